@@ -1,0 +1,41 @@
+default_scope = 'mmseg'
+custom_imports = dict(imports=['mmseg_kd'], allow_failed_imports=False)
+
+env_cfg = dict(
+    cudnn_benchmark=True,
+    mp_cfg=dict(mp_start_method='fork', opencv_num_threads=0),
+    dist_cfg=dict(backend='nccl'),
+)
+randomness = dict(seed=0)
+
+vis_backends = [dict(type='LocalVisBackend'), dict(type='TensorboardVisBackend')]
+visualizer = dict(type='SegLocalVisualizer', vis_backends=vis_backends, name='visualizer')
+
+default_hooks = dict(
+    timer=dict(type='IterTimerHook'),
+    logger=dict(type='LoggerHook', interval=50, log_metric_by_epoch=False),
+    param_scheduler=dict(type='ParamSchedulerHook'),
+    checkpoint=dict(
+        type='ResumableCheckpointHook',
+        by_epoch=False,
+        interval=4000,
+        save_best='mIoU',
+    ),
+    sampler_seed=dict(type='DistSamplerSeedHook'),
+    visualization=dict(type='SegVisualizationHook'),
+    progress=dict(type='ProgressHook'),
+    # With a teacher: its score on the validation split goes on record before training.
+    teacher_record=dict(type='TeacherRecordHook'),
+    # At the end: predictions.png in the work_dir and a table of the evaluations.
+    prediction_grid=dict(type='PredictionGridHook'),
+)
+
+# Losses, weighted (`*loss*`) and raw (`*_raw`), are logged as means over the interval.
+log_processor = dict(
+    by_epoch=False, window_size=50, mean_pattern=r'.*(loss|_raw|acc_seg|time|grad_norm).*'
+)
+log_level = 'INFO'
+load_from = None
+resume = False
+
+tta_model = dict(type='SegTTAModel')

@@ -1,0 +1,9 @@
+# Teacher on generated scenes.
+_base_ = [
+    '../_base_/models/segformer_b2.py',
+    '../_base_/datasets/toy_128x128.py',
+    '../_base_/schedules/adamw_toy.py',
+    '../_base_/toy_runtime.py',
+]
+model = dict(pretrained=None, data_preprocessor=dict(size=(128, 128)))
+work_dir = 'work_dirs/segformer_b2_toy_teacher'

@@ -1,0 +1,20 @@
+"""Reading checkpoints safely, writing files whole, and matching weights to models."""
+
+from mmseg_kd.checkpoints.atomic import atomic_path
+from mmseg_kd.checkpoints.latest import find_latest_checkpoint
+from mmseg_kd.checkpoints.matching import load_strictly
+from mmseg_kd.checkpoints.mit_layouts import detect_layout, to_nvlabs
+from mmseg_kd.checkpoints.pretrained import load_pretrained
+from mmseg_kd.checkpoints.safe_load import read_checkpoint, sha256_of, state_dict_of
+
+__all__ = [
+    'atomic_path',
+    'detect_layout',
+    'find_latest_checkpoint',
+    'load_pretrained',
+    'load_strictly',
+    'read_checkpoint',
+    'sha256_of',
+    'state_dict_of',
+    'to_nvlabs',
+]

@@ -1,0 +1,151 @@
+"""What the names in a stock mmengine checkpoint stand for while it is read.
+
+A pickle may call every name it is allowed to use, with any argument, and may
+set the state of what it made. numpy's own constructors are no match for that:
+a forged dtype makes numpy take plain bytes for object pointers, and a second
+state set on an array frees memory another tensor still shows. So while a file
+is read the names of numpy and of mmengine stand for records, which only keep
+what they were given. Records become arrays, numbers and history buffers when
+the whole file has been read, and only where they have the plain form that
+numpy and mmengine write.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from pickle import UnpicklingError
+from typing import Any, NoReturn
+
+import numpy as np
+from mmengine.logging import HistoryBuffer
+
+# Booleans, integers, floats and complex numbers of a stated width: no objects,
+# no records, no text.
+_NUMBER = re.compile(r'[biufc]\d{1,2}')
+
+
+class _Record:
+    """An object as the file describes it: what it is made of, and its state."""
+
+    args: tuple = ()
+    state: Any = None
+
+    def __init__(self, *args: Any) -> None:
+        self.args = args
+
+    def __setstate__(self, state: Any) -> None:
+        self.state = state
+
+    def restore(self) -> Any:
+        _refuse('numpy.ndarray')
+
+
+class _ArrayType(_Record):
+    """`numpy.ndarray`, which only ever stands as the first argument of an array."""
+
+
+class _Dtype(_Record):
+    def restore(self) -> np.dtype:
+        code, order = self.args[0], self.state[1]
+        if not (
+            isinstance(code, str) and _NUMBER.fullmatch(code) and order in ('<', '>', '|', '=')
+        ):
+            _refuse(f'numpy.dtype({code!r})')
+        return np.dtype(code).newbyteorder(order)
+
+
+class _Array(_Record):
+    def restore(self) -> np.ndarray:
+        _, shape, dtype, is_fortran, raw = self.state
+        return _numbers(shape, dtype, raw, 'F' if is_fortran else 'C')
+
+
+class _Scalar(_Record):
+    def restore(self) -> np.generic:
+        dtype, raw = self.args
+        return _numbers((), dtype, raw)[()]
+
+
+class _History(_Record):
+    def restore(self) -> HistoryBuffer:
+        # Anything else in the state is left behind: the original's
+        # `__setstate__` would let a file replace methods of this process.
+        log, counts = (self.state[key] for key in ('_log_history', '_count_history'))
+        if not (isinstance(log, _Array) and isinstance(counts, _Array)):
+            _refuse('HistoryBuffer(object)')
+        return HistoryBuffer(log.restore(), counts.restore(), int(self.state['max_length']))
+
+
+def _numbers(shape: tuple, dtype: Any, raw: Any, order: str = 'C') -> np.ndarray:
+    if not (isinstance(dtype, _Dtype) and isinstance(raw, bytes)):
+        _refuse('numpy.ndarray(object)')
+    # This constructor checks shape and dtype against the length of the bytes.
+    return np.ndarray(shape, dtype.restore(), raw, order=order).copy(order='K')
+
+
+def _statistics_method(owner: Any, name: Any) -> str:
+    """`getattr`, for the one use mmengine has for it: naming a statistics method.
+
+    The methods come from the class again, so the name is all that is kept.
+    """
+    if owner is not _History or name not in ('min', 'max', 'current', 'mean'):
+        owner = 'HistoryBuffer' if owner is _History else type(owner).__name__
+        _refuse(f'getattr({owner},{name!r})')
+    return name
+
+
+def _refuse(name: str) -> NoReturn:
+    # In torch's words, because torch keeps only the text of an error raised
+    # while it reads.
+    raise UnpicklingError(f'GLOBAL {name} was not an allowed global')
+
+
+def _no_bytes() -> bytes:
+    """`bytes()`, as an empty array is written; `bytes(n)` would fill the memory."""
+    return b''
+
+
+# For `torch.serialization.safe_globals`: what a name in the file resolves to.
+STAND_INS: list[tuple[Callable, str]] = [
+    (_History, 'mmengine.logging.history_buffer.HistoryBuffer'),
+    (_statistics_method, 'builtins.getattr'),
+    (_no_bytes, 'builtins.bytes'),
+    (_ArrayType, 'numpy.ndarray'),
+    (_Dtype, 'numpy.dtype'),
+    # `_core` since numpy 2
+    (_Array, 'numpy._core.multiarray._reconstruct'),
+    (_Array, 'numpy.core.multiarray._reconstruct'),
+    (_Scalar, 'numpy._core.multiarray.scalar'),
+    (_Scalar, 'numpy.core.multiarray.scalar'),
+]
+
+
+def restore(value: Any, done: dict[int, tuple[Any, Any]] | None = None) -> Any:
+    """Put real objects in the place of records, in dicts, lists and tuples.
+
+    Args:
+        value: What was read; dicts and lists are changed in place.
+        done: Originals and results by `id` of the original. Containers in a
+            file may be shared or hold themselves. The original is kept because
+            its `id` must not be used again.
+
+    Raises:
+        UnpicklingError: A record has not the form numpy or mmengine write.
+    """
+    done = {} if done is None else done
+    if id(value) in done:
+        return done[id(value)][1]
+    result = value
+    if isinstance(value, _Record):
+        result = value.restore()
+    elif type(value) is tuple:
+        result = tuple(restore(item, done) for item in value)
+    done[id(value)] = (value, result)
+    if isinstance(value, dict):
+        # `dict.items`: a file may set an `items` attribute on an OrderedDict
+        for key, item in list(dict.items(value)):
+            value[key] = restore(item, done)
+    elif type(value) is list:
+        value[:] = [restore(item, done) for item in value]
+    return result

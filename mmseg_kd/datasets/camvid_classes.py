@@ -1,0 +1,37 @@
+"""The twelve CamVid classes in SegNet's id order, with SegNet's colours."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from mmseg_kd.errors import UserError
+
+CLASSES = (
+    'Sky', 'Building', 'Pole', 'Road', 'Pavement', 'Tree',
+    'SignSymbol', 'Fence', 'Car', 'Pedestrian', 'Bicyclist', 'Unlabelled',
+)  # fmt: skip
+PALETTE = [
+    [128, 128, 128], [128, 0, 0], [192, 192, 128], [128, 64, 128], [60, 40, 222], [128, 128, 0],
+    [192, 128, 128], [64, 64, 128], [64, 0, 128], [64, 64, 0], [0, 128, 192], [0, 0, 0],
+]  # fmt: skip
+UNLABELLED = CLASSES.index('Unlabelled')
+
+
+class CamVidClasses:
+    """Mixin for a ``BaseSegDataset`` whose labels are CamVid's.
+
+    With ``metainfo=dict(classes=...)`` a subset can be chosen; the classes left out become 255.
+    """
+
+    METAINFO: dict = dict(classes=CLASSES, palette=PALETTE)
+
+    @classmethod
+    def get_label_map(cls, new_classes: Sequence[str] | None = None) -> dict[int, int] | None:
+        """Old id to new id, or ``None`` when all classes are kept."""
+        unknown = [name for name in new_classes or () if name not in CLASSES]
+        if unknown:
+            raise UserError(
+                f'dataset.metainfo.classes: CamVid has no class {unknown[0]!r}; '
+                f'choose from {", ".join(CLASSES)}'
+            )
+        return super().get_label_map(new_classes)

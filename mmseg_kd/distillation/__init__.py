@@ -1,0 +1,21 @@
+"""Teachers, taps and distillation losses."""
+
+from mmseg_kd.distillation.base import KDLoss
+from mmseg_kd.distillation.losses import (
+    AttentionTransferLoss,
+    KLDivergenceLoss,
+    SimilarityPreservingLoss,
+)
+from mmseg_kd.distillation.taps import check_taps, list_taps, record_taps
+from mmseg_kd.distillation.teacher import Teacher
+
+__all__ = [
+    'AttentionTransferLoss',
+    'KDLoss',
+    'KLDivergenceLoss',
+    'SimilarityPreservingLoss',
+    'Teacher',
+    'check_taps',
+    'list_taps',
+    'record_taps',
+]

@@ -1,0 +1,133 @@
+"""The contract of a distillation loss."""
+
+from __future__ import annotations
+
+from abc import ABCMeta, abstractmethod
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+# Larger magnitudes are cut: products and differences of two such values stay finite in float32.
+LARGEST = 1e18
+
+
+class KDLoss(nn.Module, metaclass=ABCMeta):
+    """A distillation loss: two taps in, a scalar out.
+
+    What every loss promises: it is computed in float32 (float64 inputs stay float64)
+    whatever the autocast, is finite for every finite input, and is zero where the student
+    equals the teacher. No gradient reaches the teacher.
+
+    A new loss is one file: subclass, implement `distance`, register with
+    `@MODELS.register_module()`.
+
+    Args:
+        loss_weight: Factor of the loss in the student's total.
+        reduction: Name of the reduction, one of the class' `reductions`.
+        stages: Names of the student's taps that the loss reads (see
+            `mmseg_kd.distillation.taps`).
+        teacher_stages: Names of the teacher's taps, where they differ.
+
+    Raises:
+        ValueError: On an unknown reduction, or tap lists of different length.
+    """
+
+    reductions: tuple[str, ...] = ()
+
+    def __init__(
+        self,
+        loss_weight: float,
+        reduction: str,
+        stages: Sequence[str] | str,
+        teacher_stages: Sequence[str] | str | None = None,
+    ) -> None:
+        super().__init__()
+        if reduction not in self.reductions:
+            raise ValueError(
+                f'{type(self).__name__}: reduction={reduction!r} is not one of {self.reductions}'
+            )
+        self.loss_weight = loss_weight
+        self.reduction = reduction
+        self.stages = _as_names(stages)
+        self.teacher_stages = self.stages if teacher_stages is None else _as_names(teacher_stages)
+        if len(self.stages) != len(self.teacher_stages):
+            raise ValueError(
+                f'{type(self).__name__}: stages has {len(self.stages)} names, '
+                f'teacher_stages {len(self.teacher_stages)}; they are compared one to one'
+            )
+
+    @abstractmethod
+    def distance(
+        self, student: list[Tensor], teacher: list[Tensor], target: Tensor | None
+    ) -> Tensor:
+        """Compute the unweighted loss from the taps, one entry a stage, in full precision."""
+
+    def raw(
+        self,
+        student: Tensor | Sequence[Tensor],
+        teacher: Tensor | Sequence[Tensor],
+        target: Tensor | None = None,
+    ) -> Tensor:
+        """Compute the loss without its weight; arguments as for `forward`."""
+        student, teacher = _as_maps(student, 'student'), _as_maps(teacher, 'teacher')
+        if len(student) != len(teacher):
+            raise ValueError(
+                f'{type(self).__name__}: {len(student)} student maps, {len(teacher)} teacher maps'
+            )
+        with torch.autocast(student[0].device.type, enabled=False):
+            return self.distance(
+                [_full_precision(x) for x in student],
+                [_full_precision(x.detach()) for x in teacher],
+                target,
+            )
+
+    def forward(
+        self,
+        student: Tensor | Sequence[Tensor],
+        teacher: Tensor | Sequence[Tensor],
+        target: Tensor | None = None,
+    ) -> Tensor:
+        """Compute the weighted loss.
+
+        Args:
+            student: The student's tap(s), maps (N, C, H, W).
+            teacher: The teacher's tap(s), maps (N, C', H', W').
+            target: Labels (N, H'', W''); a loss that masks void pixels needs them.
+
+        Returns:
+            A scalar, `loss_weight` times the raw loss.
+        """
+        return self.loss_weight * self.raw(student, teacher, target)
+
+    def extra_repr(self) -> str:
+        """Show the settings in the printed model."""
+        return f'loss_weight={self.loss_weight}, reduction={self.reduction!r}, taps={self.stages}'
+
+
+def resize_map(x: Tensor, size: Sequence[int]) -> Tensor:
+    """Bring a map (N, C, H, W) to `size` (bilinear, align_corners=False); itself where equal."""
+    if tuple(x.shape[2:]) == tuple(size):
+        return x
+    return F.interpolate(x, tuple(size), mode='bilinear', align_corners=False)
+
+
+def _as_names(stages: Sequence[str] | str) -> tuple[str, ...]:
+    return (stages,) if isinstance(stages, str) else tuple(stages)
+
+
+def _as_maps(maps: Tensor | Sequence[Tensor], whose: str) -> list[Tensor]:
+    maps = [maps] if isinstance(maps, Tensor) else list(maps)
+    for x in maps:
+        if x.ndim != 4:
+            raise ValueError(
+                f'a {whose} tap of shape {tuple(x.shape)} is not a map (N, C, H, W); '
+                'choose another tap (python tools/misc/list_taps.py CONFIG lists them)'
+            )
+    return maps
+
+
+def _full_precision(x: Tensor) -> Tensor:
+    x = x if x.dtype == torch.float64 else x.float()
+    return x.clamp(-LARGEST, LARGEST)

@@ -1,0 +1,84 @@
+"""Distillation of where a network looks."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch.nn.functional as F
+from mmseg.registry import MODELS
+from torch import Tensor
+
+from mmseg_kd.distillation.base import KDLoss, resize_map
+
+
+@MODELS.register_module()
+class AttentionTransferLoss(KDLoss):
+    r"""Distance between normalised spatial attention maps.
+
+    Zagoruyko and Komodakis, Paying More Attention to Attention, ICLR 2017,
+    https://arxiv.org/abs/1612.03928:
+
+    .. math:: Q(F) = \mathrm{vec}\Big(\sum_c |F_c|^p\Big), \quad
+              D = \frac{Q_S}{\lVert Q_S \rVert_2} - \frac{Q_T}{\lVert Q_T \rVert_2}
+
+    Reductions, each a mean over the batch and a sum over the stages:
+
+    ============== ====================================== ==========================
+    'paper'        :math:`\lVert D \rVert_2` (eq. 2)      0 to sqrt(2)
+    'sum'          :math:`\lVert D \rVert_2^2`            0 to 2
+    'authors_code' :math:`\lVert D \rVert_2^2 / (H W)`    H W times smaller than 'sum'
+    ============== ====================================== ==========================
+
+    A weight found with one of them means nothing with another.
+
+    Config: ``dict(type='AttentionTransferLoss', loss_weight=1.0)``
+
+    Shapes: student maps (N, C, H, W); teacher maps (N, C', H', W'), whose attention maps are
+    resized to (H, W) (bilinear, align_corners=False). Channels may differ. Void pixels count:
+    the map is of the whole image.
+
+    Args:
+        loss_weight: Factor of the loss.
+        p: Exponent of the activations.
+        reduction: One of the table's names.
+        stages: Taps to compare. The default is what a MiT stage computes before its last
+            LayerNorm; after it the sum over channels is nearly the same at every pixel, so
+            the map says next to nothing (`docs/distillation.md` has the measurement). On
+            backbones without that tap it is the stage's output.
+        teacher_stages: The teacher's taps, where their names differ.
+
+    Raises:
+        ValueError: On an unknown reduction.
+    """
+
+    reductions = ('paper', 'authors_code', 'sum')
+
+    def __init__(
+        self,
+        loss_weight: float = 1.0,
+        p: float = 2,
+        reduction: str = 'paper',
+        stages: Sequence[str] | str = tuple(f'stage{i}.pre_norm' for i in (1, 2, 3, 4)),
+        teacher_stages: Sequence[str] | str | None = None,
+    ) -> None:
+        super().__init__(loss_weight, reduction, stages, teacher_stages)
+        self.p = p
+
+    def distance(
+        self, student: list[Tensor], teacher: list[Tensor], target: Tensor | None
+    ) -> Tensor:
+        """Compute the distance, summed over the pairs of maps, a scalar."""
+        return sum(self._one_stage(s, t) for s, t in zip(student, teacher, strict=True))
+
+    def _one_stage(self, student: Tensor, teacher: Tensor) -> Tensor:
+        size = student.shape[2:]
+        difference = self._attention(student, size) - self._attention(teacher, size)
+        if self.reduction == 'paper':
+            return difference.norm(dim=1).mean()
+        squared = difference.square().sum(dim=1).mean()
+        return squared / difference.shape[1] if self.reduction == 'authors_code' else squared
+
+    def _attention(self, x: Tensor, size: Sequence[int]) -> Tensor:
+        # The map is normalised, so scaling x changes nothing but keeps its powers finite.
+        x = x / x.detach().abs().amax(dim=(1, 2, 3), keepdim=True).clamp(min=1e-12)
+        return F.normalize(resize_map(x.abs().pow(self.p).sum(dim=1, keepdim=True), size).flatten(1))

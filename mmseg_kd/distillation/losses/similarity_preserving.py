@@ -1,0 +1,95 @@
+"""Distillation of which samples, or which places, look alike."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch.nn.functional as F
+from mmseg.registry import MODELS
+from torch import Tensor
+
+from mmseg_kd.distillation.base import KDLoss
+
+
+@MODELS.register_module()
+class SimilarityPreservingLoss(KDLoss):
+    r"""Distance between the similarity matrices of student and teacher.
+
+    Tung and Mori, Similarity-Preserving Knowledge Distillation, ICCV 2019,
+    https://arxiv.org/abs/1907.09682:
+
+    .. math:: L = \frac{1}{b^2} \lVert G_T - G_S \rVert_F^2, \quad
+              G = \mathrm{rows}(A A^\top) / \lVert \cdot \rVert_2
+
+    mode='batch' (the paper): A holds one row an image, its features flattened, b is the
+    batch size. With random crops it compares different scenes position by position, and at
+    batch 4 there are 12 numbers in it.
+
+    mode='pixel': the same distance within each image, between places. Maps are pooled to at
+    most `grid` cells, every cell's features are L2-normalised, b is the number of cells; the
+    result is a mean over the batch. This is the pair-wise loss of Liu et al., Structured
+    Knowledge Distillation for Semantic Segmentation, CVPR 2019.
+
+    Config: ``dict(type='SimilarityPreservingLoss', loss_weight=1.0)``
+
+    Shapes: student maps (N, C, H, W), teacher maps (N, C', H', W'); channels and sizes may
+    differ. Void pixels count. Under several processes each sees its own part of the batch.
+
+    Args:
+        loss_weight: Factor of the loss.
+        reduction: 'paper' as above, or 'sum' without the division by b^2.
+        mode: 'batch' or 'pixel'.
+        stages: Taps to compare, summed over; the paper takes the last features.
+        teacher_stages: The teacher's taps, where their names differ.
+        grid: Cells of mode='pixel', (height, width).
+
+    Raises:
+        ValueError: On an unknown reduction or mode.
+    """
+
+    reductions = ('paper', 'sum')
+
+    def __init__(
+        self,
+        loss_weight: float = 1.0,
+        reduction: str = 'paper',
+        mode: str = 'batch',
+        stages: Sequence[str] | str = ('stage4',),
+        teacher_stages: Sequence[str] | str | None = None,
+        grid: tuple[int, int] = (16, 16),
+    ) -> None:
+        super().__init__(loss_weight, reduction, stages, teacher_stages)
+        if mode not in ('batch', 'pixel'):
+            raise ValueError(f"SimilarityPreservingLoss: mode={mode!r} is not 'batch' or 'pixel'")
+        self.mode = mode
+        self.grid = tuple(grid)
+
+    def distance(
+        self, student: list[Tensor], teacher: list[Tensor], target: Tensor | None
+    ) -> Tensor:
+        """Compute the distance, summed over the pairs of maps, a scalar."""
+        return sum(self._one_stage(s, t) for s, t in zip(student, teacher, strict=True))
+
+    def _one_stage(self, student: Tensor, teacher: Tensor) -> Tensor:
+        if self.mode == 'batch':
+            difference = batch_similarity(student) - batch_similarity(teacher)
+        else:
+            cells = [min(sizes) for sizes in zip(self.grid, student.shape[2:], teacher.shape[2:])]
+            difference = place_similarity(student, cells) - place_similarity(teacher, cells)
+        squared = difference.square().sum(dim=(-2, -1)).mean()
+        return squared / difference.shape[-1] ** 2 if self.reduction == 'paper' else squared
+
+
+def batch_similarity(x: Tensor) -> Tensor:
+    """Similarity (N, N) of the images of a batch (N, C, H, W), rows of unit length."""
+    x = x.flatten(1)
+    # A common factor cancels in the row norm; taking it out keeps the products finite.
+    x = x / x.detach().abs().max().clamp(min=1e-12)
+    return F.normalize(x @ x.T)
+
+
+def place_similarity(x: Tensor, cells: Sequence[int]) -> Tensor:
+    """Cosine similarities (N, hw, hw) between the cells of a pooled map (N, C, H, W)."""
+    x = x / x.detach().abs().amax(dim=(1, 2, 3), keepdim=True).clamp(min=1e-12)
+    x = F.normalize(F.adaptive_avg_pool2d(x, tuple(cells)).flatten(2), dim=1)
+    return x.transpose(1, 2) @ x

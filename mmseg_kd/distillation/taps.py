@@ -1,0 +1,167 @@
+"""Where features are read: a tap is a name.
+
+`logits`              what the decode head returns
+`stage1` ... `stageN` the backbone's outputs, in order
+`stageN.pre_norm`     what stage N computes before its last LayerNorm, in a MiT backbone;
+                      on other backbones the stage's output
+any module path       what that module returns, e.g. `decode_head.linear_fuse`
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack, contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from mmseg_kd.errors import UserError
+
+STAGE = re.compile(r'stage([1-9]\d*)(\.pre_norm)?')
+
+
+def check_taps(segmentor: nn.Module, names: Iterable[str], whose: str) -> None:
+    """Raise UserError when a name is no tap of the segmentor, listing what there is."""
+    paths = dict(segmentor.named_modules())
+    for name in names:
+        if name == 'logits' or STAGE.fullmatch(name) or (name and name in paths):
+            continue
+        near = difflib.get_close_matches(name, ['logits', 'stage1', 'stage4', *paths], n=3)
+        hint = f'did you mean {" or ".join(near)}? ' if near else ''
+        raise UserError(
+            f'the {whose} has no tap {name!r}: {hint}there are logits, stage1 to stageN, '
+            f'stageN.pre_norm and {len(paths) - 1} module paths '
+            '(python tools/misc/list_taps.py CONFIG lists them)'
+        )
+
+
+@contextmanager
+def record_taps(segmentor: nn.Module, names: Iterable[str]) -> Iterator[dict[str, Tensor]]:
+    """Record the named taps of the forward passes that run inside the context.
+
+    Args:
+        segmentor: An mmseg segmentor with `backbone` and `decode_head`.
+        names: Tap names, as checked by `check_taps`.
+
+    Yields:
+        A dict that holds, once the context has ended, one map (N, C, H, W) for each name.
+        Tokens (N, H*W, C) come as a map where a backbone stage has that many places; other
+        outputs come as they are. Nothing stays attached to the segmentor.
+
+    Raises:
+        UserError: A tap was not reached, or gives no tensor.
+    """
+    names = list(dict.fromkeys(names))
+    outputs: dict[str, Any] = {}
+    taps: dict[str, Tensor] = {}
+    with ExitStack() as cleanup:
+        if 'logits' in names:
+            cleanup.enter_context(_recorded_forward(_last_head(segmentor), outputs))
+        for name, module in _hooked_modules(segmentor, names).items():
+            cleanup.callback(module.register_forward_hook(_keep(outputs, name)).remove)
+        yield taps
+    stages = outputs.pop('backbone', ())
+    stages = (stages,) if isinstance(stages, Tensor) else tuple(stages)
+    for name in names:
+        taps[name] = _as_map(_pick(name, outputs, stages), stages)
+
+
+def _hooked_modules(segmentor: nn.Module, names: list[str]) -> dict[str, nn.Module]:
+    # The backbone is always read: its stages tell the grid of tokens.
+    modules = {'backbone': segmentor.backbone}
+    aliases = getattr(segmentor.backbone, 'tap_aliases', {})
+    for name in names:
+        if name in aliases:
+            modules[name] = segmentor.backbone.get_submodule(aliases[name])
+        elif name not in ('logits', 'backbone') and not STAGE.fullmatch(name):
+            modules[name] = segmentor.get_submodule(name)
+    return modules
+
+
+def _keep(outputs: dict[str, Any], name: str) -> Any:
+    def hook(module: nn.Module, inputs: Any, output: Any) -> None:
+        outputs[name] = output
+
+    return hook
+
+
+def _last_head(segmentor: nn.Module) -> nn.Module:
+    # A cascade decodes in several heads; the last one's logits are the model's.
+    head = segmentor.decode_head
+    return head[-1] if isinstance(head, nn.ModuleList) else head
+
+
+@contextmanager
+def _recorded_forward(head: nn.Module, outputs: dict[str, Any]) -> Iterator[None]:
+    # mmseg's heads call self.forward() from loss() and predict(), which no forward hook sees.
+    forward = head.forward
+
+    def recorded(*args: Any, **kwargs: Any) -> Any:
+        outputs['logits'] = forward(*args, **kwargs)
+        return outputs['logits']
+
+    head.forward = recorded
+    try:
+        yield
+    finally:
+        del head.forward
+
+
+def _pick(name: str, outputs: dict[str, Any], stages: tuple[Any, ...]) -> Tensor:
+    stage = STAGE.fullmatch(name)
+    if stage and name not in outputs:
+        index = int(stage[1])
+        if index > len(stages):
+            raise UserError(f'no tap {name!r}: the backbone has {len(stages)} stages')
+        output = stages[index - 1]
+    elif name in outputs:
+        output = outputs[name]
+    else:
+        raise UserError(f'the tap {name!r} was not reached in the forward pass')
+    if isinstance(output, list | tuple) and output and isinstance(output[-1], Tensor):
+        output = output[-1]
+    if not isinstance(output, Tensor):
+        raise UserError(f'the tap {name!r} gives a {type(output).__name__}, not a tensor')
+    return output
+
+
+def _as_map(x: Tensor, stages: tuple[Any, ...]) -> Tensor:
+    if x.ndim == 3:
+        for stage in stages:
+            if stage.ndim == 4 and x.shape[1] == stage.shape[2] * stage.shape[3]:
+                return x.transpose(1, 2).unflatten(2, stage.shape[2:])
+    return x
+
+
+@torch.no_grad()
+def list_taps(segmentor: nn.Module, images: Tensor) -> dict[str, tuple[int, ...]]:
+    """Run one forward pass and tell every tap's name and shape.
+
+    Args:
+        segmentor: An mmseg segmentor.
+        images: A batch (N, 3, H, W), normalised.
+
+    Returns:
+        Shapes by name, `logits` and the stages first; modules that did not run or give no
+        tensor are left out.
+    """
+    outputs: dict[str, Any] = {}
+    with ExitStack() as cleanup:
+        cleanup.enter_context(_recorded_forward(_last_head(segmentor), outputs))
+        for name, module in segmentor.named_modules():
+            if name:
+                cleanup.callback(module.register_forward_hook(_keep(outputs, name)).remove)
+        segmentor(images, mode='tensor')
+    stages = outputs.pop('backbone')
+    stages = (stages,) if isinstance(stages, Tensor) else tuple(stages)
+    taps = {'logits': outputs.pop('logits')}
+    taps |= {f'stage{i}': x for i, x in enumerate(stages, start=1)}
+    aliases = getattr(segmentor.backbone, 'tap_aliases', {})
+    taps |= {alias: outputs[f'backbone.{path}'] for alias, path in aliases.items()}
+    taps |= outputs
+    return {
+        name: tuple(_as_map(x, stages).shape) for name, x in taps.items() if isinstance(x, Tensor)
+    }

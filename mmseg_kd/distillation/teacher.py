@@ -1,0 +1,135 @@
+"""The teacher: a fact, not a module."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import torch
+from mmengine.config import Config, ConfigDict
+from mmengine.logging import print_log
+from mmengine.model import revert_sync_batchnorm
+from mmseg.registry import MODELS
+from torch import Tensor, nn
+
+from mmseg_kd.checkpoints import load_strictly, read_checkpoint, sha256_of, state_dict_of
+from mmseg_kd.distillation.taps import check_taps, record_taps
+from mmseg_kd.errors import UserError
+
+
+class Teacher:
+    """A trained segmentor that is only ever read.
+
+    It is built from a config and a checkpoint, loaded strictly, frozen, always in eval mode
+    and run without gradients. It is no `nn.Module`: a model that holds one has nothing of
+    it in `parameters()`, `state_dict()`, the optimizer or DDP, and `model.train()` does not
+    reach it. It follows its input to whatever device that is on.
+
+    Args:
+        config: Path of the teacher's config, or its model dict.
+        checkpoint: Path of the teacher's checkpoint.
+
+    Raises:
+        UserError: The config or the checkpoint is missing, or they do not fit.
+    """
+
+    def __init__(self, config: str | dict, checkpoint: str) -> None:
+        model_cfg = _model_cfg(config)
+        # Every weight comes from the checkpoint.
+        model_cfg.pop('pretrained', None)
+        model_cfg.backbone.pop('pretrained', None)
+        model_cfg.backbone.pop('init_cfg', None)
+        if not Path(checkpoint).is_file():
+            make = f'python tools/train.py {config}' if isinstance(config, str) else 'training it'
+            raise UserError(
+                f"the teacher's checkpoint {checkpoint} does not exist: make it with `{make}`, "
+                'or point model.teacher.checkpoint at the one you have'
+            )
+        self.config = config if isinstance(config, str) else '(inline)'
+        self.checkpoint = str(checkpoint)
+        self.sha256 = sha256_of(checkpoint)
+        loaded = read_checkpoint(checkpoint)
+        # The student's random stream must not depend on there being a teacher.
+        with torch.random.fork_rng(devices=[]):
+            segmentor = revert_sync_batchnorm(MODELS.build(model_cfg))
+        matched = load_strictly(segmentor, state_dict_of(loaded), source=str(checkpoint))
+        self.classes = (loaded.get('meta', {}).get('dataset_meta') or {}).get('classes')
+        self.segmentor = segmentor.eval().requires_grad_(False)
+        self.report = (
+            f'teacher: {self.config} with {self.checkpoint}, sha256 {self.sha256[:8]}, '
+            f'matched {matched}/{matched} tensors'
+        )
+        print_log(self.report, logger='current')
+
+    @property
+    def num_classes(self) -> int:
+        """Number of classes of the teacher's logits."""
+        return self.segmentor.num_classes
+
+    def to(self, device: torch.device | str) -> Teacher:
+        """Move the teacher; `forward` does so by itself."""
+        self.segmentor.to(device)
+        return self
+
+    def check_taps(self, names: Iterable[str]) -> None:
+        """Raise UserError when a name is no tap of the teacher."""
+        check_taps(self.segmentor, names, 'teacher')
+
+    @torch.no_grad()
+    def __call__(
+        self, inputs: Tensor, names: Iterable[str], preprocessor: nn.Module | None = None
+    ) -> dict[str, Tensor]:
+        """Run the teacher once and return its taps.
+
+        Args:
+            inputs: Images (N, 3, H, W) as the student gets them.
+            names: Taps to return.
+            preprocessor: The student's data preprocessor. Where the teacher's normalises
+                images differently, they are brought to the teacher's.
+
+        Returns:
+            A map (N, C, H, W) for each name, without gradients.
+        """
+        if next(self.segmentor.parameters()).device != inputs.device:
+            self.to(inputs.device)
+        if preprocessor is not None:
+            inputs = _renormalise(inputs, preprocessor, self.segmentor.data_preprocessor)
+        with record_taps(self.segmentor, names) as taps:
+            self.segmentor(inputs, mode='tensor')
+        return taps
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Teacher:
+        # An averaged copy of the student shares its teacher, which never changes.
+        return self
+
+
+def _model_cfg(config: str | dict) -> ConfigDict:
+    if isinstance(config, dict):
+        return ConfigDict(config).copy()
+    if not Path(config).is_file():
+        raise UserError(f"model.teacher.config: the teacher's config {config} does not exist")
+    model_cfg = Config.fromfile(config).get('model')
+    if model_cfg is None:
+        raise UserError(f'model.teacher.config: {config} has no `model`')
+    return model_cfg
+
+
+def _renormalise(inputs: Tensor, student: nn.Module, teacher: nn.Module) -> Tensor:
+    """Undo the student's image normalisation and apply the teacher's, where they differ."""
+    mean_s, std_s = _statistics(student, inputs)
+    mean_t, std_t = _statistics(teacher, inputs)
+    flipped = getattr(student, '_channel_conversion', False) != getattr(
+        teacher, '_channel_conversion', False
+    )
+    if not flipped and torch.equal(mean_s, mean_t) and torch.equal(std_s, std_t):
+        return inputs
+    images = inputs * std_s + mean_s
+    images = images.flip(1) if flipped else images
+    return (images - mean_t) / std_t
+
+
+def _statistics(preprocessor: nn.Module, like: Tensor) -> tuple[Tensor, Tensor]:
+    if not getattr(preprocessor, '_enable_normalize', False):
+        return like.new_zeros(3, 1, 1), like.new_ones(3, 1, 1)
+    return preprocessor.mean.to(like), preprocessor.std.to(like)

@@ -1,0 +1,65 @@
+"""What the command-line tools share: arguments, and errors for people."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import re
+import sys
+from collections.abc import Callable
+
+from mmengine.config import DictAction
+
+from mmseg_kd.errors import UserError
+
+EXIT_USER_ERROR = 2
+EXIT_INTERRUPTED = 130
+
+
+def run_tool(main: Callable[[], None]) -> None:
+    """Run a tool's `main`; a user's mistake is one line and exit code 2, Ctrl-C is 130."""
+    try:
+        main()
+    except UserError as error:
+        sys.exit(_fail(_message(error)))
+    except KeyboardInterrupt:
+        print('\ninterrupted', file=sys.stderr)
+        sys.exit(EXIT_INTERRUPTED)
+
+
+def add_common_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add `--cfg-options`, `--launcher` and `--local_rank`, as mmsegmentation has them."""
+    parser.add_argument(
+        '--cfg-options',
+        nargs='+',
+        action=DictAction,
+        metavar='KEY=VALUE',
+        help='override settings of the config, e.g. train_cfg.max_iters=100; a list is written '
+        'key="[a,b]" or key=a,b',
+    )
+    parser.add_argument(
+        '--launcher',
+        choices=['none', 'pytorch', 'slurm', 'mpi'],
+        default='none',
+        help='how several processes were started',
+    )
+    parser.add_argument(
+        '--local_rank', '--local-rank', type=int, default=0, help='set by some launchers'
+    )
+
+
+def export_local_rank(local_rank: int) -> None:
+    """Give mmengine the rank where the launcher passes it as an argument."""
+    os.environ.setdefault('LOCAL_RANK', str(local_rank))
+
+
+def _fail(message: str) -> int:
+    print(f'error: {message}', file=sys.stderr)
+    return EXIT_USER_ERROR
+
+
+def _message(error: UserError) -> str:
+    # A data-loading worker's error arrives with its traceback as the message.
+    text = str(error)
+    inner = re.findall(r'UserError: (.+)', text)
+    return inner[-1] if inner else text

@@ -1,0 +1,140 @@
+"""From a config file and the command line to a config that can be run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from mmengine.config import Config
+
+from mmseg_kd.checkpoints import find_latest_checkpoint
+from mmseg_kd.engine.config_check import check_config
+from mmseg_kd.errors import UserError
+
+
+def load_config(path: str, cfg_options: dict | None = None) -> Config:
+    """Read a config file, apply `--cfg-options` and check every key.
+
+    Args:
+        path: The config file.
+        cfg_options: Overrides by dotted key.
+
+    Returns:
+        The config, with `work_dir` set (`work_dirs/<name of the file>` where it has none).
+
+    Raises:
+        UserError: The file is missing, is no valid Python, or has a key that nothing reads.
+    """
+    file = Path(path)
+    if not file.is_file():
+        raise UserError(f'the config {path} does not exist')
+    try:
+        cfg = Config.fromfile(path)
+        if cfg_options:
+            cfg.merge_from_dict(cfg_options)
+    except SyntaxError as error:
+        raise UserError(f'{error.filename or path}, line {error.lineno}: {error.msg}') from error
+    except (NameError, KeyError, TypeError, FileNotFoundError, AttributeError) as error:
+        raise UserError(f'{path} cannot be read: {type(error).__name__}: {error}') from error
+    check_config(cfg, path)
+    if cfg.get('work_dir') is None:
+        cfg.work_dir = str(Path('work_dirs') / file.stem)
+    if not torch.cuda.is_available() and cfg.get('env_cfg', {}).get('dist_cfg'):
+        cfg.env_cfg.dist_cfg.backend = 'gloo'
+    return cfg
+
+
+def enable_amp(cfg: Config) -> None:
+    """Turn on mixed precision: mmengine's AmpOptimWrapper on a GPU, bfloat16 on the CPU."""
+    wrapper = cfg.optim_wrapper
+    if wrapper.type in ('AmpOptimWrapper', 'Bf16OptimWrapper'):
+        return
+    if wrapper.type != 'OptimWrapper':
+        raise UserError(
+            f"--amp needs optim_wrapper.type='OptimWrapper' in the config, not {wrapper.type!r}"
+        )
+    if torch.cuda.is_available():
+        wrapper.type = 'AmpOptimWrapper'
+        wrapper.loss_scale = 'dynamic'
+    else:
+        wrapper.type = 'Bf16OptimWrapper'
+
+
+def choose_start(cfg: Config, resume: str | None) -> None:
+    """Decide where training starts: anew, from `load_from`, or where a run stopped.
+
+    Args:
+        cfg: The config; its own `resume=True` counts too. `load_from`, `resume` and, where a
+            checkpoint brings every weight, `pretrained` are set.
+        resume: What `--resume` was given: None, 'auto' or a checkpoint's path.
+
+    Raises:
+        UserError: The checkpoint is missing, or a new run would overwrite an older one.
+    """
+    if resume is None and cfg.get('resume'):
+        resume = cfg.get('load_from') or 'auto'
+    cfg.resume = False
+    latest = find_latest_checkpoint(cfg.work_dir)
+    if resume == 'auto':
+        if latest is None:
+            print(f'nothing to resume in {cfg.work_dir}: starting anew')
+        else:
+            cfg.load_from, cfg.resume = str(latest), True
+    elif resume is not None:
+        cfg.load_from, cfg.resume = resume, True
+    elif latest is not None:
+        raise UserError(
+            f'{cfg.work_dir} already holds a run ({latest.name}): continue it with --resume, '
+            'choose another --work-dir, or remove the folder'
+        )
+    if cfg.get('load_from') is not None:
+        if not Path(cfg.load_from).is_file():
+            raise UserError(f'the checkpoint {cfg.load_from} does not exist')
+        forget_pretrained(cfg.model)
+
+
+def forget_pretrained(model: dict) -> None:
+    """Drop the ImageNet weights of a model dict whose checkpoint has every weight."""
+    # A test-time-augmentation wrapper holds the model.
+    model = model.get('module', model)
+    model['pretrained'] = None
+    model['backbone'].pop('pretrained', None)
+    model['backbone'].pop('init_cfg', None)
+
+
+def prepare_test(
+    cfg: Config, checkpoint: str, split: str | None = None, out: str | None = None, tta: bool = False
+) -> None:
+    """Turn a training config into one that tests a checkpoint.
+
+    Args:
+        cfg: The config, changed in place.
+        checkpoint: The checkpoint to test.
+        split: Split of the data set, where it is not the config's own for testing.
+        out: Folder for the predictions as PNG files of class ids.
+        tta: Whether to average over the config's `tta_pipeline`.
+
+    Raises:
+        UserError: The checkpoint is missing, or the config lacks what is asked for.
+    """
+    if not Path(checkpoint).is_file():
+        raise UserError(f'the checkpoint {checkpoint} does not exist')
+    for key in ('test_dataloader', 'test_cfg', 'test_evaluator'):
+        if cfg.get(key) is None:
+            raise UserError(f'{cfg.filename} has no {key}, so it cannot be tested')
+    cfg.load_from, cfg.resume = checkpoint, False
+    forget_pretrained(cfg.model)
+    if split is not None:
+        cfg.test_dataloader.dataset.split = split
+    if out is not None:
+        cfg.test_evaluator.output_dir = out
+    if tta:
+        if 'tta_pipeline' not in cfg or 'tta_model' not in cfg:
+            raise UserError(f'--tta needs tta_model and tta_pipeline in {cfg.filename}')
+        cfg.test_dataloader.dataset.pipeline = cfg.tta_pipeline
+        cfg.model = dict(**cfg.tta_model, module=cfg.model)
+    # Nothing of the training is needed, nor are its data.
+    for key in ('train_dataloader', 'train_cfg', 'optim_wrapper', 'param_scheduler'):
+        cfg.pop(key, None)
+    for key in ('val_dataloader', 'val_cfg', 'val_evaluator'):
+        cfg.pop(key, None)

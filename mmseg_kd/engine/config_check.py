@@ -1,0 +1,205 @@
+"""Find the keys of a config that nothing would read."""
+
+from __future__ import annotations
+
+import difflib
+import inspect
+import re
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+from mmengine import registry as mmengine_registry
+from mmengine.config import Config
+from mmengine.optim import DefaultOptimWrapperConstructor, OptimWrapper
+from mmengine.registry import Registry
+from mmengine.runner import IterBasedTrainLoop, Runner
+from mmseg import registry as mmseg_registry
+from torch.utils.data import DataLoader
+
+from mmseg_kd.distillation.teacher import Teacher
+from mmseg_kd.errors import UserError
+
+# Keys of mmsegmentation 0.x and what 1.x has instead.
+RENAMED = {
+    'data': 'train_dataloader=dict(batch_size=4, num_workers=4, dataset=dict(...)), and '
+    'val_dataloader and test_dataloader alike',
+    'lr_config': "param_scheduler=[dict(type='LinearLR', start_factor=1e-6, by_epoch=False, "
+    "begin=0, end=1500), dict(type='PolyLR', power=1.0, begin=1500, end=40000, by_epoch=False)]",
+    'runner': "train_cfg=dict(type='IterBasedTrainLoop', max_iters=40000, val_interval=4000)",
+    'total_iters': "train_cfg=dict(type='IterBasedTrainLoop', max_iters=40000, val_interval=4000)",
+    'evaluation': "train_cfg.val_interval=4000 and val_evaluator=dict(type='SegmentationMetric')",
+    'optimizer': "optim_wrapper=dict(type='OptimWrapper', optimizer=dict(type='AdamW', lr=3e-5))",
+    'optimizer_config': "optim_wrapper=dict(type='OptimWrapper', clip_grad=dict(max_norm=1.0))",
+    'checkpoint_config': "default_hooks=dict(checkpoint=dict(type='CheckpointHook', "
+    'by_epoch=False, interval=4000))',
+    'log_config': "default_hooks=dict(logger=dict(type='LoggerHook', interval=50))",
+    'resume_from': "load_from='PATH' with resume=True, or --resume PATH",
+    'cudnn_benchmark': 'env_cfg=dict(cudnn_benchmark=True)',
+    'dist_params': "env_cfg=dict(dist_cfg=dict(backend='nccl'))",
+    'fp16': '--amp on the command line',
+    'workflow': 'nothing: train_cfg and val_cfg replace it',
+}
+
+# Read by mmengine's Runner beyond its arguments, by the tools, or by custom with mmseg.
+OTHER_KEYS = frozenset(
+    """
+    runner_type custom_imports find_unused_parameters model_wrapper_cfg sync_bn compile
+    activation_checkpointing efficient_conv_bn_eval tta_model tta_pipeline
+    dataset_type data_root crop_size img_scale img_ratios num_classes norm_cfg max_iters
+    train_pipeline val_pipeline test_pipeline vis_backends
+    """.split()
+)
+TOP_LEVEL = (frozenset(inspect.signature(Runner.__init__).parameters) | OTHER_KEYS) - {
+    'self',
+    'cfg',
+}
+
+# Dicts of these names are passed on piecemeal, their keys are not a constructor's.
+PASSED_ON = frozenset({'norm_cfg', 'act_cfg', 'conv_cfg', 'init_cfg', 'override'})
+# Arguments that the runner fills in.
+FILLED_IN = frozenset(
+    'self runner dataloader dataset optimizer module name constructor paramwise_cfg'.split()
+)
+
+
+def check_config(cfg: Config, source: str) -> None:
+    """Raise UserError for the first key that nothing reads, with what to write instead.
+
+    Args:
+        cfg: The merged config.
+        source: Its file, for the message.
+
+    Raises:
+        UserError: An unknown or misspelt key, a key of mmsegmentation 0.x, or a type that is
+            not registered but close to one that is.
+    """
+    for key in cfg:
+        if not key.startswith('_') and not _used(cfg, key):
+            raise UserError(f'{source}{_line(source, key)}: {_advice(key)}')
+    for key in ('model', 'train_dataloader', 'optim_wrapper', 'train_cfg'):
+        if key not in cfg:
+            raise UserError(f'{source}: {key} is missing; look at a config in local_configs/')
+    for where, problem in _problems(cfg):
+        raise UserError(f'{source}: {where}: {problem}')
+
+
+def _used(cfg: Config, key: str) -> bool:
+    if key == 'optimizer':
+        # A customary variable of 1.x configs; without effect unless the wrapper holds it.
+        return cfg.get('optim_wrapper', {}).get('optimizer') == cfg.optimizer
+    return key in TOP_LEVEL
+
+
+def _advice(key: str) -> str:
+    if key in RENAMED:
+        return f'{key!r} is a key of mmsegmentation 0.x; in 1.x write {RENAMED[key]}'
+    hint = _did_you_mean(key, TOP_LEVEL)
+    return f'unknown key {key!r}: ' + (
+        hint or 'nothing reads it. Start its name with an underscore if it is a variable of yours'
+    )
+
+
+def _problems(cfg: Config) -> Iterator[tuple[str, str]]:
+    loader = set(inspect.signature(DataLoader.__init__).parameters) - {'self'}
+    loader |= {'num_batch_per_epoch', 'disable_subprocess_warning'}
+    for split in ('train', 'val', 'test'):
+        if cfg.get(f'{split}_dataloader'):
+            yield from _unknown(f'{split}_dataloader', cfg[f'{split}_dataloader'], loader)
+    loop = set(inspect.signature(IterBasedTrainLoop.__init__).parameters) | {'by_epoch', 'max_epochs'}
+    yield from _unknown('train_cfg', cfg.train_cfg, loop)
+    wrapper = set(inspect.signature(OptimWrapper.__init__).parameters)
+    wrapper |= {'constructor', 'paramwise_cfg', 'loss_scale', 'dtype', 'use_fsdp'}
+    yield from _unknown('optim_wrapper', cfg.optim_wrapper, wrapper, strict=False)
+    yield from _paramwise(cfg.optim_wrapper.get('paramwise_cfg'))
+    teacher = cfg.model.get('teacher')
+    if teacher and 'type' not in teacher:
+        arguments = set(inspect.signature(Teacher.__init__).parameters) - {'self'}
+        yield from _unknown('model.teacher', teacher, arguments)
+        for key in arguments - set(teacher):
+            yield 'model.teacher', f'{key} is missing: write teacher=dict(config=..., checkpoint=...)'
+    yield from _walk(cfg._cfg_dict, '')
+
+
+def _paramwise(paramwise: dict | None) -> Iterator[tuple[str, str]]:
+    if not paramwise:
+        return
+    source = inspect.getsource(DefaultOptimWrapperConstructor)
+    known = set(re.findall(r"paramwise_cfg\.get\(\s*'(\w+)'", source))
+    yield from _unknown('optim_wrapper.paramwise_cfg', paramwise, known)
+
+
+def _walk(node: Any, where: str) -> Iterator[tuple[str, str]]:
+    """Check every dict that has a `type`, anywhere in the config."""
+    if isinstance(node, list | tuple):
+        for i, item in enumerate(node):
+            yield from _walk(item, f'{where}.{i}')
+    elif isinstance(node, dict):
+        if isinstance(node.get('type'), str):
+            yield from _typed(node, where or 'config')
+        for key, value in node.items():
+            if key not in PASSED_ON:
+                yield from _walk(value, f'{where}.{key}'.lstrip('.'))
+
+
+def _typed(node: dict, where: str) -> Iterator[tuple[str, str]]:
+    classes = [r.get(node['type']) for r in _registries() if node['type'] in r.module_dict]
+    if not classes:
+        names = (name for r in _registries() for name in r.module_dict)
+        if hint := _did_you_mean(node['type'], names):
+            yield where, f'type {node["type"]!r} is not registered: {hint}'
+        return
+    known, closed = set(), True
+    for cls in classes:
+        parameters, complete = _constructor_keys(cls)
+        known |= parameters
+        closed &= complete
+    yield from _unknown(where, node, known, strict=closed and len(classes) == 1)
+
+
+def _constructor_keys(cls: Any) -> tuple[set[str], bool]:
+    """Keyword arguments of a class or function, and whether there can be no others."""
+    known: set[str] = set()
+    for base in inspect.getmro(cls) if inspect.isclass(cls) else (cls,):
+        function = base.__dict__.get('__init__') if inspect.isclass(base) else base
+        if function is None or not inspect.isfunction(function):
+            continue
+        parameters = inspect.signature(function).parameters.values()
+        known |= {p.name for p in parameters if p.kind is not p.VAR_KEYWORD}
+        if not any(p.kind is p.VAR_KEYWORD for p in parameters):
+            # Passing **kwargs on to this base leaves no room for anything else, but a class
+            # may hand them to something that is not a base.
+            return known, function is getattr(cls, '__init__', cls)
+    return known, False
+
+
+def _unknown(
+    where: str, node: dict, known: Iterable[str], strict: bool = True
+) -> Iterator[tuple[str, str]]:
+    known = set(known) | FILLED_IN | {'type', '_scope_', '_delete_'}
+    for key in node:
+        if key not in known:
+            hint = _did_you_mean(key, known - {'self', 'runner'})
+            if hint or strict:
+                options = ', '.join(sorted(known - FILLED_IN - {'type', '_scope_', '_delete_'}))
+                name = node.get('type', where)
+                yield f'{where}.{key}', hint or f'{name} has no such key; it has {options}'
+
+
+def _did_you_mean(word: str, known: Iterable[str]) -> str:
+    near = difflib.get_close_matches(word, list(known), n=1, cutoff=0.75)
+    return f'did you mean {near[0]!r}?' if near else ''
+
+
+def _registries() -> list[Registry]:
+    modules = (mmseg_registry, mmengine_registry)
+    found = [r for m in modules for r in vars(m).values() if isinstance(r, Registry)]
+    return list({id(r): r for r in found}.values())
+
+
+def _line(source: str, key: str) -> str:
+    """Where a key is assigned in the config file, as ', line N'."""
+    for number, text in enumerate(Path(source).read_text(encoding='utf-8').splitlines(), start=1):
+        if re.match(rf'{re.escape(key)}\s*=', text):
+            return f', line {number}'
+    return ''

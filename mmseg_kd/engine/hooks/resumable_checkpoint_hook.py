@@ -1,0 +1,129 @@
+"""Checkpoints from which a killed run goes on as if nothing had happened."""
+
+from __future__ import annotations
+
+import random
+from typing import Any
+
+import numpy as np
+import torch
+from mmengine.dist import all_gather_object, all_reduce_params, get_rank
+from mmengine.hooks import CheckpointHook
+from mmengine.runner import Runner
+from mmseg.registry import HOOKS
+
+
+@HOOKS.register_module()
+class ResumableCheckpointHook(CheckpointHook):
+    """mmengine's CheckpointHook that also keeps what an exact resumption needs.
+
+    Beyond the weights, optimizer and schedule: the random state of every process, and
+    whether the checkpoint's iteration has been evaluated. A run killed at any point and
+    resumed ends at the same weights as one that was not, and misses no evaluation. What
+    validation draws from the random stream is given back, so that the interval of
+    evaluation does not change the training.
+
+    Arguments are CheckpointHook's.
+    """
+
+    def before_train(self, runner: Runner) -> None:
+        """Prepare the folder, as the base class does."""
+        super().before_train(runner)
+        self._resumed_rng: dict | None = getattr(self, '_resumed_rng', None)
+        self._rng_before_val: dict | None = None
+
+    def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
+        """Remember the random state of a run that is resumed."""
+        states = checkpoint.get('rng_states')
+        if runner._resume and states:
+            self._resumed_rng = states[get_rank()] if get_rank() < len(states) else None
+
+    def before_train_epoch(self, runner: Runner) -> None:
+        """Make up for an evaluation that the kill prevented."""
+        loop = runner.train_loop
+        due = runner.iter >= loop.val_begin and (
+            runner.iter % loop.val_interval == 0 or runner.iter == loop.max_iters
+        )
+        if (
+            runner.iter > 0
+            and due
+            and runner.val_loop is not None
+            and runner.message_hub.get_info('evaluated_iter') != runner.iter
+        ):
+            runner.logger.info(f'evaluating iteration {runner.iter}, which was not finished')
+            self.last_ckpt = runner._load_from
+            runner.val_loop.run()
+
+    def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None) -> None:
+        """Continue the random stream, once the data loader has drawn its own seed."""
+        if self._resumed_rng is not None:
+            restore_rng(self._resumed_rng)
+            self._resumed_rng = None
+
+    def before_val(self, runner: Runner) -> None:
+        """Set the training's random state aside and agree on the running statistics."""
+        self._rng_before_val = rng_state()
+        average_buffers(runner.model)
+
+    def after_val(self, runner: Runner) -> None:
+        """Give the random state back."""
+        if getattr(self, '_rng_before_val', None) is not None:
+            restore_rng(self._rng_before_val)
+            self._rng_before_val = None
+
+    def after_val_epoch(self, runner: Runner, metrics: dict) -> None:
+        """Save the best checkpoint, and note in the current one that it was evaluated."""
+        runner.message_hub.update_info('evaluated_iter', runner.iter)
+        self._saved = False
+        super().after_val_epoch(runner, metrics)
+        current = self.filename_tmpl.format(runner.iter)
+        if self.last_ckpt is not None and not self._saved and str(self.last_ckpt).endswith(current):
+            meta = dict(epoch=runner.epoch, iter=runner.iter)
+            self._save_checkpoint_with_step(runner, runner.iter, meta)
+
+    def before_save_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
+        """Add the random states."""
+        checkpoint['rng_states'] = self._rng_states
+
+    def _save_checkpoint_with_step(self, runner: Runner, step: int, meta: dict) -> None:
+        # Collective calls, so here, where every process comes, and not where only one writes.
+        self._gather(runner)
+        self._saved = True
+        super()._save_checkpoint_with_step(runner, step, meta)
+
+    def _save_best_checkpoint(self, runner: Runner, metrics: dict) -> None:
+        self._gather(runner)
+        super()._save_best_checkpoint(runner, metrics)
+
+    def _gather(self, runner: Runner) -> None:
+        average_buffers(runner.model)
+        state = getattr(self, '_rng_before_val', None) or rng_state()
+        self._rng_states = all_gather_object(state)
+
+
+def rng_state() -> dict[str, Any]:
+    """Random state of this process, of plain types and tensors, so that it can be read as data."""
+    version, internal, gauss = random.getstate()
+    name, keys, position, has_gauss, cached = np.random.get_state()
+    return {
+        'python': [version, list(internal), gauss],
+        'numpy': [name, torch.from_numpy(keys.astype(np.int64)), position, has_gauss, cached],
+        'torch': torch.get_rng_state(),
+        'cuda': torch.cuda.get_rng_state() if torch.cuda.is_available() else None,
+    }
+
+
+def restore_rng(state: dict[str, Any]) -> None:
+    """Set this process' random state to what `rng_state` returned."""
+    version, internal, gauss = state['python']
+    random.setstate((version, tuple(internal), gauss))
+    name, keys, position, has_gauss, cached = state['numpy']
+    np.random.set_state((name, keys.cpu().numpy().astype(np.uint32), position, has_gauss, cached))
+    torch.set_rng_state(state['torch'].cpu())
+    if state['cuda'] is not None and torch.cuda.is_available():
+        torch.cuda.set_rng_state(state['cuda'].cpu())
+
+
+def average_buffers(model: torch.nn.Module) -> None:
+    """Bring the floating-point buffers of all processes to their mean; nothing for one process."""
+    all_reduce_params((b for b in model.buffers() if b.is_floating_point()), op='mean')

@@ -1,0 +1,167 @@
+"""mmengine's Runner, made safe to kill and quiet to read."""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from mmengine.config import Config
+from mmengine.device import get_device
+from mmengine.dist import broadcast, is_main_process
+from mmengine.logging import MMLogger
+from mmengine.model import (
+    MMDistributedDataParallel,
+    is_model_wrapper,
+    revert_sync_batchnorm,
+)
+from mmengine.runner import Runner
+from mmseg.registry import RUNNERS
+from torch import nn
+
+from mmseg_kd.checkpoints import atomic_path, load_strictly, read_checkpoint, state_dict_of
+from mmseg_kd.engine.summary import describe_run
+from mmseg_kd.errors import UserError
+
+
+@RUNNERS.register_module()
+class KDRunner(Runner):
+    """Runner whose checkpoints are read as data, matched strictly, and written whole or not at all.
+
+    It says on the console what a user looks for and keeps the rest (environment, full
+    config, hook order) in the log file.
+    """
+
+    def train(self) -> nn.Module:
+        """Train; the teacher, if any, is loaded before the first iteration."""
+        teacher = getattr(self.bare_model, 'teacher', None)
+        if teacher is not None:
+            teacher.to(get_device())
+        self.logger.info(describe_run(self))
+        return super().train()
+
+    @property
+    def bare_model(self) -> nn.Module:
+        """The model without its distributed or test-time-augmentation wrapper."""
+        model = self.model.module if is_model_wrapper(self.model) else self.model
+        return model.module if hasattr(model, 'merge_preds') else model
+
+    def load_checkpoint(
+        self,
+        filename: str,
+        map_location: str | Callable = 'cpu',
+        strict: bool = True,
+        revise_keys: list | None = None,
+    ) -> dict:
+        """Load a checkpoint that has exactly the model's tensors.
+
+        Args:
+            filename: The checkpoint's path.
+            map_location: As for `torch.load`.
+            strict: Kept for mmengine's signature; a mismatch is always an error.
+            revise_keys: Kept for mmengine's signature; a `module.` prefix is always removed.
+
+        Returns:
+            The checkpoint.
+
+        Raises:
+            UserError: The file is missing, damaged, names code, or does not fit the model.
+        """
+        checkpoint = read_checkpoint(filename, map_location=map_location)
+        self.call_hook('after_load_checkpoint', checkpoint=checkpoint)
+        matched = load_strictly(self.bare_model, state_dict_of(checkpoint), source=str(filename))
+        self._has_loaded = True
+        self.logger.info(f'loaded {filename}, matched {matched}/{matched} tensors')
+        return checkpoint
+
+    def resume(self, filename: str, **kwargs: object) -> None:
+        """Continue a run from its checkpoint; arguments as for mmengine's `Runner.resume`."""
+        missing = {'optimizer', 'message_hub', 'meta'} - set(read_checkpoint(filename))
+        if missing:
+            raise UserError(
+                f'{filename} cannot be resumed: it has no {", ".join(sorted(missing))} (a best_*.pth '
+                'or published file holds the weights alone); resume from an iter_N.pth, or start '
+                'from its weights with load_from'
+            )
+        super().resume(filename, **kwargs)
+
+    def save_checkpoint(self, out_dir: str, filename: str, *args: object, **kwargs: object) -> None:
+        """Write a checkpoint; its name appears when it is complete. Arguments as mmengine's."""
+        if not is_main_process():
+            return
+        with atomic_path(Path(out_dir) / filename) as partial:
+            super().save_checkpoint(str(partial.parent), partial.name, *args, **kwargs)
+
+    def wrap_model(self, model_wrapper_cfg: dict | None, model: nn.Module) -> nn.Module:
+        """Move the model to its device and, with several processes, wrap it in DDP."""
+        if self.distributed and get_device() == 'cpu' and not is_model_wrapper(model):
+            if any(isinstance(m, nn.SyncBatchNorm) for m in model.modules()):
+                self.logger.warning(
+                    'SyncBN needs a GPU: on the CPU every process normalises its own part of the '
+                    'batch, and running statistics are averaged before evaluating and saving'
+                )
+            # mmengine names a GPU for DDP, which a model on the CPU must not have.
+            return MMDistributedDataParallel(
+                revert_sync_batchnorm(model),
+                broadcast_buffers=False,
+                find_unused_parameters=self.cfg.get('find_unused_parameters', False),
+            )
+        return super().wrap_model(model_wrapper_cfg, model)
+
+    def build_logger(self, *args: Any, **kwargs: Any) -> MMLogger:
+        """Build the logger; what only a bug report needs goes to the file alone."""
+        logger = super().build_logger(*args, **kwargs)
+        for handler in logger.handlers:
+            if not isinstance(handler, logging.FileHandler):
+                handler.addFilter(_for_the_console)
+        return logger
+
+    def _init_model_weights(self) -> None:
+        # mmengine lists every parameter's initialisation, which nobody reads.
+        self.bare_model._dump_init_info = lambda: None
+        self.bare_model.init_weights()
+        for tensor in self.bare_model.state_dict().values():
+            broadcast(tensor)
+
+
+# What mmengine logs for its own developers.
+FILE_ONLY = re.compile(
+    r'[\s-]*(System environment|Config:|Hooks will be executed|Distributed training is not used'
+    r'|Checkpoints will be saved|Exp name|Advance dataloader|per class results|Load checkpoint'
+    r'|resumed epoch|paramwise_options)'
+)
+
+
+def _for_the_console(record: logging.LogRecord) -> bool:
+    return record.levelno >= logging.WARNING or not FILE_ONLY.match(record.getMessage())
+
+
+def build_runner(cfg: Config) -> KDRunner:
+    """Build the runner of a checked config.
+
+    Raises:
+        UserError: A type is not registered, or a value does not suit its constructor.
+    """
+    try:
+        return KDRunner.from_cfg(cfg)
+    except (KeyError, TypeError, ValueError, AssertionError) as error:
+        if cause := _user_error(error):
+            raise cause from error
+        if type(error) in (KeyError, TypeError, ValueError) and error.__traceback__ is not None:
+            raise UserError(f'the config cannot be built: {_one_line(error)}') from error
+        raise
+
+
+def _one_line(error: Exception) -> str:
+    text = str(error.args[0]) if error.args else type(error).__name__
+    return ' '.join(text.split())
+
+
+def _user_error(error: BaseException) -> UserError | None:
+    while error is not None:
+        if isinstance(error, UserError):
+            return error
+        error = error.__cause__ or error.__context__
+    return None

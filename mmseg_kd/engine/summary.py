@@ -1,0 +1,64 @@
+"""What a run is, in the lines a user reads before it starts."""
+
+from __future__ import annotations
+
+import platform
+from pathlib import Path
+
+import torch
+from mmengine.device import get_device
+from mmengine.runner import Runner
+
+
+def describe_run(runner: Runner) -> str:
+    """Describe a training run: model, teacher, losses, data, schedule, device, where it writes."""
+    model = runner.bare_model
+    loader = runner.train_dataloader
+    lines = [
+        f'config      {runner.cfg.filename}',
+        f'work_dir    {_relative(runner.work_dir)}',
+        f'device      {_device()}, torch {torch.__version__}, seed {runner.seed}',
+        f'student     {_model_line(model)}',
+    ]
+    teacher = getattr(model, 'teacher', None)
+    if teacher is not None:
+        lines.append(
+            f'teacher     {_model_line(teacher.segmentor)}, {teacher.checkpoint} '
+            f'(sha256 {teacher.sha256[:8]})'
+        )
+    lines += [
+        f'kd loss     {name}: {type(loss).__name__}({loss.extra_repr()})'
+        for name, loss in getattr(model, 'kd_losses', {}).items()
+    ]
+    lines.append(
+        f'data        {len(loader.dataset)} training images, '
+        f'{len(runner.val_dataloader.dataset) if runner.val_loop else 0} for validation'
+    )
+    world = f' x {runner.world_size} processes' if runner.world_size > 1 else ''
+    lines.append(
+        f'schedule    {runner.max_iters} iterations, batch {loader.batch_size}{world}, '
+        f'evaluation every {runner.val_interval}'
+    )
+    return '\n' + '\n'.join(f'  {line}' for line in lines)
+
+
+def _model_line(model: torch.nn.Module) -> str:
+    parameters = sum(p.numel() for p in model.parameters()) / 1e6
+    return (
+        f'{type(model).__name__}, {type(model.backbone).__name__} + '
+        f'{type(model.decode_head).__name__}, {parameters:.2f} M parameters, '
+        f'{model.num_classes} classes'
+    )
+
+
+def _device() -> str:
+    if get_device() == 'cuda':
+        return torch.cuda.get_device_name()
+    return f'{platform.processor() or platform.machine()} CPU, {torch.get_num_threads()} threads'
+
+
+def _relative(path: str) -> str:
+    try:
+        return Path(path).resolve().relative_to(Path.cwd()).as_posix()
+    except ValueError:
+        return path

@@ -1,0 +1,154 @@
+"""Segmentation metrics from one confusion matrix."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from mmengine.evaluator import BaseMetric
+from mmengine.logging import MMLogger
+from mmseg.registry import METRICS
+from PIL import Image
+from prettytable import PrettyTable
+from torch import Tensor
+
+
+@METRICS.register_module()
+class SegmentationMetric(BaseMetric):
+    """aAcc, mIoU and mAcc over all classes, and mIoU over the classes that are not void.
+
+    All from one confusion matrix over the whole split. Where the data set has a void class
+    (CamVid's `Unlabelled`), the second mean is the published figure, `mIoU11` for CamVid:
+    pixels whose truth is void are dropped, a true class predicted as void still counts as
+    wrong, and the mean runs over the other classes (the evaluation script of
+    Badrinarayanan et al., SegNet, TPAMI 2017). Classes that neither truth nor prediction
+    contain are left out of a mean.
+
+    Keys and rounding are those of mmseg's `IoUMetric`, whose figures it reproduces.
+
+    After an evaluation `confusion` holds the matrix (K, K), row = truth.
+
+    Args:
+        ignore_index: Label of pixels that no metric counts.
+        void_class: Name of the class that `mIoU{n}` leaves out.
+        output_dir: Where to write the predictions as PNG files of class ids.
+        format_only: Only write the predictions; the data has no labels.
+        collect_device: As for mmengine's `BaseMetric`.
+        prefix: As for mmengine's `BaseMetric`.
+    """
+
+    def __init__(
+        self,
+        ignore_index: int = 255,
+        void_class: str = 'Unlabelled',
+        output_dir: str | None = None,
+        format_only: bool = False,
+        collect_device: str = 'cpu',
+        prefix: str | None = None,
+    ) -> None:
+        super().__init__(collect_device=collect_device, prefix=prefix)
+        self.ignore_index = ignore_index
+        self.void_class = void_class
+        self.output_dir = Path(output_dir) if output_dir else None
+        self.format_only = format_only
+        self.confusion: Tensor | None = None
+
+    def process(self, data_batch: dict, data_samples: Sequence[dict]) -> None:
+        """Add one confusion matrix (true class, predicted class) an image."""
+        num_classes = len(self.dataset_meta['classes'])
+        for sample in data_samples:
+            prediction = sample['pred_sem_seg']['data'].squeeze(0)
+            if not self.format_only:
+                label = sample['gt_sem_seg']['data'].squeeze(0).to(prediction)
+                matrix = confusion_matrix(label, prediction, num_classes, self.ignore_index)
+                self.results.append(matrix.cpu())
+            if self.output_dir is not None:
+                self._write(prediction, sample['img_path'])
+
+    def compute_metrics(self, results: list[Tensor]) -> dict[str, float]:
+        """Sum the matrices and derive the metrics, in percent; print the table of classes."""
+        logger = MMLogger.get_current_instance()
+        if self.format_only:
+            logger.info(f'predictions are in {self.output_dir}')
+            return {}
+        classes = list(self.dataset_meta['classes'])
+        matrix = sum(results).double()
+        iou, accuracy = iou_and_accuracy(matrix)
+        metrics = {
+            'aAcc': matrix.diag().sum() / matrix.sum(),
+            'mIoU': iou.nanmean(),
+            'mAcc': accuracy.nanmean(),
+        }
+        kept = [i for i, name in enumerate(classes) if name != self.void_class]
+        iou_without_void, _ = iou_and_accuracy(matrix, kept)
+        metrics[f'mIoU{len(kept)}'] = iou_without_void.nanmean()
+        metrics = {name: round(100 * float(value), 2) for name, value in metrics.items()}
+        logger.info('\n' + _table(classes, iou, accuracy, kept, iou_without_void, metrics))
+        self.confusion = matrix
+        return metrics
+
+    def _write(self, prediction: Tensor, image_path: str) -> None:
+        self.output_dir.mkdir(parents=True, exist_ok=True)
+        ids = prediction.cpu().numpy().astype(np.uint8)
+        Image.fromarray(ids).save(self.output_dir / f'{Path(image_path).stem}.png')
+
+
+def confusion_matrix(
+    label: Tensor, prediction: Tensor, num_classes: int, ignore_index: int = 255
+) -> Tensor:
+    """Count pixels by true and predicted class.
+
+    Args:
+        label: True ids (H, W).
+        prediction: Predicted ids (H, W), all below num_classes.
+        num_classes: Number of classes K.
+        ignore_index: Label of pixels to leave out.
+
+    Returns:
+        Counts (K, K), int64, row = truth, column = prediction.
+    """
+    valid = label != ignore_index
+    index = label[valid].long() * num_classes + prediction[valid].long()
+    return torch.bincount(index, minlength=num_classes**2).reshape(num_classes, num_classes)
+
+
+def iou_and_accuracy(matrix: Tensor, kept: Sequence[int] | None = None) -> tuple[Tensor, Tensor]:
+    """Intersection over union and recall of each class.
+
+    Args:
+        matrix: Confusion matrix (K, K), row = truth.
+        kept: Classes that count; rows of the others are dropped, their columns are not, so
+            that predicting one of them stays an error.
+
+    Returns:
+        IoU and accuracy of the kept classes, NaN where a class does not occur.
+    """
+    kept = list(range(len(matrix))) if kept is None else list(kept)
+    rows = matrix[kept]
+    hit = rows[:, kept].diag()
+    truth = rows.sum(dim=1)
+    return hit / (truth + rows[:, kept].sum(dim=0) - hit), hit / truth
+
+
+def _table(
+    classes: list[str],
+    iou: Tensor,
+    accuracy: Tensor,
+    kept: list[int],
+    iou_without_void: Tensor,
+    metrics: dict[str, float],
+) -> str:
+    void_free = dict(zip(kept, iou_without_void.tolist(), strict=True))
+    names = list(metrics)
+    table = PrettyTable(['class', 'IoU', 'Acc', f'IoU of {names[-1]}'])
+    table.align = 'r'
+    table.align['class'] = 'l'
+    for i, name in enumerate(classes):
+        row = (float(iou[i]), float(accuracy[i]), void_free.get(i))
+        table.add_row([name, *('-' if x is None or x != x else f'{100 * x:.2f}' for x in row)])
+    table.add_divider()
+    mean = [f'{metrics[name]:.2f}' for name in ('mIoU', 'mAcc', names[-1])]
+    table.add_row(['mean', *mean])
+    return f'{table.get_string()}\naAcc {metrics["aAcc"]:.2f}'

@@ -1,0 +1,7 @@
+"""Backbones, heads and segmentors, registered in mmseg's own registry."""
+
+from mmseg_kd.models.kd_encoder_decoder import KDEncoderDecoder
+from mmseg_kd.models.mit import MixTransformer
+from mmseg_kd.models.segformer_head import SegFormerHead
+
+__all__ = ['KDEncoderDecoder', 'MixTransformer', 'SegFormerHead']

@@ -1,0 +1,124 @@
+"""The all-MLP decode head of SegFormer.
+
+SegFormer: Simple and Efficient Design for Semantic Segmentation with Transformers,
+Xie et al., NeurIPS 2021, https://arxiv.org/abs/2105.15203. Written from the paper;
+parameter names are those of the published checkpoints.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch.nn.functional as F
+from mmcv.cnn import build_activation_layer, build_norm_layer
+from mmengine.model import kaiming_init
+from mmseg.models.decode_heads.decode_head import BaseDecodeHead
+from mmseg.registry import MODELS
+from torch import Tensor, nn
+
+
+class LevelProjection(nn.Module):
+    """The linear map of one level; `LevelFusion` reads its factors rather than calling it."""
+
+    def __init__(self, in_channels: int, embed_dim: int) -> None:
+        super().__init__()
+        self.proj = nn.Linear(in_channels, embed_dim)
+
+
+class LevelFusion(nn.Module):
+    """Project four levels, bring them to the finest grid, concatenate, fuse by a 1x1 convolution.
+
+    The published formula is `fuse(concat_i(up(L_i x_i + b_i)))`. Both maps are linear and
+    bilinear upsampling keeps constants, so it equals
+    `sum_i up((W_i L_i) x_i) + sum_i W_i b_i` with W_i the kernel's slice for level i: the
+    wide convolution at stride 4 never runs, and gradients reach both factors.
+    """
+
+    def __init__(
+        self,
+        num_levels: int,
+        embed_dim: int,
+        norm_cfg: dict | None,
+        act_cfg: dict,
+        align_corners: bool,
+    ) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(num_levels * embed_dim, embed_dim, 1, bias=norm_cfg is None)
+        kaiming_init(self.conv)
+        # The published name, whichever normalisation it is.
+        self.bn = build_norm_layer(norm_cfg, embed_dim)[1] if norm_cfg else nn.Identity()
+        self.activate = build_activation_layer(act_cfg)
+        self.align_corners = align_corners
+
+    def forward(self, features: Sequence[Tensor], levels: Sequence[LevelProjection]) -> Tensor:
+        """Fuse maps (N, C_i, H_i, W_i), finest first, into one (N, embed_dim, H_1, W_1)."""
+        # The published concatenation runs from the coarsest level to the finest.
+        kernels = self.conv.weight.flatten(1).chunk(len(levels), dim=1)[::-1]
+        bias = sum(
+            kernel @ level.proj.bias for kernel, level in zip(kernels, levels, strict=True)
+        )
+        if self.conv.bias is not None:
+            bias = bias + self.conv.bias
+        fused = None
+        for x, kernel, level in zip(features, kernels, levels, strict=True):
+            x = F.linear(
+                x.permute(0, 2, 3, 1),
+                kernel @ level.proj.weight,
+                bias if fused is None else None,
+            ).permute(0, 3, 1, 2)
+            if fused is None:
+                fused = x
+            else:
+                fused = fused + F.interpolate(
+                    x, fused.shape[2:], mode='bilinear', align_corners=self.align_corners
+                )
+        return self.activate(self.bn(fused))
+
+
+@MODELS.register_module()
+class SegFormerHead(BaseDecodeHead):
+    """SegFormer's head: a linear map a level, upsampling, fusion, dropout, classification.
+
+    Unlike mmseg's `SegformerHead` it has no BN and ReLU per level, as in the paper, so the
+    published SegFormer checkpoints fit and mmseg's do not.
+
+    Args:
+        in_channels: Channels of the levels, finest first.
+        embed_dim: Common width of the levels (256 for B0 and B1, 768 from B2 on).
+        in_index: Which backbone outputs are the levels.
+        **kwargs: `num_classes`, `dropout_ratio`, `norm_cfg`, `act_cfg`, `loss_decode`,
+            `align_corners`, `ignore_index` and the other keys of mmseg's `BaseDecodeHead`.
+    """
+
+    def __init__(
+        self,
+        in_channels: Sequence[int],
+        embed_dim: int = 256,
+        in_index: Sequence[int] = (0, 1, 2, 3),
+        **kwargs: object,
+    ) -> None:
+        super().__init__(
+            in_channels=list(in_channels),
+            channels=embed_dim,
+            in_index=list(in_index),
+            input_transform='multiple_select',
+            init_cfg=None,
+            **kwargs,
+        )
+        # The base class' classifier; the published name of it is linear_pred.
+        del self.conv_seg
+        for i, channels in enumerate(in_channels, start=1):
+            self.add_module(f'linear_c{i}', LevelProjection(channels, embed_dim))
+        self.linear_fuse = LevelFusion(
+            len(in_channels), embed_dim, self.norm_cfg, self.act_cfg, self.align_corners
+        )
+        self.linear_pred = nn.Conv2d(embed_dim, self.out_channels, 1)
+
+    def forward(self, inputs: Sequence[Tensor]) -> Tensor:
+        """Map the backbone's outputs to logits (N, num_classes, H_1, W_1), at the finest stride."""
+        features = self._transform_inputs(inputs)
+        levels = [getattr(self, f'linear_c{i}') for i in range(1, len(features) + 1)]
+        x = self.linear_fuse(features, levels)
+        if self.dropout is not None:
+            x = self.dropout(x)
+        return self.linear_pred(x)

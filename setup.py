@@ -1,0 +1,38 @@
+"""Installation: `pip install -e .`, with `[tests]` for the test suite."""
+
+import re
+from pathlib import Path
+
+from setuptools import find_packages, setup
+
+HERE = Path(__file__).parent
+
+setup(
+    name='mmseg_kd',
+    version=re.search(r"__version__ = '(.+)'", (HERE / 'mmseg_kd/__init__.py').read_text())[1],
+    description='Config-driven knowledge distillation for semantic segmentation',
+    long_description=(HERE / 'README.md').read_text(encoding='utf-8'),
+    long_description_content_type='text/markdown',
+    license='Apache-2.0',
+    packages=find_packages(include=['mmseg_kd', 'mmseg_kd.*']),
+    package_data={'mmseg_kd': ['**/*.txt']},
+    python_requires='>=3.10',
+    # Every lower bound is a version the tests were run on.
+    install_requires=[
+        'onedl-mmengine>=0.10.12',
+        'onedl-mmcv>=2.3.6',
+        'onedl-mmsegmentation>=1.4.2',
+        'torch>=2.11.0',
+        'torchvision>=0.26.0',
+        'timm>=1.0.31',
+        'numpy>=2.0',
+        'opencv-python>=4.10',
+        'matplotlib>=3.9',
+        'tqdm>=4.66',
+        'tensorboard>=2.18',
+        'safetensors>=0.5',
+    ],
+    extras_require={
+        'tests': ['pytest>=8', 'transformers>=5.0', 'torchmetrics>=1.4', 'ruff>=0.12'],
+    },
+)

@@ -1,0 +1,52 @@
+"""Test a checkpoint on the test split.
+
+python tools/test.py CONFIG CHECKPOINT [--split val] [--work-dir DIR] [--out DIR]
+                     [--show-dir DIR] [--tta] [--cfg-options KEY=VALUE ...]
+"""
+
+import argparse
+
+from mmseg_kd.engine import build_runner, load_config, prepare_test
+from mmseg_kd.engine.cli import add_common_arguments, export_local_rank, run_tool
+
+
+def parse_args() -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(description='Test (and evaluate) a segmentor')
+    parser.add_argument('config', help='the config file')
+    parser.add_argument('checkpoint', help='the checkpoint file')
+    parser.add_argument('--work-dir', help='where the metrics are written as JSON')
+    parser.add_argument(
+        '--split', choices=['train', 'val', 'test'], help='the split to test on (default: test)'
+    )
+    parser.add_argument('--out', metavar='DIR', help='save predictions as PNG files of class ids')
+    parser.add_argument('--show', action='store_true', help='show predictions in a window')
+    parser.add_argument('--show-dir', metavar='DIR', help='save painted predictions')
+    parser.add_argument(
+        '--wait-time', type=float, default=2, help='seconds between pictures of --show'
+    )
+    parser.add_argument('--tta', action='store_true', help='test-time augmentation')
+    add_common_arguments(parser)
+    return parser.parse_args()
+
+
+def main() -> None:
+    """Test."""
+    args = parse_args()
+    export_local_rank(args.local_rank)
+    cfg = load_config(args.config, args.cfg_options)
+    cfg.launcher = args.launcher
+    if args.work_dir is not None:
+        cfg.work_dir = args.work_dir
+    prepare_test(cfg, args.checkpoint, split=args.split, out=args.out, tta=args.tta)
+    if args.show or args.show_dir:
+        cfg.default_hooks.visualization.update(
+            draw=True, show=args.show, wait_time=args.wait_time
+        )
+        if args.show_dir:
+            cfg.visualizer.save_dir = args.show_dir
+    build_runner(cfg).test()
+
+
+if __name__ == '__main__':
+    run_tool(main)

@@ -1,0 +1,45 @@
+"""Train a segmentor, plain or distilled, from a config.
+
+python tools/train.py CONFIG [--work-dir DIR] [--resume [PATH]] [--amp]
+                             [--cfg-options KEY=VALUE ...] [--launcher pytorch]
+"""
+
+import argparse
+
+from mmseg_kd.engine import build_runner, choose_start, enable_amp, load_config
+from mmseg_kd.engine.cli import add_common_arguments, export_local_rank, run_tool
+
+
+def parse_args() -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(description='Train a segmentor, plain or distilled')
+    parser.add_argument('config', help='the config file')
+    parser.add_argument('--work-dir', help='where logs and checkpoints go')
+    parser.add_argument(
+        '--resume',
+        nargs='?',
+        const='auto',
+        metavar='PATH',
+        help="continue from a checkpoint, by default the work_dir's latest",
+    )
+    parser.add_argument('--amp', action='store_true', help='train in mixed precision')
+    add_common_arguments(parser)
+    return parser.parse_args()
+
+
+def main() -> None:
+    """Train."""
+    args = parse_args()
+    export_local_rank(args.local_rank)
+    cfg = load_config(args.config, args.cfg_options)
+    cfg.launcher = args.launcher
+    if args.work_dir is not None:
+        cfg.work_dir = args.work_dir
+    if args.amp:
+        enable_amp(cfg)
+    choose_start(cfg, args.resume)
+    build_runner(cfg).train()
+
+
+if __name__ == '__main__':
+    run_tool(main)
