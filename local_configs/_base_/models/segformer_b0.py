@@ -22,7 +22,12 @@ model = dict(
         num_classes=12,
         norm_cfg=norm_cfg,
         align_corners=False,
-        loss_decode=dict(type='CrossEntropyLoss', use_sigmoid=False, loss_weight=1.0),
+        loss_decode=dict(
+            type='CrossEntropyLoss',
+            use_sigmoid=False,
+            loss_weight=1.0,
+            avg_non_ignore=True,  # the mean over the pixels that count, as torch has it
+        ),
     ),
     train_cfg=dict(),
     test_cfg=dict(mode='whole'),

@@ -1,0 +1,201 @@
+"""The distillation losses: independent values, and what every loss promises."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from mmseg.registry import MODELS
+
+from mmseg_kd.distillation import (
+    AttentionTransferLoss,
+    KDLoss,
+    KLDivergenceLoss,
+    SimilarityPreservingLoss,
+)
+
+GOLDEN = np.load(Path(__file__).parents[1] / 'data' / 'kd_losses.npz')
+STAGES = [f'stage{i}' for i in (1, 2, 3, 4)]
+
+EVERY_LOSS = [
+    KLDivergenceLoss(),
+    KLDivergenceLoss(temperature=1.0, reduction='batchmean'),
+    *(AttentionTransferLoss(reduction=r) for r in AttentionTransferLoss.reductions),
+    AttentionTransferLoss(p=4),
+    SimilarityPreservingLoss(),
+    SimilarityPreservingLoss(mode='pixel'),
+    SimilarityPreservingLoss(reduction='sum'),
+]
+names = [f'{type(x).__name__}-{x.extra_repr()}' for x in EVERY_LOSS]
+every_loss = pytest.mark.parametrize('loss', EVERY_LOSS, ids=names)
+
+
+def golden(name: str) -> torch.Tensor:
+    return torch.from_numpy(GOLDEN[name])
+
+
+def expected(name: str) -> float:
+    return float(GOLDEN[f'expected/{name}'])
+
+
+@pytest.mark.parametrize('temperature', [1, 2, 4])
+def test_kl_matches_the_independent_value(temperature: int) -> None:
+    loss = KLDivergenceLoss(temperature=temperature)
+    logits = golden('student_logits'), golden('teacher_logits')
+    masked = loss(*logits, golden('target'))
+    assert float(masked) == pytest.approx(expected(f'kl_pixel_mean_T{temperature}_masked'), rel=1e-5)
+    unmasked = expected(f'kl_pixel_mean_T{temperature}_unmasked')
+    assert float(loss(*logits)) == pytest.approx(unmasked, rel=1e-5)
+    keep = KLDivergenceLoss(temperature=temperature, ignore_index=None)
+    assert float(keep(*logits, golden('target'))) == pytest.approx(unmasked, rel=1e-5)
+
+
+def test_kl_batchmean_is_the_pixel_mean_times_the_pixels() -> None:
+    logits = golden('student_logits'), golden('teacher_logits')
+    ratio = KLDivergenceLoss(reduction='batchmean')(*logits) / KLDivergenceLoss()(*logits)
+    assert float(ratio) == pytest.approx(24 * 32, rel=1e-5)
+
+
+@pytest.mark.parametrize('stage', STAGES)
+@pytest.mark.parametrize('reduction', ['paper', 'authors_code', 'sum'])
+def test_at_matches_the_independent_value(reduction: str, stage: str) -> None:
+    loss = AttentionTransferLoss(reduction=reduction)
+    value = loss([golden(f'student_{stage}')], [golden(f'teacher_{stage}')])
+    assert float(value) == pytest.approx(expected(f'at_{reduction}_{stage}'), rel=1e-5)
+
+
+@pytest.mark.parametrize('stage', STAGES)
+def test_sp_matches_the_independent_value(stage: str) -> None:
+    value = SimilarityPreservingLoss()([golden(f'student_{stage}')], [golden(f'teacher_{stage}')])
+    assert float(value) == pytest.approx(expected(f'sp_paper_{stage}'), rel=1e-5)
+
+
+@pytest.mark.parametrize(
+    ('loss', 'key'), [(AttentionTransferLoss(), 'at_paper'), (SimilarityPreservingLoss(), 'sp_paper')]
+)
+def test_a_list_of_maps_is_summed(loss: KDLoss, key: str) -> None:
+    value = loss([golden(f'student_{s}') for s in STAGES], [golden(f'teacher_{s}') for s in STAGES])
+    assert float(value) == pytest.approx(sum(expected(f'{key}_{s}') for s in STAGES), rel=1e-5)
+
+
+def test_pixel_similarity_by_hand() -> None:
+    # Two cells: the student sees them alike (cosine 1), the teacher as opposites (-1).
+    student = torch.tensor([1.0, 1.0]).reshape(1, 1, 1, 2)
+    teacher = torch.tensor([1.0, -1.0]).reshape(1, 1, 1, 2)
+    loss = SimilarityPreservingLoss(mode='pixel')
+    assert float(loss(student, teacher)) == pytest.approx(2 * 2**2 / 2**2)
+
+
+@every_loss
+def test_zero_where_student_equals_teacher(loss: KDLoss) -> None:
+    x = torch.randn(3, 5, 8, 9)
+    assert float(loss(x, x.clone())) == 0
+
+
+@every_loss
+@pytest.mark.parametrize('dtype', [torch.bfloat16, torch.float16])
+def test_float32_under_any_autocast(loss: KDLoss, dtype: torch.dtype) -> None:
+    student, teacher = torch.randn(2, 12, 32, 32) * 30, torch.randn(2, 12, 32, 32) * 30
+    reference = loss(student, teacher)
+    with torch.autocast('cpu', dtype=dtype):
+        value = loss(student, teacher)
+        half = loss(student.to(dtype), teacher.to(dtype))
+    assert value.dtype == torch.float32
+    assert torch.equal(value, reference)
+    assert half.dtype == torch.float32
+    assert torch.isfinite(half)
+
+
+EXTREMES = {
+    'constant': torch.full((2, 3, 8, 8), 7.0),
+    'zero': torch.zeros(2, 3, 8, 8),
+    '1e4': torch.randn(2, 3, 8, 8).sign() * 1e4,
+    'largest': torch.randn(2, 3, 8, 8).sign() * torch.finfo(torch.float32).max,
+    'smallest': torch.full((2, 3, 8, 8), 1e-38),
+    'one image dark': torch.stack([torch.randn(3, 8, 8), torch.zeros(3, 8, 8)]),
+}
+
+
+@every_loss
+@pytest.mark.parametrize('student', EXTREMES)
+@pytest.mark.parametrize('teacher', EXTREMES)
+def test_finite_at_extremes(loss: KDLoss, student: str, teacher: str) -> None:
+    for target in (None, torch.full((2, 8, 8), 255), torch.zeros(2, 8, 8, dtype=torch.long)):
+        x = EXTREMES[student].clone().requires_grad_()
+        value = loss(x, EXTREMES[teacher], target)
+        value.backward()
+        assert torch.isfinite(value)
+        assert torch.isfinite(x.grad).all()
+
+
+def test_all_void_images_give_zero_kl() -> None:
+    x = torch.randn(2, 3, 8, 8, requires_grad=True)
+    value = KLDivergenceLoss()(x, torch.randn(2, 3, 8, 8), torch.full((2, 8, 8), 255))
+    value.backward()
+    assert float(value) == 0
+    assert float(x.grad.abs().sum()) == 0
+
+
+@every_loss
+def test_gradcheck(loss: KDLoss) -> None:
+    generator = torch.Generator().manual_seed(0)
+    student, teacher = torch.randn(2, 2, 3, 4, 5, generator=generator, dtype=torch.float64)
+    target = torch.randint(0, 3, (2, 4, 5), generator=generator)
+    target[0, 0] = 255
+    assert torch.autograd.gradcheck(
+        lambda x: loss(x, teacher, target), student.clone().requires_grad_()
+    )
+
+
+@every_loss
+def test_no_gradient_reaches_the_teacher(loss: KDLoss) -> None:
+    student, teacher = torch.randn(2, 2, 3, 8, 8, requires_grad=True).unbind()
+    assert loss(student, teacher).requires_grad
+    assert not loss(student.detach(), teacher).requires_grad
+
+
+@every_loss
+def test_other_sizes_and_weight(loss: KDLoss) -> None:
+    student, teacher = torch.randn(2, 6, 16, 12), torch.randn(2, 6, 9, 7)
+    target = torch.randint(0, 6, (2, 64, 48))
+    value = loss(student, teacher, target)
+    assert value.ndim == 0
+    assert value > 0
+    heavy = MODELS.build(
+        dict(type=type(loss).__name__, reduction=loss.reduction, loss_weight=2.5)
+    )
+    assert float(heavy(student, teacher, target)) == pytest.approx(
+        2.5 * float(heavy.raw(student, teacher, target))
+    )
+
+
+def test_kl_masks_at_the_resolution_of_the_logits() -> None:
+    # The left half is void, and only there do student and teacher differ.
+    student, teacher = torch.zeros(1, 3, 4, 8), torch.zeros(1, 3, 4, 8)
+    student[..., :4] = torch.randn(1, 3, 4, 4)
+    target = torch.zeros(1, 16, 32, dtype=torch.long)
+    target[..., :16] = 255
+    assert float(KLDivergenceLoss()(student, teacher, target)) == 0
+    assert float(KLDivergenceLoss()(student, teacher)) > 0
+
+
+@pytest.mark.parametrize(
+    ('settings', 'message'),
+    [
+        (dict(type='KLDivergenceLoss', reduction='mean'), "reduction='mean' is not one of"),
+        (dict(type='KLDivergenceLoss', temperature=0), 'must be above 0'),
+        (dict(type='SimilarityPreservingLoss', mode='pixels'), "mode='pixels' is not"),
+        (
+            dict(type='AttentionTransferLoss', stages=['stage1'], teacher_stages=['a', 'b']),
+            'stages has 1 names, teacher_stages 2',
+        ),
+    ],
+)
+def test_wrong_settings_are_named(settings: dict, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        MODELS.build(settings)
+
+
+def test_tokens_are_no_map() -> None:
+    with pytest.raises(ValueError, match=r'not a map \(N, C, H, W\)'):
+        AttentionTransferLoss()(torch.randn(2, 64, 8), torch.randn(2, 64, 8))

@@ -1,0 +1,216 @@
+import copy
+from pathlib import Path
+
+import pytest
+import torch
+from conftest import KD_LOSSES, tiny_model
+from mmengine.structures import PixelData
+from mmseg.registry import MODELS
+from mmseg.structures import SegDataSample
+
+from mmseg_kd.errors import UserError
+from mmseg_kd.models.kd_encoder_decoder import log_names
+
+KEYS = ('at_loss', 'at_raw', 'kl_loss', 'kl_raw', 'sp_loss', 'sp_raw')
+
+
+def build(cfg: dict, seed: int = 0) -> torch.nn.Module:
+    torch.manual_seed(seed)
+    model = MODELS.build(cfg)
+    model._dump_init_info = lambda: None
+    model.init_weights()
+    return model.train()
+
+
+@pytest.fixture
+def teacher(tmp_path: Path) -> dict:
+    """A teacher with other weights and its model dict as config."""
+    config = tiny_model()
+    model = build(config, seed=1)
+    torch.save({'state_dict': model.state_dict()}, tmp_path / 'teacher.pth')
+    return dict(config=config, checkpoint=str(tmp_path / 'teacher.pth'))
+
+
+def batch(seed: int = 0, size: int = 64) -> tuple[torch.Tensor, list[SegDataSample]]:
+    generator = torch.Generator().manual_seed(seed)
+    images = torch.randn(2, 3, size, size, generator=generator)
+    labels = torch.randint(0, 12, (2, 1, size, size), generator=generator)
+    labels[:, :, :8] = 255
+    samples = [
+        SegDataSample(gt_sem_seg=PixelData(data=x), metainfo=dict(img_shape=(size, size)))
+        for x in labels
+    ]
+    return images, samples
+
+
+def train(model: torch.nn.Module, steps: int = 3) -> list[float]:
+    """A few steps of AdamW; the total loss of each."""
+    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3)
+    totals = []
+    for step in range(steps):
+        losses = model.loss(*batch(step))
+        total = sum(value for name, value in losses.items() if 'loss' in name)
+        optimizer.zero_grad()
+        total.backward()
+        optimizer.step()
+        totals.append(float(total.detach()))
+    return totals
+
+
+def test_without_losses_it_is_the_plain_model_bit_for_bit() -> None:
+    plain = build(tiny_model())
+    kd = build(tiny_model(type='KDEncoderDecoder', kd_losses=dict()))
+    torch.manual_seed(5)
+    expected = train(plain)
+    torch.manual_seed(5)
+    assert train(kd) == expected
+    assert plain.state_dict().keys() == kd.state_dict().keys()
+    for name, value in plain.state_dict().items():
+        assert torch.equal(value, kd.state_dict()[name]), name
+
+
+def test_with_a_teacher_the_student_starts_the_same_and_keeps_its_random_stream(
+    teacher: dict,
+) -> None:
+    plain = build(tiny_model())
+    silent = {name: loss | dict(loss_weight=0.0) for name, loss in KD_LOSSES.items()}
+    kd = build(tiny_model(type='KDEncoderDecoder', teacher=teacher, kd_losses=silent))
+    torch.manual_seed(5)
+    expected = train(plain)
+    torch.manual_seed(5)
+    assert train(kd) == expected
+
+
+def test_losses_are_logged_raw_and_weighted_and_reach_the_student_alone(teacher: dict) -> None:
+    losses = copy.deepcopy(KD_LOSSES)
+    losses['kl_loss']['loss_weight'] = 0.5
+    model = build(tiny_model(type='KDEncoderDecoder', teacher=teacher, kd_losses=losses))
+    values = model.loss(*batch())
+    assert set(values) == {'decode.loss_ce', 'decode.acc_seg', *KEYS}
+    assert float(values['kl_loss']) == pytest.approx(0.5 * float(values['kl_raw']))
+    assert not any(values[name].requires_grad for name in values if name.endswith('raw'))
+    for name in KD_LOSSES:
+        model.zero_grad()
+        values[name].backward(retain_graph=True)
+        gradient = model.backbone.patch_embed1.proj.weight.grad
+        assert gradient.abs().sum() > 0, name
+    assert all(p.grad is None for p in model.teacher.segmentor.parameters())
+
+
+def test_the_teacher_is_outside_the_model(teacher: dict) -> None:
+    plain = build(tiny_model())
+    model = build(tiny_model(type='KDEncoderDecoder', teacher=teacher, kd_losses=KD_LOSSES))
+    model.loss(*batch())
+    names = [name for name, _ in model.named_parameters()]
+    assert names == [name for name, _ in plain.named_parameters()]
+    assert list(model.state_dict()) == list(plain.state_dict())
+    plain.load_state_dict(model.state_dict(), strict=True)
+    assert copy.deepcopy(model).teacher is model.teacher
+
+
+def test_the_teacher_stays_in_eval_and_is_deterministic(teacher: dict) -> None:
+    model = build(tiny_model(type='KDEncoderDecoder', teacher=teacher, kd_losses=KD_LOSSES))
+    images, _ = batch()
+    first = model.teacher(images, ['logits', 'stage4'])
+    before = copy.deepcopy(model.teacher.segmentor.state_dict())
+    model.train()
+    train(model)
+    assert not any(m.training for m in model.teacher.segmentor.modules())
+    assert not any(p.requires_grad for p in model.teacher.segmentor.parameters())
+    second = model.teacher(images, ['logits', 'stage4'])
+    assert all(torch.equal(first[name], second[name]) for name in first)
+    after = model.teacher.segmentor.state_dict()
+    assert all(torch.equal(before[name], after[name]) for name in before)
+
+
+def test_a_student_equal_to_its_teacher_has_no_distillation_loss(teacher: dict) -> None:
+    model = build(tiny_model(type='KDEncoderDecoder', teacher=teacher, kd_losses=KD_LOSSES))
+    model.load_state_dict(model.teacher.segmentor.state_dict())
+    model.eval()
+    values = model.loss(*batch())
+    assert all(float(values[f'{name}_raw']) == 0 for name in ('kl', 'at', 'sp'))
+
+
+def test_a_cnn_of_another_stride_and_width_can_teach(tmp_path: Path) -> None:
+    config = dict(
+        type='EncoderDecoder',
+        data_preprocessor=dict(type='SegDataPreProcessor', mean=[0] * 3, std=[255] * 3),
+        backbone=dict(type='ResNetV1c', depth=18, num_stages=4, out_indices=(0, 1, 2, 3)),
+        decode_head=dict(
+            type='FCNHead',
+            in_channels=512,
+            in_index=3,
+            channels=32,
+            num_convs=1,
+            concat_input=False,
+            num_classes=12,
+            norm_cfg=dict(type='SyncBN'),
+            loss_decode=dict(type='CrossEntropyLoss'),
+        ),
+        test_cfg=dict(mode='whole'),
+    )
+    torch.save({'state_dict': build(config).state_dict()}, tmp_path / 'cnn.pth')
+    teacher = dict(config=config, checkpoint=str(tmp_path / 'cnn.pth'))
+    model = build(tiny_model(type='KDEncoderDecoder', teacher=teacher, kd_losses=KD_LOSSES))
+    values = model.loss(*batch())
+    assert all(torch.isfinite(values[name]) and values[name] > 0 for name in KEYS)
+
+
+def test_images_are_brought_to_the_teachers_normalisation(teacher: dict) -> None:
+    bgr = copy.deepcopy(teacher)
+    bgr['config']['data_preprocessor'].update(mean=[0.0] * 3, std=[255.0] * 3, bgr_to_rgb=False)
+    model = build(tiny_model(type='KDEncoderDecoder', teacher=bgr, kd_losses=KD_LOSSES))
+    raw = torch.randint(0, 256, (3, 64, 64), dtype=torch.uint8)
+    samples = batch()[1][:1]
+    student_input = model.data_preprocessor(dict(inputs=[raw], data_samples=samples), False)
+    teacher_input = model.teacher.segmentor.data_preprocessor(
+        dict(inputs=[raw], data_samples=samples), False
+    )
+    got = model.teacher(student_input['inputs'], ['logits'], model.data_preprocessor)['logits']
+    expected = model.teacher(teacher_input['inputs'], ['logits'])['logits']
+    torch.testing.assert_close(got, expected, atol=1e-4, rtol=0)
+    different = model.teacher(student_input['inputs'], ['logits'])['logits']
+    assert (different - expected).abs().max() > 1e-3
+
+
+def test_log_names() -> None:
+    assert log_names('kl_loss') == ('kl_loss', 'kl_raw')
+    assert log_names('cwd') == ('cwd_loss', 'cwd_raw')
+    assert log_names('loss') == ('loss', 'kd_raw')
+
+
+def test_mistakes_are_named(teacher: dict) -> None:
+    with pytest.raises(UserError, match=r'needs model\.teacher'):
+        build(tiny_model(type='KDEncoderDecoder', kd_losses=KD_LOSSES))
+    wrong = dict(at_loss=dict(type='AttentionTransferLoss', stages='bakbone.block1'))
+    with pytest.raises(UserError, match=r"no tap 'bakbone.block1': did you mean backbone.block1"):
+        build(tiny_model(type='KDEncoderDecoder', teacher=teacher, kd_losses=wrong))
+    with pytest.raises(UserError, match='is no distillation loss'):
+        losses = dict(ce=dict(type='CrossEntropyLoss'))
+        build(tiny_model(type='KDEncoderDecoder', teacher=teacher, kd_losses=losses))
+    deep = dict(at_loss=dict(type='AttentionTransferLoss', stages='stage7'))
+    model = build(tiny_model(type='KDEncoderDecoder', teacher=teacher, kd_losses=deep))
+    with pytest.raises(UserError, match='the backbone has 4 stages'):
+        model.loss(*batch())
+
+
+def test_a_missing_teacher_says_how_to_make_it(tmp_path: Path) -> None:
+    config = tmp_path / 'teacher.py'
+    config.write_text(f'model = {tiny_model()!r}')
+    lost = dict(config=str(config), checkpoint=str(tmp_path / 'iter_40000.pth'))
+    model = build(tiny_model(type='KDEncoderDecoder', teacher=lost, kd_losses=KD_LOSSES))
+    with pytest.raises(UserError, match=r'make it with `python tools/train.py .*teacher.py`'):
+        model.loss(*batch())
+
+
+def test_other_classes_are_refused(teacher: dict, tmp_path: Path) -> None:
+    config = copy.deepcopy(teacher['config'])
+    config['decode_head']['num_classes'] = 11
+    torch.save({'state_dict': build(config).state_dict()}, tmp_path / 'eleven.pth')
+    eleven = dict(config=config, checkpoint=str(tmp_path / 'eleven.pth'))
+    model = build(tiny_model(type='KDEncoderDecoder', teacher=eleven, kd_losses=KD_LOSSES))
+    with pytest.raises(UserError, match=r'has 11 classes, the student 12'):
+        model.loss(*batch())
+    with pytest.raises(UserError, match=r'has 11 classes, the model 12|does not fit'):
+        wrong = dict(config=teacher['config'], checkpoint=eleven['checkpoint'])
+        build(tiny_model(type='KDEncoderDecoder', teacher=wrong, kd_losses=KD_LOSSES)).loss(*batch())
