@@ -1,11 +1,14 @@
 from __future__ import annotations
 
 import os
+import uuid
 from pathlib import Path
 
 import pytest
+import torch
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
+from mmseg.registry import MODELS
 
 from mmseg_kd.engine import load_config
 
@@ -72,6 +75,8 @@ def tiny_config(work_dir: Path, **options: object) -> Config:
     cfg = load_config(str(ROOT / 'local_configs' / 'toy' / 'segformer.b0.toy.py'))
     cfg.model = tiny_model()
     cfg.work_dir = str(work_dir)
+    # mmengine keeps loggers and hubs by name and second; a test makes several runs a second.
+    cfg.experiment_name = uuid.uuid4().hex
     cfg.merge_from_dict(
         {
             'train_dataloader.num_workers': 0,
@@ -89,3 +94,14 @@ def tiny_config(work_dir: Path, **options: object) -> Config:
     cfg.train_dataloader.dataset.pipeline[2].crop_size = (64, 64)
     cfg.merge_from_dict({key.replace('__', '.'): value for key, value in options.items()})
     return cfg
+
+
+@pytest.fixture
+def teacher(tmp_path: Path) -> dict:
+    """A tiny teacher with its own random weights: `dict(config=..., checkpoint=...)`."""
+    torch.manual_seed(1)
+    model = MODELS.build(tiny_model())
+    torch.save({'state_dict': model.state_dict()}, tmp_path / 'teacher.pth')
+    config = tmp_path / 'teacher.py'
+    config.write_text(f'model = {tiny_model()!r}')
+    return dict(config=str(config), checkpoint=str(tmp_path / 'teacher.pth'))

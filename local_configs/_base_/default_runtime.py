@@ -22,7 +22,7 @@ default_hooks = dict(
         save_best='mIoU',
     ),
     sampler_seed=dict(type='DistSamplerSeedHook'),
-    visualization=dict(type='SegVisualizationHook'),
+    visualization=dict(type='PaintingHook'),
     progress=dict(type='ProgressHook'),
     # With a teacher: its score on the validation split goes on record before training.
     teacher_record=dict(type='TeacherRecordHook'),

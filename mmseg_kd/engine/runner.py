@@ -21,7 +21,13 @@ from mmengine.runner import Runner
 from mmseg.registry import RUNNERS
 from torch import nn
 
-from mmseg_kd.checkpoints import atomic_path, load_strictly, read_checkpoint, state_dict_of
+from mmseg_kd.checkpoints import (
+    atomic_path,
+    find_latest_checkpoint,
+    load_strictly,
+    read_checkpoint,
+    state_dict_of,
+)
 from mmseg_kd.engine.summary import describe_run
 from mmseg_kd.errors import UserError
 
@@ -40,7 +46,13 @@ class KDRunner(Runner):
         if teacher is not None:
             teacher.to(get_device())
         self.logger.info(describe_run(self))
-        return super().train()
+        try:
+            return super().train()
+        except KeyboardInterrupt:
+            latest = find_latest_checkpoint(self.work_dir)
+            advice = f'{latest.name} is there, continue with --resume' if latest else 'nothing saved'
+            self.logger.warning(f'interrupted at iteration {self.iter}: {advice}')
+            raise
 
     @property
     def bare_model(self) -> nn.Module:
@@ -126,16 +138,16 @@ class KDRunner(Runner):
             broadcast(tensor)
 
 
-# What mmengine logs for its own developers.
+# What mmengine tells its own developers, by the beginning of the message.
 FILE_ONLY = re.compile(
     r'[\s-]*(System environment|Config:|Hooks will be executed|Distributed training is not used'
     r'|Checkpoints will be saved|Exp name|Advance dataloader|per class results|Load checkpoint'
-    r'|resumed epoch|paramwise_options)'
+    r'|resumed epoch|paramwise_options|The prefix is not set|"(FileClient|HardDiskBackend)")'
 )
 
 
 def _for_the_console(record: logging.LogRecord) -> bool:
-    return record.levelno >= logging.WARNING or not FILE_ONLY.match(record.getMessage())
+    return not FILE_ONLY.match(record.getMessage())
 
 
 def build_runner(cfg: Config) -> KDRunner:

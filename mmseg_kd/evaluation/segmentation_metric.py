@@ -142,7 +142,7 @@ def _table(
 ) -> str:
     void_free = dict(zip(kept, iou_without_void.tolist(), strict=True))
     names = list(metrics)
-    table = PrettyTable(['class', 'IoU', 'Acc', f'IoU of {names[-1]}'])
+    table = PrettyTable(['class', 'IoU', 'Acc', f'IoU {len(kept)}'])
     table.align = 'r'
     table.align['class'] = 'l'
     for i, name in enumerate(classes):

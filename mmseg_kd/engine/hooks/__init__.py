@@ -1,8 +1,15 @@
 """Hooks, registered in mmseg's own registry."""
 
+from mmseg_kd.engine.hooks.painting_hook import PaintingHook
 from mmseg_kd.engine.hooks.prediction_grid_hook import PredictionGridHook
 from mmseg_kd.engine.hooks.progress_hook import ProgressHook
 from mmseg_kd.engine.hooks.resumable_checkpoint_hook import ResumableCheckpointHook
 from mmseg_kd.engine.hooks.teacher_record_hook import TeacherRecordHook
 
-__all__ = ['PredictionGridHook', 'ProgressHook', 'ResumableCheckpointHook', 'TeacherRecordHook']
+__all__ = [
+    'PaintingHook',
+    'PredictionGridHook',
+    'ProgressHook',
+    'ResumableCheckpointHook',
+    'TeacherRecordHook',
+]

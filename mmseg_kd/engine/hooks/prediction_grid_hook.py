@@ -28,7 +28,8 @@ class PredictionGridHook(Hook):
         num_images: Rows of the picture.
     """
 
-    priority = 'VERY_LOW'
+    # Before the checkpoint, which keeps the evaluations.
+    priority = 'LOW'
 
     def __init__(self, num_images: int = 4) -> None:
         self.num_images = num_images

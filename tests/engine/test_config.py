@@ -1,0 +1,130 @@
+"""A config's mistakes are found before anything runs, and named."""
+
+from pathlib import Path
+
+import pytest
+from conftest import ROOT
+
+from mmseg_kd.engine import load_config
+from mmseg_kd.errors import UserError
+
+LEAVES = sorted(
+    str(p.relative_to(ROOT))
+    for p in (ROOT / 'local_configs').rglob('*.py')
+    if '_base_' not in p.parts
+)
+KD = str(ROOT / 'local_configs/segformer/B0/segformer.b0.512x512.camvid.kd.py')
+B0 = str(ROOT / 'local_configs/segformer/B0/segformer.b0.512x512.camvid.py')
+
+
+def write(folder: Path, text: str, base: str = B0) -> str:
+    config = folder / 'mine.py'
+    config.write_text(f'_base_ = {base!r}\n{text}\n')
+    return str(config)
+
+
+@pytest.mark.parametrize('config', LEAVES)
+def test_every_shipped_config_is_clean(config: str) -> None:
+    assert load_config(str(ROOT / config)).work_dir.startswith('work_dirs/')
+
+
+@pytest.mark.parametrize(
+    ('text', 'message'),
+    [
+        ('trian_dataloader = dict()', "line 2: unknown key 'trian_dataloader': did you mean 'train_"),
+        ('colour = 1', "unknown key 'colour': nothing reads it. Start its name with an underscore"),
+        ('data = dict(samples_per_gpu=4)', "'data' is a key of mmsegmentation 0.x; in 1.x write train"),
+        ('lr_config = dict(policy="poly")', r'write param_scheduler=\['),
+        ('runner = dict(max_iters=1)', 'write train_cfg=dict'),
+        ('evaluation = dict(interval=1)', r'write train_cfg.val_interval'),
+        ('optimizer = dict(type="AdamW")', r'write optim_wrapper='),
+        ('model = dict(pretraned=None)', "model.pretraned: did you mean 'pretrained'"),
+        ('model = dict(backbone=dict(drop_path=0.1))', 'model.backbone.drop_path'),
+        (
+            'model = dict(decode_head=dict(dropout_rate=0.1))',
+            "model.decode_head.dropout_rate: did you mean 'dropout_ratio'",
+        ),
+        (
+            'train_dataloader = dict(dataset=dict(splt="val"))',
+            "train_dataloader.dataset.splt: did you mean 'split'",
+        ),
+        ('train_dataloader = dict(num_worker=2)', "num_worker: did you mean 'num_workers'"),
+        ('train_cfg = dict(max_iter=2)', "train_cfg.max_iter: did you mean 'max_iters'"),
+        (
+            'optim_wrapper = dict(paramwise_cfg=dict(custom_key={}))',
+            "paramwise_cfg.custom_key: did you mean 'custom_keys'",
+        ),
+        (
+            'default_hooks = dict(checkpoint=dict(save_bset="mIoU"))',
+            "save_bset: did you mean 'save_best'",
+        ),
+        ('val_evaluator = dict(ignore_idx=255)', "ignore_idx: did you mean 'ignore_index'"),
+        ('x = = 1', 'line 2: invalid syntax'),
+    ],
+)
+def test_mistakes_in_a_config(tmp_path: Path, text: str, message: str) -> None:
+    with pytest.raises(UserError, match=message) as error:
+        load_config(write(tmp_path, text))
+    assert '\n' not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ('option', 'message'),
+    [
+        ('model.kd_losses.kl_loss.temprature', "temprature: did you mean 'temperature'"),
+        ('model.teacher.checkpont', "model.teacher.checkpont: did you mean 'checkpoint'"),
+        ('model.kd_losses.at_loss.type', "'Attention.*' is not registered: did you mean 'Attention"),
+    ],
+)
+def test_mistakes_in_cfg_options(option: str, message: str) -> None:
+    value = 'AttentionTransfrLoss' if option.endswith('type') else 1
+    with pytest.raises(UserError, match=message):
+        load_config(KD, {option: value})
+
+
+def test_private_variables_are_allowed(tmp_path: Path) -> None:
+    assert load_config(write(tmp_path, '_mine = 3'))._mine == 3
+
+
+def test_a_missing_config() -> None:
+    with pytest.raises(UserError, match='nowhere.py does not exist'):
+        load_config('nowhere.py')
+
+
+def test_a_missing_base(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match='cannot be read'):
+        load_config(write(tmp_path, '', base='nowhere.py'))
+
+
+def test_the_student_adds_a_teacher_and_losses_and_nothing_else() -> None:
+    student, baseline = load_config(KD), load_config(B0)
+    assert student.model.pop('teacher') == dict(
+        config='local_configs/segformer/B2/segformer.b2.512x512.camvid.py',
+        checkpoint='work_dirs/segformer_b2_camvid_teacher/iter_40000.pth',
+    )
+    assert student.model.pop('kd_losses') == dict(
+        kl_loss=dict(type='KLDivergenceLoss', temperature=4.0, loss_weight=1.0),
+        at_loss=dict(type='AttentionTransferLoss', loss_weight=1.0),
+        sp_loss=dict(type='SimilarityPreservingLoss', loss_weight=1.0),
+    )
+    assert student.model.pop('type') == 'KDEncoderDecoder'
+    assert baseline.model.pop('type') == 'EncoderDecoder'
+    assert student.pop('work_dir') != baseline.pop('work_dir')
+    assert student._cfg_dict == baseline._cfg_dict
+
+
+@pytest.mark.parametrize('size', ['B0', 'B2'])
+def test_the_published_settings(size: str) -> None:
+    name = f'segformer.{size.lower()}.512x512.camvid'
+    cfg = load_config(str(ROOT / f'local_configs/segformer/{size}/{name}.py'))
+    optimizer, scheduler = cfg.optim_wrapper.optimizer, cfg.param_scheduler
+    assert (optimizer.type, optimizer.lr, optimizer.weight_decay) == ('AdamW', 3e-5, 0.01)
+    assert tuple(optimizer.betas) == (0.9, 0.999)
+    assert (scheduler[0].start_factor, scheduler[0].end) == (1e-6, 1500)
+    assert (scheduler[1].power, scheduler[1].eta_min, scheduler[1].end) == (1.0, 0.0, 40000)
+    assert (cfg.train_cfg.max_iters, cfg.train_cfg.val_interval) == (40000, 4000)
+    assert (cfg.train_dataloader.batch_size, cfg.train_dataloader.num_workers) == (4, 4)
+    assert cfg.default_hooks.checkpoint.interval == 4000
+    assert cfg.model.decode_head.embed_dim == {'B0': 256, 'B2': 768}[size]
+    assert cfg.model.pretrained == f'pretrained/mit_{size.lower()}.pth'
+    assert cfg.model.backbone.type == f'mit_{size.lower()}'

@@ -1,0 +1,153 @@
+"""A run that is killed and resumed ends where one that was not does."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from conftest import KD_LOSSES, tiny_config, tiny_model
+from mmengine.hooks import Hook
+
+from mmseg_kd.checkpoints import read_checkpoint
+from mmseg_kd.engine import build_runner, choose_start
+from mmseg_kd.errors import UserError
+
+
+class Kill(Exception):
+    """Stands for a power cut."""
+
+
+class KillAt(Hook):
+    """Raise when a stage of the run is reached."""
+
+    def __init__(self, stage: str, iteration: int) -> None:
+        def kill(runner: object, *args: object, **kwargs: object) -> None:
+            if runner.iter == iteration:
+                raise Kill
+
+        setattr(self, stage, kill)
+
+
+def train(cfg: object, resume: str | None = None, kill: KillAt | None = None) -> dict:
+    """Weights and evaluations at the end of a run."""
+    choose_start(cfg, resume)
+    runner = build_runner(cfg)
+    if kill:
+        runner.register_hook(kill, priority='VERY_HIGH')
+    runner.train()
+    return {
+        'weights': {k: v.clone() for k, v in runner.bare_model.state_dict().items()},
+        'evaluations': runner.message_hub.get_info('evaluations'),
+        'losses': runner.message_hub.get_scalar('train/loss').data[0].tolist(),
+    }
+
+
+def assert_same(run: dict, reference: dict) -> None:
+    assert run['evaluations'] == reference['evaluations']
+    for name, value in reference['weights'].items():
+        assert torch.equal(run['weights'][name], value), name
+    assert run['losses'] == reference['losses']
+
+
+def kd_model(teacher: dict) -> dict:
+    return tiny_model(type='KDEncoderDecoder', teacher=teacher, kd_losses=KD_LOSSES)
+
+
+@pytest.fixture(params=['plain', 'kd'])
+def model(request: pytest.FixtureRequest, teacher: dict) -> dict:
+    return tiny_model() if request.param == 'plain' else kd_model(teacher)
+
+
+@pytest.mark.parametrize(
+    ('stage', 'iteration'),
+    [
+        ('after_train_iter', 4),  # in the middle of an interval
+        ('before_val_iter', 3),  # while evaluating a checkpoint that is already written
+        ('after_val_epoch', 3),  # evaluated, but not yet noted
+        ('before_val_iter', 6),  # in the last evaluation
+    ],
+)
+def test_a_killed_run_ends_at_the_same_weights(
+    tmp_path: Path, model: dict, stage: str, iteration: int
+) -> None:
+    reference = train(tiny_config(tmp_path / 'whole', model=model))
+    with pytest.raises(Kill):
+        train(tiny_config(tmp_path / 'cut', model=model), kill=KillAt(stage, iteration))
+    run = train(tiny_config(tmp_path / 'cut', model=model), resume='auto')
+    assert [row['iter'] for row in run['evaluations']] == [3, 6]
+    assert_same(run, reference)
+
+
+def test_workers_and_evaluation_do_not_change_the_training(tmp_path: Path) -> None:
+    reference = train(tiny_config(tmp_path / 'a'))
+    workers = train(
+        tiny_config(
+            tmp_path / 'b', train_dataloader__num_workers=2, train_cfg__val_interval=2
+        )
+    )
+    for name, value in reference['weights'].items():
+        assert torch.equal(workers['weights'][name], value), name
+
+
+def test_resuming_with_workers(tmp_path: Path) -> None:
+    options = dict(train_dataloader__num_workers=2)
+    reference = train(tiny_config(tmp_path / 'whole', **options))
+    with pytest.raises(Kill):
+        train(tiny_config(tmp_path / 'cut', **options), kill=KillAt('after_train_iter', 3))
+    assert_same(train(tiny_config(tmp_path / 'cut', **options), resume='auto'), reference)
+
+
+def test_another_seed_changes_the_training(tmp_path: Path) -> None:
+    runs = [train(tiny_config(tmp_path / str(seed), randomness__seed=seed)) for seed in (0, 1)]
+    assert runs[0]['losses'] != runs[1]['losses']
+
+
+def test_resume_true_in_the_config_is_honoured(tmp_path: Path) -> None:
+    train(tiny_config(tmp_path, train_cfg__max_iters=3))
+    run = train(tiny_config(tmp_path, resume=True))
+    assert [row['iter'] for row in run['evaluations']] == [3, 6]
+
+
+def test_resume_needs_no_pretrained_file(tmp_path: Path) -> None:
+    train(tiny_config(tmp_path, train_cfg__max_iters=3))
+    lost = tiny_model(pretrained='pretrained/mit_b0.pth')
+    assert train(tiny_config(tmp_path, model=lost), resume='auto')['evaluations']
+
+
+def test_a_new_run_does_not_overwrite_an_old_one(tmp_path: Path) -> None:
+    train(tiny_config(tmp_path, train_cfg__max_iters=3))
+    with pytest.raises(UserError, match=r'already holds a run \(iter_3.pth\): continue it with'):
+        train(tiny_config(tmp_path))
+
+
+def test_a_best_checkpoint_cannot_be_resumed(tmp_path: Path) -> None:
+    train(tiny_config(tmp_path / 'a', train_cfg__max_iters=3))
+    best = next((tmp_path / 'a').glob('best_*.pth'))
+    with pytest.raises(UserError, match=r'cannot be resumed: it has no optimizer'):
+        train(tiny_config(tmp_path / 'b'), resume=str(best))
+
+
+def test_checkpoints_hold_the_student_and_are_whole(tmp_path: Path, teacher: dict) -> None:
+    train(tiny_config(tmp_path / 'kd', model=kd_model(teacher)))
+    plain = train(tiny_config(tmp_path / 'plain'))
+    files = sorted(p.name for p in (tmp_path / 'kd').glob('*.pth'))
+    assert [f for f in files if not f.startswith('best')] == ['iter_3.pth', 'iter_6.pth']
+    checkpoint = read_checkpoint(tmp_path / 'kd' / 'iter_6.pth')
+    assert list(checkpoint['state_dict']) == list(plain['weights'])
+    assert not [p for p in (tmp_path / 'kd').rglob('*tmp*')]
+
+
+def test_a_kill_while_writing_leaves_no_half_checkpoint(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    train(tiny_config(tmp_path, train_cfg__max_iters=3))
+    intact = (tmp_path / 'iter_3.pth').read_bytes()
+
+    def half_written(checkpoint: dict, file: str, *args: object, **kwargs: object) -> None:
+        Path(file).write_bytes(b'PK\x03\x04 half')
+        raise Kill
+
+    monkeypatch.setattr('mmengine.runner.runner.save_checkpoint', half_written)
+    with pytest.raises(Kill):
+        train(tiny_config(tmp_path), resume='auto')
+    assert sorted(p.name for p in tmp_path.glob('iter_*')) == ['iter_3.pth']
+    assert (tmp_path / 'iter_3.pth').read_bytes() == intact
