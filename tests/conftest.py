@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import os
-import uuid
 from pathlib import Path
 
 import pytest
@@ -75,8 +74,6 @@ def tiny_config(work_dir: Path, **options: object) -> Config:
     cfg = load_config(str(ROOT / 'local_configs' / 'toy' / 'segformer.b0.toy.py'))
     cfg.model = tiny_model()
     cfg.work_dir = str(work_dir)
-    # mmengine keeps loggers and hubs by name and second; a test makes several runs a second.
-    cfg.experiment_name = uuid.uuid4().hex
     cfg.merge_from_dict(
         {
             'train_dataloader.num_workers': 0,

@@ -36,6 +36,7 @@ class Teacher:
     """
 
     def __init__(self, config: str | dict, checkpoint: str) -> None:
+        segmentor = build_segmentor(config)
         if not Path(checkpoint).is_file():
             make = f'python tools/train.py {config}' if isinstance(config, str) else 'training it'
             raise UserError(
@@ -46,7 +47,6 @@ class Teacher:
         self.checkpoint = str(checkpoint)
         self.sha256 = sha256_of(checkpoint)
         loaded = read_checkpoint(checkpoint)
-        segmentor = build_segmentor(config)
         matched = load_strictly(segmentor, state_dict_of(loaded), source=str(checkpoint))
         self.classes = (loaded.get('meta', {}).get('dataset_meta') or {}).get('classes')
         self.segmentor = segmentor.eval().requires_grad_(False)

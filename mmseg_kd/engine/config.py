@@ -41,8 +41,6 @@ def load_config(path: str, cfg_options: dict | None = None) -> Config:
     check_config(cfg, path)
     if cfg.get('work_dir') is None:
         cfg.work_dir = str(Path('work_dirs') / file.stem)
-    if not torch.cuda.is_available() and cfg.get('env_cfg', {}).get('dist_cfg'):
-        cfg.env_cfg.dist_cfg.backend = 'gloo'
     return cfg
 
 

@@ -167,9 +167,10 @@ def _constructor_keys(cls: Any) -> tuple[set[str], bool]:
         parameters = inspect.signature(function).parameters.values()
         known |= {p.name for p in parameters if p.kind is not p.VAR_KEYWORD}
         if not any(p.kind is p.VAR_KEYWORD for p in parameters):
-            # Passing **kwargs on to this base leaves no room for anything else, but a class
-            # may hand them to something that is not a base.
-            return known, function is getattr(cls, '__init__', cls)
+            # Passing **kwargs on to this base leaves no room for anything else, as this
+            # project's classes do; others may hand them to something that is not a base.
+            own = cls.__module__.startswith('mmseg_kd.')
+            return known, own or function is getattr(cls, '__init__', cls)
     return known, False
 
 

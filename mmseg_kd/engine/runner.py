@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import logging
 import re
+import uuid
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from mmengine.config import Config
 from mmengine.device import get_device
-from mmengine.dist import broadcast, is_main_process
+from mmengine.dist import broadcast, is_distributed, is_main_process
 from mmengine.logging import MMLogger
 from mmengine.model import (
     MMDistributedDataParallel,
@@ -18,8 +19,10 @@ from mmengine.model import (
     revert_sync_batchnorm,
 )
 from mmengine.runner import Runner
+from mmengine.visualization import Visualizer
 from mmseg.registry import RUNNERS
 from torch import nn
+from torch.distributed import init_process_group
 
 from mmseg_kd.checkpoints import (
     atomic_path,
@@ -39,6 +42,11 @@ class KDRunner(Runner):
     It says on the console what a user looks for and keeps the rest (environment, full
     config, hook order) in the log file.
     """
+
+    def __init__(self, *args: Any, experiment_name: str | None = None, **kwargs: Any) -> None:
+        # mmengine shares logger and message hub between runs of one name in one second.
+        name = experiment_name or uuid.uuid4().hex[:8]
+        super().__init__(*args, experiment_name=name, **kwargs)
 
     def train(self) -> nn.Module:
         """Train; the teacher, if any, is loaded before the first iteration."""
@@ -121,6 +129,19 @@ class KDRunner(Runner):
                 find_unused_parameters=self.cfg.get('find_unused_parameters', False),
             )
         return super().wrap_model(model_wrapper_cfg, model)
+
+    def setup_env(self, env_cfg: dict) -> None:
+        """Set up processes and devices; several processes on the CPU talk over gloo."""
+        if self._launcher == 'pytorch' and get_device() == 'cpu' and not is_distributed():
+            # mmengine would ask for a GPU.
+            init_process_group(backend='gloo')
+        super().setup_env(env_cfg)
+
+    def build_visualizer(self, visualizer: Visualizer | dict | None = None) -> Visualizer:
+        """Build the visualizer; one a run, where mmengine keeps one a name."""
+        if isinstance(visualizer, dict):
+            visualizer = {**visualizer, 'name': self.experiment_name}
+        return super().build_visualizer(visualizer)
 
     def build_logger(self, *args: Any, **kwargs: Any) -> MMLogger:
         """Build the logger; what only a bug report needs goes to the file alone."""

@@ -39,7 +39,12 @@ def test_every_shipped_config_is_clean(config: str) -> None:
         ('evaluation = dict(interval=1)', r'write train_cfg.val_interval'),
         ('optimizer = dict(type="AdamW")', r'write optim_wrapper='),
         ('model = dict(pretraned=None)', "model.pretraned: did you mean 'pretrained'"),
-        ('model = dict(backbone=dict(drop_path=0.1))', 'model.backbone.drop_path'),
+        ('model = dict(backbone=dict(depth=18))', "model.backbone.depth: did you mean 'depths'"),
+        ('model = dict(backbone=dict(width=18))', 'model.backbone.width: mit_b0 has no such key'),
+        (
+            'train_dataloader = dict(dataset=dict(num_images=18))',
+            'dataset.num_images: CamVidDataset has no such key; it has ann_file',
+        ),
         (
             'model = dict(decode_head=dict(dropout_rate=0.1))',
             "model.decode_head.dropout_rate: did you mean 'dropout_ratio'",

@@ -1,0 +1,243 @@
+"""The command lines, from a config file to what the user finds afterwards."""
+
+import json
+import os
+import runpy
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from conftest import KD_LOSSES, ROOT, TINY_BACKBONE, tiny_config, tiny_model
+from mmengine.config import Config
+from PIL import Image
+
+from mmseg_kd.checkpoints import read_checkpoint
+
+
+def run(tool: str, *arguments: object) -> int:
+    """Run a tool in this process; its exit code."""
+    argv, sys.argv = sys.argv, [tool, *map(str, arguments)]
+    try:
+        runpy.run_path(str(ROOT / 'tools' / tool), run_name='__main__')
+    except SystemExit as stop:
+        return stop.code
+    finally:
+        sys.argv = argv
+    return 0
+
+
+def config_file(folder: Path, **options: object) -> Path:
+    cfg = tiny_config(folder / 'run', **options)
+    file = folder / 'config.py'
+    cfg.dump(file)
+    return file
+
+
+@pytest.fixture(scope='module')
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a trained tiny baseline."""
+    folder = tmp_path_factory.mktemp('baseline')
+    assert run('train.py', config_file(folder)) == 0
+    return folder
+
+
+@pytest.fixture(scope='module')
+def distilled(trained: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a student that the baseline taught."""
+    folder = tmp_path_factory.mktemp('student')
+    teacher = dict(
+        config=str(trained / 'config.py'), checkpoint=str(trained / 'run' / 'iter_6.pth')
+    )
+    model = tiny_model(type='KDEncoderDecoder', teacher=teacher, kd_losses=KD_LOSSES)
+    assert run('train.py', config_file(folder, model=model)) == 0
+    return folder
+
+
+def scalars(folder: Path) -> list[dict]:
+    file = next((folder / 'run').glob('*/vis_data/scalars.json'))
+    return [json.loads(line) for line in file.read_text().splitlines()]
+
+
+def test_a_run_leaves_a_picture_a_log_and_checkpoints(trained: Path) -> None:
+    names = {p.name for p in (trained / 'run').iterdir()}
+    assert {'iter_3.pth', 'iter_6.pth', 'last_checkpoint', 'predictions.png'} <= names
+    assert sum(name.startswith('best_mIoU_iter_') for name in names) == 1
+    with Image.open(trained / 'run' / 'predictions.png') as image:
+        assert image.width > 600
+    evaluations = [row for row in scalars(trained) if 'mIoU' in row]
+    assert [row['step'] for row in evaluations] == [3, 6]
+    assert {'aAcc', 'mIoU', 'mAcc', 'mIoU11'} <= set(evaluations[0])
+
+
+def test_every_loss_is_logged_raw_and_weighted(distilled: Path) -> None:
+    names = {'loss', 'decode.loss_ce', *(f'{x}_{y}' for x in ('kl', 'at', 'sp') for y in ('loss', 'raw'))}
+    rows = [row for row in scalars(distilled) if 'loss' in row]
+    assert len(rows) == 6
+    for row in rows:
+        assert names <= set(row)
+        total = row['decode.loss_ce'] + row['kl_loss'] + row['at_loss'] + row['sp_loss']
+        assert row['loss'] == pytest.approx(total, rel=1e-5)
+    text = next((distilled / 'run').glob('*/*.log')).read_text()
+    assert all(f'{name}: ' in text for name in names)
+    assert list((distilled / 'run').glob('*/vis_data/events.out.tfevents.*'))
+
+
+def test_the_teacher_is_on_record(distilled: Path, trained: Path) -> None:
+    record = json.loads((distilled / 'run' / 'teacher.json').read_text())
+    own = [row for row in scalars(trained) if 'mIoU' in row][-1]
+    assert record['metrics']['mIoU'] == pytest.approx(own['mIoU'], abs=0.011)
+    assert record['metrics']['mIoU11'] == pytest.approx(own['mIoU11'], abs=0.011)
+    assert len(record['sha256']) == 64
+    checkpoint = read_checkpoint(distilled / 'run' / 'iter_6.pth')
+    assert checkpoint['message_hub']['runtime_info']['teacher'] == record
+
+
+def test_the_students_checkpoint_tests_under_the_plain_config(
+    trained: Path, distilled: Path, tmp_path: Path, capfd: pytest.CaptureFixture
+) -> None:
+    checkpoint = distilled / 'run' / 'iter_6.pth'
+    out, shown = tmp_path / 'out', tmp_path / 'shown'
+    arguments = ['--work-dir', tmp_path / 'work', '--out', out, '--show-dir', shown]
+    assert run('test.py', trained / 'config.py', checkpoint, *arguments) == 0
+    printed = ''.join(capfd.readouterr())
+    assert 'matched 116/116 tensors' in printed
+    assert 'unexpected' not in printed
+    masks = sorted(out.glob('*.png'))
+    assert len(masks) == 2
+    with Image.open(masks[0]) as image:
+        assert image.mode == 'L'
+        assert np.asarray(image).shape == (120, 160)
+    assert len(list(shown.rglob('*.png'))) == 2
+    metrics = json.loads(next((tmp_path / 'work').glob('*/*.json')).read_text())
+    assert 0 <= metrics['mIoU'] <= 100
+
+
+def test_the_kd_config_tests_without_its_teacher(distilled: Path, tmp_path: Path) -> None:
+    options = ['--cfg-options', 'model.teacher.checkpoint=lost.pth', '--work-dir', tmp_path]
+    assert run('test.py', distilled / 'config.py', distilled / 'run' / 'iter_6.pth', *options) == 0
+
+
+def test_the_split_is_chosen(trained: Path, tmp_path: Path) -> None:
+    files = trained / 'config.py', trained / 'run' / 'iter_6.pth'
+    assert run('test.py', *files, '--split', 'val', '--work-dir', tmp_path) == 0
+    metrics = json.loads(next(tmp_path.glob('*/*.json')).read_text())
+    own = [row for row in scalars(trained) if 'mIoU' in row][-1]
+    assert metrics['mIoU'] == pytest.approx(own['mIoU'], abs=0.011)
+
+
+def test_a_checkpoint_that_does_not_fit_fails(
+    trained: Path, tmp_path: Path, capfd: pytest.CaptureFixture
+) -> None:
+    torch.save({'state_dict': {'other.weight': torch.zeros(3)}}, tmp_path / 'other.pth')
+    assert run('test.py', trained / 'config.py', tmp_path / 'other.pth') == 2
+    error = capfd.readouterr().err
+    assert '0 of 115 tensors' in error
+    assert 'other.weight' in error
+    assert 'Traceback' not in error
+
+
+def test_mistakes_end_with_one_line(tmp_path: Path, capfd: pytest.CaptureFixture) -> None:
+    lost = tiny_model(backbone=TINY_BACKBONE | dict(pretrained='pretrained/mit_b9.pth'))
+    teacher = dict(config=str(tmp_path / 'lost.py'), checkpoint='lost.pth')
+    orphan = tiny_model(type='KDEncoderDecoder', teacher=teacher, kd_losses=KD_LOSSES)
+    for number, (options, message) in enumerate(
+        [
+            (dict(model=lost), 'model.pretrained=None'),
+            (dict(model=orphan), 'lost.py does not exist'),
+            (dict(load_from='lost.pth'), 'the checkpoint lost.pth does not exist'),
+            (
+                dict(
+                    train_dataloader__dataset=dict(
+                        type='CamVidDataset', data_root='nowhere', _delete_=True
+                    )
+                ),
+                'camvid.py --download',
+            ),
+        ]
+    ):
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        assert run('train.py', config_file(folder, **options)) == 2
+        error = capfd.readouterr().err
+        assert message in error
+        assert 'Traceback' not in error
+        assert error.strip().splitlines()[-1].startswith('error: ')
+
+
+def test_amp_on_the_cpu_is_bfloat16(tmp_path: Path) -> None:
+    file = config_file(tmp_path)
+    assert run('train.py', file, '--amp', '--cfg-options', 'train_cfg.max_iters=2') == 0
+    assert Config.fromfile(tmp_path / 'run' / 'config.py').optim_wrapper.type == 'Bf16OptimWrapper'
+    weights = read_checkpoint(tmp_path / 'run' / 'iter_2.pth')['state_dict']
+    assert all(w.dtype != torch.bfloat16 for w in weights.values())
+
+
+def test_sync_bn_works_on_one_device(tmp_path: Path) -> None:
+    model = tiny_model()
+    model['decode_head']['norm_cfg'] = dict(type='SyncBN', requires_grad=True)
+    assert run('train.py', config_file(tmp_path, model=model)) == 0
+
+
+def test_help_and_wrong_flags(capfd: pytest.CaptureFixture) -> None:
+    assert run('train.py', '--help') == 0
+    assert run('train.py') == 2
+    assert 'usage' in capfd.readouterr().err
+
+
+def test_taps_are_listed(distilled: Path, capfd: pytest.CaptureFixture) -> None:
+    assert run('misc/list_taps.py', distilled / 'config.py', '--shape', 64, 96) == 0
+    printed = capfd.readouterr().out
+    assert 'student' in printed
+    assert 'teacher' in printed
+    rows = {line.split()[0]: line for line in printed.splitlines() if line}
+    assert '(1, 12, 16, 24)' in rows['logits']
+    assert '(1, 32, 2, 3)' in rows['stage4']
+    assert '(1, 32, 2, 3)' in rows['stage4.pre_norm']
+    assert '(1, 16, 16, 24)' in rows['decode_head.linear_fuse']
+
+
+def two_processes(config: Path) -> subprocess.CompletedProcess:
+    with socket.socket() as probe:
+        probe.bind(('127.0.0.1', 0))
+        port = probe.getsockname()[1]
+    command = [sys.executable, '-m', 'torch.distributed.run', '--nproc_per_node=2']
+    command += [f'--master_port={port}', str(ROOT / 'tools/train.py'), str(config)]
+    environment = os.environ | dict(OMP_NUM_THREADS='1')
+    return subprocess.run(
+        [*command, '--launcher', 'pytorch'],
+        cwd=ROOT,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+
+
+def test_two_processes_train_like_one(tmp_path: Path, teacher: dict) -> None:
+    model = tiny_model(type='KDEncoderDecoder', teacher=teacher)
+    # KL alone: SP compares the images of one process. No dropout: its masks depend on the batch.
+    model['kd_losses'] = dict(kl_loss=KD_LOSSES['kl_loss'])
+    model['backbone']['drop_path_rate'] = 0.0
+    model['decode_head'].update(dropout_ratio=0.0, norm_cfg=dict(type='GN', num_groups=4))
+    folders = tmp_path / 'one', tmp_path / 'two'
+    for folder, batch_size in zip(folders, (4, 2), strict=True):
+        folder.mkdir()
+        config_file(folder, model=model, train_dataloader__batch_size=batch_size)
+    assert run('train.py', folders[0] / 'config.py') == 0
+    done = two_processes(folders[1] / 'config.py')
+    assert done.returncode == 0, done.stderr[-3000:]
+    one, two = (read_checkpoint(f / 'run' / 'iter_6.pth')['state_dict'] for f in folders)
+    for name, weight in one.items():
+        torch.testing.assert_close(two[name], weight, atol=2e-4, rtol=0, msg=name)
+
+
+def test_two_processes_with_sync_bn_fall_back_on_the_cpu(tmp_path: Path) -> None:
+    model = tiny_model()
+    model['decode_head']['norm_cfg'] = dict(type='SyncBN', requires_grad=True)
+    done = two_processes(config_file(tmp_path, model=model))
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert 'SyncBN needs a GPU' in done.stdout + done.stderr
