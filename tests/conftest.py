@@ -23,11 +23,8 @@ def camvid_root() -> Path:
     return root
 
 
-@pytest.fixture(autouse=True)
-def mmseg_scope() -> None:
-    """Outside a Runner nothing says that names are mmseg's."""
-    init_default_scope('mmseg')
-
+# Outside a Runner nothing says that the names in a config are mmseg's.
+init_default_scope('mmseg')
 
 TINY_BACKBONE = dict(
     type='MixTransformer', embed_dims=(8, 16, 16, 32), depths=(1, 1, 1, 1), num_heads=(1, 1, 1, 2)

@@ -40,9 +40,7 @@ def main() -> None:
         cfg.work_dir = args.work_dir
     prepare_test(cfg, args.checkpoint, split=args.split, out=args.out, tta=args.tta)
     if args.show or args.show_dir:
-        cfg.default_hooks.visualization.update(
-            draw=True, show=args.show, wait_time=args.wait_time
-        )
+        cfg.default_hooks.visualization.update(draw=True, show=args.show, wait_time=args.wait_time)
         if args.show_dir:
             cfg.visualizer.save_dir = args.show_dir
     build_runner(cfg).test()

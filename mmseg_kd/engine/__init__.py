@@ -20,6 +20,6 @@ __all__ = [
     'build_runner',
     'choose_start',
     'enable_amp',
-    'prepare_test',
     'load_config',
+    'prepare_test',
 ]

@@ -103,7 +103,11 @@ def forget_pretrained(model: dict) -> None:
 
 
 def prepare_test(
-    cfg: Config, checkpoint: str, split: str | None = None, out: str | None = None, tta: bool = False
+    cfg: Config,
+    checkpoint: str,
+    split: str | None = None,
+    out: str | None = None,
+    tta: bool = False,
 ) -> None:
     """Turn a training config into one that tests a checkpoint.
 

@@ -43,12 +43,30 @@ RENAMED = {
 
 # Read by mmengine's Runner beyond its arguments, by the tools, or by custom with mmseg.
 OTHER_KEYS = frozenset(
-    """
-    runner_type custom_imports find_unused_parameters model_wrapper_cfg sync_bn compile
-    activation_checkpointing efficient_conv_bn_eval tta_model tta_pipeline
-    dataset_type data_root crop_size img_scale img_ratios num_classes norm_cfg max_iters
-    train_pipeline val_pipeline test_pipeline vis_backends
-    """.split()
+    [
+        'runner_type',
+        'custom_imports',
+        'find_unused_parameters',
+        'model_wrapper_cfg',
+        'sync_bn',
+        'compile',
+        'activation_checkpointing',
+        'efficient_conv_bn_eval',
+        'tta_model',
+        'tta_pipeline',
+        'dataset_type',
+        'data_root',
+        'crop_size',
+        'img_scale',
+        'img_ratios',
+        'num_classes',
+        'norm_cfg',
+        'max_iters',
+        'train_pipeline',
+        'val_pipeline',
+        'test_pipeline',
+        'vis_backends',
+    ]
 )
 TOP_LEVEL = (frozenset(inspect.signature(Runner.__init__).parameters) | OTHER_KEYS) - {
     'self',
@@ -59,7 +77,17 @@ TOP_LEVEL = (frozenset(inspect.signature(Runner.__init__).parameters) | OTHER_KE
 PASSED_ON = frozenset({'norm_cfg', 'act_cfg', 'conv_cfg', 'init_cfg', 'override'})
 # Arguments that the runner fills in.
 FILLED_IN = frozenset(
-    'self runner dataloader dataset optimizer module name constructor paramwise_cfg'.split()
+    [
+        'self',
+        'runner',
+        'dataloader',
+        'dataset',
+        'optimizer',
+        'module',
+        'name',
+        'constructor',
+        'paramwise_cfg',
+    ]
 )
 
 
@@ -106,7 +134,10 @@ def _problems(cfg: Config) -> Iterator[tuple[str, str]]:
     for split in ('train', 'val', 'test'):
         if cfg.get(f'{split}_dataloader'):
             yield from _unknown(f'{split}_dataloader', cfg[f'{split}_dataloader'], loader)
-    loop = set(inspect.signature(IterBasedTrainLoop.__init__).parameters) | {'by_epoch', 'max_epochs'}
+    loop = set(inspect.signature(IterBasedTrainLoop.__init__).parameters) | {
+        'by_epoch',
+        'max_epochs',
+    }
     yield from _unknown('train_cfg', cfg.train_cfg, loop)
     wrapper = set(inspect.signature(OptimWrapper.__init__).parameters)
     wrapper |= {'constructor', 'paramwise_cfg', 'loss_scale', 'dtype', 'use_fsdp'}
@@ -117,7 +148,10 @@ def _problems(cfg: Config) -> Iterator[tuple[str, str]]:
         arguments = set(inspect.signature(Teacher.__init__).parameters) - {'self'}
         yield from _unknown('model.teacher', teacher, arguments)
         for key in arguments - set(teacher):
-            yield 'model.teacher', f'{key} is missing: write teacher=dict(config=..., checkpoint=...)'
+            yield (
+                'model.teacher',
+                f'{key} is missing: write teacher=dict(config=..., checkpoint=...)',
+            )
     yield from _walk(cfg._cfg_dict, '')
 
 

@@ -58,7 +58,9 @@ class KDRunner(Runner):
             return super().train()
         except KeyboardInterrupt:
             latest = find_latest_checkpoint(self.work_dir)
-            advice = f'{latest.name} is there, continue with --resume' if latest else 'nothing saved'
+            advice = (
+                f'{latest.name} is there, continue with --resume' if latest else 'nothing saved'
+            )
             self.logger.warning(f'interrupted at iteration {self.iter}: {advice}')
             raise
 
@@ -87,25 +89,17 @@ class KDRunner(Runner):
             The checkpoint.
 
         Raises:
-            UserError: The file is missing, damaged, names code, or does not fit the model.
+            UserError: The file is missing, damaged, names code, does not fit the model, or is
+                to be resumed and cannot be.
         """
         checkpoint = read_checkpoint(filename, map_location=map_location)
+        if self._resume:
+            _check_resumable(checkpoint, filename)
         self.call_hook('after_load_checkpoint', checkpoint=checkpoint)
         matched = load_strictly(self.bare_model, state_dict_of(checkpoint), source=str(filename))
         self._has_loaded = True
         self.logger.info(f'loaded {filename}, matched {matched}/{matched} tensors')
         return checkpoint
-
-    def resume(self, filename: str, **kwargs: object) -> None:
-        """Continue a run from its checkpoint; arguments as for mmengine's `Runner.resume`."""
-        missing = {'optimizer', 'message_hub', 'meta'} - set(read_checkpoint(filename))
-        if missing:
-            raise UserError(
-                f'{filename} cannot be resumed: it has no {", ".join(sorted(missing))} (a best_*.pth '
-                'or published file holds the weights alone); resume from an iter_N.pth, or start '
-                'from its weights with load_from'
-            )
-        super().resume(filename, **kwargs)
 
     def save_checkpoint(self, out_dir: str, filename: str, *args: object, **kwargs: object) -> None:
         """Write a checkpoint; its name appears when it is complete. Arguments as mmengine's."""
@@ -169,6 +163,16 @@ FILE_ONLY = re.compile(
 
 def _for_the_console(record: logging.LogRecord) -> bool:
     return not FILE_ONLY.match(record.getMessage())
+
+
+def _check_resumable(checkpoint: dict, source: str) -> None:
+    missing = sorted({'optimizer', 'message_hub', 'meta'} - set(checkpoint))
+    if missing:
+        raise UserError(
+            f'{source} cannot be resumed: it has no {", ".join(missing)} (a best_*.pth or '
+            'published file holds the weights alone); resume from an iter_N.pth, or start from '
+            'its weights with load_from'
+        )
 
 
 def build_runner(cfg: Config) -> KDRunner:

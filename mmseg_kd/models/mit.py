@@ -20,7 +20,6 @@ from torch import Tensor, nn
 
 from mmseg_kd.checkpoints import load_pretrained
 
-
 # The authors' eps: 1e-6 for the norms of a block and of a stage, torch's default elsewhere.
 BLOCK_NORM_EPS = 1e-6
 # Stage 1 reduces its keys by 8 at stride 4: below this side nothing would be left of them.
@@ -200,7 +199,7 @@ class MixTransformer(BaseModule):
                 nn.init.zeros_(module.bias)
         if self.pretrained is not None:
             report = load_pretrained(self, self.pretrained, strict=self.pretrained_strict)
-            print_log(report, logger="current")
+            print_log(report, logger='current')
 
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:
         """Compute the four stage outputs.
@@ -242,9 +241,12 @@ def _register_variant(name: str) -> None:
     def __init__(self: MixTransformer, **kwargs: object) -> None:
         MixTransformer.__init__(self, embed_dims, depths, **kwargs)
 
-    doc = f'MiT-{name[4:].upper()}: {depths} blocks of {embed_dims} channels.'
-    variant = type(name, (MixTransformer,), {'__init__': __init__, '__doc__': doc})
-    MODELS.register_module(name=name, module=variant)
+    members = {
+        '__init__': __init__,
+        '__doc__': f'MiT-{name[4:].upper()}: {depths} blocks of {embed_dims} channels.',
+        '__module__': __name__,
+    }
+    MODELS.register_module(name=name, module=type(name, (MixTransformer,), members))
 
 
 for _name in VARIANTS:

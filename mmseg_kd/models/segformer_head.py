@@ -54,9 +54,7 @@ class LevelFusion(nn.Module):
         """Fuse maps (N, C_i, H_i, W_i), finest first, into one (N, embed_dim, H_1, W_1)."""
         # The published concatenation runs from the coarsest level to the finest.
         kernels = self.conv.weight.flatten(1).chunk(len(levels), dim=1)[::-1]
-        bias = sum(
-            kernel @ level.proj.bias for kernel, level in zip(kernels, levels, strict=True)
-        )
+        bias = sum(kernel @ level.proj.bias for kernel, level in zip(kernels, levels, strict=True))
         if self.conv.bias is not None:
             bias = bias + self.conv.bias
         fused = None

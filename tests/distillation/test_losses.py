@@ -43,7 +43,9 @@ def test_kl_matches_the_independent_value(temperature: int) -> None:
     loss = KLDivergenceLoss(temperature=temperature)
     logits = golden('student_logits'), golden('teacher_logits')
     masked = loss(*logits, golden('target'))
-    assert float(masked) == pytest.approx(expected(f'kl_pixel_mean_T{temperature}_masked'), rel=1e-5)
+    assert float(masked) == pytest.approx(
+        expected(f'kl_pixel_mean_T{temperature}_masked'), rel=1e-5
+    )
     unmasked = expected(f'kl_pixel_mean_T{temperature}_unmasked')
     assert float(loss(*logits)) == pytest.approx(unmasked, rel=1e-5)
     keep = KLDivergenceLoss(temperature=temperature, ignore_index=None)
@@ -71,7 +73,8 @@ def test_sp_matches_the_independent_value(stage: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ('loss', 'key'), [(AttentionTransferLoss(), 'at_paper'), (SimilarityPreservingLoss(), 'sp_paper')]
+    ('loss', 'key'),
+    [(AttentionTransferLoss(), 'at_paper'), (SimilarityPreservingLoss(), 'sp_paper')],
 )
 def test_a_list_of_maps_is_summed(loss: KDLoss, key: str) -> None:
     value = loss([golden(f'student_{s}') for s in STAGES], [golden(f'teacher_{s}') for s in STAGES])
@@ -161,9 +164,7 @@ def test_other_sizes_and_weight(loss: KDLoss) -> None:
     value = loss(student, teacher, target)
     assert value.ndim == 0
     assert value > 0
-    heavy = MODELS.build(
-        dict(type=type(loss).__name__, reduction=loss.reduction, loss_weight=2.5)
-    )
+    heavy = MODELS.build(dict(type=type(loss).__name__, reduction=loss.reduction, loss_weight=2.5))
     assert float(heavy(student, teacher, target)) == pytest.approx(
         2.5 * float(heavy.raw(student, teacher, target))
     )

@@ -31,9 +31,15 @@ def test_every_shipped_config_is_clean(config: str) -> None:
 @pytest.mark.parametrize(
     ('text', 'message'),
     [
-        ('trian_dataloader = dict()', "line 2: unknown key 'trian_dataloader': did you mean 'train_"),
+        (
+            'trian_dataloader = dict()',
+            "line 2: unknown key 'trian_dataloader': did you mean 'train_",
+        ),
         ('colour = 1', "unknown key 'colour': nothing reads it. Start its name with an underscore"),
-        ('data = dict(samples_per_gpu=4)', "'data' is a key of mmsegmentation 0.x; in 1.x write train"),
+        (
+            'data = dict(samples_per_gpu=4)',
+            "'data' is a key of mmsegmentation 0.x; in 1.x write train",
+        ),
         ('lr_config = dict(policy="poly")', r'write param_scheduler=\['),
         ('runner = dict(max_iters=1)', 'write train_cfg=dict'),
         ('evaluation = dict(interval=1)', r'write train_cfg.val_interval'),
@@ -78,7 +84,10 @@ def test_mistakes_in_a_config(tmp_path: Path, text: str, message: str) -> None:
     [
         ('model.kd_losses.kl_loss.temprature', "temprature: did you mean 'temperature'"),
         ('model.teacher.checkpont', "model.teacher.checkpont: did you mean 'checkpoint'"),
-        ('model.kd_losses.at_loss.type', "'Attention.*' is not registered: did you mean 'Attention"),
+        (
+            'model.kd_losses.at_loss.type',
+            "'Attention.*' is not registered: did you mean 'Attention",
+        ),
     ],
 )
 def test_mistakes_in_cfg_options(option: str, message: str) -> None:
@@ -92,7 +101,7 @@ def test_private_variables_are_allowed(tmp_path: Path) -> None:
 
 
 def test_a_missing_config() -> None:
-    with pytest.raises(UserError, match='nowhere.py does not exist'):
+    with pytest.raises(UserError, match=r'nowhere\.py does not exist'):
         load_config('nowhere.py')
 
 

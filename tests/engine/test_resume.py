@@ -52,9 +52,10 @@ def kd_model(teacher: dict) -> dict:
     return tiny_model(type='KDEncoderDecoder', teacher=teacher, kd_losses=KD_LOSSES)
 
 
-@pytest.fixture(params=['plain', 'kd'])
-def model(request: pytest.FixtureRequest, teacher: dict) -> dict:
-    return tiny_model() if request.param == 'plain' else kd_model(teacher)
+@pytest.fixture(scope='module')
+def reference(tmp_path_factory: pytest.TempPathFactory) -> dict:
+    """The plain run that nobody disturbed."""
+    return train(tiny_config(tmp_path_factory.mktemp('whole')))
 
 
 @pytest.mark.parametrize(
@@ -67,38 +68,48 @@ def model(request: pytest.FixtureRequest, teacher: dict) -> dict:
     ],
 )
 def test_a_killed_run_ends_at_the_same_weights(
-    tmp_path: Path, model: dict, stage: str, iteration: int
+    tmp_path: Path, reference: dict, stage: str, iteration: int
 ) -> None:
-    reference = train(tiny_config(tmp_path / 'whole', model=model))
     with pytest.raises(Kill):
-        train(tiny_config(tmp_path / 'cut', model=model), kill=KillAt(stage, iteration))
-    run = train(tiny_config(tmp_path / 'cut', model=model), resume='auto')
+        train(tiny_config(tmp_path), kill=KillAt(stage, iteration))
+    run = train(tiny_config(tmp_path), resume='auto')
     assert [row['iter'] for row in run['evaluations']] == [3, 6]
     assert_same(run, reference)
 
 
-def test_workers_and_evaluation_do_not_change_the_training(tmp_path: Path) -> None:
-    reference = train(tiny_config(tmp_path / 'a'))
-    workers = train(
-        tiny_config(
-            tmp_path / 'b', train_dataloader__num_workers=2, train_cfg__val_interval=2
-        )
-    )
-    for name, value in reference['weights'].items():
-        assert torch.equal(workers['weights'][name], value), name
-
-
-def test_resuming_with_workers(tmp_path: Path) -> None:
-    options = dict(train_dataloader__num_workers=2)
-    reference = train(tiny_config(tmp_path / 'whole', **options))
+def test_a_killed_distillation_ends_at_the_same_weights(tmp_path: Path, teacher: dict) -> None:
+    model = kd_model(teacher)
+    reference = train(tiny_config(tmp_path / 'whole', model=model))
     with pytest.raises(Kill):
-        train(tiny_config(tmp_path / 'cut', **options), kill=KillAt('after_train_iter', 3))
-    assert_same(train(tiny_config(tmp_path / 'cut', **options), resume='auto'), reference)
+        train(tiny_config(tmp_path / 'cut', model=model), kill=KillAt('after_train_iter', 4))
+    assert_same(train(tiny_config(tmp_path / 'cut', model=model), resume='auto'), reference)
 
 
-def test_another_seed_changes_the_training(tmp_path: Path) -> None:
-    runs = [train(tiny_config(tmp_path / str(seed), randomness__seed=seed)) for seed in (0, 1)]
-    assert runs[0]['losses'] != runs[1]['losses']
+def test_killed_twice(tmp_path: Path, reference: dict) -> None:
+    for kill, resume in [
+        (KillAt('before_val_iter', 3), None),
+        (KillAt('before_train_iter', 4), 'auto'),  # after making up for the evaluation
+    ]:
+        with pytest.raises(Kill):
+            train(tiny_config(tmp_path), resume=resume, kill=kill)
+    assert_same(train(tiny_config(tmp_path), resume='auto'), reference)
+
+
+def test_evaluation_does_not_change_the_training(tmp_path: Path, reference: dict) -> None:
+    run = train(tiny_config(tmp_path, train_cfg__val_interval=2))
+    for name, value in reference['weights'].items():
+        assert torch.equal(run['weights'][name], value), name
+
+
+def test_workers_change_nothing_and_resume(tmp_path: Path, reference: dict) -> None:
+    options = dict(train_dataloader__num_workers=2)
+    with pytest.raises(Kill):
+        train(tiny_config(tmp_path, **options), kill=KillAt('after_train_iter', 3))
+    assert_same(train(tiny_config(tmp_path, **options), resume='auto'), reference)
+
+
+def test_another_seed_changes_the_training(tmp_path: Path, reference: dict) -> None:
+    assert train(tiny_config(tmp_path, randomness__seed=1))['losses'] != reference['losses']
 
 
 def test_resume_true_in_the_config_is_honoured(tmp_path: Path) -> None:
@@ -133,7 +144,7 @@ def test_checkpoints_hold_the_student_and_are_whole(tmp_path: Path, teacher: dic
     assert [f for f in files if not f.startswith('best')] == ['iter_3.pth', 'iter_6.pth']
     checkpoint = read_checkpoint(tmp_path / 'kd' / 'iter_6.pth')
     assert list(checkpoint['state_dict']) == list(plain['weights'])
-    assert not [p for p in (tmp_path / 'kd').rglob('*tmp*')]
+    assert not list((tmp_path / 'kd').rglob('*tmp*'))
 
 
 def test_a_kill_while_writing_leaves_no_half_checkpoint(

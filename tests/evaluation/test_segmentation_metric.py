@@ -22,7 +22,9 @@ def samples(labels: torch.Tensor, predictions: torch.Tensor) -> list[dict]:
     ]
 
 
-def evaluate(labels: torch.Tensor, predictions: torch.Tensor, meta: dict = META, **kw: object) -> dict:
+def evaluate(
+    labels: torch.Tensor, predictions: torch.Tensor, meta: dict = META, **kw: object
+) -> dict:
     metric = SegmentationMetric(**kw)
     metric.dataset_meta = meta
     # In two batches: figures are of the split, not means of batches.

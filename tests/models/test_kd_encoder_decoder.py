@@ -213,4 +213,6 @@ def test_other_classes_are_refused(teacher: dict, tmp_path: Path) -> None:
         model.loss(*batch())
     with pytest.raises(UserError, match=r'has 11 classes, the model 12|does not fit'):
         wrong = dict(config=teacher['config'], checkpoint=eleven['checkpoint'])
-        build(tiny_model(type='KDEncoderDecoder', teacher=wrong, kd_losses=KD_LOSSES)).loss(*batch())
+        build(tiny_model(type='KDEncoderDecoder', teacher=wrong, kd_losses=KD_LOSSES)).loss(
+            *batch()
+        )

@@ -74,7 +74,11 @@ def test_a_run_leaves_a_picture_a_log_and_checkpoints(trained: Path) -> None:
 
 
 def test_every_loss_is_logged_raw_and_weighted(distilled: Path) -> None:
-    names = {'loss', 'decode.loss_ce', *(f'{x}_{y}' for x in ('kl', 'at', 'sp') for y in ('loss', 'raw'))}
+    names = {
+        'loss',
+        'decode.loss_ce',
+        *(f'{x}_{y}' for x in ('kl', 'at', 'sp') for y in ('loss', 'raw')),
+    }
     rows = [row for row in scalars(distilled) if 'loss' in row]
     assert len(rows) == 6
     for row in rows:

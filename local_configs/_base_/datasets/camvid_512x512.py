@@ -40,9 +40,7 @@ train_dataloader = dict(
     num_workers=4,
     persistent_workers=True,
     sampler=dict(type='SeededInfiniteSampler', shuffle=True),
-    dataset=dict(
-        type=dataset_type, data_root=data_root, split='train', pipeline=train_pipeline
-    ),
+    dataset=dict(type=dataset_type, data_root=data_root, split='train', pipeline=train_pipeline),
 )
 val_dataloader = dict(
     batch_size=1,

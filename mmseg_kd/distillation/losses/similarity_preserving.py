@@ -74,7 +74,10 @@ class SimilarityPreservingLoss(KDLoss):
         if self.mode == 'batch':
             difference = batch_similarity(student) - batch_similarity(teacher)
         else:
-            cells = [min(sizes) for sizes in zip(self.grid, student.shape[2:], teacher.shape[2:])]
+            cells = [
+                min(sizes)
+                for sizes in zip(self.grid, student.shape[2:], teacher.shape[2:], strict=False)
+            ]
             difference = place_similarity(student, cells) - place_similarity(teacher, cells)
         squared = difference.square().sum(dim=(-2, -1)).mean()
         return squared / difference.shape[-1] ** 2 if self.reduction == 'paper' else squared

@@ -26,11 +26,8 @@ class ResumableCheckpointHook(CheckpointHook):
     Arguments are CheckpointHook's.
     """
 
-    def before_train(self, runner: Runner) -> None:
-        """Prepare the folder, as the base class does."""
-        super().before_train(runner)
-        self._resumed_rng: dict | None = getattr(self, '_resumed_rng', None)
-        self._rng_before_val: dict | None = None
+    _resumed_rng: dict | None = None
+    _rng_before_val: dict | None = None
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
         """Remember the random state of a run that is resumed."""
@@ -40,16 +37,13 @@ class ResumableCheckpointHook(CheckpointHook):
 
     def before_train_epoch(self, runner: Runner) -> None:
         """Make up for an evaluation that the kill prevented."""
+        if self.by_epoch or runner.val_loop is None or runner.iter == 0:
+            return
         loop = runner.train_loop
         due = runner.iter >= loop.val_begin and (
             runner.iter % loop.val_interval == 0 or runner.iter == loop.max_iters
         )
-        if (
-            runner.iter > 0
-            and due
-            and runner.val_loop is not None
-            and runner.message_hub.get_info('evaluated_iter') != runner.iter
-        ):
+        if due and runner.message_hub.get_info('evaluated_iter') != runner.iter:
             runner.logger.info(f'evaluating iteration {runner.iter}, which was not finished')
             self.last_ckpt = runner._load_from
             runner.val_loop.run()
@@ -62,12 +56,12 @@ class ResumableCheckpointHook(CheckpointHook):
 
     def before_val(self, runner: Runner) -> None:
         """Set the training's random state aside and agree on the running statistics."""
-        self._rng_before_val = rng_state()
+        self._rng_before_val = self._resumed_rng or rng_state()
         average_buffers(runner.model)
 
     def after_val(self, runner: Runner) -> None:
         """Give the random state back."""
-        if getattr(self, '_rng_before_val', None) is not None:
+        if self._rng_before_val is not None:
             restore_rng(self._rng_before_val)
             self._rng_before_val = None
 
@@ -97,14 +91,14 @@ class ResumableCheckpointHook(CheckpointHook):
 
     def _gather(self, runner: Runner) -> None:
         average_buffers(runner.model)
-        state = getattr(self, '_rng_before_val', None) or rng_state()
-        self._rng_states = all_gather_object(state)
+        self._rng_states = all_gather_object(self._rng_before_val or rng_state())
 
 
 def rng_state() -> dict[str, Any]:
     """Random state of this process, of plain types and tensors, so that it can be read as data."""
     version, internal, gauss = random.getstate()
-    name, keys, position, has_gauss, cached = np.random.get_state()
+    # mmseg's transforms draw from numpy's global generator.
+    name, keys, position, has_gauss, cached = np.random.get_state()  # noqa: NPY002
     return {
         'python': [version, list(internal), gauss],
         'numpy': [name, torch.from_numpy(keys.astype(np.int64)), position, has_gauss, cached],
@@ -118,7 +112,8 @@ def restore_rng(state: dict[str, Any]) -> None:
     version, internal, gauss = state['python']
     random.setstate((version, tuple(internal), gauss))
     name, keys, position, has_gauss, cached = state['numpy']
-    np.random.set_state((name, keys.cpu().numpy().astype(np.uint32), position, has_gauss, cached))
+    keys = keys.cpu().numpy().astype(np.uint32)
+    np.random.set_state((name, keys, position, has_gauss, cached))  # noqa: NPY002
     torch.set_rng_state(state['torch'].cpu())
     if state['cuda'] is not None and torch.cuda.is_available():
         torch.cuda.set_rng_state(state['cuda'].cpu())

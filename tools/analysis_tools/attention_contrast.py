@@ -1,0 +1,57 @@
+"""Measure which taps carry information for attention transfer.
+
+python tools/analysis_tools/attention_contrast.py CONFIG CHECKPOINT [--taps NAME ...]
+
+For each tap: the coefficient of variation of the attention map within an image (0 is flat),
+mean over the validation split, for p = 2 and p = 4.
+"""
+
+import argparse
+
+import torch
+from mmengine.config import DictAction
+from mmengine.runner import Runner
+from tqdm import tqdm
+
+from mmseg_kd.distillation import Teacher
+from mmseg_kd.distillation.tap_statistics import attention_contrast
+from mmseg_kd.engine import load_config
+from mmseg_kd.engine.cli import run_tool
+
+STAGES = [f'stage{i}' for i in (1, 2, 3, 4)]
+TAPS = [*STAGES, *(f'{stage}.pre_norm' for stage in STAGES), 'decode_head.linear_fuse', 'logits']
+EXPONENTS = (2, 4)
+
+
+@torch.no_grad()
+def main() -> None:
+    """Print the table."""
+    parser = argparse.ArgumentParser(description='Contrast of attention maps, tap by tap')
+    parser.add_argument('config', help='the config of the trained model')
+    parser.add_argument('checkpoint', help='its checkpoint')
+    parser.add_argument('--taps', nargs='+', default=TAPS, help='tap names')
+    parser.add_argument('--cfg-options', nargs='+', action=DictAction, metavar='KEY=VALUE')
+    args = parser.parse_args()
+
+    cfg = load_config(args.config, args.cfg_options)
+    model = Teacher(cfg.model, args.checkpoint)
+    model.check_taps(args.taps)
+    if torch.cuda.is_available():
+        model.to('cuda')
+    sums = {(tap, p): 0.0 for tap in args.taps for p in EXPONENTS}
+    images = 0
+    for batch in tqdm(Runner.build_dataloader(cfg.val_dataloader), unit='batch'):
+        inputs = model.segmentor.data_preprocessor(batch)['inputs']
+        taps = model(inputs, args.taps)
+        images += len(inputs)
+        for tap, p in sums:
+            sums[tap, p] += float(attention_contrast(taps[tap], p).sum())
+    width = max(map(len, args.taps))
+    print(f'contrast of the attention map, mean of {images} images')
+    print(f'{"tap":{width}}', *(f'{f"p={p}":>6}' for p in EXPONENTS), sep='  ')
+    for tap in args.taps:
+        print(f'{tap:{width}}', *(f'{sums[tap, p] / images:6.3f}' for p in EXPONENTS), sep='  ')
+
+
+if __name__ == '__main__':
+    run_tool(main)
