@@ -1,5 +1,5 @@
 _base_ = './default_runtime.py'
 default_hooks = dict(
-    logger=dict(interval=20),
-    checkpoint=dict(interval=100),
+    logger=dict(interval=40),
+    checkpoint=dict(interval=200),
 )

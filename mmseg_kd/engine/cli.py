@@ -6,6 +6,7 @@ import argparse
 import os
 import re
 import sys
+import warnings
 from collections.abc import Callable
 
 from mmengine.config import DictAction
@@ -15,9 +16,17 @@ from mmseg_kd.errors import UserError
 EXIT_USER_ERROR = 2
 EXIT_INTERRUPTED = 130
 
+# Of libraries, on settings that are as they should be.
+REMARKS = (
+    'This DataLoader will create',
+    '.*the method `get_instance` should not accept',
+)
+
 
 def run_tool(main: Callable[[], None]) -> None:
     """Run a tool's `main`; a user's mistake is one line and exit code 2, Ctrl-C is 130."""
+    for remark in REMARKS:
+        warnings.filterwarnings('ignore', message=remark)
     try:
         main()
     except UserError as error:

@@ -70,12 +70,11 @@ def test_unknown_taps_are_named(segmentor: torch.nn.Module, images: torch.Tensor
     check_taps(segmentor, ['logits', 'stage4', 'backbone.block1.0'], 'student')
     with pytest.raises(UserError, match=r"student has no tap 'stage_4'.*list_taps.py"):
         check_taps(segmentor, ['stage_4'], 'student')
-    with pytest.raises(UserError, match='was not reached'):
-        with record_taps(segmentor, ['decode_head.linear_pred']):
-            segmentor.backbone(images)
-    with pytest.raises(UserError, match='gives a tuple, not a tensor'):
-        with record_taps(segmentor, ['backbone.patch_embed1']):
-            segmentor(images, mode='tensor')
+    head, embed = ['decode_head.linear_pred'], ['backbone.patch_embed1']
+    with pytest.raises(UserError, match='was not reached'), record_taps(segmentor, head):
+        segmentor.backbone(images)
+    with pytest.raises(UserError, match='a tuple, not a tensor'), record_taps(segmentor, embed):
+        segmentor(images, mode='tensor')
 
 
 def test_list_taps(segmentor: torch.nn.Module, images: torch.Tensor) -> None:
