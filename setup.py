@@ -15,7 +15,6 @@ setup(
     long_description_content_type='text/markdown',
     license='Apache-2.0',
     packages=find_packages(include=['mmseg_kd', 'mmseg_kd.*']),
-    package_data={'mmseg_kd': ['**/*.txt']},
     python_requires='>=3.10',
     # Every lower bound is a version the tests were run on.
     install_requires=[
@@ -24,15 +23,22 @@ setup(
         'onedl-mmsegmentation>=1.4.2',
         'torch>=2.11.0',
         'torchvision>=0.26.0',
-        'timm>=1.0.31',
-        'numpy>=2.0',
-        'opencv-python>=4.10',
-        'matplotlib>=3.9',
-        'tqdm>=4.66',
-        'tensorboard>=2.18',
-        'safetensors>=0.5',
+        'timm>=1.0.15',
+        'numpy>=2.0.1',
+        'opencv-python>=4.10.0.84',
+        'matplotlib>=3.9.0',
+        'tqdm>=4.66.1',
+        'tensorboard>=2.18.0',
+        'safetensors>=0.5.0',
+        'prettytable>=3.10.0',
+        'pillow>=12.3.0',
     ],
     extras_require={
-        'tests': ['pytest>=8', 'transformers>=5.0', 'torchmetrics>=1.4', 'ruff>=0.12'],
+        'tests': [
+            'pytest>=8.0.0',
+            'transformers>=5.0.0',
+            'torchmetrics>=1.4.0',
+            'ruff>=0.17.6,<0.18',
+        ],
     },
 )

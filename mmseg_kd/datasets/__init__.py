@@ -1,8 +1,8 @@
 """Datasets, their transforms and samplers, in mmseg's registries."""
 
-from .camvid import CamVidDataset
-from .seeded_sampling import SeededDataset, SeededIndex, SeededInfiniteSampler
-from .toy_camvid import LoadToyScene, ToyCamVidDataset
+from mmseg_kd.datasets.camvid import CamVidDataset
+from mmseg_kd.datasets.seeded_sampling import SeededDataset, SeededIndex, SeededInfiniteSampler
+from mmseg_kd.datasets.toy_camvid import LoadToyScene, ToyCamVidDataset
 
 __all__ = [
     'CamVidDataset',

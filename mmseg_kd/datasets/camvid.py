@@ -10,11 +10,10 @@ import mmcv
 from mmseg.datasets import BaseSegDataset
 from mmseg.registry import DATASETS
 
+from mmseg_kd.datasets.camvid_classes import CLASSES, CamVidClasses
+from mmseg_kd.datasets.png import read_header
+from mmseg_kd.datasets.seeded_sampling import SeededDataset
 from mmseg_kd.errors import UserError
-
-from .camvid_classes import CLASSES, CamVidClasses
-from .png import read_header
-from .seeded_sampling import SeededDataset
 
 CONVERTER = 'python tools/dataset_converters/camvid.py'
 SPLITS = dict(train=('train',), val=('val',), test=('test',), trainval=('train', 'val'))

@@ -6,7 +6,7 @@ from functools import lru_cache
 
 import numpy as np
 
-from .camvid_classes import UNLABELLED
+from mmseg_kd.datasets.camvid_classes import UNLABELLED
 
 # name: (colour, id in the merge protocol), in the alphabetical order of class_dict.csv
 COLOURS: dict[str, tuple[tuple[int, int, int], int]] = {

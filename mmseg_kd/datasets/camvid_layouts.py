@@ -14,11 +14,16 @@ import numpy as np
 from PIL import Image
 from tqdm import tqdm
 
+from mmseg_kd.datasets.camvid_classes import CLASSES, UNLABELLED
+from mmseg_kd.datasets.camvid_colours import (
+    COLOURS,
+    OFF_PALETTE,
+    PROTOCOLS,
+    ids_of_colours,
+    merged_id,
+)
+from mmseg_kd.datasets.png import PngHeader, read_header
 from mmseg_kd.errors import UserError
-
-from .camvid_classes import CLASSES, UNLABELLED
-from .camvid_colours import COLOURS, OFF_PALETTE, PROTOCOLS, ids_of_colours, merged_id
-from .png import PngHeader, read_header
 
 SPLITS = ('train', 'val', 'test')
 PUBLISHED_COUNTS = dict(train=367, val=101, test=233)

@@ -11,11 +11,10 @@ from mmcv.transforms import BaseTransform
 from mmseg.datasets import BaseSegDataset
 from mmseg.registry import DATASETS, TRANSFORMS
 
+from mmseg_kd.datasets.camvid_classes import CamVidClasses
+from mmseg_kd.datasets.seeded_sampling import SeededDataset
+from mmseg_kd.datasets.toy_scenes import draw_scene
 from mmseg_kd.errors import UserError
-
-from .camvid_classes import CamVidClasses
-from .seeded_sampling import SeededDataset
-from .toy_scenes import draw_scene
 
 SPLITS = ('train', 'val', 'test')
 

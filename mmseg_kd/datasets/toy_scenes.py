@@ -10,8 +10,8 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from .toy_canvas import FAR, NEAR, Canvas
-from .toy_things import (
+from mmseg_kd.datasets.toy_canvas import FAR, NEAR, Canvas
+from mmseg_kd.datasets.toy_things import (
     draw_bonnet,
     draw_building,
     draw_car,

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import cv2
 import numpy as np
 
-from .toy_canvas import (
+from mmseg_kd.datasets.toy_canvas import (
     BICYCLIST,
     BUILDING,
     CAR,

@@ -1,25 +1,17 @@
 """What makes a run: its config, runner and hooks."""
 
+from mmseg_kd.engine import hooks
 from mmseg_kd.engine.config import choose_start, enable_amp, load_config, prepare_test
-from mmseg_kd.engine.hooks import (
-    PredictionGridHook,
-    ProgressHook,
-    ResumableCheckpointHook,
-    TeacherRecordHook,
-)
 from mmseg_kd.engine.optim import Bf16OptimWrapper
 from mmseg_kd.engine.runner import KDRunner, build_runner
 
 __all__ = [
     'Bf16OptimWrapper',
     'KDRunner',
-    'PredictionGridHook',
-    'ProgressHook',
-    'ResumableCheckpointHook',
-    'TeacherRecordHook',
     'build_runner',
     'choose_start',
     'enable_amp',
+    'hooks',
     'load_config',
     'prepare_test',
 ]

@@ -35,7 +35,7 @@ def load_config(path: str, cfg_options: dict | None = None) -> Config:
             cfg.merge_from_dict(cfg_options)
     except SyntaxError as error:
         raise UserError(f'{error.filename or path}, line {error.lineno}: {error.msg}') from error
-    except (NameError, KeyError, TypeError, FileNotFoundError, AttributeError) as error:
+    except (NameError, KeyError, TypeError, AttributeError, ImportError, OSError) as error:
         raise UserError(f'{path} cannot be read: {type(error).__name__}: {error}') from error
     init_default_scope(cfg.get('default_scope', 'mmseg'))
     check_config(cfg, path)
@@ -129,6 +129,8 @@ def prepare_test(
     cfg.load_from, cfg.resume = checkpoint, False
     forget_pretrained(cfg.model)
     if split is not None:
+        if 'split' not in cfg.test_dataloader.dataset:
+            raise UserError(f'--split: the test data set of {cfg.filename} has no split')
         cfg.test_dataloader.dataset.split = split
     if out is not None:
         cfg.test_evaluator.output_dir = out

@@ -16,7 +16,7 @@ def describe_run(runner: Runner) -> str:
     loader = runner.train_dataloader
     lines = [
         f'config      {runner.cfg.filename}',
-        f'work_dir    {_relative(runner.work_dir)}',
+        f'work_dir    {relative(runner.work_dir)}',
         f'device      {_device()}, torch {torch.__version__}, seed {runner.seed}',
         f'student     {_model_line(model)}',
     ]
@@ -57,8 +57,9 @@ def _device() -> str:
     return f'{platform.processor() or platform.machine()} CPU, {torch.get_num_threads()} threads'
 
 
-def _relative(path: str) -> str:
+def relative(path: str | Path) -> str:
+    """Shorten a path below the current folder."""
     try:
         return Path(path).resolve().relative_to(Path.cwd()).as_posix()
     except ValueError:
-        return path
+        return str(path)

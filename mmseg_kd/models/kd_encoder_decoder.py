@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import torch
@@ -27,26 +28,29 @@ class KDEncoderDecoder(EncoderDecoder):
         teacher: `dict(config=..., checkpoint=...)`, the arguments of
             `mmseg_kd.distillation.teacher.Teacher`. It is built when training starts:
             testing needs no teacher file.
-        kd_losses: Losses by name, each a registered `KDLoss`. Every one is logged weighted
-            under its name and raw as `NAME_raw` (`kl_loss` and `kl_raw`).
+        kd_losses: Losses by name, each a registered `KDLoss`, or None to leave one out. Every
+            one is logged weighted under its name and raw as `NAME_raw` (`kl_loss`, `kl_raw`).
         **kwargs: The keys of `EncoderDecoder`.
 
     Raises:
-        UserError: Losses without a teacher, an unknown tap, or different class counts.
+        UserError: Losses without a teacher, two losses of one name, an unknown tap, or
+            different class counts.
     """
 
     def __init__(
         self, teacher: dict | None = None, kd_losses: dict | None = None, **kwargs: Any
     ) -> None:
         super().__init__(**kwargs)
+        kd_losses = {name: loss for name, loss in (kd_losses or {}).items() if loss is not None}
         if kd_losses and not teacher:
             raise UserError(
                 'model.kd_losses needs model.teacher=dict(config=..., checkpoint=...); '
                 'for plain training remove kd_losses'
             )
         self.kd_losses = nn.ModuleDict(
-            {name: MODELS.build(loss) for name, loss in (kd_losses or {}).items()}
+            {name: MODELS.build(loss) for name, loss in kd_losses.items()}
         )
+        _check_names(kd_losses)
         for name, loss in self.kd_losses.items():
             if not isinstance(loss, KDLoss):
                 raise UserError(
@@ -110,6 +114,19 @@ class KDEncoderDecoder(EncoderDecoder):
             losses[weighted_name] = loss.loss_weight * raw
             losses[raw_name] = raw.detach()
         return losses
+
+
+def _check_names(names: Iterable[str]) -> None:
+    """Refuse names that would be logged as one another, or as mmengine's total."""
+    owners = {'loss': "mmengine's total"}
+    for name in names:
+        for logged in log_names(name):
+            if logged in owners:
+                raise UserError(
+                    f'model.kd_losses.{name} would be logged as {logged!r}, like '
+                    f'{owners[logged]}: give it another name'
+                )
+            owners[logged] = name
 
 
 def log_names(name: str) -> tuple[str, str]:

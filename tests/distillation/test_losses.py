@@ -185,6 +185,7 @@ def test_kl_masks_at_the_resolution_of_the_logits() -> None:
     [
         (dict(type='KLDivergenceLoss', reduction='mean'), "reduction='mean' is not one of"),
         (dict(type='KLDivergenceLoss', temperature=0), 'must be above 0'),
+        (dict(type='KLDivergenceLoss', stages=['stage1', 'logits']), 'compares one tap'),
         (dict(type='SimilarityPreservingLoss', mode='pixels'), "mode='pixels' is not"),
         (
             dict(type='AttentionTransferLoss', stages=['stage1'], teacher_stages=['a', 'b']),

@@ -127,6 +127,14 @@ def test_the_student_adds_a_teacher_and_losses_and_nothing_else() -> None:
     assert student._cfg_dict == baseline._cfg_dict
 
 
+@pytest.mark.parametrize('config', [leaf for leaf in LEAVES if leaf.endswith('.kd.py')])
+def test_a_students_teacher_is_what_its_config_trains(config: str) -> None:
+    teacher = load_config(str(ROOT / config)).model.teacher
+    cfg = load_config(str(ROOT / teacher.config))
+    assert teacher.checkpoint == f'{cfg.work_dir}/iter_{cfg.train_cfg.max_iters}.pth'
+    assert [s.end for s in cfg.param_scheduler][-1] == cfg.train_cfg.max_iters
+
+
 @pytest.mark.parametrize('size', ['B0', 'B2'])
 def test_the_published_settings(size: str) -> None:
     name = f'segformer.{size.lower()}.512x512.camvid'

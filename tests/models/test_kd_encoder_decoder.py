@@ -179,6 +179,19 @@ def test_log_names() -> None:
     assert log_names('loss') == ('loss', 'kd_raw')
 
 
+def test_a_loss_can_be_left_out(teacher: dict) -> None:
+    losses = KD_LOSSES | dict(at_loss=None)
+    model = build(tiny_model(type='KDEncoderDecoder', teacher=teacher, kd_losses=losses))
+    assert set(model.kd_losses) == {'kl_loss', 'sp_loss'}
+
+
+@pytest.mark.parametrize('names', [('kl', 'kl_loss'), ('loss',)])
+def test_names_that_would_be_logged_as_one_another(teacher: dict, names: tuple) -> None:
+    losses = dict.fromkeys(names, KD_LOSSES['kl_loss'])
+    with pytest.raises(UserError, match='would be logged as'):
+        build(tiny_model(type='KDEncoderDecoder', teacher=teacher, kd_losses=losses))
+
+
 def test_mistakes_are_named(teacher: dict) -> None:
     with pytest.raises(UserError, match=r'needs model\.teacher'):
         build(tiny_model(type='KDEncoderDecoder', kd_losses=KD_LOSSES))

@@ -64,6 +64,10 @@ class AttentionTransferLoss(KDLoss):
         super().__init__(loss_weight, reduction, stages, teacher_stages)
         self.p = p
 
+    def extra_repr(self) -> str:
+        """Show the settings in the printed model."""
+        return f'p={self.p}, {super().extra_repr()}'
+
     def distance(
         self, student: list[Tensor], teacher: list[Tensor], target: Tensor | None
     ) -> Tensor:

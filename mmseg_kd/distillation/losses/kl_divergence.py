@@ -38,7 +38,7 @@ class KLDivergenceLoss(KDLoss):
         teacher_stages: The teacher's tap, where its name differs.
 
     Raises:
-        ValueError: On temperature <= 0, or when the two have different class counts.
+        ValueError: On temperature <= 0, several taps, or different class counts.
     """
 
     reductions = ('pixel_mean', 'batchmean')
@@ -53,6 +53,8 @@ class KLDivergenceLoss(KDLoss):
         teacher_stages: str | None = None,
     ) -> None:
         super().__init__(loss_weight, reduction, stages, teacher_stages)
+        if len(self.stages) != 1:
+            raise ValueError(f'KLDivergenceLoss: compares one tap, not {self.stages}')
         if temperature <= 0:
             raise ValueError(f'KLDivergenceLoss: temperature={temperature} must be above 0')
         self.temperature = temperature

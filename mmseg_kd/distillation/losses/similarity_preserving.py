@@ -64,6 +64,10 @@ class SimilarityPreservingLoss(KDLoss):
         self.mode = mode
         self.grid = tuple(grid)
 
+    def extra_repr(self) -> str:
+        """Show the settings in the printed model."""
+        return f'mode={self.mode!r}, {super().extra_repr()}'
+
     def distance(
         self, student: list[Tensor], teacher: list[Tensor], target: Tensor | None
     ) -> Tensor:

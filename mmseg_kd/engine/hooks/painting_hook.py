@@ -55,7 +55,7 @@ class PaintingHook(SegVisualizationHook):
             # The pixels that the model saw, BGR.
             image = data_batch['inputs'][i].permute(1, 2, 0).numpy()[..., ::-1]
         self._visualizer.add_datasample(
-            f'{split}_{path.name}',
+            f'{split}_{path.stem}',
             np.ascontiguousarray(image),
             data_sample=outputs[i],
             show=self.show,

@@ -14,6 +14,7 @@ from mmseg.registry import HOOKS
 from prettytable import PrettyTable
 
 from mmseg_kd.checkpoints import atomic_path
+from mmseg_kd.engine.summary import relative
 from mmseg_kd.visualization import Panel, prediction_grid
 
 
@@ -52,7 +53,7 @@ class PredictionGridHook(Hook):
         file = Path(runner.work_dir) / 'predictions.png'
         with atomic_path(file) as partial:
             self._draw(runner, Path(partial))
-        runner.logger.info(f'input, ground truth and predictions: {file}')
+        runner.logger.info(f'input, ground truth and predictions: {relative(file)}')
 
     @torch.no_grad()
     def _draw(self, runner: Runner, file: Path) -> None:

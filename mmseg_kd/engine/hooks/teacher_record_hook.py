@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from pathlib import Path
 
@@ -60,11 +61,12 @@ class TeacherRecordHook(Hook):
 
 
 def _describe_data(runner: Runner) -> str:
+    """Name the validation data, with a hash of all their settings."""
     if runner.val_loop is None:
         return 'none'
     data = runner.val_dataloader.dataset
-    split = getattr(data, 'split', '')
-    return f'{type(data).__name__} {split} {len(data)} {getattr(data, "data_root", "")}'.strip()
+    settings = hashlib.sha256(repr(runner.cfg.val_dataloader.dataset).encode()).hexdigest()[:8]
+    return f'{type(data).__name__} {getattr(data, "split", "")}, {len(data)} images, {settings}'
 
 
 def _read(file: Path, identity: dict) -> dict | None:
