@@ -30,13 +30,13 @@ setup(
         'tqdm>=4.66.1',
         'tensorboard>=2.18.0',
         'safetensors>=0.5.0',
-        'prettytable>=3.10.0',
+        'prettytable>=3.12.0',
         'pillow>=12.3.0',
     ],
     extras_require={
         'tests': [
             'pytest>=8.0.0',
-            'transformers>=5.0.0',
+            'transformers>=5.20.2',
             'torchmetrics>=1.4.0',
             'ruff>=0.17.6,<0.18',
         ],

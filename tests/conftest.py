@@ -23,8 +23,15 @@ def camvid_root() -> Path:
     return root
 
 
-# Outside a Runner nothing says that the names in a config are mmseg's.
+# Outside a Runner nothing says that the names in a config are mmseg's; here for fixtures of
+# a module's scope, below because a test may run another project's Runner.
 init_default_scope('mmseg')
+
+
+@pytest.fixture(autouse=True)
+def mmseg_scope() -> None:
+    init_default_scope('mmseg')
+
 
 TINY_BACKBONE = dict(
     type='MixTransformer', embed_dims=(8, 16, 16, 32), depths=(1, 1, 1, 1), num_heads=(1, 1, 1, 2)

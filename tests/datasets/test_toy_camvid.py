@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 import zlib
 
+import cv2
 import numpy as np
 import pytest
 from mmseg.registry import DATASETS
@@ -15,8 +16,9 @@ from mmseg_kd.datasets.toy_camvid import _scene
 from mmseg_kd.errors import UserError
 
 LOAD = [dict(type='LoadToyScene')]
-# labels and mean brightness of the first training scene
-GOLDEN = (3526315239, 80.4)
+# Labels and mean brightness of the first training scene, by OpenCV's major version: its
+# polygons differ by a pixel here and there.
+GOLDEN = {4: (3154711091, 80.4), 5: (3526315239, 80.4)}
 
 
 def build(**kwargs):
@@ -65,7 +67,8 @@ def test_scenes_are_fixed_and_differ():
 
 def test_scene_is_the_same_on_every_platform():
     image, labels = _scene(0, 'train', 0, 160, 120)
-    assert (zlib.crc32(labels.tobytes()), round(float(image.mean()), 1)) == GOLDEN
+    expected = GOLDEN[int(cv2.__version__.split('.')[0])]
+    assert (zlib.crc32(labels.tobytes()), round(float(image.mean()), 1)) == expected
 
 
 def test_cached_scene_is_not_changed_by_a_pipeline():
