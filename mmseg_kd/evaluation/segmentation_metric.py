@@ -147,8 +147,8 @@ def _table(
     table.align['class'] = 'l'
     for i, name in enumerate(classes):
         row = (float(iou[i]), float(accuracy[i]), void_free.get(i))
-        table.add_row([name, *('-' if x is None or x != x else f'{100 * x:.2f}' for x in row)])
-    table.add_divider()
+        cells = ('-' if x is None or x != x else f'{100 * x:.2f}' for x in row)
+        table.add_row([name, *cells], divider=i == len(classes) - 1)
     mean = [f'{metrics[name]:.2f}' for name in ('mIoU', 'mAcc', names[-1])]
     table.add_row(['mean', *mean])
     return f'{table.get_string()}\naAcc {metrics["aAcc"]:.2f}'
