@@ -89,6 +89,7 @@ def tiny_config(work_dir: Path, **options: object) -> Config:
             'train_cfg.max_iters': 6,
             'train_cfg.val_interval': 3,
             'default_hooks.checkpoint.interval': 3,
+            'default_hooks.checkpoint.max_keep_ckpts': -1,
             'default_hooks.logger.interval': 1,
         }
     )

@@ -147,10 +147,19 @@ def test_checkpoints_hold_the_student_and_are_whole(tmp_path: Path, teacher: dic
     assert not list((tmp_path / 'kd').rglob('*tmp*'))
 
 
+def test_only_the_last_checkpoints_are_kept(tmp_path: Path) -> None:
+    options = dict(default_hooks__checkpoint=dict(interval=1, max_keep_ckpts=2))
+    train(tiny_config(tmp_path, train_cfg__max_iters=4, **options))
+    assert sorted(p.name for p in tmp_path.glob('iter_*')) == ['iter_3.pth', 'iter_4.pth']
+    train(tiny_config(tmp_path, **options), resume='auto')
+    assert sorted(p.name for p in tmp_path.glob('iter_*')) == ['iter_5.pth', 'iter_6.pth']
+
+
 def test_a_kill_while_writing_leaves_no_half_checkpoint(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    train(tiny_config(tmp_path, train_cfg__max_iters=3))
+    keep_one = dict(default_hooks__checkpoint__max_keep_ckpts=1)
+    train(tiny_config(tmp_path, train_cfg__max_iters=3, **keep_one))
     intact = (tmp_path / 'iter_3.pth').read_bytes()
 
     def half_written(checkpoint: dict, file: str, *args: object, **kwargs: object) -> None:
@@ -159,6 +168,6 @@ def test_a_kill_while_writing_leaves_no_half_checkpoint(
 
     monkeypatch.setattr('mmengine.runner.runner.save_checkpoint', half_written)
     with pytest.raises(Kill):
-        train(tiny_config(tmp_path), resume='auto')
+        train(tiny_config(tmp_path, **keep_one), resume='auto')
     assert sorted(p.name for p in tmp_path.glob('iter_*')) == ['iter_3.pth']
     assert (tmp_path / 'iter_3.pth').read_bytes() == intact

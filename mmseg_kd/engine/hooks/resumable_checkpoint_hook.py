@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import random
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from mmengine.dist import all_gather_object, all_reduce_params, get_rank
+from mmengine.dist import all_gather_object, all_reduce_params, get_rank, is_main_process
 from mmengine.hooks import CheckpointHook
 from mmengine.runner import Runner
 from mmseg.registry import HOOKS
@@ -83,7 +84,19 @@ class ResumableCheckpointHook(CheckpointHook):
         # Collective calls, so here, where every process comes, and not where only one writes.
         self._gather(runner)
         self._saved = True
-        super()._save_checkpoint_with_step(runner, step, meta)
+        kept = self.max_keep_ckpts
+        steps = [s for s in runner.message_hub.get_info('keep_ckpt_ids', []) if s != step] + [step]
+        if kept > 0:
+            runner.message_hub.update_info('keep_ckpt_ids', steps[-kept:])
+        # mmengine would remove the oldest before the newest is there.
+        self.max_keep_ckpts = -1
+        try:
+            super()._save_checkpoint_with_step(runner, step, meta)
+        finally:
+            self.max_keep_ckpts = kept
+        if kept > 0 and is_main_process():
+            for old in steps[:-kept]:
+                (Path(self.out_dir) / self.filename_tmpl.format(old)).unlink(missing_ok=True)
 
     def _save_best_checkpoint(self, runner: Runner, metrics: dict) -> None:
         self._gather(runner)
