@@ -2,7 +2,9 @@
 
 import json
 import os
+import re
 import runpy
+import signal
 import socket
 import subprocess
 import sys
@@ -245,3 +247,59 @@ def test_two_processes_with_sync_bn_fall_back_on_the_cpu(tmp_path: Path) -> None
     done = two_processes(config_file(tmp_path, model=model))
     assert done.returncode == 0, done.stderr[-3000:]
     assert 'SyncBN needs a GPU' in done.stdout + done.stderr
+
+
+def test_a_damaged_image_is_named_also_from_a_worker(
+    tmp_path: Path, capfd: pytest.CaptureFixture
+) -> None:
+    for folder in ('train', 'trainannot'):
+        (tmp_path / 'data' / folder).mkdir(parents=True)
+        for i in range(4):
+            image = Image.new('RGB' if folder == 'train' else 'L', (80, 80))
+            image.save(tmp_path / 'data' / folder / f'{i}.png')
+    broken = tmp_path / 'data' / 'train' / '2.png'
+    broken.write_bytes(broken.read_bytes()[:-20])
+    file = config_file(
+        tmp_path,
+        train_dataloader__num_workers=1,
+        train_dataloader__dataset=dict(
+            type='CamVidDataset',
+            data_root=str(tmp_path / 'data'),
+            pipeline=[
+                dict(type='LoadImageFromFile'),
+                dict(type='LoadAnnotations'),
+                dict(type='RandomCrop', crop_size=(64, 64)),
+                dict(type='PackSegInputs'),
+            ],
+            _delete_=True,
+        ),
+    )
+    assert run('train.py', file) == 2
+    error = capfd.readouterr().err
+    assert 'Traceback' not in error
+    last = error.strip().splitlines()[-1]
+    assert last.startswith(f'error: {broken}')
+
+
+@pytest.mark.skipif(sys.platform == 'win32', reason='Ctrl-C is sent as a signal')
+def test_ctrl_c_says_how_to_go_on(tmp_path: Path) -> None:
+    file = config_file(tmp_path, train_cfg__max_iters=100000)
+    process = subprocess.Popen(
+        [sys.executable, str(ROOT / 'tools/train.py'), str(file)],
+        cwd=ROOT,
+        env=os.environ | dict(OMP_NUM_THREADS='1'),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    lines = []
+    for line in process.stdout:
+        lines.append(line)
+        if 'Iter(train) [    10/100000]' in line:
+            process.send_signal(signal.SIGINT)
+            break
+    lines += process.stdout.readlines()
+    text = ''.join(lines)
+    assert process.wait(timeout=60) == 130, text
+    assert 'Traceback' not in text
+    assert re.search(r'interrupted at iteration \d+: iter_\d+.pth is there, continue', text)
