@@ -8,6 +8,7 @@ import argparse
 
 from mmseg_kd.engine import build_runner, load_config, prepare_test
 from mmseg_kd.engine.cli import add_common_arguments, export_local_rank, run_tool
+from mmseg_kd.errors import UserError
 
 
 def parse_args() -> argparse.Namespace:
@@ -40,6 +41,10 @@ def main() -> None:
         cfg.work_dir = args.work_dir
     prepare_test(cfg, args.checkpoint, split=args.split, out=args.out, tta=args.tta)
     if args.show or args.show_dir:
+        if not cfg.get('default_hooks', {}).get('visualization'):
+            raise UserError(
+                "--show and --show-dir need default_hooks.visualization=dict(type='PaintingHook')"
+            )
         cfg.default_hooks.visualization.update(draw=True, show=args.show, wait_time=args.wait_time)
         if args.show_dir:
             cfg.visualizer.save_dir = args.show_dir

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from abc import ABCMeta, abstractmethod
 from collections.abc import Sequence
 
@@ -31,7 +32,8 @@ class KDLoss(nn.Module, metaclass=ABCMeta):
         teacher_stages: Names of the teacher's taps, where they differ.
 
     Raises:
-        ValueError: On an unknown reduction, or tap lists of different length.
+        ValueError: On an unknown reduction, a weight that is no finite number, or tap lists
+            that are empty or of different length.
     """
 
     reductions: tuple[str, ...] = ()
@@ -48,10 +50,14 @@ class KDLoss(nn.Module, metaclass=ABCMeta):
             raise ValueError(
                 f'{type(self).__name__}: reduction={reduction!r} is not one of {self.reductions}'
             )
+        if not isinstance(loss_weight, int | float) or not math.isfinite(loss_weight):
+            raise ValueError(f'{type(self).__name__}: loss_weight={loss_weight!r} is no number')
         self.loss_weight = loss_weight
         self.reduction = reduction
         self.stages = _as_names(stages)
         self.teacher_stages = self.stages if teacher_stages is None else _as_names(teacher_stages)
+        if not self.stages:
+            raise ValueError(f'{type(self).__name__}: stages names no tap')
         if len(self.stages) != len(self.teacher_stages):
             raise ValueError(
                 f'{type(self).__name__}: stages has {len(self.stages)} names, '

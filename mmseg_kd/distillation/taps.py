@@ -5,6 +5,8 @@
 `stageN.pre_norm`     what stage N computes before its last LayerNorm, in a MiT backbone;
                       on other backbones the stage's output
 any module path       what that module returns, e.g. `decode_head.linear_fuse`
+
+A module's output that an in-place activation changes afterwards is read changed.
 """
 
 from __future__ import annotations
@@ -25,17 +27,27 @@ STAGE = re.compile(r'stage([1-9]\d*)(\.pre_norm)?')
 
 def check_taps(segmentor: nn.Module, names: Iterable[str], whose: str) -> None:
     """Raise UserError when a name is no tap of the segmentor, listing what there is."""
-    paths = dict(segmentor.named_modules())
+    paths = set(dict(segmentor.named_modules())) - {'', 'backbone'}
+    stages = _stage_count(segmentor.backbone)
     for name in names:
-        if name == 'logits' or STAGE.fullmatch(name) or (name and name in paths):
+        stage = STAGE.fullmatch(name)
+        if stage and stages is not None and int(stage[1]) > stages:
+            raise UserError(f'the {whose} has no tap {name!r}: its backbone has {stages} stages')
+        if name == 'logits' or stage or name in paths:
             continue
         near = difflib.get_close_matches(name, ['logits', 'stage1', 'stage4', *paths], n=3)
         hint = f'did you mean {" or ".join(near)}? ' if near else ''
         raise UserError(
             f'the {whose} has no tap {name!r}: {hint}there are logits, stage1 to stageN, '
-            f'stageN.pre_norm and {len(paths) - 1} module paths '
+            f'stageN.pre_norm and {len(paths)} module paths '
             '(python tools/misc/list_taps.py CONFIG lists them)'
         )
+
+
+def _stage_count(backbone: nn.Module) -> int | None:
+    if hasattr(backbone, 'out_indices'):
+        return len(backbone.out_indices)
+    return getattr(backbone, 'num_stages', None)
 
 
 @contextmanager
@@ -98,6 +110,8 @@ def _last_head(segmentor: nn.Module) -> nn.Module:
 def _recorded_forward(head: nn.Module, outputs: dict[str, Any]) -> Iterator[None]:
     # mmseg's heads call self.forward() from loss() and predict(), which no forward hook sees.
     forward = head.forward
+    # Activation checkpointing, for one, has put a forward of its own there.
+    own = 'forward' in vars(head)
 
     def recorded(*args: Any, **kwargs: Any) -> Any:
         outputs['logits'] = forward(*args, **kwargs)
@@ -107,7 +121,10 @@ def _recorded_forward(head: nn.Module, outputs: dict[str, Any]) -> Iterator[None
     try:
         yield
     finally:
-        del head.forward
+        if own:
+            head.forward = forward
+        else:
+            del head.forward
 
 
 def _pick(name: str, outputs: dict[str, Any], stages: tuple[Any, ...]) -> Tensor:

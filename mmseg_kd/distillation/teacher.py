@@ -50,11 +50,13 @@ class Teacher:
         matched = load_strictly(segmentor, state_dict_of(loaded), source=str(checkpoint))
         self.classes = (loaded.get('meta', {}).get('dataset_meta') or {}).get('classes')
         self.segmentor = segmentor.eval().requires_grad_(False)
-        self.report = (
+        # Whether images come normalised as the teacher wants them; told by the first batch.
+        self._same_input: bool | None = None
+        print_log(
             f'teacher: {self.config} with {self.checkpoint}, sha256 {self.sha256[:8]}, '
-            f'matched {matched}/{matched} tensors'
+            f'matched {matched}/{matched} tensors',
+            logger='current',
         )
-        print_log(self.report, logger='current')
 
     @property
     def num_classes(self) -> int:
@@ -87,8 +89,10 @@ class Teacher:
         """
         if next(self.segmentor.parameters()).device != inputs.device:
             self.to(inputs.device)
-        if preprocessor is not None:
-            inputs = _renormalise(inputs, preprocessor, self.segmentor.data_preprocessor)
+        if preprocessor is not None and not self._same_input:
+            images = _renormalise(inputs, preprocessor, self.segmentor.data_preprocessor)
+            self._same_input = images is inputs
+            inputs = images
         with record_taps(self.segmentor, names) as taps:
             self.segmentor(inputs, mode='tensor')
         return taps
@@ -113,7 +117,10 @@ def build_segmentor(config: str | dict) -> nn.Module:
     if isinstance(config, dict):
         model_cfg = ConfigDict(copy.deepcopy(config))
     elif Path(config).is_file():
-        model_cfg = Config.fromfile(config).get('model')
+        try:
+            model_cfg = Config.fromfile(config).get('model')
+        except Exception as error:
+            raise UserError(f'model.teacher.config: {config} cannot be read: {error}') from error
     else:
         raise UserError(f"model.teacher.config: the teacher's config {config} does not exist")
     if model_cfg is None:

@@ -9,7 +9,7 @@ from mmengine.config import Config
 from mmengine.registry import init_default_scope
 
 from mmseg_kd.checkpoints import find_latest_checkpoint
-from mmseg_kd.engine.config_check import check_config
+from mmseg_kd.engine.config_check import check_config, check_options
 from mmseg_kd.errors import UserError
 
 
@@ -32,6 +32,7 @@ def load_config(path: str, cfg_options: dict | None = None) -> Config:
     try:
         cfg = Config.fromfile(path)
         if cfg_options:
+            check_options(cfg_options)
             cfg.merge_from_dict(cfg_options)
     except SyntaxError as error:
         raise UserError(f'{error.filename or path}, line {error.lineno}: {error.msg}') from error
@@ -47,6 +48,7 @@ def load_config(path: str, cfg_options: dict | None = None) -> Config:
 def enable_amp(cfg: Config) -> None:
     """Turn on mixed precision: mmengine's AmpOptimWrapper on a GPU, bfloat16 on the CPU."""
     wrapper = cfg.optim_wrapper
+    wrapper.setdefault('type', 'OptimWrapper')
     if wrapper.type in ('AmpOptimWrapper', 'Bf16OptimWrapper'):
         return
     if wrapper.type != 'OptimWrapper':
@@ -73,6 +75,9 @@ def choose_start(cfg: Config, resume: str | None) -> None:
     """
     if resume is None and cfg.get('resume'):
         resume = cfg.get('load_from') or 'auto'
+    for key in ('train_dataloader', 'train_cfg', 'optim_wrapper'):
+        if cfg.get(key) is None:
+            raise UserError(f'{cfg.filename}: {key} is missing, so there is nothing to train')
     cfg.resume = False
     latest = find_latest_checkpoint(cfg.work_dir)
     if resume == 'auto':
@@ -95,8 +100,6 @@ def choose_start(cfg: Config, resume: str | None) -> None:
 
 def forget_pretrained(model: dict) -> None:
     """Drop the ImageNet weights of a model dict whose checkpoint has every weight."""
-    # A test-time-augmentation wrapper holds the model.
-    model = model.get('module', model)
     model['pretrained'] = None
     model['backbone'].pop('pretrained', None)
     model['backbone'].pop('init_cfg', None)
@@ -133,6 +136,8 @@ def prepare_test(
             raise UserError(f'--split: the test data set of {cfg.filename} has no split')
         cfg.test_dataloader.dataset.split = split
     if out is not None:
+        if not isinstance(cfg.test_evaluator, dict):
+            raise UserError('--out needs test_evaluator to be one dict, not a list')
         cfg.test_evaluator.output_dir = out
     if tta:
         if 'tta_pipeline' not in cfg or 'tta_model' not in cfg:

@@ -31,7 +31,7 @@ RENAMED = {
     'evaluation': "train_cfg.val_interval=4000 and val_evaluator=dict(type='SegmentationMetric')",
     'optimizer': "optim_wrapper=dict(type='OptimWrapper', optimizer=dict(type='AdamW', lr=3e-5))",
     'optimizer_config': "optim_wrapper=dict(type='OptimWrapper', clip_grad=dict(max_norm=1.0))",
-    'checkpoint_config': "default_hooks=dict(checkpoint=dict(type='CheckpointHook', "
+    'checkpoint_config': "default_hooks=dict(checkpoint=dict(type='ResumableCheckpointHook', "
     'by_epoch=False, interval=4000))',
     'log_config': "default_hooks=dict(logger=dict(type='LoggerHook', interval=50))",
     'resume_from': "load_from='PATH' with resume=True, or --resume PATH",
@@ -44,7 +44,6 @@ RENAMED = {
 # Read by mmengine's Runner beyond its arguments, by the tools, or by custom with mmseg.
 OTHER_KEYS = frozenset(
     [
-        'runner_type',
         'custom_imports',
         'find_unused_parameters',
         'model_wrapper_cfg',
@@ -105,11 +104,35 @@ def check_config(cfg: Config, source: str) -> None:
     for key in cfg:
         if not key.startswith('_') and not _used(cfg, key):
             raise UserError(f'{source}{_line(source, key)}: {_advice(key)}')
-    for key in ('model', 'train_dataloader', 'optim_wrapper', 'train_cfg'):
-        if key not in cfg:
-            raise UserError(f'{source}: {key} is missing; look at a config in local_configs/')
+    if 'model' not in cfg:
+        raise UserError(f'{source}: model is missing; look at a config in local_configs/')
     for where, problem in _problems(cfg):
         raise UserError(f'{source}: {where}: {problem}')
+
+
+# Where a variable of the config has gone by the time the command line is applied.
+VARIABLES = {
+    'data_root': 'train_dataloader.dataset.data_root=PATH (and val_, test_)',
+    'dataset_type': 'train_dataloader.dataset.type=TYPE (and val_, test_)',
+    'crop_size': 'the pipeline and model.data_preprocessor.size in a config of your own',
+    'num_classes': 'model.decode_head.num_classes=N',
+    'norm_cfg': 'model.decode_head.norm_cfg.type=TYPE',
+    'max_iters': 'train_cfg.max_iters=N',
+    'optimizer': 'optim_wrapper.optimizer.KEY=VALUE',
+    'train_pipeline': 'train_dataloader.dataset.pipeline.N.KEY=VALUE',
+    'test_pipeline': 'test_dataloader.dataset.pipeline.N.KEY=VALUE',
+    'vis_backends': 'visualizer.vis_backends.N.KEY=VALUE',
+}
+
+
+def check_options(options: dict) -> None:
+    """Raise UserError for a `--cfg-options` key that comes too late to have an effect."""
+    for key in options:
+        if instead := VARIABLES.get(key.split('.')[0]):
+            raise UserError(
+                f'--cfg-options {key}: a variable of the config file, used before the command '
+                f'line is read; write {instead}'
+            )
 
 
 def _used(cfg: Config, key: str) -> bool:
@@ -138,13 +161,17 @@ def _problems(cfg: Config) -> Iterator[tuple[str, str]]:
         'by_epoch',
         'max_epochs',
     }
-    yield from _unknown('train_cfg', cfg.train_cfg, loop)
+    yield from _unknown('train_cfg', cfg.get('train_cfg') or {}, loop)
     wrapper = set(inspect.signature(OptimWrapper.__init__).parameters)
     wrapper |= {'constructor', 'paramwise_cfg', 'loss_scale', 'dtype', 'use_fsdp'}
-    yield from _unknown('optim_wrapper', cfg.optim_wrapper, wrapper, strict=False)
-    yield from _paramwise(cfg.optim_wrapper.get('paramwise_cfg'))
+    optim_wrapper = cfg.get('optim_wrapper') or {}
+    yield from _unknown('optim_wrapper', optim_wrapper, wrapper, strict=False)
+    yield from _paramwise(optim_wrapper.get('paramwise_cfg'))
+    yield from _inference(cfg.model.get('test_cfg') or {})
     teacher = cfg.model.get('teacher')
-    if teacher and 'type' not in teacher:
+    if teacher and not isinstance(teacher, dict):
+        yield 'model.teacher', 'write teacher=dict(config=..., checkpoint=...)'
+    elif teacher:
         arguments = set(inspect.signature(Teacher.__init__).parameters) - {'self'}
         yield from _unknown('model.teacher', teacher, arguments)
         for key in arguments - set(teacher):
@@ -153,6 +180,16 @@ def _problems(cfg: Config) -> Iterator[tuple[str, str]]:
                 f'{key} is missing: write teacher=dict(config=..., checkpoint=...)',
             )
     yield from _walk(cfg._cfg_dict, '')
+
+
+def _inference(test_cfg: dict) -> Iterator[tuple[str, str]]:
+    where, mode = 'model.test_cfg', test_cfg.get('mode', 'whole')
+    known = {'mode', 'stride', 'crop_size', 'logits', 'rescale'}
+    yield from _unknown(where, test_cfg, known, strict=False)
+    if mode not in ('whole', 'slide'):
+        yield f'{where}.mode', f"{mode!r} is not 'whole' or 'slide'"
+    if mode == 'slide' and not {'stride', 'crop_size'} <= set(test_cfg):
+        yield where, "mode='slide' needs stride=(H, W) and crop_size=(H, W)"
 
 
 def _paramwise(paramwise: dict | None) -> Iterator[tuple[str, str]]:

@@ -50,9 +50,12 @@ class KDRunner(Runner):
 
     def train(self) -> nn.Module:
         """Train; the teacher, if any, is loaded before the first iteration."""
-        teacher = getattr(self.bare_model, 'teacher', None)
-        if teacher is not None:
-            teacher.to(get_device())
+        if hasattr(self.bare_model, 'build_teacher'):
+            self.bare_model.build_teacher()
+        if is_main_process():
+            for leftover in Path(self.work_dir).glob('.*.tmp*'):
+                # Of a run that was killed while it wrote.
+                leftover.unlink()
         self.logger.info(describe_run(self))
         try:
             return super().train()
@@ -145,10 +148,18 @@ class KDRunner(Runner):
                 handler.addFilter(_for_the_console)
         return logger
 
+    def dump_config(self) -> None:
+        """Write the config into the work_dir; that of a test, which has no training, to its log."""
+        if self._train_loop is not None:
+            super().dump_config()
+        elif is_main_process():
+            self.cfg.dump(Path(self.log_dir) / Path(self.cfg.filename or 'config.py').name)
+
     def _init_model_weights(self) -> None:
         # mmengine lists every parameter's initialisation, which nobody reads.
-        self.bare_model._dump_init_info = lambda: None
+        self.bare_model._dump_init_info = _nothing
         self.bare_model.init_weights()
+        del self.bare_model._dump_init_info
         for tensor in self.bare_model.state_dict().values():
             broadcast(tensor)
 
@@ -159,6 +170,10 @@ FILE_ONLY = re.compile(
     r'|Checkpoints will be saved|Exp name|Advance dataloader|per class results|Load checkpoint'
     r'|resumed epoch|paramwise_options|The prefix is not set|"(FileClient|HardDiskBackend)")'
 )
+
+
+def _nothing() -> None:
+    pass
 
 
 def _for_the_console(record: logging.LogRecord) -> bool:

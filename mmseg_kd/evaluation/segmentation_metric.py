@@ -35,7 +35,8 @@ class SegmentationMetric(BaseMetric):
         void_class: Name of the class that `mIoU{n}` leaves out.
         output_dir: Where to write the predictions as PNG files of class ids.
         format_only: Only write the predictions; the data has no labels.
-        collect_device: As for mmengine's `BaseMetric`.
+        collect_device: As for mmengine's `BaseMetric`; 'gpu' gathers through the process group,
+            whatever it runs on, where 'cpu' would leave files in the current folder.
         prefix: As for mmengine's `BaseMetric`.
     """
 
@@ -45,7 +46,7 @@ class SegmentationMetric(BaseMetric):
         void_class: str = 'Unlabelled',
         output_dir: str | None = None,
         format_only: bool = False,
-        collect_device: str = 'cpu',
+        collect_device: str = 'gpu',
         prefix: str | None = None,
     ) -> None:
         super().__init__(collect_device=collect_device, prefix=prefix)

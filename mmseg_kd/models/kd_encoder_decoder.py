@@ -56,13 +56,20 @@ class KDEncoderDecoder(EncoderDecoder):
                 raise UserError(
                     f'model.kd_losses.{name}: {type(loss).__name__} is no distillation loss'
                 )
+            if next(loss.parameters(), None) is not None:
+                # They would end up in the student's checkpoint.
+                raise UserError(f'model.kd_losses.{name}: {type(loss).__name__} has parameters')
             check_taps(self, loss.stages, f'student (model.kd_losses.{name})')
         self._teacher_cfg = teacher
         self._teacher: Teacher | None = None
 
     @property
     def teacher(self) -> Teacher | None:
-        """The teacher, built and checked on first use; None where no loss needs one."""
+        """The teacher; None until `build_teacher`, and where no loss needs one."""
+        return self._teacher
+
+    def build_teacher(self) -> Teacher | None:
+        """Build and check the teacher, once; training does so by itself."""
         if self._teacher is None and self.kd_losses:
             teacher = Teacher(**self._teacher_cfg)
             if teacher.num_classes != self.num_classes:
@@ -88,7 +95,8 @@ class KDEncoderDecoder(EncoderDecoder):
         if not self.kd_losses:
             return super().loss(inputs, data_samples)
         # The teacher first: its activations are gone before the student's are kept.
-        teacher_taps = self.teacher(
+        teacher = self.build_teacher()
+        teacher_taps = teacher(
             inputs,
             [name for loss in self.kd_losses.values() for name in loss.teacher_stages],
             self.data_preprocessor,
@@ -96,6 +104,13 @@ class KDEncoderDecoder(EncoderDecoder):
         names = [name for loss in self.kd_losses.values() for name in loss.stages]
         with record_taps(self, names) as student_taps:
             losses = super().loss(inputs, data_samples)
+        if torch.is_grad_enabled():
+            for name, x in student_taps.items():
+                if not x.requires_grad:
+                    raise UserError(
+                        f'no gradient passes through the tap {name!r}, so its loss could teach '
+                        'nothing: it lies in a frozen or activation-checkpointed module'
+                    )
         target = torch.stack([sample.gt_sem_seg.data[0] for sample in data_samples])
         losses.update(self._distillation_losses(student_taps, teacher_taps, target))
         return losses

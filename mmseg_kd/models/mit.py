@@ -246,7 +246,10 @@ def _register_variant(name: str) -> None:
         '__doc__': f'MiT-{name[4:].upper()}: {depths} blocks of {embed_dims} channels.',
         '__module__': __name__,
     }
-    MODELS.register_module(name=name, module=type(name, (MixTransformer,), members))
+    variant = type(name, (MixTransformer,), members)
+    # Pickling looks a class up by its module.
+    globals()[name] = variant
+    MODELS.register_module(name=name, module=variant)
 
 
 for _name in VARIANTS:

@@ -13,6 +13,7 @@ from mmseg_kd.distillation import (
     KLDivergenceLoss,
     SimilarityPreservingLoss,
 )
+from mmseg_kd.errors import UserError
 
 GOLDEN = np.load(Path(__file__).parents[1] / 'data' / 'kd_losses.npz')
 STAGES = [f'stage{i}' for i in (1, 2, 3, 4)]
@@ -186,6 +187,10 @@ def test_kl_masks_at_the_resolution_of_the_logits() -> None:
         (dict(type='KLDivergenceLoss', reduction='mean'), "reduction='mean' is not one of"),
         (dict(type='KLDivergenceLoss', temperature=0), 'must be above 0'),
         (dict(type='KLDivergenceLoss', stages=['stage1', 'logits']), 'compares one tap'),
+        (dict(type='KLDivergenceLoss', loss_weight='0.5'), 'is no number'),
+        (dict(type='KLDivergenceLoss', loss_weight=float('nan')), 'is no number'),
+        (dict(type='AttentionTransferLoss', stages=[]), 'names no tap'),
+        (dict(type='AttentionTransferLoss', p=0.5), 'must be at least 1'),
         (dict(type='SimilarityPreservingLoss', mode='pixels'), "mode='pixels' is not"),
         (
             dict(type='AttentionTransferLoss', stages=['stage1'], teacher_stages=['a', 'b']),
@@ -196,6 +201,12 @@ def test_kl_masks_at_the_resolution_of_the_logits() -> None:
 def test_wrong_settings_are_named(settings: dict, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         MODELS.build(settings)
+
+
+def test_one_image_has_no_similarities() -> None:
+    x = torch.randn(1, 3, 8, 8)
+    with pytest.raises(UserError, match="use mode='pixel' or a larger batch_size"):
+        SimilarityPreservingLoss()(x, x)
 
 
 def test_tokens_are_no_map() -> None:

@@ -70,6 +70,9 @@ def test_every_shipped_config_is_clean(config: str) -> None:
             "save_bset: did you mean 'save_best'",
         ),
         ('val_evaluator = dict(ignore_idx=255)', "ignore_idx: did you mean 'ignore_index'"),
+        ('model = dict(test_cfg=dict(mode="slide"))', r'mode=.slide. needs stride='),
+        ('model = dict(test_cfg=dict(mode="hole"))', "test_cfg.mode: 'hole' is not"),
+        ('model = dict(teacher="foo.pth")', 'write teacher=dict'),
         ('x = = 1', 'line 2: invalid syntax'),
     ],
 )
@@ -94,6 +97,11 @@ def test_mistakes_in_cfg_options(option: str, message: str) -> None:
     value = 'AttentionTransfrLoss' if option.endswith('type') else 1
     with pytest.raises(UserError, match=message):
         load_config(KD, {option: value})
+
+
+def test_variables_come_too_late_on_the_command_line() -> None:
+    with pytest.raises(UserError, match=r'write train_dataloader.dataset.data_root=PATH'):
+        load_config(B0, {'data_root': '/my/CamVid'})
 
 
 def test_private_variables_are_allowed(tmp_path: Path) -> None:

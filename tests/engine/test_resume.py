@@ -8,6 +8,7 @@ from conftest import KD_LOSSES, tiny_config, tiny_model
 from mmengine.hooks import Hook
 
 from mmseg_kd.checkpoints import read_checkpoint
+from mmseg_kd.datasets import CamVidDataset
 from mmseg_kd.engine import build_runner, choose_start
 from mmseg_kd.errors import UserError
 
@@ -112,6 +113,13 @@ def test_another_seed_changes_the_training(tmp_path: Path, reference: dict) -> N
     assert train(tiny_config(tmp_path, randomness__seed=1))['losses'] != reference['losses']
 
 
+def test_a_run_without_a_seed_resumes_with_its_own(tmp_path: Path) -> None:
+    whole = train(tiny_config(tmp_path, randomness__seed=None))
+    (tmp_path / 'iter_6.pth').unlink()
+    again = train(tiny_config(tmp_path, randomness__seed=None), resume='auto')
+    assert_same(again, whole)
+
+
 def test_resume_true_in_the_config_is_honoured(tmp_path: Path) -> None:
     train(tiny_config(tmp_path, train_cfg__max_iters=3))
     run = train(tiny_config(tmp_path, resume=True))
@@ -171,3 +179,30 @@ def test_a_kill_while_writing_leaves_no_half_checkpoint(
         train(tiny_config(tmp_path, **keep_one), resume='auto')
     assert sorted(p.name for p in tmp_path.glob('iter_*')) == ['iter_3.pth']
     assert (tmp_path / 'iter_3.pth').read_bytes() == intact
+
+
+def test_the_best_checkpoint_outlives_the_writing_of_the_next(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def kill_at_the_second_best(checkpoint: dict, file: str, *args: object, **kw: object) -> None:
+        if 'best_mIoU_iter_6' in str(file):
+            raise Kill
+        torch.save(checkpoint, file)
+
+    monkeypatch.setattr('mmengine.runner.runner.save_checkpoint', kill_at_the_second_best)
+    with pytest.raises(Kill):
+        train(tiny_config(tmp_path))
+    assert [p.name for p in tmp_path.glob('best_*')] == ['best_mIoU_iter_3.pth']
+    monkeypatch.undo()
+    train(tiny_config(tmp_path), resume='auto')
+    assert [p.name for p in tmp_path.glob('best_*')] == ['best_mIoU_iter_6.pth']
+    assert not list(tmp_path.glob('.*tmp*'))
+
+
+def test_a_teacher_of_other_classes_is_refused(tmp_path: Path, teacher: dict) -> None:
+    checkpoint = torch.load(teacher['checkpoint'])
+    classes = list(CamVidDataset.METAINFO['classes'])
+    checkpoint['meta'] = dict(dataset_meta=dict(classes=classes[::-1]))
+    torch.save(checkpoint, teacher['checkpoint'])
+    with pytest.raises(UserError, match='other classes or in another order'):
+        train(tiny_config(tmp_path / 'kd', model=kd_model(teacher)))

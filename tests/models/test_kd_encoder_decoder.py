@@ -94,7 +94,7 @@ def test_losses_are_logged_raw_and_weighted_and_reach_the_student_alone(teacher:
         values[name].backward(retain_graph=True)
         gradient = model.backbone.patch_embed1.proj.weight.grad
         assert gradient.abs().sum() > 0, name
-    assert all(p.grad is None for p in model.teacher.segmentor.parameters())
+    assert all(p.grad is None for p in model.build_teacher().segmentor.parameters())
 
 
 def test_the_teacher_is_outside_the_model(teacher: dict) -> None:
@@ -111,21 +111,21 @@ def test_the_teacher_is_outside_the_model(teacher: dict) -> None:
 def test_the_teacher_stays_in_eval_and_is_deterministic(teacher: dict) -> None:
     model = build(tiny_model(type='KDEncoderDecoder', teacher=teacher, kd_losses=KD_LOSSES))
     images, _ = batch()
-    first = model.teacher(images, ['logits', 'stage4'])
-    before = copy.deepcopy(model.teacher.segmentor.state_dict())
+    first = model.build_teacher()(images, ['logits', 'stage4'])
+    before = copy.deepcopy(model.build_teacher().segmentor.state_dict())
     model.train()
     train(model)
-    assert not any(m.training for m in model.teacher.segmentor.modules())
-    assert not any(p.requires_grad for p in model.teacher.segmentor.parameters())
-    second = model.teacher(images, ['logits', 'stage4'])
+    assert not any(m.training for m in model.build_teacher().segmentor.modules())
+    assert not any(p.requires_grad for p in model.build_teacher().segmentor.parameters())
+    second = model.build_teacher()(images, ['logits', 'stage4'])
     assert all(torch.equal(first[name], second[name]) for name in first)
-    after = model.teacher.segmentor.state_dict()
+    after = model.build_teacher().segmentor.state_dict()
     assert all(torch.equal(before[name], after[name]) for name in before)
 
 
 def test_a_student_equal_to_its_teacher_has_no_distillation_loss(teacher: dict) -> None:
     model = build(tiny_model(type='KDEncoderDecoder', teacher=teacher, kd_losses=KD_LOSSES))
-    model.load_state_dict(model.teacher.segmentor.state_dict())
+    model.load_state_dict(model.build_teacher().segmentor.state_dict())
     model.eval()
     values = model.loss(*batch())
     assert all(float(values[f'{name}_raw']) == 0 for name in ('kl', 'at', 'sp'))
@@ -163,13 +163,15 @@ def test_images_are_brought_to_the_teachers_normalisation(teacher: dict) -> None
     raw = torch.randint(0, 256, (3, 64, 64), dtype=torch.uint8)
     samples = batch()[1][:1]
     student_input = model.data_preprocessor(dict(inputs=[raw], data_samples=samples), False)
-    teacher_input = model.teacher.segmentor.data_preprocessor(
+    teacher_input = model.build_teacher().segmentor.data_preprocessor(
         dict(inputs=[raw], data_samples=samples), False
     )
-    got = model.teacher(student_input['inputs'], ['logits'], model.data_preprocessor)['logits']
-    expected = model.teacher(teacher_input['inputs'], ['logits'])['logits']
+    got = model.build_teacher()(student_input['inputs'], ['logits'], model.data_preprocessor)[
+        'logits'
+    ]
+    expected = model.build_teacher()(teacher_input['inputs'], ['logits'])['logits']
     torch.testing.assert_close(got, expected, atol=1e-4, rtol=0)
-    different = model.teacher(student_input['inputs'], ['logits'])['logits']
+    different = model.build_teacher()(student_input['inputs'], ['logits'])['logits']
     assert (different - expected).abs().max() > 1e-3
 
 
@@ -202,9 +204,12 @@ def test_mistakes_are_named(teacher: dict) -> None:
         losses = dict(ce=dict(type='CrossEntropyLoss'))
         build(tiny_model(type='KDEncoderDecoder', teacher=teacher, kd_losses=losses))
     deep = dict(at_loss=dict(type='AttentionTransferLoss', stages='stage7'))
-    model = build(tiny_model(type='KDEncoderDecoder', teacher=teacher, kd_losses=deep))
-    with pytest.raises(UserError, match='the backbone has 4 stages'):
-        model.loss(*batch())
+    with pytest.raises(UserError, match="no tap 'stage7': its backbone has 4 stages"):
+        build(tiny_model(type='KDEncoderDecoder', teacher=teacher, kd_losses=deep))
+    frozen = build(tiny_model(type='KDEncoderDecoder', teacher=teacher, kd_losses=KD_LOSSES))
+    frozen.backbone.requires_grad_(False)
+    with pytest.raises(UserError, match='no gradient passes through the tap'):
+        frozen.loss(*batch())
 
 
 def test_a_missing_teacher_says_how_to_make_it(tmp_path: Path) -> None:

@@ -128,6 +128,11 @@ def test_the_kd_config_tests_without_its_teacher(distilled: Path, tmp_path: Path
 
 
 def test_the_split_is_chosen(trained: Path, tmp_path: Path) -> None:
+    # The config that the run left behind serves as well, and is not changed by testing.
+    left = trained / 'run' / 'config.py'
+    config = left.read_text()
+    assert run('test.py', left, trained / 'run' / 'iter_6.pth') == 0
+    assert left.read_text() == config
     files = trained / 'config.py', trained / 'run' / 'iter_6.pth'
     assert run('test.py', *files, '--split', 'val', '--work-dir', tmp_path) == 0
     metrics = json.loads(next(tmp_path.glob('*/*.json')).read_text())

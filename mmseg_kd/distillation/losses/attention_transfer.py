@@ -39,7 +39,7 @@ class AttentionTransferLoss(KDLoss):
 
     Args:
         loss_weight: Factor of the loss.
-        p: Exponent of the activations.
+        p: Exponent of the activations, at least 1.
         reduction: One of the table's names.
         stages: Taps to compare. The default is what a MiT stage computes before its last
             LayerNorm; after it the sum over channels is nearly the same at every pixel, so
@@ -48,7 +48,7 @@ class AttentionTransferLoss(KDLoss):
         teacher_stages: The teacher's taps, where their names differ.
 
     Raises:
-        ValueError: On an unknown reduction.
+        ValueError: On an unknown reduction, or p below 1.
     """
 
     reductions = ('paper', 'authors_code', 'sum')
@@ -62,6 +62,9 @@ class AttentionTransferLoss(KDLoss):
         teacher_stages: Sequence[str] | str | None = None,
     ) -> None:
         super().__init__(loss_weight, reduction, stages, teacher_stages)
+        if p < 1:
+            # Below, the gradient is infinite at activations of 0.
+            raise ValueError(f'AttentionTransferLoss: p={p} must be at least 1')
         self.p = p
 
     def extra_repr(self) -> str:

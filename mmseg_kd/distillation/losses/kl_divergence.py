@@ -93,4 +93,4 @@ def resize_labels(target: Tensor, size: tuple[int, ...]) -> Tensor:
     if tuple(target.shape[1:]) == tuple(size):
         return target
     # Ids up to 255 are exact in float32, which every device can interpolate.
-    return F.interpolate(target[:, None].float(), tuple(size), mode='nearest')[:, 0]
+    return F.interpolate(target[:, None].float(), tuple(size), mode='nearest-exact')[:, 0]

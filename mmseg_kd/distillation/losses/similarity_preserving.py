@@ -9,6 +9,7 @@ from mmseg.registry import MODELS
 from torch import Tensor
 
 from mmseg_kd.distillation.base import KDLoss
+from mmseg_kd.errors import UserError
 
 
 @MODELS.register_module()
@@ -45,6 +46,7 @@ class SimilarityPreservingLoss(KDLoss):
 
     Raises:
         ValueError: On an unknown reduction or mode.
+        UserError: From mode='batch', when the batch holds a single image.
     """
 
     reductions = ('paper', 'sum')
@@ -76,6 +78,11 @@ class SimilarityPreservingLoss(KDLoss):
 
     def _one_stage(self, student: Tensor, teacher: Tensor) -> Tensor:
         if self.mode == 'batch':
+            if len(student) == 1:
+                raise UserError(
+                    "SimilarityPreservingLoss(mode='batch') compares the images of a batch, and "
+                    "there is one a process: use mode='pixel' or a larger batch_size"
+                )
             difference = batch_similarity(student) - batch_similarity(teacher)
         else:
             cells = [

@@ -85,7 +85,8 @@ def _table(history: list[dict], teacher: dict | None) -> str:
     table.align = 'r'
     for row in history:
         mark = ' best' if row is best and len(history) > 1 else ''
-        cells = (f'{row[name]:.2f}' for name in names)
+        # After resuming with another metric, rows differ.
+        cells = (f'{row[name]:.2f}' if name in row else '-' for name in names)
         table.add_row([f'{row["iter"]}{mark}', *cells], divider=row is history[-1])
     if teacher:
         table.add_row(['teacher', *(f'{teacher[n]:.2f}' if n in teacher else '-' for n in names)])

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from mmengine.dist import all_gather_object, all_reduce_params, get_rank, is_main_process
+from mmengine.dist import all_gather_object, all_reduce_params, get_rank
 from mmengine.hooks import CheckpointHook
 from mmengine.runner import Runner
 from mmseg.registry import HOOKS
+from torch.nn.modules.batchnorm import _BatchNorm
 
 
 @HOOKS.register_module()
@@ -32,9 +35,21 @@ class ResumableCheckpointHook(CheckpointHook):
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
         """Remember the random state of a run that is resumed."""
+        if not runner._resume:
+            return
         states = checkpoint.get('rng_states')
-        if runner._resume and states:
+        if states:
             self._resumed_rng = states[get_rank()] if get_rank() < len(states) else None
+        # The sampler was built before the checkpoint told its run's seed.
+        sampler = runner.train_dataloader.sampler
+        if hasattr(sampler, 'seed') and checkpoint['meta'].get('seed') is not None:
+            sampler.seed = checkpoint['meta']['seed']
+        before, now = checkpoint.get('global_batch'), _global_batch(runner)
+        if before not in (None, now):
+            runner.logger.warning(
+                f'the checkpoint was trained with {before} images an iteration, this run has '
+                f'{now}: it goes on elsewhere in the data'
+            )
 
     def before_train_epoch(self, runner: Runner) -> None:
         """Make up for an evaluation that the kill prevented."""
@@ -77,34 +92,52 @@ class ResumableCheckpointHook(CheckpointHook):
             self._save_checkpoint_with_step(runner, runner.iter, meta)
 
     def before_save_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
-        """Add the random states."""
+        """Add the random states and what an iteration is."""
         checkpoint['rng_states'] = self._rng_states
+        checkpoint['global_batch'] = _global_batch(runner)
 
     def _save_checkpoint_with_step(self, runner: Runner, step: int, meta: dict) -> None:
         # Collective calls, so here, where every process comes, and not where only one writes.
         self._gather(runner)
         self._saved = True
-        kept = self.max_keep_ckpts
-        steps = [s for s in runner.message_hub.get_info('keep_ckpt_ids', []) if s != step] + [step]
-        if kept > 0:
-            runner.message_hub.update_info('keep_ckpt_ids', steps[-kept:])
-        # mmengine would remove the oldest before the newest is there.
-        self.max_keep_ckpts = -1
-        try:
+        with self._removing_late():
             super()._save_checkpoint_with_step(runner, step, meta)
-        finally:
-            self.max_keep_ckpts = kept
-        if kept > 0 and is_main_process():
-            for old in steps[:-kept]:
-                (Path(self.out_dir) / self.filename_tmpl.format(old)).unlink(missing_ok=True)
 
     def _save_best_checkpoint(self, runner: Runner, metrics: dict) -> None:
         self._gather(runner)
-        super()._save_best_checkpoint(runner, metrics)
+        with self._removing_late():
+            super()._save_best_checkpoint(runner, metrics)
+
+    @contextmanager
+    def _removing_late(self) -> Iterator[None]:
+        # mmengine removes the old checkpoint before the new one is there.
+        backend = self.file_backend
+        self.file_backend = late = _LateRemoval(backend)
+        try:
+            yield
+        finally:
+            self.file_backend = backend
+        for path, written in late.removed.items():
+            if Path(path).stat().st_mtime_ns == written:
+                backend.remove(path)
 
     def _gather(self, runner: Runner) -> None:
         average_buffers(runner.model)
         self._rng_states = all_gather_object(self._rng_before_val or rng_state())
+
+
+class _LateRemoval:
+    """A file backend that notes what is to be removed, and when it had been written."""
+
+    def __init__(self, backend: Any) -> None:
+        self.backend = backend
+        self.removed: dict[str, int] = {}
+
+    def remove(self, path: str) -> None:
+        self.removed[path] = Path(path).stat().st_mtime_ns
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.backend, name)
 
 
 def rng_state() -> dict[str, Any]:
@@ -133,5 +166,12 @@ def restore_rng(state: dict[str, Any]) -> None:
 
 
 def average_buffers(model: torch.nn.Module) -> None:
-    """Bring the floating-point buffers of all processes to their mean; nothing for one process."""
-    all_reduce_params((b for b in model.buffers() if b.is_floating_point()), op='mean')
+    """Bring BN's running statistics of all processes to their mean; nothing for one process."""
+    norms = (m for m in model.modules() if isinstance(m, _BatchNorm))
+    buffers = [b for m in norms for b in m.buffers() if b.is_floating_point()]
+    if buffers:
+        all_reduce_params(buffers, op='mean')
+
+
+def _global_batch(runner: Runner) -> int:
+    return runner.train_dataloader.batch_size * runner.world_size

@@ -8,13 +8,14 @@ from pathlib import Path
 
 import torch
 from mmengine.device import get_device
-from mmengine.dist import is_main_process
+from mmengine.dist import broadcast_object_list, is_main_process
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 from mmseg.registry import HOOKS
 
 from mmseg_kd.checkpoints import atomic_path
 from mmseg_kd.distillation.teacher import Teacher
+from mmseg_kd.errors import UserError
 
 
 @HOOKS.register_module()
@@ -46,8 +47,23 @@ class TeacherRecordHook(Hook):
             'sha256': teacher.sha256,
             'data': _describe_data(runner),
         }
+        classes = runner.train_dataloader.dataset.metainfo.get('classes')
+        if teacher.classes and classes and list(teacher.classes) != list(classes):
+            raise UserError(
+                f'the teacher ({teacher.checkpoint}) was trained on other classes or in another '
+                f'order: {list(teacher.classes)}, the student on {list(classes)}'
+            )
+        earlier = runner.message_hub.get_info('teacher')
+        if earlier and earlier['sha256'] != teacher.sha256:
+            runner.logger.warning(
+                f'until here the teacher was {earlier["checkpoint"]} (sha256 '
+                f'{earlier["sha256"][:8]}); this is another file'
+            )
         file = Path(runner.work_dir) / 'teacher.json'
-        record = _read(file, identity)
+        # One process decides: on a network folder another may not see the file yet.
+        records = [_read(file, identity) if is_main_process() else None]
+        broadcast_object_list(records)
+        (record,) = records
         if record is None:
             measured = self.evaluate and runner.val_loop is not None
             record = identity | {'metrics': _evaluate(runner, teacher) if measured else {}}
