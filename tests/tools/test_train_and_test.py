@@ -18,6 +18,7 @@ from mmengine.config import Config
 from PIL import Image
 
 from mmseg_kd.checkpoints import read_checkpoint
+from mmseg_kd.engine import load_config
 
 
 def run(tool: str, *arguments: object) -> int:
@@ -254,14 +255,35 @@ def test_two_processes_with_sync_bn_fall_back_on_the_cpu(tmp_path: Path) -> None
     assert 'SyncBN needs a GPU' in done.stdout + done.stderr
 
 
+def black_camvid(root: Path, split: str) -> None:
+    """Four black images of Sky, in CamVid's layout."""
+    for folder in (split, f'{split}annot'):
+        (root / folder).mkdir(parents=True)
+        for i in range(4):
+            image = Image.new('RGB' if folder == split else 'L', (80, 80))
+            image.save(root / folder / f'{i}.png')
+
+
+def test_test_time_augmentation(
+    trained: Path, tmp_path: Path, capfd: pytest.CaptureFixture
+) -> None:
+    black_camvid(tmp_path / 'data', 'test')
+    camvid = load_config(str(ROOT / 'local_configs/segformer/B0/segformer.b0.512x512.camvid.py'))
+    dataset = dict(type='CamVidDataset', data_root=str(tmp_path / 'data'), split='test')
+    file = config_file(tmp_path, test_dataloader__dataset=dict(**dataset, _delete_=True))
+    cfg = Config.fromfile(file)
+    cfg.tta_pipeline = camvid.tta_pipeline
+    cfg.dump(file)
+    checkpoint = trained / 'run' / 'iter_6.pth'
+    assert run('test.py', file, checkpoint, '--tta', '--work-dir', tmp_path / 'tta') == 0
+    assert 'matched 116/116 tensors' in ''.join(capfd.readouterr())
+    assert 'mIoU' in json.loads(next((tmp_path / 'tta').glob('*/*.json')).read_text())
+
+
 def test_a_damaged_image_is_named_also_from_a_worker(
     tmp_path: Path, capfd: pytest.CaptureFixture
 ) -> None:
-    for folder in ('train', 'trainannot'):
-        (tmp_path / 'data' / folder).mkdir(parents=True)
-        for i in range(4):
-            image = Image.new('RGB' if folder == 'train' else 'L', (80, 80))
-            image.save(tmp_path / 'data' / folder / f'{i}.png')
+    black_camvid(tmp_path / 'data', 'train')
     broken = tmp_path / 'data' / 'train' / '2.png'
     broken.write_bytes(broken.read_bytes()[:-20])
     file = config_file(
