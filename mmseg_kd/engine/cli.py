@@ -31,6 +31,9 @@ def run_tool(main: Callable[[], None]) -> None:
         main()
     except UserError as error:
         sys.exit(_fail(_message(error)))
+    except BrokenPipeError:
+        # The reader, `head` for one, has what it wanted; Python must not flush once more.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except KeyboardInterrupt:
         print('\ninterrupted', file=sys.stderr)
         sys.exit(EXIT_INTERRUPTED)

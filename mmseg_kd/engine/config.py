@@ -105,6 +105,15 @@ def forget_pretrained(model: dict) -> None:
     model['backbone'].pop('init_cfg', None)
 
 
+def _choose_split(cfg: Config, split: str) -> None:
+    # The split's own settings, such as its number of images, seen through the test pipeline.
+    dataset = (cfg.get(f'{split}_dataloader') or cfg.test_dataloader).dataset.copy()
+    if 'split' not in dataset:
+        raise UserError(f'--split: the {split} data set of {cfg.filename} has no split')
+    dataset.update(split=split, pipeline=cfg.test_dataloader.dataset.pipeline)
+    cfg.test_dataloader.dataset = dataset
+
+
 def prepare_test(
     cfg: Config,
     checkpoint: str,
@@ -132,9 +141,7 @@ def prepare_test(
     cfg.load_from, cfg.resume = checkpoint, False
     forget_pretrained(cfg.model)
     if split is not None:
-        if 'split' not in cfg.test_dataloader.dataset:
-            raise UserError(f'--split: the test data set of {cfg.filename} has no split')
-        cfg.test_dataloader.dataset.split = split
+        _choose_split(cfg, split)
     if out is not None:
         if not isinstance(cfg.test_evaluator, dict):
             raise UserError('--out needs test_evaluator to be one dict, not a list')

@@ -72,6 +72,8 @@ TOP_LEVEL = (frozenset(inspect.signature(Runner.__init__).parameters) | OTHER_KE
     'cfg',
 }
 
+SPLITS = ('train', 'val', 'test')
+
 # Dicts of these names are passed on piecemeal, their keys are not a constructor's.
 PASSED_ON = frozenset({'norm_cfg', 'act_cfg', 'conv_cfg', 'init_cfg', 'override'})
 # Arguments that the runner fills in.
@@ -106,6 +108,14 @@ def check_config(cfg: Config, source: str) -> None:
             raise UserError(f'{source}{_line(source, key)}: {_advice(key)}')
     if 'model' not in cfg:
         raise UserError(f'{source}: model is missing; look at a config in local_configs/')
+    for key, used in _variables_in_use(cfg).items():
+        # A file without a base, such as a run leaves behind, may hold what was overridden.
+        late = _line(source, '_base_') and _line(source, key)
+        if late and used and cfg[key] not in used:
+            raise UserError(
+                f'{source}{_line(source, key)}: {key} is a variable of a base config, used before '
+                f'this line; write {VARIABLES[key]}'
+            )
     for where, problem in _problems(cfg):
         raise UserError(f'{source}: {where}: {problem}')
 
@@ -135,6 +145,20 @@ def check_options(options: dict) -> None:
             )
 
 
+def _variables_in_use(cfg: Config) -> dict[str, list]:
+    """Values that the config's variables have where they are used."""
+    datasets = [cfg[f'{x}_dataloader'].dataset for x in SPLITS if cfg.get(f'{x}_dataloader')]
+    pipelines = [dataset.get('pipeline') or [] for dataset in datasets]
+    crops = [step.crop_size for p in pipelines for step in p if step.get('crop_size')]
+    used = {
+        'data_root': [dataset.get('data_root') for dataset in datasets],
+        'crop_size': crops,
+        'train_pipeline': pipelines,
+        'test_pipeline': pipelines,
+    }
+    return {key: values for key, values in used.items() if key in cfg}
+
+
 def _used(cfg: Config, key: str) -> bool:
     if key == 'optimizer':
         # A customary variable of 1.x configs; without effect unless the wrapper holds it.
@@ -154,7 +178,7 @@ def _advice(key: str) -> str:
 def _problems(cfg: Config) -> Iterator[tuple[str, str]]:
     loader = set(inspect.signature(DataLoader.__init__).parameters) - {'self'}
     loader |= {'num_batch_per_epoch', 'disable_subprocess_warning'}
-    for split in ('train', 'val', 'test'):
+    for split in SPLITS:
         if cfg.get(f'{split}_dataloader'):
             yield from _unknown(f'{split}_dataloader', cfg[f'{split}_dataloader'], loader)
     loop = set(inspect.signature(IterBasedTrainLoop.__init__).parameters) | {
@@ -167,6 +191,8 @@ def _problems(cfg: Config) -> Iterator[tuple[str, str]]:
     optim_wrapper = cfg.get('optim_wrapper') or {}
     yield from _unknown('optim_wrapper', optim_wrapper, wrapper, strict=False)
     yield from _paramwise(optim_wrapper.get('paramwise_cfg'))
+    yield from _numbers(cfg)
+    yield from _crops(cfg)
     yield from _inference(cfg.model.get('test_cfg') or {})
     teacher = cfg.model.get('teacher')
     if teacher and not isinstance(teacher, dict):
@@ -180,6 +206,32 @@ def _problems(cfg: Config) -> Iterator[tuple[str, str]]:
                 f'{key} is missing: write teacher=dict(config=..., checkpoint=...)',
             )
     yield from _walk(cfg._cfg_dict, '')
+
+
+def _numbers(cfg: Config) -> Iterator[tuple[str, str]]:
+    whole = ['train_cfg.max_iters', 'train_cfg.val_interval']
+    whole += [f'{x}_dataloader.{key}' for x in SPLITS for key in ('batch_size', 'num_workers')]
+    for kinds, keys in ((int, whole), (int | float, ['optim_wrapper.optimizer.lr'])):
+        for key in keys:
+            node: Any = cfg
+            for part in key.split('.'):
+                node = (node or {}).get(part)
+            if node is not None and (not isinstance(node, kinds) or isinstance(node, bool)):
+                yield key, f'{node!r} is not a {"whole " if kinds is int else ""}number'
+
+
+def _crops(cfg: Config) -> Iterator[tuple[str, str]]:
+    size = (cfg.model.get('data_preprocessor') or {}).get('size')
+    steps = (cfg.get('train_dataloader') or {}).get('dataset', {}).get('pipeline') or []
+    for i, step in enumerate(steps):
+        crop = step.get('crop_size') if step.get('type') == 'RandomCrop' else None
+        if (
+            size
+            and isinstance(crop, list | tuple)
+            and any(c > s for c, s in zip(crop, size, strict=True))
+        ):
+            where = f'train_dataloader.dataset.pipeline.{i}.crop_size'
+            yield where, f'{tuple(crop)} exceeds model.data_preprocessor.size={tuple(size)}'
 
 
 def _inference(test_cfg: dict) -> Iterator[tuple[str, str]]:

@@ -73,6 +73,15 @@ def test_every_shipped_config_is_clean(config: str) -> None:
         ('model = dict(test_cfg=dict(mode="slide"))', r'mode=.slide. needs stride='),
         ('model = dict(test_cfg=dict(mode="hole"))', "test_cfg.mode: 'hole' is not"),
         ('model = dict(teacher="foo.pth")', 'write teacher=dict'),
+        ('crop_size = (128, 128)', 'line 2: crop_size is a variable of a base config'),
+        ('data_root = "/my/CamVid"', 'line 2: data_root is a variable of a base config'),
+        (
+            'model = dict(data_preprocessor=dict(size=(128, 128)))',
+            r'pipeline.3.crop_size: \(512, 512\) exceeds model.data_preprocessor.size=\(128, 128\)',
+        ),
+        ('train_cfg = dict(max_iters="ten")', "train_cfg.max_iters: 'ten' is not a whole number"),
+        ('train_dataloader = dict(batch_size=1.5)', 'batch_size: 1.5 is not a whole number'),
+        ('optim_wrapper = dict(optimizer=dict(lr="fast"))', "lr: 'fast' is not a number"),
         ('x = = 1', 'line 2: invalid syntax'),
     ],
 )

@@ -129,13 +129,15 @@ def test_the_kd_config_tests_without_its_teacher(distilled: Path, tmp_path: Path
 
 
 def test_the_split_is_chosen(trained: Path, tmp_path: Path) -> None:
+    # Two images to validate on, and another number to test on.
+    options = ['--cfg-options', 'test_dataloader.dataset.num_images=3']
     # The config that the run left behind serves as well, and is not changed by testing.
     left = trained / 'run' / 'config.py'
     config = left.read_text()
     assert run('test.py', left, trained / 'run' / 'iter_6.pth') == 0
     assert left.read_text() == config
     files = trained / 'config.py', trained / 'run' / 'iter_6.pth'
-    assert run('test.py', *files, '--split', 'val', '--work-dir', tmp_path) == 0
+    assert run('test.py', *files, '--split', 'val', '--work-dir', tmp_path, *options) == 0
     metrics = json.loads(next(tmp_path.glob('*/*.json')).read_text())
     own = [row for row in scalars(trained) if 'mIoU' in row][-1]
     assert metrics['mIoU'] == pytest.approx(own['mIoU'], abs=0.011)

@@ -55,8 +55,8 @@ class KLDivergenceLoss(KDLoss):
         super().__init__(loss_weight, reduction, stages, teacher_stages)
         if len(self.stages) != 1:
             raise ValueError(f'KLDivergenceLoss: compares one tap, not {self.stages}')
-        if temperature <= 0:
-            raise ValueError(f'KLDivergenceLoss: temperature={temperature} must be above 0')
+        if not isinstance(temperature, int | float) or not temperature > 0:
+            raise ValueError(f'KLDivergenceLoss: temperature={temperature!r} is no number above 0')
         self.temperature = temperature
         self.ignore_index = ignore_index
 
