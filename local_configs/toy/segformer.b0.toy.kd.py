@@ -4,7 +4,7 @@ model = dict(
     type='KDEncoderDecoder',
     teacher=dict(
         config='local_configs/toy/segformer.b2.toy.py',
-        checkpoint='work_dirs/segformer_b2_toy_teacher/iter_400.pth',
+        checkpoint='work_dirs/segformer_b2_toy_teacher/iter_300.pth',
     ),
     kd_losses=dict(
         kl_loss=dict(type='KLDivergenceLoss', temperature=4.0, loss_weight=1.0),

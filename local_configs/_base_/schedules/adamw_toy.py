@@ -6,8 +6,8 @@ optim_wrapper = dict(
 )
 param_scheduler = [
     dict(type='LinearLR', start_factor=0.1, by_epoch=False, begin=0, end=20),
-    dict(type='PolyLR', eta_min=0.0, power=1.0, by_epoch=False, begin=20, end=400),
+    dict(type='PolyLR', eta_min=0.0, power=1.0, by_epoch=False, begin=20, end=300),
 ]
-train_cfg = dict(type='IterBasedTrainLoop', max_iters=400, val_interval=200)
+train_cfg = dict(type='IterBasedTrainLoop', max_iters=300, val_interval=150)
 val_cfg = dict(type='ValLoop')
 test_cfg = dict(type='TestLoop')
