@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from torch import Tensor
 
+from mmseg_kd.distillation.losses.attention_transfer import attention_map
+
 
 def attention_contrast(x: Tensor, p: float = 2) -> Tensor:
     """Coefficient of variation of the attention map, over the places of each image.
@@ -19,5 +21,5 @@ def attention_contrast(x: Tensor, p: float = 2) -> Tensor:
     Returns:
         Standard deviation over mean, (N,).
     """
-    attention = x.float().abs().pow(p).sum(dim=1).flatten(1)
+    attention = attention_map(x.float(), p).flatten(1)
     return attention.std(dim=1, correction=0) / attention.mean(dim=1)

@@ -88,6 +88,9 @@ class AttentionTransferLoss(KDLoss):
     def _attention(self, x: Tensor, size: Sequence[int]) -> Tensor:
         # The map is normalised, so scaling x changes nothing but keeps its powers finite.
         x = x / x.detach().abs().amax(dim=(1, 2, 3), keepdim=True).clamp(min=1e-12)
-        return F.normalize(
-            resize_map(x.abs().pow(self.p).sum(dim=1, keepdim=True), size).flatten(1)
-        )
+        return F.normalize(resize_map(attention_map(x, self.p), size).flatten(1))
+
+
+def attention_map(x: Tensor, p: float = 2) -> Tensor:
+    """Sum |F_c|^p over the channels of a map (N, C, H, W), giving (N, 1, H, W)."""
+    return x.abs().pow(p).sum(dim=1, keepdim=True)
