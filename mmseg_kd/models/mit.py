@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+import torch
 import torch.nn.functional as F
 from mmcv.cnn.bricks import DropPath
 from mmengine.logging import print_log
@@ -22,6 +23,8 @@ from mmseg_kd.checkpoints import load_pretrained
 
 # The authors' eps: 1e-6 for the norms of a block and of a stage, torch's default elsewhere.
 BLOCK_NORM_EPS = 1e-6
+# Attention weights of an image that may be held at once, 64 MiB in bfloat16.
+MOST_WEIGHTS = 2**25
 # Stage 1 reduces its keys by 8 at stride 4: below this side nothing would be left of them.
 SMALLEST_SIDE = 32
 
@@ -71,8 +74,21 @@ class EfficientAttention(nn.Module):
             source = self.norm(to_tokens(self.sr(to_map(x, height, width))))
         q = self.q(x).unflatten(2, (self.num_heads, -1)).transpose(1, 2)
         k, v = self.kv(source).unflatten(2, (2, self.num_heads, -1)).permute(2, 0, 3, 1, 4)
-        x = F.scaled_dot_product_attention(q, k, v)
+        x = attend(q, k, v)
         return self.proj(x.transpose(1, 2).flatten(2))
+
+
+def attend(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+    """Scaled dot-product attention of queries (N, heads, L, d) to S keys, by the faster kernel.
+
+    On a CPU, torch's fused kernel computes bfloat16 in float32; the formula as written leaves it to
+    the processor's own bfloat16 products, as long as the (L, S) matrix is of moderate size.
+    """
+    moderate = q.shape[1:3].numel() * k.shape[2] <= MOST_WEIGHTS
+    if q.device.type == 'cpu' and q.dtype == torch.bfloat16 and moderate:
+        with torch.autocast('cpu', enabled=False):
+            return (q @ (k * q.shape[-1] ** -0.5).transpose(-1, -2)).softmax(-1) @ v
+    return F.scaled_dot_product_attention(q, k, v)
 
 
 class DepthwiseConv(nn.Module):

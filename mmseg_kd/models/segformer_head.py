@@ -9,12 +9,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import torch
 import torch.nn.functional as F
 from mmcv.cnn import build_activation_layer, build_norm_layer
 from mmengine.model import kaiming_init
 from mmseg.models.decode_heads.decode_head import BaseDecodeHead
+from mmseg.models.losses import CrossEntropyLoss
 from mmseg.registry import MODELS
+from mmseg.structures import SegDataSample
 from torch import Tensor, nn
+
+from mmseg_kd.models.blocked_fusion import fuse_and_classify
+from mmseg_kd.models.upsampled_cross_entropy import upsampled_cross_entropy, whole_factor
 
 
 class LevelProjection(nn.Module):
@@ -50,20 +56,23 @@ class LevelFusion(nn.Module):
         self.activate = build_activation_layer(act_cfg)
         self.align_corners = align_corners
 
-    def forward(self, features: Sequence[Tensor], levels: Sequence[LevelProjection]) -> Tensor:
-        """Fuse maps (N, C_i, H_i, W_i), finest first, into one (N, embed_dim, H_1, W_1)."""
+    def fold(self, levels: Sequence[LevelProjection]) -> tuple[list[Tensor], Tensor]:
+        """Fold the fusing kernel into the levels' maps: (embed_dim, C_i) each, and one bias."""
         # The published concatenation runs from the coarsest level to the finest.
-        kernels = self.conv.weight.flatten(1).chunk(len(levels), dim=1)[::-1]
-        bias = sum(kernel @ level.proj.bias for kernel, level in zip(kernels, levels, strict=True))
+        parts = self.conv.weight.flatten(1).chunk(len(levels), dim=1)[::-1]
+        bias = sum(part @ level.proj.bias for part, level in zip(parts, levels, strict=True))
         if self.conv.bias is not None:
             bias = bias + self.conv.bias
+        kernels = [part @ level.proj.weight for part, level in zip(parts, levels, strict=True)]
+        return kernels, bias
+
+    def forward(self, features: Sequence[Tensor], levels: Sequence[LevelProjection]) -> Tensor:
+        """Fuse maps (N, C_i, H_i, W_i), finest first, into one (N, embed_dim, H_1, W_1)."""
+        kernels, bias = self.fold(levels)
         fused = None
-        for x, kernel, level in zip(features, kernels, levels, strict=True):
-            x = F.linear(
-                x.permute(0, 2, 3, 1),
-                kernel @ level.proj.weight,
-                bias if fused is None else None,
-            ).permute(0, 3, 1, 2)
+        for x, kernel in zip(features, kernels, strict=True):
+            x = F.linear(x.permute(0, 2, 3, 1), kernel, bias if fused is None else None)
+            x = x.permute(0, 3, 1, 2)
             if fused is None:
                 fused = x
             else:
@@ -84,6 +93,10 @@ class SegFormerHead(BaseDecodeHead):
         in_channels: Channels of the levels, finest first.
         embed_dim: Common width of the levels (256 for B0 and B1, 768 from B2 on).
         in_index: Which backbone outputs are the levels.
+        blocked: On the CPU, fuse and classify a block of channels at a time (`blocked_fusion`):
+            the same function in less time and memory. It needs `norm_cfg` BN and ReLU.
+        fused_loss: Compute a plain cross-entropy and the accuracy together with the upsampling
+            (`upsampled_cross_entropy`): the same values in less time and memory.
         **kwargs: `num_classes`, `dropout_ratio`, `norm_cfg`, `act_cfg`, `loss_decode`,
             `align_corners`, `ignore_index` and the other keys of mmseg's `BaseDecodeHead`.
     """
@@ -93,6 +106,8 @@ class SegFormerHead(BaseDecodeHead):
         in_channels: Sequence[int],
         embed_dim: int = 256,
         in_index: Sequence[int] = (0, 1, 2, 3),
+        blocked: bool = True,
+        fused_loss: bool = True,
         **kwargs: object,
     ) -> None:
         super().__init__(
@@ -103,6 +118,8 @@ class SegFormerHead(BaseDecodeHead):
             init_cfg=None,
             **kwargs,
         )
+        self.blocked = blocked
+        self.fused_loss = fused_loss
         # The base class' classifier; the published name of it is linear_pred.
         del self.conv_seg
         for i, channels in enumerate(in_channels, start=1):
@@ -116,7 +133,52 @@ class SegFormerHead(BaseDecodeHead):
         """Map the backbone's outputs to logits (N, num_classes, H_1, W_1), at the finest stride."""
         features = self._transform_inputs(inputs)
         levels = [getattr(self, f'linear_c{i}') for i in range(1, len(features) + 1)]
+        if self.blocked and self._can_block(features):
+            return fuse_and_classify(
+                features,
+                *self.linear_fuse.fold(levels),
+                self.linear_fuse.bn,
+                self.dropout,
+                self.linear_pred,
+            )
         x = self.linear_fuse(features, levels)
         if self.dropout is not None:
             x = self.dropout(x)
         return self.linear_pred(x)
+
+    def loss_by_feat(
+        self, seg_logits: Tensor, batch_data_samples: list[SegDataSample]
+    ) -> dict[str, Tensor]:
+        """Compute `loss_ce` and `acc_seg` of logits (N, K, H, W), at the labels' resolution."""
+        loss = self.loss_decode
+        plain = (
+            type(loss) is CrossEntropyLoss
+            and not (loss.use_sigmoid or loss.use_mask or loss.class_weight)
+            and loss.reduction == 'mean'
+            and self.sampler is None
+            and not self.align_corners
+            and self.out_channels > 1
+        )
+        target = self._stack_batch_gt(batch_data_samples).squeeze(1)
+        if not (self.fused_loss and plain and whole_factor(seg_logits, target)):
+            return super().loss_by_feat(seg_logits, batch_data_samples)
+        total, (valid, right) = upsampled_cross_entropy(seg_logits, target, self.ignore_index)
+        pixels = valid.clamp(min=1)
+        mean = total / (pixels if loss.avg_non_ignore else target.numel())
+        return {loss.loss_name: loss.loss_weight * mean, 'acc_seg': 100 * right / pixels}
+
+    def _can_block(self, features: Sequence[Tensor]) -> bool:
+        fuse = self.linear_fuse
+        return (
+            features[0].device.type == 'cpu'
+            and type(fuse.bn) is nn.BatchNorm2d
+            and fuse.bn.affine
+            and fuse.bn.track_running_stats
+            and fuse.bn.momentum is not None
+            and type(fuse.activate) is nn.ReLU
+            and not self.align_corners
+            and fuse.bn.training == self.training
+            and self.training == torch.is_grad_enabled()
+            # Whoever listens to a part of the head wants that part to run.
+            and not any(m._forward_hooks or m._forward_pre_hooks for m in self.modules())
+        )

@@ -1,0 +1,130 @@
+"""Cross-entropy at full resolution of logits at a lower one."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torch.autograd.function import FunctionCtx, once_differentiable
+
+# Elements of a band of upsampled logits on the CPU, 3 MiB in float32: it stays in the cache.
+BAND_ELEMENTS = 3 * 2**18
+
+
+def upsampled_cross_entropy(
+    logits: Tensor, target: Tensor, ignore_index: int
+) -> tuple[Tensor, Tensor]:
+    """Upsample logits by a whole factor r to their labels' size and compare them there.
+
+    What is upsampled is not kept, and on the CPU only a band of rows of it exists at a time;
+    the gradient at the low resolution is computed on the way. Nothing waits for the device.
+
+    Args:
+        logits: (N, K, H, W).
+        target: Labels (N, r H, r W), int64. Upsampling is bilinear, align_corners=False.
+        ignore_index: Label of pixels that do not count.
+
+    Returns:
+        The sum of the cross-entropy over the pixels that count (float32; of float64 logits
+        float64), and a vector of two counts without gradient: pixels that count, and those of
+        them that are right.
+    """
+    return _UpsampledCrossEntropy.apply(logits, target, ignore_index)
+
+
+def whole_factor(logits: Tensor, target: Tensor) -> int | None:
+    """The factor r between logits (N, K, H, W) and labels (N, r H, r W), None if there is none."""
+    height, width = logits.shape[2:]
+    factor = target.shape[1] // height
+    return factor if target.shape[1:] == (factor * height, factor * width) else None
+
+
+class _UpsampledCrossEntropy(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: FunctionCtx, logits: Tensor, target: Tensor, ignore_index: int
+    ) -> tuple[Tensor, Tensor]:
+        n, classes, height, width = logits.shape
+        factor = whole_factor(logits, target)
+        dtype = torch.promote_types(logits.dtype, torch.float32)
+        on_cpu = logits.device.type == 'cpu'
+        rows = max(BAND_ELEMENTS // (classes * factor**2 * width), 1) if on_cpu else height
+        total, counts, gradients = 0, 0, []
+        with torch.autocast(logits.device.type, enabled=False):
+            across = _bilinear_matrix(width, factor).to(logits.device, dtype)
+            for x, labels in zip(
+                logits.split(1 if on_cpu else n), target.split(1 if on_cpu else n), strict=True
+            ):
+                # Row i between i - 1 and i + 1 needs a neighbour on both sides.
+                wide = F.pad(x.to(dtype).contiguous() @ across, (0, 0, 1, 1), mode='replicate')
+                grad = torch.zeros_like(wide)
+                for start in range(0, height, rows):
+                    band = slice(start, min(start + rows, height) + 2)
+                    loss, counted = _band(
+                        wide[:, :, band],
+                        grad[:, :, band],
+                        labels[:, factor * start : factor * (band.stop - 2)],
+                        ignore_index,
+                    )
+                    total, counts = total + loss, counts + counted
+                grad[:, :, 1] += grad[:, :, 0]
+                grad[:, :, -2] += grad[:, :, -1]
+                gradients.append(grad[:, :, 1:-1] @ across.t())
+        ctx.save_for_backward(torch.cat(gradients))
+        ctx.dtype = logits.dtype
+        ctx.mark_non_differentiable(counts)
+        return total, counts
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: FunctionCtx, grad: Tensor, _: Tensor) -> tuple[Tensor | None, ...]:
+        (kept,) = ctx.saved_tensors
+        return (kept * grad).to(ctx.dtype), None, None
+
+
+def _band(wide: Tensor, grad: Tensor, labels: Tensor, ignore_index: int) -> tuple[Tensor, Tensor]:
+    """Loss and counts of a band; its gradient is added to `grad`.
+
+    `wide` and `grad` are (N, K, b + 2, r W), with a neighbouring row above and below; `labels`
+    (N, r b, r W).
+    """
+    n, classes, rows, width = wide.shape
+    rows -= 2
+    factor = labels.shape[1] // rows
+    z = wide.new_empty(n, classes, rows, factor, width)
+    pairs = [_neighbours(phase, factor) for phase in range(factor)]
+    for phase, (first, share) in enumerate(pairs):
+        above, below = wide[:, :, first : first + rows], wide[:, :, first + 1 : first + 1 + rows]
+        torch.lerp(above, below, share, out=z[:, :, :, phase])
+    z = z.flatten(2, 3)
+    valid = (labels != ignore_index)[:, None]
+    labels = labels[:, None] * valid
+    highest = z.amax(dim=1, keepdim=True)
+    picked = z.gather(1, labels)
+    right = (picked >= highest) & valid
+    e = z.sub_(highest).exp_()
+    norm = e.sum(dim=1, keepdim=True)
+    loss = ((norm.log() + highest - picked) * valid).sum()
+    # Softmax less the one-hot label, and nothing where no label is.
+    e *= valid / norm
+    e.scatter_add_(1, labels, -valid.to(e))
+    for phase, (first, share) in enumerate(pairs):
+        d = e.unflatten(2, (rows, factor))[:, :, :, phase]
+        grad[:, :, first : first + rows].add_(d, alpha=1 - share)
+        grad[:, :, first + 1 : first + 1 + rows].add_(d, alpha=share)
+    return loss, torch.stack([valid.sum(), right.sum()])
+
+
+def _neighbours(phase: int, factor: int) -> tuple[int, float]:
+    """Where row r i + phase lies: between rows i - 1 + first and the next, by what share."""
+    position = (phase + 0.5) / factor - 0.5
+    return (0, position + 1) if position < 0 else (1, position)
+
+
+@lru_cache(maxsize=8)
+def _bilinear_matrix(size: int, factor: int) -> Tensor:
+    """Upsampling of `size` values as a matrix (size, factor * size), float64."""
+    ones = torch.eye(size, dtype=torch.float64)[:, None]
+    return F.interpolate(ones, factor * size, mode='linear', align_corners=False)[:, 0]
