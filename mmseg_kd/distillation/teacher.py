@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterable
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +16,10 @@ from mmseg.registry import MODELS
 from torch import Tensor, nn
 
 from mmseg_kd.checkpoints import load_strictly, read_checkpoint, sha256_of, state_dict_of
-from mmseg_kd.distillation.taps import check_taps, record_taps
+from mmseg_kd.distillation.taps import STAGE, check_taps, record_taps
 from mmseg_kd.errors import UserError
+
+DTYPES = ('float32', 'bfloat16', 'float16')
 
 
 class Teacher:
@@ -30,12 +33,18 @@ class Teacher:
     Args:
         config: Path of the teacher's config, or its model dict.
         checkpoint: Path of the teacher's checkpoint.
+        dtype: What the teacher computes in: 'float32', 'bfloat16' or 'float16', whatever the
+            student does; None follows the student. Losses compare in float32 all the same.
 
     Raises:
-        UserError: The config or the checkpoint is missing, or they do not fit.
+        UserError: The config or the checkpoint is missing, or they do not fit; or the dtype is
+            none of these.
     """
 
-    def __init__(self, config: str | dict, checkpoint: str) -> None:
+    def __init__(self, config: str | dict, checkpoint: str, dtype: str | None = None) -> None:
+        if dtype not in (None, *DTYPES):
+            raise UserError(f'model.teacher.dtype: {dtype!r} is not None or one of {DTYPES}')
+        self.dtype = dtype and getattr(torch, dtype)
         segmentor = build_segmentor(config)
         if not Path(checkpoint).is_file():
             make = f'python tools/train.py {config}' if isinstance(config, str) else 'training it'
@@ -93,9 +102,19 @@ class Teacher:
             images = _renormalise(inputs, preprocessor, self.segmentor.data_preprocessor)
             self._same_input = images is inputs
             inputs = images
-        with record_taps(self.segmentor, names) as taps:
-            self.segmentor(inputs, mode='tensor')
+        names = list(names)
+        with self._precision(inputs.device.type), record_taps(self.segmentor, names) as taps:
+            if all(STAGE.fullmatch(name) or name.startswith('backbone') for name in names):
+                # No loss reads the head.
+                self.segmentor.extract_feat(inputs)
+            else:
+                self.segmentor(inputs, mode='tensor')
         return taps
+
+    def _precision(self, device: str) -> AbstractContextManager:
+        if self.dtype is None:
+            return nullcontext()
+        return torch.autocast(device, self.dtype, enabled=self.dtype != torch.float32)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Teacher:
         # An averaged copy of the student shares its teacher, which never changes.

@@ -200,7 +200,7 @@ def _problems(cfg: Config) -> Iterator[tuple[str, str]]:
     elif teacher:
         arguments = set(inspect.signature(Teacher.__init__).parameters) - {'self'}
         yield from _unknown('model.teacher', teacher, arguments)
-        for key in arguments - set(teacher):
+        for key in sorted({'config', 'checkpoint'} - set(teacher)):
             yield (
                 'model.teacher',
                 f'{key} is missing: write teacher=dict(config=..., checkpoint=...)',

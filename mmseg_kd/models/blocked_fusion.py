@@ -30,62 +30,53 @@ def fuse_and_classify(
     dropout: nn.Dropout2d | None,
     classifier: nn.Conv2d,
 ) -> Tensor:
-    """Compute `classifier(dropout(relu(norm(sum_i up(kernel_i x_i) + bias))))`.
-
-    `norm` uses and updates its statistics as it does when it is called. Outside training
-    mode there is no gradient.
+    """Compute `classifier(dropout(relu(norm(sum_i up(kernel_i x_i) + bias))))` in training.
 
     Args:
         features: Levels (N, C_i, H_i, W_i), finest first; channels-last is read as it lies.
         kernels: Their linear maps (E, C_i).
         bias: (E,).
-        norm: Batch normalisation of the E channels.
+        norm: Batch normalisation of the E channels; its running statistics are updated.
         dropout: Dropout of whole channels.
         classifier: 1x1 convolution from E channels to K classes.
 
     Returns:
         Logits (N, K, H_1, W_1).
     """
-    device = bias.device.type
+    device, weight, mask = bias.device.type, classifier.weight.flatten(1), None
     dtype = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else bias.dtype
-    features = [x.to(dtype) for x in features]
-    weight = classifier.weight.flatten(1)
     with torch.autocast(device, enabled=False):
-        if not norm.training:
-            scale = norm.weight * (norm.running_var + norm.eps).rsqrt()
-            kernels = [(scale[:, None] * kernel).to(dtype) for kernel in kernels]
-            bias = norm.bias + scale * (bias - norm.running_mean)
-            return _infer(features, kernels, bias.to(dtype), weight, classifier.bias)
-        mask = None
         if dropout is not None and dropout.p > 0:
             mask = dropout(weight.new_ones(len(features[0]), len(bias), 1, 1)).flatten(1)
         norm.num_batches_tracked.add_(1)
-        kernels = [kernel.to(dtype) for kernel in kernels]
+        levels = [x.to(dtype) for x in (*features, *kernels)]
         return _Training.apply(
-            norm,
-            mask,
-            bias.to(dtype),
-            norm.weight,
-            norm.bias,
-            weight,
-            classifier.bias,
-            *features,
-            *kernels,
+            norm, mask, bias.to(dtype), norm.weight, norm.bias, weight, classifier.bias, *levels
         )
 
 
+def fold_norm(
+    kernels: Sequence[Tensor], bias: Tensor, norm: nn.BatchNorm2d
+) -> tuple[list[Tensor], Tensor]:
+    """Fold a norm with fixed statistics into the linear maps (E, C_i) and bias (E,) before it."""
+    scale = norm.weight * (norm.running_var + norm.eps).rsqrt()
+    bias = norm.bias + scale * (bias - norm.running_mean)
+    return [scale[:, None] * kernel for kernel in kernels], bias
+
+
 @torch.no_grad()
-def _infer(
-    features: list[Tensor],
-    kernels: list[Tensor],
-    bias: Tensor,
-    weight: Tensor,
-    classifier_bias: Tensor,
+def infer(
+    features: Sequence[Tensor], kernels: Sequence[Tensor], bias: Tensor, classifier: nn.Conv2d
 ) -> Tensor:
-    logits = _start(classifier_bias, features[0])
-    for block in _blocks(features[0], len(bias)):
-        x = _sum_of_levels(features, kernels, bias, block).relu_()
-        _add_logits(logits, x, weight[:, block], None)
+    """Compute `classifier(relu(sum_i up(kernel_i x_i) + bias))`; shapes as above, no gradients."""
+    device, weight = bias.device.type, classifier.weight.flatten(1)
+    dtype = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else bias.dtype
+    with torch.autocast(device, enabled=False):
+        features, kernels = [[x.to(dtype) for x in xs] for xs in (features, kernels)]
+        logits = _start(classifier.bias, features[0])
+        for block in _blocks(features[0], len(bias)):
+            x = _sum_of_levels(features, kernels, bias.to(dtype), block).relu_()
+            _add_logits(logits, x, weight[:, block], None)
     return logits
 
 

@@ -19,7 +19,7 @@ from mmseg.registry import MODELS
 from mmseg.structures import SegDataSample
 from torch import Tensor, nn
 
-from mmseg_kd.models.blocked_fusion import fuse_and_classify
+from mmseg_kd.models.blocked_fusion import fold_norm, fuse_and_classify, infer
 from mmseg_kd.models.upsampled_cross_entropy import upsampled_cross_entropy, whole_factor
 
 
@@ -120,6 +120,7 @@ class SegFormerHead(BaseDecodeHead):
         )
         self.blocked = blocked
         self.fused_loss = fused_loss
+        self._fold_of: tuple[list, tuple[list[Tensor], Tensor]] | None = None
         # The base class' classifier; the published name of it is linear_pred.
         del self.conv_seg
         for i, channels in enumerate(in_channels, start=1):
@@ -134,12 +135,11 @@ class SegFormerHead(BaseDecodeHead):
         features = self._transform_inputs(inputs)
         levels = [getattr(self, f'linear_c{i}') for i in range(1, len(features) + 1)]
         if self.blocked and self._can_block(features):
+            if not self.training:
+                return infer(features, *self._folded(levels), self.linear_pred)
+            fuse = self.linear_fuse
             return fuse_and_classify(
-                features,
-                *self.linear_fuse.fold(levels),
-                self.linear_fuse.bn,
-                self.dropout,
-                self.linear_pred,
+                features, *fuse.fold(levels), fuse.bn, self.dropout, self.linear_pred
             )
         x = self.linear_fuse(features, levels)
         if self.dropout is not None:
@@ -166,6 +166,25 @@ class SegFormerHead(BaseDecodeHead):
         pixels = valid.clamp(min=1)
         mean = total / (pixels if loss.avg_non_ignore else target.numel())
         return {loss.loss_name: loss.loss_weight * mean, 'acc_seg': 100 * right / pixels}
+
+    def train(self, mode: bool = True) -> SegFormerHead:
+        """Switch between training and inference; what was folded for inference is forgotten."""
+        self._fold_of = None
+        return super().train(mode)
+
+    def _folded(self, levels: Sequence[LevelProjection]) -> tuple[list[Tensor], Tensor]:
+        """Kernels and bias with the norm folded in; computed again when a tensor has changed."""
+        fuse = self.linear_fuse
+        tensors = [*fuse.parameters(), *fuse.buffers()]
+        tensors += [p for level in levels for p in level.parameters()]
+        if any(x.is_inference() for x in tensors):
+            # These do not tell when they change.
+            return fold_norm(*fuse.fold(levels), fuse.bn)
+        state = [(x.data_ptr(), x.dtype, x._version) for x in tensors]
+        if self._fold_of is None or self._fold_of[0] != state:
+            with torch.autocast(fuse.conv.weight.device.type, enabled=False):
+                self._fold_of = state, fold_norm(*fuse.fold(levels), fuse.bn)
+        return self._fold_of[1]
 
     def _can_block(self, features: Sequence[Tensor]) -> bool:
         fuse = self.linear_fuse
