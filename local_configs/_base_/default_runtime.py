@@ -9,9 +9,11 @@ env_cfg = dict(
 randomness = dict(seed=0)
 
 vis_backends = [dict(type='LocalVisBackend'), dict(type='TensorboardVisBackend')]
-visualizer = dict(type='SegLocalVisualizer', vis_backends=vis_backends, name='visualizer')
+visualizer = dict(type='QuickSegVisualizer', vis_backends=vis_backends, name='visualizer')
 
 default_hooks = dict(
+    # Losses are fetched from the GPU when they are logged; RuntimeInfoHook fetches every step.
+    runtime_info=dict(type='DeferredInfoHook'),
     timer=dict(type='IterTimerHook'),
     logger=dict(type='LoggerHook', interval=50, log_metric_by_epoch=False),
     param_scheduler=dict(type='ParamSchedulerHook'),

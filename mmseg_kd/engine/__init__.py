@@ -3,11 +3,15 @@
 from mmseg_kd.engine import hooks
 from mmseg_kd.engine.config import choose_start, enable_amp, load_config, prepare_test
 from mmseg_kd.engine.optim import Bf16OptimWrapper
+from mmseg_kd.engine.parameter_groups import GroupedOptimWrapperConstructor
+from mmseg_kd.engine.prefetching_loop import PrefetchingTrainLoop
 from mmseg_kd.engine.runner import KDRunner, build_runner
 
 __all__ = [
     'Bf16OptimWrapper',
+    'GroupedOptimWrapperConstructor',
     'KDRunner',
+    'PrefetchingTrainLoop',
     'build_runner',
     'choose_start',
     'enable_amp',

@@ -224,7 +224,7 @@ def _crops(cfg: Config) -> Iterator[tuple[str, str]]:
     size = (cfg.model.get('data_preprocessor') or {}).get('size')
     steps = (cfg.get('train_dataloader') or {}).get('dataset', {}).get('pipeline') or []
     for i, step in enumerate(steps):
-        crop = step.get('crop_size') if step.get('type') == 'RandomCrop' else None
+        crop = step.get('crop_size')
         if (
             size
             and isinstance(crop, list | tuple)

@@ -104,6 +104,22 @@ class KDRunner(Runner):
         self.logger.info(f'loaded {filename}, matched {matched}/{matched} tensors')
         return checkpoint
 
+    def resume(self, filename: str, *args: object, **kwargs: object) -> None:
+        """Continue from a checkpoint. Arguments as mmengine's.
+
+        Raises:
+            UserError: As `load_checkpoint`, or the optimizer grouped its parameters otherwise.
+        """
+        try:
+            super().resume(filename, *args, **kwargs)
+        except ValueError as error:
+            if 'parameter group' not in str(error):
+                raise
+            raise UserError(
+                f'{filename} was trained with other parameter groups; if mmengine made them, '
+                'add --cfg-options optim_wrapper.constructor=DefaultOptimWrapperConstructor'
+            ) from error
+
     def save_checkpoint(self, out_dir: str, filename: str, *args: object, **kwargs: object) -> None:
         """Write a checkpoint; its name appears when it is complete. Arguments as mmengine's."""
         if not is_main_process():

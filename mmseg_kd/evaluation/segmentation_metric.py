@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from mmengine.dist import is_distributed
 from mmengine.evaluator import BaseMetric
 from mmengine.logging import MMLogger
 from mmseg.registry import METRICS
@@ -57,16 +58,21 @@ class SegmentationMetric(BaseMetric):
         self.confusion: Tensor | None = None
 
     def process(self, data_batch: dict, data_samples: Sequence[dict]) -> None:
-        """Add one confusion matrix (true class, predicted class) an image."""
+        """Count true and predicted classes, on the device that has the predictions."""
         num_classes = len(self.dataset_meta['classes'])
         for sample in data_samples:
             prediction = sample['pred_sem_seg']['data'].squeeze(0)
             if not self.format_only:
-                label = sample['gt_sem_seg']['data'].squeeze(0).to(prediction)
-                matrix = confusion_matrix(label, prediction, num_classes, self.ignore_index)
-                self.results.append(matrix.cpu())
+                label = sample['gt_sem_seg']['data'].squeeze(0)
+                self._add(confusion_matrix(label, prediction, num_classes, self.ignore_index))
             if self.output_dir is not None:
                 self._write(prediction, sample['img_path'])
+
+    def evaluate(self, size: int) -> dict[str, float]:
+        """Fetch the counts, gather them from all processes and derive the metrics."""
+        if self.results:
+            self.results = list(torch.stack(self.results).cpu())
+        return super().evaluate(size)
 
     def compute_metrics(self, results: list[Tensor]) -> dict[str, float]:
         """Sum the matrices and derive the metrics, in percent; print the table of classes."""
@@ -90,6 +96,13 @@ class SegmentationMetric(BaseMetric):
         self.confusion = matrix
         return metrics
 
+    def _add(self, matrix: Tensor) -> None:
+        if self.results and not is_distributed():
+            self.results[0] += matrix
+        else:
+            # By image: mmengine drops those that several processes see twice.
+            self.results.append(matrix)
+
     def _write(self, prediction: Tensor, image_path: str) -> None:
         self.output_dir.mkdir(parents=True, exist_ok=True)
         ids = prediction.cpu().numpy().astype(np.uint8)
@@ -102,17 +115,21 @@ def confusion_matrix(
     """Count pixels by true and predicted class.
 
     Args:
-        label: True ids (H, W).
+        label: True ids (H, W), below num_classes or ignore_index, on any device.
         prediction: Predicted ids (H, W), all below num_classes.
         num_classes: Number of classes K.
         ignore_index: Label of pixels to leave out.
 
     Returns:
-        Counts (K, K), int64, row = truth, column = prediction.
+        Counts (K, K), int64, row = truth, column = prediction, where the prediction is.
     """
-    valid = label != ignore_index
-    index = label[valid].long() * num_classes + prediction[valid].long()
-    return torch.bincount(index, minlength=num_classes**2).reshape(num_classes, num_classes)
+    # To select pixels, or to count with bincount, a GPU would have to tell the host how many.
+    label = label.to(prediction.device, torch.int64)
+    row = label.masked_fill(label == ignore_index, num_classes)
+    index = (row * num_classes + prediction.long()).flatten()
+    counts = index.new_zeros(num_classes + 1, num_classes)
+    counts.view(-1).scatter_add_(0, index, index.new_ones(()).expand_as(index))
+    return counts[:num_classes]
 
 
 def iou_and_accuracy(matrix: Tensor, kept: Sequence[int] | None = None) -> tuple[Tensor, Tensor]:

@@ -77,7 +77,7 @@ def test_every_shipped_config_is_clean(config: str) -> None:
         ('data_root = "/my/CamVid"', 'line 2: data_root is a variable of a base config'),
         (
             'model = dict(data_preprocessor=dict(size=(128, 128)))',
-            r'pipeline.3.crop_size: \(512, 512\) exceeds model.data_preprocessor.size=\(128, 128\)',
+            r'pipeline.2.crop_size: \(512, 512\) exceeds model.data_preprocessor.size=\(128, 128\)',
         ),
         ('train_cfg = dict(max_iters="ten")', "train_cfg.max_iters: 'ten' is not a whole number"),
         ('train_dataloader = dict(batch_size=1.5)', 'batch_size: 1.5 is not a whole number'),

@@ -9,6 +9,7 @@ from torchmetrics.classification import MulticlassAccuracy, MulticlassJaccardInd
 
 from mmseg_kd.datasets import CamVidDataset
 from mmseg_kd.evaluation import SegmentationMetric
+from mmseg_kd.evaluation.segmentation_metric import confusion_matrix
 
 META = dict(CamVidDataset.METAINFO)
 
@@ -97,3 +98,31 @@ def test_predictions_are_written_as_ids(tmp_path: Path) -> None:
     for i in range(2):
         with Image.open(tmp_path / f'{i:02}.png') as image:
             assert np.array_equal(np.asarray(image), predictions[i].numpy())
+
+
+@pytest.mark.parametrize(
+    ('ignore_index', 'dtype'),
+    [(255, torch.uint8), (255, torch.int64), (-100, torch.int64), (3, torch.uint8)],
+)
+def test_pixels_are_counted(ignore_index: int, dtype: torch.dtype) -> None:
+    labels, predictions = torch.randint(0, 4, (2, 9, 11))
+    labels[2] = ignore_index
+    expected = torch.zeros(4, 4, dtype=torch.long)
+    for true, predicted in zip(labels.flatten(), predictions.flatten(), strict=True):
+        if true != ignore_index:
+            expected[true, predicted] += 1
+    got = confusion_matrix(labels.to(dtype), predictions, 4, ignore_index)
+    assert torch.equal(got, expected)
+
+
+def test_one_matrix_for_all_images(maps: tuple) -> None:
+    labels, predictions = maps
+    metric = SegmentationMetric()
+    metric.dataset_meta = META
+    for i in range(len(labels)):
+        metric.process({}, samples(labels[i : i + 1], predictions[i : i + 1]))
+    assert len(metric.results) == 1
+    metric.evaluate(len(labels))
+    assert metric.confusion.sum() == (labels != 255).sum()
+    # Nothing is left for the next evaluation.
+    assert not metric.results

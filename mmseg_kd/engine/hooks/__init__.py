@@ -1,5 +1,6 @@
 """Hooks, registered in mmseg's own registry."""
 
+from mmseg_kd.engine.hooks.deferred_info_hook import DeferredInfoHook
 from mmseg_kd.engine.hooks.painting_hook import PaintingHook
 from mmseg_kd.engine.hooks.prediction_grid_hook import PredictionGridHook
 from mmseg_kd.engine.hooks.progress_hook import ProgressHook
@@ -7,6 +8,7 @@ from mmseg_kd.engine.hooks.resumable_checkpoint_hook import ResumableCheckpointH
 from mmseg_kd.engine.hooks.teacher_record_hook import TeacherRecordHook
 
 __all__ = [
+    'DeferredInfoHook',
     'PaintingHook',
     'PredictionGridHook',
     'ProgressHook',

@@ -1,0 +1,54 @@
+"""From the logits of whole images to their class ids."""
+
+from __future__ import annotations
+
+from mmengine.structures import PixelData
+from mmseg.structures import SegDataSample
+from torch import Tensor
+
+
+class WholeImagePrediction:
+    """Mixin for an mmseg segmentor: the ids of a batch at once where nothing is to be undone.
+
+    mmseg resizes the logits of each image to its own size, also where they have it, and takes
+    an argmax that is slow over the first axis of a tensor on the CPU. The ids are the same.
+    """
+
+    def postprocess_result(
+        self, seg_logits: Tensor, data_samples: list[SegDataSample] | None = None
+    ) -> list[SegDataSample]:
+        """Add `seg_logits` and `pred_sem_seg` to every sample.
+
+        Args:
+            seg_logits: Logits (N, K, H, W).
+            data_samples: The samples, with their `metainfo`.
+
+        Returns:
+            The samples, or new ones where there were none.
+        """
+        size = tuple(seg_logits.shape[2:])
+        if seg_logits.shape[1] == 1 or not all(_as_it_is(s, size) for s in data_samples or [None]):
+            return super().postprocess_result(seg_logits, data_samples)
+        for sample, logits, ids in zip(
+            data_samples, seg_logits, class_ids(seg_logits), strict=True
+        ):
+            sample.set_data(
+                {'seg_logits': PixelData(data=logits), 'pred_sem_seg': PixelData(data=ids[None])}
+            )
+        return data_samples
+
+
+def class_ids(logits: Tensor) -> Tensor:
+    """The first of the greatest logits (N, K, H, W) of every pixel, as ids (N, H, W)."""
+    if logits.is_cuda:
+        # Where two are equal, max does not promise the first there.
+        return logits.argmax(dim=1)
+    return logits.max(dim=1).indices
+
+
+def _as_it_is(sample: SegDataSample | None, size: tuple[int, int]) -> bool:
+    if sample is None:
+        return False
+    meta = sample.metainfo
+    padding = meta.get('img_padding_size', meta.get('padding_size', (0, 0, 0, 0)))
+    return tuple(meta['ori_shape']) == size and not meta.get('flip') and not any(padding)

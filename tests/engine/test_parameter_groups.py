@@ -1,0 +1,56 @@
+"""Parameters of equal settings share a group, and nothing else changes."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from conftest import ROOT, tiny_config, tiny_model
+from mmengine.optim import build_optim_wrapper
+from mmseg.registry import MODELS
+from test_resume import train
+
+from mmseg_kd.engine import load_config
+from mmseg_kd.errors import UserError
+
+STOCK = 'DefaultOptimWrapperConstructor'
+
+
+def settings(optimizer: torch.optim.Optimizer) -> dict:
+    return {
+        id(p): {key: value for key, value in group.items() if key != 'params'}
+        for group in optimizer.param_groups
+        for p in group['params']
+    }
+
+
+@pytest.mark.parametrize('schedule', ['adamw_40k', 'adamw_toy'])
+def test_every_parameter_keeps_its_settings(schedule: str) -> None:
+    cfg = load_config(str(ROOT / 'local_configs/segformer/B0/segformer.b0.512x512.camvid.py'))
+    schedule = ROOT / f'local_configs/_base_/schedules/{schedule}.py'
+    wrapper = cfg.fromfile(schedule).optim_wrapper
+    model = MODELS.build(tiny_model())
+    grouped = build_optim_wrapper(model, wrapper)
+    stock = build_optim_wrapper(model, wrapper | dict(constructor=STOCK))
+    expected = settings(stock.optimizer)
+    assert settings(grouped.optimizer) == expected
+    assert len(stock.optimizer.param_groups) == len(list(model.parameters()))
+    different = {repr(sorted(s.items())) for s in expected.values()}
+    assert 1 < len(grouped.optimizer.param_groups) == len(different)
+    # What is logged as lr and base_lr.
+    assert grouped.get_lr()['base_lr'] == stock.get_lr()['base_lr']
+    assert grouped.get_lr()['lr'][0] == stock.get_lr()['lr'][0]
+
+
+def test_training_is_the_same(tmp_path: Path) -> None:
+    grouped = train(tiny_config(tmp_path / 'grouped'))
+    stock = train(tiny_config(tmp_path / 'stock', optim_wrapper__constructor=STOCK))
+    for name, weight in stock['weights'].items():
+        assert torch.equal(grouped['weights'][name], weight), name
+
+
+def test_a_run_with_a_group_a_parameter_goes_on_with_them(tmp_path: Path) -> None:
+    stock = dict(optim_wrapper__constructor=STOCK)
+    train(tiny_config(tmp_path, train_cfg__max_iters=3, **stock))
+    with pytest.raises(UserError, match=f'optim_wrapper.constructor={STOCK}'):
+        train(tiny_config(tmp_path), resume='auto')
+    assert train(tiny_config(tmp_path, **stock), resume='auto')['evaluations']
