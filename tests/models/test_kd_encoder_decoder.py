@@ -129,7 +129,7 @@ def test_a_student_equal_to_its_teacher_has_no_distillation_loss(teacher: dict) 
     model.eval()
     values = model.loss(*batch())
     # The student's logits differ in rounding: with gradients they are computed unblocked.
-    assert all(abs(float(values[f'{name}_raw'])) < 1e-9 for name in ('kl', 'at', 'sp'))
+    assert all(abs(float(values[f'{name}_raw'])) < 1e-6 for name in ('kl', 'at', 'sp'))
 
 
 def test_a_cnn_of_another_stride_and_width_can_teach(tmp_path: Path) -> None:
