@@ -256,7 +256,7 @@ def test_the_teachers_precision_is_its_own(teacher: dict) -> None:
         assert torch.equal(taps['bfloat16', True][name], taps[None, True][name])
         rounded = taps['bfloat16', False][name].float()
         assert 1e-5 < (rounded - truth[name]).norm() / truth[name].norm() < 0.05
-    with pytest.raises(UserError, match='model.teacher.dtype'):
+    with pytest.raises(UserError, match=r'model\.teacher\.dtype'):
         build(
             tiny_model(
                 type='KDEncoderDecoder', teacher=teacher | dict(dtype='half'), kd_losses=KD_LOSSES
