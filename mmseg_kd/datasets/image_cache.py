@@ -1,0 +1,174 @@
+"""Decoded images in memory that all data loader workers share."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterable, Mapping
+from itertools import accumulate
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from mmcv.transforms import BaseTransform, LoadImageFromFile
+from mmengine.logging import print_log
+from mmseg.datasets.transforms import LoadAnnotations
+from PIL import Image
+
+from mmseg_kd.errors import UserError
+
+MIB = 1 << 20
+LOADERS = (LoadImageFromFile, LoadAnnotations)
+CHANNELS = 4  # B, G, R and the label
+
+
+class ImageCache:
+    """Images (H, W, 3) with labels (H, W), uint8, in one block of shared memory.
+
+    Args:
+        shapes: Height and width of each image by its path; (0, 0) is never kept.
+
+    Raises:
+        RuntimeError: The system has no such block of shared memory.
+    """
+
+    def __init__(self, shapes: Mapping[str, tuple[int, int]]) -> None:
+        self.shapes = list(shapes.values())
+        self.slots = {path: slot for slot, path in enumerate(shapes)}
+        ends = accumulate(CHANNELS * height * width for height, width in self.shapes)
+        self.bounds = [0, *ends]
+        self.pixels = torch.empty(self.bounds[-1], dtype=torch.uint8).share_memory_()
+        self.kept = torch.zeros(len(self.shapes), dtype=torch.bool).share_memory_()
+
+    def get(self, path: str) -> tuple[np.ndarray, np.ndarray] | None:
+        """Copies of an image and its labels, or ``None`` where they are not kept."""
+        slot = self.slots.get(path)
+        if slot is None or not self.kept[slot]:
+            return None
+        image, labels = self._views(slot)
+        return image.copy(), labels.copy()
+
+    def put(self, path: str, image: np.ndarray, labels: np.ndarray) -> None:
+        """Keep copies, if they are uint8 and of the announced shape."""
+        slot = self.slots.get(path)
+        if slot is None or {image.dtype, labels.dtype} != {np.dtype(np.uint8)}:
+            return
+        views = self._views(slot)
+        if (image.shape, labels.shape) != (views[0].shape, views[1].shape) or not labels.size:
+            return
+        views[0][:], views[1][:] = image, labels
+        # last, as other workers read the pixels from here on
+        self.kept[slot] = True
+
+    def _views(self, slot: int) -> tuple[np.ndarray, np.ndarray]:
+        height, width = self.shapes[slot]
+        start, end = self.bounds[slot : slot + 2]
+        labels = end - height * width
+        # a numpy view as an attribute would be copied into each spawned worker
+        pixels = self.pixels.numpy()
+        return (
+            pixels[start:labels].reshape(height, width, 3),
+            pixels[labels:end].reshape(height, width),
+        )
+
+
+class CachedDataset:
+    """Mixin for a ``BaseSegDataset``: an image is decoded once, by the worker that needs it first.
+
+    What ``LoadImageFromFile`` and ``LoadAnnotations`` at the head of the pipeline give is kept; the
+    transforms after them get copies.
+
+    Args:
+        cache_mib: Most MiB to keep; 0 keeps nothing. Of a split that needs more, or more than half
+            of the free memory, nothing is kept, and the log says so.
+        **kwargs: The arguments of the dataset.
+    """
+
+    cache: ImageCache | None = None
+
+    def __init__(self, cache_mib: int = 0, **kwargs: Any) -> None:
+        if not isinstance(cache_mib, int | float) or cache_mib < 0:
+            raise UserError(f'dataset.cache_mib: {cache_mib!r} is not a number of MiB; write 1024')
+        self.cache_mib = cache_mib
+        super().__init__(**kwargs)
+
+    def full_init(self) -> None:
+        """List the images and reserve memory for them."""
+        if not self._fully_initialized:
+            super().full_init()
+            self.cache = self._new_cache()
+
+    def check(self, info: dict) -> None:
+        """Raise a ``UserError`` for files that are not what they should be, before their load."""
+
+    def prepare_data(self, idx: int) -> Any:
+        """The sample after the pipeline."""
+        results = self.get_data_info(idx)
+        loaders, rest = self._divided_pipeline()
+        kept = self.cache.get(results['img_path']) if self.cache and loaders else None
+        if kept:
+            image, labels = kept
+            results.update(img=image, img_shape=labels.shape, ori_shape=labels.shape)
+            results.update(gt_seg_map=labels, seg_fields=['gt_seg_map'])
+            return _run(rest, results)
+        self.check(results)
+        loaded = _run(loaders, results)
+        if self.cache and loaders and loaded:
+            self.cache.put(loaded['img_path'], loaded['img'], loaded['gt_seg_map'])
+        return _run(rest, loaded)
+
+    def _divided_pipeline(self) -> tuple[list[BaseTransform], list[BaseTransform]]:
+        transforms = self.pipeline.transforms
+        head = tuple(type(transform) for transform in transforms[: len(LOADERS)])
+        steps = len(LOADERS) if head == LOADERS else 0
+        return transforms[:steps], transforms[steps:]
+
+    def _new_cache(self) -> ImageCache | None:
+        if not self.cache_mib or not self._divided_pipeline()[0]:
+            return None
+        paths = (self.get_data_info(index)['img_path'] for index in range(len(self)))
+        shapes = {path: _shape(path) for path in paths}
+        needed = sum(CHANNELS * height * width for height, width in shapes.values())
+        free = _free_memory()
+        if needed > self.cache_mib * MIB:
+            reason = f'cache_mib is {self.cache_mib}'
+        elif needed > free / 2:
+            reason = f'only {free / MIB:.0f} MiB of shared memory are free'
+        else:
+            try:
+                return ImageCache(shapes)
+            except RuntimeError as error:
+                reason = f'the system refuses it ({error})'
+        print_log(
+            f'{type(self).__name__}: to keep {len(shapes)} decoded images takes '
+            f'{needed / MIB:.0f} MiB, but {reason}; they are read from their files each time',
+            logger='current',
+        )
+        return None
+
+
+def _run(transforms: Iterable[BaseTransform], results: dict | None) -> Any:
+    for transform in transforms:
+        if results is None:
+            break
+        results = transform(results)
+    return results
+
+
+def _shape(path: str) -> tuple[int, int]:
+    """Height and width in the file's header; (0, 0) where there is none."""
+    try:
+        with Image.open(path) as image:
+            return image.height, image.width
+    except OSError:
+        return 0, 0
+
+
+def _free_memory() -> float:
+    """Bytes free for shared memory; without limit where the system does not tell."""
+    mount, meminfo = Path('/dev/shm'), Path('/proc/meminfo')
+    free = shutil.disk_usage(mount).free if mount.is_dir() else float('inf')
+    if meminfo.is_file():
+        lines = dict(line.split(':') for line in meminfo.read_text().splitlines())
+        free = min(free, int(lines['MemAvailable'].split()[0]) * 1024)
+    return free
