@@ -19,6 +19,7 @@ from mmseg.models.decode_heads.decode_head import BaseDecodeHead
 from mmseg.registry import MODELS
 from torch import Tensor, nn
 
+from mmseg_kd.errors import UserError
 from mmseg_kd.models.mit import VARIANTS
 
 MMSEG_EMBED_DIM = 256
@@ -54,12 +55,16 @@ def stock_model(model_cfg: ConfigDict) -> EncoderDecoder:
         model_cfg: The `model` of a config with a MiT backbone and a `SegFormerHead`.
 
     Raises:
-        ValueError: The backbone or the head has no stock counterpart here.
+        UserError: The backbone or the head has no stock counterpart here.
     """
+    return MODELS.build(_stock_cfg(model_cfg))
+
+
+def _stock_cfg(model_cfg: ConfigDict) -> ConfigDict:
     cfg = ConfigDict(copy.deepcopy(dict(model_cfg)))
     backbone, head = cfg.backbone, cfg.decode_head
     if backbone.type not in VARIANTS or head.type != 'SegFormerHead':
-        raise ValueError(f'no stock counterpart of {backbone.type} with {head.type}')
+        raise UserError(f'mmseg has no counterpart of {backbone.type} with {head.type}')
     for key in ('teacher', 'kd_losses', 'pretrained'):
         cfg.pop(key, None)
     cfg.type = 'EncoderDecoder'
@@ -76,4 +81,52 @@ def stock_model(model_cfg: ConfigDict) -> EncoderDecoder:
     )
     head.channels = head.pop('embed_dim', MMSEG_EMBED_DIM)
     head.type = 'SegformerHead' if head.channels == MMSEG_EMBED_DIM else PublishedHead
-    return MODELS.build(cfg)
+    for key in ('blocked', 'fused_loss'):
+        head.pop(key, None)
+    return cfg
+
+
+class StockStudent(EncoderDecoder):
+    """Distillation the plain way: a frozen stock teacher and the same losses on module outputs.
+
+    Losses that read a stage before its norm read the stage's output, of the same size.
+    """
+
+    def __init__(self, teacher: EncoderDecoder, kd_losses: ConfigDict, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.kd_losses = nn.ModuleDict({n: MODELS.build(x) for n, x in kd_losses.items() if x})
+        # In a list it is no submodule.
+        self._teacher = [teacher.eval().requires_grad_(False)]
+
+    @property
+    def teacher(self) -> EncoderDecoder:
+        """The teacher."""
+        return self._teacher[0]
+
+    def loss(self, inputs: Tensor, data_samples: list) -> dict[str, Tensor]:
+        """The student's loss and the distillation losses, weighted."""
+        with torch.no_grad():
+            theirs = _taps(self.teacher, inputs)
+        ours = _taps(self, inputs)
+        losses = self.decode_head.loss_by_feat(ours['logits'], data_samples)
+        target = torch.stack([sample.gt_sem_seg.data[0] for sample in data_samples])
+        for name, loss in self.kd_losses.items():
+            losses[name] = loss(
+                [ours[tap.partition('.')[0]] for tap in loss.stages],
+                [theirs[tap.partition('.')[0]] for tap in loss.teacher_stages],
+                target,
+            )
+        return losses
+
+
+def stock_student(model_cfg: ConfigDict, teacher_cfg: ConfigDict) -> StockStudent:
+    """Build the stock counterpart of a student's config and of its teacher's."""
+    cfg = _stock_cfg(model_cfg)
+    cfg.pop('type')
+    return StockStudent(stock_model(teacher_cfg), model_cfg.kd_losses, **cfg)
+
+
+def _taps(segmentor: EncoderDecoder, inputs: Tensor) -> dict[str, Tensor]:
+    stages = segmentor.extract_feat(inputs)
+    taps = {f'stage{i}': x for i, x in enumerate(stages, start=1)}
+    return taps | dict(logits=segmentor.decode_head(stages))

@@ -1,0 +1,97 @@
+"""Training, distillation and inference steps of a config beside their stock counterparts."""
+
+from __future__ import annotations
+
+import copy
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from mmengine.config import Config
+from mmengine.model import BaseModel
+from mmengine.optim import build_optim_wrapper
+from mmengine.structures import PixelData
+from mmseg.registry import MODELS
+from mmseg.structures import SegDataSample
+from torch import Tensor
+
+from mmseg_kd.benchmark.stock import stock_model, stock_student
+from mmseg_kd.engine import enable_amp, load_config
+
+VOID_ROWS = 10
+
+
+def random_batch(
+    batch_size: int, size: tuple[int, int], num_classes: int, seed: int = 0
+) -> dict[str, list]:
+    """A batch as the data loader gives it: uint8 images (3, H, W) and labels, some of them void."""
+    generator = torch.Generator().manual_seed(seed)
+    batch: dict[str, list] = dict(inputs=[], data_samples=[])
+    for _ in range(batch_size):
+        labels = torch.randint(0, num_classes, (1, *size), generator=generator)
+        labels[:, :VOID_ROWS] = 255
+        sample = SegDataSample(metainfo=dict(img_shape=size, ori_shape=size, pad_shape=size))
+        sample.gt_sem_seg = PixelData(data=labels)
+        image = torch.randint(0, 256, (3, *size), generator=generator, dtype=torch.uint8)
+        batch['inputs'].append(image)
+        batch['data_samples'].append(sample)
+    return batch
+
+
+def build_pair(cfg: Config, device: str) -> dict[str, BaseModel]:
+    """Build the stock counterpart and the config's model, with random weights, on a device.
+
+    A student's teacher is built too, from its config, also with random weights.
+    """
+    cfg = copy.deepcopy(cfg)
+    cfg.model.pretrained = None
+    if not cfg.model.get('kd_losses'):
+        pair = dict(stock=stock_model(cfg.model), mmseg_kd=MODELS.build(cfg.model))
+        return {name: model.to(device) for name, model in pair.items()}
+    teacher = load_config(cfg.model.teacher.config).model
+    teacher.pretrained = None
+    with tempfile.TemporaryDirectory() as folder:
+        checkpoint = str(Path(folder) / 'teacher.pth')
+        torch.save(dict(state_dict=MODELS.build(teacher).state_dict()), checkpoint)
+        cfg.model.teacher.checkpoint = checkpoint
+        student = MODELS.build(cfg.model)
+        student.build_teacher().to(device)
+    stock = stock_student(cfg.model, teacher)
+    stock.teacher.to(device)
+    return dict(stock=stock.to(device), mmseg_kd=student.to(device))
+
+
+def train_step(
+    model: BaseModel, cfg: Config, batch: dict[str, Any], dtype: str, stock: bool
+) -> Callable[[], object]:
+    """What does one training step: preprocessing, forward, backward, optimizer.
+
+    Args:
+        model: A model, on its device.
+        cfg: Its config, for the optimizer.
+        batch: Of `random_batch`.
+        dtype: 'float32', or the type to compute in under autocast.
+        stock: Whether to build the optimizer as mmengine does without being told more.
+    """
+    cfg = copy.deepcopy(cfg)
+    if stock:
+        cfg.optim_wrapper.pop('constructor', None)
+        cfg.optim_wrapper.optimizer.pop('fused', None)
+    if dtype != 'float32':
+        enable_amp(cfg)
+    wrapper = build_optim_wrapper(model, cfg.optim_wrapper)
+    model.train()
+    return lambda: model.train_step(batch, wrapper)
+
+
+def infer_step(model: BaseModel, batch: dict[str, Any]) -> Callable[[], Tensor]:
+    """What predicts the classes of a batch of whole images, at their own size."""
+    model.eval()
+
+    @torch.no_grad()
+    def step() -> Tensor:
+        return model.test_step(batch)[-1].pred_sem_seg.data
+
+    return step

@@ -1,0 +1,228 @@
+"""Measure this project beside the stock library, in one process, taking turns.
+
+python tools/analysis_tools/benchmark.py [CONFIG ...] [--modes MODE ...] [--out FILE.json]
+
+Ratios above 1 mean faster, or less memory, than stock: mmseg's MixVisionTransformer and
+SegformerHead (the published formula at other widths than 256), mmseg's pipeline, mmengine's
+Runner. Without CONFIG: SegFormer-B0, B2, B0 taught by B2, and the toy config for `loop`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import copy
+import importlib.metadata
+import json
+import logging
+import platform
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import torch
+from mmengine.config import Config, DictAction
+from mmengine.registry import init_default_scope
+from prettytable import PrettyTable
+
+from mmseg_kd.benchmark.data import data_runs
+from mmseg_kd.benchmark.loop import loop_runs
+from mmseg_kd.benchmark.measure import Spread, interleaved, ratio
+from mmseg_kd.benchmark.memory import peak_memory
+from mmseg_kd.benchmark.steps import build_pair, infer_step, random_batch, train_step
+from mmseg_kd.checkpoints import atomic_path
+from mmseg_kd.engine import load_config
+from mmseg_kd.engine.cli import run_tool
+from mmseg_kd.errors import UserError
+
+MODES = ('train', 'kd', 'infer', 'memory', 'data', 'loop')
+PACKAGES = ('torch', 'onedl-mmengine', 'onedl-mmcv', 'onedl-mmsegmentation', 'numpy')
+CONFIGS = (
+    'local_configs/segformer/B0/segformer.b0.512x512.camvid.py',
+    'local_configs/segformer/B2/segformer.b2.512x512.camvid.py',
+    'local_configs/segformer/B0/segformer.b0.512x512.camvid.kd.py',
+    'local_configs/toy/segformer.b0.toy.py',
+)
+WHOLE_IMAGE = (360, 480)
+
+
+@dataclass
+class Row:
+    """One comparison: what, on what, how many times better, and the measurements behind it."""
+
+    mode: str
+    config: str
+    setting: str
+    ratio: Spread
+    stock: list[float]
+    mmseg_kd: list[float]
+    unit: str = 's'
+
+
+def main() -> None:
+    """Print the table, and write the measurements where `--out` says."""
+    parser = argparse.ArgumentParser(description='This project beside the stock library')
+    parser.add_argument('configs', nargs='*', metavar='CONFIG')
+    parser.add_argument('--modes', nargs='+', choices=MODES, default=MODES)
+    parser.add_argument('--repeats', type=int, default=7, help='measurements of each, in turns')
+    parser.add_argument('--batch-size', type=int, default=2)
+    parser.add_argument('--size', type=int, nargs=2, default=(512, 512), metavar=('H', 'W'))
+    parser.add_argument(
+        '--dtypes', nargs='+', choices=['float32', 'amp'], default=['float32', 'amp']
+    )
+    parser.add_argument('--device', default='cuda' if torch.cuda.is_available() else 'cpu')
+    parser.add_argument('--threads', type=int, help='of torch on the CPU; else as many as cores')
+    parser.add_argument('--out', type=Path, help='a JSON file for every measurement')
+    parser.add_argument('--cfg-options', nargs='+', action=DictAction, metavar='KEY=VALUE')
+    args = parser.parse_args()
+    if args.out and args.out.exists():
+        raise UserError(f'--out: {args.out} exists; name a new file')
+    if args.repeats < 1 or args.batch_size < 2 or min(args.size) < 64:
+        raise UserError('--repeats must be 1, --batch-size 2 and --size 64 or more')
+    if args.threads:
+        torch.set_num_threads(args.threads)
+    init_default_scope('mmseg')
+    about = _about(args)
+    print(', '.join(f'{key} {value}' for key, value in about.items()))
+
+    rows: list[Row] = []
+    for path in args.configs or CONFIGS:
+        cfg = load_config(path, args.cfg_options)
+        for mode in _modes_of(cfg, path, args):
+            for row in RUN[mode](cfg, Path(path).name, args):
+                print(f'{row.mode:7}{row.config:40}{row.setting:36}{row.ratio}', flush=True)
+                rows.append(row)
+    print(_table(rows))
+    if args.out:
+        text = json.dumps(dict(about=about, rows=[asdict(row) for row in rows]), indent=1)
+        with atomic_path(args.out) as partial:
+            partial.write_text(text)
+        print(f'measurements: {args.out}')
+
+
+def _modes_of(cfg: Config, path: str, args: argparse.Namespace) -> list[str]:
+    if not args.configs and 'toy' in path:
+        possible = ('loop',)
+    elif cfg.model.get('kd_losses'):
+        possible = ('kd', 'memory')
+    else:
+        possible = ('train', 'infer', 'memory', 'data', 'loop')
+    if not args.configs:
+        # Two configs of one data set have one pipeline, and a loop is measured where it shows.
+        possible = [mode for mode in possible if not (mode == 'data' and '.b2.' in path)]
+        possible = [mode for mode in possible if mode != 'loop' or 'toy' in path]
+    return [mode for mode in MODES if mode in possible and mode in args.modes]
+
+
+def _train(cfg: Config, name: str, args: argparse.Namespace) -> Iterator[Row]:
+    pair = build_pair(cfg, args.device)
+    batch = random_batch(args.batch_size, tuple(args.size), cfg.model.decode_head.num_classes)
+    runs = {
+        (who, dtype): train_step(model, cfg, batch, dtype, who == 'stock')
+        for who, model in pair.items()
+        for dtype in args.dtypes
+    }
+    seconds = interleaved(runs, args.repeats, warmup=2)
+    mode = 'kd' if cfg.model.get('kd_losses') else 'train'
+    setting = f'{_shape(args.batch_size, args.size)}'
+    for dtype in args.dtypes:
+        stock, ours = seconds['stock', dtype], seconds['mmseg_kd', dtype]
+        yield Row(mode, name, f'{setting}, {dtype}', ratio(stock, ours), stock, ours)
+    if len(args.dtypes) > 1:
+        stock, ours = seconds['stock', 'float32'], seconds['mmseg_kd', 'amp']
+        yield Row(mode, name, f'{setting}, amp to float32', ratio(stock, ours), stock, ours)
+
+
+def _kd(cfg: Config, name: str, args: argparse.Namespace) -> Iterator[Row]:
+    yield from _train(cfg, name, args)
+    cfg = copy.deepcopy(cfg)
+    cfg.model.teacher.dtype = 'bfloat16'
+    pair = build_pair(cfg, args.device)
+    batch = random_batch(args.batch_size, tuple(args.size), cfg.model.decode_head.num_classes)
+    runs = {w: train_step(m, cfg, batch, 'float32', w == 'stock') for w, m in pair.items()}
+    seconds = interleaved(runs, args.repeats, warmup=2)
+    setting = f'{_shape(args.batch_size, args.size)}, teacher bfloat16'
+    yield Row('kd', name, setting, ratio(*seconds.values()), *seconds.values())
+
+
+def _infer(cfg: Config, name: str, args: argparse.Namespace) -> Iterator[Row]:
+    batch = random_batch(1, WHOLE_IMAGE, cfg.model.decode_head.num_classes)
+    runs = {who: infer_step(m, batch) for who, m in build_pair(cfg, args.device).items()}
+    seconds = interleaved(runs, args.repeats, warmup=2)
+    yield Row('infer', name, _shape(1, WHOLE_IMAGE), ratio(*seconds.values()), *seconds.values())
+
+
+def _memory(cfg: Config, name: str, args: argparse.Namespace) -> Iterator[Row]:
+    batch = random_batch(args.batch_size, tuple(args.size), cfg.model.decode_head.num_classes)
+    peaks = {}
+    for who, model in build_pair(cfg, args.device).items():
+        peaks[who] = [
+            peak_memory(train_step(model, cfg, batch, 'float32', who == 'stock'), args.device)
+        ]
+    yield Row(
+        'memory',
+        name,
+        f'{_shape(args.batch_size, args.size)}, float32',
+        ratio(*peaks.values()),
+        *peaks.values(),
+        unit='MiB',
+    )
+
+
+def _data(cfg: Config, name: str, args: argparse.Namespace) -> Iterator[Row]:
+    for workers in (0, 1):
+        seconds = interleaved(data_runs(cfg, workers), args.repeats)
+        setting = f'{workers} worker' + 's' * (workers != 1)
+        yield Row('data', name, setting, ratio(*seconds.values()), *seconds.values())
+
+
+def _loop(cfg: Config, name: str, args: argparse.Namespace) -> Iterator[Row]:
+    with TemporaryDirectory(ignore_cleanup_errors=True) as folder:
+        seconds = interleaved(loop_runs(cfg, folder), args.repeats)
+        logging.shutdown()
+    setting = f'batch {cfg.train_dataloader.batch_size}'
+    stock, ours = seconds['stock iteration'], seconds['iteration']
+    yield Row('loop', name, f'iteration, {setting}', ratio(stock, ours), stock, ours)
+    for who, prefix in (('mmseg_kd', ''), ('stock', 'stock ')):
+        whole, step = seconds[f'{prefix}iteration'], seconds[f'{prefix}step']
+        share = ratio(whole, step)
+        yield Row('loop', name, f'{who}: iteration over its step', share, whole, step)
+
+
+RUN = dict(train=_train, kd=_kd, infer=_infer, memory=_memory, data=_data, loop=_loop)
+
+
+def _shape(batch_size: int, size: Sequence[int]) -> str:
+    return f'{batch_size} x {size[0]}x{size[1]}'
+
+
+def _about(args: argparse.Namespace) -> dict[str, str | int]:
+    on_gpu = args.device != 'cpu'
+    return {
+        'device': torch.cuda.get_device_name() if on_gpu else _processor(),
+        'threads': torch.get_num_threads(),
+        'Python': platform.python_version(),
+        **{package: importlib.metadata.version(package) for package in PACKAGES},
+        'n': args.repeats,
+    }
+
+
+def _processor() -> str:
+    info = Path('/proc/cpuinfo')
+    if info.is_file():
+        for line in info.read_text().splitlines():
+            if line.startswith('model name'):
+                return line.partition(': ')[2]
+    return platform.processor() or platform.machine()
+
+
+def _table(rows: list[Row]) -> str:
+    table = PrettyTable(['mode', 'config', 'setting', 'stock / mmseg_kd', 'n'])
+    table.align = 'l'
+    for row in rows:
+        table.add_row([row.mode, row.config, row.setting, str(row.ratio), row.ratio.n])
+    return table.get_string()
+
+
+if __name__ == '__main__':
+    run_tool(main)
