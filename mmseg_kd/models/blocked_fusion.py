@@ -51,7 +51,7 @@ def fuse_and_classify(
         norm.num_batches_tracked.add_(1)
         levels = [x.to(dtype) for x in (*features, *kernels)]
         return _Training.apply(
-            norm, mask, bias.to(dtype), norm.weight, norm.bias, weight, classifier.bias, *levels
+            norm, mask, bias, norm.weight, norm.bias, weight, classifier.bias, *levels
         )
 
 
@@ -75,7 +75,8 @@ def infer(
         features, kernels = [[x.to(dtype) for x in xs] for xs in (features, kernels)]
         logits = _start(classifier.bias, features[0])
         for block in _blocks(features[0], len(bias)):
-            x = _sum_of_levels(features, kernels, bias.to(dtype), block).relu_()
+            x = _sum_of_levels(features, kernels, block)
+            x.add_(_per_channel(bias[block], dtype)).relu_()
             _add_logits(logits, x, weight[:, block], None)
     return logits
 
@@ -97,7 +98,7 @@ class _Training(torch.autograd.Function):
         logits = _start(classifier_bias, features[0])
         sums, means, deviations = [], [], []
         for block in _blocks(features[0], len(gamma)):
-            x = _sum_of_levels(features, kernels, bias, block)
+            x = _sum_of_levels(features, kernels, block)
             sums.append(x)
             x, mean, inverse_deviation = torch.native_batch_norm(
                 x,
@@ -112,6 +113,8 @@ class _Training(torch.autograd.Function):
             means.append(mean)
             deviations.append(inverse_deviation)
             _add_logits(logits, x.relu_(), weight[:, block], _of(mask, block))
+        # The mean takes the bias away again, so it is added nowhere else.
+        norm.running_mean.add_(bias, alpha=norm.momentum)
         ctx.save_for_backward(
             mask, gamma, beta, weight, torch.cat(means), torch.cat(deviations), *levels, *sums
         )
@@ -166,7 +169,6 @@ class _Training(torch.autograd.Function):
             d.view(len(x), *x.shape[2:], -1).permute(0, 3, 1, 2)
             for d, x in zip(d_features, features, strict=True)
         ]
-        # Batch normalisation removes a constant, so nothing passes to the bias before it.
         d_bias = torch.zeros_like(gamma)
         d_classifier_bias = grad.sum(dim=(0, 2))
         return (
@@ -193,15 +195,10 @@ def _start(bias: Tensor, finest: Tensor) -> Tensor:
     return bias.view(1, -1, 1, 1).expand(shape).contiguous()
 
 
-def _sum_of_levels(
-    features: Sequence[Tensor], kernels: Sequence[Tensor], bias: Tensor, block: slice
-) -> Tensor:
+def _sum_of_levels(features: Sequence[Tensor], kernels: Sequence[Tensor], block: slice) -> Tensor:
     total = None
     for x, kernel in zip(features, kernels, strict=True):
-        if total is None:
-            level = torch.addmm(bias[block], _rows(x), kernel[block].t())
-        else:
-            level = _rows(x) @ kernel[block].t()
+        level = _rows(x) @ kernel[block].t()
         level = level.view(len(x), *x.shape[2:], -1).permute(0, 3, 1, 2)
         if total is None:
             total = level

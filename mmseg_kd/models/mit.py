@@ -12,7 +12,6 @@ from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
-from mmcv.cnn.bricks import DropPath
 from mmengine.logging import print_log
 from mmengine.model import BaseModule
 from mmengine.model.weight_init import trunc_normal_
@@ -132,14 +131,26 @@ class Block(nn.Module):
         super().__init__()
         self.norm1 = nn.LayerNorm(dim, eps=BLOCK_NORM_EPS)
         self.attn = EfficientAttention(dim, num_heads, sr_ratio, qkv_bias)
-        self.drop_path = DropPath(drop_path_rate) if drop_path_rate > 0 else nn.Identity()
+        self.drop_path_rate = drop_path_rate
         self.norm2 = nn.LayerNorm(dim, eps=BLOCK_NORM_EPS)
         self.mlp = MixFFN(dim, int(dim * mlp_ratio))
 
     def forward(self, x: Tensor, height: int, width: int) -> Tensor:
         """Tokens (N, H*W, C) in, same shape out."""
-        x = x + self.drop_path(self.attn(self.norm1(x), height, width))
-        return x + self.drop_path(self.mlp(self.norm2(x), height, width))
+        x = self._add(x, self.attn(self.norm1(x), height, width))
+        return self._add(x, self.mlp(self.norm2(x), height, width))
+
+    def _add(self, x: Tensor, branch: Tensor) -> Tensor:
+        """Add a residual branch; in training it is dropped for some samples, more in later blocks.
+
+        Deep Networks with Stochastic Depth, Huang et al., ECCV 2016.
+        """
+        keep = 1 - self.drop_path_rate
+        if keep == 1 or not self.training:
+            return x + branch
+        draw = torch.rand((len(x), 1, 1), dtype=branch.dtype, device=branch.device)
+        # One pass over the tokens, forward and backward, where a module before a sum takes three.
+        return torch.addcmul(x, branch, (draw + keep).floor_().div_(keep))
 
 
 @MODELS.register_module()

@@ -2,11 +2,12 @@ import math
 
 import pytest
 import torch
+from mmcv.cnn.bricks import DropPath
 from mmseg.models import MixVisionTransformer
 from mmseg.registry import MODELS
 
 from mmseg_kd.checkpoints import to_nvlabs
-from mmseg_kd.models.mit import VARIANTS
+from mmseg_kd.models.mit import VARIANTS, Block
 
 # Table 6 of the paper's appendix counts encoder and head; these are the encoders alone.
 PARAMETERS = {'mit_b0': 3_319_392, 'mit_b1': 13_151_424, 'mit_b2': 24_196_288}
@@ -83,5 +84,16 @@ def test_published_initialisation() -> None:
 def test_drop_path_grows_linearly() -> None:
     backbone = MODELS.build(dict(type='mit_b0', drop_path_rate=0.14))
     blocks = [block for i in (1, 2, 3, 4) for block in getattr(backbone, f'block{i}')]
-    rates = [getattr(block.drop_path, 'drop_prob', 0.0) for block in blocks]
+    rates = [block.drop_path_rate for block in blocks]
     assert rates == pytest.approx([0.02 * i for i in range(8)])
+
+
+@pytest.mark.parametrize('rate', [0.0, 0.4])
+def test_dropped_branches_are_those_of_mmcv(rate: float) -> None:
+    block = Block(8, 1, 4, 1, True, rate).double().train()
+    x, branch = torch.randn(2, 64, 5, 8, dtype=torch.float64).unbind()
+    torch.manual_seed(0)
+    expected = x + DropPath(rate)(branch)
+    torch.manual_seed(0)
+    torch.testing.assert_close(block._add(x, branch), expected, atol=1e-12, rtol=1e-12)
+    assert torch.equal(block.eval()._add(x, branch), x + branch)
