@@ -12,12 +12,15 @@ import torch
 
 
 def interleaved(
-    runs: Mapping[str, Callable[[], object]], repeats: int, warmup: int = 1
+    runs: Mapping[str, Callable[[], object]],
+    repeats: int,
+    warmup: int = 1,
+    settle: bool = True,
 ) -> dict[str, list[float]]:
     """Time every run `repeats` times, in turns, after `warmup` turns that do not count.
 
-    In each turn a run is called twice and the second call is timed: the first finds caches and
-    the allocator as the candidate before left them, which no user's loop does.
+    With `settle` a run is called twice in each turn and the second call is timed: the first finds
+    caches and the allocator as the candidate before left them, which no user's loop does.
 
     Returns:
         Seconds of each call by the run's name. On a GPU a call ends when its kernels have.
@@ -28,10 +31,12 @@ def interleaved(
     try:
         for turn in range(warmup + repeats):
             for name, run in runs.items():
-                run()
+                if settle:
+                    run()
                 _wait_for_device()
                 start = time.perf_counter()
-                run()
+                if settle:
+                    run()
                 _wait_for_device()
                 if turn >= warmup:
                     seconds[name].append(time.perf_counter() - start)

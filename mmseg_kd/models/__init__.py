@@ -3,5 +3,6 @@
 from mmseg_kd.models.kd_encoder_decoder import KDEncoderDecoder
 from mmseg_kd.models.mit import MixTransformer
 from mmseg_kd.models.segformer_head import SegFormerHead
+from mmseg_kd.models.whole_image import WholeImageEncoderDecoder
 
-__all__ = ['KDEncoderDecoder', 'MixTransformer', 'SegFormerHead']
+__all__ = ['KDEncoderDecoder', 'MixTransformer', 'SegFormerHead', 'WholeImageEncoderDecoder']

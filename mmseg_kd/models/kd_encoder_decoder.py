@@ -6,7 +6,6 @@ from collections.abc import Iterable
 from typing import Any
 
 import torch
-from mmseg.models import EncoderDecoder
 from mmseg.registry import MODELS
 from mmseg.structures import SegDataSample
 from torch import Tensor, nn
@@ -15,10 +14,11 @@ from mmseg_kd.distillation.base import KDLoss
 from mmseg_kd.distillation.taps import check_taps, record_taps
 from mmseg_kd.distillation.teacher import Teacher
 from mmseg_kd.errors import UserError
+from mmseg_kd.models.whole_image import WholeImageEncoderDecoder
 
 
 @MODELS.register_module()
-class KDEncoderDecoder(EncoderDecoder):
+class KDEncoderDecoder(WholeImageEncoderDecoder):
     """An `EncoderDecoder` with a teacher and distillation losses beside its own.
 
     Without `teacher` and `kd_losses` it is the plain model, bit for bit. Its checkpoint

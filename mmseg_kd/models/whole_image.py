@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from mmengine.structures import PixelData
+from mmseg.models import EncoderDecoder
+from mmseg.registry import MODELS
 from mmseg.structures import SegDataSample
 from torch import Tensor
 
 
-class WholeImagePrediction:
-    """Mixin for an mmseg segmentor: the ids of a batch at once where nothing is to be undone.
+@MODELS.register_module()
+class WholeImageEncoderDecoder(EncoderDecoder):
+    """mmseg's EncoderDecoder, with the ids of a batch at once where nothing is to be undone.
 
     mmseg resizes the logits of each image to its own size, also where they have it, and takes
     an argmax that is slow over the first axis of a tensor on the CPU. The ids are the same.

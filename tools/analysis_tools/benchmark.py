@@ -12,16 +12,20 @@ from __future__ import annotations
 import argparse
 import copy
 import importlib.metadata
+import io
 import json
 import logging
+import os
 import platform
 from collections.abc import Iterator, Sequence
+from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import torch
 from mmengine.config import Config, DictAction
+from mmengine.logging import MMLogger
 from mmengine.registry import init_default_scope
 from prettytable import PrettyTable
 
@@ -30,12 +34,13 @@ from mmseg_kd.benchmark.loop import loop_runs
 from mmseg_kd.benchmark.measure import Spread, interleaved, ratio
 from mmseg_kd.benchmark.memory import peak_memory
 from mmseg_kd.benchmark.steps import build_pair, infer_step, random_batch, train_step
+from mmseg_kd.benchmark.testing import testing_runs
 from mmseg_kd.checkpoints import atomic_path
 from mmseg_kd.engine import load_config
 from mmseg_kd.engine.cli import run_tool
 from mmseg_kd.errors import UserError
 
-MODES = ('train', 'kd', 'infer', 'memory', 'data', 'loop')
+MODES = ('train', 'kd', 'infer', 'memory', 'data', 'loop', 'test')
 PACKAGES = ('torch', 'onedl-mmengine', 'onedl-mmcv', 'onedl-mmsegmentation', 'numpy')
 CONFIGS = (
     'local_configs/segformer/B0/segformer.b0.512x512.camvid.py',
@@ -82,6 +87,8 @@ def main() -> None:
     if args.threads:
         torch.set_num_threads(args.threads)
     init_default_scope('mmseg')
+    # Building a model tells much that a table need not.
+    MMLogger.get_instance('benchmark', log_level='ERROR')
     about = _about(args)
     print(', '.join(f'{key} {value}' for key, value in about.items()))
 
@@ -106,10 +113,10 @@ def _modes_of(cfg: Config, path: str, args: argparse.Namespace) -> list[str]:
     elif cfg.model.get('kd_losses'):
         possible = ('kd', 'memory')
     else:
-        possible = ('train', 'infer', 'memory', 'data', 'loop')
+        possible = ('train', 'infer', 'memory', 'data', 'loop', 'test')
     if not args.configs:
         # Two configs of one data set have one pipeline, and a loop is measured where it shows.
-        possible = [mode for mode in possible if not (mode == 'data' and '.b2.' in path)]
+        possible = [mode for mode in possible if not (mode in ('data', 'test') and '.b2.' in path)]
         possible = [mode for mode in possible if mode != 'loop' or 'toy' in path]
     return [mode for mode in MODES if mode in possible and mode in args.modes]
 
@@ -178,7 +185,10 @@ def _data(cfg: Config, name: str, args: argparse.Namespace) -> Iterator[Row]:
 
 def _loop(cfg: Config, name: str, args: argparse.Namespace) -> Iterator[Row]:
     with TemporaryDirectory(ignore_cleanup_errors=True) as folder:
-        seconds = interleaved(loop_runs(cfg, folder), args.repeats)
+        # Two runners introduce themselves.
+        with redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()):
+            runs = loop_runs(cfg, folder)
+        seconds = interleaved(runs, args.repeats)
         logging.shutdown()
     setting = f'batch {cfg.train_dataloader.batch_size}'
     stock, ours = seconds['stock iteration'], seconds['iteration']
@@ -189,7 +199,17 @@ def _loop(cfg: Config, name: str, args: argparse.Namespace) -> Iterator[Row]:
         yield Row('loop', name, f'{who}: iteration over its step', share, whole, step)
 
 
-RUN = dict(train=_train, kd=_kd, infer=_infer, memory=_memory, data=_data, loop=_loop)
+def _test(cfg: Config, name: str, args: argparse.Namespace) -> Iterator[Row]:
+    with TemporaryDirectory(ignore_cleanup_errors=True) as folder:
+        # A whole process a call: nothing is left of the one before, and few are enough.
+        runs = testing_runs(cfg, folder)
+        seconds = interleaved(runs, min(args.repeats, 3), warmup=0, settle=False)
+    yield Row(
+        'test', name, 'whole run on the test split', ratio(*seconds.values()), *seconds.values()
+    )
+
+
+RUN = dict(train=_train, kd=_kd, infer=_infer, memory=_memory, data=_data, loop=_loop, test=_test)
 
 
 def _shape(batch_size: int, size: Sequence[int]) -> str:
@@ -225,4 +245,6 @@ def _table(rows: list[Row]) -> str:
 
 
 if __name__ == '__main__':
+    # Torch's profiler, which counts the memory, would announce itself.
+    os.environ.setdefault('KINETO_LOG_LEVEL', '5')
     run_tool(main)
