@@ -6,6 +6,7 @@ import copy
 from collections.abc import Callable, Iterator
 from itertools import islice
 
+import cv2
 from mmengine.config import Config
 from mmengine.registry import DefaultScope
 from mmengine.runner import Runner
@@ -31,6 +32,8 @@ def data_runs(cfg: Config, workers: int = 1, samples: int = 16) -> dict[str, Cal
         A callable for ``stock`` and one for ``mmseg_kd``.
     """
     ours = cfg.train_dataloader
+    # As a runner sets it before it starts its workers.
+    cv2.setNumThreads(cfg.get('env_cfg', {}).get('mp_cfg', {}).get('opencv_num_threads', 0))
     return {
         'stock': _run(stock_dataloader(ours), workers, samples),
         'mmseg_kd': _run(ours, workers, samples),

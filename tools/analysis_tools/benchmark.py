@@ -49,6 +49,8 @@ CONFIGS = (
     'local_configs/toy/segformer.b0.toy.py',
 )
 WHOLE_IMAGE = (360, 480)
+# Of a turn: enough that the wait for the first batch does not count.
+SAMPLES = 64
 
 
 @dataclass
@@ -178,7 +180,7 @@ def _memory(cfg: Config, name: str, args: argparse.Namespace) -> Iterator[Row]:
 
 def _data(cfg: Config, name: str, args: argparse.Namespace) -> Iterator[Row]:
     for workers in (0, 1):
-        seconds = interleaved(data_runs(cfg, workers), args.repeats)
+        seconds = interleaved(data_runs(cfg, workers, SAMPLES), args.repeats)
         setting = f'{workers} worker' + 's' * (workers != 1)
         yield Row('data', name, setting, ratio(*seconds.values()), *seconds.values())
 

@@ -1,0 +1,49 @@
+"""The benchmark runs every mode on the toy configs and writes what it measured."""
+
+import json
+from pathlib import Path
+
+import pytest
+from test_train_and_test import run
+
+TOY = 'local_configs/toy/'
+
+
+def test_every_mode(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    out = tmp_path / 'benchmark.json'
+    code = run(
+        'analysis_tools/benchmark.py',
+        TOY + 'segformer.b0.toy.py',
+        TOY + 'segformer.b0.toy.kd.py',
+        '--modes', 'train', 'kd', 'infer', 'memory', 'loop',
+        '--repeats', '1', '--size', '64', '64', '--out', str(out),
+    )  # fmt: skip
+    assert code == 0
+    written = json.loads(out.read_text())
+    assert written['about']['torch']
+    rows = {(row['mode'], row['setting']): row for row in written['rows']}
+    assert {mode for mode, _ in rows} == {'train', 'kd', 'infer', 'memory', 'loop'}
+    for row in rows.values():
+        assert row['ratio']['n'] == len(row['stock']) == len(row['mmseg_kd'])
+        assert row['ratio']['least'] <= row['ratio']['median'] <= row['ratio']['greatest']
+        assert all(x > 0 for x in row['stock'] + row['mmseg_kd'])
+    memory = [row for row in rows.values() if row['mode'] == 'memory']
+    assert all(row['ratio']['median'] > 1.2 and row['unit'] == 'MiB' for row in memory)
+
+    capsys.readouterr()
+    assert run('analysis_tools/benchmark.py', TOY + 'segformer.b0.toy.py', '--out', out) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert f'{out} exists' in line
+
+
+def test_a_model_that_stock_does_not_have(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    config = tmp_path / 'other.py'
+    base = (Path(__file__).parents[2] / TOY / 'segformer.b0.toy.py').as_posix()
+    config.write_text(
+        f'_base_ = {base!r}\n'
+        "model = dict(decode_head=dict(_delete_=True, type='FCNHead', in_channels=256, in_index=3,"
+        " channels=16, num_classes=12, loss_decode=dict(type='CrossEntropyLoss')))\n"
+    )
+    assert run('analysis_tools/benchmark.py', config, '--modes', 'train') == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert 'FCNHead' in line
