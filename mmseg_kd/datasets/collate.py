@@ -8,6 +8,7 @@ from collections import deque
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from mmengine.dataset import pseudo_collate
 from mmengine.registry import FUNCTIONS
@@ -78,7 +79,12 @@ class _Unpacker(pickle.Unpickler):
 
     def persistent_load(self, pid: tuple) -> Tensor:
         start, sent, shape, dtype = pid
-        return _part(self.block, start, sent, shape).to(dtype, copy=True)
+        part = _part(self.block, start, sent, shape)
+        if sent == torch.uint8:
+            # numpy copies in this thread; torch would ask for a core that a worker is using.
+            kind = np.int64 if dtype == torch.int64 else np.uint8
+            return torch.from_numpy(part.numpy().astype(kind))
+        return part.to(dtype, copy=True)
 
 
 def _receive(note: bytes, block: Tensor) -> Any:
