@@ -17,9 +17,10 @@ from torch.utils.data import get_worker_info
 
 ALIGNMENT = 16
 # Fresh shared memory is slow, so blocks are used again. The last byte of each says whether it
-# holds a batch that has not been received.
+# holds a batch that has not been received. A worker pickles in one thread alone, its queue's.
 _sending: list[Tensor] = []
-# torch maps a block once for as long as somebody holds it
+# torch maps a block once for as long as somebody holds it, so a mapping lives for its last 64
+# batches. Loaders in several threads append; nobody looks inside.
 _received: deque[Tensor] = deque(maxlen=64)
 
 
@@ -90,8 +91,7 @@ class _Unpacker(pickle.Unpickler):
 def _receive(note: bytes, block: Tensor) -> Any:
     batch = _Unpacker(io.BytesIO(note), block).load()
     block[-1] = False
-    if not any(block is known for known in _received):
-        _received.append(block)
+    _received.append(block)
     return batch
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Iterable, Mapping
 from itertools import accumulate
@@ -39,6 +40,10 @@ class ImageCache:
         self.bounds = [0, *ends]
         self.pixels = torch.empty(self.bounds[-1], dtype=torch.uint8).share_memory_()
         self.kept = torch.zeros(len(self.shapes), dtype=torch.bool).share_memory_()
+
+    def __deepcopy__(self, memo: dict) -> ImageCache:
+        # Images are found by their path, so a subset of the data set can use the same.
+        return self
 
     def get(self, path: str) -> tuple[np.ndarray, np.ndarray] | None:
         """Copies of an image and its labels, or ``None`` where they are not kept."""
@@ -129,7 +134,8 @@ class CachedDataset:
         paths = (self.get_data_info(index)['img_path'] for index in range(len(self)))
         shapes = {path: _shape(path) for path in paths}
         needed = sum(CHANNELS * height * width for height, width in shapes.values())
-        free = _free_memory()
+        # Every process of this machine keeps its own.
+        free = _free_memory() / int(os.environ.get('LOCAL_WORLD_SIZE', 1))
         if needed > self.cache_mib * MIB:
             reason = f'cache_mib is {self.cache_mib}'
         elif needed > free / 2:
@@ -170,5 +176,6 @@ def _free_memory() -> float:
     free = shutil.disk_usage(mount).free if mount.is_dir() else float('inf')
     if meminfo.is_file():
         lines = dict(line.split(':') for line in meminfo.read_text().splitlines())
-        free = min(free, int(lines['MemAvailable'].split()[0]) * 1024)
+        if 'MemAvailable' in lines:
+            free = min(free, int(lines['MemAvailable'].split()[0]) * 1024)
     return free

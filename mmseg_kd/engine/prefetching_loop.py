@@ -45,5 +45,6 @@ class Prefetched:
         return item
 
     def skip_iter(self, num_iters: int) -> None:
-        """Go on after the first items, as mmengine's loop does when it resumes."""
+        """Go on after the first items, as mmengine's loop does when it resumes, before any."""
+        assert self._next is None
         self._iterator.skip_iter(num_iters)

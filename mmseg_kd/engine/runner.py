@@ -98,6 +98,11 @@ class KDRunner(Runner):
         checkpoint = read_checkpoint(filename, map_location=map_location)
         if self._resume:
             _check_resumable(checkpoint, filename)
+            # torch would take the checkpoint's choice, while GradScaler asks the config's.
+            fused = self.cfg.optim_wrapper.get('optimizer', {}).get('fused')
+            for group in checkpoint['optimizer'].get('param_groups', ()):
+                if 'fused' in group:
+                    group['fused'] = fused
         self.call_hook('after_load_checkpoint', checkpoint=checkpoint)
         matched = load_strictly(self.bare_model, state_dict_of(checkpoint), source=str(filename))
         self._has_loaded = True

@@ -37,7 +37,7 @@ def fuse_and_classify(
         kernels: Their linear maps (E, C_i).
         bias: (E,).
         norm: Batch normalisation of the E channels; its running statistics are updated.
-        dropout: Dropout of whole channels.
+        dropout: Dropout of whole channels, if any.
         classifier: 1x1 convolution from E channels to K classes.
 
     Returns:
@@ -113,7 +113,8 @@ class _Training(torch.autograd.Function):
             means.append(mean)
             deviations.append(inverse_deviation)
             _add_logits(logits, x.relu_(), weight[:, block], _of(mask, block))
-        # The mean takes the bias away again, so it is added nowhere else.
+        # The norm takes the mean away and the bias with it: it is added nowhere else, and its
+        # gradient is zero.
         norm.running_mean.add_(bias, alpha=norm.momentum)
         ctx.save_for_backward(
             mask, gamma, beta, weight, torch.cat(means), torch.cat(deviations), *levels, *sums
@@ -192,7 +193,7 @@ def _blocks(finest: Tensor, channels: int) -> Iterator[slice]:
 
 def _start(bias: Tensor, finest: Tensor) -> Tensor:
     shape = (len(finest), len(bias), *finest.shape[2:])
-    return bias.view(1, -1, 1, 1).expand(shape).contiguous()
+    return bias.view(1, -1, 1, 1).expand(shape).clone(memory_format=torch.contiguous_format)
 
 
 def _sum_of_levels(features: Sequence[Tensor], kernels: Sequence[Tensor], block: slice) -> Tensor:

@@ -22,6 +22,8 @@ from torch import Tensor, nn
 from mmseg_kd.models.blocked_fusion import fold_norm, fuse_and_classify, infer
 from mmseg_kd.models.upsampled_cross_entropy import upsampled_cross_entropy, whole_factor
 
+HOOKS = ('_forward_hooks', '_forward_pre_hooks', '_backward_hooks', '_backward_pre_hooks')
+
 
 class LevelProjection(nn.Module):
     """The linear map of one level; `LevelFusion` reads its factors rather than calling it."""
@@ -168,12 +170,18 @@ class SegFormerHead(BaseDecodeHead):
         return {loss.loss_name: loss.loss_weight * mean, 'acc_seg': 100 * right / pixels}
 
     def train(self, mode: bool = True) -> SegFormerHead:
-        """Switch between training and inference; what was folded for inference is forgotten."""
+        """Switch between training and inference; what was folded for inference is forgotten.
+
+        An averaging hook writes to `.data`, of which tensors keep no count, and calls `eval` after.
+        """
         self._fold_of = None
         return super().train(mode)
 
     def _folded(self, levels: Sequence[LevelProjection]) -> tuple[list[Tensor], Tensor]:
-        """Kernels and bias with the norm folded in; computed again when a tensor has changed."""
+        """Kernels and bias with the norm folded in; computed again when a tensor has changed.
+
+        A write to `.data` shows after the next `eval()`.
+        """
         fuse = self.linear_fuse
         tensors = [*fuse.parameters(), *fuse.buffers()]
         tensors += [p for level in levels for p in level.parameters()]
@@ -199,5 +207,7 @@ class SegFormerHead(BaseDecodeHead):
             and fuse.bn.training == self.training
             and self.training == torch.is_grad_enabled()
             # Whoever listens to a part of the head wants that part to run.
-            and not any(m._forward_hooks or m._forward_pre_hooks for m in self.modules())
+            and not any(getattr(m, hooks) for m in self.modules() for hooks in HOOKS)
+            # A trace would keep this batch's size and these weights.
+            and not (torch.compiler.is_compiling() or torch.jit.is_tracing())
         )

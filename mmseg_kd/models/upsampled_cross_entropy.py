@@ -9,6 +9,8 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd.function import FunctionCtx, once_differentiable
 
+aten = torch.ops.aten
+
 # Elements of a band of upsampled logits on the CPU, 3 MiB in float32: it stays in the cache.
 BAND_ELEMENTS = 3 * 2**18
 
@@ -53,12 +55,13 @@ class _UpsampledCrossEntropy(torch.autograd.Function):
         rows = max(BAND_ELEMENTS // (classes * factor**2 * width), 1) if on_cpu else height
         total, counts, gradients = 0, 0, []
         with torch.autocast(logits.device.type, enabled=False):
-            across = _bilinear_matrix(width, factor).to(logits.device, dtype)
+            across = _bilinear_matrix(width, factor).to(dtype) if on_cpu else None
             for x, labels in zip(
                 logits.split(1 if on_cpu else n), target.split(1 if on_cpu else n), strict=True
             ):
                 # Row i between i - 1 and i + 1 needs a neighbour on both sides.
-                wide = F.pad(x.to(dtype).contiguous() @ across, (0, 0, 1, 1), mode='replicate')
+                wide = _widen(x.to(dtype).contiguous(), factor, across)
+                wide = F.pad(wide, (0, 0, 1, 1), mode='replicate')
                 grad = torch.zeros_like(wide)
                 for start in range(0, height, rows):
                     band = slice(start, min(start + rows, height) + 2)
@@ -71,7 +74,7 @@ class _UpsampledCrossEntropy(torch.autograd.Function):
                     total, counts = total + loss, counts + counted
                 grad[:, :, 1] += grad[:, :, 0]
                 grad[:, :, -2] += grad[:, :, -1]
-                gradients.append(grad[:, :, 1:-1] @ across.t())
+                gradients.append(_narrow(grad[:, :, 1:-1], x.shape, across))
         ctx.save_for_backward(torch.cat(gradients))
         ctx.dtype = logits.dtype
         ctx.mark_non_differentiable(counts)
@@ -115,6 +118,20 @@ def _band(wide: Tensor, grad: Tensor, labels: Tensor, ignore_index: int) -> tupl
         grad[:, :, first : first + rows].add_(d, alpha=1 - share)
         grad[:, :, first + 1 : first + 1 + rows].add_(d, alpha=share)
     return loss, torch.stack([valid.sum(), right.sum()])
+
+
+def _widen(x: Tensor, factor: int, across: Tensor | None) -> Tensor:
+    """Upsample the width of a map (N, K, H, W): by a product on the CPU, where that is fastest."""
+    if across is not None:
+        return x @ across
+    return aten.upsample_bilinear2d(x, (x.shape[2], factor * x.shape[3]), False)
+
+
+def _narrow(grad: Tensor, shape: torch.Size, across: Tensor | None) -> Tensor:
+    """The gradient of `_widen`."""
+    if across is not None:
+        return grad @ across.t()
+    return aten.upsample_bilinear2d_backward(grad.contiguous(), grad.shape[2:], shape, False)
 
 
 def _neighbours(phase: int, factor: int) -> tuple[int, float]:

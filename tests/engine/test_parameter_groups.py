@@ -9,7 +9,7 @@ from mmengine.optim import build_optim_wrapper
 from mmseg.registry import MODELS
 from test_resume import train
 
-from mmseg_kd.engine import load_config
+from mmseg_kd.engine import build_runner, choose_start, load_config
 from mmseg_kd.errors import UserError
 
 STOCK = 'DefaultOptimWrapperConstructor'
@@ -54,3 +54,18 @@ def test_a_run_with_a_group_a_parameter_goes_on_with_them(tmp_path: Path) -> Non
     with pytest.raises(UserError, match=f'optim_wrapper.constructor={STOCK}'):
         train(tiny_config(tmp_path), resume='auto')
     assert train(tiny_config(tmp_path, **stock), resume='auto')['evaluations']
+
+
+@pytest.mark.parametrize('fused', [True, None])
+def test_a_resumed_run_takes_the_configs_kind_of_optimizer(
+    tmp_path: Path, fused: bool | None
+) -> None:
+    key = dict(optim_wrapper__optimizer__fused=fused)
+    train(
+        tiny_config(tmp_path, train_cfg__max_iters=3, optim_wrapper__optimizer__fused=fused is None)
+    )
+    cfg = tiny_config(tmp_path, **key)
+    choose_start(cfg, 'auto')
+    runner = build_runner(cfg)
+    runner.train()
+    assert {group['fused'] for group in runner.optim_wrapper.optimizer.param_groups} == {fused}

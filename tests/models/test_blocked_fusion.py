@@ -172,11 +172,12 @@ def test_bfloat16_is_as_near_the_truth_as_it_is_unblocked(mode: bool) -> None:
     'change',
     [
         lambda head: head.linear_fuse.register_forward_hook(lambda *_: None),
+        lambda head: head.linear_pred.register_full_backward_hook(lambda *_: None),
         lambda head: head.linear_fuse.bn.eval(),
         lambda head: setattr(head.linear_fuse, 'activate', nn.GELU()),
         lambda head: setattr(head.linear_fuse, 'bn', nn.GroupNorm(4, 40).double()),
     ],
-    ids=['tap in the head', 'frozen norm', 'another activation', 'another norm'],
+    ids=['tap in the head', 'hook backward', 'frozen norm', 'another activation', 'another norm'],
 )
 def test_where_it_does_not_apply_the_head_runs_as_written(change: object, calls: list[str]) -> None:
     head = make_head(dropout_ratio=0.0)
@@ -185,3 +186,11 @@ def test_where_it_does_not_apply_the_head_runs_as_written(change: object, calls:
     plain.blocked = False
     torch.testing.assert_close(head(make_features()), plain(make_features()))
     assert calls == []
+
+
+def test_one_place_leaves_the_bias_alone() -> None:
+    head = make_head().eval()
+    before = head.linear_pred.bias.detach().clone()
+    with torch.no_grad():
+        head([torch.randn(1, c, 1, 1, dtype=torch.float64) for c in CHANNELS])
+    assert torch.equal(head.linear_pred.bias, before)

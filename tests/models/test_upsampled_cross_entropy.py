@@ -53,3 +53,14 @@ def test_factor() -> None:
     assert whole_factor(logits, torch.zeros(1, 16, 24)) == 4
     assert whole_factor(logits, torch.zeros(1, 16, 23)) is None
     assert whole_factor(logits, torch.zeros(1, 3, 4)) is None
+
+
+def test_widths_without_a_matrix_are_the_same() -> None:
+    x = torch.randn(2, 3, 4, 5, dtype=torch.float64)
+    across = module._bilinear_matrix(5, 4)
+    wide = module._widen(x, 4, across)
+    torch.testing.assert_close(wide, module._widen(x, 4, None), atol=1e-12, rtol=1e-12)
+    expected = module._narrow(wide, x.shape, across)
+    torch.testing.assert_close(
+        module._narrow(wide, x.shape, None), expected, atol=1e-12, rtol=1e-12
+    )

@@ -14,9 +14,9 @@ import copy
 import importlib.metadata
 import io
 import json
-import logging
 import os
 import platform
+import uuid
 from collections.abc import Iterator, Sequence
 from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import asdict, dataclass
@@ -86,11 +86,12 @@ def main() -> None:
         raise UserError(f'--out: {args.out} exists; name a new file')
     if args.repeats < 1 or args.batch_size < 2 or min(args.size) < 64:
         raise UserError('--repeats must be 1, --batch-size 2 and --size 64 or more')
+    if args.device == 'cpu' and torch.cuda.is_available():
+        raise UserError('--device cpu: runners take a GPU they see; set CUDA_VISIBLE_DEVICES=')
     if args.threads:
         torch.set_num_threads(args.threads)
     init_default_scope('mmseg')
-    # Building a model tells much that a table need not.
-    MMLogger.get_instance('benchmark', log_level='ERROR')
+    _be_quiet()
     about = _about(args)
     print(', '.join(f'{key} {value}' for key, value in about.items()))
 
@@ -191,7 +192,8 @@ def _loop(cfg: Config, name: str, args: argparse.Namespace) -> Iterator[Row]:
         with redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()):
             runs = loop_runs(cfg, folder)
         seconds = interleaved(runs, args.repeats)
-        logging.shutdown()
+        # Theirs write into the folder.
+        _be_quiet()
     setting = f'batch {cfg.train_dataloader.batch_size}'
     stock, ours = seconds['stock iteration'], seconds['iteration']
     yield Row('loop', name, f'iteration, {setting}', ratio(stock, ours), stock, ours)
@@ -212,6 +214,11 @@ def _test(cfg: Config, name: str, args: argparse.Namespace) -> Iterator[Row]:
 
 
 RUN = dict(train=_train, kd=_kd, infer=_infer, memory=_memory, data=_data, loop=_loop, test=_test)
+
+
+def _be_quiet() -> None:
+    """Log to a logger of our own: building a model tells much that a table need not."""
+    MMLogger.get_instance(f'benchmark {uuid.uuid4()}', log_level='ERROR')
 
 
 def _shape(batch_size: int, size: Sequence[int]) -> str:

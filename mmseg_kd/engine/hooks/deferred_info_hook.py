@@ -14,7 +14,7 @@ from mmseg_kd.engine.deferred_buffer import DeferredBuffer
 
 @HOOKS.register_module()
 class DeferredInfoHook(RuntimeInfoHook):
-    """mmengine's RuntimeInfoHook without a wait for the device in every iteration.
+    """mmengine's RuntimeInfoHook that does not read the losses from the device in every iteration.
 
     What a training step returns goes into a `DeferredBuffer` a name, and becomes numbers when
     someone reads them: a log line, a checkpoint, another hook. The numbers are the same.
