@@ -35,8 +35,7 @@ def interleaved(
                     run()
                 _wait_for_device()
                 start = time.perf_counter()
-                if settle:
-                    run()
+                run()
                 _wait_for_device()
                 if turn >= warmup:
                     seconds[name].append(time.perf_counter() - start)
