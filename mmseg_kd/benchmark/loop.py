@@ -12,7 +12,7 @@ from mmengine.runner import IterBasedTrainLoop, Runner
 from mmseg.registry import LOOPS
 
 from mmseg_kd.benchmark.data import stock_dataloader
-from mmseg_kd.benchmark.stock import stock_model
+from mmseg_kd.benchmark.stock import stock_model, stock_optim_wrapper
 from mmseg_kd.engine import PrefetchingTrainLoop, build_runner
 
 ENDLESS = 10**6
@@ -100,15 +100,12 @@ def _ours(cfg: Config, work_dir: Path) -> Runner:
 
 
 def _stock(cfg: Config, work_dir: Path) -> Runner:
-    wrapper = copy.deepcopy(cfg.optim_wrapper)
-    wrapper.pop('constructor', None)
-    wrapper.optimizer.pop('fused', None)
     return Runner(
         model=stock_model(cfg.model),
         work_dir=str(work_dir),
         train_dataloader=stock_dataloader(cfg.train_dataloader),
         train_cfg=cfg.train_cfg | dict(type='SteppedStockLoop'),
-        optim_wrapper=wrapper,
+        optim_wrapper=stock_optim_wrapper(cfg.optim_wrapper),
         param_scheduler=cfg.param_scheduler,
         default_hooks=STOCK_HOOKS,
         log_processor=dict(by_epoch=False),

@@ -17,7 +17,7 @@ from mmseg.registry import MODELS
 from mmseg.structures import SegDataSample
 from torch import Tensor
 
-from mmseg_kd.benchmark.stock import stock_model, stock_student
+from mmseg_kd.benchmark.stock import stock_model, stock_optim_wrapper, stock_student
 from mmseg_kd.engine import enable_amp, load_config
 
 VOID_ROWS = 10
@@ -77,8 +77,7 @@ def train_step(
     """
     cfg = copy.deepcopy(cfg)
     if stock:
-        cfg.optim_wrapper.pop('constructor', None)
-        cfg.optim_wrapper.optimizer.pop('fused', None)
+        cfg.optim_wrapper = stock_optim_wrapper(cfg.optim_wrapper)
     if dtype != 'float32':
         enable_amp(cfg)
     wrapper = build_optim_wrapper(model, cfg.optim_wrapper)

@@ -86,6 +86,14 @@ def _stock_cfg(model_cfg: ConfigDict) -> ConfigDict:
     return cfg
 
 
+def stock_optim_wrapper(wrapper_cfg: ConfigDict) -> ConfigDict:
+    """The config of an optimizer as mmengine builds it without being told more."""
+    wrapper_cfg = copy.deepcopy(wrapper_cfg)
+    wrapper_cfg.pop('constructor', None)
+    wrapper_cfg.optimizer.pop('fused', None)
+    return wrapper_cfg
+
+
 class StockStudent(EncoderDecoder):
     """Distillation the plain way: a frozen stock teacher and the same losses on module outputs.
 

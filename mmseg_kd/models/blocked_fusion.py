@@ -43,9 +43,8 @@ def fuse_and_classify(
     Returns:
         Logits (N, K, H_1, W_1).
     """
-    device, weight, mask = bias.device.type, classifier.weight.flatten(1), None
-    dtype = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else bias.dtype
-    with torch.autocast(device, enabled=False):
+    weight, mask, dtype = classifier.weight.flatten(1), None, _dtype_of_products(bias)
+    with torch.autocast(bias.device.type, enabled=False):
         if dropout is not None and dropout.p > 0:
             mask = dropout(weight.new_ones(len(features[0]), len(bias), 1, 1)).flatten(1)
         norm.num_batches_tracked.add_(1)
@@ -69,9 +68,8 @@ def infer(
     features: Sequence[Tensor], kernels: Sequence[Tensor], bias: Tensor, classifier: nn.Conv2d
 ) -> Tensor:
     """Compute `classifier(relu(sum_i up(kernel_i x_i) + bias))`; shapes as above, no gradients."""
-    device, weight = bias.device.type, classifier.weight.flatten(1)
-    dtype = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else bias.dtype
-    with torch.autocast(device, enabled=False):
+    weight, dtype = classifier.weight.flatten(1), _dtype_of_products(bias)
+    with torch.autocast(bias.device.type, enabled=False):
         features, kernels = [[x.to(dtype) for x in xs] for xs in (features, kernels)]
         logits = _start(classifier.bias, features[0])
         for block in _blocks(features[0], len(bias)):
@@ -183,6 +181,11 @@ class _Training(torch.autograd.Function):
             *d_features,
             *d_kernels,
         )
+
+
+def _dtype_of_products(weight: Tensor) -> torch.dtype:
+    device = weight.device.type
+    return torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else weight.dtype
 
 
 def _blocks(finest: Tensor, channels: int) -> Iterator[slice]:

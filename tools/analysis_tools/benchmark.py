@@ -14,7 +14,6 @@ import copy
 import importlib.metadata
 import io
 import json
-import os
 import platform
 import uuid
 from collections.abc import Iterator, Sequence
@@ -124,17 +123,27 @@ def _modes_of(cfg: Config, path: str, args: argparse.Namespace) -> list[str]:
     return [mode for mode in MODES if mode in possible and mode in args.modes]
 
 
-def _train(cfg: Config, name: str, args: argparse.Namespace) -> Iterator[Row]:
-    pair = build_pair(cfg, args.device)
-    batch = random_batch(args.batch_size, tuple(args.size), cfg.model.decode_head.num_classes)
+def _train_seconds(
+    cfg: Config, args: argparse.Namespace, dtypes: Sequence[str]
+) -> dict[tuple[str, str], list[float]]:
+    """Seconds of the training step by candidate ('stock', 'mmseg_kd') and dtype."""
+    batch = _train_batch(cfg, args)
     runs = {
         (who, dtype): train_step(model, cfg, batch, dtype, who == 'stock')
-        for who, model in pair.items()
-        for dtype in args.dtypes
+        for who, model in build_pair(cfg, args.device).items()
+        for dtype in dtypes
     }
-    seconds = interleaved(runs, args.repeats, warmup=2)
+    return interleaved(runs, args.repeats, warmup=2)
+
+
+def _train_batch(cfg: Config, args: argparse.Namespace) -> dict[str, list]:
+    return random_batch(args.batch_size, tuple(args.size), cfg.model.decode_head.num_classes)
+
+
+def _train(cfg: Config, name: str, args: argparse.Namespace) -> Iterator[Row]:
+    seconds = _train_seconds(cfg, args, args.dtypes)
     mode = 'kd' if cfg.model.get('kd_losses') else 'train'
-    setting = f'{_shape(args.batch_size, args.size)}'
+    setting = _shape(args.batch_size, args.size)
     for dtype in args.dtypes:
         stock, ours = seconds['stock', dtype], seconds['mmseg_kd', dtype]
         yield Row(mode, name, f'{setting}, {dtype}', ratio(stock, ours), stock, ours)
@@ -147,10 +156,7 @@ def _kd(cfg: Config, name: str, args: argparse.Namespace) -> Iterator[Row]:
     yield from _train(cfg, name, args)
     cfg = copy.deepcopy(cfg)
     cfg.model.teacher.dtype = 'bfloat16'
-    pair = build_pair(cfg, args.device)
-    batch = random_batch(args.batch_size, tuple(args.size), cfg.model.decode_head.num_classes)
-    runs = {w: train_step(m, cfg, batch, 'float32', w == 'stock') for w, m in pair.items()}
-    seconds = interleaved(runs, args.repeats, warmup=2)
+    seconds = _train_seconds(cfg, args, ['float32'])
     setting = f'{_shape(args.batch_size, args.size)}, teacher bfloat16'
     yield Row('kd', name, setting, ratio(*seconds.values()), *seconds.values())
 
@@ -163,7 +169,7 @@ def _infer(cfg: Config, name: str, args: argparse.Namespace) -> Iterator[Row]:
 
 
 def _memory(cfg: Config, name: str, args: argparse.Namespace) -> Iterator[Row]:
-    batch = random_batch(args.batch_size, tuple(args.size), cfg.model.decode_head.num_classes)
+    batch = _train_batch(cfg, args)
     peaks = {}
     for who, model in build_pair(cfg, args.device).items():
         peaks[who] = [
@@ -254,6 +260,4 @@ def _table(rows: list[Row]) -> str:
 
 
 if __name__ == '__main__':
-    # Torch's profiler, which counts the memory, would announce itself.
-    os.environ.setdefault('KINETO_LOG_LEVEL', '5')
     run_tool(main)
