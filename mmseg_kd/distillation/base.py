@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import math
 from abc import ABCMeta, abstractmethod
 from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+
+from mmseg_kd.distillation.schedules import scheduled, value_at
 
 # Larger magnitudes are cut: the squares of a hundred million such values sum up in float32.
 LARGEST = 1e15
@@ -25,34 +26,41 @@ class KDLoss(nn.Module, metaclass=ABCMeta):
     `@MODELS.register_module()`.
 
     Args:
-        loss_weight: Factor of the loss in the student's total.
         reduction: Name of the reduction, one of the class' `reductions`.
         stages: Names of the student's taps that the loss reads (see
             `mmseg_kd.distillation.taps`).
+        loss_weight: Factor of the loss in the student's total: a number, a schedule
+            (`mmseg_kd.distillation.schedules`) or a `GradientShare`.
         teacher_stages: Names of the teacher's taps, where they differ.
+        teacher: Where there are several teachers: the name of one, or weights by name, whose
+            losses are then summed; all of them at equal weights, adding up to 1, by default.
 
     Raises:
-        ValueError: On an unknown reduction, a weight that is no finite number, or tap lists
-            that are empty or of different length.
+        ValueError: On an unknown reduction, a weight that is no finite number and no schedule,
+            or tap lists that are empty or of different length.
     """
 
     reductions: tuple[str, ...] = ()
 
     def __init__(
         self,
-        loss_weight: float,
         reduction: str,
         stages: Sequence[str] | str,
+        loss_weight: float | dict = 1.0,
         teacher_stages: Sequence[str] | str | None = None,
+        teacher: str | dict[str, float] | None = None,
     ) -> None:
         super().__init__()
         if reduction not in self.reductions:
             raise ValueError(
                 f'{type(self).__name__}: reduction={reduction!r} is not one of {self.reductions}'
             )
-        if not isinstance(loss_weight, int | float) or not math.isfinite(loss_weight):
-            raise ValueError(f'{type(self).__name__}: loss_weight={loss_weight!r} is no number')
-        self.loss_weight = loss_weight
+        try:
+            self.loss_weight = scheduled(loss_weight)
+        except ValueError as error:
+            raise ValueError(f'{type(self).__name__}: loss_weight={error}') from error
+        self.teacher_weights = {teacher: 1.0} if isinstance(teacher, str) else teacher
+        self.iteration = 0
         self.reduction = reduction
         self.stages = _as_names(stages)
         self.teacher_stages = self.stages if teacher_stages is None else _as_names(teacher_stages)
@@ -63,6 +71,11 @@ class KDLoss(nn.Module, metaclass=ABCMeta):
                 f'{type(self).__name__}: stages has {len(self.stages)} names, '
                 f'teacher_stages {len(self.teacher_stages)}; they are compared one to one'
             )
+
+    @property
+    def weight(self) -> float:
+        """Factor of the loss in the present iteration."""
+        return value_at(self.loss_weight, self.iteration)
 
     @abstractmethod
     def distance(
@@ -103,9 +116,9 @@ class KDLoss(nn.Module, metaclass=ABCMeta):
             target: Labels (N, H'', W''); a loss that masks void pixels needs them.
 
         Returns:
-            A scalar, `loss_weight` times the raw loss.
+            A scalar, `weight` times the raw loss.
         """
-        return self.loss_weight * self.raw(student, teacher, target)
+        return self.weight * self.raw(student, teacher, target)
 
     def extra_repr(self) -> str:
         """Show the settings in the printed model."""

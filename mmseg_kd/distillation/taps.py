@@ -45,6 +45,7 @@ def check_taps(segmentor: nn.Module, names: Iterable[str], whose: str) -> None:
 
 
 def _stage_count(backbone: nn.Module) -> int | None:
+    """Tell how many stages a backbone returns; None where it does not say."""
     if hasattr(backbone, 'out_indices'):
         return len(backbone.out_indices)
     return getattr(backbone, 'num_stages', None)
@@ -79,6 +80,28 @@ def record_taps(segmentor: nn.Module, names: Iterable[str]) -> Iterator[dict[str
     stages = (stages,) if isinstance(stages, Tensor) else tuple(stages)
     for name in names:
         taps[name] = _as_map(_pick(name, outputs, stages), stages)
+
+
+@contextmanager
+def record_features(segmentor: nn.Module) -> Iterator[list[Tensor]]:
+    """Record what every loss' gradient passes on its way into the backbone.
+
+    Yields:
+        A list that holds, once the context has ended, the backbone's stages before their last
+        normalisation (after it where the backbone has no such tap), each as it lies on the
+        graph: a map (N, C, H, W) or tokens (N, H*W, C).
+    """
+    outputs: dict[str, Any] = {}
+    features: list[Tensor] = []
+    aliases = getattr(segmentor.backbone, 'tap_aliases', {})
+    modules = {name: segmentor.backbone.get_submodule(path) for name, path in aliases.items()}
+    with ExitStack() as cleanup:
+        for name, module in {'backbone': segmentor.backbone, **modules}.items():
+            cleanup.callback(module.register_forward_hook(_keep(outputs, name)).remove)
+        yield features
+    stages = outputs['backbone']
+    stages = (stages,) if isinstance(stages, Tensor) else stages
+    features += [outputs.get(f'stage{i}.pre_norm', x) for i, x in enumerate(stages, start=1)]
 
 
 def _hooked_modules(segmentor: nn.Module, names: list[str]) -> dict[str, nn.Module]:

@@ -12,7 +12,7 @@ import torch
 from mmengine.config import Config, ConfigDict
 from mmengine.logging import print_log
 from mmengine.model import revert_sync_batchnorm
-from mmseg.registry import MODELS
+from mmseg.registry import MODELS, TASK_UTILS
 from torch import Tensor, nn
 
 from mmseg_kd.checkpoints import load_strictly, read_checkpoint, sha256_of, state_dict_of
@@ -22,57 +22,35 @@ from mmseg_kd.errors import UserError
 DTYPES = ('float32', 'bfloat16', 'float16')
 
 
-class Teacher:
-    """A trained segmentor that is only ever read.
+class BaseTeacher:
+    """A segmentor that is only ever read.
 
-    It is built from a config and a checkpoint, loaded strictly, frozen, always in eval mode
-    and run without gradients. It is no `nn.Module`: a model that holds one has nothing of
-    it in `parameters()`, `state_dict()`, the optimizer or DDP, and `model.train()` does not
-    reach it. It follows its input to whatever device that is on.
+    It is frozen, always in eval mode and run without gradients. It is no `nn.Module`: a model
+    that holds one has nothing of it in `parameters()`, `state_dict()`, the optimizer or DDP,
+    and `model.train()` does not reach it. It follows its input to whatever device that is on.
 
     Args:
-        config: Path of the teacher's config, or its model dict.
-        checkpoint: Path of the teacher's checkpoint.
+        segmentor: The segmentor; it is frozen.
         dtype: What the teacher computes in: 'float32', 'bfloat16' or 'float16', whatever the
             student does; None follows the student. Losses compare in float32 all the same.
 
     Raises:
-        UserError: The config or the checkpoint is missing, or they do not fit; or the dtype is
-            none of these.
+        UserError: The dtype is none of these.
     """
 
-    def __init__(self, config: str | dict, checkpoint: str, dtype: str | None = None) -> None:
-        if dtype not in (None, *DTYPES):
-            raise UserError(f'model.teacher.dtype: {dtype!r} is not None or one of {DTYPES}')
+    def __init__(self, segmentor: nn.Module, dtype: str | None = None) -> None:
+        check_dtype(dtype)
         self.dtype = dtype and getattr(torch, dtype)
-        segmentor = build_segmentor(config)
-        if not Path(checkpoint).is_file():
-            make = f'python tools/train.py {config}' if isinstance(config, str) else 'training it'
-            raise UserError(
-                f"the teacher's checkpoint {checkpoint} does not exist: make it with `{make}`, "
-                'or point model.teacher.checkpoint at the one you have'
-            )
-        self.config = config if isinstance(config, str) else '(inline)'
-        self.checkpoint = str(checkpoint)
-        self.sha256 = sha256_of(checkpoint)
-        loaded = read_checkpoint(checkpoint)
-        matched = load_strictly(segmentor, state_dict_of(loaded), source=str(checkpoint))
-        self.classes = (loaded.get('meta', {}).get('dataset_meta') or {}).get('classes')
         self.segmentor = segmentor.eval().requires_grad_(False)
         # Whether images come normalised as the teacher wants them; told by the first batch.
         self._same_input: bool | None = None
-        print_log(
-            f'teacher: {self.config} with {self.checkpoint}, sha256 {self.sha256[:8]}, '
-            f'matched {matched}/{matched} tensors',
-            logger='current',
-        )
 
     @property
     def num_classes(self) -> int:
         """Number of classes of the teacher's logits."""
         return self.segmentor.num_classes
 
-    def to(self, device: torch.device | str) -> Teacher:
+    def to(self, device: torch.device | str) -> BaseTeacher:
         """Move the teacher; `forward` does so by itself."""
         self.segmentor.to(device)
         return self
@@ -116,9 +94,62 @@ class Teacher:
             return nullcontext()
         return torch.autocast(device, self.dtype, enabled=self.dtype != torch.float32)
 
-    def __deepcopy__(self, memo: dict[int, Any]) -> Teacher:
+    def __deepcopy__(self, memo: dict[int, Any]) -> BaseTeacher:
         # An averaged copy of the student shares its teacher, which never changes.
         return self
+
+
+@TASK_UTILS.register_module()
+class Teacher(BaseTeacher):
+    """A trained segmentor, built from a config and a checkpoint and loaded strictly.
+
+    Args:
+        config: Path of the teacher's config, or its model dict.
+        checkpoint: Path of the teacher's checkpoint.
+        dtype: As for `BaseTeacher`.
+        baseline: What the student reaches without a teacher, where it is known: its mIoU on the
+            validation split in percent, or the work_dir of that run. The teacher's own is
+            compared with it before training (`mmseg_kd.engine.teacher_card`).
+
+    Raises:
+        UserError: The config or the checkpoint is missing, or they do not fit; or the dtype is
+            unknown.
+    """
+
+    def __init__(
+        self,
+        config: str | dict,
+        checkpoint: str,
+        dtype: str | None = None,
+        baseline: float | str | None = None,
+    ) -> None:
+        check_dtype(dtype)
+        segmentor = build_segmentor(config)
+        if not Path(checkpoint).is_file():
+            make = f'python tools/train.py {config}' if isinstance(config, str) else 'training it'
+            raise UserError(
+                f"the teacher's checkpoint {checkpoint} does not exist: make it with `{make}`, "
+                'or point model.teacher.checkpoint at the one you have'
+            )
+        self.config = config if isinstance(config, str) else '(inline)'
+        self.checkpoint = str(checkpoint)
+        self.baseline = baseline
+        self.sha256 = sha256_of(checkpoint)
+        loaded = read_checkpoint(checkpoint)
+        matched = load_strictly(segmentor, state_dict_of(loaded), source=str(checkpoint))
+        self.classes = (loaded.get('meta', {}).get('dataset_meta') or {}).get('classes')
+        super().__init__(segmentor, dtype)
+        print_log(
+            f'teacher: {self.config} with {self.checkpoint}, sha256 {self.sha256[:8]}, '
+            f'matched {matched}/{matched} tensors',
+            logger='current',
+        )
+
+
+def check_dtype(dtype: str | None) -> None:
+    """Raise UserError when a teacher's dtype is unknown."""
+    if dtype not in (None, *DTYPES):
+        raise UserError(f'model.teacher.dtype: {dtype!r} is not None or one of {DTYPES}')
 
 
 def build_segmentor(config: str | dict) -> nn.Module:

@@ -1,5 +1,6 @@
 """The distillation losses: independent values, and what every loss promises."""
 
+import copy
 from pathlib import Path
 
 import numpy as np
@@ -9,23 +10,44 @@ from mmseg.registry import MODELS
 
 from mmseg_kd.distillation import (
     AttentionTransferLoss,
+    ChannelWiseDivergence,
+    DISTLoss,
+    FitNet,
     KDLoss,
     KLDivergenceLoss,
+    PairwiseLoss,
     SimilarityPreservingLoss,
 )
 from mmseg_kd.errors import UserError
 
 GOLDEN = np.load(Path(__file__).parents[1] / 'data' / 'kd_losses.npz')
 STAGES = [f'stage{i}' for i in (1, 2, 3, 4)]
+CHANNELS = 5
+
+
+def fitnet_of_the_identity(reduction: str) -> FitNet:
+    """A FitNet that, like every loss, is zero where student equals teacher."""
+    loss = FitNet(student_channels=CHANNELS, teacher_channels=CHANNELS, reduction=reduction)
+    torch.nn.init.dirac_(loss.adapters[0].weight)
+    torch.nn.init.zeros_(loss.adapters[0].bias)
+    return loss
+
 
 EVERY_LOSS = [
     KLDivergenceLoss(),
     KLDivergenceLoss(temperature=1.0, reduction='batchmean'),
+    KLDivergenceLoss(standardize=True),
     *(AttentionTransferLoss(reduction=r) for r in AttentionTransferLoss.reductions),
     AttentionTransferLoss(p=4),
     SimilarityPreservingLoss(),
     SimilarityPreservingLoss(mode='pixel'),
     SimilarityPreservingLoss(reduction='sum'),
+    ChannelWiseDivergence(),
+    PairwiseLoss(),
+    PairwiseLoss(scale=0.25, pool='avg'),
+    DISTLoss(),
+    DISTLoss(temperature=4.0, beta=2.0, gamma=0.5),
+    *(fitnet_of_the_identity(r) for r in FitNet.reductions),
 ]
 names = [f'{type(x).__name__}-{x.extra_repr()}' for x in EVERY_LOSS]
 every_loss = pytest.mark.parametrize('loss', EVERY_LOSS, ids=names)
@@ -90,16 +112,25 @@ def test_pixel_similarity_by_hand() -> None:
     assert float(loss(student, teacher)) == pytest.approx(2 * 2**2 / 2**2)
 
 
+def test_every_registered_loss_is_tested() -> None:
+    registered = {
+        x
+        for x in MODELS.module_dict.values()
+        if isinstance(x, type) and issubclass(x, KDLoss) and x.__module__.startswith('mmseg_kd.')
+    }
+    assert registered == {type(loss) for loss in EVERY_LOSS}
+
+
 @every_loss
 def test_zero_where_student_equals_teacher(loss: KDLoss) -> None:
-    x = torch.randn(3, 5, 8, 9)
+    x = torch.randn(3, CHANNELS, 8, 9)
     assert float(loss(x, x.clone())) == 0
 
 
 @every_loss
 @pytest.mark.parametrize('dtype', [torch.bfloat16, torch.float16])
 def test_float32_under_any_autocast(loss: KDLoss, dtype: torch.dtype) -> None:
-    student, teacher = torch.randn(2, 12, 32, 32) * 30, torch.randn(2, 12, 32, 32) * 30
+    student, teacher = torch.randn(2, 2, CHANNELS, 32, 32) * 30
     reference = loss(student, teacher)
     with torch.autocast('cpu', dtype=dtype):
         value = loss(student, teacher)
@@ -111,12 +142,12 @@ def test_float32_under_any_autocast(loss: KDLoss, dtype: torch.dtype) -> None:
 
 
 EXTREMES = {
-    'constant': torch.full((2, 3, 8, 8), 7.0),
-    'zero': torch.zeros(2, 3, 8, 8),
-    '1e4': torch.randn(2, 3, 8, 8).sign() * 1e4,
-    'largest': torch.randn(2, 3, 8, 8).sign() * torch.finfo(torch.float32).max,
-    'smallest': torch.full((2, 3, 8, 8), 1e-38),
-    'one image dark': torch.stack([torch.randn(3, 8, 8), torch.zeros(3, 8, 8)]),
+    'constant': torch.full((2, CHANNELS, 8, 8), 7.0),
+    'zero': torch.zeros(2, CHANNELS, 8, 8),
+    '1e4': torch.randn(2, CHANNELS, 8, 8).sign() * 1e4,
+    'largest': torch.randn(2, CHANNELS, 8, 8).sign() * torch.finfo(torch.float32).max,
+    'smallest': torch.full((2, CHANNELS, 8, 8), 1e-38),
+    'one image dark': torch.stack([torch.randn(CHANNELS, 8, 8), torch.zeros(CHANNELS, 8, 8)]),
 }
 
 
@@ -143,8 +174,8 @@ def test_all_void_images_give_zero_kl() -> None:
 @every_loss
 def test_gradcheck(loss: KDLoss) -> None:
     generator = torch.Generator().manual_seed(0)
-    student, teacher = torch.randn(2, 2, 3, 4, 5, generator=generator, dtype=torch.float64)
-    target = torch.randint(0, 3, (2, 4, 5), generator=generator)
+    student, teacher = torch.randn(2, 2, CHANNELS, 4, 6, generator=generator, dtype=torch.float64)
+    target = torch.randint(0, 3, (2, 4, 6), generator=generator)
     target[0, 0] = 255
     assert torch.autograd.gradcheck(
         lambda x: loss(x, teacher, target), student.clone().requires_grad_()
@@ -153,21 +184,23 @@ def test_gradcheck(loss: KDLoss) -> None:
 
 @every_loss
 def test_no_gradient_reaches_the_teacher(loss: KDLoss) -> None:
-    student, teacher = torch.randn(2, 2, 3, 8, 8, requires_grad=True).unbind()
-    assert loss(student, teacher).requires_grad
-    assert not loss(student.detach(), teacher).requires_grad
+    student, teacher = (torch.randn(2, CHANNELS, 8, 8, requires_grad=True) for _ in range(2))
+    loss(student, teacher).backward()
+    assert student.grad.any()
+    assert teacher.grad is None
 
 
 @every_loss
 def test_other_sizes_and_weight(loss: KDLoss) -> None:
-    student, teacher = torch.randn(2, 6, 16, 12), torch.randn(2, 6, 9, 7)
+    student, teacher = torch.randn(2, CHANNELS, 16, 12), torch.randn(2, CHANNELS, 9, 7)
     target = torch.randint(0, 6, (2, 64, 48))
     value = loss(student, teacher, target)
     assert value.ndim == 0
     assert value > 0
-    heavy = MODELS.build(dict(type=type(loss).__name__, reduction=loss.reduction, loss_weight=2.5))
+    heavy = copy.deepcopy(loss)
+    heavy.loss_weight = 2.5
     assert float(heavy(student, teacher, target)) == pytest.approx(
-        2.5 * float(heavy.raw(student, teacher, target))
+        2.5 * float(loss.raw(student, teacher, target))
     )
 
 
@@ -190,6 +223,16 @@ def test_kl_masks_at_the_resolution_of_the_logits() -> None:
         (dict(type='KLDivergenceLoss', stages=['stage1', 'logits']), 'compares one tap'),
         (dict(type='KLDivergenceLoss', loss_weight='0.5'), 'is no number'),
         (dict(type='KLDivergenceLoss', loss_weight=float('nan')), 'is no number'),
+        (dict(type='ChannelWiseDivergence', temperature=0), 'no number above 0'),
+        (dict(type='DISTLoss', temperature=-1), 'no number above 0'),
+        (dict(type='DISTLoss', stages=['stage1', 'logits']), 'compares one tap'),
+        (dict(type='PairwiseLoss', scale=0), 'scale=0 is not above 0'),
+        (dict(type='PairwiseLoss', pool='mean'), "pool='mean' is not"),
+        (
+            dict(type='FitNet', student_channels=[8, 16], teacher_channels=8),
+            r"student_channels=\[8, 16\] is no number above 0 for each of \('stage4',\)",
+        ),
+        (dict(type='FitNet', student_channels=8, teacher_channels=0), 'teacher_channels=0 is no'),
         (dict(type='AttentionTransferLoss', stages=[]), 'names no tap'),
         (dict(type='AttentionTransferLoss', p=0.5), 'must be at least 1'),
         (dict(type='SimilarityPreservingLoss', mode='pixels'), "mode='pixels' is not"),

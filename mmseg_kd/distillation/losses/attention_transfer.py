@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch.nn.functional as F
 from mmseg.registry import MODELS
@@ -38,14 +39,13 @@ class AttentionTransferLoss(KDLoss):
     the map is of the whole image.
 
     Args:
-        loss_weight: Factor of the loss.
         p: Exponent of the activations, at least 1.
         reduction: One of the table's names.
         stages: Taps to compare. The default is what a MiT stage computes before its last
             LayerNorm; after it the sum over channels is nearly the same at every pixel, so
             the map says next to nothing (`docs/distillation.md` has the measurement). On
             backbones without that tap it is the stage's output.
-        teacher_stages: The teacher's taps, where their names differ.
+        **kwargs: `loss_weight`, `teacher_stages` and `teacher`, as for every `KDLoss`.
 
     Raises:
         ValueError: On an unknown reduction, or p below 1.
@@ -55,13 +55,12 @@ class AttentionTransferLoss(KDLoss):
 
     def __init__(
         self,
-        loss_weight: float = 1.0,
         p: float = 2,
         reduction: str = 'paper',
         stages: Sequence[str] | str = tuple(f'stage{i}.pre_norm' for i in (1, 2, 3, 4)),
-        teacher_stages: Sequence[str] | str | None = None,
+        **kwargs: Any,
     ) -> None:
-        super().__init__(loss_weight, reduction, stages, teacher_stages)
+        super().__init__(reduction, stages, **kwargs)
         if p < 1:
             # Below, the gradient is infinite at activations of 0.
             raise ValueError(f'AttentionTransferLoss: p={p} must be at least 1')

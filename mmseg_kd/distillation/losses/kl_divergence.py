@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch.nn.functional as F
 from mmseg.registry import MODELS
 from torch import Tensor
 
 from mmseg_kd.distillation.base import KDLoss, resize_map
+from mmseg_kd.distillation.losses.temperature import current_temperature, temperature_of
+from mmseg_kd.distillation.losses.void import valid_pixels
 
 
 @MODELS.register_module()
@@ -27,38 +31,40 @@ class KLDivergenceLoss(KDLoss):
     align_corners=False); target (N, H'', W'') or None, resized to (H, W) (nearest).
 
     Args:
-        temperature: T, above 0.
-        loss_weight: Factor of the loss.
+        temperature: T, above 0: a number or a schedule.
         reduction: 'pixel_mean' as above. 'batchmean' divides by the batch size N instead of
             |V|, as `torch.nn.KLDivLoss` does to a map: the value then grows with the number
             of pixels, about 10,000 times at stride 4 of 512x512 (for comparison with
             toolkits that have it).
         ignore_index: Label of void pixels, which are left out; None keeps every pixel.
         stages: The tap, the logits.
-        teacher_stages: The teacher's tap, where its name differs.
+        standardize: Bring each pixel's logits to mean 0 and standard deviation 1 over the classes
+            first, so that the student need not match the teacher's scale (Sun et al., Logit
+            Standardization in Knowledge Distillation, CVPR 2024).
+        **kwargs: `loss_weight`, `teacher_stages` and `teacher`, as for every `KDLoss`.
 
     Raises:
         ValueError: On temperature <= 0, several taps, or different class counts.
+        UserError: When a scheduled temperature is no longer above 0.
     """
 
     reductions = ('pixel_mean', 'batchmean')
 
     def __init__(
         self,
-        temperature: float = 4.0,
-        loss_weight: float = 1.0,
+        temperature: float | dict = 4.0,
         reduction: str = 'pixel_mean',
         ignore_index: int | None = 255,
         stages: str = 'logits',
-        teacher_stages: str | None = None,
+        standardize: bool = False,
+        **kwargs: Any,
     ) -> None:
-        super().__init__(loss_weight, reduction, stages, teacher_stages)
+        super().__init__(reduction, stages, **kwargs)
         if len(self.stages) != 1:
             raise ValueError(f'KLDivergenceLoss: compares one tap, not {self.stages}')
-        if not isinstance(temperature, int | float) or not temperature > 0:
-            raise ValueError(f'KLDivergenceLoss: temperature={temperature!r} is no number above 0')
-        self.temperature = temperature
+        self.temperature = temperature_of(self, temperature)
         self.ignore_index = ignore_index
+        self.standardize = standardize
 
     def distance(
         self, student: list[Tensor], teacher: list[Tensor], target: Tensor | None
@@ -71,26 +77,30 @@ class KLDivergenceLoss(KDLoss):
                 f'the teacher {teacher_logits.shape[1]}'
             )
         teacher_logits = resize_map(teacher_logits, student_logits.shape[2:])
-        log_p = F.log_softmax(teacher_logits / self.temperature, dim=1)
-        log_q = F.log_softmax(student_logits / self.temperature, dim=1)
+        if self.standardize:
+            teacher_logits, student_logits = z_score(teacher_logits), z_score(student_logits)
+        temperature = current_temperature(self)
+        log_p = F.log_softmax(teacher_logits / temperature, dim=1)
+        log_q = F.log_softmax(student_logits / temperature, dim=1)
         divergence = (log_p.exp() * (log_p - log_q)).sum(dim=1)
         count = divergence.numel()
-        if target is not None and self.ignore_index is not None:
-            valid = resize_labels(target, divergence.shape[1:]) != self.ignore_index
+        valid = valid_pixels(target, divergence.shape[1:], self.ignore_index)
+        if valid is not None:
             divergence = divergence * valid
             count = valid.sum().clamp(min=1)
         if self.reduction == 'batchmean':
             count = len(divergence)
-        return self.temperature**2 * divergence.sum() / count
+        return temperature**2 * divergence.sum() / count
 
     def extra_repr(self) -> str:
         """Show the settings in the printed model."""
-        return f'temperature={self.temperature}, {super().extra_repr()}'
+        return (
+            f'temperature={self.temperature}, standardize={self.standardize}, '
+            f'{super().extra_repr()}'
+        )
 
 
-def resize_labels(target: Tensor, size: tuple[int, ...]) -> Tensor:
-    """Bring labels (N, H, W) to `size` by nearest neighbour; itself where equal."""
-    if tuple(target.shape[1:]) == tuple(size):
-        return target
-    # Ids up to 255 are exact in float32, which every device can interpolate.
-    return F.interpolate(target[:, None].float(), tuple(size), mode='nearest-exact')[:, 0]
+def z_score(logits: Tensor) -> Tensor:
+    """Bring logits (N, K, H, W) to mean 0 and standard deviation 1 over the classes."""
+    centred = logits - logits.mean(dim=1, keepdim=True)
+    return centred / (centred.square().mean(dim=1, keepdim=True) + 1e-7).sqrt()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch.nn.functional as F
 from mmseg.registry import MODELS
@@ -29,7 +30,8 @@ class SimilarityPreservingLoss(KDLoss):
     mode='pixel': the same distance within each image, between places. Maps are pooled to at
     most `grid` cells, every cell's features are L2-normalised, b is the number of cells; the
     result is a mean over the batch. This is the pair-wise loss of Liu et al., Structured
-    Knowledge Distillation for Semantic Segmentation, CVPR 2019.
+    Knowledge Distillation for Semantic Segmentation, CVPR 2019; `PairwiseLoss` is its published
+    form, with larger patches and maximum pooling.
 
     Config: ``dict(type='SimilarityPreservingLoss', loss_weight=1.0)``
 
@@ -37,12 +39,11 @@ class SimilarityPreservingLoss(KDLoss):
     differ. Void pixels count. Under several processes each sees its own part of the batch.
 
     Args:
-        loss_weight: Factor of the loss.
         reduction: 'paper' as above, or 'sum' without the division by b^2.
         mode: 'batch' or 'pixel'.
         stages: Taps to compare, summed over; the paper takes the last features.
-        teacher_stages: The teacher's taps, where their names differ.
         grid: Cells of mode='pixel', (height, width).
+        **kwargs: `loss_weight`, `teacher_stages` and `teacher`, as for every `KDLoss`.
 
     Raises:
         ValueError: On an unknown reduction or mode.
@@ -53,14 +54,13 @@ class SimilarityPreservingLoss(KDLoss):
 
     def __init__(
         self,
-        loss_weight: float = 1.0,
         reduction: str = 'paper',
         mode: str = 'batch',
         stages: Sequence[str] | str = ('stage4',),
-        teacher_stages: Sequence[str] | str | None = None,
         grid: tuple[int, int] = (16, 16),
+        **kwargs: Any,
     ) -> None:
-        super().__init__(loss_weight, reduction, stages, teacher_stages)
+        super().__init__(reduction, stages, **kwargs)
         if mode not in ('batch', 'pixel'):
             raise ValueError(f"SimilarityPreservingLoss: mode={mode!r} is not 'batch' or 'pixel'")
         self.mode = mode
@@ -89,7 +89,7 @@ class SimilarityPreservingLoss(KDLoss):
                 min(sizes)
                 for sizes in zip(self.grid, student.shape[2:], teacher.shape[2:], strict=False)
             ]
-            difference = place_similarity(student, cells) - place_similarity(teacher, cells)
+            difference = _cell_similarity(student, cells) - _cell_similarity(teacher, cells)
         squared = difference.square().sum(dim=(-2, -1)).mean()
         return squared / difference.shape[-1] ** 2 if self.reduction == 'paper' else squared
 
@@ -102,8 +102,12 @@ def batch_similarity(x: Tensor) -> Tensor:
     return F.normalize(x @ x.T)
 
 
-def place_similarity(x: Tensor, cells: Sequence[int]) -> Tensor:
-    """Cosine similarities (N, hw, hw) between the cells of a pooled map (N, C, H, W)."""
+def _cell_similarity(x: Tensor, cells: Sequence[int]) -> Tensor:
+    return place_similarity(F.adaptive_avg_pool2d(x, tuple(cells)))
+
+
+def place_similarity(x: Tensor) -> Tensor:
+    """Cosine similarities (N, HW, HW) between the places of a map (N, C, H, W)."""
     x = x / x.detach().abs().amax(dim=(1, 2, 3), keepdim=True).clamp(min=1e-12)
-    x = F.normalize(F.adaptive_avg_pool2d(x, tuple(cells)).flatten(2), dim=1)
+    x = F.normalize(x.flatten(2), dim=1)
     return x.transpose(1, 2) @ x

@@ -1,0 +1,87 @@
+"""A weight that is asked for as a share of the gradient."""
+
+from __future__ import annotations
+
+from mmseg.registry import TASK_UTILS
+
+from mmseg_kd.distillation.schedules import Schedule
+
+
+@TASK_UTILS.register_module()
+class GradientShare(Schedule):
+    """The weight at which a loss has a given share of the gradient at the student's features.
+
+    Losses differ by orders of magnitude (`docs/distillation.md`), so a share says what a weight
+    does not. With g the norm of a loss' gradient (see `mmseg_kd.distillation.gradients`), s
+    the shares asked for and the sum over the losses with a weight of their own, cross-entropy
+    first of all, the weight is
+
+        w = s / (1 - sum s) * (sum w_j g_j) / g
+
+    The ratio is measured every `interval` iterations from `begin` on and averaged
+    exponentially; from `until` on the weight stays what it is and is printed as the plain
+    number to write into the config. A function of the training alone, it comes out the same
+    again, and is resumed from the checkpoint.
+
+    Args:
+        share: Share of the summed gradient norms, between 0 and 1.
+        begin: First iteration that counts; the weight is 0 before it.
+        until: Iteration from which on the weight is fixed; None tracks to the end.
+        interval: Iterations from one measurement to the next.
+        momentum: Of the average, how much of it the next measurement leaves.
+
+    Raises:
+        ValueError: A share outside (0, 1), an interval below 1, a momentum outside [0, 1), or
+            `until` not after `begin`.
+    """
+
+    def __init__(
+        self,
+        share: float,
+        begin: int = 0,
+        until: int | None = 500,
+        interval: int = 10,
+        momentum: float = 0.9,
+    ) -> None:
+        super().__init__(0.0)
+        if not 0 < share < 1:
+            raise ValueError(f'GradientShare: share={share!r} is not between 0 and 1')
+        if interval < 1 or not 0 <= momentum < 1 or (until is not None and until <= begin):
+            raise ValueError(
+                f'GradientShare: interval={interval} must be at least 1, momentum={momentum} '
+                f'at least 0 and below 1, until={until} after begin={begin}'
+            )
+        self.share, self.momentum = share, momentum
+        self.begin, self.until, self.interval = begin, until, interval
+        self.measurements = 0
+
+    def due(self, iteration: int) -> bool:
+        """Tell whether the ratio is to be measured in this iteration."""
+        inside = self.begin <= iteration and (self.until is None or iteration < self.until)
+        return inside and (iteration - self.begin) % self.interval == 0
+
+    def update(self, weight: float) -> None:
+        """Take one measurement: the weight that gives the share in this batch."""
+        self.measurements += 1
+        # Early on the plain mean, so that the first batch does not linger.
+        keep = min(self.momentum, 1 - 1 / self.measurements)
+        self.value = keep * self.value + (1 - keep) * weight
+
+    def factor(self, iteration: int) -> float:
+        """Return 1: the value is the weight."""
+        return 1.0
+
+    def state_dict(self) -> dict[str, float]:
+        """Return what a checkpoint has to keep."""
+        return {'weight': self.value, 'measurements': self.measurements}
+
+    def load_state_dict(self, state: dict[str, float]) -> None:
+        """Continue from a checkpoint."""
+        self.value, self.measurements = state['weight'], state['measurements']
+
+
+def share_of(value: float | Schedule) -> GradientShare | None:
+    """Find the `GradientShare` in a weight, which other schedules may enclose."""
+    while isinstance(value, Schedule) and not isinstance(value, GradientShare):
+        value = value.value
+    return value if isinstance(value, GradientShare) else None

@@ -1,0 +1,128 @@
+"""How strongly each loss pulls at the student, and whether it pulls where cross-entropy does."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from mmengine.dist import all_reduce
+from torch import Tensor
+
+# Under float16 the gradient of a mean over many pixels would vanish; a power of two is exact.
+FLOAT16_SCALE = 2.0**12
+
+
+@dataclass(frozen=True)
+class Pull:
+    """The gradient of one loss at the student's features and logits.
+
+    Attributes:
+        features: L2 norm at the features, all stages together.
+        logits: L2 norm at the logits.
+        cosine: Cosine with the gradient of the task's losses at the features, -1 to 1; nan where
+            one of them is 0.
+    """
+
+    features: float
+    logits: float
+    cosine: float
+
+    def __mul__(self, weight: float) -> Pull:
+        """Return the gradient of the loss times a weight."""
+        size = abs(weight)
+        return Pull(
+            self.features * size, self.logits * size, math.copysign(1.0, weight) * self.cosine
+        )
+
+
+def measure_pulls(
+    task: Tensor, losses: Mapping[str, Tensor], features: Sequence[Tensor], logits: Tensor
+) -> tuple[Pull, dict[str, Pull]]:
+    """Differentiate each loss by itself, keeping the graph for the training step.
+
+    The features are what every loss passes on its way to the backbone's weights: its stages,
+    before their last normalisation. To differentiate up to there costs a part of a backward
+    pass for each loss, and no gradient of a weight is computed.
+
+    Args:
+        task: Sum of the losses on the labels, a scalar.
+        losses: Distillation losses, scalars by name.
+        features: Maps (N, C, H, W) of the student, on the graph of the losses.
+        logits: The student's logits (N, K, H, W), on it too.
+
+    Returns:
+        The task's `Pull` and those of the losses by name. With several processes norms are means
+        over them.
+    """
+    reference = _gradients(task, features, logits)
+    rows = []
+    for loss in (task, *losses.values()):
+        gradient = reference if loss is task else _gradients(loss, features, logits)
+        norms = (_norm(gradient[:-1]), _norm(gradient[-1:]), _dot(gradient, reference))
+        rows.append(torch.stack([torch.as_tensor(x, device=task.device) for x in norms]))
+    table = torch.stack(rows)
+    all_reduce(table, op='mean')
+    table = table.tolist()
+    pulls = []
+    for at_features, at_logits, dot in table:
+        both = at_features * table[0][0]
+        pulls.append(Pull(at_features, at_logits, dot / both if both else math.nan))
+    return pulls[0], dict(zip(losses, pulls[1:], strict=True))
+
+
+def shares(task: Pull, pulls: Mapping[str, Pull]) -> dict[str, float]:
+    """Tell each loss' part of the summed gradient norms at the features, 0 to 1.
+
+    Args:
+        task: Gradient of the losses on the labels.
+        pulls: Gradients of the distillation losses, weighted.
+
+    Returns:
+        Shares by name, that of the labels under 'task'; they add up to 1.
+    """
+    norms = {'task': task.features} | {name: pull.features for name, pull in pulls.items()}
+    total = sum(norms.values())
+    return {name: norm / total if total else 0.0 for name, norm in norms.items()}
+
+
+def weight_for(share: float, pull: Pull, others: float) -> float:
+    """Tell the weight at which a loss would have a share.
+
+    Args:
+        share: Between 0 and 1.
+        pull: The loss' gradient at weight 1.
+        others: Sum of the other losses' norms at the features.
+
+    Returns:
+        The weight; nan where the loss has no gradient.
+    """
+    return share / (1 - share) * others / pull.features if pull.features else math.nan
+
+
+def _gradients(loss: Tensor, features: Sequence[Tensor], logits: Tensor) -> list[Tensor | None]:
+    inputs = [*features, logits]
+    # Frozen stages are on no graph.
+    trained = [x for x in inputs if x.requires_grad]
+    if not loss.requires_grad or not trained:
+        return [None] * len(inputs)
+    scale = FLOAT16_SCALE if any(x.dtype == torch.float16 for x in inputs) else 1.0
+    found = iter(
+        torch.autograd.grad(
+            loss, trained, torch.full_like(loss, scale), retain_graph=True, allow_unused=True
+        )
+    )
+    gradients = [next(found) if x.requires_grad else None for x in inputs]
+    return [None if g is None else g.float() / scale for g in gradients]
+
+
+def _norm(gradients: Sequence[Tensor | None]) -> Tensor | float:
+    norms = [torch.linalg.vector_norm(g) for g in gradients if g is not None]
+    return torch.linalg.vector_norm(torch.stack(norms)) if norms else 0.0
+
+
+def _dot(one: Sequence[Tensor | None], other: Sequence[Tensor | None]) -> Tensor | float:
+    pairs = zip(one[:-1], other[:-1], strict=True)
+    products = [(a * b).sum() for a, b in pairs if a is not None and b is not None]
+    return torch.stack(products).sum() if products else 0.0

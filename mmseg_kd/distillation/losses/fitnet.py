@@ -1,0 +1,131 @@
+"""Distillation of the features themselves, through an adapter that is trained."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from mmseg.registry import MODELS
+from torch import Tensor, nn
+
+from mmseg_kd.distillation.base import LARGEST, KDLoss, resize_map
+from mmseg_kd.distillation.losses.void import valid_pixels
+from mmseg_kd.errors import UserError
+
+
+@MODELS.register_module()
+class FitNet(KDLoss):
+    r"""Distance between the teacher's features and the student's, brought to its channels.
+
+    Romero et al., FitNets: Hints for Thin Deep Nets, ICLR 2015,
+    https://arxiv.org/abs/1412.6550. With r a 1x1 convolution of one stage, trained with the
+    student, and V the pixels that are not void:
+
+    =========== =====================================================================
+    'mean'      :math:`\frac{1}{|V| C'} \sum_{i \in V} \lVert r(F^S)_i - F^T_i \rVert^2`
+    'cosine'    :math:`\frac{1}{|V|} \sum_{i \in V} (1 - \cos(r(F^S)_i, F^T_i))`
+    =========== =====================================================================
+
+    summed over the stages. 'mean' grows with the square of the teacher's features, 'cosine' is 0
+    to 2 whatever their scale; it is computed as half the squared difference of the unit vectors,
+    and counts 1/2 where one of them is zero. The loss is 0 where r(F^S) equals F^T, so where
+    student equals teacher if r is the identity, which it is not at the start.
+
+    Config: ``dict(type='FitNet', student_channels=256, teacher_channels=512)``
+
+    Shapes: student maps (N, C, H, W); teacher maps (N, C', H', W'), resized to (H, W) (bilinear,
+    align_corners=False); target (N, H'', W'') or None, resized to (H, W) (nearest).
+
+    Args:
+        student_channels: C, of every stage or a list with one entry a stage.
+        teacher_channels: C', likewise.
+        reduction: One of the table's names.
+        ignore_index: Label of void pixels, which are left out; None keeps every pixel.
+        stages: Taps to compare.
+        seed: Of the adapters' first weights, which are drawn aside from torch's own stream: the
+            student starts the same with and without this loss.
+        **kwargs: `loss_weight`, `teacher_stages` and `teacher`, as for every `KDLoss`.
+
+    Raises:
+        ValueError: On an unknown reduction, or channels that are no number above 0 a stage.
+        UserError: When a tap has other channels than the config says.
+    """
+
+    reductions = ('mean', 'cosine')
+
+    def __init__(
+        self,
+        student_channels: int | Sequence[int],
+        teacher_channels: int | Sequence[int],
+        reduction: str = 'mean',
+        ignore_index: int | None = 255,
+        stages: Sequence[str] | str = ('stage4',),
+        seed: int = 0,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(reduction, stages, **kwargs)
+        self.student_channels = self._per_stage('student_channels', student_channels)
+        self.teacher_channels = self._per_stage('teacher_channels', teacher_channels)
+        self.ignore_index = ignore_index
+        with torch.random.fork_rng(devices=[]):
+            # torch.manual_seed would seed the accelerators too, which are not put back.
+            torch.default_generator.manual_seed(seed)
+            self.adapters = nn.ModuleList(
+                nn.Conv2d(s, t, kernel_size=1, device='cpu')
+                for s, t in zip(self.student_channels, self.teacher_channels, strict=True)
+            )
+
+    def _per_stage(self, key: str, channels: int | Sequence[int]) -> list[int]:
+        each = [channels] * len(self.stages) if isinstance(channels, int) else list(channels)
+        if len(each) != len(self.stages) or not all(isinstance(c, int) and c > 0 for c in each):
+            raise ValueError(
+                f'FitNet: {key}={channels!r} is no number above 0 for each of {self.stages}'
+            )
+        return each
+
+    def distance(
+        self, student: list[Tensor], teacher: list[Tensor], target: Tensor | None
+    ) -> Tensor:
+        """Compute the distance, summed over the pairs of maps, a scalar."""
+        self._check('stages', self.stages, 'student_channels', student)
+        self._check('teacher_stages', self.teacher_stages, 'teacher_channels', teacher)
+        return sum(
+            self._one_stage(_adapted(adapter, s), t, target)
+            for adapter, s, t in zip(self.adapters, student, teacher, strict=True)
+        )
+
+    def _check(self, key: str, names: Sequence[str], setting: str, maps: list[Tensor]) -> None:
+        found = [x.shape[1] for x in maps]
+        for i, (expected, actual) in enumerate(zip(getattr(self, setting), found, strict=True)):
+            if expected != actual:
+                raise UserError(
+                    f'FitNet: {key}[{i}] {names[i]!r} has {actual} channels, not {expected}; '
+                    f'write {setting}={found[0] if len(found) == 1 else found}'
+                )
+
+    def _one_stage(self, student: Tensor, teacher: Tensor, target: Tensor | None) -> Tensor:
+        size = student.shape[2:]
+        teacher = resize_map(teacher, size)
+        if self.reduction == 'mean':
+            # Channels first: the sum over all elements would leave float32 earlier.
+            distance = (student - teacher).square().mean(dim=1)
+        else:
+            difference = _directions(student) - _directions(teacher)
+            distance = difference.square().sum(dim=1) / 2
+        valid = valid_pixels(target, size, self.ignore_index)
+        if valid is None:
+            return distance.mean()
+        return (distance * valid).sum() / valid.sum().clamp(min=1)
+
+
+def _adapted(adapter: nn.Conv2d, x: Tensor) -> Tensor:
+    # A matrix product, because cuDNN convolves float32 at the precision of TF32 by default.
+    weight, bias = (p.to(x.dtype) for p in (adapter.weight.flatten(1), adapter.bias[:, None]))
+    return (weight @ x.flatten(2) + bias).unflatten(2, x.shape[2:]).clamp(-LARGEST, LARGEST)
+
+
+def _directions(x: Tensor) -> Tensor:
+    # The gradient is up to 1 / eps where the features are zero.
+    return F.normalize(x, dim=1, eps=1e-6)

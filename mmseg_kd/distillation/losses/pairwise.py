@@ -1,0 +1,100 @@
+"""Distillation of which patches of an image look alike."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch.nn.functional as F
+from mmseg.registry import MODELS
+from torch import Tensor
+
+from mmseg_kd.distillation.base import KDLoss, resize_map
+from mmseg_kd.distillation.losses.similarity_preserving import place_similarity
+from mmseg_kd.distillation.losses.void import valid_pixels
+
+
+@MODELS.register_module()
+class PairwiseLoss(KDLoss):
+    r"""Distance between the cosine similarities of the patches of each image.
+
+    The pair-wise loss of Liu et al., Structured Knowledge Distillation for Semantic
+    Segmentation, CVPR 2019, https://arxiv.org/abs/1903.04197, as the authors' code has it:
+
+    .. math:: L = \frac{1}{N} \sum_n \frac{1}{|R_n|^2} \sum_{i, j \in R_n}
+              (a^S_{nij} - a^T_{nij})^2, \quad
+              a_{ij} = \frac{f_i^\top f_j}{\lVert f_i \rVert_2 \lVert f_j \rVert_2}
+
+    with f the map's features, pooled over patches, and :math:`R_n` those patches of image n of
+    which at least half is not void. An image that is wholly void gives 0 and counts in N.
+
+    `SimilarityPreservingLoss(mode='pixel')` is the same distance; it averages over a grid of 16
+    x 16 cells where this one takes the maximum over patches of `scale` times the map, 2 x 2 by
+    default, and it knows no void.
+
+    Config: ``dict(type='PairwiseLoss', loss_weight=1.0)``, the authors' weight.
+
+    Shapes: student maps (N, C, H, W); teacher maps (N, C', H', W'), resized to (H, W) (bilinear,
+    align_corners=False); target (N, H'', W'') or None, resized to (H, W) (nearest). Channels
+    may differ. Memory grows with the fourth power of 1 / scale.
+
+    Args:
+        scale: Side of a patch as a fraction of the map's, above 0 and up to 1; the last patches
+            are smaller where it does not divide it.
+        pool: 'max' or 'avg'.
+        reduction: 'mean' as above.
+        ignore_index: Label of void pixels; None keeps every patch.
+        stages: Taps to compare, summed over.
+        **kwargs: `loss_weight`, `teacher_stages` and `teacher`, as for every `KDLoss`.
+
+    Raises:
+        ValueError: On an unknown pooling, or a scale that is no fraction.
+    """
+
+    reductions = ('mean',)
+
+    def __init__(
+        self,
+        scale: float = 0.5,
+        pool: str = 'max',
+        reduction: str = 'mean',
+        ignore_index: int | None = 255,
+        stages: Sequence[str] | str = ('stage4',),
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(reduction, stages, **kwargs)
+        if pool not in ('max', 'avg'):
+            raise ValueError(f"PairwiseLoss: pool={pool!r} is not 'max' or 'avg'")
+        if not 0 < scale <= 1:
+            raise ValueError(f'PairwiseLoss: scale={scale!r} is not above 0 and up to 1')
+        self.scale = scale
+        self.pool = pool
+        self.ignore_index = ignore_index
+
+    def extra_repr(self) -> str:
+        """Show the settings in the printed model."""
+        return f'scale={self.scale}, pool={self.pool!r}, {super().extra_repr()}'
+
+    def distance(
+        self, student: list[Tensor], teacher: list[Tensor], target: Tensor | None
+    ) -> Tensor:
+        """Compute the distance, summed over the pairs of maps, a scalar."""
+        return sum(self._one_stage(s, t, target) for s, t in zip(student, teacher, strict=True))
+
+    def _one_stage(self, student: Tensor, teacher: Tensor, target: Tensor | None) -> Tensor:
+        size = student.shape[2:]
+        patch = [max(1, int(side * self.scale)) for side in size]
+        pool = F.max_pool2d if self.pool == 'max' else F.avg_pool2d
+        similarities = [
+            place_similarity(pool(x, patch, ceil_mode=True))
+            for x in (student, resize_map(teacher, size))
+        ]
+        squared = (similarities[0] - similarities[1]).square()
+        valid = valid_pixels(target, size, self.ignore_index)
+        if valid is None:
+            return squared.mean()
+        share = F.avg_pool2d(valid[:, None].to(squared.dtype), patch, ceil_mode=True)
+        kept = (share >= 0.5).flatten(1).to(squared.dtype)
+        kept = kept[:, :, None] * kept[:, None]
+        pairs = kept.sum(dim=(1, 2)).clamp(min=1)
+        return ((squared * kept).sum(dim=(1, 2)) / pairs).mean()

@@ -1,0 +1,199 @@
+"""Weights and temperatures that change during training, written beside their value.
+
+A schedule is a pure function of the iteration, so a resumed run goes on exactly. `value` is a
+number or another schedule, so that a warm-up and an early decay are one dict in another:
+
+    loss_weight=dict(
+        type='LinearWarmup', end=1500,
+        value=dict(type='CosineDecay', value=3.0, begin=20000, end=40000),
+    )
+"""
+
+from __future__ import annotations
+
+import math
+from abc import ABCMeta, abstractmethod
+from bisect import bisect_right
+from collections.abc import Sequence
+from typing import Any
+
+from mmseg.registry import TASK_UTILS
+
+
+class Schedule(metaclass=ABCMeta):
+    """A number by iteration: `value` times a factor.
+
+    Args:
+        value: The number where the factor is 1, or another schedule, as an object or a dict.
+
+    Raises:
+        ValueError: The value is no finite number and no schedule.
+    """
+
+    def __init__(self, value: float | dict | Schedule) -> None:
+        self.value = scheduled(value)
+
+    def at(self, iteration: int) -> float:
+        """Return the number in the given iteration, counted from 0."""
+        return self.factor(iteration) * value_at(self.value, iteration)
+
+    @abstractmethod
+    def factor(self, iteration: int) -> float:
+        """Return what the value is multiplied with in an iteration."""
+
+    def __repr__(self) -> str:
+        settings = ', '.join(f'{key}={value!r}' for key, value in vars(self).items())
+        return f'{type(self).__name__}({settings})'
+
+
+@TASK_UTILS.register_module()
+class Constant(Schedule):
+    """The value itself.
+
+    Args:
+        value: See `Schedule`.
+    """
+
+    def factor(self, iteration: int) -> float:
+        """Return 1."""
+        return 1.0
+
+
+class _Ramp(Schedule):
+    """What changes between two iterations.
+
+    Raises:
+        ValueError: `end` is not after `begin`.
+    """
+
+    def __init__(self, value: float | dict | Schedule, end: int, begin: int = 0) -> None:
+        super().__init__(value)
+        if not 0 <= begin < end:
+            raise ValueError(f'{type(self).__name__}: begin={begin} and end={end} are no span')
+        self.begin, self.end = begin, end
+
+    def progress(self, iteration: int) -> float:
+        """Return 0 up to `begin`, 1 from `end` on, and in proportion between them."""
+        return min(max((iteration - self.begin) / (self.end - self.begin), 0.0), 1.0)
+
+
+@TASK_UTILS.register_module()
+class LinearWarmup(_Ramp):
+    """From `start` times the value to the value, in a straight line.
+
+    Args:
+        value: See `Schedule`.
+        end: Iteration from which on it is the value.
+        begin: Iteration up to which it is `start` times the value.
+        start: Factor at the beginning.
+    """
+
+    def __init__(
+        self, value: float | dict | Schedule, end: int, begin: int = 0, start: float = 0.0
+    ) -> None:
+        super().__init__(value, end, begin)
+        self.start = start
+
+    def factor(self, iteration: int) -> float:
+        """Return a number between `start` and 1."""
+        return self.start + (1 - self.start) * self.progress(iteration)
+
+
+@TASK_UTILS.register_module()
+class CosineDecay(_Ramp):
+    """From the value to `stop` times the value, along half a cosine.
+
+    Args:
+        value: See `Schedule`.
+        end: Iteration from which on it is `stop` times the value.
+        begin: Iteration up to which it is the value.
+        stop: Factor at the end.
+    """
+
+    def __init__(
+        self, value: float | dict | Schedule, end: int, begin: int = 0, stop: float = 0.0
+    ) -> None:
+        super().__init__(value, end, begin)
+        self.stop = stop
+
+    def factor(self, iteration: int) -> float:
+        """Return a number between 1 and `stop`."""
+        return self.stop + (1 - self.stop) * (1 + math.cos(math.pi * self.progress(iteration))) / 2
+
+
+@TASK_UTILS.register_module()
+class LinearDecay(CosineDecay):
+    """From the value to `stop` times the value, in a straight line; arguments as `CosineDecay`.
+
+    The early decay of SegDistill: `begin` in the middle of training, `end` before its end.
+    """
+
+    def factor(self, iteration: int) -> float:
+        """Return a number between 1 and `stop`."""
+        return 1 + (self.stop - 1) * self.progress(iteration)
+
+
+@TASK_UTILS.register_module()
+class Stop(Schedule):
+    """The value until an iteration, then 0: the loss no longer counts.
+
+    Args:
+        value: See `Schedule`.
+        at_iter: First iteration of 0.
+    """
+
+    def __init__(self, value: float | dict | Schedule, at_iter: int) -> None:
+        super().__init__(value)
+        self.at_iter = at_iter
+
+    def factor(self, iteration: int) -> float:
+        """Return 1, or 0."""
+        return float(iteration < self.at_iter)
+
+
+@TASK_UTILS.register_module()
+class Milestones(Schedule):
+    """The value, multiplied by `gamma` at each milestone.
+
+    Args:
+        value: See `Schedule`.
+        milestones: Iterations, ascending.
+        gamma: Factor.
+
+    Raises:
+        ValueError: The milestones do not ascend.
+    """
+
+    def __init__(
+        self, value: float | dict | Schedule, milestones: Sequence[int], gamma: float = 0.1
+    ) -> None:
+        super().__init__(value)
+        self.milestones, self.gamma = list(milestones), gamma
+        if self.milestones != sorted(set(self.milestones)):
+            raise ValueError(f'Milestones: milestones={self.milestones} do not ascend')
+
+    def factor(self, iteration: int) -> float:
+        """Return `gamma` to the power of the milestones that have passed."""
+        return self.gamma ** bisect_right(self.milestones, iteration)
+
+
+def scheduled(value: Any) -> float | Schedule:
+    """Make a number or a schedule of what a config says.
+
+    Raises:
+        ValueError: It is neither.
+    """
+    if isinstance(value, Schedule):
+        return value
+    if isinstance(value, dict) and 'type' in value:
+        schedule = TASK_UTILS.build(value)
+        if isinstance(schedule, Schedule):
+            return schedule
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        raise ValueError(f'{value!r} is no number and no schedule')
+    return value
+
+
+def value_at(value: float | Schedule, iteration: int) -> float:
+    """Return a number or a schedule's number in an iteration."""
+    return value.at(iteration) if isinstance(value, Schedule) else value
