@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
+import copy
+import inspect
+import math
+import re
 from collections.abc import Iterable
+from contextlib import nullcontext
 from typing import Any
 
 import torch
-from mmseg.registry import MODELS
+from mmseg.registry import MODELS, TASK_UTILS
 from mmseg.structures import SegDataSample
 from torch import Tensor, nn
 
 from mmseg_kd.distillation.base import KDLoss
-from mmseg_kd.distillation.taps import check_taps, record_taps
-from mmseg_kd.distillation.teacher import Teacher
+from mmseg_kd.distillation.ema_teacher import EMATeacher
+from mmseg_kd.distillation.gradient_share import share_of
+from mmseg_kd.distillation.gradients import Pull, measure_pulls, weight_for
+from mmseg_kd.distillation.schedules import Schedule
+from mmseg_kd.distillation.taps import check_taps, record_features, record_taps
+from mmseg_kd.distillation.teacher import BaseTeacher
 from mmseg_kd.errors import UserError
 from mmseg_kd.models.whole_image import WholeImageEncoderDecoder
 
@@ -21,20 +30,24 @@ from mmseg_kd.models.whole_image import WholeImageEncoderDecoder
 class KDEncoderDecoder(WholeImageEncoderDecoder):
     """An `EncoderDecoder` with a teacher and distillation losses beside its own.
 
-    Without `teacher` and `kd_losses` it is the plain model, bit for bit. Its checkpoint
-    holds the student alone and loads into the plain config.
+    Without `teacher` and `kd_losses` it is the plain model, bit for bit. Its state dict holds
+    the student alone and loads into the plain config; adapters of the losses, shares of the
+    gradient and averaged teachers are in `distillation_state`.
 
     Args:
         teacher: `dict(config=..., checkpoint=...)`, the arguments of
-            `mmseg_kd.distillation.teacher.Teacher`. It is built when training starts:
-            testing needs no teacher file.
+            `mmseg_kd.distillation.teacher.Teacher`; `dict(type='EMATeacher', ...)`, an average
+            of the student; or several of these by name, `dict(cnn=dict(...), mit=dict(...))`.
+            They are built when training starts: testing needs no teacher file.
         kd_losses: Losses by name, each a registered `KDLoss`, or None to leave one out. Every
-            one is logged weighted under its name and raw as `NAME_raw` (`kl_loss`, `kl_raw`).
+            one is logged weighted under its name and raw as `NAME_raw` (`kl_loss`, `kl_raw`);
+            weights that change are logged as `NAME_weight`. A loss whose schedule gives 0 is
+            not computed, nor a teacher run that no loss needs; its raw value is nan then.
         **kwargs: The keys of `EncoderDecoder`.
 
     Raises:
-        UserError: Losses without a teacher, two losses of one name, an unknown tap, or
-            different class counts.
+        UserError: Losses without a teacher, two losses of one name, an unknown tap or teacher,
+            different class counts, or shares of the gradient that leave none to the labels.
     """
 
     def __init__(
@@ -51,36 +64,135 @@ class KDEncoderDecoder(WholeImageEncoderDecoder):
             {name: MODELS.build(loss) for name, loss in kd_losses.items()}
         )
         _check_names(kd_losses)
+        self._teacher_cfgs = teachers_by_name(teacher) if kd_losses else {}
         for name, loss in self.kd_losses.items():
             if not isinstance(loss, KDLoss):
                 raise UserError(
                     f'model.kd_losses.{name}: {type(loss).__name__} is no distillation loss'
                 )
-            if next(loss.parameters(), None) is not None:
-                # They would end up in the student's checkpoint.
-                raise UserError(f'model.kd_losses.{name}: {type(loss).__name__} has parameters')
             check_taps(self, loss.stages, f'student (model.kd_losses.{name})')
-        self._teacher_cfg = teacher
-        self._teacher: Teacher | None = None
+            for unknown in set(self._teachers_of(loss)) - set(self._teacher_cfgs):
+                raise UserError(
+                    f'model.kd_losses.{name}.teacher: there is no teacher {unknown!r}; '
+                    f'model.teacher has {", ".join(self._teacher_cfgs)}'
+                )
+        self._shares = {
+            name: share
+            for name, loss in self.kd_losses.items()
+            if (share := share_of(loss.loss_weight))
+        }
+        total = sum(share.share for share in self._shares.values())
+        if total >= 1:
+            raise UserError(
+                f'model.kd_losses: the shares of GradientShare sum to {total:.3g}; they must leave '
+                'a part of the gradient to the labels'
+            )
+        self._teachers: dict[str, BaseTeacher] = {}
+        # A hook sets it for the next iteration, and reads `pulls` afterwards.
+        self.measure_gradients = False
+        self.pulls: tuple[Pull, dict[str, Pull]] | None = None
+        self.register_state_dict_post_hook(_without_losses)
+        self.register_load_state_dict_post_hook(_not_missing_losses)
 
     @property
-    def teacher(self) -> Teacher | None:
-        """The teacher; None until `build_teacher`, and where no loss needs one."""
-        return self._teacher
+    def teachers(self) -> dict[str, BaseTeacher]:
+        """The teachers by name; a single one is called 'teacher'. None before `build_teacher`."""
+        return self._teachers
 
-    def build_teacher(self) -> Teacher | None:
-        """Build and check the teacher, once; training does so by itself."""
-        if self._teacher is None and self.kd_losses:
-            teacher = Teacher(**self._teacher_cfg)
-            if teacher.num_classes != self.num_classes:
-                raise UserError(
-                    f'the teacher ({teacher.checkpoint}) has {teacher.num_classes} classes, the '
-                    f'student {self.num_classes}: give both configs the same num_classes'
-                )
+    @property
+    def teacher(self) -> BaseTeacher | None:
+        """The first teacher; None until `build_teacher`, and where no loss needs one."""
+        return next(iter(self._teachers.values()), None)
+
+    @property
+    def needs_hook(self) -> bool:
+        """Whether something depends on the iteration or is kept beside the student's weights."""
+        return any(
+            isinstance(value, Schedule)
+            for loss in self.kd_losses.values()
+            for value in vars(loss).values()
+        ) or bool(
+            next(self.kd_losses.parameters(), None) is not None
+            or any(cfg.get('type') == 'EMATeacher' for cfg in self._teacher_cfgs.values())
+        )
+
+    def build_teacher(self) -> BaseTeacher | None:
+        """Build and check the teachers, once; training does so by itself."""
+        if not self._teachers:
+            teachers = {
+                name: self._build_teacher(cfg, name) for name, cfg in self._teacher_cfgs.items()
+            }
             for loss in self.kd_losses.values():
-                teacher.check_taps(loss.teacher_stages)
-            self._teacher = teacher
-        return self._teacher
+                for name in self._teachers_of(loss):
+                    teachers[name].check_taps(loss.teacher_stages)
+            self._teachers = teachers
+        return self.teacher
+
+    def _build_teacher(self, cfg: dict, name: str) -> BaseTeacher:
+        cfg = dict(cfg)
+        kind = cfg.pop('type', 'Teacher')
+        # Built without the registry, which would build a model dict in `config` first.
+        cls = TASK_UTILS.get(kind)
+        if not (inspect.isclass(cls) and issubclass(cls, BaseTeacher)):
+            raise UserError(f"model.teacher: type={kind!r} is no teacher; there is 'EMATeacher'")
+        if cls is EMATeacher:
+            student = copy.deepcopy(self)
+            student.kd_losses = nn.ModuleDict()
+            cfg['student'] = student
+        teacher = cls(**cfg)
+        if teacher.num_classes != self.num_classes:
+            raise UserError(
+                f'the teacher ({getattr(teacher, "checkpoint", name)}) has {teacher.num_classes} '
+                f'classes, the student {self.num_classes}: give both configs the same num_classes'
+            )
+        return teacher
+
+    def _teachers_of(self, loss: KDLoss) -> dict[str, float]:
+        names = list(self._teacher_cfgs)
+        return loss.teacher_weights or dict.fromkeys(names, 1 / max(len(names), 1))
+
+    def set_iteration(self, iteration: int) -> None:
+        """Tell the schedules the number of the next iteration, from 0."""
+        for loss in self.kd_losses.values():
+            loss.iteration = iteration
+
+    def update_teachers(self) -> None:
+        """Let averaged teachers follow the student, after its step."""
+        for teacher in self._teachers.values():
+            if isinstance(teacher, EMATeacher):
+                teacher.update(self)
+
+    def distillation_state(self) -> dict[str, dict]:
+        """Return what a run needs to be resumed, beyond the student's weights."""
+        return {
+            'losses': self.kd_losses.state_dict(),
+            'shares': {name: share.state_dict() for name, share in self._shares.items()},
+            'teachers': {
+                name: teacher.state_dict()
+                for name, teacher in self._teachers.items()
+                if isinstance(teacher, EMATeacher)
+            },
+        }
+
+    def load_distillation_state(self, state: dict[str, dict]) -> None:
+        """Continue from `distillation_state`.
+
+        Raises:
+            UserError: The state is of other losses or teachers.
+        """
+        try:
+            self.kd_losses.load_state_dict(state['losses'])
+            for name, share in self._shares.items():
+                share.load_state_dict(state['shares'][name])
+            for name, teacher in self._teachers.items():
+                if isinstance(teacher, EMATeacher):
+                    teacher.load_state_dict(state['teachers'][name])
+        except (KeyError, RuntimeError) as error:
+            raise UserError(
+                'the checkpoint was trained with other model.kd_losses or model.teacher, whose '
+                f'adapters, shares or averages it lacks ({" ".join(str(error).split())[:120]}): '
+                'resume with the config of before, or start from its weights with load_from'
+            ) from error
 
     def loss(self, inputs: Tensor, data_samples: list[SegDataSample]) -> dict[str, Tensor]:
         """Compute the student's losses and, with a teacher, the distillation losses.
@@ -92,43 +204,125 @@ class KDEncoderDecoder(WholeImageEncoderDecoder):
         Returns:
             Scalars by name; those whose name contains 'loss' are summed and backpropagated.
         """
+        self.pulls = None
         if not self.kd_losses:
             return super().loss(inputs, data_samples)
-        # The teacher first: its activations are gone before the student's are kept.
-        teacher = self.build_teacher()
-        teacher_taps = teacher(
-            inputs,
-            [name for loss in self.kd_losses.values() for name in loss.teacher_stages],
-            self.data_preprocessor,
+        self.build_teacher()
+        active = {name: loss for name, loss in self.kd_losses.items() if self._counts(name)}
+        # The teachers first: their activations are gone before the student's are kept.
+        teacher_taps = self._run_teachers(inputs, active)
+        measure = torch.is_grad_enabled() and (
+            self.measure_gradients or any(map(self._due, self._shares))
         )
-        names = [name for loss in self.kd_losses.values() for name in loss.stages]
-        with record_taps(self, names) as student_taps:
+        names = [name for loss in active.values() for name in loss.stages]
+        features = record_features(self) if measure else nullcontext()
+        read = [*names, 'logits'] if measure else names
+        with record_taps(self, read) as taps, features as stages:
             losses = super().loss(inputs, data_samples)
         if torch.is_grad_enabled():
-            for name, x in student_taps.items():
-                if not x.requires_grad:
+            for name in names:
+                if not taps[name].requires_grad:
                     raise UserError(
                         f'no gradient passes through the tap {name!r}, so its loss could teach '
                         'nothing: it lies in a frozen or activation-checkpointed module'
                     )
         target = torch.stack([sample.gt_sem_seg.data[0] for sample in data_samples])
-        losses.update(self._distillation_losses(student_taps, teacher_taps, target))
+        raw = {
+            name: sum(
+                weight
+                * loss.raw(
+                    [taps[tap] for tap in loss.stages],
+                    [teacher_taps[teacher][tap] for tap in loss.teacher_stages],
+                    target,
+                )
+                for teacher, weight in self._teachers_of(loss).items()
+            )
+            for name, loss in active.items()
+        }
+        if measure:
+            self._measure(losses, raw, stages, taps['logits'])
+        losses.update(self._logged(raw, inputs))
         return losses
 
-    def _distillation_losses(
-        self, student: dict[str, Tensor], teacher: dict[str, Tensor], target: Tensor
-    ) -> dict[str, Tensor]:
+    def _counts(self, name: str) -> bool:
+        """Whether a loss is to be computed: a scheduled weight of 0 has no use for it."""
+        loss = self.kd_losses[name]
+        return (
+            not isinstance(loss.loss_weight, Schedule)
+            or loss.weight != 0
+            or self._due(name)
+            # DDP waits for the gradient of every parameter.
+            or next(loss.parameters(), None) is not None
+        )
+
+    def _due(self, name: str) -> bool:
+        return name in self._shares and self._shares[name].due(self.kd_losses[name].iteration)
+
+    def _run_teachers(
+        self, inputs: Tensor, active: dict[str, KDLoss]
+    ) -> dict[str, dict[str, Tensor]]:
+        taps = {}
+        for name, teacher in self._teachers.items():
+            readers = [loss for loss in active.values() if name in self._teachers_of(loss)]
+            if readers:
+                needed = [tap for loss in readers for tap in loss.teacher_stages]
+                taps[name] = teacher(inputs, needed, self.data_preprocessor)
+        return taps
+
+    def _measure(
+        self,
+        losses: dict[str, Tensor],
+        raw: dict[str, Tensor],
+        features: list[Tensor],
+        logits: Tensor,
+    ) -> None:
+        """Measure the gradients of this batch and bring the shares' weights up to it."""
+        task = sum(value for name, value in losses.items() if 'loss' in name)
+        own, pulls = measure_pulls(task, raw, features, logits)
+        total = sum(share.share for share in self._shares.values())
+        others = own.features + sum(
+            abs(self.kd_losses[name].weight) * pull.features
+            for name, pull in pulls.items()
+            if name not in self._shares
+        )
+        for name in filter(self._due, self._shares):
+            share = self._shares[name].share
+            # With several shares the others' sum grows with them: s / (1 - sum of all).
+            weight = weight_for(share, pulls[name], others) * (1 - share) / (1 - total)
+            if math.isfinite(weight):
+                self._shares[name].update(weight)
+        weighted = {name: pull * self.kd_losses[name].weight for name, pull in pulls.items()}
+        self.pulls = own, weighted
+
+    def _logged(self, raw: dict[str, Tensor], like: Tensor) -> dict[str, Tensor]:
         losses = {}
         for name, loss in self.kd_losses.items():
-            raw = loss.raw(
-                [student[tap] for tap in loss.stages],
-                [teacher[tap] for tap in loss.teacher_stages],
-                target,
-            )
             weighted_name, raw_name = log_names(name)
-            losses[weighted_name] = loss.loss_weight * raw
-            losses[raw_name] = raw.detach()
+            value = raw.get(name)
+            losses[weighted_name] = like.new_zeros(()) if value is None else loss.weight * value
+            losses[raw_name] = like.new_full((), math.nan) if value is None else value.detach()
+            if isinstance(loss.loss_weight, Schedule):
+                weight_name = f'{raw_name.removesuffix("_raw")}_weight'
+                losses[weight_name] = like.new_tensor(loss.weight)
         return losses
+
+
+def teachers_by_name(teacher: dict) -> dict[str, dict]:
+    """Read `model.teacher`: one teacher, then called 'teacher', or several by name."""
+    several = all(isinstance(value, dict) for value in teacher.values())
+    if several and not {'type', 'config', 'checkpoint'} & set(teacher):
+        return dict(teacher)
+    return {'teacher': teacher}
+
+
+def _without_losses(model: nn.Module, state: dict, prefix: str, metadata: dict) -> None:
+    for key in [key for key in state if key.startswith(f'{prefix}kd_losses.')]:
+        del state[key]
+
+
+def _not_missing_losses(model: nn.Module, incompatible: Any) -> None:
+    missing = incompatible.missing_keys
+    missing[:] = [key for key in missing if not re.search(r'(^|\.)kd_losses\.', key)]
 
 
 def _check_names(names: Iterable[str]) -> None:

@@ -1,0 +1,296 @@
+"""Shares, schedules, averaged and several teachers in a student that trains."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from conftest import KD_LOSSES, tiny_config, tiny_model
+from mmengine.structures import PixelData
+from mmseg.registry import MODELS
+from mmseg.structures import SegDataSample
+
+from mmseg_kd.checkpoints import read_checkpoint
+from mmseg_kd.distillation.gradients import shares
+from mmseg_kd.engine import build_runner, choose_start, load_config
+from mmseg_kd.errors import UserError
+
+
+def build(teacher: dict, losses: dict, seed: int = 0) -> torch.nn.Module:
+    torch.manual_seed(seed)
+    model = MODELS.build(tiny_model(type='KDEncoderDecoder', teacher=teacher, kd_losses=losses))
+    return model.train()
+
+
+def batch(seed: int = 0) -> tuple[torch.Tensor, list[SegDataSample]]:
+    generator = torch.Generator().manual_seed(seed)
+    images = torch.randn(2, 3, 64, 64, generator=generator)
+    labels = torch.randint(0, 12, (2, 1, 64, 64), generator=generator)
+    return images, [SegDataSample(gt_sem_seg=PixelData(data=label)) for label in labels]
+
+
+def features_norm(model: torch.nn.Module, images: torch.Tensor, samples: list, name: str) -> float:
+    """Norm of one loss' gradient at the inputs of the backbone's last norms, by plain autograd."""
+    kept = []
+    hooks = [
+        module.register_forward_hook(lambda m, i, o: kept.append(o))
+        for module in (
+            model.backbone.get_submodule(model.backbone.tap_aliases[f'stage{i}.pre_norm'])
+            for i in (1, 2, 3, 4)
+        )
+    ]
+    torch.manual_seed(5)
+    value = model.loss(images, samples)[name]
+    for hook in hooks:
+        hook.remove()
+    gradients = torch.autograd.grad(value, kept, allow_unused=True)
+    return float(torch.cat([g.flatten() for g in gradients if g is not None]).norm())
+
+
+def test_a_share_of_the_gradient_is_what_was_asked_for(teacher: dict) -> None:
+    model = build(
+        teacher,
+        dict(
+            kl_loss=KD_LOSSES['kl_loss'] | dict(loss_weight=dict(type='GradientShare', share=0.3)),
+            at_loss=KD_LOSSES['at_loss'] | dict(loss_weight=dict(type='GradientShare', share=0.2)),
+            sp_loss=KD_LOSSES['sp_loss'] | dict(loss_weight=7.0),
+        ),
+    )
+    images, samples = batch()
+    norms = {}
+    torch.manual_seed(5)
+    model.loss(images, samples)
+    found = shares(*model.pulls)
+    assert found['kl_loss'] == pytest.approx(0.3, abs=1e-4)
+    assert found['at_loss'] == pytest.approx(0.2, abs=1e-4)
+    # The same by plain autograd; the weight stays as it was measured.
+    model.set_iteration(1)
+    for name in ('decode.loss_ce', 'kl_loss', 'at_loss', 'sp_loss'):
+        norms[name] = features_norm(model, images, samples, name)
+    total = sum(norms.values())
+    assert norms['kl_loss'] / total == pytest.approx(0.3, abs=1e-3)
+    assert norms['at_loss'] / total == pytest.approx(0.2, abs=1e-3)
+    assert model.pulls is None
+
+
+def test_shares_must_leave_something_to_the_labels(teacher: dict) -> None:
+    half = dict(type='GradientShare', share=0.5)
+    with pytest.raises(UserError, match='sum to 1'):
+        build(teacher, {k: v | dict(loss_weight=dict(half)) for k, v in KD_LOSSES.items()})
+
+
+def test_measuring_does_not_change_the_step(teacher: dict) -> None:
+    images, samples = batch()
+    gradients = []
+    for measure in (False, True):
+        model = build(teacher, KD_LOSSES)
+        model.measure_gradients = measure
+        torch.manual_seed(5)
+        losses = model.loss(images, samples)
+        sum(value for name, value in losses.items() if 'loss' in name).backward()
+        gradients.append([p.grad.clone() for p in model.parameters() if p.grad is not None])
+        assert (model.pulls is not None) is measure
+    assert all(torch.equal(a, b) for a, b in zip(*gradients, strict=True))
+
+
+def test_a_stopped_loss_runs_no_teacher(teacher: dict, monkeypatch: pytest.MonkeyPatch) -> None:
+    model = build(
+        teacher,
+        dict(
+            kl_loss=KD_LOSSES['kl_loss'] | dict(loss_weight=dict(type='Stop', value=2, at_iter=1))
+        ),
+    )
+    images, samples = batch()
+    values = model.loss(images, samples)
+    assert float(values['kl_loss'].detach()) == pytest.approx(2 * float(values['kl_raw']))
+    assert float(values['kl_weight']) == 2
+    model.set_iteration(1)
+    monkeypatch.setattr(model.teacher.segmentor, 'forward', None)
+    values = model.loss(images, samples)
+    assert float(values['kl_loss']) == 0
+    assert torch.isnan(values['kl_raw'])
+
+
+def test_a_temperature_follows_its_schedule(teacher: dict) -> None:
+    images, samples = batch()
+    values = {}
+    for name, temperature in (
+        ('plain', 2.0),
+        ('scheduled', dict(type='LinearWarmup', value=4.0, end=4, start=0.25)),
+    ):
+        model = build(teacher, dict(kl=dict(type='KLDivergenceLoss', temperature=temperature)))
+        model.set_iteration(0 if name == 'plain' else 4 // 3)
+        torch.manual_seed(5)
+        values[name] = float(model.loss(images, samples)['kl_raw'])
+    # 0.25 * 4 at 0, 4 at 4; at 1 it is 1.75, not 2.
+    assert values['scheduled'] != pytest.approx(values['plain'], rel=1e-3)
+    model.set_iteration(0)
+    model.kd_losses['kl'].iteration = 4 / 3
+    torch.manual_seed(5)
+    assert float(model.loss(images, samples)['kl_raw']) == pytest.approx(values['plain'], rel=1e-4)
+
+
+def test_an_average_of_the_student_teaches(teacher: dict) -> None:
+    model = build(dict(type='EMATeacher', momentum=0.9), dict(kl_loss=KD_LOSSES['kl_loss']))
+    ema = model.build_teacher()
+    first = {k: v.clone() for k, v in model.state_dict().items()}
+    images, _ = batch()
+    taps = ema(images, ['logits'])['logits']
+    assert torch.equal(taps, ema(images, ['logits'])['logits'])
+    assert not taps.requires_grad
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.add_(1.0)
+    model.update_teachers()
+    # The first update counts half, whatever the momentum.
+    average = ema.segmentor.state_dict()
+    for name in dict(model.named_parameters()):
+        torch.testing.assert_close(average[name], first[name] + 0.5)
+    for _ in range(50):
+        model.update_teachers()
+    name = next(iter(dict(model.named_parameters())))
+    torch.testing.assert_close(average[name], first[name] + 1 - 0.5 * _decays(50))
+    assert set(model.state_dict()) == set(first)
+    assert not torch.equal(taps, ema(images, ['logits'])['logits'])
+    with pytest.raises(UserError, match='momentum'):
+        build(dict(type='EMATeacher', momentum=1.0), KD_LOSSES).build_teacher()
+
+
+def _decays(updates: int) -> float:
+    product = 1.0
+    for update in range(2, updates + 2):
+        product *= min(0.9, 1 - 1 / (update + 1))
+    return product
+
+
+def test_several_teachers_by_weight_and_by_name(teacher: dict, tmp_path: Path) -> None:
+    torch.manual_seed(9)
+    other = dict(teacher, checkpoint=str(tmp_path / 'other.pth'))
+    torch.save({'state_dict': MODELS.build(tiny_model()).state_dict()}, other['checkpoint'])
+    images, samples = batch()
+    kl = KD_LOSSES['kl_loss']
+
+    def value(teachers: dict, **changes: object) -> float:
+        model = build(teachers, dict(kl_loss=kl | changes))
+        torch.manual_seed(5)
+        return float(model.loss(images, samples)['kl_raw'])
+
+    one, two = value(teacher), value(other)
+    both = dict(first=teacher, second=other)
+    assert one != pytest.approx(two, rel=1e-3)
+    assert value(both) == pytest.approx((one + two) / 2, rel=1e-5)
+    assert value(both, teacher='second') == pytest.approx(two, rel=1e-6)
+    assert value(both, teacher=dict(first=0.25, second=2.0)) == pytest.approx(
+        0.25 * one + 2 * two, rel=1e-5
+    )
+    with pytest.raises(UserError, match=r"no teacher 'third'; model.teacher has first, second"):
+        value(both, teacher='third')
+
+
+def rich_model(teacher: dict) -> dict:
+    """Everything that a resumed run has to go on with."""
+    return tiny_model(
+        type='KDEncoderDecoder',
+        teacher=dict(big=teacher, mean=dict(type='EMATeacher', momentum=0.9)),
+        kd_losses=dict(
+            kl_loss=dict(
+                type='KLDivergenceLoss',
+                teacher='big',
+                temperature=dict(type='LinearWarmup', value=4.0, start=0.25, end=5),
+                loss_weight=dict(type='GradientShare', share=0.3, interval=2, until=5),
+            ),
+            at_loss=dict(
+                type='AttentionTransferLoss',
+                teacher='mean',
+                loss_weight=dict(type='CosineDecay', value=2.0, begin=1, end=5),
+            ),
+            fit=dict(type='FitNet', teacher='big', student_channels=32, teacher_channels=32),
+        ),
+    )
+
+
+def train(cfg: object, resume: str | None = None, stop: int | None = None) -> object:
+    choose_start(cfg, resume)
+    runner = build_runner(cfg)
+    if stop:
+        runner.train_loop._max_iters = stop
+    runner.train()
+    return runner
+
+
+def test_a_resumed_run_goes_on_with_shares_schedules_adapters_and_averages(
+    tmp_path: Path, teacher: dict
+) -> None:
+    config = dict(model=rich_model(teacher))
+    whole = train(tiny_config(tmp_path / 'whole', **config))
+    train(tiny_config(tmp_path / 'cut', **config), stop=3)
+    cut = train(tiny_config(tmp_path / 'cut', **config), resume='auto')
+    assert whole.iter == cut.iter == 6
+    for name, value in whole.bare_model.state_dict().items():
+        assert torch.equal(cut.bare_model.state_dict()[name], value), name
+    ours, theirs = cut.bare_model.distillation_state(), whole.bare_model.distillation_state()
+    assert ours['shares'] == theirs['shares']
+    assert theirs['shares']['kl_loss']['measurements'] == 3
+    for part in ('losses', 'teachers'):
+        mine, reference = _flat(ours[part]), _flat(theirs[part])
+        assert reference
+        for name, value in reference.items():
+            assert torch.equal(torch.as_tensor(mine[name]), torch.as_tensor(value)), name
+
+
+def _flat(tree: dict, prefix: str = '') -> dict:
+    flat = {}
+    for name, value in tree.items():
+        flat |= (
+            _flat(value, f'{prefix}{name}.') if isinstance(value, dict) else {prefix + name: value}
+        )
+    return flat
+
+
+def test_adapters_train_but_are_not_in_the_students_weights(tmp_path: Path, teacher: dict) -> None:
+    runner = train(tiny_config(tmp_path, model=rich_model(teacher)))
+    plain = MODELS.build(tiny_model())
+    written = read_checkpoint(str(tmp_path / 'iter_6.pth'))
+    plain.load_state_dict(written['state_dict'], strict=True)
+    runner.bare_model.load_state_dict(written['state_dict'], strict=True)
+    best = read_checkpoint(str(next(tmp_path.glob('best_*.pth'))))
+    assert 'distillation' not in best
+    fresh = MODELS.build(rich_model(teacher)).kd_losses.state_dict()
+    trained = written['distillation']['losses']
+    assert trained.keys() == fresh.keys()
+    assert any(not torch.equal(trained[name], value) for name, value in fresh.items())
+
+
+def test_other_losses_cannot_be_resumed(tmp_path: Path, teacher: dict) -> None:
+    train(tiny_config(tmp_path, model=rich_model(teacher)), stop=3)
+    model = rich_model(teacher)
+    model['kd_losses']['fit']['stages'] = 'stage3'
+    model['kd_losses']['fit'].update(student_channels=16, teacher_channels=16)
+    with pytest.raises(UserError, match='trained with other'):
+        train(tiny_config(tmp_path, model=model), resume='auto')
+
+
+def test_the_hook_cannot_be_forgotten(tmp_path: Path, teacher: dict) -> None:
+    cfg = tiny_config(tmp_path, model=rich_model(teacher))
+    cfg.default_hooks.pop('distillation')
+    with pytest.raises(UserError, match=r'default_hooks\.distillation'):
+        train(cfg)
+
+
+@pytest.mark.parametrize(
+    ('teacher_keys', 'message'),
+    [
+        ("dict(type='EMATeacher', momentun=0.9)", 'momentum'),
+        ("dict(a=dict(config='x.py'), b=dict(type='EMATeacher'))", 'checkpoint is missing'),
+        ("dict(a=dict(type='EMATeachr'))", 'EMATeacher'),
+    ],
+)
+def test_mistakes_in_the_config_are_named(tmp_path: Path, teacher_keys: str, message: str) -> None:
+    config = tmp_path / 'config.py'
+    base = Path(__file__).parents[2] / 'local_configs' / 'toy' / 'segformer.b0.toy.py'
+    config.write_text(
+        f'_base_ = {str(base)!r}\n'
+        f"model = dict(type='KDEncoderDecoder', teacher={teacher_keys}, "
+        "kd_losses=dict(kl=dict(type='KLDivergenceLoss')))\n"
+    )
+    with pytest.raises(UserError, match=message):
+        load_config(str(config))
