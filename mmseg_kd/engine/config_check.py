@@ -17,8 +17,10 @@ from mmengine.runner import IterBasedTrainLoop, Runner
 from mmseg import registry as mmseg_registry
 from torch.utils.data import DataLoader
 
+from mmseg_kd.distillation.ema_teacher import EMATeacher
 from mmseg_kd.distillation.teacher import Teacher
 from mmseg_kd.errors import UserError
+from mmseg_kd.models.kd_encoder_decoder import teachers_by_name
 
 # Keys of mmsegmentation 0.x and what 1.x has instead.
 RENAMED = {
@@ -198,14 +200,19 @@ def _problems(cfg: Config) -> Iterator[tuple[str, str]]:
     if teacher and not isinstance(teacher, dict):
         yield 'model.teacher', 'write teacher=dict(config=..., checkpoint=...)'
     elif teacher:
-        arguments = set(inspect.signature(Teacher.__init__).parameters) - {'self'}
-        yield from _unknown('model.teacher', teacher, arguments)
-        for key in sorted({'config', 'checkpoint'} - set(teacher)):
-            yield (
-                'model.teacher',
-                f'{key} is missing: write teacher=dict(config=..., checkpoint=...)',
-            )
+        for name, one in teachers_by_name(teacher).items():
+            yield from _teacher('model.teacher' + ('' if one is teacher else f'.{name}'), one)
     yield from _walk(cfg._cfg_dict, '')
+
+
+def _teacher(where: str, teacher: dict) -> Iterator[tuple[str, str]]:
+    kind = teacher.get('type', 'Teacher')
+    if kind == 'EMATeacher':
+        yield from _unknown(where, teacher, _constructor_keys(EMATeacher)[0] - {'student'})
+    elif kind == 'Teacher':
+        yield from _unknown(where, teacher, _constructor_keys(Teacher)[0] - {'segmentor'})
+        for key in sorted({'config', 'checkpoint'} - set(teacher)):
+            yield where, f'{key} is missing: write teacher=dict(config=..., checkpoint=...)'
 
 
 def _numbers(cfg: Config) -> Iterator[tuple[str, str]]:

@@ -31,6 +31,7 @@ from mmseg_kd.checkpoints import (
     read_checkpoint,
     state_dict_of,
 )
+from mmseg_kd.engine.hooks.distillation_hook import DistillationHook
 from mmseg_kd.engine.summary import describe_run
 from mmseg_kd.errors import UserError
 
@@ -52,6 +53,12 @@ class KDRunner(Runner):
         """Train; the teacher, if any, is loaded before the first iteration."""
         if hasattr(self.bare_model, 'build_teacher'):
             self.bare_model.build_teacher()
+            hooked = any(isinstance(hook, DistillationHook) for hook in self.hooks)
+            if self.bare_model.needs_hook and not hooked:
+                raise UserError(
+                    'schedules, GradientShare, adapters and EMATeacher need '
+                    "default_hooks.distillation=dict(type='DistillationHook')"
+                )
         if is_main_process():
             for leftover in Path(self.work_dir).glob('.*.tmp*'):
                 # Of a run that was killed while it wrote.

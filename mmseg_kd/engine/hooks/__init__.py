@@ -1,6 +1,8 @@
 """Hooks, registered in mmseg's own registry."""
 
 from mmseg_kd.engine.hooks.deferred_info_hook import DeferredInfoHook
+from mmseg_kd.engine.hooks.distillation_hook import DistillationHook
+from mmseg_kd.engine.hooks.gradient_report_hook import GradientReportHook
 from mmseg_kd.engine.hooks.painting_hook import PaintingHook
 from mmseg_kd.engine.hooks.prediction_grid_hook import PredictionGridHook
 from mmseg_kd.engine.hooks.progress_hook import ProgressHook
@@ -9,6 +11,8 @@ from mmseg_kd.engine.hooks.teacher_record_hook import TeacherRecordHook
 
 __all__ = [
     'DeferredInfoHook',
+    'DistillationHook',
+    'GradientReportHook',
     'PaintingHook',
     'PredictionGridHook',
     'ProgressHook',

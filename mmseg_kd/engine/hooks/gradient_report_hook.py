@@ -1,0 +1,382 @@
+"""Whether each distillation loss does anything, and whether it does what the labels want."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections import deque
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+import torch
+from mmengine.dist import is_main_process
+from mmengine.hooks import Hook
+from mmengine.runner import Runner
+from mmseg.registry import HOOKS
+from torch import Tensor
+
+from mmseg_kd.checkpoints import atomic_path
+from mmseg_kd.distillation.gradient_share import share_of
+from mmseg_kd.distillation.gradients import Pull, shares, weight_for
+from mmseg_kd.distillation.schedules import Schedule
+from mmseg_kd.engine.summary import relative
+from mmseg_kd.errors import UserError
+from mmseg_kd.models.kd_encoder_decoder import log_names
+from mmseg_kd.visualization.gradient_figure import gradient_figure
+
+# A warning is from the mean of so many reports: one batch says little.
+REPORTS = 3
+OFF, SWAMPS = 0.001, 0.9
+# A warning that stands ends here, so that a share at the limit is told once.
+NO_LONGER_OFF, NO_LONGER_SWAMPS = 0.002, 0.8
+SUGGESTED_SHARE = 0.1
+
+
+@dataclass(frozen=True)
+class FullWeight:
+    """Where the config has the weight of a loss, and what it is where no schedule lowers it.
+
+    Attributes:
+        key: Config key.
+        value: The weight; None for a `GradientShare`, which finds it by itself.
+        scheduled: Whether a schedule multiplies it.
+    """
+
+    key: str
+    value: float | None
+    scheduled: bool = False
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What is wrong with a loss: 'off', 'swamps' or 'cut', and in words."""
+
+    condition: str
+    message: str
+
+
+@HOOKS.register_module()
+class GradientReportHook(Hook):
+    """Measure every so often what each distillation loss has of the student's gradient.
+
+    A report has, for the labels' losses and each distillation loss, the norm of the gradient
+    at the student's features and logits and the share of the summed norms at the features;
+    and for a distillation loss its raw and weighted value, its weight, and the cosine of its
+    gradient with the labels'. It is one line on the console, one in `work_dir/gradients.jsonl`,
+    and scalars `gradient/NAME_share`, `_cosine`, `_features` and `_logits` beside those of the
+    log. A loss that is too weak or too strong to be of use is told in words, with the weight
+    that would mend it. After training `gradients.png` in the work_dir shows the course.
+
+    With several processes norms and cosines are of all of them, values of the main one, as in
+    the log. The training is the same with the hook and without. Without distillation losses
+    the hook does nothing.
+
+    Args:
+        interval: Iterations from one report to the next; the first is of iteration 0.
+
+    Raises:
+        UserError: An interval that is no whole number, or below 1.
+    """
+
+    # After the log line of the iteration, before its checkpoint.
+    priority = 'LOW'
+
+    def __init__(self, interval: int = 50) -> None:
+        if isinstance(interval, bool) or not isinstance(interval, int) or interval < 1:
+            raise UserError(
+                f'default_hooks.gradient_report.interval={interval!r} must be a whole number of '
+                'iterations, at least 1'
+            )
+        self.interval = interval
+        self._recent: deque[dict] = deque(maxlen=REPORTS)
+        self._standing: dict[str, str] = {}
+
+    def before_train(self, runner: Runner) -> None:
+        """Keep of the file what was reported before the iteration that comes."""
+        if not _losses(runner) or not is_main_process():
+            return
+        self._recent.clear()
+        self._standing = {}
+        file = _file(runner)
+        reports = [report for report in read_reports(file) if report['iter'] < runner.iter]
+        if reports:
+            with atomic_path(file) as partial:
+                partial.write_text(''.join(map(_line, reports)), encoding='utf-8')
+        else:
+            for old in (file, file.with_suffix('.png')):
+                old.unlink(missing_ok=True)
+        for report in reports:
+            # What the run has been told already.
+            self._judge(report, runner)
+
+    def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None) -> None:
+        """Have the iteration measured, if it is its turn; in every process."""
+        if _losses(runner) and runner.iter % self.interval == 0:
+            runner.bare_model.measure_gradients = True
+
+    def after_train_iter(
+        self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: dict | None = None
+    ) -> None:
+        """Report what was measured."""
+        model = runner.bare_model
+        if not getattr(model, 'measure_gradients', False):
+            return
+        model.measure_gradients = False
+        if model.pulls is None or not is_main_process():
+            return
+        report = make_report(runner.iter, model.pulls, model.kd_losses, outputs or {})
+        with _file(runner).open('a', encoding='utf-8') as file:
+            file.write(_line(report))
+        runner.visualizer.add_scalars(_scalars(report), step=runner.iter + 1)
+        runner.logger.info(describe(report))
+        for finding in self._judge(report, runner):
+            runner.logger.warning(finding.message)
+
+    def after_train(self, runner: Runner) -> None:
+        """Draw the picture."""
+        if not _losses(runner) or not is_main_process():
+            return
+        reports = read_reports(_file(runner))
+        if reports:
+            file = _file(runner).with_suffix('.png')
+            with atomic_path(file) as partial:
+                gradient_figure(reports, partial, guides=(OFF, SWAMPS))
+            runner.logger.info(f"the losses' shares of the gradient: {relative(file)}")
+
+    def _judge(self, report: dict, runner: Runner) -> list[Finding]:
+        """Take a report and return the findings that are new."""
+        self._recent.append(report)
+        weights = {
+            name: full_weight(name, loss.loss_weight) for name, loss in _losses(runner).items()
+        }
+        findings = diagnose(self._recent, weights, self._standing)
+        new = [f for name, f in findings.items() if self._standing.get(name) != f.condition]
+        self._standing = {name: finding.condition for name, finding in findings.items()}
+        return new
+
+
+def make_report(
+    iteration: int,
+    pulls: tuple[Pull, Mapping[str, Pull]],
+    losses: Mapping[str, Any],
+    outputs: Mapping[str, Tensor],
+) -> dict[str, Any]:
+    """Put a measurement into one record, as `gradients.jsonl` has it.
+
+    Args:
+        iteration: Number of the iteration, from 0.
+        pulls: The gradient of the labels' losses, and those of the weighted losses by name; a
+            loss that was not computed is missing.
+        losses: The distillation losses by name.
+        outputs: What the training step returned.
+
+    Returns:
+        `iter`, `task` and, by name, `losses`. What is not finite, and a cosine where there is
+        no gradient, is None.
+    """
+    task, weighted = pulls
+    values = _numbers(outputs)
+    names = {name: log_names(name) for name in losses}
+    own = {'loss', *(logged for logged, _ in names.values())}
+    share = shares(task, weighted)
+    return {
+        'iter': iteration,
+        'task': {
+            'weighted': _finite(sum(v for k, v in values.items() if 'loss' in k and k not in own)),
+            'features': _finite(task.features),
+            'logits': _finite(task.logits),
+            'share': _finite(share['task']),
+        },
+        'losses': {
+            name: {
+                'raw': _finite(values.get(names[name][1])),
+                'weighted': _finite(values.get(names[name][0])),
+                **_entry(loss, weighted.get(name), share.get(name, 0.0)),
+            }
+            for name, loss in losses.items()
+        },
+    }
+
+
+def describe(report: Mapping[str, Any]) -> str:
+    """Put a report into one line."""
+    parts = [f'labels {_percent(report["task"]["share"])}']
+    for name, row in report['losses'].items():
+        if row['weight'] == 0:
+            parts.append(f'{name} weight 0')
+            continue
+        cosine = '' if row['cosine'] is None else f' (cos {row["cosine"]:+.2f})'
+        parts.append(f'{name} {_percent(row["share"])}{cosine}')
+    return f'gradient at {report["iter"]}: {", ".join(parts)}'
+
+
+def diagnose(
+    reports: Sequence[Mapping[str, Any]],
+    weights: Mapping[str, FullWeight],
+    standing: Mapping[str, str],
+) -> dict[str, Finding]:
+    """Find losses whose scale makes them useless, from the last three reports.
+
+    A loss with a schedule is judged at its full weight: that a schedule lowers it is no fault
+    of its scale. While one loss swamps the others, none of them is called switched off.
+
+    Args:
+        reports: In order; fewer than three find nothing.
+        weights: Of the losses, by name. One of weight 0 is not judged, nor the size of a
+            `GradientShare`.
+        standing: Conditions found at the report before, which end at other limits than they
+            begin.
+
+    Returns:
+        Findings by name of the loss.
+    """
+    recent = list(reports)[-REPORTS:]
+    if len(recent) < REPORTS:
+        return {}
+    findings = {}
+    for name, weight in weights.items():
+        rows = [report['losses'].get(name) for report in recent]
+        if any(row is None or row['features'] is None or not row['raw'] for row in rows):
+            continue
+        if _is_cut(recent, rows, weight):
+            findings[name] = Finding(
+                'cut',
+                f"no gradient of {name} reaches the backbone's stages: it does not teach them, "
+                f'whatever {weight.key}',
+            )
+        elif weight.value and all(row['weight'] for row in rows):
+            finding = _judge_scale(name, weight, recent, rows, standing.get(name))
+            if finding:
+                findings[name] = finding
+    if any(finding.condition == 'swamps' for finding in findings.values()):
+        return {name: f for name, f in findings.items() if f.condition != 'off'}
+    return findings
+
+
+def full_weight(name: str, loss_weight: float | Schedule) -> FullWeight:
+    """Find the weight that schedules multiply, and its config key."""
+    key = f'model.kd_losses.{name}.loss_weight'
+    if share_of(loss_weight):
+        return FullWeight(key, None)
+    value, depth = loss_weight, 0
+    while isinstance(value, Schedule):
+        value, depth = value.value, depth + 1
+    return FullWeight(key + '.value' * depth, value, depth > 0)
+
+
+def read_reports(file: str | Path) -> list[dict[str, Any]]:
+    """Read `gradients.jsonl`; lines that a kill or a power cut has damaged are left out."""
+    reports = []
+    if Path(file).is_file():
+        for line in Path(file).read_text(encoding='utf-8', errors='replace').splitlines():
+            try:
+                reports.append(json.loads(line))
+            except json.JSONDecodeError:
+                continue
+    return reports
+
+
+def _is_cut(
+    reports: Sequence[Mapping[str, Any]], rows: Sequence[Mapping[str, Any]], weight: FullWeight
+) -> bool:
+    if weight.value is None:
+        # The weight stays 0, so only the cosine of the loss itself shows that there is nothing.
+        return all(
+            row['cosine'] is None and report['task']['features']
+            for report, row in zip(reports, rows, strict=True)
+        )
+    return all(row['weight'] and row['features'] == 0 for row in rows)
+
+
+def _judge_scale(
+    name: str,
+    weight: FullWeight,
+    reports: Sequence[Mapping[str, Any]],
+    rows: Sequence[Mapping[str, Any]],
+    standing: str | None,
+) -> Finding | None:
+    at_one = [row['features'] / abs(row['weight']) for row in rows]
+    others = [_others(report, name) for report in reports]
+    if None in others or not all(map(math.isfinite, at_one)):
+        return None
+    full = [abs(weight.value) * norm for norm in at_one]
+    share = fmean(a / (a + b) if a else 0.0 for a, b in zip(full, others, strict=True))
+    if share < (NO_LONGER_OFF if standing == 'off' else OFF):
+        condition, trouble = 'off', 'is switched off by its scale'
+    elif share > (NO_LONGER_SWAMPS if standing == 'swamps' else SWAMPS):
+        condition, trouble = 'swamps', "swamps the labels' loss"
+    else:
+        return None
+    message = (
+        f"{name} {trouble}: it has {_percent(share)} of the gradient at the student's features"
+    )
+    if weight.scheduled:
+        message += ' at its full weight'
+    mean = Pull(fmean(at_one), 0.0, math.nan)
+    better = math.copysign(weight_for(SUGGESTED_SHARE, mean, fmean(others)), weight.value)
+    if better and math.isfinite(better):
+        message += f'; {weight.key}={better:.3g} would make it {100 * SUGGESTED_SHARE:g} %'
+    return Finding(condition, message)
+
+
+def _others(report: Mapping[str, Any], name: str) -> float | None:
+    """Norms at the features of all that is not this loss; None where one is not finite."""
+    norms = [row['features'] for key, row in report['losses'].items() if key != name]
+    norms.append(report['task']['features'])
+    return None if None in norms else sum(norms)
+
+
+def _entry(loss: Any, pull: Pull | None, share: float) -> dict[str, float | None]:
+    pull = pull or Pull(0.0, 0.0, math.nan)
+    return {
+        'weight': _finite(loss.weight),
+        'features': _finite(pull.features),
+        'logits': _finite(pull.logits),
+        'share': _finite(share),
+        'cosine': _finite(pull.cosine),
+    }
+
+
+def _scalars(report: Mapping[str, Any]) -> dict[str, float]:
+    rows = {'task': report['task'], **report['losses']}
+    return {
+        f'gradient/{name}_{key}': row[key]
+        for name, row in rows.items()
+        for key in ('share', 'cosine', 'features', 'logits')
+        if row.get(key) is not None
+    }
+
+
+def _numbers(outputs: Mapping[str, Any]) -> dict[str, float]:
+    # All at once: every fetch waits for the device.
+    tensors = {k: v for k, v in outputs.items() if isinstance(v, Tensor) and v.numel() == 1}
+    if not tensors:
+        return {}
+    stacked = torch.stack([v.detach().reshape(()).double() for v in tensors.values()])
+    return dict(zip(tensors, stacked.tolist(), strict=True))
+
+
+def _losses(runner: Runner) -> Mapping[str, Any]:
+    return dict(getattr(runner.bare_model, 'kd_losses', {}).items())
+
+
+def _file(runner: Runner) -> Path:
+    return Path(runner.work_dir) / 'gradients.jsonl'
+
+
+def _line(report: Mapping[str, Any]) -> str:
+    return json.dumps(report, allow_nan=False) + '\n'
+
+
+def _finite(value: float | None) -> float | None:
+    return value if value is not None and math.isfinite(value) else None
+
+
+def _percent(share: float | None) -> str:
+    if share is None:
+        return 'nan %'
+    percent = 100 * share
+    return f'{percent:.1f} %' if percent >= 0.1 else f'{percent:.1g} %'
