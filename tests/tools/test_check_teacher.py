@@ -1,0 +1,91 @@
+"""The teacher's card from the command line."""
+
+import json
+import runpy
+import sys
+from pathlib import Path
+
+import pytest
+from conftest import KD_LOSSES, ROOT, tiny_config, tiny_model
+
+
+def run(*arguments: object) -> int:
+    """Run the tool in this process; its exit code."""
+    argv, sys.argv = sys.argv, ['check_teacher.py', *map(str, arguments)]
+    try:
+        runpy.run_path(str(ROOT / 'tools/misc/check_teacher.py'), run_name='__main__')
+    except SystemExit as stop:
+        return stop.code
+    finally:
+        sys.argv = argv
+    return 0
+
+
+def student(folder: Path, teacher: dict, **options: object) -> Path:
+    model = tiny_model(
+        type='KDEncoderDecoder',
+        teacher=teacher,
+        kd_losses=KD_LOSSES,
+        pretrained='pretrained/lost.pth',
+    )
+    # Training data that nobody has: none of it is needed.
+    lost = dict(type='CamVidDataset', data_root='nowhere', _delete_=True)
+    cfg = tiny_config(folder / 'run', model=model, train_dataloader__dataset=lost, **options)
+    cfg.dump(folder / 'config.py')
+    return folder / 'config.py'
+
+
+def test_the_table_and_the_record(
+    tmp_path: Path, teacher: dict, capfd: pytest.CaptureFixture
+) -> None:
+    config = student(tmp_path, teacher | dict(baseline=99.0))
+    out = tmp_path / 'out' / 'card.json'
+    assert run(config, '--out', out) == 0
+    printed = capfd.readouterr().out
+    record = json.loads(out.read_text())
+    row = next(line for line in printed.splitlines() if record['sha256'][:8] in line)
+    cells = [cell.strip() for cell in row.strip('|').split('|')]
+    miou = record['metrics']['mIoU']
+    assert cells[:4] == ['teacher', f'{miou:.2f}', '99.00', f'{miou - 99:+.2f}']
+    assert "warning: the teacher does not beat the student's baseline" in printed
+    assert f'{99 - miou:.2f} points less' in printed
+    assert not (tmp_path / 'run').exists()
+    assert Path(teacher['checkpoint'] + '.card.json').is_file()
+    # Training finds it, and so does the tool; a number on the command line is enough.
+    assert run(config, '--cfg-options', 'model.teacher.baseline=None') == 0
+    printed = capfd.readouterr().out
+    assert 'warning' not in printed
+    assert f'{miou:.2f}' in printed
+
+
+def test_an_older_record_is_kept(
+    tmp_path: Path, teacher: dict, capfd: pytest.CaptureFixture
+) -> None:
+    (tmp_path / 'card.json').write_text('mine')
+    assert run(student(tmp_path, teacher), '--out', tmp_path / 'card.json') == 2
+    assert 'card.json exists; name a new file' in capfd.readouterr().err
+    assert (tmp_path / 'card.json').read_text() == 'mine'
+
+
+def test_mistakes_are_one_line(tmp_path: Path, teacher: dict, capfd: pytest.CaptureFixture) -> None:
+    config = student(tmp_path, teacher)
+    lost = dict(type='CamVidDataset', data_root='nowhere', split='val', _delete_=True)
+    for number, (file, options, message) in enumerate(
+        [
+            (ROOT / 'local_configs/toy/segformer.b0.toy.py', [], 'has no teacher'),
+            (config, ['model.teacher.checkpoint=lost.pth'], 'lost.pth does not exist'),
+            (config, ['model.teacher.baseline=lost'], 'the work_dir lost does not exist'),
+            (config, ['val_evaluator=None'], 'has no val_evaluator'),
+            (lost, [], 'camvid.py --download'),
+        ]
+    ):
+        if isinstance(file, dict):
+            folder = tmp_path / str(number)
+            folder.mkdir()
+            file = student(folder, teacher, val_dataloader__dataset=file)
+        arguments = ['--cfg-options', *options] if options else []
+        assert run(file, *arguments) == 2
+        error = capfd.readouterr().err
+        assert message in error
+        assert 'Traceback' not in error
+        assert error.strip().splitlines()[-1].startswith('error: ')

@@ -1,0 +1,80 @@
+"""Measure the teacher of a student's config, without training.
+
+python tools/misc/check_teacher.py CONFIG [--out FILE.json] [--cfg-options KEY=VALUE ...]
+
+Prints mIoU beside the student's baseline (`model.teacher.baseline`: a number, or a work_dir),
+entropy and calibration on the validation split. The measurement is kept beside the teacher's
+checkpoint in `<checkpoint>.card.json`, where training finds it again.
+"""
+
+import argparse
+import json
+import uuid
+from pathlib import Path
+
+import torch
+from mmengine.config import DictAction
+from mmengine.evaluator import Evaluator
+from mmengine.logging import MMLogger
+from mmengine.runner import Runner, set_random_seed
+from mmseg.registry import MODELS
+
+from mmseg_kd.checkpoints import atomic_path
+from mmseg_kd.distillation.teacher import Teacher
+from mmseg_kd.engine import load_config
+from mmseg_kd.engine.cli import run_tool
+from mmseg_kd.engine.config import forget_pretrained
+from mmseg_kd.engine.teacher_card import card_table, card_warnings, check_classes, teacher_card
+from mmseg_kd.errors import UserError
+
+
+def main() -> None:
+    """Print the table, and write the record where `--out` says."""
+    parser = argparse.ArgumentParser(description='Measure the teacher before it teaches')
+    parser.add_argument('config', help="the student's config")
+    parser.add_argument('--out', type=Path, help='a JSON file for the record')
+    parser.add_argument('--cfg-options', nargs='+', action=DictAction, metavar='KEY=VALUE')
+    args = parser.parse_args()
+    if args.out and args.out.exists():
+        raise UserError(f'--out: {args.out} exists; name a new file')
+
+    cfg = load_config(args.config, args.cfg_options)
+    for key in ('val_dataloader', 'val_evaluator'):
+        if cfg.get(key) is None:
+            raise UserError(f'{args.config} has no {key}, so its teacher cannot be measured')
+    # Its class tables are not asked for here; the warnings of the card are printed below.
+    MMLogger.get_instance(f'check_teacher {uuid.uuid4()}', log_level='ERROR')
+    forget_pretrained(cfg.model)
+    student = MODELS.build(cfg.model)
+    if hasattr(student, 'build_teacher'):
+        student.build_teacher()
+    found = getattr(student, 'teachers', {})
+    teachers = {name: teacher for name, teacher in found.items() if isinstance(teacher, Teacher)}
+    if not teachers:
+        raise UserError(
+            f'{args.config} has no teacher with a checkpoint that a loss reads; write '
+            'model.teacher=dict(config=..., checkpoint=...) and model.kd_losses'
+        )
+    # As training has them, in its order, because they decide whether two forwards are equal.
+    torch.backends.cudnn.benchmark = bool((cfg.get('env_cfg') or {}).get('cudnn_benchmark'))
+    set_random_seed(**(cfg.get('randomness') or {}))
+    data = Runner.build_dataloader(cfg.val_dataloader)
+    for teacher in teachers.values():
+        check_classes(teacher, data.dataset.metainfo.get('classes'))
+    evaluator = Evaluator(cfg.val_evaluator)
+    cards = {
+        name: teacher_card(teacher, cfg, data, evaluator, cfg.work_dir, name)
+        for name, teacher in teachers.items()
+    }
+    print(card_table(cards))
+    for warning in card_warnings(cards):
+        print(f'warning: {warning}')
+    if args.out:
+        record = next(iter(cards.values())) if len(cards) == 1 else cards
+        with atomic_path(args.out) as partial:
+            partial.write_text(json.dumps(record, indent=2), encoding='utf-8')
+        print(f'record: {args.out}')
+
+
+if __name__ == '__main__':
+    run_tool(main)
