@@ -26,6 +26,10 @@ default_hooks = dict(
     sampler_seed=dict(type='DistSamplerSeedHook'),
     visualization=dict(type='PaintingHook'),
     progress=dict(type='ProgressHook'),
+    # Schedules, shares of the gradient, averaged teachers and adapters.
+    distillation=dict(type='DistillationHook'),
+    # What each loss has of the gradient: gradients.jsonl, gradients.png; None switches it off.
+    gradient_report=dict(type='GradientReportHook', interval=50),
     # With a teacher: its score on the validation split goes on record before training.
     teacher_record=dict(type='TeacherRecordHook'),
     # At the end: predictions.png in the work_dir and a table of the evaluations.
