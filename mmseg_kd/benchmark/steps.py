@@ -50,17 +50,28 @@ def build_pair(cfg: Config, device: str) -> dict[str, BaseModel]:
     if not cfg.model.get('kd_losses'):
         pair = dict(stock=stock_model(cfg.model), mmseg_kd=MODELS.build(cfg.model))
         return {name: model.to(device) for name, model in pair.items()}
-    teacher = load_config(cfg.model.teacher.config).model
-    teacher.pretrained = None
+    stock = stock_student(cfg.model, _teacher_model(cfg))
+    stock.teacher.to(device)
+    return dict(stock=stock.to(device), mmseg_kd=build_student(cfg, device))
+
+
+def build_student(cfg: Config, device: str) -> BaseModel:
+    """Build a config's student and its teacher, both with random weights, on a device."""
+    cfg = copy.deepcopy(cfg)
+    cfg.model.pretrained = None
     with tempfile.TemporaryDirectory() as folder:
         checkpoint = str(Path(folder) / 'teacher.pth')
-        torch.save(dict(state_dict=MODELS.build(teacher).state_dict()), checkpoint)
+        torch.save(dict(state_dict=MODELS.build(_teacher_model(cfg)).state_dict()), checkpoint)
         cfg.model.teacher.checkpoint = checkpoint
         student = MODELS.build(cfg.model)
         student.build_teacher().to(device)
-    stock = stock_student(cfg.model, teacher)
-    stock.teacher.to(device)
-    return dict(stock=stock.to(device), mmseg_kd=student.to(device))
+    return student.to(device)
+
+
+def _teacher_model(cfg: Config) -> dict:
+    model = load_config(cfg.model.teacher.config).model
+    model.pretrained = None
+    return model
 
 
 def train_step(

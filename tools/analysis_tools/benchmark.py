@@ -11,11 +11,8 @@ from __future__ import annotations
 
 import argparse
 import copy
-import importlib.metadata
 import io
 import json
-import platform
-import uuid
 from collections.abc import Iterator, Sequence
 from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import asdict, dataclass
@@ -24,10 +21,9 @@ from tempfile import TemporaryDirectory
 
 import torch
 from mmengine.config import Config, DictAction
-from mmengine.logging import MMLogger
-from mmengine.registry import init_default_scope
 from prettytable import PrettyTable
 
+from mmseg_kd.benchmark.about import about, be_quiet
 from mmseg_kd.benchmark.data import data_runs
 from mmseg_kd.benchmark.loop import loop_runs
 from mmseg_kd.benchmark.measure import Spread, interleaved, ratio
@@ -40,7 +36,6 @@ from mmseg_kd.engine.cli import run_tool
 from mmseg_kd.errors import UserError
 
 MODES = ('train', 'kd', 'infer', 'memory', 'data', 'loop', 'test')
-PACKAGES = ('torch', 'onedl-mmengine', 'onedl-mmcv', 'onedl-mmsegmentation', 'numpy')
 CONFIGS = (
     'local_configs/segformer/B0/segformer.b0.512x512.camvid.py',
     'local_configs/segformer/B2/segformer.b2.512x512.camvid.py',
@@ -89,10 +84,9 @@ def main() -> None:
         raise UserError('--device cpu: runners take a GPU they see; set CUDA_VISIBLE_DEVICES=')
     if args.threads:
         torch.set_num_threads(args.threads)
-    init_default_scope('mmseg')
-    _be_quiet()
-    about = _about(args)
-    print(', '.join(f'{key} {value}' for key, value in about.items()))
+    be_quiet()
+    facts = about(args.device, args.repeats)
+    print(', '.join(f'{key} {value}' for key, value in facts.items()))
 
     rows: list[Row] = []
     for path in args.configs or CONFIGS:
@@ -103,7 +97,7 @@ def main() -> None:
                 rows.append(row)
     print(_table(rows))
     if args.out:
-        text = json.dumps(dict(about=about, rows=[asdict(row) for row in rows]), indent=1)
+        text = json.dumps(dict(about=facts, rows=[asdict(row) for row in rows]), indent=1)
         with atomic_path(args.out) as partial:
             partial.write_text(text)
         print(f'measurements: {args.out}')
@@ -199,7 +193,7 @@ def _loop(cfg: Config, name: str, args: argparse.Namespace) -> Iterator[Row]:
             runs = loop_runs(cfg, folder)
         seconds = interleaved(runs, args.repeats)
         # Theirs write into the folder.
-        _be_quiet()
+        be_quiet()
     setting = f'batch {cfg.train_dataloader.batch_size}'
     stock, ours = seconds['stock iteration'], seconds['iteration']
     yield Row('loop', name, f'iteration, {setting}', ratio(stock, ours), stock, ours)
@@ -222,33 +216,8 @@ def _test(cfg: Config, name: str, args: argparse.Namespace) -> Iterator[Row]:
 RUN = dict(train=_train, kd=_kd, infer=_infer, memory=_memory, data=_data, loop=_loop, test=_test)
 
 
-def _be_quiet() -> None:
-    """Log to a logger of our own: building a model tells much that a table need not."""
-    MMLogger.get_instance(f'benchmark {uuid.uuid4()}', log_level='ERROR')
-
-
 def _shape(batch_size: int, size: Sequence[int]) -> str:
     return f'{batch_size} x {size[0]}x{size[1]}'
-
-
-def _about(args: argparse.Namespace) -> dict[str, str | int]:
-    on_gpu = args.device != 'cpu'
-    return {
-        'device': torch.cuda.get_device_name() if on_gpu else _processor(),
-        'threads': torch.get_num_threads(),
-        'Python': platform.python_version(),
-        **{package: importlib.metadata.version(package) for package in PACKAGES},
-        'n': args.repeats,
-    }
-
-
-def _processor() -> str:
-    info = Path('/proc/cpuinfo')
-    if info.is_file():
-        for line in info.read_text().splitlines():
-            if line.startswith('model name'):
-                return line.partition(': ')[2]
-    return platform.processor() or platform.machine()
 
 
 def _table(rows: list[Row]) -> str:
