@@ -1,0 +1,72 @@
+"""Lay out what a run's losses weigh, from its gradient report.
+
+python tools/analysis_tools/gradient_table.py WORK_DIR [--iterations I ...] [--average N]
+
+For each distillation loss, at the beginning, the middle and the end of the run: its raw value; the
+share of the gradient that it would have at weight 1 beside the labels alone; its cosine with the
+labels' gradient. A loss at a tiny weight, such as those of segformer.b0.scratch.scales.py, is
+measured like any other: gradients are divided by the weight.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+from prettytable import PrettyTable
+
+from mmseg_kd.engine.cli import run_tool
+from mmseg_kd.engine.hooks.gradient_report_hook import read_reports
+from mmseg_kd.errors import UserError
+
+
+def main() -> None:
+    """Print the table."""
+    parser = argparse.ArgumentParser(description="What a run's losses weigh")
+    parser.add_argument('work_dir', type=Path)
+    parser.add_argument('--iterations', type=int, nargs='+', help='else beginning, middle, end')
+    parser.add_argument('--average', type=int, default=3, help='over so many nearest reports')
+    args = parser.parse_args()
+    file = args.work_dir / 'gradients.jsonl'
+    reports = read_reports(file)
+    if not reports:
+        raise UserError(f'{file} is missing or empty: a run with kd_losses writes it')
+    if args.average < 1:
+        raise UserError('--average must be 1 or more')
+    last = reports[-1]['iter']
+    for iteration in args.iterations or (0, last // 2, last):
+        near = sorted(reports, key=lambda report: abs(report['iter'] - iteration))[: args.average]
+        print(_table(sorted(near, key=lambda report: report['iter'])))
+
+
+def _table(reports: Sequence[Mapping[str, Any]]) -> str:
+    spans = ', '.join(str(report['iter']) for report in reports)
+    table = PrettyTable(['loss', 'weight', 'raw', 'share at weight 1', 'cosine'])
+    table.title = f'mean of the iterations {spans}'
+    table.align = 'r'
+    table.align['loss'] = 'l'
+    for name in reports[-1]['losses']:
+        rows = [(report['losses'][name], report['task']['features']) for report in reports]
+        rows = [(row, task) for row, task in rows if row['weight'] and None not in row.values()]
+        if not rows:
+            table.add_row([name, '0 or not measured', '-', '-', '-'])
+            continue
+        norms = [(row['features'] / abs(row['weight']), task) for row, task in rows]
+        share = fmean(norm / (norm + task) for norm, task in norms)
+        table.add_row(
+            [
+                name,
+                f'{rows[-1][0]["weight"]:.3g}',
+                f'{fmean(row["raw"] for row, _ in rows):.3g}',
+                f'{100 * share:.2g} %' if share < 0.1 else f'{100 * share:.1f} %',
+                f'{fmean(row["cosine"] for row, _ in rows):+.2f}',
+            ]
+        )
+    return table.get_string()
+
+
+if __name__ == '__main__':
+    run_tool(main)
