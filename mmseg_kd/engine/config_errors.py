@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -20,13 +21,16 @@ def config_errors() -> Iterator[None]:
     except (KeyError, TypeError, ValueError, AssertionError) as error:
         if cause := _user_error(error):
             raise cause from error
-        if type(error) in (KeyError, TypeError, ValueError):
+        if type(error) in (KeyError, TypeError, ValueError, AssertionError):
             raise UserError(f'the config cannot be built: {_one_line(error)}') from error
         raise
 
 
 def _one_line(error: Exception) -> str:
     text = str(error.args[0]) if error.args else type(error).__name__
+    if isinstance(error, AssertionError) and not error.args:
+        # mmseg checks many a value by a bare assertion, whose line is all that it says.
+        text = traceback.extract_tb(error.__traceback__)[-1].line or text
     return ' '.join(text.split())
 
 

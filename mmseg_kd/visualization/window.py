@@ -38,13 +38,16 @@ def window_figure(instead: str, backend: str | None = None) -> Figure:
     return figure
 
 
-def show_picture(png: BytesIO, figure: Figure, seconds: float) -> None:
+def show_picture(png: BytesIO, figure: Figure, seconds: float) -> bool:
     """Show a PNG in a window's figure for some seconds, or until a key is pressed.
 
     Args:
         png: The picture.
         figure: Of `window_figure`.
         seconds: How long.
+
+    Returns:
+        Whether the window is still open.
     """
     picture = plt.imread(png)
     height, width = picture.shape[:2]
@@ -53,3 +56,4 @@ def show_picture(png: BytesIO, figure: Figure, seconds: float) -> None:
     figure.figimage(picture)
     figure.canvas.draw_idle()
     figure.waitforbuttonpress(seconds)
+    return plt.fignum_exists(figure.number)

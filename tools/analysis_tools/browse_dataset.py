@@ -92,7 +92,10 @@ def main() -> None:
                 partial.write_bytes(picture.getvalue())
         if window is not None:
             picture.seek(0)
-            show_picture(picture, window, args.show_interval)
+            if not show_picture(picture, window, args.show_interval):
+                window = None
+                if args.output_dir is None:
+                    return
     if args.output_dir is not None:
         print(f'{count} pictures: {args.output_dir}')
 

@@ -60,7 +60,8 @@ def models(cfg: Config) -> Iterator[tuple[str, nn.Module]]:
     teachers = teachers_by_name(cfg.model.get('teacher') or {})
     forget_pretrained(cfg.model)
     with config_errors():
-        yield 'student' if teachers else 'model', MODELS.build(cfg.model)
+        model = MODELS.build(cfg.model)
+    yield 'student' if teachers else 'model', model
     for name, teacher in teachers.items():
         if teacher.get('type') == 'EMATeacher':
             print(f'{name}: an average of the student, of the same size')
@@ -69,7 +70,8 @@ def models(cfg: Config) -> Iterator[tuple[str, nn.Module]]:
         if isinstance(teacher['config'], str):
             title += f', {teacher["config"]}'
         with config_errors():
-            yield title, build_segmentor(teacher['config'])
+            model = build_segmentor(teacher['config'])
+        yield title, model
 
 
 def table(complexity: Complexity) -> str:

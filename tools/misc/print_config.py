@@ -7,6 +7,7 @@ What is printed is a config itself.
 """
 
 import argparse
+import copy
 from pathlib import Path
 
 from mmengine.config import Config
@@ -39,7 +40,8 @@ def main() -> None:
     print(cfg.pretty_text.rstrip())
     if args.graph:
         with config_errors():
-            model = MODELS.build(cfg.model)
+            # A copy, because mmseg moves keys of what it builds.
+            model = MODELS.build(copy.deepcopy(cfg.model))
         # As comments, so that the whole is still a config.
         print('\n'.join(f'# {line}' for line in str(model).splitlines()))
     if args.save_path is not None:
