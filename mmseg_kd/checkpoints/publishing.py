@@ -46,6 +46,8 @@ def publish(source: str | Path, target: str | Path) -> tuple[Path, list[str]]:
     target = Path(target)
     if target.suffix not in SUFFIXES:
         raise UserError(f'{target}: the ending says the format; write {" or ".join(SUFFIXES)}')
+    if target.parent.is_file():
+        raise UserError(f'{target} cannot be written, {target.parent} is a file')
     checkpoint = read_checkpoint(source)
     tensors = state_dict_of(checkpoint, source)
     kept = {

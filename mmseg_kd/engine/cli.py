@@ -67,12 +67,15 @@ def add_cfg_options(parser: argparse.ArgumentParser) -> None:
 
 
 def refuse_to_overwrite(path: Path, option: str) -> None:
-    """Raise UserError where an output file exists, or a folder that would hold output is in use.
+    """Raise UserError where output would take the place of something that is there.
 
     Args:
         path: A file to write, or a folder to fill.
         option: What the user wrote it for, e.g. '--out'.
     """
+    for folder in path.parents:
+        if folder.is_file():
+            raise UserError(f'{option}: {path} cannot be written, {folder} is a file')
     if path.is_dir() and any(path.iterdir()):
         raise UserError(f'{option}: the folder {path} is not empty; name another')
     if path.exists() and not path.is_dir():

@@ -76,6 +76,8 @@ def test_mistakes(checkpoint: Path, tmp_path: Path) -> None:
         publish(checkpoint, tmp_path / 'student')
     with pytest.raises(UserError, match='no such file'):
         publish(tmp_path / 'lost.pth', tmp_path / 'student.pth')
+    with pytest.raises(UserError, match=r'iter_6\.pth is a file'):
+        publish(checkpoint, checkpoint / 'student.pth')
     cut = tmp_path / 'cut.pth'
     cut.write_bytes(checkpoint.read_bytes()[:500])
     with pytest.raises(UserError, match='truncated'):

@@ -63,6 +63,7 @@ def test_mistakes_are_one_line(trained: Path, tmp_path: Path, capfd: pytest.Capt
         ((work_dir,), 'write the picture with --out FILE.png'),
         ((work_dir, '--backend', 'nonsense'), 'write the picture with --out FILE.png'),
         ((work_dir, '--out', mine), 'mine.png exists'),
+        ((work_dir, '--out', mine / 'new.png'), 'mine.png is a file'),
         ((work_dir, '--out', tmp_path / 'new.txt'), 'does not end in one of'),
         ((work_dir, '--out', new, '--keys', 'miou'), "did you mean 'mIoU'?"),
         ((work_dir, '--out', new, '--style', 'nice'), "'nice' is not one of"),
