@@ -54,12 +54,29 @@ def add_common_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
+class CfgOptions(DictAction):
+    """mmengine's `DictAction`, with an error for people where a `=` is missing."""
+
+    def __call__(
+        self,
+        parser: argparse.ArgumentParser,
+        namespace: argparse.Namespace,
+        values: list[str],
+        option_string: str | None = None,
+    ) -> None:
+        """Read `KEY=VALUE ...`."""
+        for value in values:
+            if '=' not in value:
+                raise UserError(f'{option_string}: {value!r} is not KEY=VALUE')
+        super().__call__(parser, namespace, values, option_string)
+
+
 def add_cfg_options(parser: argparse.ArgumentParser) -> None:
     """Add `--cfg-options`."""
     parser.add_argument(
         '--cfg-options',
         nargs='+',
-        action=DictAction,
+        action=CfgOptions,
         metavar='KEY=VALUE',
         help='override settings of the config, e.g. train_cfg.max_iters=100; a list is written '
         'key="[a,b]" or key=a,b',

@@ -32,6 +32,7 @@ def test_mistakes_are_one_line(tmp_path: Path, capfd: pytest.CaptureFixture) -> 
         ((CONFIG, '--save-path', tmp_path / 'full.yaml'), 'does not end in .py or .json'),
         ((tmp_path / 'lost.py',), 'lost.py does not exist'),
         ((CONFIG, '--cfg-options', 'trian_cfg.max_iters=3'), 'train_cfg'),
+        ((CONFIG, '--cfg-options', 'train_cfg.max_iters'), 'is not KEY=VALUE'),
         ((CONFIG, '--graph', '--cfg-options', 'model.backbone.type=mit_b9'), 'mit_b9'),
     ):
         assert run(TOOL, *arguments) == 2
