@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import os
+import runpy
+import sys
 from pathlib import Path
 
 import pytest
@@ -96,6 +98,34 @@ def tiny_config(work_dir: Path, **options: object) -> Config:
     cfg.train_dataloader.dataset.pipeline[2].crop_size = (64, 64)
     cfg.merge_from_dict({key.replace('__', '.'): value for key, value in options.items()})
     return cfg
+
+
+def run(tool: str, *arguments: object) -> int:
+    """Run a tool in this process; its exit code."""
+    argv, sys.argv = sys.argv, [tool, *map(str, arguments)]
+    try:
+        runpy.run_path(str(ROOT / 'tools' / tool), run_name='__main__')
+    except SystemExit as stop:
+        return stop.code
+    finally:
+        sys.argv = argv
+    return 0
+
+
+def config_file(folder: Path, **options: object) -> Path:
+    """Write a tiny config whose work_dir is `folder/run`; options as for `tiny_config`."""
+    cfg = tiny_config(folder / 'run', **options)
+    file = folder / 'config.py'
+    cfg.dump(file)
+    return file
+
+
+@pytest.fixture(scope='session')
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a trained tiny baseline: `config.py`, and its work_dir `run`. Read only."""
+    folder = tmp_path_factory.mktemp('baseline')
+    assert run('train.py', config_file(folder)) == 0
+    return folder
 
 
 @pytest.fixture

@@ -8,6 +8,7 @@ import re
 import sys
 import warnings
 from collections.abc import Callable
+from pathlib import Path
 
 from mmengine.config import DictAction
 
@@ -41,14 +42,7 @@ def run_tool(main: Callable[[], None]) -> None:
 
 def add_common_arguments(parser: argparse.ArgumentParser) -> None:
     """Add `--cfg-options`, `--launcher` and `--local_rank`, as mmsegmentation has them."""
-    parser.add_argument(
-        '--cfg-options',
-        nargs='+',
-        action=DictAction,
-        metavar='KEY=VALUE',
-        help='override settings of the config, e.g. train_cfg.max_iters=100; a list is written '
-        'key="[a,b]" or key=a,b',
-    )
+    add_cfg_options(parser)
     parser.add_argument(
         '--launcher',
         choices=['none', 'pytorch', 'slurm', 'mpi'],
@@ -58,6 +52,51 @@ def add_common_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         '--local_rank', '--local-rank', type=int, default=0, help='set by some launchers'
     )
+
+
+class CfgOptions(DictAction):
+    """mmengine's `DictAction`, with an error for people where a `=` is missing."""
+
+    def __call__(
+        self,
+        parser: argparse.ArgumentParser,
+        namespace: argparse.Namespace,
+        values: list[str],
+        option_string: str | None = None,
+    ) -> None:
+        """Read `KEY=VALUE ...`."""
+        for value in values:
+            if '=' not in value:
+                raise UserError(f'{option_string}: {value!r} is not KEY=VALUE')
+        super().__call__(parser, namespace, values, option_string)
+
+
+def add_cfg_options(parser: argparse.ArgumentParser) -> None:
+    """Add `--cfg-options`."""
+    parser.add_argument(
+        '--cfg-options',
+        nargs='+',
+        action=CfgOptions,
+        metavar='KEY=VALUE',
+        help='override settings of the config, e.g. train_cfg.max_iters=100; a list is written '
+        'key="[a,b]" or key=a,b',
+    )
+
+
+def refuse_to_overwrite(path: Path, option: str) -> None:
+    """Raise UserError where output would take the place of something that is there.
+
+    Args:
+        path: A file to write, or a folder to fill.
+        option: What the user wrote it for, e.g. '--out'.
+    """
+    for folder in path.parents:
+        if folder.is_file():
+            raise UserError(f'{option}: {path} cannot be written, {folder} is a file')
+    if path.is_dir() and any(path.iterdir()):
+        raise UserError(f'{option}: the folder {path} is not empty; name another')
+    if path.exists() and not path.is_dir():
+        raise UserError(f'{option}: {path} exists; name another')
 
 
 def export_local_rank(local_rank: int) -> None:

@@ -107,8 +107,14 @@ def forget_pretrained(model: dict) -> None:
     model['backbone'].pop('init_cfg', None)
 
 
-def _choose_split(cfg: Config, split: str) -> None:
-    # The split's own settings, such as its number of images, seen through the test pipeline.
+def choose_split(cfg: Config, split: str) -> None:
+    """Let `test_dataloader` read another split, seen through the test pipeline.
+
+    The split keeps its own settings, such as its number of images.
+
+    Raises:
+        UserError: The data set has no splits.
+    """
     dataset = (cfg.get(f'{split}_dataloader') or cfg.test_dataloader).dataset.copy()
     if 'split' not in dataset:
         raise UserError(f'--split: the {split} data set of {cfg.filename} has no split')
@@ -143,7 +149,7 @@ def prepare_test(
     cfg.load_from, cfg.resume = checkpoint, False
     forget_pretrained(cfg.model)
     if split is not None:
-        _choose_split(cfg, split)
+        choose_split(cfg, split)
     if out is not None:
         if not isinstance(cfg.test_evaluator, dict):
             raise UserError('--out needs test_evaluator to be one dict, not a list')

@@ -31,6 +31,7 @@ from mmseg_kd.checkpoints import (
     read_checkpoint,
     state_dict_of,
 )
+from mmseg_kd.engine.config_errors import config_errors
 from mmseg_kd.engine.hooks.distillation_hook import DistillationHook
 from mmseg_kd.engine.summary import describe_run
 from mmseg_kd.errors import UserError
@@ -224,24 +225,5 @@ def build_runner(cfg: Config) -> KDRunner:
     Raises:
         UserError: A type is not registered, or a value does not suit its constructor.
     """
-    try:
+    with config_errors():
         return KDRunner.from_cfg(cfg)
-    except (KeyError, TypeError, ValueError, AssertionError) as error:
-        if cause := _user_error(error):
-            raise cause from error
-        if type(error) in (KeyError, TypeError, ValueError) and error.__traceback__ is not None:
-            raise UserError(f'the config cannot be built: {_one_line(error)}') from error
-        raise
-
-
-def _one_line(error: Exception) -> str:
-    text = str(error.args[0]) if error.args else type(error).__name__
-    return ' '.join(text.split())
-
-
-def _user_error(error: BaseException) -> UserError | None:
-    while error is not None:
-        if isinstance(error, UserError):
-            return error
-        error = error.__cause__ or error.__context__
-    return None

@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
-from test_train_and_test import run
+from conftest import run
 
 TOY = 'local_configs/toy/'
 

@@ -3,7 +3,6 @@
 import json
 import os
 import re
-import runpy
 import signal
 import socket
 import subprocess
@@ -13,39 +12,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from conftest import KD_LOSSES, ROOT, TINY_BACKBONE, tiny_config, tiny_model
+from conftest import KD_LOSSES, ROOT, TINY_BACKBONE, config_file, run, tiny_model
 from mmengine.config import Config
 from PIL import Image
 
 from mmseg_kd.checkpoints import read_checkpoint
 from mmseg_kd.engine import load_config
-
-
-def run(tool: str, *arguments: object) -> int:
-    """Run a tool in this process; its exit code."""
-    argv, sys.argv = sys.argv, [tool, *map(str, arguments)]
-    try:
-        runpy.run_path(str(ROOT / 'tools' / tool), run_name='__main__')
-    except SystemExit as stop:
-        return stop.code
-    finally:
-        sys.argv = argv
-    return 0
-
-
-def config_file(folder: Path, **options: object) -> Path:
-    cfg = tiny_config(folder / 'run', **options)
-    file = folder / 'config.py'
-    cfg.dump(file)
-    return file
-
-
-@pytest.fixture(scope='module')
-def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with a trained tiny baseline."""
-    folder = tmp_path_factory.mktemp('baseline')
-    assert run('train.py', config_file(folder)) == 0
-    return folder
 
 
 @pytest.fixture(scope='module')

@@ -1,0 +1,42 @@
+"""What goes wrong while the parts of a config are built, said to its author."""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from mmseg_kd.errors import UserError
+
+
+@contextmanager
+def config_errors() -> Iterator[None]:
+    """Build parts of a checked config in this block.
+
+    Raises:
+        UserError: A type is not registered, or a value does not suit its constructor.
+    """
+    try:
+        yield
+    except (KeyError, TypeError, ValueError, AssertionError) as error:
+        if cause := _user_error(error):
+            raise cause from error
+        if type(error) in (KeyError, TypeError, ValueError, AssertionError):
+            raise UserError(f'the config cannot be built: {_one_line(error)}') from error
+        raise
+
+
+def _one_line(error: Exception) -> str:
+    text = str(error.args[0]) if error.args else type(error).__name__
+    if isinstance(error, AssertionError) and not error.args:
+        # mmseg checks many a value by a bare assertion, whose line is all that it says.
+        text = traceback.extract_tb(error.__traceback__)[-1].line or text
+    return ' '.join(text.split())
+
+
+def _user_error(error: BaseException) -> UserError | None:
+    while error is not None:
+        if isinstance(error, UserError):
+            return error
+        error = error.__cause__ or error.__context__
+    return None

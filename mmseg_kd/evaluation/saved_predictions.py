@@ -1,0 +1,103 @@
+"""Predictions that were saved as PNG files, scored."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from mmengine.dataset import BaseDataset
+from PIL import Image
+from torch import Tensor
+from tqdm import tqdm
+
+from mmseg_kd.errors import UserError
+from mmseg_kd.evaluation.segmentation_metric import SegmentationMetric
+
+
+def score_saved(
+    dataset: BaseDataset, folder: str | Path, metric: SegmentationMetric
+) -> dict[str, float]:
+    """Compare a folder of predictions with the labels of a data set; shows its progress.
+
+    Args:
+        dataset: Its samples have labels, its `metainfo` the classes.
+        folder: Holds a PNG of class ids for each image, `STEM.png`, as `tools/test.py --out`
+            writes it.
+        metric: Counts; afterwards its `confusion` is the matrix.
+
+    Returns:
+        The metrics, in percent.
+
+    Raises:
+        UserError: A prediction is missing, of another size, unreadable or not of class ids.
+    """
+    files = _files(dataset, Path(folder))
+    metric.dataset_meta = dataset.metainfo
+    classes = len(dataset.metainfo['classes'])
+    for index, file in enumerate(tqdm(files, unit='image')):
+        label = dataset[index]['data_samples'].gt_sem_seg.data
+        prediction = _read(file)
+        if prediction.shape != label.shape[1:]:
+            raise UserError(
+                f'{file}: is {_size(prediction)}, but the labels are {_size(label[0])} '
+                '(width x height)'
+            )
+        if int(prediction.max()) >= classes:
+            raise UserError(
+                f'{file}: holds id {int(prediction.max())}, but there are {classes} classes'
+            )
+        sample = dict(pred_sem_seg=dict(data=prediction), gt_sem_seg=dict(data=label))
+        metric.process({}, [sample])
+    return metric.evaluate(len(dataset))
+
+
+def _files(dataset: BaseDataset, folder: Path) -> list[Path]:
+    names = [Path(dataset.get_data_info(i)['img_path']).stem for i in range(len(dataset))]
+    files = [folder / f'{name}.png' for name in names]
+    missing = [file for file in files if not file.is_file()]
+    if missing:
+        raise UserError(
+            f'{len(missing)} of {len(files)} images have no prediction, the first '
+            f'{missing[0]}; save them with tools/test.py --out, and name the same split'
+        )
+    return files
+
+
+def _read(file: Path) -> Tensor:
+    try:
+        with Image.open(file) as image:
+            mode, ids = image.mode, np.array(image)
+    except (OSError, SyntaxError) as error:
+        raise UserError(f'{file}: is no readable PNG ({error})') from error
+    if mode not in ('L', 'P'):
+        raise UserError(
+            f'{file}: is a picture of mode {mode}, not of class ids in one channel of 8 bits; '
+            'save predictions with --out, not with --show-dir'
+        )
+    return torch.from_numpy(ids).long()
+
+
+def _size(ids: Tensor) -> str:
+    return f'{ids.shape[1]}x{ids.shape[0]}'
+
+
+def worst_confusions(
+    matrix: np.ndarray, classes: Sequence[str], count: int = 5
+) -> list[tuple[str, str, float]]:
+    """The wrong classes that take most of a true class.
+
+    Args:
+        matrix: Counts (K, K), row = truth.
+        classes: K names.
+        count: Most pairs to return.
+
+    Returns:
+        True class, predicted class and the share of the true class' pixels, largest first.
+    """
+    shares = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
+    np.fill_diagonal(shares, 0)
+    order = np.argsort(-shares, axis=None, kind='stable')[:count]
+    pairs = zip(*np.unravel_index(order, shares.shape), strict=True)
+    return [(classes[i], classes[j], float(shares[i, j])) for i, j in pairs if shares[i, j] > 0]

@@ -1,0 +1,151 @@
+"""How many multiply-accumulates (MACs) and parameters a segmentor has, part by part."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+
+import torch
+import torch.nn.functional as F
+from mmengine.model import revert_sync_batchnorm
+from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from mmseg_kd.errors import UserError
+from mmseg_kd.models.segformer_head import LevelFusion, LevelProjection, SegFormerHead
+
+FLOPS_PER_MAC = 2
+# Inference runs neither.
+TRAINING_ONLY = ('auxiliary_head', 'kd_losses')
+
+
+@dataclass(frozen=True)
+class Part:
+    """A child module of a segmentor.
+
+    Attributes:
+        name: Its attribute, e.g. 'backbone'.
+        parameters: How many numbers it learns.
+        macs: Of one image, as this project computes it.
+        published: Of one image, by the formula in the paper; differs for SegFormer's head.
+    """
+
+    name: str
+    parameters: int
+    macs: int
+    published: int
+
+    @property
+    def training_only(self) -> bool:
+        """Whether inference leaves the part out."""
+        return self.name in TRAINING_ONLY
+
+
+@dataclass(frozen=True)
+class Complexity:
+    """What a segmentor costs at inference.
+
+    Attributes:
+        parts: Its child modules that have parameters or MACs.
+        fold: MACs of folding the head's weights, once a batch; part of no image's count.
+    """
+
+    parts: list[Part]
+    fold: int
+
+    @property
+    def total(self) -> Part:
+        """The sum over the parts that inference runs."""
+        parts = [part for part in self.parts if not part.training_only]
+        sums = (sum(getattr(x, key) for x in parts) for key in ('parameters', 'macs', 'published'))
+        return Part('total', *sums)
+
+
+def measure_complexity(model: nn.Module, size: tuple[int, int], in_channels: int = 3) -> Complexity:
+    """Count the MACs of one image's forward pass, up to the logits.
+
+    Counted are products of matrices, convolutions and attention, by torch's `FlopCounterMode`,
+    on tensors without data; norms, activations and interpolation are not, as in publications.
+
+    Args:
+        model: The segmentor; it is not changed.
+        size: Height and width of the image.
+        in_channels: Channels of the image.
+
+    Returns:
+        Parameters and MACs. The count of `SegFormerHead` is of the folded formula
+        (`LevelFusion`), beside that of the published one.
+
+    Raises:
+        UserError: The model cannot take the image, or needs its data to run.
+    """
+    model = revert_sync_batchnorm(copy.deepcopy(model)).eval().to('meta')
+    heads = [module for module in model.modules() if isinstance(module, SegFormerHead)]
+    fold = sum(_macs(partial(_fold, head))['Global'] for head in heads)
+    image = torch.zeros(1, in_channels, *size, device='meta')
+    macs = _of_model(model, image)
+    for head in heads:
+        macs['decode_head'] -= _macs(partial(_fold, head))['Global']
+        head.linear_fuse.forward = partial(published_fusion, head.linear_fuse)
+    published = _of_model(model, image) if heads else macs
+    parts = [
+        Part(name, _parameters(child), macs[name], published[name])
+        for name, child in model.named_children()
+    ]
+    return Complexity([part for part in parts if part.parameters or part.macs], fold)
+
+
+def published_fusion(
+    fuse: LevelFusion, features: Sequence[Tensor], levels: Sequence[LevelProjection]
+) -> Tensor:
+    """Fuse the levels as SegFormer's paper has it, the wide convolution at the finest stride.
+
+    The same function as `LevelFusion.forward`, which has the shapes.
+    """
+    size = features[0].shape[2:]
+    maps = [
+        F.interpolate(
+            level.proj(x.permute(0, 2, 3, 1)).permute(0, 3, 1, 2),
+            size,
+            mode='bilinear',
+            align_corners=fuse.align_corners,
+        )
+        for x, level in zip(features, levels, strict=True)
+    ]
+    return fuse.activate(fuse.bn(fuse.conv(torch.cat(maps[::-1], dim=1))))
+
+
+def _of_model(model: nn.Module, image: Tensor) -> dict[str, int]:
+    try:
+        counts = _macs(partial(model, image, mode='tensor'))
+    except (RuntimeError, ValueError, NotImplementedError) as error:
+        reason = ' '.join(str(error).split())[:160]
+        height, width = image.shape[2:]
+        raise UserError(
+            f'{type(model).__name__} cannot be counted at {height}x{width}: {reason}'
+        ) from error
+    root = type(model).__name__
+    found = {name: counts.get(f'{root}.{name}', 0) for name, _ in model.named_children()}
+    # mmseg calls the head's `forward` itself, so the counter does not know of that module.
+    found['decode_head'] = counts['Global'] - sum(found.values()) + found.get('decode_head', 0)
+    return found
+
+
+def _macs(run: Callable[[], object]) -> dict[str, int]:
+    """MACs of a call by the name of the module, 'Global' for all."""
+    with torch.no_grad(), FlopCounterMode(display=False) as counter:
+        run()
+    counts = counter.get_flop_counts()
+    macs = {name: sum(ops.values()) // FLOPS_PER_MAC for name, ops in counts.items()}
+    return {'Global': 0} | macs
+
+
+def _fold(head: SegFormerHead) -> None:
+    count = len(head.in_channels)
+    head.linear_fuse.fold([getattr(head, f'linear_c{i}') for i in range(1, count + 1)])
+
+
+def _parameters(module: nn.Module) -> int:
+    return sum(parameter.numel() for parameter in module.parameters())

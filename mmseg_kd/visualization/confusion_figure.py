@@ -1,0 +1,76 @@
+"""A picture of a confusion matrix."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from matplotlib import colormaps
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+CELL, MARGIN = 0.62, 2.4
+# More numbers than these do not fit their cells.
+MOST_NUMBERED = 40
+
+
+def draw_confusion(
+    figure: Figure,
+    matrix: np.ndarray,
+    classes: Sequence[str],
+    title: str | None = None,
+    theme: str = 'Blues',
+) -> None:
+    """Draw a matrix as shares of each true class: row = truth, a row sums to 100 %.
+
+    Args:
+        figure: An empty figure; its size is set.
+        matrix: Counts (K, K). A class without a true pixel has an empty row.
+        classes: K names.
+        title: Heads the figure.
+        theme: A colour map of matplotlib; the default is one of lightness, which the
+            colour-blind and a black-and-white printer tell apart.
+    """
+    truth = matrix.sum(axis=1, keepdims=True)
+    shares = np.divide(100.0 * matrix, truth, out=np.full(matrix.shape, np.nan), where=truth > 0)
+    side = CELL * len(classes) + MARGIN
+    figure.set_size_inches(side + 0.9, side)
+    figure.set_layout_engine('constrained')
+    axes = figure.subplots()
+    colours = colormaps[theme].with_extremes(bad='0.88')
+    image = axes.imshow(shares, cmap=colours, vmin=0, vmax=100)
+    _name_axes(axes, classes)
+    if len(classes) <= MOST_NUMBERED:
+        _write_numbers(axes, shares, image.to_rgba(shares)[..., :3])
+    bar = figure.colorbar(image, ax=axes, shrink=0.6, label='share of the true class (%)')
+    bar.outline.set_visible(False)
+    if title:
+        axes.set_title(title, loc='left', pad=12)
+
+
+def _name_axes(axes: Axes, classes: Sequence[str]) -> None:
+    ticks = range(len(classes))
+    axes.set_xticks(ticks, classes, rotation=45, ha='right', rotation_mode='anchor')
+    axes.set_yticks(ticks, classes)
+    axes.set(xlabel='predicted', ylabel='truth')
+    axes.tick_params(length=0)
+    axes.spines[:].set_visible(False)
+    # Lines between the cells.
+    axes.set_xticks(np.arange(len(classes) + 1) - 0.5, minor=True)
+    axes.set_yticks(np.arange(len(classes) + 1) - 0.5, minor=True)
+    axes.grid(which='minor', color='white', linewidth=1.2)
+    axes.tick_params(which='minor', length=0)
+
+
+def _write_numbers(axes: Axes, shares: np.ndarray, colours: np.ndarray) -> None:
+    dark = colours @ (0.299, 0.587, 0.114) < 0.55
+    for i, j in np.ndindex(shares.shape):
+        share = shares[i, j]
+        if np.isnan(share):
+            text = '-' if i == j else ''
+        else:
+            # What rounds to nothing would hide the rest.
+            text = f'{share:.0f}' if share >= 0.5 or i == j else ''
+        weight = 'bold' if i == j else 'normal'
+        colour = 'white' if dark[i, j] else '0.15'
+        axes.text(j, i, text, ha='center', va='center', fontsize=10, color=colour, weight=weight)

@@ -1,0 +1,65 @@
+"""A picture of what runs logged, a panel for each quantity."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from mmseg_kd.visualization.gradient_figure import COLOURS, STYLES
+
+PANEL_WIDTH, PANEL_HEIGHT = 9.0, 3.6
+# Of more points, such as the losses, the line alone is legible.
+FEW_POINTS = 60
+LEGEND_WIDTH = 110
+LEGEND_ROW = 0.28
+
+
+def draw_curves(
+    figure: Figure,
+    runs: Sequence[Mapping[str, Mapping[int, float]]],
+    keys: Sequence[str],
+    labels: Sequence[Sequence[str]],
+    title: str | None = None,
+) -> None:
+    """Draw curves over the iteration; a run has one colour in all panels.
+
+    Args:
+        figure: An empty figure; its size is set.
+        runs: Of each run, the value by iteration by name (`mmseg_kd.engine.scalars`).
+        keys: The names to draw, one a panel; a run without one has no curve there.
+        labels: Of each run, its name in the legend of each panel.
+        title: Heads the figure.
+    """
+    shared = all(len(set(names)) == 1 for names in labels)
+    columns = max(1, LEGEND_WIDTH // (8 + max(len(name) for names in labels for name in names)))
+    legend = LEGEND_ROW * -(-len(runs) // columns) * (1 if shared else 0)
+    figure.set_size_inches(PANEL_WIDTH, PANEL_HEIGHT * len(keys) + legend + 0.4)
+    figure.set_layout_engine('constrained', h_pad=0.06, w_pad=0.08)
+    panels = figure.subplots(len(keys), 1, sharex=True, squeeze=False)[:, 0]
+    for j, (axes, key) in enumerate(zip(panels, keys, strict=True)):
+        for i, run in enumerate(runs):
+            colour, style = COLOURS[i % len(COLOURS)], STYLES[i // len(COLOURS) % len(STYLES)]
+            curve = run.get(key, {})
+            marker = 'o' if len(curve) <= FEW_POINTS else None
+            look = dict(color=colour, linestyle=style, marker=marker, markersize=4, linewidth=1.6)
+            axes.plot(list(curve), list(curve.values()), label=labels[i][j], **look)
+        _dress(axes, key)
+        if not shared:
+            axes.legend(fontsize=9, framealpha=0.8)
+    panels[-1].set_xlabel('iteration')
+    panels[-1].xaxis.set_major_locator(MaxNLocator(integer=True, steps=(1, 2, 4, 5, 10)))
+    if shared:
+        handles = panels[0].get_legend_handles_labels()
+        figure.legend(*handles, loc='outside lower center', ncols=columns, frameon=False)
+    if title:
+        figure.suptitle(title)
+
+
+def _dress(axes: Axes, key: str) -> None:
+    axes.set_title(key, loc='left')
+    axes.grid(True, linewidth=0.6, alpha=0.5)
+    axes.set_axisbelow(True)
+    axes.spines[['top', 'right']].set_visible(False)

@@ -1,0 +1,79 @@
+"""Curves of real runs."""
+
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pytest
+from conftest import run
+from matplotlib.figure import Figure
+from PIL import Image
+
+from mmseg_kd.engine.scalars import read_curves
+from mmseg_kd.visualization.curves_figure import draw_curves
+
+TOOL = 'analysis_tools/analyze_logs.py'
+
+
+@pytest.fixture(autouse=True)
+def default_style() -> None:
+    yield
+    plt.style.use('default')
+
+
+@pytest.mark.parametrize('suffix', ['.png', '.svg'])
+def test_a_picture(
+    trained: Path, tmp_path: Path, suffix: str, capfd: pytest.CaptureFixture
+) -> None:
+    log = next((trained / 'run').glob('*/vis_data/scalars.json'))
+    out = tmp_path / 'new' / f'curves{suffix}'
+    # A folder and a file of the same run; a killed run's last line is not whole.
+    torn = tmp_path / 'scalars.json'
+    torn.write_text(log.read_text() + '{"loss": 0.1, "st')
+    arguments = ['--keys', 'mIoU', 'loss', '--legend', 'folder', 'file', '--style', 'ticks']
+    assert run(TOOL, trained / 'run', torn, *arguments, '--title', 'tiny', '--out', out) == 0
+    assert str(out) in capfd.readouterr().out
+    if suffix == '.png':
+        with Image.open(out) as image:
+            assert image.width == 1080
+            assert len(np.unique(np.asarray(image.convert('RGB')).reshape(-1, 3), axis=0)) > 50
+    else:
+        assert out.read_text().startswith('<?xml')
+
+
+def test_every_curve_is_there(trained: Path) -> None:
+    curves = read_curves(trained / 'run')
+    assert list(curves['mIoU']) == [3, 6]
+    assert list(curves['loss']) == [1, 2, 3, 4, 5, 6]
+    figure = Figure()
+    draw_curves(figure, [curves, {}], ['mIoU', 'loss'], [['a', 'b'], ['c', 'd']])
+    for axes, key, names in zip(figure.axes, ('mIoU', 'loss'), ('ac', 'bd'), strict=True):
+        drawn, missing = axes.lines
+        assert dict(zip(*drawn.get_data(), strict=True)) == curves[key]
+        assert len(missing.get_xdata()) == 0
+        assert drawn.get_color() != missing.get_color()
+        assert [text.get_text() for text in axes.get_legend().get_texts()] == list(names)
+    assert figure.axes[0].lines[0].get_color() == figure.axes[1].lines[0].get_color()
+
+
+def test_mistakes_are_one_line(trained: Path, tmp_path: Path, capfd: pytest.CaptureFixture) -> None:
+    work_dir, mine, new = trained / 'run', tmp_path / 'mine.png', tmp_path / 'new.png'
+    mine.write_text('mine')
+    for arguments, message in (
+        ((work_dir,), 'write the picture with --out FILE.png'),
+        ((work_dir, '--backend', 'nonsense'), 'write the picture with --out FILE.png'),
+        ((work_dir, '--out', mine), 'mine.png exists'),
+        ((work_dir, '--out', mine / 'new.png'), 'mine.png is a file'),
+        ((work_dir, '--out', tmp_path / 'new.txt'), 'does not end in one of'),
+        ((work_dir, '--out', new, '--keys', 'miou'), "did you mean 'mIoU'?"),
+        ((work_dir, '--out', new, '--style', 'nice'), "'nice' is not one of"),
+        ((work_dir, '--out', new, '--legend', 'a', 'b'), '2 names for 1 logs and 1 keys'),
+        ((tmp_path, '--out', new), 'holds no */vis_data/scalars.json'),
+        ((trained / 'config.py', '--out', new), 'line 1: is no JSON'),
+    ):
+        assert run(TOOL, *arguments) == 2
+        error = capfd.readouterr().err
+        assert message in error
+        assert len(error.strip().splitlines()) == 1
+    assert mine.read_text() == 'mine'
+    assert not new.exists()

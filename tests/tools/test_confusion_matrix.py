@@ -1,0 +1,71 @@
+"""From a checkpoint to the picture of its confusions."""
+
+import csv
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import run
+from PIL import Image
+
+TOOL = 'analysis_tools/confusion_matrix.py'
+
+
+@pytest.fixture(scope='module')
+def predictions(trained: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp('tested')
+    arguments = ['--work-dir', folder / 'work', '--out', folder / 'out']
+    checkpoint = trained / 'run' / 'iter_6.pth'
+    assert run('test.py', trained / 'config.py', checkpoint, *arguments) == 0
+    return folder
+
+
+def test_it_agrees_with_the_test(
+    trained: Path, predictions: Path, tmp_path: Path, capfd: pytest.CaptureFixture
+) -> None:
+    assert run(TOOL, trained / 'config.py', predictions / 'out', tmp_path / 'matrix') == 0
+    printed = capfd.readouterr().out
+    metrics = json.loads(next((predictions / 'work').glob('*/*.json')).read_text())
+    record = json.loads((tmp_path / 'matrix' / 'confusion_matrix.json').read_text())
+    assert record['metrics'] == {key: metrics[key] for key in record['metrics']}
+    assert f'mIoU {metrics["mIoU"]:.2f}' in printed
+    assert 'is taken for' in printed
+    matrix = np.array(record['pixels'])
+    with (tmp_path / 'matrix' / 'confusion_matrix.csv').open(encoding='utf-8', newline='') as file:
+        head, *rows = csv.reader(file)
+    assert head[1:] == record['classes'] == [row[0] for row in rows]
+    assert np.array_equal(np.array([row[1:] for row in rows], dtype=int), matrix)
+    hit = matrix.diagonal()
+    iou = hit / np.maximum(matrix.sum(0) + matrix.sum(1) - hit, 1)
+    seen = matrix.sum(0) + matrix.sum(1) > 0
+    assert 100 * iou[seen].mean() == pytest.approx(metrics['mIoU'], abs=0.01)
+    with Image.open(tmp_path / 'matrix' / 'confusion_matrix.png') as image:
+        assert image.width > 1000
+
+
+def test_mistakes_are_one_line(
+    trained: Path, predictions: Path, tmp_path: Path, capfd: pytest.CaptureFixture
+) -> None:
+    config, out = trained / 'config.py', predictions / 'out'
+    kept = tmp_path / 'kept' / 'confusion_matrix.csv'
+    kept.parent.mkdir()
+    kept.write_text('mine')
+    for arguments, message in (
+        ((trained / 'run' / 'iter_6.pth', tmp_path / 'a'), 'tools/test.py'),
+        ((tmp_path / 'lost', tmp_path / 'a'), 'lost does not exist'),
+        ((out, kept.parent), 'confusion_matrix.csv exists'),
+        ((out, tmp_path / 'a', '--color-theme', 'nice'), "no colour map 'nice'"),
+        ((out, tmp_path / 'a', '--split', 'val', '--show'), 'no window can be opened'),
+        (
+            (out, tmp_path / 'a', '--cfg-options', 'test_dataloader.dataset.num_images=3'),
+            '1 of 3 images have no prediction',
+        ),
+    ):
+        assert run(TOOL, config, *arguments) == 2
+        error = capfd.readouterr().err
+        assert message in error
+        assert 'Traceback' not in error
+        assert error.strip().splitlines()[-1].startswith('error: ')
+    assert kept.read_text() == 'mine'
+    assert not (tmp_path / 'a').exists()

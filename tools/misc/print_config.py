@@ -1,0 +1,53 @@
+"""Print a config in full, with everything it inherits and `--cfg-options` applied.
+
+python tools/misc/print_config.py CONFIG [--save-path FILE.py] [--graph]
+                                  [--cfg-options KEY=VALUE ...]
+
+What is printed is a config itself.
+"""
+
+import argparse
+import copy
+from pathlib import Path
+
+from mmengine.config import Config
+from mmseg.registry import MODELS
+
+from mmseg_kd.checkpoints import atomic_path
+from mmseg_kd.engine import load_config
+from mmseg_kd.engine.cli import add_cfg_options, refuse_to_overwrite, run_tool
+from mmseg_kd.engine.config_errors import config_errors
+from mmseg_kd.errors import UserError
+
+SUFFIXES = ('.py', '.json')
+
+
+def main() -> None:
+    """Print, and write where `--save-path` says."""
+    parser = argparse.ArgumentParser(description='Print a config in full')
+    parser.add_argument('config', help='the config file')
+    parser.add_argument('--save-path', type=Path, help='a file for it: .py or .json')
+    parser.add_argument('--graph', action='store_true', help="print the model's modules too")
+    add_cfg_options(parser)
+    args = parser.parse_args()
+    if args.save_path is not None:
+        refuse_to_overwrite(args.save_path, '--save-path')
+        if args.save_path.suffix not in SUFFIXES:
+            raise UserError(f'--save-path: {args.save_path} does not end in .py or .json')
+    cfg = load_config(args.config, args.cfg_options)
+    # Laid out for people; load_config leaves that out for speed.
+    cfg = Config(cfg.to_dict(), cfg.text, cfg.filename)
+    print(cfg.pretty_text.rstrip())
+    if args.graph:
+        with config_errors():
+            # A copy, because mmseg moves keys of what it builds.
+            model = MODELS.build(copy.deepcopy(cfg.model))
+        # As comments, so that the whole is still a config.
+        print('\n'.join(f'# {line}' for line in str(model).splitlines()))
+    if args.save_path is not None:
+        with atomic_path(args.save_path) as partial:
+            cfg.dump(partial)
+
+
+if __name__ == '__main__':
+    run_tool(main)

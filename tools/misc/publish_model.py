@@ -1,0 +1,31 @@
+"""Make a checkpoint ready for others: the student's weights and the classes, nothing else.
+
+python tools/misc/publish_model.py IN_FILE OUT_FILE.pth|OUT_FILE.safetensors
+
+The first 8 digits of the file's sha256 are added to its name, `student.pth` becomes
+`student-1a2b3c4d.pth`.
+"""
+
+import argparse
+from pathlib import Path
+
+from mmseg_kd.checkpoints.publishing import publish
+from mmseg_kd.engine.cli import run_tool
+
+MIB = 2**20
+
+
+def main() -> None:
+    """Write the file; say what it does not hold."""
+    parser = argparse.ArgumentParser(description='Make a checkpoint ready for others')
+    parser.add_argument('in_file', type=Path, help='the checkpoint')
+    parser.add_argument('out_file', type=Path, help='the file to write, .pth or .safetensors')
+    args = parser.parse_args()
+    file, dropped = publish(args.in_file, args.out_file)
+    before, after = (path.stat().st_size / MIB for path in (args.in_file, file))
+    print(f'{file}: {after:.1f} MiB of {before:.1f}')
+    print(f'left out: {", ".join(dropped) or "nothing"}')
+
+
+if __name__ == '__main__':
+    run_tool(main)
