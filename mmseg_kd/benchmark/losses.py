@@ -31,6 +31,9 @@ def loss_runs(
         well, and by the names of the other losses a step with the first and that one.
     """
     losses = dict(model.kd_losses.items())
+    for loss in losses.values():
+        # One that a schedule puts to 0 would cost nothing, and a share is measured by itself.
+        loss.loss_weight = 1.0
     step = train_step(model, cfg, batch, dtype, stock=False)
     first, *others = losses
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from abc import ABCMeta, abstractmethod
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from mmseg_kd.distillation.schedules import scheduled, value_at
+from mmseg_kd.distillation.schedules import negative, scheduled, value_at
 
 # Larger magnitudes are cut: the squares of a hundred million such values sum up in float32.
 LARGEST = 1e15
@@ -36,8 +37,8 @@ class KDLoss(nn.Module, metaclass=ABCMeta):
             losses are then summed; all of them at equal weights, adding up to 1, by default.
 
     Raises:
-        ValueError: On an unknown reduction, a weight that is no finite number and no schedule,
-            or tap lists that are empty or of different length.
+        ValueError: On an unknown reduction, a weight that is negative, or no finite number and no
+            schedule, or tap lists that are empty or of different length.
     """
 
     reductions: tuple[str, ...] = ()
@@ -59,7 +60,12 @@ class KDLoss(nn.Module, metaclass=ABCMeta):
             self.loss_weight = scheduled(loss_weight)
         except ValueError as error:
             raise ValueError(f'{type(self).__name__}: loss_weight={error}') from error
-        self.teacher_weights = {teacher: 1.0} if isinstance(teacher, str) else teacher
+        if negative(self.loss_weight):
+            raise ValueError(
+                f'{type(self).__name__}: loss_weight={loss_weight!r} is negative: it would push '
+                'the student away from its teacher'
+            )
+        self.teacher_weights = _as_weights(teacher, type(self).__name__)
         self.iteration = 0
         self.reduction = reduction
         self.stages = _as_names(stages)
@@ -122,7 +128,10 @@ class KDLoss(nn.Module, metaclass=ABCMeta):
 
     def extra_repr(self) -> str:
         """Show the settings in the printed model."""
-        return f'loss_weight={self.loss_weight}, reduction={self.reduction!r}, taps={self.stages}'
+        text = f'loss_weight={self.loss_weight}, reduction={self.reduction!r}, taps={self.stages}'
+        if self.teacher_weights:
+            text += f', teacher={self.teacher_weights}'
+        return text
 
 
 def resize_map(x: Tensor, size: Sequence[int]) -> Tensor:
@@ -134,6 +143,20 @@ def resize_map(x: Tensor, size: Sequence[int]) -> Tensor:
 
 def _as_names(stages: Sequence[str] | str) -> tuple[str, ...]:
     return (stages,) if isinstance(stages, str) else tuple(stages)
+
+
+def _as_weights(teacher: Any, whose: str) -> dict[str, float] | None:
+    weights = {teacher: 1.0} if isinstance(teacher, str) else teacher
+    if weights is None:
+        return None
+    if not isinstance(weights, dict) or not all(
+        isinstance(x, int | float) and x >= 0 for x in weights.values()
+    ):
+        raise ValueError(
+            f'{whose}: teacher={teacher!r} is no name of a teacher and no dict of weights from 0 '
+            'by name'
+        )
+    return dict(weights)
 
 
 def _as_maps(maps: Tensor | Sequence[Tensor], whose: str) -> list[Tensor]:

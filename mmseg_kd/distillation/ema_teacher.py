@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from typing import Any
 
 import torch
@@ -18,15 +17,15 @@ class EMATeacher(BaseTeacher):
     """The exponential moving average of the student's weights and BN statistics.
 
     Tarvainen and Valpola, Mean teachers are better role models, NeurIPS 2017,
-    https://arxiv.org/abs/1703.01780. After every iteration
+    https://arxiv.org/abs/1703.01780. After every step of the optimizer
 
         average = m * average + (1 - m) * student,  m = min(momentum, 1 - 1 / (updates + 1))
 
-    so that the first iterations do not linger. Like every teacher it runs in eval mode and
+    so that the first steps do not linger. Like every teacher it runs in eval mode and
     without gradients. It is kept in the checkpoints that can be resumed, beside the student.
 
     Args:
-        student: The segmentor to average.
+        average: A copy of the student, whose weights become the average.
         momentum: m in the long run, at least 0 and below 1.
         dtype: As for `Teacher`.
 
@@ -35,13 +34,22 @@ class EMATeacher(BaseTeacher):
     """
 
     def __init__(
-        self, student: nn.Module, momentum: float = 0.999, dtype: str | None = None
+        self, average: nn.Module, momentum: float = 0.999, dtype: str | None = None
     ) -> None:
         if not isinstance(momentum, int | float) or not 0 <= momentum < 1:
             raise UserError(f'model.teacher.momentum: {momentum!r} is not in [0, 1)')
-        super().__init__(copy.deepcopy(student), dtype)
+        super().__init__(average, dtype)
         self.momentum = momentum
         self.updates = 0
+
+    @property
+    def source(self) -> str:
+        """The student."""
+        return f'average of the student, momentum {self.momentum:g}'
+
+    def start(self, student: nn.Module) -> None:
+        """Take the student's weights as they are, before its first step."""
+        self.segmentor.load_state_dict(student.state_dict())
 
     @torch.no_grad()
     def update(self, student: nn.Module) -> None:

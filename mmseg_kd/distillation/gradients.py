@@ -108,11 +108,13 @@ def _gradients(loss: Tensor, features: Sequence[Tensor], logits: Tensor) -> list
     if not loss.requires_grad or not trained:
         return [None] * len(inputs)
     scale = FLOAT16_SCALE if any(x.dtype == torch.float16 for x in inputs) else 1.0
-    found = iter(
-        torch.autograd.grad(
-            loss, trained, torch.full_like(loss, scale), retain_graph=True, allow_unused=True
+    # As the training step goes backward, outside the forward pass' autocast.
+    with torch.autocast(loss.device.type, enabled=False):
+        found = iter(
+            torch.autograd.grad(
+                loss, trained, torch.full_like(loss, scale), retain_graph=True, allow_unused=True
+            )
         )
-    )
     gradients = [next(found) if x.requires_grad else None for x in inputs]
     return [None if g is None else g.float() / scale for g in gradients]
 

@@ -197,3 +197,10 @@ def scheduled(value: Any) -> float | Schedule:
 def value_at(value: float | Schedule, iteration: int) -> float:
     """Return a number or a schedule's number in an iteration."""
     return value.at(iteration) if isinstance(value, Schedule) else value
+
+
+def negative(value: float | Schedule) -> bool:
+    """Tell whether a number, or what a schedule multiplies, is below 0."""
+    while isinstance(value, Schedule):
+        value = value.value
+    return value < 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from abc import ABCMeta, abstractmethod
 from collections.abc import Iterable
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
@@ -22,7 +23,7 @@ from mmseg_kd.errors import UserError
 DTYPES = ('float32', 'bfloat16', 'float16')
 
 
-class BaseTeacher:
+class BaseTeacher(metaclass=ABCMeta):
     """A segmentor that is only ever read.
 
     It is frozen, always in eval mode and run without gradients. It is no `nn.Module`: a model
@@ -50,6 +51,11 @@ class BaseTeacher:
         """Number of classes of the teacher's logits."""
         return self.segmentor.num_classes
 
+    @property
+    @abstractmethod
+    def source(self) -> str:
+        """Where its weights are from, for people."""
+
     def to(self, device: torch.device | str) -> BaseTeacher:
         """Move the teacher; `forward` does so by itself."""
         self.segmentor.to(device)
@@ -76,10 +82,12 @@ class BaseTeacher:
         """
         if next(self.segmentor.parameters()).device != inputs.device:
             self.to(inputs.device)
-        if preprocessor is not None and not self._same_input:
-            images = _renormalise(inputs, preprocessor, self.segmentor.data_preprocessor)
-            self._same_input = images is inputs
-            inputs = images
+        if preprocessor is not None and self._same_input is not True:
+            own = self.segmentor.data_preprocessor
+            if self._same_input is None:
+                self._same_input = _normalises_alike(preprocessor, own, inputs)
+            if not self._same_input:
+                inputs = _renormalise(inputs, preprocessor, own)
         names = list(names)
         with self._precision(inputs.device.type), record_taps(self.segmentor, names) as taps:
             if all(STAGE.fullmatch(name) or name.startswith('backbone') for name in names):
@@ -126,10 +134,10 @@ class Teacher(BaseTeacher):
         check_dtype(dtype)
         segmentor = build_segmentor(config)
         if not Path(checkpoint).is_file():
-            make = f'python tools/train.py {config}' if isinstance(config, str) else 'training it'
+            make = f', `python tools/train.py {config}`,' if isinstance(config, str) else ''
             raise UserError(
-                f"the teacher's checkpoint {checkpoint} does not exist: make it with `{make}`, "
-                'or point model.teacher.checkpoint at the one you have'
+                f"the teacher's checkpoint {checkpoint} does not exist: train the teacher{make} or "
+                'point model.teacher.checkpoint at the file you have'
             )
         self.config = config if isinstance(config, str) else '(inline)'
         self.checkpoint = str(checkpoint)
@@ -137,13 +145,18 @@ class Teacher(BaseTeacher):
         self.sha256 = sha256_of(checkpoint)
         loaded = read_checkpoint(checkpoint)
         matched = load_strictly(segmentor, state_dict_of(loaded), source=str(checkpoint))
-        self.classes = (loaded.get('meta', {}).get('dataset_meta') or {}).get('classes')
+        self.classes = ((loaded.get('meta') or {}).get('dataset_meta') or {}).get('classes')
         super().__init__(segmentor, dtype)
         print_log(
             f'teacher: {self.config} with {self.checkpoint}, sha256 {self.sha256[:8]}, '
             f'matched {matched}/{matched} tensors',
             logger='current',
         )
+
+    @property
+    def source(self) -> str:
+        """Its file."""
+        return f'{self.checkpoint} (sha256 {self.sha256[:8]})'
 
 
 def check_dtype(dtype: str | None) -> None:
@@ -182,18 +195,25 @@ def build_segmentor(config: str | dict) -> nn.Module:
         return revert_sync_batchnorm(MODELS.build(model_cfg))
 
 
+def _normalises_alike(student: nn.Module, teacher: nn.Module, like: Tensor) -> bool:
+    pairs = zip(_statistics(student, like), _statistics(teacher, like), strict=True)
+    return not _flipped(student, teacher) and all(torch.equal(s, t) for s, t in pairs)
+
+
 def _renormalise(inputs: Tensor, student: nn.Module, teacher: nn.Module) -> Tensor:
-    """Undo the student's image normalisation and apply the teacher's, where they differ."""
+    """Undo the student's image normalisation and apply the teacher's."""
     mean_s, std_s = _statistics(student, inputs)
     mean_t, std_t = _statistics(teacher, inputs)
-    flipped = getattr(student, '_channel_conversion', False) != getattr(
+    images = inputs * std_s + mean_s
+    images = images.flip(1) if _flipped(student, teacher) else images
+    return (images - mean_t) / std_t
+
+
+def _flipped(student: nn.Module, teacher: nn.Module) -> bool:
+    """Whether one takes RGB and the other BGR."""
+    return getattr(student, '_channel_conversion', False) != getattr(
         teacher, '_channel_conversion', False
     )
-    if not flipped and torch.equal(mean_s, mean_t) and torch.equal(std_s, std_t):
-        return inputs
-    images = inputs * std_s + mean_s
-    images = images.flip(1) if flipped else images
-    return (images - mean_t) / std_t
 
 
 def _statistics(preprocessor: nn.Module, like: Tensor) -> tuple[Tensor, Tensor]:

@@ -68,6 +68,11 @@ class CfgOptions(DictAction):
         for value in values:
             if '=' not in value:
                 raise UserError(f'{option_string}: {value!r} is not KEY=VALUE')
+            if value.partition('=')[2].startswith(('{', 'dict(')):
+                raise UserError(
+                    f'{option_string}: {value!r}: a dict is written by its keys, such as '
+                    f'{value.partition("=")[0]}.type=...'
+                )
         super().__call__(parser, namespace, values, option_string)
 
 

@@ -35,16 +35,40 @@ def load_config(path: str, cfg_options: dict | None = None) -> Config:
         cfg = Config(cfg.to_dict(), cfg.text, cfg.filename, format_python_code=False)
         if cfg_options:
             check_options(cfg_options)
-            cfg.merge_from_dict(cfg_options)
+            cfg.merge_from_dict(_replacing(cfg, cfg_options))
     except SyntaxError as error:
         raise UserError(f'{error.filename or path}, line {error.lineno}: {error.msg}') from error
-    except (NameError, KeyError, TypeError, AttributeError, ImportError, OSError) as error:
+    except TypeError as error:
+        if 'cannot inherit from base' not in str(error):
+            raise UserError(f'{path} cannot be read: {type(error).__name__}: {error}') from error
+        key, _, _ = str(error).partition('=')
+        raise UserError(
+            f'{path}: {key} is a dict here and a single value in the base config; to replace it, '
+            f'write {key}=dict(_delete_=True, ...)'
+        ) from error
+    except UnicodeDecodeError as error:
+        raise UserError(f'{path} is not UTF-8 text: {error}') from error
+    except (NameError, KeyError, AttributeError, ImportError, OSError) as error:
         raise UserError(f'{path} cannot be read: {type(error).__name__}: {error}') from error
     init_default_scope(cfg.get('default_scope', 'mmseg'))
     check_config(cfg, path)
     if cfg.get('work_dir') is None:
         cfg.work_dir = str(Path('work_dirs') / file.stem)
     return cfg
+
+
+def _replacing(cfg: Config, options: dict) -> dict:
+    """Options by dotted key, where some put a dict in the place of a number."""
+    options = dict(options)
+    for key in list(options):
+        node, parts = cfg._cfg_dict, key.split('.')
+        for i, part in enumerate(parts[:-1], start=1):
+            node = node.get(part) if isinstance(node, dict) else None
+            if node is None or isinstance(node, list | tuple):
+                break
+            if not isinstance(node, dict):
+                options['.'.join([*parts[:i], '_delete_'])] = True
+    return options
 
 
 def enable_amp(cfg: Config) -> None:

@@ -196,6 +196,8 @@ def _problems(cfg: Config) -> Iterator[tuple[str, str]]:
     yield from _numbers(cfg)
     yield from _crops(cfg)
     yield from _inference(cfg.model.get('test_cfg') or {})
+    if cfg.get('compile') and cfg.model.get('kd_losses'):
+        yield 'compile', 'torch.compile cannot read the taps of kd_losses; leave it out'
     teacher = cfg.model.get('teacher')
     if teacher and not isinstance(teacher, dict):
         yield 'model.teacher', 'write teacher=dict(config=..., checkpoint=...)'
@@ -208,9 +210,20 @@ def _problems(cfg: Config) -> Iterator[tuple[str, str]]:
 def _teacher(where: str, teacher: dict) -> Iterator[tuple[str, str]]:
     kind = teacher.get('type', 'Teacher')
     if kind == 'EMATeacher':
-        yield from _unknown(where, teacher, _constructor_keys(EMATeacher)[0] - {'student'})
+        yield from _unknown(where, teacher, _constructor_keys(EMATeacher)[0] - {'average'})
     elif kind == 'Teacher':
-        yield from _unknown(where, teacher, _constructor_keys(Teacher)[0] - {'segmentor'})
+        known = _constructor_keys(Teacher)[0] - {'segmentor'}
+        for key in [key for key in teacher if key not in known and isinstance(teacher[key], dict)]:
+            yield (
+                f'{where}.{key}',
+                'several teachers are a dict of teachers by name and nothing beside them: write '
+                'teacher=dict(_delete_=True, NAME=dict(config=..., checkpoint=...), ...), and '
+                f'{where}.NAME.baseline and the like',
+            )
+        teacher = {key: value for key, value in teacher.items() if not isinstance(value, dict)} | {
+            key: teacher[key] for key in known & set(teacher)
+        }
+        yield from _unknown(where, teacher, known)
         for key in sorted({'config', 'checkpoint'} - set(teacher)):
             yield where, f'{key} is missing: write teacher=dict(config=..., checkpoint=...)'
 

@@ -12,6 +12,7 @@ from typing import Any
 from mmengine.config import Config
 from mmengine.device import get_device
 from mmengine.dist import broadcast, is_distributed, is_main_process
+from mmengine.hooks import Hook
 from mmengine.logging import MMLogger
 from mmengine.model import (
     MMDistributedDataParallel,
@@ -176,6 +177,12 @@ class KDRunner(Runner):
             if not isinstance(handler, logging.FileHandler):
                 handler.addFilter(_for_the_console)
         return logger
+
+    def register_default_hooks(self, hooks: dict[str, Hook | dict | None] | None = None) -> None:
+        """Register the hooks; None leaves one out, where mmengine allows it for its own alone."""
+        own = ('runtime_info', 'timer', 'sampler_seed', 'logger', 'param_scheduler', 'checkpoint')
+        hooks = {k: v for k, v in (hooks or {}).items() if v is not None or k in own}
+        super().register_default_hooks(hooks)
 
     def dump_config(self) -> None:
         """Write the config into the work_dir; that of a test, which has no training, to its log."""

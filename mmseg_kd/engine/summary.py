@@ -20,12 +20,10 @@ def describe_run(runner: Runner) -> str:
         f'device      {_device()}, torch {torch.__version__}, seed {runner.seed}',
         f'student     {_model_line(model)}',
     ]
-    teacher = getattr(model, 'teacher', None)
-    if teacher is not None:
-        lines.append(
-            f'teacher     {_model_line(teacher.segmentor)}, {teacher.checkpoint} '
-            f'(sha256 {teacher.sha256[:8]})'
-        )
+    teachers = getattr(model, 'teachers', {})
+    for name, teacher in teachers.items():
+        lead = 'teacher     ' + (f'{name}: ' if len(teachers) > 1 else '')
+        lines.append(f'{lead}{_model_line(teacher.segmentor)}, {teacher.source}')
     lines += [
         f'kd loss     {name}: {type(loss).__name__}({loss.extra_repr()})'
         for name, loss in getattr(model, 'kd_losses', {}).items()

@@ -18,9 +18,10 @@ from mmengine.evaluator import Evaluator
 from mmengine.logging import MMLogger
 from prettytable import PrettyTable
 from torch import Tensor
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, Dataset
 from tqdm import tqdm
 
+from mmseg_kd import __version__
 from mmseg_kd.checkpoints import atomic_path
 from mmseg_kd.distillation.teacher import Teacher
 from mmseg_kd.engine.summary import relative
@@ -353,6 +354,7 @@ def _identity(
         dataset = dataloader.dataset
         # How the images are kept in memory says nothing about them.
         settings = {k: v for k, v in cfg.val_dataloader.dataset.items() if k != 'cache_mib'}
+        settings = [settings, cfg.val_dataloader.get('batch_size'), _files_of(dataset)]
         data = (
             f'{type(dataset).__name__} {getattr(dataset, "split", "")}, {len(dataset)} images, '
             f'{_short_hash(settings)}'
@@ -370,9 +372,16 @@ def _identity(
     return {
         'sha256': teacher.sha256,
         'data': data,
-        'settings': _short_hash([model, cfg.get('val_evaluator'), BINS, repeatable]),
+        'settings': _short_hash([model, cfg.get('val_evaluator'), BINS, repeatable, __version__]),
         'device': device,
     }
+
+
+def _files_of(dataset: Dataset) -> list[tuple[str, int, int]]:
+    """Name, size and time of each image and label: a corrected label is other data."""
+    samples = dataset.load_data_list() if hasattr(dataset, 'load_data_list') else []
+    files = [Path(str(x.get(key))) for x in samples for key in ('img_path', 'seg_map_path')]
+    return [(f.name, f.stat().st_size, f.stat().st_mtime_ns) for f in files if f.is_file()]
 
 
 def _short_hash(settings: Any) -> str:

@@ -6,6 +6,7 @@ import copy
 import inspect
 import math
 import re
+import warnings
 from collections.abc import Iterable
 from contextlib import nullcontext
 from typing import Any
@@ -17,13 +18,16 @@ from torch import Tensor, nn
 
 from mmseg_kd.distillation.base import KDLoss
 from mmseg_kd.distillation.ema_teacher import EMATeacher
-from mmseg_kd.distillation.gradient_share import share_of
+from mmseg_kd.distillation.gradient_share import GradientShare, share_of
 from mmseg_kd.distillation.gradients import Pull, measure_pulls, weight_for
 from mmseg_kd.distillation.schedules import Schedule
 from mmseg_kd.distillation.taps import check_taps, record_features, record_taps
 from mmseg_kd.distillation.teacher import BaseTeacher
 from mmseg_kd.errors import UserError
 from mmseg_kd.models.whole_image import WholeImageEncoderDecoder
+
+# Of the image on which losses are tried: enough for a map of 4x4 at stride 32.
+TRIAL_SIZE = (128, 128)
 
 
 @MODELS.register_module()
@@ -42,7 +46,7 @@ class KDEncoderDecoder(WholeImageEncoderDecoder):
         kd_losses: Losses by name, each a registered `KDLoss`, or None to leave one out. Every
             one is logged weighted under its name and raw as `NAME_raw` (`kl_loss`, `kl_raw`);
             weights that change are logged as `NAME_weight`. A loss whose schedule gives 0 is
-            not computed, nor a teacher run that no loss needs; its raw value is nan then.
+            not computed and has no raw value, and a teacher that no other loss needs is not run.
         **kwargs: The keys of `EncoderDecoder`.
 
     Raises:
@@ -76,11 +80,14 @@ class KDEncoderDecoder(WholeImageEncoderDecoder):
                     f'model.kd_losses.{name}.teacher: there is no teacher {unknown!r}; '
                     f'model.teacher has {", ".join(self._teacher_cfgs)}'
                 )
-        self._shares = {
-            name: share
-            for name, loss in self.kd_losses.items()
-            if (share := share_of(loss.loss_weight))
-        }
+            if len(self._teachers_of(loss)) > 1 and next(loss.parameters(), None) is not None:
+                raise UserError(
+                    f'model.kd_losses.{name}: one adapter cannot fit {len(self._teacher_cfgs)} '
+                    f'teachers; name one, such as teacher={next(iter(self._teacher_cfgs))!r}'
+                )
+        read = {name for loss in self.kd_losses.values() for name in self._teachers_of(loss)}
+        for unread in sorted(set(self._teacher_cfgs) - read):
+            raise UserError(f'model.teacher.{unread}: no loss reads it; leave it out')
         total = sum(share.share for share in self._shares.values())
         if total >= 1:
             raise UserError(
@@ -105,6 +112,14 @@ class KDEncoderDecoder(WholeImageEncoderDecoder):
         return next(iter(self._teachers.values()), None)
 
     @property
+    def _shares(self) -> dict[str, GradientShare]:
+        return {
+            name: share
+            for name, loss in self.kd_losses.items()
+            if (share := share_of(loss.loss_weight))
+        }
+
+    @property
     def needs_hook(self) -> bool:
         """Whether something depends on the iteration or is kept beside the student's weights."""
         return any(
@@ -126,6 +141,7 @@ class KDEncoderDecoder(WholeImageEncoderDecoder):
                 for name in self._teachers_of(loss):
                     teachers[name].check_taps(loss.teacher_stages)
             self._teachers = teachers
+            self._try_losses()
         return self.teacher
 
     def _build_teacher(self, cfg: dict, name: str) -> BaseTeacher:
@@ -138,7 +154,7 @@ class KDEncoderDecoder(WholeImageEncoderDecoder):
         if cls is EMATeacher:
             student = copy.deepcopy(self)
             student.kd_losses = nn.ModuleDict()
-            cfg['student'] = student
+            cfg['average'] = student
         teacher = cls(**cfg)
         if teacher.num_classes != self.num_classes:
             raise UserError(
@@ -146,6 +162,29 @@ class KDEncoderDecoder(WholeImageEncoderDecoder):
                 f'classes, the student {self.num_classes}: give both configs the same num_classes'
             )
         return teacher
+
+    @torch.no_grad()
+    def _try_losses(self) -> None:
+        """Compute every loss on an empty image, so that maps that do not fit are told at once."""
+        device = next(self.parameters()).device
+        images = torch.zeros(2, 3, *TRIAL_SIZE, device=device)
+        training = self.training
+        self.eval()
+        try:
+            names = [name for loss in self.kd_losses.values() for name in loss.stages]
+            with record_taps(self, names) as taps:
+                self(images, mode='tensor')
+            teacher_taps = self._run_teachers(images, dict(self.kd_losses.items()))
+            for loss in self.kd_losses.values():
+                for teacher in self._teachers_of(loss):
+                    loss.raw(
+                        [taps[tap] for tap in loss.stages],
+                        [teacher_taps[teacher][tap] for tap in loss.teacher_stages],
+                    )
+        except ValueError as error:
+            raise UserError(f'model.kd_losses: {error}') from error
+        finally:
+            self.train(training)
 
     def _teachers_of(self, loss: KDLoss) -> dict[str, float]:
         names = list(self._teacher_cfgs)
@@ -155,6 +194,12 @@ class KDEncoderDecoder(WholeImageEncoderDecoder):
         """Tell the schedules the number of the next iteration, from 0."""
         for loss in self.kd_losses.values():
             loss.iteration = iteration
+
+    def start_averages(self) -> None:
+        """Let averaged teachers begin as what the student is, with all its weights loaded."""
+        for teacher in self._teachers.values():
+            if isinstance(teacher, EMATeacher) and not teacher.updates:
+                teacher.start(self)
 
     def update_teachers(self) -> None:
         """Let averaged teachers follow the student, after its step."""
@@ -278,8 +323,15 @@ class KDEncoderDecoder(WholeImageEncoderDecoder):
     ) -> None:
         """Measure the gradients of this batch and bring the shares' weights up to it."""
         task = sum(value for name, value in losses.items() if 'loss' in name)
-        own, pulls = measure_pulls(task, raw, features, logits)
-        total = sum(share.share for share in self._shares.values())
+        measured = self._pulls(task, raw, features, logits)
+        if measured is None:
+            return
+        own, pulls = measured
+        total = sum(
+            share.share
+            for name, share in self._shares.items()
+            if self._due(name) or self.kd_losses[name].weight
+        )
         others = own.features + sum(
             abs(self.kd_losses[name].weight) * pull.features
             for name, pull in pulls.items()
@@ -289,10 +341,27 @@ class KDEncoderDecoder(WholeImageEncoderDecoder):
             share = self._shares[name].share
             # With several shares the others' sum grows with them: s / (1 - sum of all).
             weight = weight_for(share, pulls[name], others) * (1 - share) / (1 - total)
-            if math.isfinite(weight):
+            if math.isfinite(weight) and others > 0:
                 self._shares[name].update(weight)
         weighted = {name: pull * self.kd_losses[name].weight for name, pull in pulls.items()}
         self.pulls = own, weighted
+
+    def _pulls(
+        self, task: Tensor, raw: dict[str, Tensor], features: list[Tensor], logits: Tensor
+    ) -> tuple[Pull, dict[str, Pull]] | None:
+        try:
+            return measure_pulls(task, raw, features, logits)
+        except RuntimeError as error:
+            if 'use_reentrant' not in str(error):
+                raise
+        reason = 'gradients cannot be measured through reentrant activation checkpointing'
+        if self._shares:
+            raise UserError(
+                f'{reason}, so GradientShare finds no weight: write numbers, or leave out '
+                'activation_checkpointing and with_cp'
+            )
+        warnings.warn(f'{reason}: there is no gradient report', stacklevel=2)
+        return None
 
     def _logged(self, raw: dict[str, Tensor], like: Tensor) -> dict[str, Tensor]:
         losses = {}
@@ -300,10 +369,11 @@ class KDEncoderDecoder(WholeImageEncoderDecoder):
             weighted_name, raw_name = log_names(name)
             value = raw.get(name)
             losses[weighted_name] = like.new_zeros(()) if value is None else loss.weight * value
-            losses[raw_name] = like.new_full((), math.nan) if value is None else value.detach()
+            if value is not None:
+                losses[raw_name] = value.detach()
             if isinstance(loss.loss_weight, Schedule):
                 weight_name = f'{raw_name.removesuffix("_raw")}_weight'
-                losses[weight_name] = like.new_tensor(loss.weight)
+                losses[weight_name] = like.new_full((), loss.weight)
         return losses
 
 

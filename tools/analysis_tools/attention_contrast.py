@@ -9,14 +9,13 @@ mean over the validation split, for p = 2 and p = 4.
 import argparse
 
 import torch
-from mmengine.config import DictAction
 from mmengine.runner import Runner
 from tqdm import tqdm
 
 from mmseg_kd.distillation import Teacher
 from mmseg_kd.distillation.tap_statistics import attention_contrast
 from mmseg_kd.engine import load_config
-from mmseg_kd.engine.cli import run_tool
+from mmseg_kd.engine.cli import add_cfg_options, run_tool
 
 STAGES = [f'stage{i}' for i in (1, 2, 3, 4)]
 TAPS = [*STAGES, *(f'{stage}.pre_norm' for stage in STAGES), 'decode_head.linear_fuse', 'logits']
@@ -30,7 +29,7 @@ def main() -> None:
     parser.add_argument('config', help='the config of the trained model')
     parser.add_argument('checkpoint', help='its checkpoint')
     parser.add_argument('--taps', nargs='+', default=TAPS, help='tap names')
-    parser.add_argument('--cfg-options', nargs='+', action=DictAction, metavar='KEY=VALUE')
+    add_cfg_options(parser)
     args = parser.parse_args()
 
     cfg = load_config(args.config, args.cfg_options)

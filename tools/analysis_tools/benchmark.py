@@ -20,7 +20,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import torch
-from mmengine.config import Config, DictAction
+from mmengine.config import Config
 from prettytable import PrettyTable
 
 from mmseg_kd.benchmark.about import about, be_quiet
@@ -32,7 +32,7 @@ from mmseg_kd.benchmark.steps import build_pair, infer_step, random_batch, train
 from mmseg_kd.benchmark.testing import testing_runs
 from mmseg_kd.checkpoints import atomic_path
 from mmseg_kd.engine import load_config
-from mmseg_kd.engine.cli import run_tool
+from mmseg_kd.engine.cli import add_cfg_options, run_tool
 from mmseg_kd.errors import UserError
 
 MODES = ('train', 'kd', 'infer', 'memory', 'data', 'loop', 'test')
@@ -74,7 +74,7 @@ def main() -> None:
     parser.add_argument('--device', default='cuda' if torch.cuda.is_available() else 'cpu')
     parser.add_argument('--threads', type=int, help='of torch on the CPU; else as many as cores')
     parser.add_argument('--out', type=Path, help='a JSON file for every measurement')
-    parser.add_argument('--cfg-options', nargs='+', action=DictAction, metavar='KEY=VALUE')
+    add_cfg_options(parser)
     args = parser.parse_args()
     if args.out and args.out.exists():
         raise UserError(f'--out: {args.out} exists; name a new file')

@@ -13,7 +13,7 @@ import json
 from pathlib import Path
 
 import torch
-from mmengine.config import Config, DictAction
+from mmengine.config import Config
 from prettytable import PrettyTable
 
 from mmseg_kd.benchmark.about import about, be_quiet
@@ -23,7 +23,7 @@ from mmseg_kd.benchmark.memory import peak_memory
 from mmseg_kd.benchmark.steps import build_student, random_batch
 from mmseg_kd.checkpoints import atomic_path
 from mmseg_kd.engine import load_config
-from mmseg_kd.engine.cli import run_tool
+from mmseg_kd.engine.cli import add_cfg_options, run_tool
 from mmseg_kd.errors import UserError
 
 
@@ -44,7 +44,7 @@ def main() -> None:
     parser.add_argument('--device', default='cuda' if torch.cuda.is_available() else 'cpu')
     parser.add_argument('--threads', type=int, help='of torch on the CPU; else as many as cores')
     parser.add_argument('--out', type=Path, help='a JSON file for every measurement')
-    parser.add_argument('--cfg-options', nargs='+', action=DictAction, metavar='KEY=VALUE')
+    add_cfg_options(parser)
     args = parser.parse_args()
     if args.out and args.out.exists():
         raise UserError(f'--out: {args.out} exists; name a new file')

@@ -13,7 +13,6 @@ import uuid
 from pathlib import Path
 
 import torch
-from mmengine.config import DictAction
 from mmengine.evaluator import Evaluator
 from mmengine.logging import MMLogger
 from mmengine.runner import Runner, set_random_seed
@@ -22,7 +21,7 @@ from mmseg.registry import MODELS
 from mmseg_kd.checkpoints import atomic_path
 from mmseg_kd.distillation.teacher import Teacher
 from mmseg_kd.engine import load_config
-from mmseg_kd.engine.cli import run_tool
+from mmseg_kd.engine.cli import add_cfg_options, run_tool
 from mmseg_kd.engine.config import forget_pretrained
 from mmseg_kd.engine.teacher_card import card_table, card_warnings, check_classes, teacher_card
 from mmseg_kd.errors import UserError
@@ -33,7 +32,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description='Measure the teacher before it teaches')
     parser.add_argument('config', help="the student's config")
     parser.add_argument('--out', type=Path, help='a JSON file for the record')
-    parser.add_argument('--cfg-options', nargs='+', action=DictAction, metavar='KEY=VALUE')
+    add_cfg_options(parser)
     args = parser.parse_args()
     if args.out and args.out.exists():
         raise UserError(f'--out: {args.out} exists; name a new file')
@@ -52,7 +51,10 @@ def main() -> None:
     teachers = {name: teacher for name, teacher in found.items() if isinstance(teacher, Teacher)}
     if not teachers:
         raise UserError(
-            f'{args.config} has no teacher with a checkpoint that a loss reads; write '
+            f'{args.config} has no teacher with a checkpoint: there is nothing to measure before '
+            'training'
+            if found
+            else f'{args.config} has no teacher that a loss reads; write '
             'model.teacher=dict(config=..., checkpoint=...) and model.kd_losses'
         )
     # As training has them, in its order, because they decide whether two forwards are equal.

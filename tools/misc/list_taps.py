@@ -6,13 +6,12 @@ python tools/misc/list_taps.py CONFIG [--shape HEIGHT WIDTH] [--cfg-options KEY=
 import argparse
 
 import torch
-from mmengine.config import DictAction
 from mmseg.registry import MODELS
 
 from mmseg_kd.distillation import list_taps
 from mmseg_kd.distillation.teacher import build_segmentor
 from mmseg_kd.engine import load_config
-from mmseg_kd.engine.cli import run_tool
+from mmseg_kd.engine.cli import add_cfg_options, run_tool
 from mmseg_kd.engine.config import forget_pretrained
 
 
@@ -23,7 +22,7 @@ def main() -> None:
     parser.add_argument(
         '--shape', type=int, nargs=2, default=(512, 512), help='size of the image (default 512 512)'
     )
-    parser.add_argument('--cfg-options', nargs='+', action=DictAction, metavar='KEY=VALUE')
+    add_cfg_options(parser)
     args = parser.parse_args()
 
     cfg = load_config(args.config, args.cfg_options)

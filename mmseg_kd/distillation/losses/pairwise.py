@@ -19,7 +19,7 @@ class PairwiseLoss(KDLoss):
     r"""Distance between the cosine similarities of the patches of each image.
 
     The pair-wise loss of Liu et al., Structured Knowledge Distillation for Semantic
-    Segmentation, CVPR 2019, https://arxiv.org/abs/1903.04197, as the authors' code has it:
+    Segmentation, CVPR 2019, https://arxiv.org/abs/1903.04197, with the value of the authors' code:
 
     .. math:: L = \frac{1}{N} \sum_n \frac{1}{|R_n|^2} \sum_{i, j \in R_n}
               (a^S_{nij} - a^T_{nij})^2, \quad
@@ -27,6 +27,8 @@ class PairwiseLoss(KDLoss):
 
     with f the map's features, pooled over patches, and :math:`R_n` those patches of image n of
     which at least half is not void. An image that is wholly void gives 0 and counts in N.
+
+    The gradient is that of the formula; the authors' code holds the norms constant in it.
 
     `SimilarityPreservingLoss(mode='pixel')` is the same distance; it averages over a grid of 16
     x 16 cells where this one takes the maximum over patches of `scale` times the map, 2 x 2 by

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from mmseg_kd.distillation.base import KDLoss
+from mmseg_kd.distillation.gradient_share import share_of
 from mmseg_kd.distillation.schedules import Schedule, scheduled, value_at
 from mmseg_kd.errors import UserError
 
@@ -17,7 +18,9 @@ def temperature_of(loss: KDLoss, temperature: float | dict) -> float | Schedule:
     try:
         temperature = scheduled(temperature)
     except ValueError as error:
-        raise ValueError(f'{name}: temperature={error}, no number above 0') from error
+        raise ValueError(f'{name}: temperature={error}') from error
+    if share_of(temperature):
+        raise ValueError(f'{name}: temperature: GradientShare is for weights')
     if not isinstance(temperature, Schedule) and not temperature > 0:
         raise ValueError(f'{name}: temperature={temperature!r} is no number above 0')
     return temperature

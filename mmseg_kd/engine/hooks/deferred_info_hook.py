@@ -33,6 +33,10 @@ class DeferredInfoHook(RuntimeInfoHook):
     ) -> None:
         """Note what the step returned."""
         hub = runner.message_hub
+        for name in [name for name in hub.log_scalars if name.endswith('_raw')]:
+            # A loss that is no longer computed has no mean to go on with.
+            if outputs and name.removeprefix('train/') not in outputs:
+                del hub.log_scalars[name]
         for name, value in (outputs or {}).items():
             log = hub.log_scalars.get(f'train/{name}')
             if isinstance(log, DeferredBuffer) and isinstance(value, Tensor):

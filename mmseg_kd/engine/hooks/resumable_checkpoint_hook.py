@@ -12,9 +12,12 @@ import numpy as np
 import torch
 from mmengine.dist import all_gather_object, all_reduce_params, get_rank
 from mmengine.hooks import CheckpointHook
+from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
 from mmseg.registry import HOOKS
 from torch.nn.modules.batchnorm import _BatchNorm
+
+from mmseg_kd.distillation.ema_teacher import EMATeacher
 
 
 @HOOKS.register_module()
@@ -167,7 +170,11 @@ def restore_rng(state: dict[str, Any]) -> None:
 
 def average_buffers(model: torch.nn.Module) -> None:
     """Bring BN's running statistics of all processes to their mean; nothing for one process."""
-    norms = (m for m in model.modules() if isinstance(m, _BatchNorm))
+    model = model.module if is_model_wrapper(model) else model
+    # An averaged teacher follows each process' own statistics, and is no part of the model.
+    teachers = getattr(model, 'teachers', {}).values()
+    models = [model, *(t.segmentor for t in teachers if isinstance(t, EMATeacher))]
+    norms = (m for x in models for m in x.modules() if isinstance(m, _BatchNorm))
     buffers = [b for m in norms for b in m.buffers() if b.is_floating_point()]
     if buffers:
         all_reduce_params(buffers, op='mean')
