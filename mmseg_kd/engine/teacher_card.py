@@ -354,7 +354,7 @@ def _identity(
         dataset = dataloader.dataset
         # How the images are kept in memory says nothing about them.
         settings = {k: v for k, v in cfg.val_dataloader.dataset.items() if k != 'cache_mib'}
-        settings = [settings, cfg.val_dataloader.get('batch_size'), _files_of(dataset)]
+        settings = [settings, _files_of(dataset)]
         data = (
             f'{type(dataset).__name__} {getattr(dataset, "split", "")}, {len(dataset)} images, '
             f'{_short_hash(settings)}'

@@ -85,9 +85,6 @@ class KDEncoderDecoder(WholeImageEncoderDecoder):
                     f'model.kd_losses.{name}: one adapter cannot fit {len(self._teacher_cfgs)} '
                     f'teachers; name one, such as teacher={next(iter(self._teacher_cfgs))!r}'
                 )
-        read = {name for loss in self.kd_losses.values() for name in self._teachers_of(loss)}
-        for unread in sorted(set(self._teacher_cfgs) - read):
-            raise UserError(f'model.teacher.{unread}: no loss reads it; leave it out')
         total = sum(share.share for share in self._shares.values())
         if total >= 1:
             raise UserError(
@@ -134,8 +131,11 @@ class KDEncoderDecoder(WholeImageEncoderDecoder):
     def build_teacher(self) -> BaseTeacher | None:
         """Build and check the teachers, once; training does so by itself."""
         if not self._teachers:
+            read = {name for loss in self.kd_losses.values() for name in self._teachers_of(loss)}
             teachers = {
-                name: self._build_teacher(cfg, name) for name, cfg in self._teacher_cfgs.items()
+                name: self._build_teacher(cfg, name)
+                for name, cfg in self._teacher_cfgs.items()
+                if name in read
             }
             for loss in self.kd_losses.values():
                 for name in self._teachers_of(loss):

@@ -99,6 +99,7 @@ def test_the_model_measures_what_passes_its_backbone(teacher: dict) -> None:
     labels = torch.randint(0, 12, (2, 1, 64, 64))
     samples = [SegDataSample(gt_sem_seg=PixelData(data=x)) for x in labels]
 
+    model.build_teacher()
     kept = []
     blocks = [getattr(model.backbone, f'block{i}')[-1] for i in (1, 2, 3, 4)]
     handles = [b.register_forward_hook(lambda m, i, o: kept.append(o)) for b in blocks]

@@ -219,7 +219,7 @@ def test_kl_masks_at_the_resolution_of_the_logits() -> None:
     [
         (dict(type='KLDivergenceLoss', reduction='mean'), "reduction='mean' is not one of"),
         (dict(type='KLDivergenceLoss', temperature=0), 'no number above 0'),
-        (dict(type='KLDivergenceLoss', temperature='abc'), 'no number above 0'),
+        (dict(type='KLDivergenceLoss', temperature='abc'), 'is no number and no schedule'),
         (dict(type='KLDivergenceLoss', stages=['stage1', 'logits']), 'compares one tap'),
         (dict(type='KLDivergenceLoss', loss_weight='0.5'), 'is no number'),
         (dict(type='KLDivergenceLoss', loss_weight=float('nan')), 'is no number'),

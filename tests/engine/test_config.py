@@ -167,3 +167,27 @@ def test_the_published_settings(size: str) -> None:
     assert cfg.model.decode_head.embed_dim == {'B0': 256, 'B2': 768}[size]
     assert cfg.model.pretrained == f'pretrained/mit_{size.lower()}.pth'
     assert cfg.model.backbone.type == f'mit_{size.lower()}'
+
+
+def test_a_dict_takes_the_place_of_a_number(tmp_path: Path) -> None:
+    kd = 'local_configs/toy/segformer.b0.toy.kd.py'
+    key = 'model.kd_losses.at_loss.loss_weight'
+    cfg = load_config(kd, {f'{key}.type': 'GradientShare', f'{key}.share': 0.1})
+    assert cfg.model.kd_losses.at_loss.loss_weight == dict(type='GradientShare', share=0.1)
+    child = tmp_path / 'child.py'
+    base = (Path(__file__).parents[2] / kd).as_posix()
+    text = (
+        "_base_ = {!r}\nmodel = dict(kd_losses=dict(at_loss=dict(loss_weight=dict({}type='Stop'))))"
+    )
+    child.write_text(text.format(base, ''))
+    with pytest.raises(UserError, match=r'loss_weight=dict\(_delete_=True, ...\)'):
+        load_config(str(child))
+    child.write_text(text.format(base, '_delete_=True, value=1.0, at_iter=9, '))
+    assert load_config(str(child)).model.kd_losses.at_loss.loss_weight.type == 'Stop'
+
+
+def test_keys_beside_several_teachers(tmp_path: Path) -> None:
+    kd = 'local_configs/toy/segformer.b0.toy.kd.py'
+    options = {'model.teacher.a.config': 'x.py', 'model.teacher.a.checkpoint': 'x.pth'}
+    with pytest.raises(UserError, match='several teachers are a dict of teachers by name'):
+        load_config(kd, options)

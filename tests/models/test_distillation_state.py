@@ -107,7 +107,7 @@ def test_a_stopped_loss_runs_no_teacher(teacher: dict, monkeypatch: pytest.Monke
     monkeypatch.setattr(model.teacher.segmentor, 'forward', None)
     values = model.loss(images, samples)
     assert float(values['kl_loss']) == 0
-    assert torch.isnan(values['kl_raw'])
+    assert 'kl_raw' not in values
 
 
 def test_a_temperature_follows_its_schedule(teacher: dict) -> None:
@@ -294,3 +294,42 @@ def test_mistakes_in_the_config_are_named(tmp_path: Path, teacher_keys: str, mes
     )
     with pytest.raises(UserError, match=message):
         load_config(str(config))
+
+
+def test_a_share_counts_only_the_shares_that_are_active(teacher: dict) -> None:
+    early = dict(type='GradientShare', share=0.1, interval=1)
+    late = dict(type='GradientShare', share=0.5, begin=100, interval=1)
+    weights = {}
+    for name, others in (('alone', {}), ('before', {'at_loss': late})):
+        losses = dict(kl_loss=KD_LOSSES['kl_loss'] | dict(loss_weight=early))
+        losses |= {key: KD_LOSSES[key] | dict(loss_weight=value) for key, value in others.items()}
+        torch.manual_seed(3)
+        model = build(teacher, losses)
+        torch.manual_seed(3)
+        model.loss(*batch())
+        weights[name] = model.kd_losses['kl_loss'].weight
+    assert weights['before'] == pytest.approx(weights['alone'], rel=1e-5)
+    assert weights['alone'] > 0
+
+
+@pytest.mark.parametrize(
+    ('losses', 'message'),
+    [
+        (dict(kl_loss=KD_LOSSES['kl_loss'] | dict(loss_weight=-1.0)), 'is negative'),
+        (dict(kl_loss=KD_LOSSES['kl_loss'] | dict(teacher=3)), 'no name of a teacher'),
+        (dict(kl_loss=KD_LOSSES['kl_loss'] | dict(teacher=dict(a=-1.0))), 'no name of a teacher'),
+        (dict(kl_loss=KD_LOSSES['kl_loss'] | dict(teacher=['a'])), 'no name of a teacher'),
+    ],
+)
+def test_weights_and_teachers_that_make_no_sense(teacher: dict, losses: dict, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        build(teacher, losses)
+
+
+def test_maps_that_do_not_fit_are_told_before_the_first_batch(teacher: dict) -> None:
+    fitnet = dict(type='FitNet', student_channels=7, teacher_channels=32)
+    model = build(teacher, dict(fit_loss=fitnet))
+    with pytest.raises(UserError, match='has 32 channels, not 7'):
+        model.build_teacher()
+    with pytest.raises(UserError, match='one adapter cannot fit 2 teachers; name one'):
+        build(dict(a=teacher, b=teacher), dict(fit_loss=fitnet | dict(student_channels=32)))

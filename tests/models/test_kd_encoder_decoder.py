@@ -218,7 +218,7 @@ def test_a_missing_teacher_says_how_to_make_it(tmp_path: Path) -> None:
     config.write_text(f'model = {tiny_model()!r}')
     lost = dict(config=str(config), checkpoint=str(tmp_path / 'iter_40000.pth'))
     model = build(tiny_model(type='KDEncoderDecoder', teacher=lost, kd_losses=KD_LOSSES))
-    with pytest.raises(UserError, match=r'make it with `python tools/train.py .*teacher.py`'):
+    with pytest.raises(UserError, match=r'train the teacher, `python tools/train.py .*teacher.py`'):
         model.loss(*batch())
 
 
