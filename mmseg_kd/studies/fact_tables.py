@@ -1,0 +1,166 @@
+"""Tables of what a run is and costs: settings, teachers, time and memory, files."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from mmseg_kd.engine.summary import relative
+from mmseg_kd.studies.collection import Collection, Group
+from mmseg_kd.studies.differing_settings import differing_settings
+from mmseg_kd.studies.document import Table
+from mmseg_kd.studies.language import Text, say
+from mmseg_kd.studies.run_record import RunRecord
+from mmseg_kd.studies.score_tables import NONE, group_label, mean_of, number
+
+# With more runs than these a column each would be too narrow to read.
+MOST_COLUMNS = 6
+MOST_KEYS = 8
+
+
+def settings_table(collection: Collection) -> tuple[Table | None, int]:
+    """Settings in which the groups differ, and how many more there are than are shown."""
+    groups = [group for group in collection.groups if group.runs[0].config]
+    if len(groups) < 2:
+        return None, 0
+    settings = differing_settings([group.runs[0].config for group in groups])
+    names = [group.name for group in groups]
+    if not settings:
+        return None, 0
+    if len(groups) <= MOST_COLUMNS:
+        rows = [[key, *texts] for key, texts in settings.items()]
+        return Table([say('setting'), *names], rows, text_columns=frozenset(range(99))), 0
+    # What was varied on purpose first.
+    chosen = {key for run in collection.runs for key in run.params}
+    keys = sorted(settings, key=lambda key: key not in chosen)[:MOST_KEYS]
+    rows = [[name, *(settings[key][i] for key in keys)] for i, name in enumerate(names)]
+    left = len(settings) - len(keys)
+    return Table([say('run'), *keys], rows, text_columns=frozenset(range(99))), left
+
+
+def teacher_table(collection: Collection) -> Table | None:
+    """The cards of all teachers, one row for a file on one split."""
+    cards: dict[tuple, tuple[str, dict[str, Any]]] = {}
+    for group in collection.groups:
+        for run in group.runs:
+            for name, card in run.teachers.items():
+                key = (card.get('sha256'), card.get('data'))
+                cards.setdefault(key, (f'{group.name}: {name}', card))
+    if not cards:
+        return None
+    metrics = list(
+        dict.fromkeys(name for _, card in cards.values() for name in card.get('metrics') or {})
+    )
+    rows = []
+    for name, card in cards.values():
+        scores = card.get('metrics') or {}
+        same: dict[bool | None, Text] = {True: say('yes'), False: say('no')}
+        rows.append(
+            [
+                name,
+                *(number(scores.get(metric)) for metric in metrics),
+                number(card.get('entropy'), '.3f'),
+                number(card.get('ece'), '.3f'),
+                same.get(card.get('deterministic'), NONE),
+                str(card.get('checkpoint', NONE)),
+                str(card.get('sha256', NONE))[:8],
+            ]
+        )
+    headings = [
+        say('student: teacher'),
+        *metrics,
+        say('entropy [nats]'),
+        say('calibration error'),
+        say('deterministic'),
+        say('checkpoint'),
+        'sha256',
+    ]
+    return Table(headings, rows, text_columns=frozenset({0, len(headings) - 2}))
+
+
+def cost_table(collection: Collection) -> Table | None:
+    """Time, memory and throughput, means over a group's runs; None where nothing was logged."""
+    groups = [g for g in collection.groups if any(len(r.training.get('step', ())) for r in g.runs)]
+    rows = [
+        [
+            group.name,
+            _range([int(run.training['step'][-1]) for run in _logged(group)]),
+            mean_of([seconds_per_iteration(run) for run in _logged(group)], '.3f'),
+            mean_of([throughput(run) for run in _logged(group)], '.1f'),
+            _duration([run.log.seconds for run in _logged(group)]),
+            _memory(group),
+            next((run.log.device for run in _logged(group) if run.log.device), NONE),
+        ]
+        for group in groups
+    ]
+    headings = [
+        say('run'),
+        say('iterations'),
+        say('s per iteration'),
+        say('images/s'),
+        say('time in all'),
+        say('GPU memory'),
+        say('device'),
+    ]
+    return Table(headings, rows, text_columns=frozenset({0, 6})) if rows else None
+
+
+def checkpoint_table(collection: Collection) -> Table | None:
+    """Where the best checkpoint of each run is."""
+    rows = [
+        [group_label(group, run), relative(file)]
+        for group in collection.groups
+        for run in group.runs
+        if not run.outside and (file := run.best_checkpoint) is not None
+    ]
+    return (
+        Table([say('run'), say('checkpoint')], rows, text_columns=frozenset({0, 1}))
+        if rows
+        else (None)
+    )
+
+
+def seconds_per_iteration(run: RunRecord) -> float | None:
+    """Median of the logged times; the first ones, which warm up, do not count that way."""
+    times = run.training.get('time')
+    if times is None or not np.isfinite(times).any():
+        return None
+    return float(np.nanmedian(times))
+
+
+def throughput(run: RunRecord) -> float | None:
+    """Images a second of all processes together; None where the batch is not known."""
+    seconds = seconds_per_iteration(run)
+    batch = (run.config.get('train_dataloader') or {}).get('batch_size')
+    if not seconds or not isinstance(batch, int):
+        return None
+    return batch * run.log.processes / seconds
+
+
+def _logged(group: Group) -> list[RunRecord]:
+    return [run for run in group.runs if len(run.training.get('step', ()))]
+
+
+def _range(values: Sequence[int]) -> str:
+    low, high = min(values), max(values)
+    return str(low) if low == high else f'{low}\u2013{high}'
+
+
+def _memory(group: Group) -> str:
+    peaks = [
+        float(np.nanmax(run.training['memory']))
+        for run in _logged(group)
+        if np.isfinite(run.training.get('memory', np.array([math.nan]))).any()
+    ]
+    return f'{max(peaks) / 1024:.1f} GiB' if peaks and max(peaks) else NONE
+
+
+def _duration(seconds: Sequence[float | None]) -> str:
+    there = [s for s in seconds if s is not None]
+    if not there:
+        return NONE
+    mean = round(sum(there) / len(there))
+    return f'{mean // 3600}:{mean // 60 % 60:02}:{mean % 60:02}'

@@ -1,0 +1,224 @@
+"""The sections of a report that are pictures. A picture shows as many runs as can be read."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from mmseg_kd.checkpoints import atomic_path
+from mmseg_kd.studies.class_scores import mean_class_iou
+from mmseg_kd.studies.collection import Collection, Group
+from mmseg_kd.studies.document import Block, Heading, Paragraph, Picture
+from mmseg_kd.studies.figures.canvas import Look, choose_looks
+from mmseg_kd.studies.figures.class_iou import class_iou_bars
+from mmseg_kd.studies.figures.confusion import confusion_picture
+from mmseg_kd.studies.figures.learning_curves import learning_curves
+from mmseg_kd.studies.figures.losses import loss_curves, loss_names
+from mmseg_kd.studies.figures.search import (
+    MOST_AXES,
+    MOST_SLICES,
+    importance_bars,
+    parallel_coordinates,
+    slice_plots,
+)
+from mmseg_kd.studies.language import say
+from mmseg_kd.studies.search_results import FEWEST_POINTS, importances, points_of
+from mmseg_kd.visualization.gradient_figure import gradient_figure
+
+MOST_BARS, MOST_PANELS, MOST_MATRICES, MOST_GRADIENTS = 4, 4, 2, 2
+
+
+class Gallery:
+    """Draws the pictures of a collection into a folder.
+
+    Args:
+        collection: The runs.
+        folder: Where the PNG files go.
+    """
+
+    def __init__(self, collection: Collection, folder: Path) -> None:
+        self.collection = collection
+        self.folder = folder
+        self.looks: dict[str, Look] = choose_looks(collection)
+
+    def curves(self) -> list[Block]:
+        """Learning curves of all runs."""
+        collection, file = self.collection, self.folder / 'learning_curves.png'
+        learning_curves(collection, self.looks, self._teacher_scores(), file)
+        caption = say(
+            '{metric} of all runs: means of the seeds, with a band from the lowest to the highest '
+            'of them.',
+            metric=collection.metric,
+        )
+        grey = len(collection.ranked) - len(self.looks)
+        if grey > 0:
+            caption = say(
+                '{metric} of all runs. The best {shown} have a colour and the band of their '
+                'seeds, {grey} others are thin and grey.',
+                metric=collection.metric,
+                shown=len(self.looks),
+                grey=grey,
+            )
+        return [Heading(say('Learning curves')), Picture(file, caption)]
+
+    def classes(self) -> list[Block]:
+        """IoU by class, and confusion matrices."""
+        collection = self.collection
+        groups = [g for g in self._first(MOST_BARS) if g.best_classes(collection.metric)]
+        if not groups:
+            return []
+        scores = {g.name: mean_class_iou(g.best_classes(collection.metric)) for g in groups}
+        # Runs on other classes have no place in the same picture.
+        first = list(next(iter(scores.values())))
+        scores = {name: row for name, row in scores.items() if list(row) == first}
+        baseline = collection.baseline.name if collection.baseline else None
+        file = self.folder / 'class_iou.png'
+        class_iou_bars(scores, baseline, self.looks, collection.metric, file)
+        blocks: list[Block] = [
+            Heading(say('Classes')),
+            Picture(
+                file,
+                say(
+                    'IoU by class over all classes, means of the seeds, at the best evaluation of '
+                    'each; beside it the difference to the baseline.'
+                    if baseline in scores and len(scores) > 1
+                    else 'IoU by class over all classes, means of the seeds, at the best '
+                    'evaluation of each.'
+                ),
+            ),
+        ]
+        for i, group in enumerate(groups):
+            run = next(
+                (r for r in group.best_classes(collection.metric) if r.confusion is not None), None
+            )
+            if run is not None and len(blocks) < 2 + MOST_MATRICES:
+                file = self.folder / f'confusion_{i + 1}.png'
+                title = f'{group.name}, iteration {run.iteration}'
+                confusion_picture(run.confusion_shares, list(run.iou), title, file)
+                blocks.append(
+                    Picture(
+                        file,
+                        say(
+                            '{name}: of the pixels of each true class (row), per cent predicted '
+                            'as each class (column); below 0.5 left blank.',
+                            name=group.name,
+                        ),
+                    )
+                )
+        return blocks
+
+    def losses(self) -> list[Block]:
+        """Losses of a few runs, and what each loss has of the gradient."""
+        runs = [
+            (g.name, g.measured[0]) for g in self._first(MOST_PANELS) if loss_names(g.measured[0])
+        ]
+        blocks: list[Block] = []
+        if runs:
+            file = self.folder / 'losses.png'
+            loss_curves(runs, file)
+            caption = say(
+                'Weighted losses of {names}, one seed each, means over the logging interval.',
+                names=', '.join(name for name, _ in runs),
+            )
+            blocks += [Heading(say('Losses')), Picture(file, caption)]
+        taught = [g for g in self._first(99) if any(run.gradients for run in g.measured)]
+        for i, group in enumerate(taught[:MOST_GRADIENTS]):
+            file = self.folder / f'gradients_{i + 1}.png'
+            run = next(run for run in group.measured if run.gradients)
+            with atomic_path(file) as partial:
+                gradient_figure(run.gradients, partial)
+            caption = say(
+                "{name}: what the labels and each loss have of the student's gradient, whether "
+                "a loss pulls the labels' way, and the weighted losses.",
+                name=group.name,
+            )
+            blocks.append(Picture(file, caption))
+        if len(taught) > MOST_GRADIENTS:
+            blocks.append(
+                Paragraph(
+                    say(
+                        'Gradients of {count} more runs are in gradients.png of their work_dirs.',
+                        count=len(taught) - MOST_GRADIENTS,
+                    ),
+                    remark=True,
+                )
+            )
+        return blocks
+
+    def search(self) -> list[Block]:
+        """Importances, slices and parallel coordinates of grids and searches."""
+        blocks: list[Block] = []
+        metric = self.collection.metric
+        for i, study in enumerate(self.collection.studies):
+            points = points_of(self.collection, study)
+            if not study.space or len(points) < 2:
+                continue
+            shares = importances(points, study.space)
+            files = [
+                self.folder / f'{name}_{i + 1}.png' for name in ('importance', 'slices', 'parallel')
+            ]
+            blocks.append(Heading(say('Search') if study.kind == 'search' else say('Grid')))
+            if shares:
+                importance_bars(shares, files[0])
+                caption = say(
+                    'Share of each parameter in what made a point one of the best, of {count} '
+                    'points (PED-ANOVA).',
+                    count=len(points),
+                )
+                blocks.append(Picture(files[0], caption))
+            else:
+                blocks.append(
+                    Paragraph(
+                        say(
+                            'Importances need at least {needed} points of different score; there '
+                            'are {count}.',
+                            needed=FEWEST_POINTS,
+                            count=len(points),
+                        ),
+                        remark=True,
+                    )
+                )
+            slice_plots(points, study.space, metric, files[1])
+            parallel_coordinates(points, study.space, metric, files[2])
+            blocks += [
+                Picture(
+                    files[1],
+                    say(
+                        '{metric} over each parameter, the others being whatever they were; a '
+                        'circle is the best point.',
+                        metric=metric,
+                    ),
+                ),
+                Picture(files[2], say('Each line is a point; the brighter, the better.')),
+            ]
+            if len(study.space) > MOST_AXES:
+                blocks.append(
+                    Paragraph(
+                        say(
+                            'Of {count} parameters the first {slices} are sliced and the first '
+                            '{axes} are in the parallel coordinates.',
+                            count=len(study.space),
+                            slices=min(MOST_SLICES, len(study.space)),
+                            axes=MOST_AXES,
+                        ),
+                        remark=True,
+                    )
+                )
+        return blocks
+
+    def _first(self, count: int) -> list[Group]:
+        """The baseline and the best others, as many as that, of those with a colour."""
+        baseline = self.collection.baseline
+        others = [g for g in self.collection.ranked if g is not baseline and g.name in self.looks]
+        first = [baseline] if baseline is not None and baseline.measured else []
+        return (first + others)[:count]
+
+    def _teacher_scores(self) -> dict[str, float]:
+        scores: dict[str, float] = {}
+        for run in self.collection.runs:
+            for name, card in run.teachers.items():
+                score = (card.get('metrics') or {}).get(self.collection.metric)
+                if score is not None and score not in scores.values():
+                    label = name if name not in scores else f'{name} of {run.name}'
+                    scores[label] = score
+        # More lines than these hide the curves.
+        return dict(list(scores.items())[:3])

@@ -1,0 +1,177 @@
+"""The sections of a report, each a list of blocks, empty where there is nothing to say."""
+
+from __future__ import annotations
+
+from mmseg_kd.studies.collection import Collection
+from mmseg_kd.studies.document import (
+    Block,
+    Bullets,
+    Code,
+    Fold,
+    Heading,
+    Paragraph,
+)
+from mmseg_kd.studies.fact_tables import (
+    checkpoint_table,
+    cost_table,
+    settings_table,
+    teacher_table,
+)
+from mmseg_kd.studies.findings import find
+from mmseg_kd.studies.language import Message, Text, say
+from mmseg_kd.studies.next_runs import suggest
+from mmseg_kd.studies.run_record import RunRecord
+from mmseg_kd.studies.score_tables import (
+    comparison_table,
+    evaluation_table,
+    group_label,
+    seeds_table,
+    statistics_table,
+)
+
+# A comparison more or less does not matter; with many some succeed by chance.
+MANY_COMPARISONS = 5
+MOST_OPEN = 12
+
+
+def opening(collection: Collection) -> list[Block]:
+    """Title, what is compared on which split, and the findings."""
+    runs = sum(len(group.measured) for group in collection.groups)
+    blocks: list[Block] = [
+        Heading(say('Report: {title}', title=collection.title), 1),
+        Paragraph(
+            say(
+                '{runs} evaluated runs of {groups} settings. Compared is {metric}, in percent, of '
+                "each run's best evaluation on {split}. The best was chosen on the same images, "
+                'which flatters every run alike; figures to publish come from the test split.',
+                runs=runs,
+                groups=len(collection.ranked),
+                metric=collection.metric,
+                split=_split(collection),
+            )
+        ),
+    ]
+    if collection.baseline is None and len(collection.ranked) > 1:
+        blocks.append(Paragraph(say('No run is named as the baseline; --baseline NAME names one.')))
+    return [*blocks, Heading(say('Findings')), Bullets(find(collection))]
+
+
+def comparison(collection: Collection) -> list[Block]:
+    """The table of all runs, and what the statistics say."""
+    blocks: list[Block] = [Heading(say('Comparison')), comparison_table(collection)]
+    table = statistics_table(collection)
+    if table is not None:
+        blocks += [
+            Heading(say('Differences to {baseline}', baseline=collection.baseline.name), 3),
+            table,
+            Paragraph(
+                say(
+                    'Runs are paired by their seed, which fixes the order of the data and the '
+                    'augmentation. ± and the first interval are 95 % confidence of the mean '
+                    'difference by Student’s t; the second by the bootstrap (BCa), which of few '  # noqa: RUF001
+                    'seeds is too narrow. Better and worse are said where the first leaves 0 out, '
+                    'and never of one seed. The sign test cannot fall below 0.05 with fewer than '
+                    '6 seeds.'
+                ),
+                remark=True,
+            ),
+        ]
+        if len(table.rows) >= MANY_COMPARISONS:
+            blocks.append(
+                Paragraph(
+                    say(
+                        'Of {count} such intervals about {chance} leave 0 out by chance alone.',
+                        count=len(table.rows),
+                        chance=f'{len(table.rows) / 20:.1g}',
+                    ),
+                    remark=True,
+                )
+            )
+    if any(len(group.measured) > 1 for group in collection.groups):
+        blocks.append(Fold(say('Every run by its seed'), [seeds_table(collection)]))
+    return blocks
+
+
+def settings(collection: Collection) -> list[Block]:
+    """What differs between the runs."""
+    table, left = settings_table(collection)
+    if table is None:
+        return []
+    blocks: list[Block] = [Heading(say('Settings that differ')), table]
+    if left:
+        blocks.append(
+            Paragraph(say('{count} more settings differ; not shown.', count=left), remark=True)
+        )
+    return blocks
+
+
+def evaluations(collection: Collection) -> list[Block]:
+    """Every evaluation of every run."""
+    folds: list[Block] = [
+        Fold(
+            say(
+                '{name}: {count} evaluations',
+                name=group_label(group, run),
+                count=len(run.evaluations),
+            ),
+            [evaluation_table(run, collection.metric)],
+        )
+        for group in collection.groups
+        for run in group.measured
+    ]
+    if len(folds) > MOST_OPEN:
+        folds = [Fold(say('All {count} runs', count=len(folds)), folds)]
+    return [Heading(say('Evaluations')), *folds]
+
+
+def teachers(collection: Collection) -> list[Block]:
+    """The teachers' cards."""
+    table = teacher_table(collection)
+    return [] if table is None else [Heading(say('Teachers')), table]
+
+
+def costs(collection: Collection) -> list[Block]:
+    """Time, memory, throughput, and where the checkpoints are."""
+    blocks: list[Block] = []
+    table = cost_table(collection)
+    if table is not None:
+        blocks += [Heading(say('Time and memory')), table]
+    files = checkpoint_table(collection)
+    if files is not None:
+        shown: Block = files
+        if len(files.rows) > MOST_OPEN:
+            shown = Fold(say('All {count} runs', count=len(files.rows)), [files])
+        blocks += [Heading(say('Best checkpoints')), shown]
+    return blocks
+
+
+def next_steps(collection: Collection) -> list[Block]:
+    """Suggested runs."""
+    blocks: list[Block] = []
+    for suggestion in suggest(collection):
+        language = 'bash' if suggestion.lines.startswith('python ') else 'python'
+        blocks += [Paragraph(suggestion.reason), Code(suggestion.lines, language)]
+    return [Heading(say('Next runs')), *blocks] if blocks else []
+
+
+def remarks(notes: list[Message]) -> list[Block]:
+    """What could not be read and what was left out."""
+    # A note that several runs have is told once.
+    items = list({str(note): note for note in notes}.values())
+    return [Heading(say('Notes')), Bullets(items)] if items else []
+
+
+def _split(collection: Collection) -> Text:
+    names = dict.fromkeys(
+        _data(run) for run in collection.runs if run.evaluations and not run.outside
+    )
+    names.pop(None, None)
+    return ', '.join(names) if names else say('the validation split')
+
+
+def _data(run: RunRecord) -> str | None:
+    dataset = (run.config.get('val_dataloader') or {}).get('dataset') or {}
+    if 'type' not in dataset:
+        return None
+    split = dataset.get('split') or dataset.get('ann_file') or 'val'
+    return f'{dataset["type"]} {split}'
