@@ -102,6 +102,29 @@ class Collection:
         scored = [group for group in self.groups if scores[id(group)]]
         return sorted(scored, key=lambda g: -sum(scores[id(g)]) / len(scores[id(g)]))
 
+    @property
+    def taught_from(self) -> list[Group]:
+        """Groups whose checkpoint taught another run, the best mean first."""
+        cards = (card for run in self.runs for card in run.teachers.values())
+        folders = [Path(str(card.get('checkpoint'))).parent for card in cards]
+        folders = [folder.parts for folder in set(folders) if folder.parts]
+        return [
+            group
+            for group in self.ranked
+            if any(
+                # The card may have the path as it is seen from another folder.
+                run.source.parts[-len(parts) :] == parts
+                for run in group.runs
+                for parts in folders
+            )
+        ]
+
+    @property
+    def students(self) -> list[Group]:
+        """Groups that are neither the baseline nor a teacher, the best mean first."""
+        teachers = [id(group) for group in self.taught_from]
+        return [g for g in self.ranked if g is not self.baseline and id(g) not in teachers]
+
     def compare(self, group: Group) -> PairedDifference | None:
         """Compare a group with the baseline; None without one or without a common seed."""
         if self.baseline is None or group is self.baseline:
@@ -231,9 +254,10 @@ def _baseline(groups: list[Group], name: str | None, studies: list[StudyRecord])
             known = ', '.join(group.name for group in groups[:20])
             raise UserError(f'--baseline {name}: there is no such run; choose from {known}')
     inside = [group for group in groups if group.measured]
-    named = [g for g in inside if re.match(r'(.*[/_-])?base(line)?([/_-].*)?$', g.name)]
+    exact = [g for g in inside if g.name in ('base', 'baseline')]
+    named = [g for g in inside if re.search(r'(^|[/_.-])base(line)?($|[/_.-])', g.name)]
     plain = [g for g in inside if not g.distils and not g.runs[0].outside]
-    for candidates in (named, plain if len(plain) < len(inside) else []):
+    for candidates in (exact, named, plain if len(plain) < len(inside) else []):
         if len(candidates) == 1:
             return candidates[0]
     return None

@@ -18,27 +18,30 @@ from mmseg_kd.studies.score_tables import NONE, group_label, mean_of, number
 
 # With more runs than these a column each would be too narrow to read.
 MOST_COLUMNS = 6
-MOST_KEYS = 8
 
 
-def settings_table(collection: Collection) -> tuple[Table | None, int]:
-    """Settings in which the groups differ, and how many more there are than are shown."""
+def settings_table(collection: Collection) -> tuple[Table, str | None] | None:
+    """Settings in which the groups differ, and the group that a long table compares with.
+
+    Up to six groups have a column each. More have a row each, with what differs from the
+    baseline, or from the first, whose name comes with the table. None where nothing differs.
+    """
     groups = [group for group in collection.groups if group.runs[0].config]
-    if len(groups) < 2:
-        return None, 0
-    settings = differing_settings([group.runs[0].config for group in groups])
-    names = [group.name for group in groups]
+    configs = [group.runs[0].config for group in groups]
+    settings = differing_settings(configs) if len(groups) > 1 else {}
     if not settings:
-        return None, 0
+        return None
     if len(groups) <= MOST_COLUMNS:
-        rows = [[key, *texts] for key, texts in settings.items()]
-        return Table([say('setting'), *names], rows, text_columns=frozenset(range(99))), 0
-    # What was varied on purpose first.
-    chosen = {key for run in collection.runs for key in run.params}
-    keys = sorted(settings, key=lambda key: key not in chosen)[:MOST_KEYS]
-    rows = [[name, *(settings[key][i] for key in keys)] for i, name in enumerate(names)]
-    left = len(settings) - len(keys)
-    return Table([say('run'), *keys], rows, text_columns=frozenset(range(99))), left
+        rows: list[list[Text]] = [[key, *texts] for key, texts in settings.items()]
+        columns = frozenset(range(len(groups) + 1))
+        return Table([say('setting'), *(g.name for g in groups)], rows, text_columns=columns), None
+    first = collection.baseline if collection.baseline in groups else groups[0]
+    rows = []
+    for group, config in zip(groups, configs, strict=True):
+        own = differing_settings([first.runs[0].config, config])
+        texts = '\n'.join(f'{key} = {text}' for key, (_, text) in own.items())
+        rows.append([group.name, texts or NONE])
+    return Table([say('run'), say('settings')], rows, text_columns=frozenset({0, 1})), first.name
 
 
 def teacher_table(collection: Collection) -> Table | None:

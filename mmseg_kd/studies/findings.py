@@ -62,7 +62,7 @@ def _comparisons(collection: Collection) -> Iterator[Message]:
     baseline = collection.baseline
     if baseline is None:
         return
-    others = [group for group in collection.ranked if group is not baseline]
+    others = collection.students
     for group in others[:MOST]:
         compared = collection.compare(group)
         if compared is not None:
@@ -98,7 +98,10 @@ def _broken(collection: Collection) -> Iterator[Message]:
         ('pruned', '{count} runs were pruned.'),
         ('waiting', '{count} runs have not begun.'),
         ('running', '{count} runs are not finished; they are left out of the statistics.'),
-        ('unfinished', '{count} runs stopped early; they are left out of the statistics.'),
+        (
+            'unfinished',
+            '{count} runs did not reach their last iteration; they are left out of the statistics.',
+        ),
     ):
         count = sum(run.state == state for run in collection.runs)
         if count:
@@ -178,17 +181,17 @@ def _losses(collection: Collection) -> Iterator[Message]:
 def _courses(collection: Collection) -> Iterator[Message]:
     metric = collection.metric
     shown = _shown(collection)
+    rising = [(group.name, still_improving(group, metric)) for group in shown]
+    names = [f'{name} (+{found.gain:.2f})' for name, found in rising if found]
+    if names:
+        yield say(
+            'Still improving at the end: {names}. In brackets what the last evaluation has more '
+            '{metric} than all before it.',
+            names=', '.join(names),
+            metric=metric,
+        )
     for group in shown:
-        if found := still_improving(group, metric):
-            yield say(
-                '{name} was still improving at the end: its last evaluation (iteration {last}) is '
-                '{gain} {metric} above all before it.',
-                name=group.name,
-                gain=f'{found.gain:.2f}',
-                metric=metric,
-                last=found.last,
-            )
-        elif found := peaked_and_fell(group, metric):
+        if found := peaked_and_fell(group, metric):
             yield say(
                 '{name} peaked at iteration {peak} and ended {loss} {metric} lower.',
                 name=group.name,
@@ -203,7 +206,7 @@ def _classes(collection: Collection) -> Iterator[Message]:
     if not ranked:
         return
     metric, baseline = collection.metric, collection.baseline
-    best = next((group for group in ranked if group is not baseline), ranked[0])
+    best = next(iter(collection.students), ranked[0])
     own = mean_class_iou(best.best_classes(metric))
     unseen = [name for name, iou in own.items() if iou < UNSEEN]
     if unseen:
@@ -249,7 +252,7 @@ def _edges(collection: Collection) -> Iterator[Message]:
 
 def _shown(collection: Collection) -> list[Group]:
     """The baseline and the best others."""
-    others = [group for group in collection.ranked if group is not collection.baseline]
+    others = [*collection.students, *collection.taught_from]
     first = [collection.baseline] if collection.baseline is not None else []
     return first + others[:MOST]
 

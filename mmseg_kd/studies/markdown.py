@@ -68,7 +68,7 @@ def _row(cells: Iterator[str]) -> str:
 
 
 def _cell(text: str) -> str:
-    return _escape(text).replace('|', '\\|').replace('\n', ' ')
+    return _escape(text).replace('|', '\\|').replace('\n', '<br>')
 
 
 def _escape(text: str) -> str:

@@ -58,7 +58,7 @@ def seeds_needed(compared: PairedDifference) -> int | None:
 
 
 def _seeds(collection: Collection) -> Iterator[Suggestion]:
-    best = next((g for g in collection.ranked if g is not collection.baseline), None)
+    best = next(iter(collection.students), None)
     compared = collection.compare(best) if best is not None else None
     if compared is None:
         return
@@ -117,8 +117,8 @@ def _loss_weights(collection: Collection) -> Iterator[Suggestion]:
 
 def _lengths(collection: Collection) -> Iterator[Suggestion]:
     metric = collection.metric
-    suggestions = []
-    for group in collection.ranked:
+    suggestions, students = [], collection.students
+    for group in sorted(collection.ranked, key=lambda g: g not in students):
         run = group.runs[0]
         if run.max_iters is None:
             continue
@@ -180,7 +180,7 @@ def _wider(choices: Any, edge: str) -> str:
 
 
 def _test(collection: Collection) -> Iterator[Suggestion]:
-    best = collection.ranked[0] if collection.ranked else None
+    best = next(iter([*collection.students, *collection.ranked]), None)
     run = best.runs[0] if best else None
     if run is None or run.best_checkpoint is None or not _config_of(run):
         return

@@ -19,7 +19,7 @@ body {
     "Noto Sans KR", "Noto Sans CJK KR", sans-serif;
 }
 :lang(ko) { word-break: keep-all; overflow-wrap: break-word; }
-main { max-width: 60rem; margin: 0 auto; padding: 1.5rem 1.25rem 4rem; }
+main { max-width: 64rem; margin: 0 auto; padding: 1.5rem 1.25rem 4rem; }
 h1 { font-size: 1.7rem; line-height: 1.25; margin: 0.5rem 0 0.75rem; overflow-wrap: anywhere; }
 h2 {
   font-size: 1.3rem; margin: 2.75rem 0 0.75rem; padding-top: 0.75rem;
@@ -41,7 +41,10 @@ th, td {
 thead th { background: var(--band); font-weight: 600; vertical-align: bottom; }
 tbody th { font-weight: 500; }
 .text { text-align: left; }
-td.text { white-space: normal; min-width: 9rem; max-width: 26rem; overflow-wrap: anywhere; }
+td.text {
+  white-space: pre-line; min-width: 9rem; max-width: 26rem; overflow-wrap: anywhere;
+}
+td.text:last-child { max-width: 44rem; }
 tr.strong > * { background: var(--strong); font-weight: 650; }
 figure { margin: 1rem 0 1.5rem; }
 figure .wide {

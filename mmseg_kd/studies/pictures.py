@@ -5,9 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 from mmseg_kd.checkpoints import atomic_path
+from mmseg_kd.errors import UserError
 from mmseg_kd.studies.class_scores import mean_class_iou
-from mmseg_kd.studies.collection import Collection, Group
-from mmseg_kd.studies.document import Block, Heading, Paragraph, Picture
+from mmseg_kd.studies.collection import Collection, Group, run_name
+from mmseg_kd.studies.document import Block, Heading, Paragraph, Picture, Table
 from mmseg_kd.studies.figures.canvas import Look, choose_looks
 from mmseg_kd.studies.figures.class_iou import class_iou_bars
 from mmseg_kd.studies.figures.confusion import confusion_picture
@@ -20,7 +21,8 @@ from mmseg_kd.studies.figures.search import (
     parallel_coordinates,
     slice_plots,
 )
-from mmseg_kd.studies.language import say
+from mmseg_kd.studies.language import Message, say
+from mmseg_kd.studies.qualitative import Chosen, comparable_pair, draw_images
 from mmseg_kd.studies.search_results import FEWEST_POINTS, importances, points_of
 from mmseg_kd.visualization.gradient_figure import gradient_figure
 
@@ -144,6 +146,35 @@ class Gallery:
             )
         return blocks
 
+    def images(self, count: int) -> list[Block]:
+        """Images of the validation split on which the best student and the baseline differ.
+
+        Where a checkpoint or the data is missing, a note says so instead.
+        """
+        pair = comparable_pair(self.collection) if count else None
+        if pair is None:
+            return []
+        baseline, student = pair
+        file = self.folder / 'images.png'
+        try:
+            rows = draw_images(baseline, student, count, file)
+        except (UserError, OSError, KeyError) as error:
+            self.collection.notes.append(say('No images: {error}', error=error))
+            return []
+        caption = say(
+            'Validation images, baseline {baseline}, student {student}. Last column: green where '
+            'the student alone is right, orange where the baseline alone is.',
+            baseline=run_name(baseline),
+            student=run_name(student),
+        )
+        table = [[name, _kind(c), f'{c.difference:+.2f}'] for name, c in rows]
+        headings = [say('image'), say('chosen as'), say('difference in mIoU of the image')]
+        return [
+            Heading(say('Images')),
+            Picture(file, caption),
+            Table(headings, table, text_columns=frozenset({0, 1})),
+        ]
+
     def search(self) -> list[Block]:
         """Importances, slices and parallel coordinates of grids and searches."""
         blocks: list[Block] = []
@@ -206,11 +237,12 @@ class Gallery:
         return blocks
 
     def _first(self, count: int) -> list[Group]:
-        """The baseline and the best others, as many as that, of those with a colour."""
-        baseline = self.collection.baseline
-        others = [g for g in self.collection.ranked if g is not baseline and g.name in self.looks]
+        """The baseline, the best students and a teacher, of those with a colour."""
+        baseline, teachers = self.collection.baseline, self.collection.taught_from[:1]
         first = [baseline] if baseline is not None and baseline.measured else []
-        return (first + others)[:count]
+        teachers = [group for group in teachers if group is not baseline]
+        students = self.collection.students[: count - len(first) - len(teachers)]
+        return [g for g in (*first, *students, *teachers) if g.name in self.looks]
 
     def _teacher_scores(self) -> dict[str, float]:
         scores: dict[str, float] = {}
@@ -222,3 +254,11 @@ class Gallery:
                     scores[label] = score
         # More lines than these hide the curves.
         return dict(list(scores.items())[:3])
+
+
+def _kind(choice: Chosen) -> Message:
+    if choice.kind == 'improved':
+        return say('most improved') if choice.difference > 0 else say('least damaged')
+    if choice.kind == 'damaged':
+        return say('most damaged') if choice.difference < 0 else say('least improved')
+    return say('median')

@@ -28,6 +28,7 @@ def write_report(
     lang: str = 'en',
     baseline: str | None = None,
     overwrite: bool = False,
+    images: int = 1,
 ) -> list[Path]:
     """Report on studies, work_dirs and tables of outside runs.
 
@@ -39,6 +40,8 @@ def write_report(
         baseline: Name of the run that others are compared with; else the study's, or the one
             that is plainly meant.
         overwrite: Whether a report of other runs is replaced too.
+        images: Validation images of each kind (most improved, most damaged, median) that are
+            predicted and drawn where checkpoints and data are there; 0 leaves them out.
 
     Returns:
         The files that were written.
@@ -55,7 +58,7 @@ def write_report(
             '--overwrite'
         )
     collection = read_collection(folders, baseline)
-    blocks, pictures = _compose(collection, out / 'figures')
+    blocks, pictures = _compose(collection, out / 'figures', images)
     text = to_markdown(blocks, translate, out)
     text += f'\n<!-- report of {json.dumps(_names(folders, out))} -->\n'
     pages = {'report.md': text, 'report.html': to_html(blocks, translate, lang)}
@@ -89,7 +92,7 @@ def _names(folders: Sequence[str | Path], out: str | Path) -> list[str]:
     return sorted(names)
 
 
-def _compose(collection: Collection, figures: Path) -> tuple[list[Block], list[Path]]:
+def _compose(collection: Collection, figures: Path, images: int) -> tuple[list[Block], list[Path]]:
     figures.mkdir(parents=True, exist_ok=True)
     gallery = Gallery(collection, figures)
     blocks = [
@@ -101,6 +104,7 @@ def _compose(collection: Collection, figures: Path) -> tuple[list[Block], list[P
         *gallery.losses(),
         *sections.teachers(collection),
         *gallery.search(),
+        *gallery.images(images),
         *sections.evaluations(collection),
         *sections.costs(collection),
         *sections.next_steps(collection),

@@ -30,7 +30,6 @@ def comparison_table(collection: Collection) -> Table:
         say('run'),
         say('seeds'),
         say('best {metric}', metric=metric),
-        say('sd'),
         say('to baseline'),
         say('at iteration'),
         *others,
@@ -47,8 +46,7 @@ def comparison_table(collection: Collection) -> Table:
             [
                 group.name,
                 str(len(best)),
-                f'{mean:.2f}',
-                number(sd),
+                f'{mean:.2f}' if sd is None else f'{mean:.2f} ± {sd:.2f}',
                 f'{mean - fmean(base):+.2f}' if compared else NONE,
                 _iterations([int(row['iteration']) for row in best]),
                 *(mean_of([row.get(name) for row in best]) for name in others),
@@ -86,7 +84,7 @@ def statistics_table(collection: Collection) -> Table | None:
     headings = [
         say('run'),
         say('pairs'),
-        say('difference'),
+        say('paired difference'),
         say('sd'),
         say('95 % interval, t'),
         say('95 % interval, bootstrap'),

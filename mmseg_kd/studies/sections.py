@@ -68,7 +68,7 @@ def comparison(collection: Collection) -> list[Block]:
                 say(
                     'Runs are paired by their seed, which fixes the order of the data and the '
                     'augmentation. ± and the first interval are 95 % confidence of the mean '
-                    'difference by Student’s t; the second by the bootstrap (BCa), which of few '  # noqa: RUF001
+                    "difference by Student's t; the second by the bootstrap (BCa), which of few "
                     'seeds is too narrow. Better and worse are said where the first leaves 0 out, '
                     'and never of one seed. The sign test cannot fall below 0.05 with fewer than '
                     '6 seeds.'
@@ -94,14 +94,14 @@ def comparison(collection: Collection) -> list[Block]:
 
 def settings(collection: Collection) -> list[Block]:
     """What differs between the runs."""
-    table, left = settings_table(collection)
-    if table is None:
+    found = settings_table(collection)
+    if found is None:
         return []
+    table, compared_with = found
     blocks: list[Block] = [Heading(say('Settings that differ')), table]
-    if left:
-        blocks.append(
-            Paragraph(say('{count} more settings differ; not shown.', count=left), remark=True)
-        )
+    if compared_with is not None:
+        text = say('What differs from {name}; everything else is equal.', name=compared_with)
+        blocks.insert(1, Paragraph(text))
     return blocks
 
 

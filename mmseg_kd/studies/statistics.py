@@ -26,7 +26,7 @@ class PairedDifference:
         sd: Their standard deviation (n - 1); None from one seed.
         t_interval: 95 % confidence interval of the mean, from Student's t; None from one seed.
         bootstrap: The same from the bootstrap (BCa); None from one seed or equal differences.
-        sign_p: p of the two-sided sign test; None where all differences are 0.
+        sign_p: p of the two-sided sign test; None from one seed or where all differences are 0.
     """
 
     seeds: tuple[int, ...]
@@ -75,7 +75,7 @@ def paired_difference(
         sd,
         t_interval(differences),
         bootstrap_interval(differences),
-        sign_test(differences),
+        sign_test(differences) if len(seeds) > 1 else None,
     )
 
 

@@ -1,7 +1,7 @@
 """Report on runs: tables, curves, statistics, findings, as Markdown and one HTML file.
 
 python tools/analysis_tools/report.py WORK_DIR [WORK_DIR ...] [--out DIR] [--lang ko]
-                                      [--baseline NAME] [--overwrite]
+                                      [--baseline NAME] [--images N] [--overwrite]
 
 A WORK_DIR is that of a training, the folder of a study, or a CSV or Markdown table of an outside
 run (columns iteration, mIoU, and where they are known mAcc, aAcc, lr). Runs that differ in the
@@ -32,12 +32,20 @@ def main() -> None:
     parser.add_argument('--lang', choices=LANGUAGES, default='en', help='language (default: en)')
     parser.add_argument('--baseline', metavar='NAME', help='the run that others are compared with')
     parser.add_argument(
+        '--images',
+        type=int,
+        default=1,
+        metavar='N',
+        help='validation images of each kind (most improved, most damaged, median) to predict and '
+        'draw; 0 for none (default: 1)',
+    )
+    parser.add_argument(
         '--overwrite', action='store_true', help='replace a report of other runs without asking'
     )
     args = parser.parse_args()
     out = args.out or _folder(args.work_dirs)
     overwrite = args.overwrite or _may_replace(args.work_dirs, out)
-    files = write_report(args.work_dirs, out, args.lang, args.baseline, overwrite)
+    files = write_report(args.work_dirs, out, args.lang, args.baseline, overwrite, args.images)
     for file in files[:2]:
         print(relative(file))
     print(f'and {len(files) - 2} figures in {relative(out / "figures")}')

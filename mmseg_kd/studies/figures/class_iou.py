@@ -10,6 +10,8 @@ from matplotlib.patches import Patch
 
 from mmseg_kd.studies.figures.canvas import Look, canvas, legend, shorten, tidy
 
+HATCHES = {'-': '', '--': '////', ':': '....'}
+
 
 def class_iou_bars(
     scores: Mapping[str, Mapping[str, float]],
@@ -49,7 +51,7 @@ def class_iou_bars(
             axes.grid(visible=False, axis='y')
         legend(
             figure,
-            [Patch(color=looks[name].colour, label=shorten(name)) for name in scores],
+            [Patch(**_fill(looks[name]), label=shorten(name)) for name in scores],
             columns=2,
         )
 
@@ -63,6 +65,9 @@ def _bars(
     thickness = 0.8 / len(scores)
     for i, (name, row) in enumerate(scores.items()):
         places = np.arange(len(classes)) + (i - (len(scores) - 1) / 2) * thickness
-        axes.barh(
-            places, [row[c] for c in classes], height=thickness * 0.9, color=looks[name].colour
-        )
+        axes.barh(places, [row[c] for c in classes], height=thickness * 0.9, **_fill(looks[name]))
+
+
+def _fill(look: Look) -> dict[str, str]:
+    # A colour that two runs share is told apart by what lines have as their style.
+    return dict(facecolor=look.colour, edgecolor='white', hatch=HATCHES[look.style], linewidth=0)
