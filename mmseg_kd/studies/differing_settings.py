@@ -41,6 +41,8 @@ def differing_settings(configs: Sequence[Mapping[str, Any]]) -> dict[str, list[s
 
 
 def _differ(key: str, values: list[Any]) -> Iterator[tuple[str, list[Any]]]:
+    # A part that is None is one that is not there.
+    values = [MISSING if value is None else value for value in values]
     if all(value == values[0] for value in values):
         return
     children = _children(values)
@@ -54,7 +56,7 @@ def _differ(key: str, values: list[Any]) -> Iterator[tuple[str, list[Any]]]:
 
 def _children(values: list[Any]) -> list[Mapping] | None:
     """What is below, where all have something to compare there."""
-    there = [value for value in values if value is not MISSING and value is not None]
+    there = [value for value in values if value is not MISSING]
     if all(isinstance(value, Mapping) for value in there):
         types = {str(value.get('type')) for value in there}
         if len(there) < len(values) and types != {'None'}:

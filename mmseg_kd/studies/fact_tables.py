@@ -68,20 +68,18 @@ def teacher_table(collection: Collection) -> Table | None:
                 number(card.get('entropy'), '.3f'),
                 number(card.get('ece'), '.3f'),
                 same.get(card.get('deterministic'), NONE),
-                str(card.get('checkpoint', NONE)),
-                str(card.get('sha256', NONE))[:8],
+                f'{card.get("checkpoint", NONE)} (sha256 {str(card["sha256"])[:8]})',
             ]
         )
     headings = [
         say('student: teacher'),
         *metrics,
-        say('entropy [nats]'),
-        say('calibration error'),
+        say('entropy'),
+        say('ECE'),
         say('deterministic'),
         say('checkpoint'),
-        'sha256',
     ]
-    return Table(headings, rows, text_columns=frozenset({0, len(headings) - 2}))
+    return Table(headings, rows, text_columns=frozenset({0, len(headings) - 1}))
 
 
 def cost_table(collection: Collection) -> Table | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Iterator
 from statistics import fmean
 
@@ -62,28 +63,42 @@ def _comparisons(collection: Collection) -> Iterator[Message]:
     baseline = collection.baseline
     if baseline is None:
         return
-    others = collection.students
-    for group in others[:MOST]:
+    metric = collection.metric
+    single = []
+    for group in collection.students[:MOST]:
         compared = collection.compare(group)
-        if compared is not None:
-            yield sentence(group.name, baseline.name, collection.metric, compared)
+        values = dict(name=group.name, baseline=baseline.name)
+        if compared is not None and compared.verdict == 'one seed':
+            single.append((group.name, compared))
+        elif compared is not None:
+            yield sentence(group.name, baseline.name, metric, compared)
         elif group.runs[0].outside or baseline.runs[0].outside:
+            difference = _mean(group, metric) - _mean(baseline, metric)
             yield say(
                 '{name}: {mean} {metric} against {baseline}; a table has no seeds, so nothing '
                 'more can be said.',
-                name=group.name,
-                baseline=baseline.name,
-                metric=collection.metric,
-                mean=f'{_mean(group, collection.metric) - _mean(baseline, collection.metric):+.2f}',
+                metric=metric,
+                mean=f'{difference:+.2f}',
+                **values,
             )
         else:
             yield say(
                 '{name} and {baseline} have no finished seed in common and cannot be compared.',
-                name=group.name,
-                baseline=baseline.name,
+                **values,
             )
-    if len(others) > MOST:
-        yield say('{count} more runs are compared in the table.', count=len(others) - MOST)
+    if len(single) == 1:
+        yield sentence(single[0][0], baseline.name, metric, single[0][1])
+    elif single:
+        yield say(
+            'From one seed each, which cannot tell a real difference from luck, in {metric} '
+            'against {baseline}: {names}.',
+            metric=metric,
+            baseline=baseline.name,
+            names=', '.join(f'{name} {compared.mean:+.2f}' for name, compared in single),
+        )
+    left = len(collection.students) - MOST
+    if left > 0:
+        yield say('{count} more runs are compared in the table.', count=left)
 
 
 def _broken(collection: Collection) -> Iterator[Message]:
@@ -94,18 +109,15 @@ def _broken(collection: Collection) -> Iterator[Message]:
         )
     if len(failed) > MOST:
         yield say('{count} more runs failed.', count=len(failed) - MOST)
-    for state, template in (
-        ('pruned', '{count} runs were pruned.'),
-        ('waiting', '{count} runs have not begun.'),
-        ('running', '{count} runs are not finished; they are left out of the statistics.'),
-        (
-            'unfinished',
-            '{count} runs did not reach their last iteration; they are left out of the statistics.',
-        ),
-    ):
-        count = sum(run.state == state for run in collection.runs)
-        if count:
-            yield say(template, count=count)
+    counts = Counter(run.state for run in collection.runs)
+    if count := counts['pruned']:
+        yield say('{count} runs were pruned.', count=count)
+    if count := counts['waiting']:
+        yield say('{count} runs have not begun.', count=count)
+    if count := counts['running'] + counts['unfinished']:
+        yield say(
+            '{count} runs are not finished; they are left out of the statistics.', count=count
+        )
     for run in collection.runs:
         where = diverged(run)
         if where is not None:
@@ -153,29 +165,28 @@ def _weights(collection: Collection) -> Iterator[Message]:
 
 
 def _losses(collection: Collection) -> Iterator[Message]:
-    found = []
+    found: dict[tuple[str, str], list[str]] = {}
     for group in collection.groups:
-        for run in group.runs[:1]:
-            for loss, (key, fault) in loss_faults(run).items():
-                values = dict(name=group.name, loss=loss, key=key)
-                if fault.condition == 'cut':
-                    template = (
-                        "{name}: no gradient of {loss} reaches the backbone's stages, so it "
-                        'teaches them nothing, whatever {key}.'
-                    )
-                elif fault.condition == 'off':
-                    template = (
-                        '{name}: {loss} has {share} % of the gradient and is as good as '
-                        'switched off.'
-                    )
-                else:
-                    template = (
-                        "{name}: {loss} has {share} % of the gradient and swamps the labels' loss."
-                    )
-                if fault.share is not None:
-                    values['share'] = f'{100 * fault.share:.2g}'
-                found.append(say(template, **values))
-    yield from found[:MOST]
+        for loss, (_, fault) in loss_faults(group.runs[0]).items():
+            share = '' if fault.share is None else f' ({100 * fault.share:.2g} %)'
+            found.setdefault((group.name, fault.condition), []).append(f'{loss}{share}')
+    for (name, condition), losses in list(found.items())[:MOST]:
+        values = dict(name=name, losses=', '.join(losses))
+        if condition == 'cut':
+            yield say(
+                "{name}: no gradient reaches the backbone's stages, whatever the weight, from: "
+                '{losses}.',
+                **values,
+            )
+        elif condition == 'off':
+            yield say(
+                '{name}: as good as switched off, by their share of the gradient: {losses}.',
+                **values,
+            )
+        else:
+            yield say(
+                "{name}: swamps the labels' loss, by its share of the gradient: {losses}.", **values
+            )
 
 
 def _courses(collection: Collection) -> Iterator[Message]:
@@ -240,14 +251,19 @@ def _edges(collection: Collection) -> Iterator[Message]:
         if not study.space or best is None:
             continue
         for key, (value, edge) in at_the_edge(study.space, best.params).items():
-            template = (
-                'The best value of {key}, {value}, is the lowest that could be chosen: lower ones '
-                'may be better.'
-                if edge == 'lowest'
-                else 'The best value of {key}, {value}, is the highest that could be chosen: '
-                'higher ones may be better.'
-            )
-            yield say(template, key=key, value=f'{value:.4g}')
+            values = dict(key=key, value=f'{value:.4g}')
+            if edge == 'lowest':
+                yield say(
+                    'The best value of {key}, {value}, is the lowest that could be chosen: lower '
+                    'ones may be better.',
+                    **values,
+                )
+            else:
+                yield say(
+                    'The best value of {key}, {value}, is the highest that could be chosen: '
+                    'higher ones may be better.',
+                    **values,
+                )
 
 
 def _shown(collection: Collection) -> list[Group]:

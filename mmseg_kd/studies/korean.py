@@ -33,19 +33,19 @@ KOREAN: dict[str, str] = {
     'pairs': '쌍',
     'paired difference': '짝 차이',
     'sd': '표준편차',
-    '95 % interval, t': '95 % 신뢰구간 (t)',
-    '95 % interval, bootstrap': '95 % 신뢰구간 (부트스트랩)',
+    '95 %, t': '95 % 구간 (t)',
+    '95 %, bootstrap': '95 % 구간 (부트스트랩)',
     'sign test p': '부호 검정 p',
     'verdict': '판정',
     'better': '더 좋음',
     'worse': '더 나쁨',
     'within noise': '오차 범위 안',
-    'one seed: cannot be told': '시드 1개: 판단 불가',
+    'one seed': '시드 1개',
     'setting': '설정',
     'settings': '설정',
     'student: teacher': 'student: teacher',
-    'entropy [nats]': '엔트로피 [nat]',
-    'calibration error': '보정 오차(ECE)',
+    'entropy': '엔트로피',
+    'ECE': 'ECE',
     'deterministic': '결정적',
     'yes': '예',
     'no': '아니요',
@@ -86,6 +86,7 @@ KOREAN: dict[str, str] = {
     ),
     '{name}: {count} evaluations': '{name}: 평가 {count}회',
     'All {count} runs': '실험 {count}개 모두',
+    'All {count} rows': '{count}행 모두',
     # Findings.
     'Highest score: {name} with {score} {metric}, {lead} more than {second}.': (
         '최고 점수: {name}, {metric} {score}. 2위 {second}보다 {lead} 높다.'
@@ -121,9 +122,6 @@ KOREAN: dict[str, str] = {
     '{count} runs are not finished; they are left out of the statistics.': (
         '{count}개 실험이 끝나지 않아 통계에서 제외했다.'
     ),
-    '{count} runs did not reach their last iteration; they are left out of the statistics.': (
-        '{count}개 실험이 마지막 반복까지 가지 못해 통계에서 제외했다.'
-    ),
     '{name} diverged: its loss was not finite at iteration {iteration}.': (
         '{name} 발산: 반복 {iteration}에서 loss가 유한한 값이 아니었다.'
     ),
@@ -142,16 +140,19 @@ KOREAN: dict[str, str] = {
         '없고, 파일의 '
         '텐서 {unexpected}개가 쓰이지 않아, 모델 일부가 임의의 값에서 시작했다.'
     ),
-    "{name}: no gradient of {loss} reaches the backbone's stages, so it teaches them nothing, "
-    'whatever {key}.': (
-        '{name}: {loss}의 gradient가 백본 단계에 전혀 닿지 않아, {key} 값과 상관없이 아무것도 '
-        '가르치지 않는다.'
+    "{name}: no gradient reaches the backbone's stages, whatever the weight, from: {losses}.": (
+        '{name}: 가중치와 상관없이 gradient가 백본 단계에 전혀 닿지 않는 loss: {losses}.'
     ),
-    '{name}: {loss} has {share} % of the gradient and is as good as switched off.': (
-        '{name}: {loss}의 gradient 비중이 {share} %로, 사실상 꺼진 것과 같다.'
+    '{name}: as good as switched off, by their share of the gradient: {losses}.': (
+        '{name}: gradient 비중이 너무 작아 사실상 꺼진 loss: {losses}.'
     ),
-    "{name}: {loss} has {share} % of the gradient and swamps the labels' loss.": (
-        '{name}: {loss}의 gradient 비중이 {share} %로, 정답 loss를 압도한다.'
+    "{name}: swamps the labels' loss, by its share of the gradient: {losses}.": (
+        '{name}: gradient 비중이 커서 정답 loss를 압도하는 loss: {losses}.'
+    ),
+    'From one seed each, which cannot tell a real difference from luck, in {metric} against '
+    '{baseline}: {names}.': (
+        '시드가 1개뿐이라 실제 차이와 우연을 구별할 수 없는 실험 ({baseline} 대비 '
+        '{metric}): {names}.'
     ),
     'Still improving at the end: {names}. In brackets what the last evaluation has more {metric} '
     'than all before it.': (
@@ -200,8 +201,8 @@ KOREAN: dict[str, str] = {
     # Pictures.
     '{metric} of all runs: means of the seeds, with a band from the lowest to the highest of '
     'them.': '모든 실험의 {metric}: 시드 평균. 띠는 시드의 최솟값에서 최댓값까지.',
-    '{metric} of all runs. The best {shown} have a colour and the band of their seeds, {grey} '
-    'others are thin and grey.': (
+    '{metric} of all runs. The best {shown} have a colour and the band of their seeds, the rest '
+    '({grey}) is thin and grey.': (
         '모든 실험의 {metric}. 상위 {shown}개는 색과 시드 띠로, 나머지 {grey}개는 가는 회색 선으로 '
         '그렸다.'
     ),

@@ -39,7 +39,7 @@ th, td {
   border-bottom: 1px solid var(--line);
 }
 thead th { background: var(--band); font-weight: 600; vertical-align: bottom; }
-tbody th { font-weight: 500; }
+tbody th { font-weight: 500; position: sticky; left: 0; background: var(--page); }
 .text { text-align: left; }
 td.text {
   white-space: pre-line; min-width: 9rem; max-width: 26rem; overflow-wrap: anywhere;
@@ -65,6 +65,7 @@ summary { cursor: pointer; overflow-wrap: anywhere; }
   main { padding: 1rem 0.9rem 3rem; }
   h1 { font-size: 1.35rem; }
   th, td { padding: 0.3rem 0.5rem; }
+  tbody th { white-space: normal; max-width: 38vw; overflow-wrap: anywhere; }
   details { padding: 0.4rem 0.6rem; }
 }
 @media print {

@@ -13,7 +13,7 @@ from mmseg_kd.studies.figures.canvas import Look, choose_looks
 from mmseg_kd.studies.figures.class_iou import class_iou_bars
 from mmseg_kd.studies.figures.confusion import confusion_picture
 from mmseg_kd.studies.figures.learning_curves import learning_curves
-from mmseg_kd.studies.figures.losses import loss_curves, loss_names
+from mmseg_kd.studies.figures.losses import distillation_losses, loss_curves, loss_names
 from mmseg_kd.studies.figures.search import (
     MOST_AXES,
     MOST_SLICES,
@@ -55,7 +55,7 @@ class Gallery:
         if grey > 0:
             caption = say(
                 '{metric} of all runs. The best {shown} have a colour and the band of their '
-                'seeds, {grey} others are thin and grey.',
+                'seeds, the rest ({grey}) is thin and grey.',
                 metric=collection.metric,
                 shown=len(self.looks),
                 grey=grey,
@@ -114,9 +114,10 @@ class Gallery:
             (g.name, g.measured[0]) for g in self._first(MOST_PANELS) if loss_names(g.measured[0])
         ]
         blocks: list[Block] = []
+        order = distillation_losses(self.collection.runs)
         if runs:
             file = self.folder / 'losses.png'
-            loss_curves(runs, file)
+            loss_curves(runs, file, order)
             caption = say(
                 'Weighted losses of {names}, one seed each, means over the logging interval.',
                 names=', '.join(name for name, _ in runs),
@@ -127,7 +128,7 @@ class Gallery:
             file = self.folder / f'gradients_{i + 1}.png'
             run = next(run for run in group.measured if run.gradients)
             with atomic_path(file) as partial:
-                gradient_figure(run.gradients, partial)
+                gradient_figure(run.gradients, partial, order=order)
             caption = say(
                 "{name}: what the labels and each loss have of the student's gradient, whether "
                 "a loss pulls the labels' way, and the weighted losses.",

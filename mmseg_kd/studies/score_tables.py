@@ -62,7 +62,7 @@ def statistics_table(collection: Collection) -> Table | None:
         'better': say('better'),
         'worse': say('worse'),
         'noise': say('within noise'),
-        'one seed': say('one seed: cannot be told'),
+        'one seed': say('one seed'),
     }
     rows = []
     for group in collection.ranked:
@@ -86,8 +86,8 @@ def statistics_table(collection: Collection) -> Table | None:
         say('pairs'),
         say('paired difference'),
         say('sd'),
-        say('95 % interval, t'),
-        say('95 % interval, bootstrap'),
+        say('95 %, t'),
+        say('95 %, bootstrap'),
         say('sign test p'),
         say('verdict'),
     ]

@@ -10,6 +10,7 @@ from mmseg_kd.studies.document import (
     Fold,
     Heading,
     Paragraph,
+    Table,
 )
 from mmseg_kd.studies.fact_tables import (
     checkpoint_table,
@@ -63,7 +64,7 @@ def comparison(collection: Collection) -> list[Block]:
     if table is not None:
         blocks += [
             Heading(say('Differences to {baseline}', baseline=collection.baseline.name), 3),
-            table,
+            _folded(table),
             Paragraph(
                 say(
                     'Runs are paired by their seed, which fixes the order of the data and the '
@@ -98,7 +99,7 @@ def settings(collection: Collection) -> list[Block]:
     if found is None:
         return []
     table, compared_with = found
-    blocks: list[Block] = [Heading(say('Settings that differ')), table]
+    blocks: list[Block] = [Heading(say('Settings that differ')), _folded(table)]
     if compared_with is not None:
         text = say('What differs from {name}; everything else is equal.', name=compared_with)
         blocks.insert(1, Paragraph(text))
@@ -135,13 +136,10 @@ def costs(collection: Collection) -> list[Block]:
     blocks: list[Block] = []
     table = cost_table(collection)
     if table is not None:
-        blocks += [Heading(say('Time and memory')), table]
+        blocks += [Heading(say('Time and memory')), _folded(table)]
     files = checkpoint_table(collection)
     if files is not None:
-        shown: Block = files
-        if len(files.rows) > MOST_OPEN:
-            shown = Fold(say('All {count} runs', count=len(files.rows)), [files])
-        blocks += [Heading(say('Best checkpoints')), shown]
+        blocks += [Heading(say('Best checkpoints')), _folded(files)]
     return blocks
 
 
@@ -159,6 +157,13 @@ def remarks(notes: list[Message]) -> list[Block]:
     # A note that several runs have is told once.
     items = list({str(note): note for note in notes}.values())
     return [Heading(say('Notes')), Bullets(items)] if items else []
+
+
+def _folded(table: Table) -> Block:
+    """The table, under one line where it has many rows."""
+    if len(table.rows) <= MOST_OPEN:
+        return table
+    return Fold(say('All {count} rows', count=len(table.rows)), [table])
 
 
 def _split(collection: Collection) -> Text:

@@ -51,6 +51,7 @@ def learning_curves(
                 fontsize=8.5,
                 color='0.25',
             )
+        axes.margins(y=0.08)
         tidy(axes, f'{collection.metric} [%], validation', xlabel='iteration')
         axes.xaxis.set_major_locator(MaxNLocator(integer=True, steps=(1, 2, 4, 5, 10)))
         handles = [

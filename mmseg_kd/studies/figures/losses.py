@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from matplotlib.lines import Line2D
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter, StrMethodFormatter
 
+from mmseg_kd.models.kd_encoder_decoder import log_names
 from mmseg_kd.studies.figures.canvas import canvas, legend, shorten, tidy
 from mmseg_kd.studies.run_record import RunRecord
 from mmseg_kd.visualization.gradient_figure import COLOURS, STYLES
@@ -23,19 +25,34 @@ def loss_names(run: RunRecord) -> list[str]:
     return sorted(names, key=lambda name: not name.startswith(('decode', 'aux')))
 
 
-def loss_curves(runs: Sequence[tuple[str, RunRecord]], file: Path) -> None:
+def distillation_losses(runs: Iterable[RunRecord]) -> list[str]:
+    """Names of the distillation losses of runs, as the config has them, in order."""
+    names = dict.fromkeys(name for run in runs for name in _settings(run))
+    return list(names)
+
+
+def _settings(run: RunRecord) -> dict[str, Any]:
+    return (run.config.get('model') or {}).get('kd_losses') or {}
+
+
+def loss_curves(
+    runs: Sequence[tuple[str, RunRecord]], file: Path, order: Sequence[str] = ()
+) -> None:
     """Draw the weighted losses on logarithmic axes, a panel for each run.
 
     Args:
         runs: Name and run, at most a few.
         file: Where to write the PNG.
+        order: Distillation losses in the order of their colours.
     """
     names = list(dict.fromkeys(name for _, run in runs for name in loss_names(run)))
     labels = [name for name in names if name.startswith(('decode', 'aux'))]
-    others = [name for name in names if name not in labels]
+    logged = [log_names(name)[0] for name in order]
+    others = [*logged, *(name for name in names if name not in (*labels, *logged))]
     looks = {name: ('black', STYLES[i % len(STYLES)]) for i, name in enumerate(labels)} | {
         name: (COLOURS[i % len(COLOURS)], STYLES[i // len(COLOURS) % len(STYLES)])
         for i, name in enumerate(others)
+        if name in names
     }
     columns = min(2, len(runs))
     rows = -(-len(runs) // columns)
@@ -58,6 +75,9 @@ def loss_curves(runs: Sequence[tuple[str, RunRecord]], file: Path) -> None:
                     linewidth=1.4,
                 )
             tidy(axes, shorten(name, 40), yscale='log', xlabel='iteration')
+            axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+            axes.yaxis.set_major_formatter(StrMethodFormatter('{x:g}'))
+            axes.yaxis.set_minor_formatter(NullFormatter())
             axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=5))
         handles = [
             Line2D([], [], color=colour, linestyle=style, linewidth=2, label=name)
