@@ -47,9 +47,9 @@ def read_scalars(
             )
         for row in rows:
             step = row.get('step')
-            if not isinstance(step, int) or isinstance(step, bool):
+            if type(step) is not int:
                 continue
-            numbers = {k: float(v) for k, v in row.items() if _is_number(v)}
+            numbers = {k: v for k, v in row.items() if type(v) in (float, int)}
             if any(name.startswith('mIoU') for name in numbers):
                 evaluations[step] = numbers
             elif 'loss' in numbers:
@@ -83,7 +83,9 @@ def _rows(file: Path) -> tuple[list[dict], list[int]]:
 
 def _columns(rows: list[dict[str, float]]) -> dict[str, np.ndarray]:
     names = list(dict.fromkeys(name for row in rows for name in row))
-    return {name: np.array([row.get(name, math.nan) for row in rows]) for name in names}
+    return {
+        name: np.array([row.get(name, math.nan) for row in rows], dtype=float) for name in names
+    }
 
 
 def _evaluation(
@@ -95,7 +97,3 @@ def _evaluation(
         if before:
             found['lr'] = float(training['lr'][before - 1])
     return found
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)

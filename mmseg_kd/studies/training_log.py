@@ -62,14 +62,22 @@ def read_logs(files: Iterable[Path], tables: bool = True) -> LogFacts:
             facts.device = device[1]
         if processes := PROCESSES.search(text):
             facts.processes = int(processes[1])
-        if matched := MATCHED.search(text):
+        # The words alone are found at once, the expressions are not.
+        if 'layout' in text and (matched := MATCHED.search(text)):
             facts.pretrained = (matched[1], int(matched[2]), int(matched[3]))
-        unexpected, missing = UNEXPECTED.search(text), MISSING.search(text)
-        if unexpected and missing:
-            facts.misfit = (len(unexpected[1].split(',')), len(missing[1].split(',')))
+        if 'in source state_dict' in text:
+            facts.misfit = _misfit(text) or facts.misfit
         if tables:
             facts.class_iou += [_scores(table[1]) for table in TABLE.finditer(text)]
     return facts
+
+
+def _misfit(text: str) -> tuple[int, int] | None:
+    found = [pattern.search(text) for pattern in (UNEXPECTED, MISSING)]
+    if None in found:
+        return None
+    unexpected, missing = (len(match[1].split(',')) for match in found)
+    return unexpected, missing
 
 
 def _first_and_last(text: str) -> Sequence[datetime] | None:

@@ -59,7 +59,7 @@ def test_csv(tmp_path: Path, delimiter: str) -> None:
 def test_a_wrong_cell_is_named(tmp_path: Path, text: str, words: str) -> None:
     file = tmp_path / 'run.csv'
     file.write_text(text)
-    with pytest.raises(UserError, match='run.csv') as error:
+    with pytest.raises(UserError, match=r'run\.csv') as error:
         read_outside_log(file)
     assert words in str(error.value)
     assert '\n' not in str(error.value)
