@@ -71,6 +71,15 @@ def _children(values: list[Any]) -> list[Mapping] | None:
     return None
 
 
+def short_keys(keys: Sequence[str]) -> dict[str, str]:
+    """Shorten dotted keys to as many of their last parts as tell them apart."""
+    for parts in range(1, 10):
+        short = {key: '.'.join(key.split('.')[-parts:]) for key in keys}
+        if len(set(short.values())) == len(short):
+            return short
+    return {key: key for key in keys}
+
+
 def setting_text(value: Any, longest: int = LONGEST) -> str:
     """Write a setting as a config has it, a dict with a type as a call."""
     text = _text(value)

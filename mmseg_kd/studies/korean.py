@@ -41,6 +41,7 @@ KOREAN: dict[str, str] = {
     'worse': '더 나쁨',
     'within noise': '오차 범위 안',
     'one seed': '시드 1개',
+    'parameters': '매개변수',
     'setting': '설정',
     'settings': '설정',
     'student: teacher': 'student: teacher',

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from statistics import fmean
 
 from mmseg_kd.studies.collection import Collection, Group
+from mmseg_kd.studies.differing_settings import setting_text, short_keys
 from mmseg_kd.studies.document import Table
 from mmseg_kd.studies.language import Text, say
 from mmseg_kd.studies.run_record import RunRecord
@@ -35,6 +36,9 @@ def comparison_table(collection: Collection) -> Table:
         *others,
         say('final {metric}', metric=metric),
     ]
+    chosen = short_keys(list(dict.fromkeys(key for r in collection.runs for key in r.params)))
+    if chosen:
+        headings.append(say('parameters'))
     rows = []
     base = collection.baseline.best_scores(metric) if collection.baseline else []
     for group in collection.ranked:
@@ -53,7 +57,13 @@ def comparison_table(collection: Collection) -> Table:
                 mean_of(finals),
             ]
         )
-    return Table(headings, rows, frozenset({0}) if len(rows) > 1 else frozenset())
+        if chosen:
+            params = group.runs[0].params.items()
+            texts = (f'{chosen[key]}={setting_text(value)}' for key, value in params)
+            rows[-1].append(', '.join(texts) or NONE)
+    strong = frozenset({0}) if len(rows) > 1 else frozenset()
+    texts = frozenset({0, len(headings) - 1}) if chosen else frozenset({0})
+    return Table(headings, rows, strong, texts)
 
 
 def statistics_table(collection: Collection) -> Table | None:

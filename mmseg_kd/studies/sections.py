@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from mmseg_kd.studies.collection import Collection
 from mmseg_kd.studies.document import (
     Block,
@@ -23,6 +25,7 @@ from mmseg_kd.studies.language import Message, Text, say
 from mmseg_kd.studies.next_runs import suggest
 from mmseg_kd.studies.run_record import RunRecord
 from mmseg_kd.studies.score_tables import (
+    NONE,
     comparison_table,
     evaluation_table,
     group_label,
@@ -33,6 +36,7 @@ from mmseg_kd.studies.score_tables import (
 # A comparison more or less does not matter; with many some succeed by chance.
 MANY_COMPARISONS = 5
 MOST_OPEN = 12
+MOST_ROWS = 25
 
 
 def opening(collection: Collection) -> list[Block]:
@@ -59,7 +63,7 @@ def opening(collection: Collection) -> list[Block]:
 
 def comparison(collection: Collection) -> list[Block]:
     """The table of all runs, and what the statistics say."""
-    blocks: list[Block] = [Heading(say('Comparison')), comparison_table(collection)]
+    blocks: list[Block] = [Heading(say('Comparison')), *_shortened(comparison_table(collection))]
     table = statistics_table(collection)
     if table is not None:
         blocks += [
@@ -77,13 +81,14 @@ def comparison(collection: Collection) -> list[Block]:
                 remark=True,
             ),
         ]
-        if len(table.rows) >= MANY_COMPARISONS:
+        intervals = sum(row[4] != NONE for row in table.rows)
+        if intervals >= MANY_COMPARISONS:
             blocks.append(
                 Paragraph(
                     say(
                         'Of {count} such intervals about {chance} leave 0 out by chance alone.',
-                        count=len(table.rows),
-                        chance=f'{len(table.rows) / 20:.1g}',
+                        count=intervals,
+                        chance=f'{intervals / 20:.2g}',
                     ),
                     remark=True,
                 )
@@ -157,6 +162,14 @@ def remarks(notes: list[Message]) -> list[Block]:
     # A note that several runs have is told once.
     items = list({str(note): note for note in notes}.values())
     return [Heading(say('Notes')), Bullets(items)] if items else []
+
+
+def _shortened(table: Table) -> list[Block]:
+    """The first rows of a long table, and all of it under one line."""
+    if len(table.rows) <= MOST_ROWS:
+        return [table]
+    short = replace(table, rows=table.rows[:MOST_ROWS])
+    return [short, Fold(say('All {count} rows', count=len(table.rows)), [table])]
 
 
 def _folded(table: Table) -> Block:

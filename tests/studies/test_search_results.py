@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from mmseg_kd.studies.figures.search import short_keys
+from mmseg_kd.studies.differing_settings import short_keys
 from mmseg_kd.studies.search_results import Point, importances
 
 SPACE = {

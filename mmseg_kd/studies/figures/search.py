@@ -12,6 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize
 
+from mmseg_kd.studies.differing_settings import setting_text, short_keys
 from mmseg_kd.studies.figures.canvas import canvas, shorten, tidy
 from mmseg_kd.studies.search_results import Point, is_number
 from mmseg_kd.visualization.gradient_figure import COLOURS
@@ -20,15 +21,6 @@ from mmseg_kd.visualization.gradient_figure import COLOURS
 MOST_SLICES, MOST_AXES = 9, 7
 # Perceptually even, and told apart by the colour-blind.
 MAP = 'viridis'
-
-
-def short_keys(keys: Sequence[str]) -> dict[str, str]:
-    """Shorten dotted keys to as many of their last parts as tell them apart."""
-    for parts in range(1, 10):
-        short = {key: '.'.join(key.split('.')[-parts:]) for key in keys}
-        if len(set(short.values())) == len(short):
-            return short
-    return {key: key for key in keys}
 
 
 def importance_bars(shares: Mapping[str, float], file: Path) -> None:
@@ -131,12 +123,12 @@ def _axis(values: Sequence[Any], choices: Any) -> tuple[np.ndarray, list[str] | 
     if continuous and all(map(is_number, values)):
         return np.array(values, dtype=float), None, choices.get('type') == 'loguniform'
     names = choices.get('choices', []) if isinstance(choices, Mapping) else choices
-    ticks = list(dict.fromkeys([*map(_name, names), *map(_name, values)]))
-    return np.array([ticks.index(_name(value)) for value in values], dtype=float), ticks, False
-
-
-def _name(value: Any) -> str:
-    return f'{value:g}' if isinstance(value, float) else str(value)
+    ticks = list(dict.fromkeys([*map(setting_text, names), *map(setting_text, values)]))
+    return (
+        np.array([ticks.index(setting_text(value)) for value in values], dtype=float),
+        ticks,
+        False,
+    )
 
 
 def _draw_scale(
