@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import math
 import os
@@ -83,16 +84,19 @@ def _seeds(collection: Collection) -> Iterator[Suggestion]:
     if _study_of(collection, best) and _study_of(collection, collection.baseline):
         yield Suggestion(reason, f'seeds={list(wanted)},')
         return
-    # As many as are wanted, none of those that are there.
-    missing = max(1, len(wanted) - len(compared.seeds))
-    lines = []
-    for group in (collection.baseline, best):
-        new = [s for s in range(MOST_SEEDS * 10) if s not in compared.seeds][:missing]
-        have = group.by_seed(collection.metric)
-        lines += [
-            _train(group.runs[0], f's{s}', {'randomness.seed': s}) for s in new if s not in have
-        ]
-    yield Suggestion(reason, '\n'.join(lines))
+    yield Suggestion(reason, '\n'.join(_more_seeds(collection, best, len(wanted))))
+
+
+def _more_seeds(collection: Collection, best: Group, wanted: int) -> Iterator[str]:
+    """Commands for the seeds that a group and the baseline lack to have so many in common."""
+    groups = [(g, g.by_seed(collection.metric)) for g in (collection.baseline, best)]
+    common = set(groups[0][1]) & set(groups[1][1])
+    new = (seed for seed in itertools.count() if seed not in common)
+    seeds = list(itertools.islice(new, max(1, wanted - len(common))))
+    for group, have in groups:
+        for seed in seeds:
+            if seed not in have:
+                yield _train(group.runs[0], f's{seed}', {'randomness.seed': seed})
 
 
 def _loss_weights(collection: Collection) -> Iterator[Suggestion]:

@@ -44,7 +44,7 @@ tbody th { font-weight: 500; position: sticky; left: 0; background: var(--page);
 td.text {
   white-space: pre-line; min-width: 9rem; max-width: 26rem; overflow-wrap: anywhere;
 }
-td.text:last-child { max-width: 44rem; }
+td.text:last-child { min-width: 15rem; max-width: 44rem; }
 tr.strong > * { background: var(--strong); font-weight: 650; }
 figure { margin: 1rem 0 1.5rem; }
 figure .wide {
@@ -65,7 +65,7 @@ summary { cursor: pointer; overflow-wrap: anywhere; }
   main { padding: 1rem 0.9rem 3rem; }
   h1 { font-size: 1.35rem; }
   th, td { padding: 0.3rem 0.5rem; }
-  tbody th { white-space: normal; max-width: 38vw; overflow-wrap: anywhere; }
+  tbody th { white-space: normal; min-width: 7rem; max-width: 38vw; overflow-wrap: anywhere; }
   details { padding: 0.4rem 0.6rem; }
 }
 @media print {

@@ -14,16 +14,8 @@ from mmseg_kd.studies.figures.class_iou import class_iou_bars
 from mmseg_kd.studies.figures.confusion import confusion_picture
 from mmseg_kd.studies.figures.learning_curves import learning_curves
 from mmseg_kd.studies.figures.losses import distillation_losses, loss_curves, loss_names
-from mmseg_kd.studies.figures.search import (
-    MOST_AXES,
-    MOST_SLICES,
-    importance_bars,
-    parallel_coordinates,
-    slice_plots,
-)
 from mmseg_kd.studies.language import Message, say
 from mmseg_kd.studies.qualitative import Chosen, comparable_pair, draw_images
-from mmseg_kd.studies.search_results import FEWEST_POINTS, importances, points_of
 from mmseg_kd.visualization.gradient_figure import gradient_figure
 
 MOST_BARS, MOST_PANELS, MOST_MATRICES, MOST_GRADIENTS = 4, 4, 2, 2
@@ -88,24 +80,25 @@ class Gallery:
                 ),
             ),
         ]
-        for i, group in enumerate(groups):
-            run = next(
-                (r for r in group.best_classes(collection.metric) if r.confusion is not None), None
+        return [*blocks, *self._confusions(groups)]
+
+    def _confusions(self, groups: list[Group]) -> list[Block]:
+        blocks: list[Block] = []
+        for group in groups:
+            found = [
+                s for s in group.best_classes(self.collection.metric) if s.confusion is not None
+            ]
+            if not found or len(blocks) == MOST_MATRICES:
+                continue
+            file = self.folder / f'confusion_{len(blocks) + 1}.png'
+            title = f'{group.name}, iteration {found[0].iteration}'
+            confusion_picture(found[0].confusion_shares, list(found[0].iou), title, file)
+            caption = say(
+                '{name}: of the pixels of each true class (row), per cent predicted as each class '
+                '(column); below 0.5 left blank.',
+                name=group.name,
             )
-            if run is not None and len(blocks) < 2 + MOST_MATRICES:
-                file = self.folder / f'confusion_{i + 1}.png'
-                title = f'{group.name}, iteration {run.iteration}'
-                confusion_picture(run.confusion_shares, list(run.iou), title, file)
-                blocks.append(
-                    Picture(
-                        file,
-                        say(
-                            '{name}: of the pixels of each true class (row), per cent predicted '
-                            'as each class (column); below 0.5 left blank.',
-                            name=group.name,
-                        ),
-                    )
-                )
+            blocks.append(Picture(file, caption))
         return blocks
 
     def losses(self) -> list[Block]:
@@ -123,6 +116,10 @@ class Gallery:
                 names=', '.join(name for name, _ in runs),
             )
             blocks += [Heading(say('Losses')), Picture(file, caption)]
+        return [*blocks, *self._gradients(order)]
+
+    def _gradients(self, order: list[str]) -> list[Block]:
+        blocks: list[Block] = []
         taught = [g for g in self._first(99) if any(run.gradients for run in g.measured)]
         for i, group in enumerate(taught[:MOST_GRADIENTS]):
             file = self.folder / f'gradients_{i + 1}.png'
@@ -175,67 +172,6 @@ class Gallery:
             Picture(file, caption),
             Table(headings, table, text_columns=frozenset({0, 1})),
         ]
-
-    def search(self) -> list[Block]:
-        """Importances, slices and parallel coordinates of grids and searches."""
-        blocks: list[Block] = []
-        metric = self.collection.metric
-        for i, study in enumerate(self.collection.studies):
-            points = points_of(self.collection, study)
-            if not study.space or len(points) < 2:
-                continue
-            shares = importances(points, study.space)
-            files = [
-                self.folder / f'{name}_{i + 1}.png' for name in ('importance', 'slices', 'parallel')
-            ]
-            blocks.append(Heading(say('Search') if study.kind == 'search' else say('Grid')))
-            if shares:
-                importance_bars(shares, files[0])
-                caption = say(
-                    'Share of each parameter in what made a point one of the best, of {count} '
-                    'points (PED-ANOVA).',
-                    count=len(points),
-                )
-                blocks.append(Picture(files[0], caption))
-            else:
-                blocks.append(
-                    Paragraph(
-                        say(
-                            'Importances need at least {needed} points of different score; there '
-                            'are {count}.',
-                            needed=FEWEST_POINTS,
-                            count=len(points),
-                        ),
-                        remark=True,
-                    )
-                )
-            slice_plots(points, study.space, metric, files[1])
-            parallel_coordinates(points, study.space, metric, files[2])
-            blocks += [
-                Picture(
-                    files[1],
-                    say(
-                        '{metric} over each parameter, the others being whatever they were; a '
-                        'circle is the best point.',
-                        metric=metric,
-                    ),
-                ),
-                Picture(files[2], say('Each line is a point; the brighter, the better.')),
-            ]
-            if len(study.space) > MOST_AXES:
-                blocks.append(
-                    Paragraph(
-                        say(
-                            'Of {count} parameters the first {slices} are sliced and the first '
-                            '{axes} are in the parallel coordinates.',
-                            count=len(study.space),
-                            slices=min(MOST_SLICES, len(study.space)),
-                            axes=MOST_AXES,
-                        ),
-                        remark=True,
-                    )
-                )
-        return blocks
 
     def _first(self, count: int) -> list[Group]:
         """The baseline, the best students and a teacher, of those with a colour."""

@@ -11,12 +11,14 @@ from pathlib import Path
 from mmseg_kd.checkpoints import atomic_path
 from mmseg_kd.errors import UserError
 from mmseg_kd.studies import sections
-from mmseg_kd.studies.collection import Collection, read_collection
+from mmseg_kd.studies.collecting import read_collection
+from mmseg_kd.studies.collection import Collection
 from mmseg_kd.studies.document import Block
 from mmseg_kd.studies.html_page import to_html
 from mmseg_kd.studies.language import translator
 from mmseg_kd.studies.markdown import to_markdown
 from mmseg_kd.studies.pictures import Gallery
+from mmseg_kd.studies.search_section import search_section
 
 # At the end of report.md: which runs it is about.
 MARK = re.compile(r'<!-- report of (\[.*\]) -->\s*\Z')
@@ -103,7 +105,7 @@ def _compose(collection: Collection, figures: Path, images: int) -> tuple[list[B
         *gallery.classes(),
         *gallery.losses(),
         *sections.teachers(collection),
-        *gallery.search(),
+        *search_section(collection, figures),
         *gallery.images(images),
         *sections.evaluations(collection),
         *sections.costs(collection),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from statistics import fmean
+from typing import Any
 
 from mmseg_kd.studies.collection import Collection, Group
 from mmseg_kd.studies.differing_settings import setting_text, short_keys
@@ -59,7 +60,7 @@ def comparison_table(collection: Collection) -> Table:
         )
         if chosen:
             params = group.runs[0].params.items()
-            texts = (f'{chosen[key]}={setting_text(value)}' for key, value in params)
+            texts = (f'{chosen[key]}={_short(value)}' for key, value in params)
             rows[-1].append(', '.join(texts) or NONE)
     strong = frozenset({0}) if len(rows) > 1 else frozenset()
     texts = frozenset({0, len(headings) - 1}) if chosen else frozenset({0})
@@ -155,6 +156,10 @@ def mean_of(values: Sequence[float | None], form: str = '.2f') -> str:
 def group_label(group: Group, run: RunRecord) -> str:
     """Name a run by its group and, where it has others, its seed."""
     return group.name if len(group.runs) == 1 else f'{group.name}, seed {run.seed}'
+
+
+def _short(value: Any) -> str:
+    return f'{value:.3g}' if isinstance(value, float) else setting_text(value)
 
 
 def _interval(ends: tuple[float, float] | None) -> Text:

@@ -6,7 +6,7 @@ import pytest
 from studies.run_copies import copy_run, set_curve, write_study
 
 from mmseg_kd.errors import UserError
-from mmseg_kd.studies.collection import read_collection
+from mmseg_kd.studies.collecting import read_collection
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from studies.run_copies import copy_run, set_curve, write_study
 
-from mmseg_kd.studies.collection import read_collection
+from mmseg_kd.studies.collecting import read_collection
 from mmseg_kd.studies.diagnoses import at_the_edge
 from mmseg_kd.studies.findings import find
 from mmseg_kd.studies.next_runs import suggest

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from mmseg_kd.studies.collection import read_collection
+from mmseg_kd.studies.collecting import read_collection
 from mmseg_kd.studies.qualitative import (
     BETTER,
     WORSE,

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.patches import Patch
 
 from mmseg_kd.studies.figures.canvas import Look, canvas, legend, shorten, tidy
@@ -57,7 +58,7 @@ def class_iou_bars(
 
 
 def _bars(
-    axes: object,
+    axes: Axes,
     classes: list[str],
     scores: Mapping[str, Mapping[str, float]],
     looks: Mapping[str, Look],

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
@@ -39,37 +40,34 @@ def learning_curves(
         for group in groups:
             if group.name in looks:
                 _draw(axes, group, collection.metric, looks[group.name])
-        for name, score in teachers.items():
-            axes.axhline(score, color='0.35', linewidth=1, linestyle=(0, (6, 3)), zorder=1)
-            axes.annotate(
-                f'{name} {score:.2f}',
-                (1, score),
-                xycoords=('axes fraction', 'data'),
-                xytext=(0, 3),
-                textcoords='offset points',
-                horizontalalignment='right',
-                fontsize=8.5,
-                color='0.25',
-            )
+        _draw_teachers(axes, teachers)
         axes.margins(y=0.08)
         tidy(axes, f'{collection.metric} [%], validation', xlabel='iteration')
         axes.xaxis.set_major_locator(MaxNLocator(integer=True, steps=(1, 2, 4, 5, 10)))
-        handles = [
-            Line2D(
-                [],
-                [],
-                color=looks[g.name].colour,
-                linestyle=looks[g.name].style,
-                linewidth=2,
-                label=_label(g),
-            )
-            for g in groups
-            if g.name in looks
-        ]
+        handles = [_handle(group, looks[group.name]) for group in groups if group.name in looks]
         legend(figure, handles, columns=2 if len(handles) > 3 else 3)
 
 
-def _draw(axes: object, group: Group, metric: str, look: Look) -> None:
+def _draw_teachers(axes: Axes, teachers: Mapping[str, float]) -> None:
+    for name, score in teachers.items():
+        axes.axhline(score, color='0.35', linewidth=1, linestyle=(0, (6, 3)), zorder=1)
+        axes.annotate(
+            f'{name} {score:.2f}',
+            (1, score),
+            xycoords=('axes fraction', 'data'),
+            xytext=(0, 3),
+            textcoords='offset points',
+            horizontalalignment='right',
+            fontsize=8.5,
+            color='0.25',
+        )
+
+
+def _handle(group: Group, look: Look) -> Line2D:
+    return Line2D([], [], color=look.colour, linestyle=look.style, linewidth=2, label=_label(group))
+
+
+def _draw(axes: Axes, group: Group, metric: str, look: Look) -> None:
     x, mean, low, high = _curve([run.evaluations for run in group.measured], metric)
     few = dict(marker='o', markersize=3.5) if len(x) <= 25 else {}
     axes.plot(x, mean, color=look.colour, linestyle=look.style, linewidth=1.8, **few)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter, StrMethodFormatter
 
@@ -45,15 +46,7 @@ def loss_curves(
         file: Where to write the PNG.
         order: Distillation losses in the order of their colours.
     """
-    names = list(dict.fromkeys(name for _, run in runs for name in loss_names(run)))
-    labels = [name for name in names if name.startswith(('decode', 'aux'))]
-    logged = [log_names(name)[0] for name in order]
-    others = [*logged, *(name for name in names if name not in (*labels, *logged))]
-    looks = {name: ('black', STYLES[i % len(STYLES)]) for i, name in enumerate(labels)} | {
-        name: (COLOURS[i % len(COLOURS)], STYLES[i // len(COLOURS) % len(STYLES)])
-        for i, name in enumerate(others)
-        if name in names
-    }
+    looks = _looks(runs, order)
     columns = min(2, len(runs))
     rows = -(-len(runs) // columns)
     with canvas(file, 0.6 + 2.5 * rows) as figure:
@@ -61,19 +54,7 @@ def loss_curves(
         for axes in panels.flat[len(runs) :]:
             axes.set_axis_off()
         for axes, (name, run) in zip(panels.flat, runs, strict=False):
-            stride = -(-len(run.training['step']) // MOST_POINTS)
-            for loss in loss_names(run):
-                values = run.training[loss][::stride]
-                # A loss that a schedule has put to 0 has no place on a logarithmic axis.
-                positive = np.where(values > 0, values, np.nan)
-                colour, style = looks[loss]
-                axes.plot(
-                    run.training['step'][::stride],
-                    positive,
-                    color=colour,
-                    linestyle=style,
-                    linewidth=1.4,
-                )
+            _draw(axes, run, looks)
             tidy(axes, shorten(name, 40), yscale='log', xlabel='iteration')
             axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
             axes.yaxis.set_major_formatter(StrMethodFormatter('{x:g}'))
@@ -84,3 +65,29 @@ def loss_curves(
             for name, (colour, style) in looks.items()
         ]
         legend(figure, handles, columns=4)
+
+
+def _looks(
+    runs: Sequence[tuple[str, RunRecord]], order: Sequence[str]
+) -> dict[str, tuple[str, str]]:
+    """Colour and line style of each loss; the labels' are black."""
+    names = list(dict.fromkeys(name for _, run in runs for name in loss_names(run)))
+    labels = [name for name in names if name.startswith(('decode', 'aux'))]
+    logged = [log_names(name)[0] for name in order]
+    others = [*logged, *(name for name in names if name not in (*labels, *logged))]
+    return {name: ('black', STYLES[i % len(STYLES)]) for i, name in enumerate(labels)} | {
+        name: (COLOURS[i % len(COLOURS)], STYLES[i // len(COLOURS) % len(STYLES)])
+        for i, name in enumerate(others)
+        if name in names
+    }
+
+
+def _draw(axes: Axes, run: RunRecord, looks: Mapping[str, tuple[str, str]]) -> None:
+    stride = -(-len(run.training['step']) // MOST_POINTS)
+    steps = run.training['step'][::stride]
+    for loss in loss_names(run):
+        values = run.training[loss][::stride]
+        # A loss that a schedule has put to 0 has no place on a logarithmic axis.
+        positive = np.where(values > 0, values, np.nan)
+        colour, style = looks[loss]
+        axes.plot(steps, positive, color=colour, linestyle=style, linewidth=1.4)
