@@ -87,9 +87,11 @@ def _setting(config: dict[str, Any]) -> str:
 
 
 def _common_name(names: list[str]) -> str:
+    """What the names begin with, or the first, without the seed."""
     if len(names) == 1:
         return names[0]
-    return re.sub(r'[-_.]*(seed|s)?[-_.]*$', '', commonprefix(names)) or names[0]  # noqa: RUF071
+    common = re.sub(r'[-_.]*(seed|s)?[-_.]*$', '', commonprefix(names))  # noqa: RUF071
+    return common or re.sub(r'[-_.]+(seed|s)?\d+$', '', names[0])
 
 
 def _make_unique(groups: list[Group]) -> None:

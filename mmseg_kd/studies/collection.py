@@ -26,9 +26,17 @@ class Group:
         """The runs that were evaluated at least once."""
         return [run for run in self.runs if run.evaluations]
 
+    @property
+    def counted(self) -> list[RunRecord]:
+        """The evaluated runs that are finished; all evaluated ones where none is.
+
+        What a run has halfway would pull a mean of finished ones down.
+        """
+        return [run for run in self.measured if run.state == 'done'] or self.measured
+
     def best_scores(self, metric: str) -> list[float]:
-        """Best value of a metric of each run that has one."""
-        rows = [run.best(metric) for run in self.runs]
+        """Best value of a metric of each run that counts and has one."""
+        rows = [run.best(metric) for run in self.counted]
         return [row[metric] for row in rows if row is not None]
 
     def by_seed(self, metric: str) -> dict[int, float]:
@@ -41,16 +49,16 @@ class Group:
         return found
 
     def best_classes(self, metric: str) -> list[ClassScores]:
-        """Scores of the classes at the best evaluation, of each run that has them."""
-        rows = [(run, run.best(metric)) for run in self.runs]
+        """Scores of the classes at the best evaluation, of each run that counts and has them."""
+        rows = [(run, run.best(metric)) for run in self.counted]
         found = [run.classes.get(row['iteration']) for run, row in rows if row is not None]
         return [scores for scores in found if scores is not None]
 
     def mean_curve(self, metric: str) -> list[tuple[int, float]]:
-        """Iterations that all its evaluated runs have, with the mean of a metric."""
+        """Iterations that all its runs that count have, with the mean of a metric."""
         tables = [
             {r['iteration']: r[metric] for r in run.evaluations if metric in r}
-            for run in self.measured
+            for run in self.counted
         ]
         common = set.intersection(*map(set, tables)) if tables else set()
         return [(i, fmean(table[i] for table in tables)) for i in sorted(common)]

@@ -104,7 +104,7 @@ class Gallery:
     def losses(self) -> list[Block]:
         """Losses of a few runs, and what each loss has of the gradient."""
         runs = [
-            (g.name, g.measured[0]) for g in self._first(MOST_PANELS) if loss_names(g.measured[0])
+            (g.name, g.counted[0]) for g in self._first(MOST_PANELS) if loss_names(g.counted[0])
         ]
         blocks: list[Block] = []
         order = distillation_losses(self.collection.runs)
@@ -120,10 +120,10 @@ class Gallery:
 
     def _gradients(self, order: list[str]) -> list[Block]:
         blocks: list[Block] = []
-        taught = [g for g in self._first(99) if any(run.gradients for run in g.measured)]
+        taught = [g for g in self._first(99) if any(run.gradients for run in g.counted)]
         for i, group in enumerate(taught[:MOST_GRADIENTS]):
             file = self.folder / f'gradients_{i + 1}.png'
-            run = next(run for run in group.measured if run.gradients)
+            run = next(run for run in group.counted if run.gradients)
             with atomic_path(file) as partial:
                 gradient_figure(run.gradients, partial, order=order)
             caption = say(

@@ -43,8 +43,8 @@ def comparable_pair(collection: Collection) -> tuple[RunRecord, RunRecord] | Non
     if collection.baseline is None:
         return None
     for group in collection.students:
-        for run in group.measured:
-            for other in collection.baseline.measured:
+        for run in group.counted:
+            for other in collection.baseline.counted:
                 there = run.best_checkpoint and other.best_checkpoint
                 if there and run.seed == other.seed and _config_file(run) and _config_file(other):
                     return other, run

@@ -44,8 +44,8 @@ def comparison_table(collection: Collection) -> Table:
     base = collection.baseline.best_scores(metric) if collection.baseline else []
     for group in collection.ranked:
         mean, sd = mean_and_sd(group.best_scores(metric))
-        best = [row for run in group.runs if (row := run.best(metric)) is not None]
-        finals = [run.evaluations[-1].get(metric) for run in group.measured]
+        best = [row for run in group.counted if (row := run.best(metric)) is not None]
+        finals = [run.evaluations[-1].get(metric) for run in group.counted]
         compared = bool(base) and group is not collection.baseline
         rows.append(
             [

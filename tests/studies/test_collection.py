@@ -55,6 +55,9 @@ def test_unfinished_runs_are_not_compared(folders: list[Path]) -> None:
     (student,) = collection.students
     assert student.runs[2].state == 'unfinished'
     assert collection.compare(student).seeds == (0, 1)
+    # Nor are they in the mean.
+    assert student.best_scores('mIoU11') == [32.0, 33.1]
+    assert len(student.measured) == 3
 
 
 def test_the_baseline_can_be_named(folders: list[Path]) -> None:

@@ -68,10 +68,10 @@ def _handle(group: Group, look: Look) -> Line2D:
 
 
 def _draw(axes: Axes, group: Group, metric: str, look: Look) -> None:
-    x, mean, low, high = _curve([run.evaluations for run in group.measured], metric)
+    x, mean, low, high = _curve([run.evaluations for run in group.counted], metric)
     few = dict(marker='o', markersize=3.5) if len(x) <= 25 else {}
     axes.plot(x, mean, color=look.colour, linestyle=look.style, linewidth=1.8, **few)
-    if len(group.measured) > 1:
+    if len(group.counted) > 1:
         axes.fill_between(x, low, high, color=look.colour, alpha=0.15, linewidth=0)
 
 
@@ -92,5 +92,5 @@ def _curve(
 
 
 def _label(group: Group) -> str:
-    seeds = len(group.measured)
+    seeds = len(group.counted)
     return shorten(group.name) + (f' ({seeds} seeds)' if seeds > 1 else '')
