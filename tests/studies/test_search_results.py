@@ -1,7 +1,11 @@
+from pathlib import Path
+
 import numpy as np
 import pytest
+from PIL import Image
 
 from mmseg_kd.studies.differing_settings import short_keys
+from mmseg_kd.studies.figures.search import parallel_coordinates, slice_plots
 from mmseg_kd.studies.search_results import Point, importances
 
 SPACE = {
@@ -40,6 +44,21 @@ def test_a_grid() -> None:
         for w in space['weight']
     ]
     assert next(iter(importances(made, space))) == 'weight'
+
+
+@pytest.mark.parametrize('space', [SPACE, {'kl.temperature': [1, 2], 'stages': [['stage1'], None]}])
+def test_figures_of_numbers_and_of_choices(tmp_path: Path, space: dict) -> None:
+    made = points(9)
+    if space is not SPACE:
+        choices = [{'kl.temperature': t, 'stages': s} for t in (1, 2) for s in (['stage1'], None)]
+        made = [Point(f'g/{i}', params, 40.0 + i) for i, params in enumerate(choices)]
+    slice_plots(made, space, 'mIoU11', tmp_path / 'slices.png')
+    parallel_coordinates(made, space, 'mIoU11', tmp_path / 'parallel.png')
+    for name in ('slices.png', 'parallel.png'):
+        with Image.open(tmp_path / name) as picture:
+            assert picture.width == 1152
+            # Something was drawn: more than the white of the page and the black of the text.
+            assert len(picture.convert('RGB').getcolors(maxcolors=2**20)) > 50
 
 
 def test_few_or_equal_points_say_nothing() -> None:

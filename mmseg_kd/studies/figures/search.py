@@ -109,7 +109,9 @@ def parallel_coordinates(
                 linewidth=1.3,
                 alpha=0.85,
             )
-        axes.set_xticks(range(len(keys)), [shorten(names[key], 18) for key in keys], fontsize=8.5)
+        longest = 26 if len(keys) <= 4 else 16
+        labels = [shorten(names[key], longest) for key in keys]
+        axes.set_xticks(range(len(keys)), labels, fontsize=8.5)
         axes.set(xlim=(-0.3, len(keys) - 0.6), ylim=(-0.08, 1.08))
         axes.yaxis.set_visible(False)
         axes.spines[:].set_visible(False)
