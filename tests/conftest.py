@@ -11,7 +11,7 @@ from mmengine.config import Config
 from mmengine.registry import init_default_scope
 from mmseg.registry import MODELS
 
-from mmseg_kd.engine import load_config
+from mmseg_kd.engine import build_runner, load_config
 
 ROOT = Path(__file__).parents[1]
 
@@ -137,3 +137,25 @@ def teacher(tmp_path: Path) -> dict:
     config = tmp_path / 'teacher.py'
     config.write_text(f'model = {tiny_model()!r}')
     return dict(config=str(config), checkpoint=str(tmp_path / 'teacher.pth'))
+
+
+@pytest.fixture(scope='session')
+def trained_pair(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """Work_dirs of a tiny baseline and of the student it teaches, both really trained."""
+    folder = tmp_path_factory.mktemp('trained')
+    init_default_scope('mmseg')
+    options = dict(train_cfg__max_iters=9)
+    baseline = tiny_config(folder / 'baseline', **options)
+    build_runner(baseline).train()
+    student = tiny_config(folder / 'student', **options)
+    student.model = tiny_model(
+        type='KDEncoderDecoder',
+        teacher=dict(
+            config=str(next((folder / 'baseline').glob('*/vis_data/config.py'))),
+            checkpoint=str(folder / 'baseline' / 'iter_9.pth'),
+        ),
+        kd_losses=KD_LOSSES,
+    )
+    student.merge_from_dict({'default_hooks.gradient_report.interval': 2})
+    build_runner(student).train()
+    return {'baseline': folder / 'baseline', 'student': folder / 'student'}

@@ -25,6 +25,7 @@ def gradient_figure(
     reports: Sequence[Mapping[str, Any]],
     file: str | Path,
     guides: tuple[float, float] = (0.001, 0.9),
+    order: Sequence[str] = (),
 ) -> None:
     """Draw share of the gradient, cosine with the labels' gradient and weighted losses.
 
@@ -35,11 +36,14 @@ def gradient_figure(
         reports: The lines of `gradients.jsonl`, at least one.
         file: Where to write the PNG, 1000 pixels wide.
         guides: Shares below and above which a loss is of no use, drawn as lines.
+        order: Losses in the order of their colours, to have them equal in several pictures; others
+            follow.
     """
     names = list(dict.fromkeys(name for report in reports for name in report['losses']))
     looks = {'task': ('black', '-')} | {
         name: (COLOURS[i % len(COLOURS)], STYLES[i // len(COLOURS) % len(STYLES)])
-        for i, name in enumerate(names)
+        for i, name in enumerate(dict.fromkeys([*order, *names]))
+        if name in names
     }
     with matplotlib.rc_context({'font.family': 'sans-serif', 'font.size': 11}):
         figure = Figure(figsize=(10, 9.6), layout='constrained')

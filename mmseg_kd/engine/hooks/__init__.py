@@ -1,5 +1,6 @@
 """Hooks, registered in mmseg's own registry."""
 
+from mmseg_kd.engine.hooks.confusion_record_hook import ConfusionRecordHook
 from mmseg_kd.engine.hooks.deferred_info_hook import DeferredInfoHook
 from mmseg_kd.engine.hooks.distillation_hook import DistillationHook
 from mmseg_kd.engine.hooks.gradient_report_hook import GradientReportHook
@@ -10,6 +11,7 @@ from mmseg_kd.engine.hooks.resumable_checkpoint_hook import ResumableCheckpointH
 from mmseg_kd.engine.hooks.teacher_record_hook import TeacherRecordHook
 
 __all__ = [
+    'ConfusionRecordHook',
     'DeferredInfoHook',
     'DistillationHook',
     'GradientReportHook',

@@ -52,10 +52,19 @@ class FullWeight:
 
 @dataclass(frozen=True)
 class Finding:
-    """What is wrong with a loss: 'off', 'swamps' or 'cut', and in words."""
+    """What is wrong with a loss: 'off', 'swamps' or 'cut', and in words.
+
+    Attributes:
+        condition: One of the three.
+        message: A sentence, with the weight that would mend it.
+        share: Of the gradient, where the scale is what is wrong.
+        better: That weight, where there is one.
+    """
 
     condition: str
     message: str
+    share: float | None = None
+    better: float | None = None
 
 
 @HOOKS.register_module()
@@ -317,9 +326,10 @@ def _judge_scale(
         message += ' at its full weight'
     mean = Pull(fmean(at_one), 0.0, math.nan)
     better = math.copysign(weight_for(SUGGESTED_SHARE, mean, fmean(others)), weight.value)
-    if better and math.isfinite(better):
-        message += f'; {weight.key}={better:.3g} would make it {100 * SUGGESTED_SHARE:g} %'
-    return Finding(condition, message)
+    if not better or not math.isfinite(better):
+        return Finding(condition, message, share)
+    message += f'; {weight.key}={better:.3g} would make it {100 * SUGGESTED_SHARE:g} %'
+    return Finding(condition, message, share, better)
 
 
 def _others(report: Mapping[str, Any], name: str) -> float | None:

@@ -1,0 +1,84 @@
+"""What was taken for what, kept for each evaluation."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from mmengine.dist import is_main_process
+from mmengine.hooks import Hook
+from mmengine.runner import Runner
+from mmseg.registry import HOOKS
+
+from mmseg_kd.checkpoints import atomic_path
+
+
+@HOOKS.register_module()
+class ConfusionRecordHook(Hook):
+    """Write the confusion matrix of each evaluation into `work_dir/confusion.jsonl`.
+
+    A line has `iter`, `classes`, `void` (the class that counts as none, or None) and `matrix`,
+    the pixels by true class (row) and predicted class (column). Every class's IoU and accuracy
+    follow from it. A metric that keeps no `confusion`, as `SegmentationMetric` does, leaves
+    nothing to write. Costs a line of text an evaluation.
+    """
+
+    priority = 'LOW'
+
+    def before_train(self, runner: Runner) -> None:
+        """Keep of the file what was evaluated before the iteration that comes."""
+        file = _file(runner)
+        if not is_main_process() or not file.is_file():
+            return
+        records = [r for r in read_confusions(file) if r['iter'] <= runner.iter > 0]
+        if not records:
+            file.unlink()
+            return
+        with atomic_path(file) as partial:
+            partial.write_text(''.join(map(_line, records)), encoding='utf-8')
+
+    def after_val_epoch(self, runner: Runner, metrics: dict | None = None) -> None:
+        """Add a line."""
+        if not is_main_process() or runner._train_loop is None:
+            return
+        for metric in runner.val_loop.evaluator.metrics:
+            matrix = getattr(metric, 'confusion', None)
+            if matrix is None:
+                continue
+            classes = list(metric.dataset_meta['classes'])
+            void = getattr(metric, 'void_class', None)
+            record = {
+                'iter': runner.iter,
+                'classes': classes,
+                'void': void if void in classes else None,
+                'matrix': matrix.long().tolist(),
+            }
+            with _file(runner).open('a', encoding='utf-8') as file:
+                file.write(_line(record))
+            return
+
+
+def read_confusions(file: str | Path) -> list[dict[str, Any]]:
+    """Read `confusion.jsonl` by iteration; of two lines of one iteration the later counts.
+
+    Lines that a kill or a power cut has damaged are left out, and so are those of other content.
+    """
+    records = {}
+    for line in Path(file).read_text(encoding='utf-8', errors='replace').splitlines():
+        try:
+            record = json.loads(line)
+            size = len(record['classes'])
+            if size == len(record['matrix']) and {len(row) for row in record['matrix']} == {size}:
+                records[record['iter']] = record
+        except (ValueError, KeyError, TypeError):
+            continue
+    return [records[iteration] for iteration in sorted(records)]
+
+
+def _file(runner: Runner) -> Path:
+    return Path(runner.work_dir) / 'confusion.jsonl'
+
+
+def _line(record: dict[str, Any]) -> str:
+    return json.dumps(record) + '\n'
