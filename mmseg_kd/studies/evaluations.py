@@ -15,12 +15,12 @@ class Progress:
 
     Attributes:
         iteration: Of the last log line; 0 where there is none.
-        seconds_per_iteration: As last logged, or None.
+        iteration_times: Seconds an iteration, as logged.
         evaluations: Metrics by iteration; those of a resumed run replace the earlier ones.
     """
 
     iteration: int = 0
-    seconds_per_iteration: float | None = None
+    iteration_times: list[float] = field(default_factory=list)
     evaluations: dict[int, dict[str, float]] = field(default_factory=dict)
 
     def best(self, metric: str, direction: str) -> float | None:
@@ -42,7 +42,8 @@ def read_progress(work_dir: Path) -> Progress:
                 continue
             if 'loss' in row:
                 progress.iteration = step
-                progress.seconds_per_iteration = row.get('time')
+                if isinstance(row.get('time'), float):
+                    progress.iteration_times.append(row['time'])
             elif any(isinstance(value, float) for value in row.values()):
                 progress.evaluations[step] = row
     return progress

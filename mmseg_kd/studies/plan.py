@@ -180,7 +180,7 @@ class _Planner:
             self.configs[config] = load_config(config).to_dict()
         cfg = Config(copy.deepcopy(self.configs[config]), filename=config, format_python_code=False)
         # A weight of 0.1 is as well named as one of 0.5.
-        kind = json.dumps([config, _without_numbers(options)], default=repr)
+        kind = kind_of(config, options)
         if kind in self.checked:
             cfg.merge_from_dict(options)
         else:
@@ -189,11 +189,10 @@ class _Planner:
         return cfg
 
 
-def _without_numbers(options: dict[str, Any]) -> dict[str, Any]:
-    return {
-        key: type(value).__name__ if isinstance(value, int | float) else value
-        for key, value in options.items()
-    }
+def kind_of(config: str, options: dict[str, Any]) -> str:
+    """What trainings have in common that differ in the numbers of their options alone."""
+    named = {k: type(v).__name__ if isinstance(v, int | float) else v for k, v in options.items()}
+    return json.dumps([config, named], default=repr)
 
 
 def _marked(space: tuple[Parameter, ...]) -> dict[str, Any]:

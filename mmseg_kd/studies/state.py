@@ -89,8 +89,8 @@ def status_table(state: Mapping[str, Any], plan: Sequence[PlannedRun], folder: P
             progress = read_progress(folder / run.work_dir)
             best = progress.best(metric, direction) if best is None else best
             iteration = f'{progress.iteration}/{run.max_iters}'
-            if row['state'] == 'running' and progress.seconds_per_iteration and run.max_iters:
-                left = (run.max_iters - progress.iteration) * progress.seconds_per_iteration
+            if row['state'] == 'running' and progress.iteration_times and run.max_iters:
+                left = (run.max_iters - progress.iteration) * progress.iteration_times[-1]
                 eta = str(datetime.timedelta(seconds=round(left)))
         note = row['error'] or ', '.join(f'{k}={_short(v)}' for k, v in row['params'].items())
         value = '-' if best is None else f'{best:.2f}'
