@@ -107,3 +107,12 @@ def teacher(tmp_path: Path) -> dict:
     config = tmp_path / 'teacher.py'
     config.write_text(f'model = {tiny_model()!r}')
     return dict(config=str(config), checkpoint=str(tmp_path / 'teacher.pth'))
+
+
+@pytest.fixture
+def postgres() -> str:
+    """The URL of a PostgreSQL database that tests may fill."""
+    variable = 'MMSEG_KD_TEST_POSTGRES'
+    if variable not in os.environ:
+        pytest.skip(f'{variable} names no PostgreSQL database')
+    return os.environ[variable]

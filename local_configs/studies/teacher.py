@@ -18,14 +18,10 @@ study = dict(
         'cosine': dict(
             config=f'{_B2}.py',
             options={
-                'param_scheduler.1': dict(
-                    _delete_=True,
-                    type='CosineAnnealingLR',
-                    eta_min=0.0,
-                    by_epoch=False,
-                    begin=1500,
-                    end=40000,
-                )
+                'param_scheduler': [
+                    dict(type='LinearLR', start_factor=1e-6, by_epoch=False, begin=0, end=1500),
+                    dict(type='CosineAnnealingLR', by_epoch=False, begin=1500, end=40000),
+                ]
             },
         ),
     },

@@ -117,7 +117,7 @@ def load_study(path: str) -> Study:
     try:
         content = Config.fromfile(path, format_python_code=False).to_dict()
     except SyntaxError as error:
-        raise UserError(f'{error.filename or path}, line {error.lineno}: {error.msg}') from error
+        raise UserError(f'{path}, line {error.lineno}: {error.msg}') from error
     except Exception as error:
         raise UserError(f'{path} cannot be read: {type(error).__name__}: {error}') from error
     try:
