@@ -205,6 +205,8 @@ class RunQueue:
                 sampler=_sampler(self.study.variation, run.point or 0),
                 pruner=_pruner(self.study.variation),
             )
+            # Optuna's cache of a database knows a trial only once it was listed.
+            study.get_trials(deepcopy=False)
         return Claim(Trial(study, trial._trial_id), self.storage, run)
 
     def unreachable(self) -> dict[Key, str]:

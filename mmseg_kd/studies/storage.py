@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
+import random
+import time
 import warnings
 from pathlib import Path
 
 import optuna
-from optuna.exceptions import ExperimentalWarning
+from optuna.exceptions import ExperimentalWarning, StorageInternalError
 from optuna.storages import BaseStorage, JournalStorage, RDBStorage
 from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
-from sqlalchemy import event
+from sqlalchemy import create_engine, event, inspect
 from sqlalchemy.engine import Connection, Engine, make_url
-from sqlalchemy.exc import ArgumentError, NoSuchModuleError, SQLAlchemyError
+from sqlalchemy.exc import (
+    ArgumentError,
+    IntegrityError,
+    NoSuchModuleError,
+    OperationalError,
+    ProgrammingError,
+    SQLAlchemyError,
+)
 
 from mmseg_kd.errors import UserError
 
@@ -71,10 +80,34 @@ def _database(url: str) -> RDBStorage:
     sqlite = url.startswith('sqlite')
     if sqlite:
         options = {'connect_args': {'timeout': PATIENCE}}
-    storage = RDBStorage(url, engine_kwargs=options)
+    storage = _made(url, options)
     if sqlite:
         _one_writer(storage.engine)
     return storage
+
+
+def _made(url: str, options: dict) -> RDBStorage:
+    # Processes that start at once all make the tables, and all but one fail at it.
+    for attempt in range(10):
+        try:
+            return RDBStorage(url, engine_kwargs=options)
+        except (OperationalError, ProgrammingError, IntegrityError, StorageInternalError):
+            if attempt == 9 or not _answers(url):
+                raise
+            time.sleep(random.uniform(0.1, 0.5))
+    raise AssertionError('unreachable')
+
+
+def _answers(url: str) -> bool:
+    engine = create_engine(url)
+    try:
+        with engine.connect() as connection:
+            inspect(connection).get_table_names()
+        return True
+    except SQLAlchemyError:
+        return False
+    finally:
+        engine.dispose()
 
 
 def _one_writer(engine: Engine) -> None:

@@ -130,7 +130,7 @@ def test_workers_that_start_at_once_share_the_runs(tmp_path: Path, storage: str)
     # Each with a connection of its own, as a process has; those are in test_several_processes.
     text = LIST.replace(", needs={'load_from': 'a'}", '')
     study, plan = planned(tmp_path, text, SEEDS=list(range(12)))
-    together = threading.Barrier(4)
+    together = threading.Barrier(4, timeout=60)
 
     def work(_: int) -> list[str]:
         runs = queue(study, plan, storage)
