@@ -32,7 +32,7 @@ def test_a_study_is_interrupted_resumed_edited_and_run_again(tmp_path: Path) -> 
     process.communicate(timeout=120)
     assert process.returncode == (1 if sys.platform == 'win32' else 130)
 
-    code, out, err = run('run', study, '--no-report')
+    code, _, err = run('run', study, '--no-report')
     assert code == 0, err
     assert [(r['name'], r['state']) for r in state(study)['runs']] == [
         ('one', 'done'),
@@ -41,7 +41,7 @@ def test_a_study_is_interrupted_resumed_edited_and_run_again(tmp_path: Path) -> 
     assert evaluated(runs / 'one' / 'seed0') == [3, 6, 9, 12]
     before = sorted(runs.rglob('*'))
 
-    code, out, _ = run('run', study, '--no-report')
+    code, _, _ = run('run', study, '--no-report')
     assert code == 0
     assert sorted(runs.rglob('*')) == before
 
@@ -52,7 +52,7 @@ def test_a_study_is_interrupted_resumed_edited_and_run_again(tmp_path: Path) -> 
     assert '--rerun-changed' in err
     assert sorted(runs.rglob('*')) == before
 
-    code, out, err = run('run', study, '--no-report', '--rerun-changed')
+    code, _, err = run('run', study, '--no-report', '--rerun-changed')
     assert code == 0, err
     assert (runs / 'two' / 'seed0.old1' / 'iter_12.pth').is_file()
     assert len(list((runs / 'one' / 'seed0').glob('*/vis_data'))) == 2
