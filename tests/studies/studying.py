@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 from conftest import ROOT, tiny_config
@@ -50,9 +51,19 @@ def state(study: Path) -> dict:
 
 def evaluated(work_dir: Path) -> list[int]:
     """At which iterations a run was evaluated, over all its starts."""
-    rows = [
-        json.loads(line)
-        for file in sorted(work_dir.glob('*/vis_data/scalars.json'))
-        for line in file.read_text(encoding='utf-8').splitlines()
-    ]
-    return [row['step'] for row in rows if 'mIoU' in row]
+    return [row['step'] for row in _rows(work_dir) if 'mIoU' in row]
+
+
+def trained(work_dir: Path) -> list[int]:
+    """Which iterations a run trained, over all its starts."""
+    return [row['step'] for row in _rows(work_dir) if 'loss' in row]
+
+
+def _rows(work_dir: Path) -> list[dict]:
+    rows = []
+    for file in sorted(work_dir.glob('*/vis_data/scalars.json')):
+        for line in file.read_text(encoding='utf-8').splitlines():
+            # A killed run may end within a line.
+            with suppress(ValueError):
+                rows.append(json.loads(line))
+    return rows

@@ -6,7 +6,7 @@ import time
 from pathlib import Path
 
 import pytest
-from studying import evaluated, run, start, state, study_file
+from studying import evaluated, run, start, state, study_file, trained
 
 TWO = """study = dict(baseline='one', runs=dict(
     one=dict(config=CONFIG), two=dict(config=CONFIG, options={'optim_wrapper.optimizer.lr': LR})))
@@ -38,7 +38,8 @@ def test_a_study_is_interrupted_resumed_edited_and_run_again(tmp_path: Path) -> 
         ('one', 'done'),
         ('two', 'done'),
     ]
-    assert evaluated(runs / 'one' / 'seed0') == [3, 6, 9, 12]
+    assert sorted(set(evaluated(runs / 'one' / 'seed0'))) == [3, 6, 9, 12]
+    assert trained(runs / 'one' / 'seed0').count(1) == 1
     before = sorted(runs.rglob('*'))
 
     code, _, _ = run('run', study, '--no-report')
