@@ -32,12 +32,16 @@ setup(
         'safetensors>=0.5.0',
         'prettytable>=3.12.0',
         'pillow>=12.3.0',
+        'optuna>=5.0.0',
+        'sqlalchemy>=2.1.9',
+        'psutil>=7.2.2',
     ],
     extras_require={
         'tests': [
             'pytest>=8.0.0',
             'transformers>=5.20.2',
             'torchmetrics>=1.4.0',
+            'psycopg2-binary>=2.9.13',
             'ruff>=0.17.6,<0.18',
         ],
     },

@@ -159,3 +159,12 @@ def trained_pair(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     student.merge_from_dict({'default_hooks.gradient_report.interval': 2})
     build_runner(student).train()
     return {'baseline': folder / 'baseline', 'student': folder / 'student'}
+
+
+@pytest.fixture
+def postgres() -> str:
+    """The URL of a PostgreSQL database that tests may fill."""
+    variable = 'MMSEG_KD_TEST_POSTGRES'
+    if variable not in os.environ:
+        pytest.skip(f'{variable} names no PostgreSQL database')
+    return os.environ[variable]

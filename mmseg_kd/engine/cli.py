@@ -26,18 +26,23 @@ REMARKS = (
 
 def run_tool(main: Callable[[], None]) -> None:
     """Run a tool's `main`; a user's mistake is one line and exit code 2, Ctrl-C is 130."""
-    for remark in REMARKS:
-        warnings.filterwarnings('ignore', message=remark)
+    quiet_remarks()
     try:
         main()
     except UserError as error:
-        sys.exit(_fail(_message(error)))
+        sys.exit(_fail(user_message(error)))
     except BrokenPipeError:
         # The reader, `head` for one, has what it wanted; Python must not flush once more.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except KeyboardInterrupt:
         print('\ninterrupted', file=sys.stderr)
         sys.exit(EXIT_INTERRUPTED)
+
+
+def quiet_remarks() -> None:
+    """Keep libraries' remarks on settings that are as they should be from the user."""
+    for remark in REMARKS:
+        warnings.filterwarnings('ignore', message=remark)
 
 
 def add_common_arguments(parser: argparse.ArgumentParser) -> None:
@@ -114,7 +119,8 @@ def _fail(message: str) -> int:
     return EXIT_USER_ERROR
 
 
-def _message(error: UserError) -> str:
+def user_message(error: UserError) -> str:
+    """The one line of a user's mistake."""
     # A data-loading worker's error arrives with its traceback as the message.
     text = str(error)
     inner = re.findall(r'UserError: (.+)', text)

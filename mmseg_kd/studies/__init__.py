@@ -1,1 +1,4 @@
-"""Runs that belong together: what they left behind, compared and reported."""
+"""Runs that belong together: planned, run by one or many processes, resumed, compared, reported.
+
+Kept empty, so that a training started by a study imports no more than `tools/train.py` does.
+"""

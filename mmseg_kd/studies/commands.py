@@ -1,0 +1,120 @@
+"""What `tools/study.py` does for each of its commands."""
+
+from __future__ import annotations
+
+import argparse
+import re
+import signal
+import threading
+from pathlib import Path
+from typing import Any
+
+from mmseg_kd.engine.summary import relative
+from mmseg_kd.errors import UserError
+from mmseg_kd.studies.config import Study, load_study
+from mmseg_kd.studies.plan import PlannedRun, check_files, plan_study
+from mmseg_kd.studies.run_queue import RunQueue
+from mmseg_kd.studies.runner import StudyRunner
+from mmseg_kd.studies.state import status_table, write_state
+from mmseg_kd.studies.storage import open_storage
+
+
+def run(args: argparse.Namespace) -> None:
+    """Run what is left of a study and report on it; or, with `--dry-run`, say what that is."""
+    study, plan, folder = _read(args)
+    devices = _devices(args.gpus)
+    if args.dry_run:
+        from mmseg_kd.studies.estimate import describe_plan
+
+        describe_plan(study, plan, folder, _stored(args, study, plan, folder), len(devices or [0]))
+        return
+    check_files(plan)
+    queue = RunQueue(study, plan, open_storage(args.storage, folder))
+    runner = StudyRunner(study, plan, queue, folder, devices)
+    _stop_on_termination()
+    try:
+        state = runner.run(args.retry_failed, args.rerun_changed)
+    except KeyboardInterrupt:
+        print('the same command goes on from the last checkpoints')
+        raise
+    print(status_table(state, plan, folder))
+    if not args.no_report:
+        _report(folder, args.lang)
+    _complain(state, queue)
+
+
+def status(args: argparse.Namespace) -> None:
+    """Print the state of every training."""
+    study, plan, folder = _read(args)
+    queue = _stored(args, study, plan, folder)
+    if queue is None:
+        raise UserError(f'{relative(folder)} holds no study yet; start it with: run {args.study}')
+    print(status_table(write_state(queue, folder), plan, folder))
+
+
+def report(args: argparse.Namespace) -> None:
+    """Write the report from what there is."""
+    study, plan, folder = _read(args)
+    queue = _stored(args, study, plan, folder)
+    if queue is None:
+        raise UserError(f'{relative(folder)} holds no study yet; start it with: run {args.study}')
+    write_state(queue, folder)
+    _report(folder, args.lang)
+
+
+def _read(args: argparse.Namespace) -> tuple[Study, list[PlannedRun], Path]:
+    study = load_study(args.study)
+    folder = Path(args.work_dir) if args.work_dir else Path('work_dirs') / study.name
+    return study, plan_study(study), folder
+
+
+def _stored(
+    args: argparse.Namespace, study: Study, plan: list[PlannedRun], folder: Path
+) -> RunQueue | None:
+    """The queue of a study that was run before; asking must not make one."""
+    where = args.storage or str(folder / 'study.db')
+    if '://' not in where and not Path(where).is_file():
+        return None
+    return RunQueue(study, plan, open_storage(args.storage, folder))
+
+
+def _devices(gpus: str | None) -> list[str] | None:
+    if gpus is None:
+        return None
+    if not re.fullmatch(r'\d+(,\d+)*', gpus):
+        raise UserError(f'--gpus: {gpus!r} is not a list of devices, such as 0,1')
+    devices = gpus.split(',')
+    if len(set(devices)) < len(devices):
+        raise UserError(f'--gpus: {gpus} has a device twice')
+    return devices
+
+
+def _stop_on_termination() -> None:
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    if threading.current_thread() is threading.main_thread():
+        # What a cluster sends before it takes the machine away.
+        signal.signal(signal.SIGTERM, interrupt)
+
+
+def _report(folder: Path, lang: str) -> None:
+    from mmseg_kd.studies.report import write_report
+
+    for path in write_report([folder], folder, lang):
+        if path.suffix in ('.html', '.md'):
+            print(f'report: {relative(path)}')
+
+
+def _complain(state: dict[str, Any], queue: RunQueue) -> None:
+    failed = [row for row in state['runs'] if row['state'] == 'failed']
+    if not failed:
+        return
+    lines = [f'{row["name"]} seed {row["seed"]}: {row["error"]}' for row in failed[:3]]
+    lines += [f'{len(failed) - 3} more'] if len(failed) > 3 else []
+    blocked = len(queue.unreachable())
+    waiting = f'; {blocked} that need them wait' if blocked else ''
+    raise UserError(
+        f'{len(failed)} of {len(state["runs"])} runs failed{waiting}: {"; ".join(lines)}. Mend '
+        'the cause and add --retry-failed'
+    )

@@ -1,0 +1,174 @@
+"""What a study will do, in which order, and about how long that takes."""
+
+from __future__ import annotations
+
+import datetime
+import math
+import statistics
+import tempfile
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from mmseg.registry import DATASETS
+from prettytable import PrettyTable
+from tqdm import tqdm
+
+from mmseg_kd.checkpoints import find_latest_checkpoint
+from mmseg_kd.engine.config import load_config
+from mmseg_kd.errors import UserError
+from mmseg_kd.studies.config import Study
+from mmseg_kd.studies.evaluations import read_progress
+from mmseg_kd.studies.plan import PlannedRun, kind_of
+from mmseg_kd.studies.run_queue import STATES, RunQueue
+from mmseg_kd.studies.training_process import TrainingProcess
+
+# Iterations that are timed, and how many of the first are left out as warming up.
+TIMED, WARM_UP = 8, 3
+IMAGES = 4
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What a training costs, in seconds: once, an iteration, an evaluation."""
+
+    start: float
+    iteration: float
+    evaluation: float
+
+    def of(self, run: PlannedRun, done: int = 0) -> float:
+        """Seconds that a training still takes after `done` iterations."""
+        iterations = run.max_iters or 0
+        interval = run.settings.get('train_cfg.val_interval') or iterations or 1
+        left = max(iterations - done, 0)
+        return self.start + left * self.iteration + math.ceil(left / interval) * self.evaluation
+
+
+def describe_plan(
+    study: Study, plan: Sequence[PlannedRun], folder: Path, queue: RunQueue | None, slots: int
+) -> None:
+    """Print the plan in order and an estimate of time from a few timed iterations.
+
+    Nothing is written into the study's folder.
+
+    Args:
+        study: The study.
+        plan: Its trainings.
+        folder: Of the study.
+        queue: Of what was run before, if anything.
+        slots: How many trainings run at a time.
+    """
+    states = {}
+    if queue is not None:
+        states = {key: STATES[trial.state] for key, trial in queue.current().items()}
+    print(_plan_table(plan, states))
+    left = [run for run in plan if states.get(run.key) not in ('done', 'pruned')]
+    print(f'{study.name}: {len(plan)} runs, {len(left)} of them left, in {folder}')
+    if not left:
+        return
+    costs, problem = _time_kinds(left, plan, folder)
+    seconds = 0.0
+    for run in left:
+        if (cost := costs.get(kind_of(run.config, run.options))) is not None:
+            seconds += cost.of(run, read_progress(folder / run.work_dir).iteration)
+    if costs:
+        span = datetime.timedelta(seconds=round(seconds / slots))
+        beside = f' on {slots} devices' if slots > 1 else ''
+        print(f'about {span}{beside}, from {TIMED - WARM_UP} timed iterations of each kind of run')
+    if problem is not None:
+        raise UserError(f'the estimate lacks what could not be timed: {problem}')
+
+
+def _plan_table(plan: Sequence[PlannedRun], states: dict) -> str:
+    table = PrettyTable(['', 'run', 'seed', 'state', 'iterations', 'needs', 'config', 'options'])
+    table.align = 'l'
+    table.align[''] = table.align['seed'] = table.align['iterations'] = 'r'
+    table.max_width['options'] = 60
+    for number, run in enumerate(plan, start=1):
+        needs = ', '.join(f'{name} seed {seed}' for name, seed in run.needs.values())
+        options = [f'{k}={v}' for k, v in run.options.items() if k != 'randomness.seed']
+        options += [f'{p.key}: {p.spec}' for p in run.space]
+        state = states.get(run.key, 'waiting')
+        row = [number, run.name, run.seed, state, run.max_iters, needs, run.config]
+        table.add_row([*row, '\n'.join(options)])
+    return table.get_string()
+
+
+def _time_kinds(
+    left: list[PlannedRun], plan: Sequence[PlannedRun], folder: Path
+) -> tuple[dict[str, Cost], str | None]:
+    """Time one training of each kind; those that differ in numbers alone cost the same."""
+    by_key = {run.key: run for run in plan}
+    kinds = {kind_of(run.config, run.options): run for run in reversed(left)}
+    costs: dict[str, Cost] = {}
+    problem = None
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as scratch:
+        made: dict[tuple[str, int], Path] = {run.key: folder / run.work_dir for run in plan}
+        for number, run in enumerate(
+            tqdm(list(reversed(kinds.values())), desc='timing', unit='run')
+        ):
+            kind = kind_of(run.config, run.options)
+            work_dir = Path(scratch) / str(number)
+            checkpoints = {
+                key: str(find_latest_checkpoint(made[by_key[need].key]) or '')
+                for key, need in run.needs.items()
+            }
+            try:
+                costs[kind] = _time(run, work_dir, checkpoints)
+            except UserError as error:
+                problem = problem or f'{run.label}: {error}'
+            # A student is timed with the teacher that was timed, where there is no other yet.
+            for other in left:
+                fresh = find_latest_checkpoint(made[other.key]) is None
+                if fresh and kind_of(other.config, other.options) == kind:
+                    made[other.key] = work_dir
+    return costs, problem
+
+
+def _time(run: PlannedRun, work_dir: Path, checkpoints: dict[str, str]) -> Cost:
+    options: dict[str, Any] = {
+        **run.options,
+        **{parameter.key: parameter.examples()[0] for parameter in run.space},
+        **checkpoints,
+        'train_cfg.max_iters': TIMED,
+        'train_cfg.val_interval': TIMED,
+        'val_dataloader.dataset.indices': IMAGES,
+        'default_hooks.logger.interval': 1,
+        'default_hooks.checkpoint.interval': TIMED,
+        'log_processor.window_size': 1,
+    }
+    if 'default_hooks.teacher_record.type' in run.settings:
+        options['default_hooks.teacher_record.evaluate'] = False
+    task = {
+        'config': run.config,
+        'options': options,
+        'work_dir': str(work_dir),
+        'fingerprint': None,
+        'open_keys': (),
+        'marks': {},
+        'evaluations': False,
+    }
+    started = time.monotonic()
+    process = TrainingProcess(task, console=work_dir / 'console.log')
+    try:
+        while not process.wait(0.1):
+            pass
+    except BaseException:
+        process.kill()
+        raise
+    elapsed = time.monotonic() - started
+    if process.outcome['outcome'] != 'done':
+        raise UserError(process.outcome['error'])
+    return _cost(run, work_dir, elapsed)
+
+
+def _cost(run: PlannedRun, work_dir: Path, elapsed: float) -> Cost:
+    progress = read_progress(work_dir)
+    iteration = statistics.median(progress.iteration_times[WARM_UP:])
+    image = next(iter(progress.evaluations.values()), {}).get('time', 0.0)
+    data = load_config(run.config, run.options).get('val_dataloader')
+    batches = math.ceil(len(DATASETS.build(data.dataset)) / data.batch_size) if data else 0
+    timed = sum(progress.iteration_times) + IMAGES * image
+    return Cost(max(elapsed - timed, 0.0), iteration, batches * image)

@@ -1,0 +1,248 @@
+"""Running a study: alone, beside other processes, and again after it was stopped."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from optuna.trial import TrialState
+
+from mmseg_kd.checkpoints import find_latest_checkpoint
+from mmseg_kd.errors import UserError
+from mmseg_kd.studies.config import Study
+from mmseg_kd.studies.evaluations import read_progress
+from mmseg_kd.studies.owner import HEARTBEAT, this_process, with_child
+from mmseg_kd.studies.plan import PlannedRun
+from mmseg_kd.studies.run_queue import Claim, RunQueue, same_settings
+from mmseg_kd.studies.settings import differences
+from mmseg_kd.studies.state import write_state
+from mmseg_kd.studies.training_process import TrainingProcess
+
+# How often a process that waits for others looks again, in seconds.
+LOOK_AGAIN = 2.0
+
+
+class StudyRunner:
+    """Works through a study until nothing of it can be run.
+
+    Args:
+        study: The study.
+        plan: Its trainings.
+        queue: Their trials.
+        folder: Of the study.
+        devices: One training at a time on each, as for `CUDA_VISIBLE_DEVICES`; None means one
+            training at a time in the environment as it is.
+        heartbeat: Seconds between signs of life.
+    """
+
+    def __init__(
+        self,
+        study: Study,
+        plan: Sequence[PlannedRun],
+        queue: RunQueue,
+        folder: Path,
+        devices: Sequence[str] | None = None,
+        heartbeat: float = HEARTBEAT,
+    ) -> None:
+        self.study, self.plan, self.queue, self.folder = study, plan, queue, folder
+        self.devices = list(devices) if devices else [None]
+        self.heartbeat = heartbeat
+        self._stopping = threading.Event()
+        self._lock = threading.Lock()
+        self._problem: BaseException | None = None
+
+    def run(self, retry_failed: bool = False, rerun_changed: bool = False) -> dict[str, Any]:
+        """Run what is left; the study's state at the end, as in `study.json`.
+
+        Args:
+            retry_failed: Try failed trainings again.
+            rerun_changed: Train those again whose config was edited since.
+
+        Raises:
+            UserError: The config of a training was edited since it ran.
+            KeyboardInterrupt: The trainings were asked to stop and can be resumed.
+        """
+        self._handle_changed(rerun_changed)
+        self.queue.enqueue(retry_failed)
+        write_state(self.queue, self.folder)
+        slots = [threading.Thread(target=self._work, args=(device,)) for device in self.devices]
+        for slot in slots:
+            slot.start()
+        try:
+            while any(slot.is_alive() for slot in slots):
+                for slot in slots:
+                    # With a timeout, for Windows would not let Ctrl-C through.
+                    slot.join(0.1)
+        except BaseException:
+            self._stopping.set()
+            for slot in slots:
+                slot.join()
+            write_state(self.queue, self.folder)
+            raise
+        if self._problem is not None:
+            raise self._problem
+        return write_state(self.queue, self.folder)
+
+    def _handle_changed(self, rerun: bool) -> None:
+        current, changed = self.queue.current(), []
+        for run in self.plan:
+            trial = current.get(run.key)
+            if trial is None or same_settings(run, trial):
+                continue
+            if trial.state in (TrialState.WAITING, TrialState.FAIL) and not self._begun(run):
+                continue
+            if trial.state == TrialState.RUNNING and not self._is_lost(trial):
+                raise UserError(
+                    f'{run.label} is being trained by another process with another config '
+                    f'({differences(trial.user_attrs["settings"], run.settings)}); stop that first'
+                )
+            changed.append((run, trial))
+        if changed and not rerun:
+            raise UserError(_changes(changed))
+        for run, trial in changed:
+            self._set_aside(run)
+            if trial.state != TrialState.RUNNING:
+                self.queue.enqueue_again(run)
+
+    def _is_lost(self, trial: Any) -> bool:
+        attrs = trial.user_attrs
+        return self.queue.watch.is_lost(trial.number, attrs.get('owner'), attrs.get('heartbeat'))
+
+    def _begun(self, run: PlannedRun) -> bool:
+        return find_latest_checkpoint(self.folder / run.work_dir) is not None
+
+    def _set_aside(self, run: PlannedRun) -> None:
+        old = self.folder / run.work_dir
+        if not old.is_dir():
+            return
+        number = 1
+        while (kept := old.with_name(f'{old.name}.old{number}')).exists():
+            number += 1
+        old.rename(kept)
+        self._say(f'{run.label}: the run with the earlier config is kept in {kept}')
+
+    def _work(self, device: str | None) -> None:
+        told = False
+        try:
+            while not self._stopping.is_set():
+                for label in self.queue.release_lost():
+                    self._say(f'{label}: its process died; it goes on from its last checkpoint')
+                claimed = self.queue.claim()
+                if claimed is not None:
+                    told = False
+                    self._train(*claimed, device)
+                    continue
+                busy = self.queue.busy()
+                if not busy:
+                    return
+                if not told:
+                    self._say(f'waiting for {", ".join(busy)}')
+                told = True
+                self._stopping.wait(LOOK_AGAIN)
+        except BaseException as error:
+            self._problem = self._problem or error
+            self._stopping.set()
+
+    def _train(self, run: PlannedRun, claim: Claim, device: str | None) -> None:
+        place = f'[{self.plan.index(run) + 1}/{len(self.plan)}]'
+        point = ', '.join(f'{key}={value}' for key, value in claim.params.items())
+        self._say(f'{place} {run.label}' + (f': {point}' if point else ''))
+        started = time.monotonic()
+        process = TrainingProcess(
+            self._task(run, claim),
+            on_evaluation=lambda step, metrics: self._report(claim, step, metrics),
+            device=device,
+            console=self.folder / run.work_dir / 'console.log' if len(self.devices) > 1 else None,
+        )
+        try:
+            claim.set('owner', with_child(this_process(), process.pid))
+            with self._lock:
+                write_state(self.queue, self.folder)
+            kept = self._follow(process, claim)
+        except BaseException:
+            process.kill()
+            raise
+        if not kept:
+            self._say(f'{run.label} was given to another process')
+            return
+        earlier = claim.trial.user_attrs['seconds']
+        self._finish(run, claim, process.outcome, earlier + time.monotonic() - started, place)
+        with self._lock:
+            write_state(self.queue, self.folder)
+
+    def _follow(self, process: TrainingProcess, claim: Claim) -> bool:
+        """Wait for a training and show that it lives; False where another process has it now."""
+        beaten = -self.heartbeat
+        while not process.wait(0.1):
+            if self._stopping.is_set():
+                process.stop()
+                break
+            if time.monotonic() - beaten > self.heartbeat:
+                beaten = time.monotonic()
+                if not claim.beat():
+                    process.kill()
+                    return False
+        return True
+
+    def _task(self, run: PlannedRun, claim: Claim) -> dict[str, Any]:
+        needed = {other.key: other for other in self.plan}
+        options = {**run.options, **claim.params}
+        for key, need in run.needs.items():
+            options[key] = str(find_latest_checkpoint(self.folder / needed[need].work_dir) or '')
+        return {
+            'config': run.config,
+            'options': options,
+            'work_dir': str(self.folder / run.work_dir),
+            'fingerprint': run.fingerprint,
+            'open_keys': run.open_keys,
+            'marks': run.marks,
+            'evaluations': bool(run.space) and self.study.variation.pruner is not None,
+        }
+
+    def _report(self, claim: Claim, step: int, metrics: dict[str, float]) -> bool:
+        if self.study.metric not in metrics:
+            return False
+        return claim.should_prune(step, metrics[self.study.metric])
+
+    def _finish(
+        self, run: PlannedRun, claim: Claim, outcome: dict[str, Any], seconds: float, place: str
+    ) -> None:
+        claim.set('seconds', round(seconds, 1))
+        end, error = outcome['outcome'], outcome.get('error')
+        if self._stopping.is_set() and end not in ('done', 'pruned'):
+            claim.finish(TrialState.FAIL)
+            self.queue.enqueue()
+            return
+        progress = read_progress(self.folder / run.work_dir)
+        best = progress.best(self.study.metric, self.study.direction)
+        if end == 'done' and best is None:
+            metrics = sorted({key for row in progress.evaluations.values() for key in row})
+            end, error = 'failed', f'no evaluation has {self.study.metric}; they have {metrics}'
+        if end == 'failed':
+            claim.set('error', error)
+            claim.finish(TrialState.FAIL)
+            self._say(f'{place} {run.label} failed: {error}')
+            return
+        if not claim.finish(TrialState.COMPLETE if end == 'done' else TrialState.PRUNED, best):
+            self._say(f'{run.label} was given to another process')
+            return
+        self._say(f'{place} {run.label} {end}: {self.study.metric} {best:.2f}, {seconds:.0f} s')
+
+    def _say(self, text: str) -> None:
+        print(text, flush=True)
+
+
+def _changes(changed: list) -> str:
+    lines = [
+        f'{run.label} ({differences(trial.user_attrs["settings"], run.settings)})'
+        for run, trial in changed[:3]
+    ]
+    if len(changed) > 3:
+        lines.append(f'{len(changed) - 3} more')
+    return (
+        f'the config was edited since these were trained: {"; ".join(lines)}. Undo the edit, write '
+        'another study.name, or add --rerun-changed, which keeps the old folders beside the new'
+    )

@@ -1,0 +1,156 @@
+"""Where Optuna keeps a study: SQLite, another database, or a journal file on a shared disk."""
+
+from __future__ import annotations
+
+import random
+import time
+import warnings
+from pathlib import Path
+
+import optuna
+from optuna.exceptions import ExperimentalWarning, StorageInternalError
+from optuna.storages import BaseStorage, JournalStorage, RDBStorage
+from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
+from sqlalchemy import create_engine, event, inspect
+from sqlalchemy.engine import Connection, Engine, make_url
+from sqlalchemy.exc import (
+    ArgumentError,
+    IntegrityError,
+    NoSuchModuleError,
+    OperationalError,
+    ProgrammingError,
+    SQLAlchemyError,
+)
+
+from mmseg_kd.errors import UserError
+
+# How long a process waits for another that writes, in seconds.
+PATIENCE = 60
+SQLITE = ('.db', '.sqlite', '.sqlite3')
+
+
+def open_storage(where: str | None, folder: Path) -> BaseStorage:
+    """Open a study's storage, made where it is missing.
+
+    Args:
+        where: An RDB URL, a path ending in .db for SQLite, or any other path for a journal
+            file; None means `study.db` in the folder.
+        folder: The study's folder.
+
+    Raises:
+        UserError: The database cannot be reached or has no driver, or the file cannot be
+            written or holds something else.
+    """
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    warnings.filterwarnings('ignore', category=ExperimentalWarning)
+    if where is None:
+        folder.mkdir(parents=True, exist_ok=True)
+        where = str(folder / 'study.db')
+    try:
+        if '://' in where:
+            return _database(where)
+        path = Path(where).resolve()
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return (
+            _database(f'sqlite:///{path.as_posix()}') if path.suffix in SQLITE else _journal(path)
+        )
+    except (ArgumentError, NoSuchModuleError) as error:
+        raise UserError(f'--storage {shown(where)}: {_first_line(error)}') from error
+    except ImportError as error:
+        raise UserError(
+            f'--storage {shown(where)}: its driver is missing ({_first_line(error)}); for '
+            'PostgreSQL: pip install psycopg2-binary'
+        ) from error
+    except (OSError, SQLAlchemyError, ValueError, KeyError, RuntimeError) as error:
+        raise UserError(
+            f'--storage {shown(where)} cannot be opened: {_first_line(error)}'
+        ) from error
+
+
+def shown(where: str) -> str:
+    """A storage's address without its password."""
+    try:
+        return make_url(where).render_as_string(hide_password=True) if '://' in where else where
+    except ArgumentError:
+        return where.partition('://')[0] + '://...'
+
+
+def _database(url: str) -> RDBStorage:
+    options: dict = {'pool_pre_ping': True}
+    sqlite = url.startswith('sqlite')
+    if sqlite:
+        options = {'connect_args': {'timeout': PATIENCE}}
+    storage = _made(url, options)
+    if sqlite:
+        _one_writer(storage.engine)
+    return storage
+
+
+def _made(url: str, options: dict) -> RDBStorage:
+    # Processes that start at once all make the tables, and all but one fail at it.
+    for attempt in range(10):
+        try:
+            return RDBStorage(url, engine_kwargs=options)
+        except (OperationalError, ProgrammingError, IntegrityError, StorageInternalError):
+            if attempt == 9 or not _answers(url):
+                raise
+            time.sleep(random.uniform(0.1, 0.5))
+    raise AssertionError('unreachable')
+
+
+def _answers(url: str) -> bool:
+    engine = create_engine(url)
+    try:
+        with engine.connect() as connection:
+            inspect(connection).get_table_names()
+        return True
+    except SQLAlchemyError:
+        return False
+    finally:
+        engine.dispose()
+
+
+def _one_writer(engine: Engine) -> None:
+    # Python's driver begins a transaction at the first write only, so two processes could both
+    # read that a run is waiting and both take it. SQLite has no lock of one row.
+    @event.listens_for(engine, 'connect')
+    def _leave_transactions_alone(connection: object, _: object) -> None:
+        connection.isolation_level = None
+
+    @event.listens_for(engine, 'begin')
+    def _begin(connection: Connection) -> None:
+        connection.exec_driver_sql('BEGIN IMMEDIATE')
+
+    # The connections that made the tables know nothing of this.
+    engine.dispose()
+
+
+def _journal(path: Path) -> JournalStorage:
+    lock = JournalFileOpenLock(str(path))
+    if path.is_file():
+        _mend(path, lock)
+    # A lock by link needs rights on Windows that users lack.
+    return JournalStorage(JournalFileBackend(str(path), lock_obj=lock))
+
+
+def _mend(path: Path, lock: JournalFileOpenLock) -> None:
+    """Cut off a line that a power cut left unfinished; Optuna would write on behind it."""
+    with path.open('rb') as file:
+        if file.read(1) not in (b'', b'{'):
+            raise UserError(f'--storage {path} is no journal of a study; write another path')
+    lock.acquire()
+    try:
+        with path.open('rb+') as file:
+            text = file.read()
+            if text and not text.endswith(b'\n'):
+                file.truncate(text.rfind(b'\n') + 1)
+    finally:
+        lock.release()
+
+
+def _first_line(error: BaseException) -> str:
+    # Optuna wraps the driver's message in advice of its own.
+    while error.__cause__ is not None:
+        error = error.__cause__
+    lines = [line for line in str(error).splitlines() if line.strip()]
+    return lines[0].strip() if lines else type(error).__name__

@@ -1,0 +1,128 @@
+"""The study's end of a training that runs in a process of its own.
+
+A training that is killed for memory or crashes ends alone and gives everything back.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+# How long a training may take to stop when asked, in seconds.
+STOP_WITHIN = 60.0
+
+
+class TrainingProcess:
+    """Starts one training and talks to it.
+
+    Args:
+        task: What `mmseg_kd.studies.training.train` reads.
+        on_evaluation: Called with the iteration and the metrics; True ends the training. Only
+            where the task asks for evaluations.
+        device: Of `CUDA_VISIBLE_DEVICES`; None leaves it as it is.
+        console: Where the training's console output goes; None means to this process'.
+    """
+
+    def __init__(
+        self,
+        task: Mapping[str, Any],
+        on_evaluation: Callable[[int, dict[str, float]], bool] | None = None,
+        device: str | None = None,
+        console: Path | None = None,
+    ) -> None:
+        self.outcome: dict[str, Any] = {}
+        self._on_evaluation = on_evaluation
+        self._error: Exception | None = None
+        environment = dict(os.environ)
+        if device is not None:
+            environment['CUDA_VISIBLE_DEVICES'] = device
+        self.process = _start(environment, console)
+        self._send(repr(dict(task)))
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+
+    @property
+    def pid(self) -> int:
+        """Of the process that trains."""
+        return self.process.pid
+
+    def wait(self, seconds: float) -> bool:
+        """Whether the training ended within some seconds."""
+        try:
+            self.process.wait(seconds)
+        except subprocess.TimeoutExpired:
+            return False
+        # Data loaders of a killed training hold its output open for a while.
+        self._reader.join(2.0)
+        if self._error is not None:
+            raise self._error
+        if not self.outcome:
+            self.outcome = {'outcome': 'failed', 'error': _death(self.process.returncode)}
+        return True
+
+    def stop(self) -> None:
+        """Ask the training to end, and end it where it does not."""
+        self._send('stop')
+        if not self.wait(STOP_WITHIN):
+            self.kill()
+
+    def kill(self) -> None:
+        """End the training at once; its files are whole at any instant."""
+        self.process.kill()
+        self.process.wait()
+
+    def _read(self) -> None:
+        for line in self.process.stdout:
+            message = json.loads(line)
+            if 'outcome' in message:
+                self.outcome = message
+                continue
+            prune = False
+            try:
+                if self._on_evaluation is not None:
+                    prune = self._on_evaluation(message['step'], message['metrics'])
+            except Exception as error:
+                self._error = error
+                self.process.kill()
+                return
+            self._send('prune' if prune else 'go on')
+
+    def _send(self, line: str) -> None:
+        try:
+            self.process.stdin.write(line.encode() + b'\n')
+            self.process.stdin.flush()
+        except OSError:
+            # It has ended; `wait` says how.
+            pass
+
+
+def _start(environment: dict[str, str], console: Path | None) -> subprocess.Popen:
+    # Ctrl-C is for the study, which then asks its trainings to stop.
+    apart: dict[str, Any] = {'start_new_session': True}
+    if sys.platform == 'win32':
+        apart = {'creationflags': subprocess.CREATE_NEW_PROCESS_GROUP}
+    command = [sys.executable, '-m', 'mmseg_kd.studies.training']
+    pipes = {'stdin': subprocess.PIPE, 'stdout': subprocess.PIPE}
+    if console is None:
+        return subprocess.Popen(command, env=environment, **pipes, **apart)
+    console.parent.mkdir(parents=True, exist_ok=True)
+    with console.open('ab') as file:
+        return subprocess.Popen(command, env=environment, stderr=file, **pipes, **apart)
+
+
+def _death(code: int) -> str:
+    if code >= 0:
+        return f'the training ended with exit code {code} and said nothing'
+    try:
+        name = signal.Signals(-code).name
+    except ValueError:
+        name = f'signal {-code}'
+    memory = '; was there memory left?' if name == 'SIGKILL' else ''
+    return f'the training was ended by {name}{memory}'

@@ -1,0 +1,69 @@
+"""Studies of trainings that take seconds, and the tool that runs them."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from contextlib import suppress
+from pathlib import Path
+
+from conftest import ROOT, tiny_config
+
+
+def study_file(folder: Path, text: str, **options: object) -> Path:
+    """A study of the tiny model; in its text CONFIG stands for the config file."""
+    config = folder / 'tiny.py'
+    tiny_config(folder / 'unused', **options).dump(config)
+    file = folder / 'study.py'
+    file.write_text(text.replace('CONFIG', repr(config.as_posix())), encoding='utf-8')
+    return file
+
+
+def start(command: str, study: Path, *arguments: object) -> subprocess.Popen:
+    """Start tools/study.py on a study, in the folder `out` beside it."""
+    arguments = ('--work-dir', study.parent / 'out', *arguments)
+    return subprocess.Popen(
+        [sys.executable, str(ROOT / 'tools' / 'study.py'), command, str(study)]
+        + [str(argument) for argument in arguments],
+        cwd=ROOT,
+        env={**os.environ, 'OMP_NUM_THREADS': '1', 'PYTHONPATH': str(ROOT)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        encoding='utf-8',
+        errors='replace',
+    )
+
+
+def run(command: str, study: Path, *arguments: object) -> tuple[int, str, str]:
+    """Run tools/study.py; exit code, standard output and standard error."""
+    process = start(command, study, *arguments)
+    out, err = process.communicate(timeout=300)
+    return process.returncode, out, err
+
+
+def state(study: Path) -> dict:
+    """What study.json says."""
+    return json.loads((study.parent / 'out' / 'study.json').read_text(encoding='utf-8'))
+
+
+def evaluated(work_dir: Path) -> list[int]:
+    """At which iterations a run was evaluated, over all its starts."""
+    return [row['step'] for row in _rows(work_dir) if 'mIoU' in row]
+
+
+def trained(work_dir: Path) -> list[int]:
+    """Which iterations a run trained, over all its starts."""
+    return [row['step'] for row in _rows(work_dir) if 'loss' in row]
+
+
+def _rows(work_dir: Path) -> list[dict]:
+    rows = []
+    for file in sorted(work_dir.glob('*/vis_data/scalars.json')):
+        for line in file.read_text(encoding='utf-8').splitlines():
+            # A killed run may end within a line.
+            with suppress(ValueError):
+                rows.append(json.loads(line))
+    return rows

@@ -1,0 +1,132 @@
+import time
+from pathlib import Path
+
+import pytest
+from conftest import ROOT
+
+from mmseg_kd.errors import UserError
+from mmseg_kd.studies.config import load_study
+from mmseg_kd.studies.plan import PlannedRun, check_files, plan_study
+from mmseg_kd.studies.settings import differences
+
+KD = 'local_configs/toy/segformer.b0.toy.kd.py'
+SHIPPED = sorted((ROOT / 'local_configs' / 'studies').glob('*.py'))
+
+
+@pytest.fixture(autouse=True)
+def at_the_root(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(ROOT)
+
+
+def plan(folder: Path, text: str) -> list[PlannedRun]:
+    file = folder / 'mine.py'
+    file.write_text(text.replace('KD', repr(KD)), encoding='utf-8')
+    return plan_study(load_study(str(file)))
+
+
+@pytest.mark.parametrize('file', SHIPPED, ids=lambda file: file.stem)
+def test_a_shipped_study_plans(file: Path) -> None:
+    study = load_study(str(file))
+    planned = plan_study(study)
+    assert study.name == file.stem
+    assert len({run.work_dir for run in planned}) == len(planned)
+    assert len({run.fingerprint for run in planned if not run.space}) == len(
+        [run for run in planned if not run.space]
+    )
+    places = {run.key: number for number, run in enumerate(planned)}
+    for run in planned:
+        assert all(places[need] < places[run.key] for need in run.needs.values())
+
+
+def test_the_shipped_studies_have_what_they_say() -> None:
+    names = {file.stem: [r.name for r in plan_study(load_study(str(file)))] for file in SHIPPED}
+    assert sorted(names['camvid_kd']) == ['baseline', 'student', 'teacher']
+    assert len(names['ablation_losses']) == 3 * 8 + 1
+    assert names['weights_grid'][-1] == 'student/15'
+    assert names['temperature'][-1] == 'student/4'
+    assert names['search_tpe'][-1] == 'student/29'
+
+
+def test_a_grid_has_every_combination_and_every_seed(tmp_path: Path) -> None:
+    text = (
+        'study = dict(seeds=[3, 4], runs=dict(a=dict(config=KD)), grid=dict(run="a", space={'
+        '"model.kd_losses.kl_loss.temperature": [1.0, 2.0],'
+        '"model.kd_losses.at_loss.stages": [["stage1"], ["stage2", "stage3"]]}))'
+    )
+    planned = plan(tmp_path, text)
+    assert [run.key for run in planned[:3]] == [('a/0', 3), ('a/0', 4), ('a/1', 3)]
+    assert planned[-1].work_dir == 'runs/a/3/seed4'
+    assert planned[-1].settings['model.kd_losses.at_loss.stages.1'] == 'stage3'
+    assert planned[-1].settings['randomness.seed'] == 4
+    assert len({run.fingerprint for run in planned}) == 8
+
+
+def test_a_student_takes_the_teacher_of_its_seed(tmp_path: Path) -> None:
+    text = (
+        'study = dict(runs=dict(t=dict(config=KD, seeds=[0, 1]), s=dict(config=KD, '
+        'seeds=[1, 2], needs={"model.teacher.checkpoint": "t"})))'
+    )
+    needs = {run.key: run.needs for run in plan(tmp_path, text)}
+    assert needs['s', 1] == {'model.teacher.checkpoint': ('t', 1)}
+    assert needs['s', 2] == {'model.teacher.checkpoint': ('t', 0)}
+
+
+def test_another_teacher_makes_another_student(tmp_path: Path) -> None:
+    text = (
+        'study = dict(runs=dict(t=dict(config=KD, options={"train_cfg.max_iters": N}), '
+        's=dict(config=KD, needs={"model.teacher.checkpoint": "t"})))'
+    )
+    first, second = (plan(tmp_path, text.replace('N', n))[1] for n in ('10', '20'))
+    assert first.fingerprint != second.fingerprint
+    assert differences(first.settings, second.settings).startswith('model.teacher.checkpoint')
+
+
+@pytest.mark.parametrize(
+    ('options', 'says'),
+    [
+        ({'model.kd_losses.kl_los.temperature': 1}, "did you mean 'kl_loss'"),
+        ({'model.kd_losses.kl_loss.temprature': 1}, "did you mean 'temperature'"),
+        ({'modl.backbone': 1}, "did you mean 'model'"),
+        ({'param_scheduler.7.end': 1}, 'below 2'),
+        ({'train_cfg.max_iters': 'many'}, 'not a whole number'),
+        ({'max_iters': 3}, 'train_cfg.max_iters'),
+        ({'randomness.sed': 3}, "did you mean 'seed'"),
+    ],
+)
+def test_an_unknown_key_is_found_before_anything_runs(
+    tmp_path: Path, options: dict, says: str
+) -> None:
+    with pytest.raises(UserError) as caught:
+        plan(tmp_path, f'study = dict(runs=dict(a=dict(config=KD, options={options!r})))')
+    assert says in str(caught.value)
+    assert '\n' not in str(caught.value)
+
+
+def test_an_unknown_key_of_a_search_is_found(tmp_path: Path) -> None:
+    space = "{'model.kd_losses.kl_loss.temprature': dict(type='uniform', low=1, high=2)}"
+    with pytest.raises(UserError, match="did you mean 'temperature'"):
+        plan(
+            tmp_path,
+            'study = dict(runs=dict(a=dict(config=KD)), '
+            f'search=dict(run="a", trials=2, space={space}))',
+        )
+
+
+def test_a_missing_checkpoint_is_found_before_anything_runs(tmp_path: Path) -> None:
+    options = {'model.teacher.checkpoint': 'no/such.pth'}
+    planned = plan(tmp_path, f'study = dict(runs=dict(a=dict(config=KD, options={options!r})))')
+    with pytest.raises(UserError, match=r'model.teacher.checkpoint: no/such.pth does not exist'):
+        check_files(planned)
+
+
+def test_two_hundred_runs_are_planned_in_seconds(tmp_path: Path) -> None:
+    weights = [round(0.1 * i, 1) for i in range(1, 21)]
+    text = (
+        'study = dict(runs=dict(a=dict(config=KD)), grid=dict(run="a", space={'
+        f'"model.kd_losses.kl_loss.loss_weight": {weights}, '
+        f'"model.kd_losses.at_loss.loss_weight": {weights[:10]}}}))'
+    )
+    started = time.process_time()
+    planned = plan(tmp_path, text)
+    assert len(planned) == 200
+    assert time.process_time() - started < 5

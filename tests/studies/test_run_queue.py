@@ -1,0 +1,205 @@
+"""Who gets which training, with every kind of storage."""
+
+import subprocess
+import sys
+import threading
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from uuid import uuid4
+
+import pytest
+from conftest import ROOT
+from optuna.trial import TrialState
+
+from mmseg_kd.errors import UserError
+from mmseg_kd.studies.config import Study, load_study
+from mmseg_kd.studies.owner import Watch, this_host
+from mmseg_kd.studies.plan import PlannedRun, plan_study
+from mmseg_kd.studies.run_queue import RunQueue
+from mmseg_kd.studies.storage import open_storage, shown
+
+TOY = 'local_configs/toy/segformer.b0.toy.py'
+LIST = f"""study = dict(name=NAME, seeds=SEEDS, runs=dict(
+    b=dict(config={TOY!r}, needs={{'load_from': 'a'}}), a=dict(config={TOY!r}, seeds=[0])))"""
+SEARCH = f"""study = dict(name=NAME, seeds=[0, 1], runs=dict(a=dict(config={TOY!r})), search=dict(
+    run='a', sampler='SAMPLER', trials=4, seed=5, space={{
+        'optim_wrapper.optimizer.lr': dict(type='loguniform', low=1e-5, high=1e-3),
+        'train_dataloader.batch_size': dict(type='int', low=1, high=8),
+        'model.backbone.drop_path_rate': dict(type='choice', choices=[0.0, 0.1])}}))"""
+
+
+@pytest.fixture(autouse=True)
+def at_the_root(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(ROOT)
+
+
+@pytest.fixture(params=['sqlite', 'journal', pytest.param('postgres', marks=pytest.mark.postgres)])
+def storage(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    if request.param == 'postgres':
+        return request.getfixturevalue('postgres')
+    return str(tmp_path / ('study.db' if request.param == 'sqlite' else 'study.log'))
+
+
+def planned(folder: Path, text: str, **words: object) -> tuple[Study, list[PlannedRun]]:
+    # A shared database may hold the studies of other tests.
+    for word, value in {'NAME': repr(uuid4().hex), 'SEEDS': '[0]', **words}.items():
+        text = text.replace(word, str(value))
+    (folder / 'study.py').write_text(text, encoding='utf-8')
+    study = load_study(str(folder / 'study.py'))
+    return study, plan_study(study)
+
+
+def queue(study: Study, plan: list[PlannedRun], storage: str, grace: float = 60.0) -> RunQueue:
+    return RunQueue(study, plan, open_storage(storage, Path('unused')), grace)
+
+
+def test_a_run_waits_for_what_it_needs(tmp_path: Path, storage: str) -> None:
+    study, plan = planned(tmp_path, LIST)
+    first, second = queue(study, plan, storage), queue(study, plan, storage)
+    first.enqueue()
+    second.enqueue()
+    run, claim = first.claim()
+    assert run.key == ('a', 0)
+    assert first.claim() is None
+    assert second.claim() is None
+    assert claim.finish(TrialState.COMPLETE, 1.0)
+    run, _ = second.claim()
+    assert run.key == ('b', 0)
+    assert first.claim() is None
+
+
+def test_a_failed_run_blocks_and_is_retried_on_demand(tmp_path: Path, storage: str) -> None:
+    study, plan = planned(tmp_path, LIST)
+    runs = queue(study, plan, storage)
+    runs.enqueue()
+    _, claim = runs.claim()
+    claim.set('error', 'it broke')
+    claim.finish(TrialState.FAIL)
+    runs.enqueue()
+    assert runs.claim() is None
+    assert runs.unreachable() == {('b', 0): 'a seed 0'}
+    runs.enqueue(retry_failed=True)
+    run, _ = runs.claim()
+    assert run.key == ('a', 0)
+    assert runs.unreachable() == {}
+
+
+def test_the_run_of_a_dead_process_is_given_on(tmp_path: Path, storage: str) -> None:
+    study, plan = planned(tmp_path, LIST)
+    runs = queue(study, plan, storage)
+    runs.enqueue()
+    _, claim = runs.claim()
+    # Alive: it is this process.
+    assert runs.release_lost() == []
+    dead = subprocess.Popen([sys.executable, '-c', ''])
+    dead.wait()
+    claim.set('owner', {'host': this_host(), 'processes': [[dead.pid, 0.0]]})
+    assert runs.release_lost() == ['a seed 0']
+    run, _ = runs.claim()
+    assert run.key == ('a', 0)
+    # Who comes back from the dead learns it.
+    assert not claim.beat()
+    assert not claim.finish(TrialState.COMPLETE, 1.0)
+    assert claim.should_prune(1, 1.0)
+
+
+def test_a_silent_process_elsewhere_is_taken_for_dead(tmp_path: Path, storage: str) -> None:
+    study, plan = planned(tmp_path, LIST)
+    runs = queue(study, plan, storage, grace=0.0)
+    runs.enqueue()
+    _, claim = runs.claim()
+    claim.set('owner', {'host': 'elsewhere', 'processes': [[1, 0.0]]})
+    assert claim.beat()
+    assert runs.release_lost() == []
+    assert claim.beat()
+    assert runs.release_lost() == []
+    assert runs.release_lost() == ['a seed 0']
+
+
+def test_a_watch_needs_no_common_clock() -> None:
+    watch = Watch(grace=1000.0)
+    owner = {'host': 'elsewhere', 'processes': []}
+    assert not any(watch.is_lost(0, owner, 1) for _ in range(3))
+    watch.grace = 0.0
+    assert watch.is_lost(0, owner, 1)
+    assert not watch.is_lost(0, owner, 2)
+
+
+def test_workers_that_start_at_once_share_the_runs(tmp_path: Path, storage: str) -> None:
+    # Each with a connection of its own, as a process has; those are in test_several_processes.
+    text = LIST.replace(", needs={'load_from': 'a'}", '')
+    study, plan = planned(tmp_path, text, SEEDS=list(range(12)))
+    together = threading.Barrier(4, timeout=60)
+
+    def work(_: int) -> list[str]:
+        runs = queue(study, plan, storage)
+        together.wait()
+        runs.enqueue()
+        taken = []
+        while (claimed := runs.claim()) is not None:
+            assert claimed[1].finish(TrialState.COMPLETE, 1.0)
+            taken.append(claimed[0].label)
+        return taken
+
+    with ThreadPoolExecutor(4) as pool:
+        taken = [label for labels in pool.map(work, range(4)) for label in labels]
+    assert Counter(taken) == Counter({'a seed 0': 1, **{f'b seed {k}': 1 for k in range(12)}})
+
+
+@pytest.mark.parametrize('sampler', ['Random', 'TPE'])
+def test_a_point_is_chosen_once_and_kept(tmp_path: Path, sampler: str) -> None:
+    study, plan = planned(tmp_path, SEARCH, SAMPLER=sampler)
+    runs = queue(study, plan, str(tmp_path / 'study.db'))
+    runs.enqueue()
+    (first, one), (second, two) = runs.claim(), runs.claim()
+    assert (first.key, second.key) == (('a/0', 0), ('a/0', 1))
+    assert one.params == two.params
+    assert 1e-5 <= one.params['optim_wrapper.optimizer.lr'] <= 1e-3
+    assert one.params['model.backbone.drop_path_rate'] in (0.0, 0.1)
+    one.set('error', 'it broke')
+    one.finish(TrialState.FAIL)
+    runs.enqueue(retry_failed=True)
+    run, again = runs.claim()
+    assert run.key == ('a/0', 0)
+    assert again.params == one.params
+    run, other = runs.claim()
+    assert run.key == ('a/1', 0)
+    assert other.params != one.params
+
+
+def test_a_journal_that_a_power_cut_tore_is_mended(tmp_path: Path) -> None:
+    study, plan = planned(tmp_path, LIST)
+    file = tmp_path / 'study.log'
+    queue(study, plan, str(file)).enqueue()
+    whole = file.read_bytes()
+    file.write_bytes(whole + b'{"op_code":4,"wor')
+    runs = queue(study, plan, str(file))
+    run, _ = runs.claim()
+    assert run.key == ('a', 0)
+    assert file.read_bytes().startswith(whole)
+
+
+@pytest.mark.parametrize(
+    ('where', 'says'),
+    [
+        ('nosuchdb://host/name', 'nosuchdb'),
+        ('postgresql+psycopg2://me:secret@127.0.0.1:1/x', 'Connection refused'),
+        ('{folder}/study.py', 'no journal'),
+        ('{folder}/text.db', 'not a database'),
+    ],
+)
+def test_a_storage_that_cannot_be_opened_is_one_line(tmp_path: Path, where: str, says: str) -> None:
+    if 'psycopg2' in where:
+        pytest.importorskip('psycopg2')
+    (tmp_path / 'study.py').write_text('study = 1')
+    (tmp_path / 'text.db').write_text('nothing of the kind ' * 100)
+    with pytest.raises(UserError, match=says) as caught:
+        open_storage(where.format(folder=tmp_path.as_posix()), tmp_path)
+    assert 'secret' not in str(caught.value)
+    assert '\n' not in str(caught.value)
+    assert (tmp_path / 'study.py').read_text() == 'study = 1'
+
+
+def test_a_password_is_not_shown() -> None:
+    assert 'secret' not in shown('postgresql://me:secret@host/x')

@@ -1,0 +1,71 @@
+"""Several processes work on one study, and one of them is killed."""
+
+import time
+from collections import Counter
+from pathlib import Path
+from uuid import uuid4
+
+import pytest
+from optuna.trial import TrialState
+from studying import evaluated, start, state, study_file, trained
+
+from mmseg_kd.studies.config import load_study
+from mmseg_kd.studies.plan import plan_study
+from mmseg_kd.studies.run_queue import RunQueue
+from mmseg_kd.studies.storage import open_storage
+
+TEXT = """study = dict(name='NAME', seeds=[0, 1], runs=dict(
+    first=dict(config=CONFIG), second=dict(config=CONFIG, needs={'load_from': 'first'})))
+"""
+
+
+def trials(study: Path, storage: str) -> RunQueue:
+    read = load_study(str(study))
+    return RunQueue(read, plan_study(read), open_storage(storage, study.parent / 'out'))
+
+
+def owner_in_the_middle(queue: RunQueue, out: Path) -> tuple[str, int]:
+    """A run that has a checkpoint and is not done, and the process that works on it."""
+    until = time.monotonic() + 240
+    while time.monotonic() < until:
+        for (name, seed), trial in queue.current().items():
+            running = trial.state == TrialState.RUNNING and 'owner' in trial.user_attrs
+            folder = out / 'runs' / name / f'seed{seed}'
+            if running and (folder / 'iter_3.pth').exists():
+                return f'{name}/seed{seed}', trial.user_attrs['owner']['processes'][0][0]
+        time.sleep(0.05)
+    raise AssertionError('no run came to its first checkpoint')
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('kind', ['journal', pytest.param('postgres', marks=pytest.mark.postgres)])
+def test_a_killed_worker_loses_no_run_and_none_is_run_twice(
+    tmp_path: Path, kind: str, request: pytest.FixtureRequest
+) -> None:
+    if kind == 'postgres':
+        storage = request.getfixturevalue('postgres')
+    else:
+        storage = str(tmp_path / 'study.log')
+    study = study_file(tmp_path, TEXT.replace('NAME', uuid4().hex), train_cfg__max_iters=12)
+    workers = [start('run', study, '--storage', storage, '--no-report') for _ in range(3)]
+    try:
+        killed, pid = owner_in_the_middle(trials(study, storage), tmp_path / 'out')
+        next(worker for worker in workers if worker.pid == pid).kill()
+        ends = [(worker.communicate(timeout=280), worker) for worker in workers]
+    finally:
+        for worker in workers:
+            worker.kill()
+    assert [worker.returncode for _, worker in ends if worker.pid != pid] == [0, 0], ends
+    runs = state(study)['runs']
+    assert len(runs) == 4
+    assert {run['state'] for run in runs} == {'done'}
+    complete = trials(study, storage).optuna.get_trials(states=(TrialState.COMPLETE,))
+    done = Counter((t.user_attrs['run'], t.user_attrs['seed']) for t in complete)
+    assert done == {(name, seed): 1 for name in ('first', 'second') for seed in (0, 1)}
+    for run in runs:
+        folder = tmp_path / 'out' / run['work_dir']
+        assert evaluated(folder).count(12) == 1
+        # Resumed, not begun anew.
+        assert trained(folder).count(1) == 1
+        starts = len(list(folder.glob('*/vis_data')))
+        assert starts == (2 if run['work_dir'].endswith(killed) else 1)

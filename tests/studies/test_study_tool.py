@@ -1,0 +1,76 @@
+"""The command line, from a study's file to what the user finds afterwards."""
+
+import signal
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from studying import evaluated, run, start, state, study_file, trained
+
+TWO = """study = dict(baseline='one', runs=dict(
+    one=dict(config=CONFIG), two=dict(config=CONFIG, options={'optim_wrapper.optimizer.lr': LR})))
+"""
+
+
+@pytest.mark.slow
+def test_a_study_is_interrupted_resumed_edited_and_run_again(tmp_path: Path) -> None:
+    study = study_file(tmp_path, TWO.replace('LR', '0.01'), train_cfg__max_iters=12)
+    runs = tmp_path / 'out' / 'runs'
+    code, _, err = run('status', study)
+    assert (code, 'holds no study yet' in err) == (2, True)
+    assert not (tmp_path / 'out').exists()
+
+    process = start('run', study, '--no-report')
+    until = time.monotonic() + 120
+    while not (runs / 'one' / 'seed0' / 'iter_3.pth').exists() and time.monotonic() < until:
+        time.sleep(0.05)
+    if sys.platform == 'win32':
+        process.kill()
+    else:
+        process.send_signal(signal.SIGINT)
+    process.communicate(timeout=120)
+    assert process.returncode == (1 if sys.platform == 'win32' else 130)
+
+    code, _, err = run('run', study, '--no-report')
+    assert code == 0, err
+    assert [(r['name'], r['state']) for r in state(study)['runs']] == [
+        ('one', 'done'),
+        ('two', 'done'),
+    ]
+    assert sorted(set(evaluated(runs / 'one' / 'seed0'))) == [3, 6, 9, 12]
+    assert trained(runs / 'one' / 'seed0').count(1) == 1
+    before = sorted(runs.rglob('*'))
+
+    code, _, _ = run('run', study, '--no-report')
+    assert code == 0
+    assert sorted(runs.rglob('*')) == before
+
+    study.write_text(study.read_text().replace('0.01', '0.02'))
+    code, _, err = run('run', study, '--no-report')
+    assert code == 2
+    assert 'two seed 0 (optim_wrapper.optimizer.lr 0.01 -> 0.02)' in err
+    assert '--rerun-changed' in err
+    assert sorted(runs.rglob('*')) == before
+
+    code, _, err = run('run', study, '--no-report', '--rerun-changed')
+    assert code == 0, err
+    assert (runs / 'two' / 'seed0.old1' / 'iter_12.pth').is_file()
+    assert len(list((runs / 'one' / 'seed0').glob('*/vis_data'))) == 2
+    assert state(study)['runs'][1]['options'] == {'optim_wrapper.optimizer.lr': 0.02}
+
+
+@pytest.mark.slow
+def test_a_failure_is_told_and_does_not_end_the_study(tmp_path: Path) -> None:
+    text = TWO.replace("{'optim_wrapper.optimizer.lr': LR}", "{'model.backbone.num_heads': [3]}")
+    # The broken one first.
+    study = study_file(tmp_path, text.replace('one=', 'sound=').replace("'one'", "'sound'"))
+    code, _, err = run('run', study, '--no-report')
+    assert code == 2
+    assert '1 of 2 runs failed: two seed 0: ' in err
+    assert '--retry-failed' in err
+    assert 'Traceback' not in err.splitlines()[-1]
+    rows = {row['name']: row for row in state(study)['runs']}
+    assert rows['sound']['state'] == 'done'
+    assert rows['two']['state'] == 'failed'
+    assert rows['two']['error']

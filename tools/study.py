@@ -1,0 +1,60 @@
+"""Run the trainings that belong together, see how far they are, and report on them.
+
+python tools/study.py run    STUDY [--dry-run] [--retry-failed] [--rerun-changed] [--gpus 0,1]
+                              [--no-report]
+python tools/study.py status STUDY
+python tools/study.py report STUDY [--lang en|ko]
+"""
+
+import argparse
+
+from mmseg_kd.engine.cli import run_tool
+from mmseg_kd.studies.commands import report, run, status
+
+
+def parse_args() -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(description='Run and report trainings that belong together')
+    commands = parser.add_subparsers(required=True, metavar='COMMAND')
+    common = argparse.ArgumentParser(add_help=False)
+    common.add_argument('study', help='the config file of the study')
+    common.add_argument('--work-dir', help='the folder of the study, else work_dirs/NAME')
+    common.add_argument(
+        '--storage',
+        help='where Optuna keeps the study: an RDB URL, a file ending in .db for SQLite, or any '
+        'other file for a journal on a shared disk; else study.db in the folder of the study',
+    )
+    common.add_argument(
+        '--lang', choices=['en', 'ko'], default='en', help='the language of the report'
+    )
+
+    command = commands.add_parser('run', parents=[common], help='run what is left, then report')
+    command.set_defaults(function=run)
+    command.add_argument(
+        '--dry-run', action='store_true', help='print the plan and an estimate of time, run nothing'
+    )
+    command.add_argument('--retry-failed', action='store_true', help='try failed runs again')
+    command.add_argument(
+        '--rerun-changed',
+        action='store_true',
+        help='train runs again whose config was edited since; their old folders are kept',
+    )
+    command.add_argument(
+        '--gpus', metavar='0,1', help='run one training at a time on each of these devices'
+    )
+    command.add_argument('--no-report', action='store_true', help='write no report at the end')
+    command = commands.add_parser('status', parents=[common], help='how far the runs are')
+    command.set_defaults(function=status)
+    command = commands.add_parser('report', parents=[common], help='write the report')
+    command.set_defaults(function=report)
+    return parser.parse_args()
+
+
+def main() -> None:
+    """Run, show or report a study."""
+    args = parse_args()
+    args.function(args)
+
+
+if __name__ == '__main__':
+    run_tool(main)
