@@ -169,6 +169,8 @@ def _used(cfg: Config, key: str) -> bool:
 
 
 def _advice(key: str) -> str:
+    if key == 'study':
+        return 'a study is run by `python tools/study.py run` with this file'
     if key in RENAMED:
         return f'{key!r} is a key of mmsegmentation 0.x; in 1.x write {RENAMED[key]}'
     hint = _did_you_mean(key, TOP_LEVEL)

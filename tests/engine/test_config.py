@@ -11,7 +11,7 @@ from mmseg_kd.errors import UserError
 LEAVES = sorted(
     str(p.relative_to(ROOT))
     for p in (ROOT / 'local_configs').rglob('*.py')
-    if '_base_' not in p.parts
+    if not {'_base_', 'studies'} & set(p.parts)
 )
 KD = str(ROOT / 'local_configs/segformer/B0/segformer.b0.512x512.camvid.kd.py')
 B0 = str(ROOT / 'local_configs/segformer/B0/segformer.b0.512x512.camvid.py')
@@ -35,6 +35,7 @@ def test_every_shipped_config_is_clean(config: str) -> None:
             'trian_dataloader = dict()',
             "line 2: unknown key 'trian_dataloader': did you mean 'train_",
         ),
+        ('study = dict()', 'line 2: a study is run by `python tools/study.py run'),
         ('colour = 1', "unknown key 'colour': nothing reads it. Start its name with an underscore"),
         (
             'data = dict(samples_per_gpu=4)',

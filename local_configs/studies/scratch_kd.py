@@ -1,0 +1,15 @@
+# Without pretrained weights, on a CPU in two hours: the first experiments' losses and the best ones
+# against the baseline, five seeds each (docs/distillation.md has what came out).
+_TEACHER = {'model.teacher.checkpoint': 'teacher'}
+
+study = dict(
+    baseline='baseline',
+    seeds=[0, 1, 2, 3, 4],
+    options={'optim_wrapper.type': 'Bf16OptimWrapper'},
+    runs=dict(
+        baseline=dict(config='local_configs/scratch/segformer.b0.scratch.py'),
+        teacher=dict(config='local_configs/scratch/fpn.r18.scratch.py', seeds=[0]),
+        first=dict(config='local_configs/scratch/segformer.b0.scratch.kd.first.py', needs=_TEACHER),
+        best=dict(config='local_configs/scratch/segformer.b0.scratch.kd.best.py', needs=_TEACHER),
+    ),
+)
