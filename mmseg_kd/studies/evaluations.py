@@ -14,7 +14,7 @@ class Progress:
     """What a run logged so far.
 
     Attributes:
-        iteration: Of the last log line; 0 where there is none.
+        iteration: Of the last log line or evaluation; 0 where there is none.
         iteration_times: Seconds an iteration, as logged.
         evaluations: Metrics by iteration; those of a resumed run replace the earlier ones.
     """
@@ -44,7 +44,9 @@ def read_progress(work_dir: Path) -> Progress:
                 progress.iteration = step
                 if isinstance(row.get('time'), float):
                     progress.iteration_times.append(row['time'])
-            elif any(isinstance(value, float) for value in row.values()):
+            elif 'time' in row:
+                # What hooks log, such as the gradient report, has none.
+                progress.iteration = step
                 progress.evaluations[step] = row
     return progress
 
