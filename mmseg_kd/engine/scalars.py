@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from mmseg_kd.engine.json_lines import read_json_lines
 from mmseg_kd.errors import UserError
 
 # Of an evaluation; those of training have the same names and are what one looks for.
@@ -66,17 +66,9 @@ def scalar_files(source: str | Path) -> list[Path]:
 
 
 def _rows(file: Path) -> Iterator[dict[str, Any]]:
-    lines = file.read_text(encoding='utf-8', errors='replace').splitlines()
-    for number, line in enumerate(lines, start=1):
-        if not line.strip():
-            continue
-        try:
-            row = json.loads(line)
-        except ValueError as error:
-            if number == len(lines):
-                return
-            raise UserError(f'{file}, line {number}: is no JSON ({error})') from error
-        if not isinstance(row, dict):
-            raise UserError(f'{file}, line {number}: is no record of a run, {line.strip()[:40]!r}')
+    rows, broken = read_json_lines(file)
+    if broken:
+        raise UserError(f'{file}, line {broken[0]}: is no JSON record of a run')
+    for row in rows:
         if isinstance(row.get('step'), int):
             yield row

@@ -6,7 +6,7 @@ import hashlib
 import json
 import math
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,7 @@ from tqdm import tqdm
 from mmseg_kd import __version__
 from mmseg_kd.checkpoints import atomic_path
 from mmseg_kd.distillation.teacher import Teacher
+from mmseg_kd.engine.json_lines import read_json_lines
 from mmseg_kd.engine.summary import relative
 from mmseg_kd.errors import UserError
 from mmseg_kd.models.kd_encoder_decoder import teachers_by_name
@@ -251,7 +252,11 @@ def find_baseline(
             'first, or write its mIoU in percent as a number'
         )
     # A run that was resumed has a folder for each start.
-    rows = [row for file in sorted(folder.glob('*/vis_data/scalars.json')) for row in _lines(file)]
+    rows = [
+        row
+        for file in sorted(folder.glob('*/vis_data/scalars.json'))
+        for row in read_json_lines(file)[0]
+    ]
     rows = [row for row in rows if _is_number(row.get('mIoU'))]
     if not rows:
         raise UserError(
@@ -462,17 +467,6 @@ def _fits(record: Any, identity: dict[str, str]) -> bool:
 
 def _is_number(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
-
-
-def _lines(file: Path) -> Iterator[dict]:
-    for line in file.read_text(encoding='utf-8', errors='replace').splitlines():
-        try:
-            row = json.loads(line)
-        except ValueError:
-            # A run that was killed may end within a line.
-            continue
-        if isinstance(row, dict):
-            yield row
 
 
 def _sum_over_images(rows: list[Tensor], size: int) -> Tensor:

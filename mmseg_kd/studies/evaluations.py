@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import math
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+
+from mmseg_kd.engine.json_lines import read_json_lines
 
 
 @dataclass
@@ -36,7 +36,7 @@ def read_progress(work_dir: Path) -> Progress:
     """Read the scalars of all starts of a run; lines that a kill cut short are left out."""
     progress = Progress()
     for file in sorted(work_dir.glob('*/vis_data/scalars.json')):
-        for row in _rows(file):
+        for row in read_json_lines(file)[0]:
             step = row.get('step')
             if not isinstance(step, int):
                 continue
@@ -49,13 +49,3 @@ def read_progress(work_dir: Path) -> Progress:
                 progress.iteration = step
                 progress.evaluations[step] = row
     return progress
-
-
-def _rows(file: Path) -> Iterator[dict]:
-    for line in file.read_text(encoding='utf-8', errors='replace').splitlines():
-        try:
-            row = json.loads(line)
-        except ValueError:
-            continue
-        if isinstance(row, dict):
-            yield row

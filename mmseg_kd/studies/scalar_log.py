@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
 
+from mmseg_kd.engine.json_lines import read_json_lines
 from mmseg_kd.studies.language import Message, say
 
 NO_METRICS = ('step', 'iter', 'epoch', 'time', 'data_time', 'memory')
@@ -34,7 +34,7 @@ def read_scalars(
     evaluations: dict[int, dict[str, float]] = {}
     notes = []
     for file in files:
-        rows, broken = _rows(file)
+        rows, broken = read_json_lines(file)
         if broken:
             notes.append(
                 say(
@@ -57,28 +57,9 @@ def read_scalars(
     columns = _columns([training[step] for step in sorted(training)])
     return (
         [_evaluation(step, evaluations[step], columns) for step in sorted(evaluations)],
-        (columns),
+        columns,
         notes,
     )
-
-
-def _rows(file: Path) -> tuple[list[dict], list[int]]:
-    """Rows of a file and the numbers of the lines that are none."""
-    lines = file.read_text(encoding='utf-8', errors='replace').splitlines()
-    rows, broken = [], []
-    for number, line in enumerate(lines, 1):
-        try:
-            row = json.loads(line)
-        except ValueError:
-            # A run that was killed may end within a line.
-            if line.strip() and (number < len(lines) or number == 1):
-                broken.append(number)
-            continue
-        if isinstance(row, dict):
-            rows.append(row)
-        else:
-            broken.append(number)
-    return rows, broken
 
 
 def _columns(rows: list[dict[str, float]]) -> dict[str, np.ndarray]:

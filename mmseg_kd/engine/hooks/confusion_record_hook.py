@@ -12,6 +12,7 @@ from mmengine.runner import Runner
 from mmseg.registry import HOOKS
 
 from mmseg_kd.checkpoints import atomic_path
+from mmseg_kd.engine.json_lines import read_json_lines
 
 
 @HOOKS.register_module()
@@ -65,13 +66,12 @@ def read_confusions(file: str | Path) -> list[dict[str, Any]]:
     Lines that a kill or a power cut has damaged are left out, and so are those of other content.
     """
     records = {}
-    for line in Path(file).read_text(encoding='utf-8', errors='replace').splitlines():
+    for record in read_json_lines(file)[0]:
         try:
-            record = json.loads(line)
             size = len(record['classes'])
             if size == len(record['matrix']) and {len(row) for row in record['matrix']} == {size}:
                 records[record['iter']] = record
-        except (ValueError, KeyError, TypeError):
+        except (KeyError, TypeError):
             continue
     return [records[iteration] for iteration in sorted(records)]
 

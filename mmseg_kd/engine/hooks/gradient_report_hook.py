@@ -22,6 +22,7 @@ from mmseg_kd.checkpoints import atomic_path
 from mmseg_kd.distillation.gradient_share import share_of
 from mmseg_kd.distillation.gradients import Pull, shares, weight_for
 from mmseg_kd.distillation.schedules import Schedule
+from mmseg_kd.engine.json_lines import read_json_lines
 from mmseg_kd.engine.summary import relative
 from mmseg_kd.errors import UserError
 from mmseg_kd.models.kd_encoder_decoder import log_names
@@ -278,14 +279,7 @@ def full_weight(name: str, loss_weight: float | Schedule) -> FullWeight:
 
 def read_reports(file: str | Path) -> list[dict[str, Any]]:
     """Read `gradients.jsonl`; lines that a kill or a power cut has damaged are left out."""
-    reports = []
-    if Path(file).is_file():
-        for line in Path(file).read_text(encoding='utf-8', errors='replace').splitlines():
-            try:
-                reports.append(json.loads(line))
-            except json.JSONDecodeError:
-                continue
-    return reports
+    return read_json_lines(file)[0]
 
 
 def _is_cut(

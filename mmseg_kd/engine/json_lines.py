@@ -1,0 +1,38 @@
+"""Files of one JSON record a line, as a run appends to while it may be killed."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+
+def read_json_lines(file: str | Path) -> tuple[list[dict[str, Any]], list[int]]:
+    """Read the records of a file.
+
+    Args:
+        file: One JSON object a line; a file that is missing has none.
+
+    Returns:
+        The records in order, and the numbers, from 1, of lines that are none. A last line cut
+        short, as a killed run leaves it, is neither; a file of nothing else is broken.
+    """
+    file = Path(file)
+    if not file.is_file():
+        return [], []
+    lines = file.read_text(encoding='utf-8', errors='replace').splitlines()
+    records, broken = [], []
+    for number, line in enumerate(lines, start=1):
+        if not line.strip():
+            continue
+        try:
+            record = json.loads(line)
+        except ValueError:
+            if number < len(lines) or number == 1:
+                broken.append(number)
+            continue
+        if isinstance(record, dict):
+            records.append(record)
+        else:
+            broken.append(number)
+    return records, broken
