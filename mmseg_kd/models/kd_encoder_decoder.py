@@ -176,11 +176,7 @@ class KDEncoderDecoder(WholeImageEncoderDecoder):
                 self(images, mode='tensor')
             teacher_taps = self._run_teachers(images, dict(self.kd_losses.items()))
             for loss in self.kd_losses.values():
-                for teacher in self._teachers_of(loss):
-                    loss.raw(
-                        [taps[tap] for tap in loss.stages],
-                        [teacher_taps[teacher][tap] for tap in loss.teacher_stages],
-                    )
+                self._raw(loss, taps, teacher_taps)
         except ValueError as error:
             raise UserError(f'model.kd_losses: {error}') from error
         finally:
@@ -272,22 +268,29 @@ class KDEncoderDecoder(WholeImageEncoderDecoder):
                         'nothing: it lies in a frozen or activation-checkpointed module'
                     )
         target = torch.stack([sample.gt_sem_seg.data[0] for sample in data_samples])
-        raw = {
-            name: sum(
-                weight
-                * loss.raw(
-                    [taps[tap] for tap in loss.stages],
-                    [teacher_taps[teacher][tap] for tap in loss.teacher_stages],
-                    target,
-                )
-                for teacher, weight in self._teachers_of(loss).items()
-            )
-            for name, loss in active.items()
-        }
+        raw = {name: self._raw(loss, taps, teacher_taps, target) for name, loss in active.items()}
         if measure:
             self._measure(losses, raw, stages, taps['logits'])
         losses.update(self._logged(raw, inputs))
         return losses
+
+    def _raw(
+        self,
+        loss: KDLoss,
+        taps: dict[str, Tensor],
+        teacher_taps: dict[str, dict[str, Tensor]],
+        target: Tensor | None = None,
+    ) -> Tensor:
+        """Compute a loss without its weight, summed over its teachers by theirs."""
+        return sum(
+            weight
+            * loss.raw(
+                [taps[tap] for tap in loss.stages],
+                [teacher_taps[teacher][tap] for tap in loss.teacher_stages],
+                target,
+            )
+            for teacher, weight in self._teachers_of(loss).items()
+        )
 
     def _counts(self, name: str) -> bool:
         """Whether a loss is to be computed: a scheduled weight of 0 has no use for it."""
@@ -301,7 +304,9 @@ class KDEncoderDecoder(WholeImageEncoderDecoder):
         )
 
     def _due(self, name: str) -> bool:
-        return name in self._shares and self._shares[name].due(self.kd_losses[name].iteration)
+        loss = self.kd_losses[name]
+        share = share_of(loss.loss_weight)
+        return share is not None and share.due(loss.iteration)
 
     def _run_teachers(
         self, inputs: Tensor, active: dict[str, KDLoss]
