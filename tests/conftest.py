@@ -95,7 +95,7 @@ def tiny_config(work_dir: Path, **options: object) -> Config:
             'default_hooks.logger.interval': 1,
         }
     )
-    cfg.train_dataloader.dataset.pipeline[2].crop_size = (64, 64)
+    cfg.train_dataloader.dataset.pipeline[1].crop_size = (64, 64)
     cfg.merge_from_dict({key.replace('__', '.'): value for key, value in options.items()})
     return cfg
 

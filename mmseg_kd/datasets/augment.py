@@ -14,6 +14,8 @@ from mmseg.datasets.transforms import PhotoMetricDistortion, RandomCrop, RandomF
 from mmseg.registry import TRANSFORMS
 from numpy import random
 
+from mmseg_kd.errors import UserError
+
 IGNORED = 255
 LEVELS = np.arange(256, dtype=np.uint8)
 
@@ -26,6 +28,7 @@ class Draw:
     size: tuple[int, int]  # (width, height) after the resize
     top: int
     left: int
+    crop: tuple[int, int]  # (height, width)
     flip: bool
     tones_first: np.ndarray | None  # of B, G and R, before saturation and hue
     saturation: np.ndarray | None
@@ -53,6 +56,12 @@ class SegAugment(BaseTransform):
         keep_ratio: Whether the resized image fits into the scale or fills it.
         fused: ``False`` runs mmseg's four. So do images that are not uint8 and samples with maps
             beside ``gt_seg_map``.
+        on_device: Augment the labels alone and leave the image as it is, with a :class:`Draw`
+            under ``draw``, for `mmseg_kd.models.batch_preprocessor` to augment on the model's
+            device. ``PackSegInputs`` has to pass it on: ``meta_keys=(..., 'draw')``.
+
+    Raises:
+        UserError: ``on_device`` with what OpenCV is not to augment as ``fused``.
     """
 
     def __init__(
@@ -68,13 +77,16 @@ class SegAugment(BaseTransform):
         hue_delta: int = 18,
         keep_ratio: bool = True,
         fused: bool = True,
+        on_device: bool = False,
     ) -> None:
+        if on_device and not fused:
+            raise UserError('SegAugment: on_device=True needs fused=True')
         self.scale, self.ratio_range, self.keep_ratio = tuple(scale), ratio_range, keep_ratio
         self.crop_size, self.cat_max_ratio = tuple(crop_size), cat_max_ratio
         self.flip_prob = float(flip_prob)
         self.brightness_delta, self.contrast_range = brightness_delta, contrast_range
         self.saturation_range, self.hue_delta = saturation_range, hue_delta
-        self.fused = fused
+        self.fused, self.on_device = fused, on_device
         self.stock = [
             RandomResize(self.scale, ratio_range, resize_type=Resize, keep_ratio=keep_ratio),
             RandomCrop(self.crop_size, cat_max_ratio),
@@ -86,14 +98,21 @@ class SegAugment(BaseTransform):
         """Augment ``img`` (H, W, 3) and ``gt_seg_map`` (H, W)."""
         image, labels = results['img'], results['gt_seg_map']
         plain = image.dtype == np.uint8 and results['seg_fields'] == ['gt_seg_map']
+        if self.on_device and not plain:
+            raise UserError(
+                f'SegAugment(on_device=True) takes uint8 images with gt_seg_map alone, not '
+                f'{image.dtype} with {", ".join(results["seg_fields"])}: write on_device=False'
+            )
         if not (self.fused and plain):
             for transform in self.stock:
                 results = transform(results)
             return results
         height, width = labels.shape
         draw, labels = self.draw(labels)
+        if self.on_device:
+            results = results | dict(draw=draw)
         return results | dict(
-            img=apply(draw, image, labels.shape),
+            img=_in_planes(image) if self.on_device else apply(draw, image),
             gt_seg_map=labels,
             img_shape=labels.shape,
             scale=draw.scale,
@@ -113,7 +132,7 @@ class SegAugment(BaseTransform):
         top, left = self._draw_corner(labels)
         labels = self._crop(labels, top, left)
         flip = bool(random.random_sample() < self.flip_prob)
-        draw = Draw(scale, size, top, left, flip, *self._draw_colour())
+        draw = Draw(scale, size, top, left, labels.shape, flip, *self._draw_colour())
         return draw, cv2.flip(labels, 1) if flip else labels
 
     def _draw_corner(self, labels: np.ndarray) -> tuple[int, int]:
@@ -169,14 +188,14 @@ def _chain(first: np.ndarray | None, second: np.ndarray | None) -> np.ndarray | 
     return first if second is None else second if first is None else second[first]
 
 
-def apply(draw: Draw, image: np.ndarray, shape: Sequence[int]) -> np.ndarray:
-    """A uint8 image (H, W, 3) resized, cropped to ``shape``, flipped and coloured.
+def apply(draw: Draw, image: np.ndarray) -> np.ndarray:
+    """A uint8 image (H, W, 3) resized, cropped, flipped and coloured.
 
     Returns:
         A view (H, W, 3) of memory in the order (3, H, W), which is packed without a copy.
     """
     image = cv2.resize(image, draw.size)
-    image = image[draw.top : draw.top + shape[0], draw.left : draw.left + shape[1]]
+    image = image[draw.top : draw.top + draw.crop[0], draw.left : draw.left + draw.crop[1]]
     # OpenCV is slower on a view of rows that do not touch
     image = cv2.flip(image, 1) if draw.flip else np.ascontiguousarray(image)
     if draw.tones_first is not None:
@@ -189,6 +208,10 @@ def apply(draw: Draw, image: np.ndarray, shape: Sequence[int]) -> np.ndarray:
             image = cv2.cvtColor(image, cv2.COLOR_HSV2BGR)
     if draw.tones_last is not None:
         image = cv2.LUT(image, draw.tones_last)
-    planes = np.empty((3, *shape), np.uint8)
+    return _in_planes(image)
+
+
+def _in_planes(image: np.ndarray) -> np.ndarray:
+    planes = np.empty((3, *image.shape[:2]), np.uint8)
     cv2.split(image, list(planes))
     return planes.transpose(1, 2, 0)

@@ -197,6 +197,7 @@ def _problems(cfg: Config) -> Iterator[tuple[str, str]]:
     yield from _paramwise(optim_wrapper.get('paramwise_cfg'))
     yield from _numbers(cfg)
     yield from _crops(cfg)
+    yield from _augmented_later(cfg)
     yield from _inference(cfg.model.get('test_cfg') or {})
     if cfg.get('compile') and cfg.model.get('kd_losses'):
         yield 'compile', 'torch.compile cannot read the taps of kd_losses; leave it out'
@@ -254,6 +255,21 @@ def _crops(cfg: Config) -> Iterator[tuple[str, str]]:
         ):
             where = f'train_dataloader.dataset.pipeline.{i}.crop_size'
             yield where, f'{tuple(crop)} exceeds model.data_preprocessor.size={tuple(size)}'
+
+
+def _augmented_later(cfg: Config) -> Iterator[tuple[str, str]]:
+    """What `SegAugment(on_device=True)` leaves to be done has to be done by somebody."""
+    steps = (cfg.get('train_dataloader') or {}).get('dataset', {}).get('pipeline') or []
+    if not any(step.get('type') == 'SegAugment' and step.get('on_device') for step in steps):
+        return
+    kind = (cfg.model.get('data_preprocessor') or {}).get('type')
+    if kind != 'BatchDataPreProcessor':
+        where = 'model.data_preprocessor.type'
+        yield where, f"{kind!r} augments nothing; on_device=True needs 'BatchDataPreProcessor'"
+    for i, step in enumerate(steps):
+        if step.get('type') == 'PackSegInputs' and 'draw' not in step.get('meta_keys', ()):
+            where = f'train_dataloader.dataset.pipeline.{i}.meta_keys'
+            yield where, "with on_device=True it needs 'draw': meta_keys=('img_path', 'draw')"
 
 
 def _inference(test_cfg: dict) -> Iterator[tuple[str, str]]:

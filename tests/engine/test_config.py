@@ -80,6 +80,12 @@ def test_every_shipped_config_is_clean(config: str) -> None:
             'model = dict(data_preprocessor=dict(size=(128, 128)))',
             r'pipeline.2.crop_size: \(512, 512\) exceeds model.data_preprocessor.size=\(128, 128\)',
         ),
+        (
+            'train_dataloader = dict(dataset=dict(pipeline=[dict(type="SegAugment", '
+            'scale=(480, 360), ratio_range=(0.5, 2.0), crop_size=(512, 512), on_device=True), '
+            'dict(type="PackSegInputs")]))',
+            r"pipeline.1.meta_keys: with on_device=True it needs 'draw'",
+        ),
         ('train_cfg = dict(max_iters="ten")', "train_cfg.max_iters: 'ten' is not a whole number"),
         ('train_dataloader = dict(batch_size=1.5)', 'batch_size: 1.5 is not a whole number'),
         ('optim_wrapper = dict(optimizer=dict(lr="fast"))', "lr: 'fast' is not a number"),

@@ -4,10 +4,14 @@ crop_size = (128, 128)
 
 train_pipeline = [
     dict(type='LoadToyScene'),
-    dict(type='RandomResize', scale=(160, 120), ratio_range=(0.9, 1.5), keep_ratio=True),
-    dict(type='RandomCrop', crop_size=crop_size, cat_max_ratio=0.75),
-    dict(type='RandomFlip', prob=0.5),
-    dict(type='PhotoMetricDistortion'),
+    # mmseg's RandomResize, RandomCrop, RandomFlip and PhotoMetricDistortion, bit for bit.
+    dict(
+        type='SegAugment',
+        scale=(160, 120),
+        ratio_range=(0.9, 1.5),
+        crop_size=crop_size,
+        cat_max_ratio=0.75,
+    ),
     dict(type='PackSegInputs'),
 ]
 test_pipeline = [

@@ -4,7 +4,7 @@ norm_cfg = dict(type='BN', requires_grad=True)
 model = dict(
     type='WholeImageEncoderDecoder',
     data_preprocessor=dict(
-        type='SegDataPreProcessor',
+        type='BatchDataPreProcessor',  # mmseg's SegDataPreProcessor, a batch at a time
         mean=[123.675, 116.28, 103.53],  # ImageNet, RGB
         std=[58.395, 57.12, 57.375],
         bgr_to_rgb=True,

@@ -3,7 +3,7 @@ norm_cfg = dict(type='BN', requires_grad=True)
 model = dict(
     type='WholeImageEncoderDecoder',  # mmseg's EncoderDecoder, faster at predicting
     data_preprocessor=dict(
-        type='SegDataPreProcessor',
+        type='BatchDataPreProcessor',  # mmseg's SegDataPreProcessor, a batch at a time
         mean=[123.675, 116.28, 103.53],  # ImageNet, RGB
         std=[58.395, 57.12, 57.375],
         bgr_to_rgb=True,

@@ -1,0 +1,84 @@
+"""BatchDataPreProcessor gives what mmseg's SegDataPreProcessor gives, bit for bit."""
+
+from __future__ import annotations
+
+import copy
+
+import pytest
+import torch
+from mmengine.structures import PixelData
+from mmseg.registry import MODELS
+from mmseg.structures import SegDataSample
+
+NORMALISE = dict(mean=[123.675, 116.28, 103.53], std=[58.395, 57.12, 57.375])
+
+
+def batch(sizes: list[tuple[int, int]], dtype: torch.dtype = torch.uint8) -> dict[str, list]:
+    generator = torch.Generator().manual_seed(0)
+    data: dict[str, list] = dict(inputs=[], data_samples=[])
+    for height, width in sizes:
+        image = torch.randint(0, 256, (3, height, width), generator=generator).to(dtype)
+        sample = SegDataSample(metainfo=dict(img_path='x.png', ori_shape=(height, width)))
+        labels = torch.randint(0, 12, (1, height, width), generator=generator)
+        sample.gt_sem_seg = PixelData(data=labels)
+        data['inputs'].append(image)
+        data['data_samples'].append(sample)
+    return data
+
+
+def pair(**settings) -> list[torch.nn.Module]:
+    kinds = ('BatchDataPreProcessor', 'SegDataPreProcessor')
+    return [MODELS.build(dict(type=kind, **settings)) for kind in kinds]
+
+
+def assert_same(ours: dict, theirs: dict) -> None:
+    assert ours['inputs'].dtype == theirs['inputs'].dtype
+    assert torch.equal(ours['inputs'], theirs['inputs'])
+    for a, b in zip(ours['data_samples'], theirs['data_samples'], strict=True):
+        assert a.metainfo == b.metainfo
+        assert a.gt_sem_seg.data.dtype == b.gt_sem_seg.data.dtype
+        assert torch.equal(a.gt_sem_seg.data, b.gt_sem_seg.data)
+        assert a.gt_sem_seg.shape == b.gt_sem_seg.shape
+
+
+@pytest.mark.parametrize(
+    'settings',
+    [
+        dict(size=(40, 48), bgr_to_rgb=True, **NORMALISE),
+        dict(size=(40, 48), rgb_to_bgr=True, pad_val=7.5, seg_pad_val=11, **NORMALISE),
+        dict(size_divisor=16, **NORMALISE),
+        dict(size=(40, 48)),
+        dict(size=(40, 48), mean=[128], std=[64]),
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize(
+    'sizes', [[(40, 48)] * 2, [(40, 48), (20, 30), (33, 48), (40, 9)], [(8, 9), (7, 5)]], ids=str
+)
+def test_training_batches(settings: dict, sizes: list[tuple[int, int]]) -> None:
+    ours, theirs = (p(batch(sizes), training=True) for p in pair(**settings))
+    assert_same(ours, theirs)
+
+
+def test_what_it_has_no_fast_way_for() -> None:
+    settings = dict(size=(40, 48), bgr_to_rgb=True, **NORMALISE)
+    own, stock = pair(**settings)
+    floats = batch([(30, 40)] * 2, torch.float32)
+    assert_same(own(copy.deepcopy(floats), training=True), stock(floats, training=True))
+    second = batch([(30, 40)] * 2)
+    for sample in second['data_samples']:
+        sample.gt_depth_map = PixelData(data=torch.rand(1, 30, 40))
+    results = [p(copy.deepcopy(second), training=True) for p in (own, stock)]
+    assert_same(*results)
+    for a, b in zip(*(result['data_samples'] for result in results), strict=True):
+        assert torch.equal(a.gt_depth_map.data, b.gt_depth_map.data)
+    tested = batch([(30, 40)] * 2)
+    assert_same(own(copy.deepcopy(tested)), stock(tested))
+
+
+def test_images_of_the_batch_are_left_alone() -> None:
+    own, _ = pair(size=(40, 48), bgr_to_rgb=True, **NORMALISE)
+    data = batch([(40, 48)])
+    before = data['inputs'][0].clone()
+    own(data, training=True)
+    assert torch.equal(data['inputs'][0], before)
