@@ -199,8 +199,8 @@ def _problems(cfg: Config) -> Iterator[tuple[str, str]]:
     yield from _crops(cfg)
     yield from _augmented_later(cfg)
     yield from _inference(cfg.model.get('test_cfg') or {})
-    if cfg.get('compile') and cfg.model.get('kd_losses'):
-        yield 'compile', 'torch.compile cannot read the taps of kd_losses; leave it out'
+    if not isinstance(cfg.get('compile', False), bool | dict | None):
+        yield 'compile', f'{cfg.compile!r} is not True, False or dict(mode=...)'
     teacher = cfg.model.get('teacher')
     if teacher and not isinstance(teacher, dict):
         yield 'model.teacher', 'write teacher=dict(config=..., checkpoint=...)'

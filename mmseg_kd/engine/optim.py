@@ -24,3 +24,9 @@ class Bf16OptimWrapper(OptimWrapper):
         device = next(model.parameters()).device.type
         with super().optim_context(model), torch.autocast(device, torch.bfloat16):
             yield
+
+
+def has_bfloat16() -> bool:
+    """Whether the CPU multiplies bfloat16 itself; emulated it is far slower than float32."""
+    asked = getattr(torch.ops.mkldnn, '_is_mkldnn_bf16_supported', None)
+    return bool(asked and asked())

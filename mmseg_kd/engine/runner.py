@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import torch
 from mmengine.config import Config
 from mmengine.device import get_device
 from mmengine.dist import broadcast, is_distributed, is_main_process
@@ -32,9 +33,10 @@ from mmseg_kd.checkpoints import (
     read_checkpoint,
     state_dict_of,
 )
+from mmseg_kd.engine.compilation import cannot_compile, compile_blocks
 from mmseg_kd.engine.config_errors import config_errors
 from mmseg_kd.engine.hooks.distillation_hook import DistillationHook
-from mmseg_kd.engine.summary import describe_run
+from mmseg_kd.engine.summary import describe_run, slow_precisions
 from mmseg_kd.errors import UserError
 
 
@@ -66,6 +68,8 @@ class KDRunner(Runner):
                 # Of a run that was killed while it wrote.
                 leftover.unlink()
         self.logger.info(describe_run(self))
+        for remark in slow_precisions(self):
+            self.logger.warning(remark)
         try:
             return super().train()
         except KeyboardInterrupt:
@@ -190,6 +194,20 @@ class KDRunner(Runner):
             super().dump_config()
         elif is_main_process():
             self.cfg.dump(Path(self.log_dir) / Path(self.cfg.filename or 'config.py').name)
+
+    def _maybe_compile(self, target: str) -> None:
+        """Compile the blocks of the student and its teachers for the config's `compile`."""
+        options = self.cfg.get('compile')
+        if target != 'train_step' or not options:
+            return
+        options = {} if options is True else dict(options)
+        if reason := cannot_compile(torch.device(get_device()), options):
+            self.logger.warning(f'compile: not possible here, training goes on without ({reason})')
+            return
+        teachers = getattr(self.bare_model, 'teachers', {}).values()
+        models = [self.bare_model, *(teacher.segmentor for teacher in teachers)]
+        count = sum(compile_blocks(model, options) for model in models)
+        self.logger.info(f'compile: {count} blocks; the first iterations take a minute or more')
 
     def _init_model_weights(self) -> None:
         # mmengine lists every parameter's initialisation, which nobody reads.

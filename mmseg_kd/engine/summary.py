@@ -9,6 +9,8 @@ import torch
 from mmengine.device import get_device
 from mmengine.runner import Runner
 
+from mmseg_kd.engine.optim import has_bfloat16
+
 
 def describe_run(runner: Runner) -> str:
     """Describe a training run: model, teacher, losses, data, schedule, device, where it writes."""
@@ -38,6 +40,23 @@ def describe_run(runner: Runner) -> str:
         f'evaluation every {runner.val_interval}'
     )
     return '\n' + '\n'.join(f'  {line}' for line in lines)
+
+
+def slow_precisions(runner: Runner) -> list[str]:
+    """What a run computes in 16 bits on a processor that has no instructions for it, in words."""
+    if get_device() != 'cpu' or has_bfloat16():
+        return []
+    settings = {}
+    if runner.cfg.optim_wrapper.get('type') == 'Bf16OptimWrapper':
+        settings['--amp (optim_wrapper.type)'] = 'leave it out'
+    for teacher in getattr(runner.bare_model, 'teachers', {}).values():
+        if teacher.dtype in (torch.bfloat16, torch.float16):
+            settings['model.teacher.dtype'] = 'write None'
+    return [
+        f'{key}: this CPU has no instructions for 16 bits and takes many times as long as in '
+        f'float32; {advice}'
+        for key, advice in settings.items()
+    ]
 
 
 def _model_line(model: torch.nn.Module) -> str:

@@ -33,6 +33,7 @@ from mmseg_kd.benchmark.testing import testing_runs
 from mmseg_kd.checkpoints import atomic_path
 from mmseg_kd.engine import load_config
 from mmseg_kd.engine.cli import add_cfg_options, run_tool
+from mmseg_kd.engine.optim import has_bfloat16
 from mmseg_kd.errors import UserError
 
 MODES = ('train', 'kd', 'infer', 'memory', 'data', 'loop', 'test')
@@ -69,7 +70,10 @@ def main() -> None:
     parser.add_argument('--batch-size', type=int, default=2)
     parser.add_argument('--size', type=int, nargs=2, default=(512, 512), metavar=('H', 'W'))
     parser.add_argument(
-        '--dtypes', nargs='+', choices=['float32', 'amp'], default=['float32', 'amp']
+        '--dtypes',
+        nargs='+',
+        choices=['float32', 'amp'],
+        help='by default both, and float32 alone on a CPU that has no bfloat16 instructions',
     )
     parser.add_argument('--device', default='cuda' if torch.cuda.is_available() else 'cpu')
     parser.add_argument('--threads', type=int, help='of torch on the CPU; else as many as cores')
@@ -84,6 +88,9 @@ def main() -> None:
         raise UserError('--device cpu: runners take a GPU they see; set CUDA_VISIBLE_DEVICES=')
     if args.threads:
         torch.set_num_threads(args.threads)
+    if not args.dtypes:
+        fast = args.device != 'cpu' or has_bfloat16()
+        args.dtypes = ['float32', 'amp'] if fast else ['float32']
     be_quiet()
     facts = about(args.device, args.repeats)
     print(', '.join(f'{key} {value}' for key, value in facts.items()))
@@ -148,6 +155,8 @@ def _train(cfg: Config, name: str, args: argparse.Namespace) -> Iterator[Row]:
 
 def _kd(cfg: Config, name: str, args: argparse.Namespace) -> Iterator[Row]:
     yield from _train(cfg, name, args)
+    if 'amp' not in args.dtypes:
+        return
     cfg = copy.deepcopy(cfg)
     cfg.model.teacher.dtype = 'bfloat16'
     seconds = _train_seconds(cfg, args, ['float32'])

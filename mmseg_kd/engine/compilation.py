@@ -1,0 +1,84 @@
+"""`torch.compile` for the blocks of a backbone, mmengine's `compile` key."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from functools import partial
+from typing import Any
+
+import torch
+from torch import nn
+
+from mmseg_kd.errors import UserError
+
+# Blocks share their code, and each rate of stochastic depth, precision and mode is one version.
+MOST_VERSIONS = 256
+
+
+def compile_blocks(model: nn.Module, options: dict[str, Any]) -> int:
+    """Compile the blocks of a segmentor's backbone; they stay the modules they were.
+
+    mmengine compiles the whole training step, whose data samples, hooks and logged numbers
+    torch.compile cannot read. A block is tensors in, tensors out, and what listens to it (the
+    taps of distillation) is outside.
+
+    Args:
+        model: A segmentor with a `backbone`. One that trains is not compiled for evaluation,
+            whose images have other sizes; a frozen one is compiled as it is.
+        options: Arguments of `torch.compile`, such as `mode`.
+
+    Returns:
+        How many blocks there are.
+    """
+    torch._dynamo.config.recompile_limit = MOST_VERSIONS
+    torch._dynamo.config.accumulated_recompile_limit = MOST_VERSIONS
+    # The gradients of several losses are taken one after another.
+    torch._functorch.config.donated_buffer = False
+    # Sizes that differ by stage are constants; inductor cannot order what it does not know.
+    options = {'dynamic': False, **options}
+    trains = any(parameter.requires_grad for parameter in model.backbone.parameters())
+    blocks = list(_blocks(model.backbone))
+    for block in blocks:
+        plain = type(block).forward
+        # As a partial it is copied with the block; a bound method would go on with the old one.
+        block.forward = partial(_run, torch.compile(plain, **options), trains and plain, block)
+    return len(blocks)
+
+
+def _run(compiled: Callable, plain: Callable | bool, block: nn.Module, *args: Any) -> Any:
+    if plain and not torch.is_grad_enabled():
+        return plain(block, *args)
+    return compiled(block, *args)
+
+
+def cannot_compile(device: torch.device, options: dict[str, Any]) -> str | None:
+    """Why this machine cannot compile, such as the lack of a compiler; None if it can.
+
+    Raises:
+        UserError: The options are none of `torch.compile`'s.
+    """
+    try:
+        compiled = torch.compile(_sample, **options)
+    except Exception as error:
+        raise UserError(f'compile: {_one_line(error)}; write compile=True for defaults') from error
+    try:
+        compiled(torch.ones(8, device=device))
+    except Exception as error:
+        # Whatever a backend raises, training goes on without it.
+        return _one_line(error)
+    return None
+
+
+def _one_line(error: Exception) -> str:
+    return ' '.join(str(error).split())[:160]
+
+
+def _sample(x: torch.Tensor) -> torch.Tensor:
+    return x.sin() + 1
+
+
+def _blocks(backbone: nn.Module) -> Iterator[nn.Module]:
+    for child in backbone.children():
+        if isinstance(child, nn.ModuleList | nn.Sequential):
+            # A convolution or a norm alone has nothing to be fused with.
+            yield from (block for block in child if next(block.children(), None))
