@@ -45,20 +45,20 @@ def build_pair(cfg: Config, device: str) -> dict[str, BaseModel]:
 
     A student's teacher is built too, from its config, also with random weights.
     """
+    if not cfg.model.get('kd_losses'):
+        stock = stock_model(cfg.model)
+    else:
+        stock = stock_student(cfg.model, _teacher_model(cfg))
+        stock.teacher.to(device)
+    return dict(stock=stock.to(device), mmseg_kd=build_own(cfg, device))
+
+
+def build_own(cfg: Config, device: str) -> BaseModel:
+    """Build a config's model, and its teacher if it has one, with random weights, on a device."""
     cfg = copy.deepcopy(cfg)
     cfg.model.pretrained = None
     if not cfg.model.get('kd_losses'):
-        pair = dict(stock=stock_model(cfg.model), mmseg_kd=MODELS.build(cfg.model))
-        return {name: model.to(device) for name, model in pair.items()}
-    stock = stock_student(cfg.model, _teacher_model(cfg))
-    stock.teacher.to(device)
-    return dict(stock=stock.to(device), mmseg_kd=build_student(cfg, device))
-
-
-def build_student(cfg: Config, device: str) -> BaseModel:
-    """Build a config's student and its teacher, both with random weights, on a device."""
-    cfg = copy.deepcopy(cfg)
-    cfg.model.pretrained = None
+        return MODELS.build(cfg.model).to(device)
     with tempfile.TemporaryDirectory() as folder:
         checkpoint = str(Path(folder) / 'teacher.pth')
         torch.save(dict(state_dict=MODELS.build(_teacher_model(cfg)).state_dict()), checkpoint)
@@ -94,6 +94,13 @@ def train_step(
     wrapper = build_optim_wrapper(model, cfg.optim_wrapper)
     model.train()
     return lambda: model.train_step(batch, wrapper)
+
+
+def compute_dtype(device: str, dtype: str) -> torch.dtype:
+    """The type of the products of `train_step`: 'float32', or under 'amp' the device's."""
+    if dtype == 'float32':
+        return torch.float32
+    return torch.bfloat16 if device == 'cpu' else torch.float16
 
 
 def infer_step(model: BaseModel, batch: dict[str, Any]) -> Callable[[], Tensor]:

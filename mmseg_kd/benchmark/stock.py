@@ -68,6 +68,7 @@ def _stock_cfg(model_cfg: ConfigDict) -> ConfigDict:
     for key in ('teacher', 'kd_losses', 'pretrained'):
         cfg.pop(key, None)
     cfg.type = 'EncoderDecoder'
+    cfg.data_preprocessor.type = 'SegDataPreProcessor'
     widths, depths = VARIANTS[backbone.type]
     heads = (1, 2, 5, 8)
     cfg.backbone = dict(

@@ -25,10 +25,18 @@ from prettytable import PrettyTable
 
 from mmseg_kd.benchmark.about import about, be_quiet
 from mmseg_kd.benchmark.data import data_runs
+from mmseg_kd.benchmark.floor import busy_share, rates_of, work_of
 from mmseg_kd.benchmark.loop import loop_runs
 from mmseg_kd.benchmark.measure import Spread, interleaved, ratio
 from mmseg_kd.benchmark.memory import peak_memory
-from mmseg_kd.benchmark.steps import build_pair, infer_step, random_batch, train_step
+from mmseg_kd.benchmark.steps import (
+    build_own,
+    build_pair,
+    compute_dtype,
+    infer_step,
+    random_batch,
+    train_step,
+)
 from mmseg_kd.benchmark.testing import testing_runs
 from mmseg_kd.checkpoints import atomic_path
 from mmseg_kd.engine import load_config
@@ -36,7 +44,7 @@ from mmseg_kd.engine.cli import add_cfg_options, run_tool
 from mmseg_kd.engine.optim import has_bfloat16
 from mmseg_kd.errors import UserError
 
-MODES = ('train', 'kd', 'infer', 'memory', 'data', 'loop', 'test')
+MODES = ('train', 'kd', 'floor', 'infer', 'memory', 'data', 'loop', 'test')
 CONFIGS = (
     'local_configs/segformer/B0/segformer.b0.512x512.camvid.py',
     'local_configs/segformer/B2/segformer.b2.512x512.camvid.py',
@@ -114,9 +122,9 @@ def _modes_of(cfg: Config, path: str, args: argparse.Namespace) -> list[str]:
     if not args.configs and 'toy' in path:
         possible = ('loop',)
     elif cfg.model.get('kd_losses'):
-        possible = ('kd', 'memory')
+        possible = ('kd', 'floor', 'memory')
     else:
-        possible = ('train', 'infer', 'memory', 'data', 'loop', 'test')
+        possible = ('train', 'floor', 'infer', 'memory', 'data', 'loop', 'test')
     if not args.configs:
         # Two configs of one data set have one pipeline, and a loop is measured where it shows.
         possible = [mode for mode in possible if not (mode in ('data', 'test') and '.b2.' in path)]
@@ -162,6 +170,33 @@ def _kd(cfg: Config, name: str, args: argparse.Namespace) -> Iterator[Row]:
     seconds = _train_seconds(cfg, args, ['float32'])
     setting = f'{_shape(args.batch_size, args.size)}, teacher bfloat16'
     yield Row('kd', name, setting, ratio(*seconds.values()), *seconds.values())
+
+
+def _floor(cfg: Config, name: str, args: argparse.Namespace) -> Iterator[Row]:
+    """How far a step is above what the device could do at best; no stock is involved."""
+    model = build_own(cfg, args.device)
+    setting = _shape(args.batch_size, args.size)
+    for dtype in args.dtypes:
+        step = train_step(model, cfg, _train_batch(cfg, args), dtype, stock=False)
+        seconds = interleaved({'step': step}, args.repeats, warmup=2)['step']
+        work = work_of(step)
+        rates = rates_of(args.device, compute_dtype(args.device, dtype))
+        least = {
+            f'{work.flops / 1e9:.1f} GFLOP at {rates.flops / 1e9:.0f} a second': work.flops
+            / rates.flops,
+            f'{work.bytes / 1e9:.1f} GB at {rates.bytes / 1e9:.0f} a second': work.bytes
+            / rates.bytes,
+        }
+        for what, floor in least.items():
+            floors = [floor] * len(seconds)
+            share = ratio(seconds, floors)
+            yield Row(
+                'floor', name, f'{setting}, {dtype}: step over {what}', share, seconds, floors
+            )
+        if args.device != 'cpu':
+            share = busy_share(step)
+            busy = Spread(share, share, share, 1)
+            yield Row('floor', name, f'{setting}, {dtype}: GPU busy', busy, [], [], unit='share')
 
 
 def _infer(cfg: Config, name: str, args: argparse.Namespace) -> Iterator[Row]:
@@ -222,7 +257,16 @@ def _test(cfg: Config, name: str, args: argparse.Namespace) -> Iterator[Row]:
     )
 
 
-RUN = dict(train=_train, kd=_kd, infer=_infer, memory=_memory, data=_data, loop=_loop, test=_test)
+RUN = dict(
+    train=_train,
+    kd=_kd,
+    floor=_floor,
+    infer=_infer,
+    memory=_memory,
+    data=_data,
+    loop=_loop,
+    test=_test,
+)
 
 
 def _shape(batch_size: int, size: Sequence[int]) -> str:

@@ -20,7 +20,7 @@ from mmseg_kd.benchmark.about import about, be_quiet
 from mmseg_kd.benchmark.losses import PLAIN, REPORT, loss_runs
 from mmseg_kd.benchmark.measure import Spread, interleaved
 from mmseg_kd.benchmark.memory import peak_memory
-from mmseg_kd.benchmark.steps import build_student, random_batch
+from mmseg_kd.benchmark.steps import build_own, random_batch
 from mmseg_kd.checkpoints import atomic_path
 from mmseg_kd.engine import load_config
 from mmseg_kd.engine.cli import add_cfg_options, run_tool
@@ -77,7 +77,7 @@ def _measure(
     size = tuple(args.size or cfg.model.data_preprocessor.size)
     batch_size = args.batch_size or cfg.train_dataloader.batch_size
     batch = random_batch(batch_size, size, cfg.model.decode_head.num_classes)
-    model = build_student(cfg, args.device)
+    model = build_own(cfg, args.device)
     runs = loss_runs(model, cfg, batch, 'amp' if args.amp else 'float32')
     seconds = interleaved(runs, args.repeats, warmup=2)
     return seconds, {name: peak_memory(run, args.device) for name, run in runs.items()}
