@@ -99,7 +99,7 @@ def _stop_on_termination() -> None:
 
 
 def _report(folder: Path, lang: str) -> None:
-    from mmseg_kd.studies.report import write_report
+    from mmseg_kd.reports.report import write_report
 
     for path in write_report([folder], folder, lang):
         if path.suffix in ('.html', '.md'):

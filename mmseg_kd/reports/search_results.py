@@ -1,0 +1,96 @@
+"""The points of a grid or search: which parameter mattered."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from statistics import fmean
+from typing import Any
+
+import optuna
+from optuna.distributions import (
+    BaseDistribution,
+    CategoricalDistribution,
+    FloatDistribution,
+    IntDistribution,
+)
+from optuna.importance import PedAnovaImportanceEvaluator, get_param_importances
+
+from mmseg_kd.reports.collection import Collection
+from mmseg_kd.reports.records.study_file import StudyRecord
+
+# Of fewer points an importance says nothing.
+FEWEST_POINTS = 8
+
+
+@dataclass(frozen=True)
+class Point:
+    """What was chosen, by dotted key, and the mean score of its seeds."""
+
+    name: str
+    params: Mapping[str, Any]
+    score: float
+
+
+def points_of(collection: Collection, study: StudyRecord) -> list[Point]:
+    """The evaluated points of a study's grid or search, seeds of one point together."""
+    names = {run.name for run in study.runs if run.params}
+    points = []
+    for group in collection.groups:
+        run = group.runs[0]
+        scores = group.best_scores(collection.metric)
+        if run.name in names and run.params and scores and run in study.runs:
+            points.append(Point(group.name, run.params, fmean(scores)))
+    return points
+
+
+def importances(points: Sequence[Point], space: Mapping[str, Any]) -> dict[str, float]:
+    """Share that each parameter has in what made points good, the largest first.
+
+    PED-ANOVA (Watanabe et al., IJCAI 2023), which needs few points and knows no order of
+    choices. Pruned points count with the best they reached.
+
+    Args:
+        points: The points; fewer than eight give nothing.
+        space: What they were chosen from, by dotted key.
+
+    Returns:
+        Shares that sum to 1 by dotted key.
+    """
+    distributions = {key: _distribution(key, choices, points) for key, choices in space.items()}
+    points = [point for point in points if set(distributions) <= set(point.params)]
+    if len(points) < FEWEST_POINTS or len({point.score for point in points}) < 2:
+        return {}
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    study = optuna.create_study(direction='maximize')
+    for point in points:
+        params = {
+            key: _held(point.params[key], distribution)
+            for key, distribution in distributions.items()
+        }
+        study.add_trial(
+            optuna.trial.create_trial(params=params, distributions=distributions, value=point.score)
+        )
+    return get_param_importances(study, evaluator=PedAnovaImportanceEvaluator())
+
+
+def is_number(value: Any) -> bool:
+    """Whether a value has a place on an axis of numbers."""
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _distribution(key: str, choices: Any, points: Sequence[Point]) -> BaseDistribution:
+    kind = choices.get('type') if isinstance(choices, Mapping) else None
+    if kind == 'int':
+        return IntDistribution(choices['low'], choices['high'])
+    if kind in ('uniform', 'loguniform'):
+        return FloatDistribution(choices['low'], choices['high'], log=kind == 'loguniform')
+    # What was chosen counts too: the space may have been edited since.
+    values = [point.params[key] for point in points if key in point.params]
+    return CategoricalDistribution(list(dict.fromkeys(map(repr, values))) or ['None'])
+
+
+def _held(value: Any, distribution: BaseDistribution) -> Any:
+    if isinstance(distribution, CategoricalDistribution):
+        return repr(value)
+    return min(max(value, distribution.low), distribution.high)
