@@ -8,14 +8,14 @@ from mmseg_kd.checkpoints import atomic_path
 from mmseg_kd.errors import UserError
 from mmseg_kd.reports.collection import Collection, Group, run_name
 from mmseg_kd.reports.document import Block, Heading, Paragraph, Picture, Table
-from mmseg_kd.reports.figures.canvas import Look, choose_looks
+from mmseg_kd.reports.figures.canvas import Look, canvas, choose_looks
 from mmseg_kd.reports.figures.class_iou import class_iou_bars
-from mmseg_kd.reports.figures.confusion import confusion_picture
 from mmseg_kd.reports.figures.learning_curves import learning_curves
 from mmseg_kd.reports.figures.losses import distillation_losses, loss_curves, loss_names
 from mmseg_kd.reports.language import Message, say
 from mmseg_kd.reports.qualitative import Chosen, comparable_pair, draw_images
 from mmseg_kd.reports.records.class_scores import mean_class_iou
+from mmseg_kd.visualization.confusion_figure import draw_confusion
 from mmseg_kd.visualization.gradient_figure import gradient_figure
 
 MOST_BARS, MOST_PANELS, MOST_MATRICES, MOST_GRADIENTS = 4, 4, 2, 2
@@ -92,7 +92,8 @@ class Gallery:
                 continue
             file = self.folder / f'confusion_{len(blocks) + 1}.png'
             title = f'{group.name}, iteration {found[0].iteration}'
-            confusion_picture(found[0].confusion_shares, list(found[0].iou), title, file)
+            with canvas(file) as figure:
+                draw_confusion(figure, found[0].confusion, list(found[0].iou), title)
             caption = say(
                 '{name}: of the pixels of each true class (row), per cent predicted as each class '
                 '(column); below 0.5 left blank.',

@@ -44,17 +44,16 @@ def choose_looks(collection: Collection, shown: int = MOST_CURVES) -> dict[str, 
 
 
 @contextmanager
-def canvas(file: Path, height: float, **layout: Any) -> Iterator[Figure]:
+def canvas(file: Path, height: float = WIDTH) -> Iterator[Figure]:
     """Make a figure and write it as PNG when the block ends.
 
     Args:
         file: Where to write.
-        height: In inches; the width is that of all figures.
-        layout: For `Figure`'s layout engine.
+        height: In inches; the width is that of all figures, unless the block sets another size.
     """
     with matplotlib.rc_context({'font.family': 'sans-serif', 'font.size': 10}):
         figure = Figure(figsize=(WIDTH, height), layout='constrained')
-        figure.get_layout_engine().set(**{'w_pad': 0.06, 'h_pad': 0.06, **layout})
+        figure.get_layout_engine().set(w_pad=0.06, h_pad=0.06)
         yield figure
         with atomic_path(file) as partial:
             figure.savefig(partial, dpi=DPI, format='png')

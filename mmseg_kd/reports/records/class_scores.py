@@ -30,14 +30,6 @@ class ClassScores:
     void: str | None = None
     confusion: np.ndarray | None = None
 
-    @property
-    def confusion_shares(self) -> np.ndarray | None:
-        """The confusion matrix with rows of sum 1, NaN for a class that does not occur."""
-        if self.confusion is None:
-            return None
-        rows = self.confusion.sum(axis=1, keepdims=True)
-        return self.confusion / np.where(rows > 0, rows, np.nan)
-
 
 def class_scores(record: Mapping[str, Any]) -> ClassScores:
     """Scores from a line of `confusion.jsonl`."""
