@@ -215,9 +215,9 @@ KOREAN: dict[str, str] = {
         '최고 평가 시점의 클래스별 IoU(시드 평균).'
     ),
     '{name}: of the pixels of each true class (row), per cent predicted as each class (column); '
-    'below 0.5 left blank.': (
-        '{name}: 각 정답 클래스(행)의 픽셀이 어느 클래스(열)로 예측되었는지(%). 0.5 미만은 비워 '
-        '두었다.'
+    'below 0.5 left blank off the diagonal.': (
+        '{name}: 각 정답 클래스(행)의 픽셀이 어느 클래스(열)로 예측되었는지(%). 대각선 밖의 '
+        '0.5 미만은 비워 두었다.'
     ),
     'Weighted losses of {names}, one seed each, means over the logging interval.': (
         '가중치를 곱한 loss: {names} (각각 시드 1개, 기록 간격의 평균).'

@@ -96,7 +96,7 @@ class Gallery:
                 draw_confusion(figure, found[0].confusion, list(found[0].iou), title)
             caption = say(
                 '{name}: of the pixels of each true class (row), per cent predicted as each class '
-                '(column); below 0.5 left blank.',
+                '(column); below 0.5 left blank off the diagonal.',
                 name=group.name,
             )
             blocks.append(Picture(file, caption))

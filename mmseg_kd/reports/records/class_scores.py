@@ -21,13 +21,11 @@ class ClassScores:
     Attributes:
         iteration: Of the evaluation.
         iou: IoU by class in percent, over all classes; NaN where a class does not occur.
-        void: The class that counts as none, if there is one.
         confusion: Pixels (K, K) by true and predicted class; None where only the log is left.
     """
 
     iteration: int
     iou: Mapping[str, float]
-    void: str | None = None
     confusion: np.ndarray | None = None
 
 
@@ -38,7 +36,6 @@ def class_scores(record: Mapping[str, Any]) -> ClassScores:
     return ClassScores(
         record['iter'],
         dict(zip(record['classes'], (100 * iou).tolist(), strict=True)),
-        record.get('void'),
         matrix,
     )
 
