@@ -24,13 +24,11 @@ class Course:
 
     Attributes:
         peak: Iteration of its highest value.
-        last: Its last iteration.
         gain: What the last evaluation had more than all before it; None where it was no peak.
         loss: What the last evaluation had less than the peak.
     """
 
     peak: int
-    last: int
     gain: float | None
     loss: float
 
@@ -40,10 +38,10 @@ def course(group: Group, metric: str) -> Course | None:
     curve = [point for point in group.mean_curve(metric) if math.isfinite(point[1])]
     if len(curve) < FEWEST_EVALUATIONS:
         return None
-    (last, final) = curve[-1]
+    final = curve[-1][1]
     peak, best = max(curve, key=lambda point: point[1])
     gain = final - max(value for _, value in curve[:-1])
-    return Course(peak, last, gain if gain > 0 else None, best - final)
+    return Course(peak, gain if gain > 0 else None, best - final)
 
 
 def still_improving(group: Group, metric: str) -> Course | None:

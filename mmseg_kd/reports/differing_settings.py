@@ -80,10 +80,10 @@ def short_keys(keys: Sequence[str]) -> dict[str, str]:
     return {key: key for key in keys}
 
 
-def setting_text(value: Any, longest: int = LONGEST) -> str:
+def setting_text(value: Any) -> str:
     """Write a setting as a config has it, a dict with a type as a call."""
     text = _text(value)
-    return text if len(text) <= longest else text[: longest - 1] + '…'
+    return text if len(text) <= LONGEST else text[: LONGEST - 1] + '…'
 
 
 def _text(value: Any) -> str:

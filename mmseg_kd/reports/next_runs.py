@@ -21,7 +21,7 @@ from mmseg_kd.reports.diagnoses import (
 )
 from mmseg_kd.reports.language import Message, say
 from mmseg_kd.reports.records.run_record import RunRecord
-from mmseg_kd.reports.statistics import PairedDifference, t_quantile
+from mmseg_kd.reports.statistics import TAILS, PairedDifference, t_quantile
 
 FEWEST_SEEDS, MOST_SEEDS = 3, 20
 # Longer by a half is enough to see whether length is what was missing.
@@ -53,7 +53,7 @@ def seeds_needed(compared: PairedDifference) -> int | None:
     if not compared.sd or not compared.mean:
         return None
     for n in range(len(compared.seeds) + 1, MOST_SEEDS + 1):
-        if t_quantile(0.975, n - 1) * compared.sd / math.sqrt(n) < abs(compared.mean):
+        if t_quantile(TAILS[1], n - 1) * compared.sd / math.sqrt(n) < abs(compared.mean):
             return n
     return None
 

@@ -11,7 +11,8 @@ import numpy as np
 
 from mmseg_kd.reports.language import Message, say
 
-CONFIDENCE = 0.95
+# Two-sided 95 %.
+TAILS = 0.025, 0.975
 RESAMPLES = 10_000
 
 
@@ -79,26 +80,20 @@ def paired_difference(
     )
 
 
-def t_interval(
-    values: Sequence[float], confidence: float = CONFIDENCE
-) -> tuple[float, float] | None:
-    """Confidence interval of a mean by Student's t; None for fewer than two values."""
+def t_interval(values: Sequence[float]) -> tuple[float, float] | None:
+    """95 % confidence interval of a mean by Student's t; None for fewer than two values."""
     if len(values) < 2:
         return None
     mean, sd = mean_and_sd(values)
-    half = t_quantile((1 + confidence) / 2, len(values) - 1) * sd / math.sqrt(len(values))
+    half = t_quantile(TAILS[1], len(values) - 1) * sd / math.sqrt(len(values))
     return mean - half, mean + half
 
 
-def bootstrap_interval(
-    values: Sequence[float], confidence: float = CONFIDENCE, seed: int = 0
-) -> tuple[float, float] | None:
-    """Bias-corrected and accelerated bootstrap interval of a mean (Efron, JASA 1987).
+def bootstrap_interval(values: Sequence[float]) -> tuple[float, float] | None:
+    """95 % interval of a mean by the bias-corrected and accelerated bootstrap (Efron, JASA 1987).
 
     Args:
         values: The sample. Of three or four values the interval is too narrow.
-        confidence: Its coverage.
-        seed: Of the 10,000 resamples.
 
     Returns:
         The interval, or None for fewer than two values or equal ones.
@@ -106,7 +101,7 @@ def bootstrap_interval(
     sample = np.asarray(values, dtype=float)
     if len(sample) < 2 or np.ptp(sample) == 0:
         return None
-    indices = np.random.default_rng(seed).integers(len(sample), size=(RESAMPLES, len(sample)))
+    indices = np.random.default_rng(0).integers(len(sample), size=(RESAMPLES, len(sample)))
     means = sample[indices].mean(axis=1)
     normal = NormalDist()
     below = (np.mean(means < sample.mean()) + np.mean(means <= sample.mean())) / 2
@@ -115,7 +110,7 @@ def bootstrap_interval(
     deviation = sample - sample.mean()
     acceleration = (deviation**3).sum() / (6 * (deviation**2).sum() ** 1.5)
     ends = []
-    for tail in ((1 - confidence) / 2, (1 + confidence) / 2):
+    for tail in TAILS:
         z = bias + normal.inv_cdf(tail)
         ends.append(float(np.quantile(means, normal.cdf(bias + z / (1 - acceleration * z)))))
     return ends[0], ends[1]

@@ -36,7 +36,6 @@ class StudyRunner:
         folder: Of the study.
         devices: One training at a time on each, as for `CUDA_VISIBLE_DEVICES`; None means one
             training at a time in the environment as it is.
-        heartbeat: Seconds between signs of life.
     """
 
     def __init__(
@@ -46,11 +45,9 @@ class StudyRunner:
         queue: RunQueue,
         folder: Path,
         devices: Sequence[str] | None = None,
-        heartbeat: float = HEARTBEAT,
     ) -> None:
         self.study, self.plan, self.queue, self.folder = study, plan, queue, folder
         self.devices = list(devices) if devices else [None]
-        self.heartbeat = heartbeat
         self._stopping = threading.Event()
         self._lock = threading.Lock()
         self._problem: BaseException | None = None
@@ -176,12 +173,12 @@ class StudyRunner:
 
     def _follow(self, process: TrainingProcess, claim: Claim) -> bool:
         """Wait for a training and show that it lives; False where another process has it now."""
-        beaten = -self.heartbeat
+        beaten = -HEARTBEAT
         while not process.wait(0.1):
             if self._stopping.is_set():
                 process.stop()
                 break
-            if time.monotonic() - beaten > self.heartbeat:
+            if time.monotonic() - beaten > HEARTBEAT:
                 beaten = time.monotonic()
                 if not claim.beat():
                     process.kill()

@@ -30,13 +30,13 @@ class Look:
     style: str = '-'
 
 
-def choose_looks(collection: Collection, shown: int = MOST_CURVES) -> dict[str, Look]:
+def choose_looks(collection: Collection) -> dict[str, Look]:
     """Give the baseline black, and Okabe and Ito's colours to the best others, by name."""
     looks = {}
     if collection.baseline is not None:
         looks[collection.baseline.name] = Look('black')
     names = {g.name for g in collection.ranked if g is not collection.baseline}
-    best = [g.name for g in collection.ranked if g.name in names][:shown]
+    best = [g.name for g in collection.ranked if g.name in names][:MOST_CURVES]
     # In the order of the runs, so that a new run at the end leaves the others as they were.
     for i, name in enumerate(g.name for g in collection.groups if g.name in best):
         looks[name] = Look(COLOURS[i % len(COLOURS)], STYLES[i // len(COLOURS) % len(STYLES)])

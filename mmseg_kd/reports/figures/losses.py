@@ -36,9 +36,7 @@ def _settings(run: RunRecord) -> dict[str, Any]:
     return (run.config.get('model') or {}).get('kd_losses') or {}
 
 
-def loss_curves(
-    runs: Sequence[tuple[str, RunRecord]], file: Path, order: Sequence[str] = ()
-) -> None:
+def loss_curves(runs: Sequence[tuple[str, RunRecord]], file: Path, order: Sequence[str]) -> None:
     """Draw the weighted losses on logarithmic axes, a panel for each run.
 
     Args:

@@ -42,7 +42,7 @@ class LogFacts:
     class_iou: list[dict[str, float]] = field(default_factory=list)
 
 
-def read_logs(files: Iterable[Path], tables: bool = True) -> LogFacts:
+def read_logs(files: Iterable[Path], tables: bool) -> LogFacts:
     """Read the logs of all starts of a run, in order; one that cannot be read is left out.
 
     Args:
