@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import fmean
@@ -129,13 +128,6 @@ class Collection:
         if self.baseline is None or group is self.baseline:
             return None
         return paired_difference(group.by_seed(self.metric), self.baseline.by_seed(self.metric))
-
-
-def best_point(collection: Collection, runs: Sequence[RunRecord]) -> RunRecord | None:
-    """The best of the runs that a grid or search chose, None without any."""
-    scored = [(run.best(collection.metric), run) for run in runs if run.params]
-    scored = [(row[collection.metric], run) for row, run in scored if row is not None]
-    return max(scored, key=lambda pair: pair[0])[1] if scored else None
 
 
 def run_name(run: RunRecord) -> str:

@@ -12,15 +12,15 @@ from pathlib import Path
 from typing import Any
 
 from mmseg_kd.engine.summary import relative
-from mmseg_kd.reports.collection import Collection, Group, best_point
+from mmseg_kd.reports.collection import Collection, Group
 from mmseg_kd.reports.diagnoses import (
-    at_the_edge,
     loss_faults,
     peaked_and_fell,
     still_improving,
 )
 from mmseg_kd.reports.language import Message, say
 from mmseg_kd.reports.records.run_record import RunRecord
+from mmseg_kd.reports.search_results import best_at_the_edge, is_number
 from mmseg_kd.reports.statistics import TAILS, PairedDifference, t_quantile
 
 FEWEST_SEEDS, MOST_SEEDS = 3, 20
@@ -151,23 +151,14 @@ def _schedule(run: RunRecord, iterations: int) -> dict[str, Any]:
 
 
 def _spaces(collection: Collection) -> Iterator[Suggestion]:
-    for study in collection.studies:
-        best = best_point(collection, study.runs)
-        if not study.space or best is None:
-            continue
-        lines = [
-            f'{key!r}: {_wider(study.space[key], edge)},'
-            for key, (_, edge) in at_the_edge(study.space, best.params).items()
-        ]
-        if lines:
-            yield Suggestion(
-                say('A space that goes on where the best values lay.'), '\n'.join(lines)
-            )
+    for study, edges in best_at_the_edge(collection):
+        lines = [f'{key!r}: {_wider(study.space[key], edge)},' for key, (_, edge) in edges.items()]
+        yield Suggestion(say('A space that goes on where the best values lay.'), '\n'.join(lines))
 
 
 def _wider(choices: Any, edge: str) -> str:
     if isinstance(choices, list):
-        numbers = sorted(choices)
+        numbers = sorted(filter(is_number, choices))
         first, second = numbers[:2] if edge == 'lowest' else numbers[:-3:-1]
         # On by the last step, by its factor where that keeps the sign.
         beyond = first * first / second if first > 0 and second > 0 else 2 * first - second

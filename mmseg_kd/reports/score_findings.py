@@ -6,10 +6,10 @@ import math
 from collections.abc import Iterator
 from statistics import fmean
 
-from mmseg_kd.reports.collection import Collection, Group, best_point
-from mmseg_kd.reports.diagnoses import at_the_edge
+from mmseg_kd.reports.collection import Collection, Group
 from mmseg_kd.reports.language import Message, say
 from mmseg_kd.reports.records.class_scores import mean_class_iou
+from mmseg_kd.reports.search_results import best_at_the_edge
 from mmseg_kd.reports.statistics import sentence
 
 # Sentences of one kind: more are read in the tables.
@@ -60,11 +60,8 @@ def class_findings(collection: Collection) -> Iterator[Message]:
 
 def search_findings(collection: Collection) -> Iterator[Message]:
     """Best values at the edge of what could be chosen."""
-    for study in collection.studies:
-        best = best_point(collection, study.runs)
-        if not study.space or best is None:
-            continue
-        for key, (value, edge) in at_the_edge(study.space, best.params).items():
+    for _, edges in best_at_the_edge(collection):
+        for key, (value, edge) in edges.items():
             values = dict(key=key, value=f'{value:.4g}')
             if edge == 'lowest':
                 yield say(

@@ -1,8 +1,9 @@
-"""The points of a grid or search: which parameter mattered."""
+"""The points of a grid or search: which parameter mattered, and where to go on."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 from typing import Any
@@ -19,8 +20,8 @@ from optuna.importance import PedAnovaImportanceEvaluator, get_param_importances
 from mmseg_kd.reports.collection import Collection
 from mmseg_kd.reports.records.study_file import StudyRecord
 
-# Of fewer points an importance says nothing.
-FEWEST_POINTS = 8
+# Of fewer points an importance says nothing, and of two choices both are an edge.
+FEWEST_POINTS, FEWEST_CHOICES = 8, 3
 
 
 @dataclass(frozen=True)
@@ -74,9 +75,62 @@ def importances(points: Sequence[Point], space: Mapping[str, Any]) -> dict[str, 
     return get_param_importances(study, evaluator=PedAnovaImportanceEvaluator())
 
 
+def best_at_the_edge(
+    collection: Collection,
+) -> Iterator[tuple[StudyRecord, dict[str, tuple[Any, str]]]]:
+    """Yield the studies whose best point lies at an edge, with what `at_the_edge` finds."""
+    for study in collection.studies:
+        scored = [(run.best(collection.metric), run) for run in study.runs if run.params]
+        scored = [(row[collection.metric], run) for row, run in scored if row is not None]
+        if not scored:
+            continue
+        _, best = max(scored, key=lambda pair: pair[0])
+        if found := at_the_edge(study.space, best.params):
+            yield study, found
+
+
+def at_the_edge(space: Mapping[str, Any], params: Mapping[str, Any]) -> dict[str, tuple[Any, str]]:
+    """Chosen values that lie at the edge of what could be chosen.
+
+    Args:
+        space: Of a grid (a list) or a search (a dict with `low` and `high`), by dotted key.
+        params: What was chosen.
+
+    Returns:
+        The value and which edge, 'lowest' or 'highest', by dotted key; of numbers only.
+    """
+    found = {}
+    for key, value in params.items():
+        choices = space.get(key)
+        if isinstance(choices, Mapping):
+            low, high = choices.get('low'), choices.get('high')
+            logarithmic = str(choices.get('type', '')).startswith('log')
+        elif isinstance(choices, list):
+            numbers = [c for c in choices if is_number(c)]
+            if len(numbers) < FEWEST_CHOICES:
+                continue
+            low, high, logarithmic = min(numbers), max(numbers), False
+        else:
+            continue
+        if not all(map(is_number, (value, low, high))) or low >= high:
+            continue
+        place = _place(value, low, high, logarithmic and low > 0)
+        # A grid has nothing between its points.
+        margin = 0.0 if isinstance(choices, list) else 0.05
+        if place <= margin or place >= 1 - margin:
+            found[key] = (value, 'lowest' if place <= margin else 'highest')
+    return found
+
+
 def is_number(value: Any) -> bool:
     """Whether a value has a place on an axis of numbers."""
     return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _place(value: float, low: float, high: float, logarithmic: bool) -> float:
+    if logarithmic:
+        value, low, high = (math.log(x) for x in (value, low, high))
+    return (value - low) / (high - low)
 
 
 def _distribution(key: str, choices: Any, points: Sequence[Point]) -> BaseDistribution:

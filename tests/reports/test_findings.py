@@ -7,7 +7,6 @@ import pytest
 from reports.run_copies import copy_run, set_curve, write_study
 
 from mmseg_kd.reports.collecting import read_collection
-from mmseg_kd.reports.diagnoses import at_the_edge
 from mmseg_kd.reports.findings import find
 from mmseg_kd.reports.next_runs import suggest
 
@@ -151,15 +150,8 @@ def test_a_study_gets_lines_for_its_config(pair: dict[str, Path], tmp_path: Path
     assert entry['options']['train_cfg.max_iters'] == 14
 
 
-def test_the_edge_of_a_space() -> None:
-    space = {
-        'lr': dict(type='loguniform', low=1e-5, high=1e-3),
-        'weight': dict(type='uniform', low=0.0, high=10.0),
-        'grid': [1, 2, 4, 8],
-        'name': ['a', 'b', 'c'],
-    }
-    inside = {'lr': 1e-4, 'weight': 5.0, 'grid': 4, 'name': 'a'}
-    assert at_the_edge(space, inside) == {}
-    outside = {'lr': 1.1e-5, 'weight': 9.9, 'grid': 8, 'name': 'a'}
-    edges = {key: edge for key, (_, edge) in at_the_edge(space, outside).items()}
-    assert edges == {'lr': 'lowest', 'weight': 'highest', 'grid': 'highest'}
+def test_a_grid_with_none_goes_on_from_its_numbers(pair: dict[str, Path], tmp_path: Path) -> None:
+    key = 'optim_wrapper.clip_grad'
+    runs = [dict(name='g/0', work_dir='student', params={key: 8.0})]
+    write_study(tmp_path, runs, kind='grid', space={key: [None, 2.0, 4.0, 8.0]})
+    assert f'{key!r}: [None, 2.0, 4.0, 8.0, 16.0],' in suggested(tmp_path).values()

@@ -6,7 +6,7 @@ from PIL import Image
 
 from mmseg_kd.reports.differing_settings import short_keys
 from mmseg_kd.reports.figures.search import parallel_coordinates, slice_plots
-from mmseg_kd.reports.search_results import Point, importances
+from mmseg_kd.reports.search_results import Point, at_the_edge, importances
 
 SPACE = {
     'optim_wrapper.optimizer.lr': dict(type='loguniform', low=1e-5, high=1e-3),
@@ -71,3 +71,17 @@ def test_keys_are_as_short_as_they_can_be() -> None:
     assert short_keys(['a.b.lr', 'c.d.weight']) == {'a.b.lr': 'lr', 'c.d.weight': 'weight'}
     keys = ['m.kl.loss_weight', 'm.at.loss_weight']
     assert list(short_keys(keys).values()) == ['kl.loss_weight', 'at.loss_weight']
+
+
+def test_the_edge_of_a_space() -> None:
+    space = {
+        'lr': dict(type='loguniform', low=1e-5, high=1e-3),
+        'weight': dict(type='uniform', low=0.0, high=10.0),
+        'grid': [1, 2, 4, 8],
+        'name': ['a', 'b', 'c'],
+    }
+    inside = {'lr': 1e-4, 'weight': 5.0, 'grid': 4, 'name': 'a'}
+    assert at_the_edge(space, inside) == {}
+    outside = {'lr': 1.1e-5, 'weight': 9.9, 'grid': 8, 'name': 'a'}
+    edges = {key: edge for key, (_, edge) in at_the_edge(space, outside).items()}
+    assert edges == {'lr': 'lowest', 'weight': 'highest', 'grid': 'highest'}
