@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import fmean
@@ -38,6 +39,11 @@ class Group:
         rows = [run.best(metric) for run in self.counted]
         return [row[metric] for row in rows if row is not None]
 
+    def mean_score(self, metric: str) -> float:
+        """Mean of `best_scores`, NaN without any."""
+        scores = self.best_scores(metric)
+        return fmean(scores) if scores else math.nan
+
     def by_seed(self, metric: str) -> dict[int, float]:
         """Best value of a metric by seed, of the finished runs that have one."""
         found = {}
@@ -65,7 +71,7 @@ class Group:
     @property
     def distils(self) -> bool:
         """Whether its model has distillation losses."""
-        return any((run.config.get('model') or {}).get('kd_losses') for run in self.runs)
+        return any(run.kd_losses for run in self.runs)
 
 
 @dataclass
@@ -96,9 +102,9 @@ class Collection:
     @property
     def ranked(self) -> list[Group]:
         """Groups with a score, the best mean first."""
-        scores = {id(g): g.best_scores(self.metric) for g in self.groups}
-        scored = [group for group in self.groups if scores[id(group)]]
-        return sorted(scored, key=lambda g: -sum(scores[id(g)]) / len(scores[id(g)]))
+        scored = [(group.mean_score(self.metric), group) for group in self.groups]
+        scored = [(score, group) for score, group in scored if math.isfinite(score)]
+        return [group for _, group in sorted(scored, key=lambda pair: -pair[0])]
 
     @property
     def taught_from(self) -> list[Group]:

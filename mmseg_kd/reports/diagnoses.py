@@ -77,9 +77,9 @@ def _baseline_score(
     collection: Collection, card: Mapping[str, Any], metric: str
 ) -> tuple[float, str] | None:
     if collection.baseline is not None:
-        scores = collection.baseline.best_scores(metric)
-        if scores:
-            return sum(scores) / len(scores), collection.baseline.name
+        score = collection.baseline.mean_score(metric)
+        if math.isfinite(score):
+            return score, collection.baseline.name
     known = card.get('baseline')
     if isinstance(known, Mapping) and metric == 'mIoU':
         return float(known['mIoU']), str(known.get('source'))
@@ -94,10 +94,10 @@ def loss_faults(run: RunRecord) -> dict[str, tuple[str, Finding]]:
     """
     if not run.gradients:
         return {}
-    settings = (run.config.get('model') or {}).get('kd_losses') or {}
     weights = {}
     for name, row in run.gradients[-1]['losses'].items():
-        setting = settings.get(name) if isinstance(settings.get(name), Mapping) else {}
+        setting = run.kd_losses.get(name)
+        setting = setting if isinstance(setting, Mapping) else {}
         weights[name] = _full_weight(name, setting.get('loss_weight', row.get('weight')))
     try:
         found = diagnose(run.gradients, weights, {})

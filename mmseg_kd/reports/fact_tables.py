@@ -14,7 +14,7 @@ from mmseg_kd.reports.differing_settings import differing_settings
 from mmseg_kd.reports.document import Table
 from mmseg_kd.reports.language import Text, say
 from mmseg_kd.reports.records.run_record import RunRecord
-from mmseg_kd.reports.score_tables import NONE, group_label, mean_of, number
+from mmseg_kd.reports.score_tables import NONE, group_label, mean_of, number, span
 
 # With more runs than these a column each would be too narrow to read.
 MOST_COLUMNS = 6
@@ -88,7 +88,7 @@ def cost_table(collection: Collection) -> Table | None:
     rows = [
         [
             group.name,
-            _range([int(run.training['step'][-1]) for run in _logged(group)]),
+            span([int(run.training['step'][-1]) for run in _logged(group)]),
             mean_of([seconds_per_iteration(run) for run in _logged(group)], '.3f'),
             mean_of([throughput(run) for run in _logged(group)], '.1f'),
             _duration([run.log.seconds for run in _logged(group)]),
@@ -117,11 +117,8 @@ def checkpoint_table(collection: Collection) -> Table | None:
         for run in group.runs
         if not run.outside and (file := run.best_checkpoint) is not None
     ]
-    return (
-        Table([say('run'), say('checkpoint')], rows, text_columns=frozenset({0, 1}))
-        if rows
-        else (None)
-    )
+    headings = [say('run'), say('checkpoint')]
+    return Table(headings, rows, text_columns=frozenset({0, 1})) if rows else None
 
 
 def seconds_per_iteration(run: RunRecord) -> float | None:
@@ -143,11 +140,6 @@ def throughput(run: RunRecord) -> float | None:
 
 def _logged(group: Group) -> list[RunRecord]:
     return [run for run in group.runs if len(run.training.get('step', ()))]
-
-
-def _range(values: Sequence[int]) -> str:
-    low, high = min(values), max(values)
-    return str(low) if low == high else f'{low}\u2013{high}'
 
 
 def _memory(group: Group) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from html import escape
 
 from mmseg_kd.reports.document import (
@@ -16,10 +16,8 @@ from mmseg_kd.reports.document import (
     Picture,
     Table,
 )
-from mmseg_kd.reports.language import Text
+from mmseg_kd.reports.language import Translate
 from mmseg_kd.reports.page_style import STYLE
-
-Translate = Callable[[Text], str]
 
 
 def to_html(blocks: Sequence[Block], translate: Translate, lang: str) -> str:

@@ -29,6 +29,7 @@ class Message:
 
 
 Text = str | Message
+Translate = Callable[[Text], str]
 
 
 def say(template: str, **values: Any) -> Message:
@@ -36,7 +37,7 @@ def say(template: str, **values: Any) -> Message:
     return Message(template, values)
 
 
-def translator(lang: str) -> Callable[[Text], str]:
+def translator(lang: str) -> Translate:
     """Find the function that puts messages into a language; other text stays as it is.
 
     Raises:

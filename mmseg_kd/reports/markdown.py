@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from urllib.parse import quote
 
@@ -17,9 +17,7 @@ from mmseg_kd.reports.document import (
     Picture,
     Table,
 )
-from mmseg_kd.reports.language import Text
-
-Translate = Callable[[Text], str]
+from mmseg_kd.reports.language import Translate
 
 
 def to_markdown(blocks: Sequence[Block], translate: Translate, folder: Path) -> str:

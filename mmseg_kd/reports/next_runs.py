@@ -20,6 +20,7 @@ from mmseg_kd.reports.diagnoses import (
 )
 from mmseg_kd.reports.language import Message, say
 from mmseg_kd.reports.records.run_record import RunRecord
+from mmseg_kd.reports.records.study_file import StudyRecord
 from mmseg_kd.reports.search_results import best_at_the_edge, is_number
 from mmseg_kd.reports.statistics import TAILS, PairedDifference, t_quantile
 
@@ -204,7 +205,7 @@ def _lines(collection: Collection, group: Group, what: str, options: dict[str, A
     return f'{name!r}: dict(\n    config={config!r},{needed}\n    options={{\n{inner}\n    }},\n),'
 
 
-def _study_of(collection: Collection, group: Group) -> Any:
+def _study_of(collection: Collection, group: Group) -> StudyRecord | None:
     return next(
         (study for study in collection.studies if any(r is group.runs[0] for r in study.runs)), None
     )

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from statistics import fmean
 
 from mmseg_kd.reports.collection import Collection, Group
 from mmseg_kd.reports.language import Message, say
@@ -82,7 +81,7 @@ def _best(collection: Collection) -> Iterator[Message]:
     if not ranked:
         return
     metric, best = collection.metric, ranked[0]
-    score = _mean(best, metric)
+    score = best.mean_score(metric)
     values = dict(name=best.name, score=f'{score:.2f}', metric=metric)
     if len(ranked) == 1:
         yield say('{name} reached {score} {metric}.', **values)
@@ -90,7 +89,7 @@ def _best(collection: Collection) -> Iterator[Message]:
     yield say(
         'Highest score: {name} with {score} {metric}, {lead} more than {second}.',
         second=ranked[1].name,
-        lead=f'{score - _mean(ranked[1], metric):.2f}',
+        lead=f'{score - ranked[1].mean_score(metric):.2f}',
         **values,
     )
 
@@ -132,15 +131,10 @@ def _unpaired(group: Group, baseline: Group, metric: str) -> Message:
             name=group.name,
             baseline=baseline.name,
             metric=metric,
-            mean=f'{_mean(group, metric) - _mean(baseline, metric):+.2f}',
+            mean=f'{group.mean_score(metric) - baseline.mean_score(metric):+.2f}',
         )
     return say(
         '{name} and {baseline} have no finished seed in common and cannot be compared.',
         name=group.name,
         baseline=baseline.name,
     )
-
-
-def _mean(group: Group, metric: str) -> float:
-    scores = group.best_scores(metric)
-    return fmean(scores) if scores else math.nan

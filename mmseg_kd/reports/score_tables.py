@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from statistics import fmean
 from typing import Any
@@ -41,19 +42,19 @@ def comparison_table(collection: Collection) -> Table:
     if chosen:
         headings.append(say('parameters'))
     rows = []
-    base = collection.baseline.best_scores(metric) if collection.baseline else []
+    base = collection.baseline.mean_score(metric) if collection.baseline else math.nan
     for group in collection.ranked:
         mean, sd = mean_and_sd(group.best_scores(metric))
         best = [row for run in group.counted if (row := run.best(metric)) is not None]
         finals = [run.evaluations[-1].get(metric) for run in group.counted]
-        compared = bool(base) and group is not collection.baseline
+        compared = math.isfinite(base) and group is not collection.baseline
         rows.append(
             [
                 group.name,
                 str(len(best)),
                 f'{mean:.2f}' if sd is None else f'{mean:.2f} ± {sd:.2f}',
-                f'{mean - fmean(base):+.2f}' if compared else NONE,
-                _iterations([int(row['iteration']) for row in best]),
+                f'{mean - base:+.2f}' if compared else NONE,
+                span([int(row['iteration']) for row in best]),
                 *(mean_of([row.get(name) for row in best]) for name in others),
                 mean_of(finals),
             ]
@@ -153,6 +154,12 @@ def mean_of(values: Sequence[float | None], form: str = '.2f') -> str:
     return number(fmean(there) if there else None, form)
 
 
+def span(values: Sequence[int]) -> str:
+    """Write the lowest and the highest, or the one that all are."""
+    low, high = min(values), max(values)
+    return str(low) if low == high else f'{low}\u2013{high}'
+
+
 def group_label(group: Group, run: RunRecord) -> str:
     """Name a run by its group and, where it has others, its seed."""
     return group.name if len(group.runs) == 1 else f'{group.name}, seed {run.seed}'
@@ -166,8 +173,3 @@ def _interval(ends: tuple[float, float] | None) -> Text:
     if ends is None:
         return NONE
     return say('{low} to {high}', low=f'{ends[0]:+.2f}', high=f'{ends[1]:+.2f}')
-
-
-def _iterations(values: Sequence[int]) -> str:
-    low, high = min(values), max(values)
-    return str(low) if low == high else f'{low}\u2013{high}'

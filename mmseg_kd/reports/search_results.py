@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from statistics import fmean
 from typing import Any
 
 import optuna
@@ -39,9 +38,9 @@ def points_of(collection: Collection, study: StudyRecord) -> list[Point]:
     points = []
     for group in collection.groups:
         run = group.runs[0]
-        scores = group.best_scores(collection.metric)
-        if run.name in names and run.params and scores and run in study.runs:
-            points.append(Point(group.name, run.params, fmean(scores)))
+        score = group.mean_score(collection.metric)
+        if run.name in names and run.params and math.isfinite(score) and run in study.runs:
+            points.append(Point(group.name, run.params, score))
     return points
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -28,12 +27,7 @@ def loss_names(run: RunRecord) -> list[str]:
 
 def distillation_losses(runs: Iterable[RunRecord]) -> list[str]:
     """Names of the distillation losses of runs, as the config has them, in order."""
-    names = dict.fromkeys(name for run in runs for name in _settings(run))
-    return list(names)
-
-
-def _settings(run: RunRecord) -> dict[str, Any]:
-    return (run.config.get('model') or {}).get('kd_losses') or {}
+    return list(dict.fromkeys(name for run in runs for name in run.kd_losses))
 
 
 def loss_curves(runs: Sequence[tuple[str, RunRecord]], file: Path, order: Sequence[str]) -> None:

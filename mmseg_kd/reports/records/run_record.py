@@ -76,6 +76,11 @@ class RunRecord:
         value = (self.config.get('train_cfg') or {}).get('max_iters')
         return value if isinstance(value, int) else None
 
+    @property
+    def kd_losses(self) -> dict[str, Any]:
+        """Its distillation losses as the config has them, by name."""
+        return (self.config.get('model') or {}).get('kd_losses') or {}
+
     def best(self, metric: str) -> dict[str, float] | None:
         """The evaluation with the most of a metric, the first of equals; None without any."""
         rows = [row for row in self.evaluations if math.isfinite(row.get(metric, math.nan))]
