@@ -13,6 +13,7 @@ import numpy as np
 
 from mmseg_kd.engine.hooks.confusion_record_hook import read_confusions
 from mmseg_kd.engine.hooks.gradient_report_hook import read_reports
+from mmseg_kd.engine.scalars import scalar_files
 from mmseg_kd.errors import UserError
 from mmseg_kd.reports.language import Message, say
 from mmseg_kd.reports.records.class_scores import ClassScores, class_scores
@@ -109,12 +110,7 @@ def read_run(folder: str | Path, name: str | None = None) -> RunRecord:
     folder = Path(folder)
     if not folder.is_dir():
         raise UserError(f'the work_dir {folder} does not exist')
-    files = sorted(folder.glob('*/vis_data/scalars.json'))
-    if not files:
-        raise UserError(
-            f'{folder} holds no run (no */vis_data/scalars.json); name the work_dir of a '
-            'training, the folder of a study, or a table of an outside run'
-        )
+    files = scalar_files(folder)
     try:
         evaluations, training, notes = read_scalars(files)
     except OSError as error:

@@ -122,5 +122,5 @@ def test_nothing_to_read_is_one_line(
 def test_a_folder_without_a_run(tmp_path: Path) -> None:
     with pytest.raises(UserError, match='does not exist'):
         read_run(tmp_path / 'nowhere')
-    with pytest.raises(UserError, match='holds no run'):
+    with pytest.raises(UserError, match='holds no'):
         read_run(tmp_path)
