@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 
 from mmseg_kd.checkpoints import atomic_path
 from mmseg_kd.reports.collection import Collection
-from mmseg_kd.visualization.gradient_figure import COLOURS, STYLES
+from mmseg_kd.visualization.line_styles import line_style
 
 # Inches and dots: 1,152 pixels, which a phone can still show legibly at half the size.
 WIDTH, DPI = 7.2, 160
@@ -35,11 +35,11 @@ def choose_looks(collection: Collection) -> dict[str, Look]:
     looks = {}
     if collection.baseline is not None:
         looks[collection.baseline.name] = Look('black')
-    names = {g.name for g in collection.ranked if g is not collection.baseline}
-    best = [g.name for g in collection.ranked if g.name in names][:MOST_CURVES]
+    others = [g.name for g in collection.ranked if g is not collection.baseline]
+    best = others[:MOST_CURVES]
     # In the order of the runs, so that a new run at the end leaves the others as they were.
     for i, name in enumerate(g.name for g in collection.groups if g.name in best):
-        looks[name] = Look(COLOURS[i % len(COLOURS)], STYLES[i // len(COLOURS) % len(STYLES)])
+        looks[name] = Look(*line_style(i))
     return looks
 
 

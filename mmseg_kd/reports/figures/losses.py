@@ -13,7 +13,7 @@ from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter, StrMethodF
 from mmseg_kd.models.kd_encoder_decoder import log_names
 from mmseg_kd.reports.figures.canvas import canvas, legend, shorten, tidy
 from mmseg_kd.reports.records.run_record import RunRecord
-from mmseg_kd.visualization.gradient_figure import COLOURS, STYLES
+from mmseg_kd.visualization.line_styles import DASHES, line_style
 
 # More points than pixels show nothing.
 MOST_POINTS = 400
@@ -67,10 +67,8 @@ def _looks(
     labels = [name for name in names if name.startswith(('decode', 'aux'))]
     logged = [log_names(name)[0] for name in order]
     others = [*logged, *(name for name in names if name not in (*labels, *logged))]
-    return {name: ('black', STYLES[i % len(STYLES)]) for i, name in enumerate(labels)} | {
-        name: (COLOURS[i % len(COLOURS)], STYLES[i // len(COLOURS) % len(STYLES)])
-        for i, name in enumerate(others)
-        if name in names
+    return {name: ('black', DASHES[i % len(DASHES)]) for i, name in enumerate(labels)} | {
+        name: line_style(i) for i, name in enumerate(others) if name in names
     }
 
 
