@@ -1,4 +1,4 @@
-"""What a run's work_dir says of how far and how good it is."""
+"""How far and how good a run is, by what it logged."""
 
 from __future__ import annotations
 

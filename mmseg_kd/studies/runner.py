@@ -14,13 +14,13 @@ from mmseg_kd.checkpoints import find_latest_checkpoint
 from mmseg_kd.errors import UserError
 from mmseg_kd.studies.claim import Claim
 from mmseg_kd.studies.config import Study
-from mmseg_kd.studies.evaluations import read_progress
 from mmseg_kd.studies.owner import HEARTBEAT, this_process, with_child
 from mmseg_kd.studies.plan import PlannedRun
+from mmseg_kd.studies.progress import read_progress
 from mmseg_kd.studies.run_queue import RunQueue, same_settings
 from mmseg_kd.studies.settings import differences
 from mmseg_kd.studies.state import write_state
-from mmseg_kd.studies.training_process import TrainingProcess
+from mmseg_kd.studies.training_process import Task, TrainingProcess
 
 # How often a process that waits for others looks again, in seconds.
 LOOK_AGAIN = 2.0
@@ -185,20 +185,20 @@ class StudyRunner:
                     return False
         return True
 
-    def _task(self, run: PlannedRun, claim: Claim) -> dict[str, Any]:
+    def _task(self, run: PlannedRun, claim: Claim) -> Task:
         needed = {other.key: other for other in self.plan}
         options = {**run.options, **claim.params}
         for key, need in run.needs.items():
             options[key] = str(find_latest_checkpoint(self.folder / needed[need].work_dir) or '')
-        return {
-            'config': run.config,
-            'options': options,
-            'work_dir': str(self.folder / run.work_dir),
-            'fingerprint': run.fingerprint,
-            'open_keys': run.open_keys,
-            'marks': run.marks,
-            'evaluations': bool(run.space) and self.study.variation.pruner is not None,
-        }
+        return Task(
+            run.config,
+            options,
+            str(self.folder / run.work_dir),
+            run.fingerprint,
+            run.open_keys,
+            run.marks,
+            evaluations=bool(run.space) and self.study.variation.pruner is not None,
+        )
 
     def _report(self, claim: Claim, step: int, metrics: dict[str, float]) -> bool:
         if self.study.metric not in metrics:
