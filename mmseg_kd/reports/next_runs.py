@@ -196,10 +196,9 @@ def _lines(collection: Collection, group: Group, what: str, options: dict[str, A
         return _train(group.runs[0], what, options)
     name = f'{group.name}_{what}'.replace('/', '_')
     kept = {**group.runs[0].options, **options}
-    kept.pop('randomness.seed', None)
-    # Where a needed checkpoint came from is the study's to fill in.
     inner = '\n'.join(f'        {key!r}: {value!r},' for key, value in kept.items())
     config = study.configs.get(group.name, '')
+    # Where a needed checkpoint came from is the study's to fill in.
     needs = study.needs.get(group.name)
     needed = f'\n    needs={needs!r},' if needs else ''
     return f'{name!r}: dict(\n    config={config!r},{needed}\n    options={{\n{inner}\n    }},\n),'

@@ -15,7 +15,7 @@ from mmseg_kd.reports.records.run_record import RunRecord
 from mmseg_kd.reports.statistics import mean_and_sd
 
 NONE = '–'  # noqa: RUF001
-# As the researcher's own tables have them; other metrics follow.
+# These come first in the tables, others follow.
 ORDER = ('mIoU', 'mAcc', 'aAcc')
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -26,22 +25,6 @@ def read_literals(file: str | Path) -> dict[str, Any]:
         for node in tree.body
         if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name)
     }
-
-
-def flatten(config: Any, prefix: str = '') -> Iterator[tuple[str, Any]]:
-    """Yield dotted key and value of all that is no dict, as `--cfg-options` names them.
-
-    A list that holds dicts is gone through by its indices, other lists are values.
-    """
-    if isinstance(config, Mapping) and config:
-        items = config.items()
-    elif isinstance(config, list) and any(isinstance(item, Mapping) for item in config):
-        items = enumerate(config)
-    else:
-        yield prefix, config
-        return
-    for key, value in items:
-        yield from flatten(value, f'{prefix}.{key}' if prefix else str(key))
 
 
 def _value(node: ast.expr) -> Any:
