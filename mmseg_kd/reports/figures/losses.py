@@ -17,6 +17,8 @@ from mmseg_kd.visualization.line_styles import DASHES, line_style
 
 # More points than pixels show nothing.
 MOST_POINTS = 400
+# Highest by lowest value of an axis with a label at 2 and at 5.
+MOST_SUBDIVIDED = 1000
 
 
 def loss_names(run: RunRecord) -> list[str]:
@@ -48,10 +50,14 @@ def loss_curves(runs: Sequence[tuple[str, RunRecord]], file: Path, order: Sequen
         for axes, (name, run) in zip(panels.flat, runs, strict=False):
             _draw(axes, run, looks)
             tidy(axes, shorten(name, 40), yscale='log', xlabel='iteration')
-            axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
             axes.yaxis.set_major_formatter(StrMethodFormatter('{x:g}'))
             axes.yaxis.set_minor_formatter(NullFormatter())
             axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=5))
+        low, high = panels[0, 0].get_ylim()
+        # Of many decades the labels in between would touch.
+        subs = (1, 2, 5) if high < MOST_SUBDIVIDED * low else (1,)
+        for axes in panels.flat[: len(runs)]:
+            axes.yaxis.set_major_locator(LogLocator(subs=subs))
         handles = [
             Line2D([], [], color=colour, linestyle=style, linewidth=2, label=name)
             for name, (colour, style) in looks.items()
