@@ -9,6 +9,7 @@ python tools/study.py report STUDY [--lang en|ko]
 import argparse
 
 from mmseg_kd.engine.cli import run_tool
+from mmseg_kd.reports.language import LANGUAGES
 from mmseg_kd.studies.commands import report, run, status
 
 
@@ -25,7 +26,7 @@ def parse_args() -> argparse.Namespace:
         'other file for a journal on a shared disk; else study.db in the folder of the study',
     )
     common.add_argument(
-        '--lang', choices=['en', 'ko'], default='en', help='the language of the report'
+        '--lang', choices=LANGUAGES, default='en', help='the language of the report'
     )
 
     command = commands.add_parser('run', parents=[common], help='run what is left, then report')

@@ -45,19 +45,13 @@ def run(args: argparse.Namespace) -> None:
 
 def status(args: argparse.Namespace) -> None:
     """Print the state of every training."""
-    study, plan, folder = _read(args)
-    queue = _stored(args, study, plan, folder)
-    if queue is None:
-        raise UserError(f'{relative(folder)} holds no study yet; start it with: run {args.study}')
-    print(status_table(write_state(queue, folder), plan, folder))
+    queue, folder = _begun(args)
+    print(status_table(write_state(queue, folder), queue.plan, folder))
 
 
 def report(args: argparse.Namespace) -> None:
     """Write the report from what there is."""
-    study, plan, folder = _read(args)
-    queue = _stored(args, study, plan, folder)
-    if queue is None:
-        raise UserError(f'{relative(folder)} holds no study yet; start it with: run {args.study}')
+    queue, folder = _begun(args)
     write_state(queue, folder)
     _report(folder, args.lang)
 
@@ -66,6 +60,14 @@ def _read(args: argparse.Namespace) -> tuple[Study, list[PlannedRun], Path]:
     study = load_study(args.study)
     folder = Path(args.work_dir) if args.work_dir else Path('work_dirs') / study.name
     return study, plan_study(study), folder
+
+
+def _begun(args: argparse.Namespace) -> tuple[RunQueue, Path]:
+    study, plan, folder = _read(args)
+    queue = _stored(args, study, plan, folder)
+    if queue is None:
+        raise UserError(f'{relative(folder)} holds no study yet; start it with: run {args.study}')
+    return queue, folder
 
 
 def _stored(
@@ -99,7 +101,7 @@ def _stop_on_termination() -> None:
 
 
 def _report(folder: Path, lang: str) -> None:
-    from mmseg_kd.studies.report import write_report
+    from mmseg_kd.reports.report import write_report
 
     for path in write_report([folder], folder, lang):
         if path.suffix in ('.html', '.md'):

@@ -20,10 +20,10 @@ from mmseg_kd.checkpoints import find_latest_checkpoint
 from mmseg_kd.engine.config import load_config
 from mmseg_kd.errors import UserError
 from mmseg_kd.studies.config import Study
-from mmseg_kd.studies.evaluations import read_progress
 from mmseg_kd.studies.plan import PlannedRun, kind_of
+from mmseg_kd.studies.progress import read_progress
 from mmseg_kd.studies.run_queue import STATES, RunQueue
-from mmseg_kd.studies.training_process import TrainingProcess
+from mmseg_kd.studies.training_process import Task, TrainingProcess
 
 # Iterations that are timed, and how many of the first are left out as warming up.
 TIMED, WARM_UP = 8, 3
@@ -141,17 +141,10 @@ def _time(run: PlannedRun, work_dir: Path, checkpoints: dict[str, str]) -> Cost:
     }
     if 'default_hooks.teacher_record.type' in run.settings:
         options['default_hooks.teacher_record.evaluate'] = False
-    task = {
-        'config': run.config,
-        'options': options,
-        'work_dir': str(work_dir),
-        'fingerprint': None,
-        'open_keys': (),
-        'marks': {},
-        'evaluations': False,
-    }
     started = time.monotonic()
-    process = TrainingProcess(task, console=work_dir / 'console.log')
+    process = TrainingProcess(
+        Task(run.config, options, str(work_dir)), console=work_dir / 'console.log'
+    )
     try:
         while not process.wait(0.1):
             pass

@@ -14,13 +14,13 @@ from mmseg_kd.checkpoints import find_latest_checkpoint
 from mmseg_kd.errors import UserError
 from mmseg_kd.studies.claim import Claim
 from mmseg_kd.studies.config import Study
-from mmseg_kd.studies.evaluations import read_progress
 from mmseg_kd.studies.owner import HEARTBEAT, this_process, with_child
 from mmseg_kd.studies.plan import PlannedRun
+from mmseg_kd.studies.progress import read_progress
 from mmseg_kd.studies.run_queue import RunQueue, same_settings
 from mmseg_kd.studies.settings import differences
 from mmseg_kd.studies.state import write_state
-from mmseg_kd.studies.training_process import TrainingProcess
+from mmseg_kd.studies.training_process import Task, TrainingProcess
 
 # How often a process that waits for others looks again, in seconds.
 LOOK_AGAIN = 2.0
@@ -36,7 +36,6 @@ class StudyRunner:
         folder: Of the study.
         devices: One training at a time on each, as for `CUDA_VISIBLE_DEVICES`; None means one
             training at a time in the environment as it is.
-        heartbeat: Seconds between signs of life.
     """
 
     def __init__(
@@ -46,11 +45,9 @@ class StudyRunner:
         queue: RunQueue,
         folder: Path,
         devices: Sequence[str] | None = None,
-        heartbeat: float = HEARTBEAT,
     ) -> None:
         self.study, self.plan, self.queue, self.folder = study, plan, queue, folder
         self.devices = list(devices) if devices else [None]
-        self.heartbeat = heartbeat
         self._stopping = threading.Event()
         self._lock = threading.Lock()
         self._problem: BaseException | None = None
@@ -176,32 +173,32 @@ class StudyRunner:
 
     def _follow(self, process: TrainingProcess, claim: Claim) -> bool:
         """Wait for a training and show that it lives; False where another process has it now."""
-        beaten = -self.heartbeat
+        beaten = -HEARTBEAT
         while not process.wait(0.1):
             if self._stopping.is_set():
                 process.stop()
                 break
-            if time.monotonic() - beaten > self.heartbeat:
+            if time.monotonic() - beaten > HEARTBEAT:
                 beaten = time.monotonic()
                 if not claim.beat():
                     process.kill()
                     return False
         return True
 
-    def _task(self, run: PlannedRun, claim: Claim) -> dict[str, Any]:
+    def _task(self, run: PlannedRun, claim: Claim) -> Task:
         needed = {other.key: other for other in self.plan}
         options = {**run.options, **claim.params}
         for key, need in run.needs.items():
             options[key] = str(find_latest_checkpoint(self.folder / needed[need].work_dir) or '')
-        return {
-            'config': run.config,
-            'options': options,
-            'work_dir': str(self.folder / run.work_dir),
-            'fingerprint': run.fingerprint,
-            'open_keys': run.open_keys,
-            'marks': run.marks,
-            'evaluations': bool(run.space) and self.study.variation.pruner is not None,
-        }
+        return Task(
+            run.config,
+            options,
+            str(self.folder / run.work_dir),
+            run.fingerprint,
+            run.open_keys,
+            run.marks,
+            evaluations=bool(run.space) and self.study.variation.pruner is not None,
+        )
 
     def _report(self, claim: Claim, step: int, metrics: dict[str, float]) -> bool:
         if self.study.metric not in metrics:

@@ -19,6 +19,8 @@ NOT_COMPARED = ('work_dir', 'resume', 'launcher', 'log_level', 'visualizer', 'vi
 CHECKED = ('train_cfg', 'optim_wrapper', 'model.teacher', 'model.test_cfg')
 CHECKED += tuple(f'{split}_dataloader' for split in ('train', 'val', 'test'))
 CHECKED += ('optim_wrapper.paramwise_cfg',)
+# Of the keys that differ; a line has no room for more.
+MOST_SHOWN = 4
 
 
 def override(cfg: Config, options: Mapping[str, Any], source: str) -> None:
@@ -82,9 +84,7 @@ def _unknown(node: Mapping, part: str, path: str, key: str, source: str) -> None
     raise UserError(f'{source}: unknown key {key}: {path or "the config"} has no {part!r}; {hint}')
 
 
-def flat_settings(
-    cfg: Config, without: Iterable[str] = (), marks: Mapping[str, Any] | None = None
-) -> dict[str, Any]:
+def flat_settings(cfg: Config, without: Iterable[str], marks: Mapping[str, Any]) -> dict[str, Any]:
     """Flatten a config into values by dotted key, as JSON would give them back.
 
     Args:
@@ -92,10 +92,10 @@ def flat_settings(
         without: Dotted keys to leave out, with all below them.
         marks: Values to put in, such as the identity of a teacher in place of its path.
     """
-    without = (*NOT_COMPARED, *without, *(marks or {}))
+    without = (*NOT_COMPARED, *without, *marks)
     found: dict[str, Any] = {}
     _flatten(json.loads(json.dumps(cfg.to_dict(), default=repr)), '', without, found)
-    return {**found, **(marks or {})}
+    return {**found, **marks}
 
 
 def _flatten(node: Any, path: str, without: tuple[str, ...], found: dict[str, Any]) -> None:
@@ -113,12 +113,12 @@ def fingerprint(settings: Mapping[str, Any]) -> str:
     return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:16]
 
 
-def differences(old: Mapping[str, Any], new: Mapping[str, Any], most: int = 4) -> str:
-    """What changed between two flat settings, in one line with at most `most` keys."""
+def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> str:
+    """What changed between two flat settings, in one line with the first keys."""
     keys = [key for key in {**old, **new} if old.get(key, ...) != new.get(key, ...)]
-    parts = [f'{key} {_show(old, key)} -> {_show(new, key)}' for key in keys[:most]]
-    if len(keys) > most:
-        parts.append(f'{len(keys) - most} more')
+    parts = [f'{key} {_show(old, key)} -> {_show(new, key)}' for key in keys[:MOST_SHOWN]]
+    if len(keys) > MOST_SHOWN:
+        parts.append(f'{len(keys) - MOST_SHOWN} more')
     return ', '.join(parts)
 
 

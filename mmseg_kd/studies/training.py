@@ -27,13 +27,14 @@ from mmseg_kd.engine import build_runner, choose_start, load_config
 from mmseg_kd.engine.cli import quiet_remarks, user_message
 from mmseg_kd.errors import UserError
 from mmseg_kd.studies.settings import fingerprint, flat_settings
+from mmseg_kd.studies.training_process import Task
 
 
 class Pruned(Exception):
     """The study's pruner ended the training."""
 
 
-class Study:
+class StudyProcess:
     """The study's process at the other end of standard input and output."""
 
     def __init__(self) -> None:
@@ -84,7 +85,7 @@ class StudyHook(Hook):
 
     priority = 'LOWEST'
 
-    def __init__(self, study: Study) -> None:
+    def __init__(self, study: StudyProcess) -> None:
         self.study = study
 
     def after_val_epoch(self, runner: Runner, metrics: dict[str, float] | None = None) -> None:
@@ -94,16 +95,16 @@ class StudyHook(Hook):
             raise Pruned
 
 
-def train(task: dict[str, Any], study: Study) -> None:
+def train(task: Task, study: StudyProcess) -> None:
     """Train as `tools/train.py --resume` does."""
-    cfg = load_config(task['config'], task['options'])
-    now = fingerprint(flat_settings(cfg, task['open_keys'], task['marks']))
-    if task['fingerprint'] not in (None, now):
-        raise UserError(f'{task["config"]} was edited while the study ran; run the command again')
-    cfg.work_dir = task['work_dir']
+    cfg = load_config(task.config, task.options)
+    now = fingerprint(flat_settings(cfg, task.open_keys, task.marks))
+    if task.fingerprint not in (None, now):
+        raise UserError(f'{task.config} was edited while the study ran; run the command again')
+    cfg.work_dir = task.work_dir
     choose_start(cfg, 'auto' if find_latest_checkpoint(cfg.work_dir) else None)
     runner = build_runner(cfg)
-    if task['evaluations']:
+    if task.evaluations:
         runner.register_hook(StudyHook(study))
     runner.train()
 
@@ -111,8 +112,8 @@ def train(task: dict[str, Any], study: Study) -> None:
 def main() -> None:
     """Train what standard input says."""
     quiet_remarks()
-    study = Study()
-    task = ast.literal_eval(study.read_line())
+    study = StudyProcess()
+    task = Task(**ast.literal_eval(study.read_line()))
     study.listen()
     try:
         train(task, study)
@@ -125,7 +126,7 @@ def main() -> None:
         study.tell(outcome='failed', error=user_message(error))
     except Exception as error:
         traceback.print_exc()
-        file = Path(task['work_dir']) / 'error.txt'
+        file = Path(task.work_dir) / 'error.txt'
         with atomic_path(file) as partial:
             partial.write_text(traceback.format_exc(), encoding='utf-8')
         text = ' '.join(str(error).split())

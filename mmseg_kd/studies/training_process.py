@@ -11,7 +11,8 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -19,11 +20,35 @@ from typing import Any
 STOP_WITHIN = 60.0
 
 
+@dataclass(frozen=True)
+class Task:
+    """What a training is told.
+
+    Attributes:
+        config: The config file.
+        options: Overrides by dotted key.
+        work_dir: Where it writes, and goes on from.
+        fingerprint: Of the settings that were planned, with `open_keys` left out and `marks` put
+            in; None takes any.
+        open_keys: Dotted keys that a search chooses.
+        marks: Settings that stand for what is not in the config.
+        evaluations: Whether each evaluation is told, and may end the training.
+    """
+
+    config: str
+    options: dict[str, Any]
+    work_dir: str
+    fingerprint: str | None = None
+    open_keys: tuple[str, ...] = ()
+    marks: dict[str, Any] = field(default_factory=dict)
+    evaluations: bool = False
+
+
 class TrainingProcess:
     """Starts one training and talks to it.
 
     Args:
-        task: What `mmseg_kd.studies.training.train` reads.
+        task: What to train.
         on_evaluation: Called with the iteration and the metrics; True ends the training. Only
             where the task asks for evaluations.
         device: Of `CUDA_VISIBLE_DEVICES`; None leaves it as it is.
@@ -32,7 +57,7 @@ class TrainingProcess:
 
     def __init__(
         self,
-        task: Mapping[str, Any],
+        task: Task,
         on_evaluation: Callable[[int, dict[str, float]], bool] | None = None,
         device: str | None = None,
         console: Path | None = None,
@@ -44,7 +69,7 @@ class TrainingProcess:
         if device is not None:
             environment['CUDA_VISIBLE_DEVICES'] = device
         self.process = _start(environment, console)
-        self._send(repr(dict(task)))
+        self._send(repr(asdict(task)))
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
 

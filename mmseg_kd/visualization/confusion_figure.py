@@ -9,9 +9,10 @@ from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-CELL, MARGIN = 0.62, 2.4
-# More numbers than these do not fit their cells.
-MOST_NUMBERED = 40
+# Inches.
+CELL, PLAIN_CELL, MARGIN = 0.62, 0.18, 2.4
+# The numbers of more classes would be too small on a page of a report.
+MOST_NUMBERED = 30
 
 
 def draw_confusion(
@@ -33,14 +34,15 @@ def draw_confusion(
     """
     truth = matrix.sum(axis=1, keepdims=True)
     shares = np.divide(100.0 * matrix, truth, out=np.full(matrix.shape, np.nan), where=truth > 0)
-    side = CELL * len(classes) + MARGIN
+    numbered = len(classes) <= MOST_NUMBERED
+    side = (CELL if numbered else PLAIN_CELL) * len(classes) + MARGIN
     figure.set_size_inches(side + 0.9, side)
     figure.set_layout_engine('constrained')
     axes = figure.subplots()
     colours = colormaps[theme].with_extremes(bad='0.88')
     image = axes.imshow(shares, cmap=colours, vmin=0, vmax=100)
     _name_axes(axes, classes)
-    if len(classes) <= MOST_NUMBERED:
+    if numbered:
         _write_numbers(axes, shares, image.to_rgba(shares)[..., :3])
     bar = figure.colorbar(image, ax=axes, shrink=0.6, label='share of the true class (%)')
     bar.outline.set_visible(False)

@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from mmseg_kd.visualization.gradient_figure import COLOURS, STYLES
+from mmseg_kd.visualization.line_styles import line_style
 
 PANEL_WIDTH, PANEL_HEIGHT = 9.0, 3.6
 # Of more points, such as the losses, the line alone is legible.
@@ -41,7 +41,7 @@ def draw_curves(
     panels = figure.subplots(len(keys), 1, sharex=True, squeeze=False)[:, 0]
     for j, (axes, key) in enumerate(zip(panels, keys, strict=True)):
         for i, run in enumerate(runs):
-            colour, style = COLOURS[i % len(COLOURS)], STYLES[i // len(COLOURS) % len(STYLES)]
+            colour, style = line_style(i)
             curve = run.get(key, {})
             marker = 'o' if len(curve) <= FEW_POINTS else None
             look = dict(color=colour, linestyle=style, marker=marker, markersize=4, linewidth=1.6)

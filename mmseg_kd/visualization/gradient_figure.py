@@ -14,9 +14,8 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
-# Okabe and Ito's colours, which the colour-blind tell apart; black is for the labels.
-COLOURS = ('#E69F00', '#56B4E9', '#009E73', '#D55E00', '#0072B2', '#CC79A7')
-STYLES = ('-', '--', ':')
+from mmseg_kd.visualization.line_styles import line_style
+
 # One report stands for one batch; of many, the trend is what can be read.
 FEW_REPORTS = 40
 
@@ -41,7 +40,7 @@ def gradient_figure(
     """
     names = list(dict.fromkeys(name for report in reports for name in report['losses']))
     looks = {'task': ('black', '-')} | {
-        name: (COLOURS[i % len(COLOURS)], STYLES[i // len(COLOURS) % len(STYLES)])
+        name: line_style(i)
         for i, name in enumerate(dict.fromkeys([*order, *names]))
         if name in names
     }

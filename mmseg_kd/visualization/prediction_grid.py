@@ -10,6 +10,7 @@ import matplotlib
 import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
+from numpy.typing import ArrayLike
 
 LEGEND_COLUMNS = 6
 
@@ -20,7 +21,7 @@ class Panel:
 
     title: str
     image: np.ndarray | None = None
-    labels: object | None = None
+    labels: ArrayLike | None = None
 
 
 def prediction_grid(

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from conftest import ROOT
-from studies.run_copies import copy_run
+from reports.run_copies import copy_run
 
 
 def run(*arguments: object) -> int:

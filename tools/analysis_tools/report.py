@@ -16,8 +16,8 @@ from pathlib import Path
 from mmseg_kd.engine.cli import run_tool
 from mmseg_kd.engine.summary import relative
 from mmseg_kd.errors import UserError
-from mmseg_kd.studies.language import LANGUAGES
-from mmseg_kd.studies.report import other_report, write_report
+from mmseg_kd.reports.language import LANGUAGES
+from mmseg_kd.reports.report import other_report, write_report
 
 
 def main() -> None:

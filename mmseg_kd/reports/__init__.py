@@ -1,0 +1,1 @@
+"""Runs compared and reported, from what they left behind."""

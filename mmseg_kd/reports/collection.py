@@ -1,0 +1,141 @@
+"""All runs of a report, those that differ in the seed alone together."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from pathlib import Path
+from statistics import fmean
+
+from mmseg_kd.reports.language import Message
+from mmseg_kd.reports.records.class_scores import ClassScores
+from mmseg_kd.reports.records.run_record import RunRecord
+from mmseg_kd.reports.records.study_file import StudyRecord
+from mmseg_kd.reports.statistics import PairedDifference, paired_difference
+
+
+@dataclass
+class Group:
+    """Runs of one setting, a seed each."""
+
+    name: str
+    runs: list[RunRecord]
+
+    @property
+    def measured(self) -> list[RunRecord]:
+        """The runs that were evaluated at least once."""
+        return [run for run in self.runs if run.evaluations]
+
+    @property
+    def counted(self) -> list[RunRecord]:
+        """The evaluated runs that are finished; all evaluated ones where none is.
+
+        What a run has halfway would pull a mean of finished ones down.
+        """
+        return [run for run in self.measured if run.state == 'done'] or self.measured
+
+    def best_scores(self, metric: str) -> list[float]:
+        """Best value of a metric of each run that counts and has one."""
+        rows = [run.best(metric) for run in self.counted]
+        return [row[metric] for row in rows if row is not None]
+
+    def mean_score(self, metric: str) -> float:
+        """Mean of `best_scores`, NaN without any."""
+        scores = self.best_scores(metric)
+        return fmean(scores) if scores else math.nan
+
+    def by_seed(self, metric: str) -> dict[int, float]:
+        """Best value of a metric by seed, of the finished runs that have one."""
+        found = {}
+        for run in self.runs:
+            row = run.best(metric)
+            if run.state == 'done' and run.seed is not None and row is not None:
+                found[run.seed] = row[metric]
+        return found
+
+    def best_classes(self, metric: str) -> list[ClassScores]:
+        """Scores of the classes at the best evaluation, of each run that counts and has them."""
+        rows = [(run, run.best(metric)) for run in self.counted]
+        found = [run.classes.get(row['iteration']) for run, row in rows if row is not None]
+        return [scores for scores in found if scores is not None]
+
+    def mean_curve(self, metric: str) -> list[tuple[int, float]]:
+        """Iterations that all its runs that count have, with the mean of a metric."""
+        tables = [
+            {r['iteration']: r[metric] for r in run.evaluations if metric in r}
+            for run in self.counted
+        ]
+        common = set.intersection(*map(set, tables)) if tables else set()
+        return [(i, fmean(table[i] for table in tables)) for i in sorted(common)]
+
+    @property
+    def distils(self) -> bool:
+        """Whether its model has distillation losses."""
+        return any(run.kd_losses for run in self.runs)
+
+
+@dataclass
+class Collection:
+    """What a report is about.
+
+    Attributes:
+        title: Name of the study, or of the runs.
+        groups: Those of one setting together, in the order given.
+        metric: What is compared.
+        baseline: The group that others are compared with, or None.
+        studies: The studies among the folders.
+        notes: What could not be read, and what was decided.
+    """
+
+    title: str
+    groups: list[Group]
+    metric: str
+    baseline: Group | None = None
+    studies: list[StudyRecord] = field(default_factory=list)
+    notes: list[Message] = field(default_factory=list)
+
+    @property
+    def runs(self) -> list[RunRecord]:
+        """All runs."""
+        return [run for group in self.groups for run in group.runs]
+
+    @property
+    def ranked(self) -> list[Group]:
+        """Groups with a score, the best mean first."""
+        scored = [(group.mean_score(self.metric), group) for group in self.groups]
+        scored = [(score, group) for score, group in scored if math.isfinite(score)]
+        return [group for _, group in sorted(scored, key=lambda pair: -pair[0])]
+
+    @property
+    def taught_from(self) -> list[Group]:
+        """Groups whose checkpoint taught another run, the best mean first."""
+        cards = (card for run in self.runs for card in run.teachers.values())
+        folders = [Path(str(card.get('checkpoint'))).parent for card in cards]
+        folders = [folder.parts for folder in set(folders) if folder.parts]
+        return [
+            group
+            for group in self.ranked
+            if any(
+                # The card may have the path as it is seen from another folder.
+                run.source.parts[-len(parts) :] == parts
+                for run in group.runs
+                for parts in folders
+            )
+        ]
+
+    @property
+    def students(self) -> list[Group]:
+        """Groups that are neither the baseline nor a teacher, the best mean first."""
+        teachers = [id(group) for group in self.taught_from]
+        return [g for g in self.ranked if g is not self.baseline and id(g) not in teachers]
+
+    def compare(self, group: Group) -> PairedDifference | None:
+        """Compare a group with the baseline; None without one or without a common seed."""
+        if self.baseline is None or group is self.baseline:
+            return None
+        return paired_difference(group.by_seed(self.metric), self.baseline.by_seed(self.metric))
+
+
+def run_name(run: RunRecord) -> str:
+    """Name a run among those of its group."""
+    return run.name if run.seed is None else f'{run.name}, seed {run.seed}'

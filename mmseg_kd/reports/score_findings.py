@@ -1,0 +1,140 @@
+"""Which run is best and by how much, for which classes, and where a search should go on."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+
+from mmseg_kd.reports.collection import Collection, Group
+from mmseg_kd.reports.language import Message, say
+from mmseg_kd.reports.records.class_scores import mean_class_iou
+from mmseg_kd.reports.search_results import best_at_the_edge
+from mmseg_kd.reports.statistics import sentence
+
+# Sentences of one kind: more are read in the tables.
+MOST = 6
+# Percent: a class below is not recognised.
+UNSEEN = 1.0
+
+
+def score_findings(collection: Collection) -> Iterator[Message]:
+    """The best run and the comparisons with the baseline."""
+    yield from _best(collection)
+    yield from _comparisons(collection)
+
+
+def class_findings(collection: Collection) -> Iterator[Message]:
+    """Classes that are not recognised, gained most and lost most."""
+    ranked = collection.ranked
+    if not ranked:
+        return
+    metric, baseline = collection.metric, collection.baseline
+    best = next(iter(collection.students), ranked[0])
+    own = mean_class_iou(best.best_classes(metric))
+    unseen = [name for name, iou in own.items() if iou < UNSEEN]
+    if unseen:
+        yield say(
+            '{name} hardly recognises {classes} (IoU below {limit} %).',
+            name=best.name,
+            classes=', '.join(unseen[:MOST]),
+            limit=f'{UNSEEN:g}',
+        )
+    if baseline is None or best is baseline:
+        return
+    other = mean_class_iou(baseline.best_classes(metric))
+    deltas = {c: own[c] - other[c] for c in own if c in other and math.isfinite(own[c] - other[c])}
+    if deltas:
+        up, down = max(deltas, key=deltas.get), min(deltas, key=deltas.get)
+        yield say(
+            '{name} against {baseline} by class: most gained by {up} ({gain} points of IoU), '
+            'least by {down} ({loss}).',
+            name=best.name,
+            baseline=baseline.name,
+            up=up,
+            gain=f'{deltas[up]:+.2f}',
+            down=down,
+            loss=f'{deltas[down]:+.2f}',
+        )
+
+
+def search_findings(collection: Collection) -> Iterator[Message]:
+    """Best values at the edge of what could be chosen."""
+    for _, edges in best_at_the_edge(collection):
+        for key, (value, edge) in edges.items():
+            values = dict(key=key, value=f'{value:.4g}')
+            if edge == 'lowest':
+                yield say(
+                    'The best value of {key}, {value}, is the lowest that could be chosen: lower '
+                    'ones may be better.',
+                    **values,
+                )
+            else:
+                yield say(
+                    'The best value of {key}, {value}, is the highest that could be chosen: '
+                    'higher ones may be better.',
+                    **values,
+                )
+
+
+def _best(collection: Collection) -> Iterator[Message]:
+    ranked = collection.ranked
+    if not ranked:
+        return
+    metric, best = collection.metric, ranked[0]
+    score = best.mean_score(metric)
+    values = dict(name=best.name, score=f'{score:.2f}', metric=metric)
+    if len(ranked) == 1:
+        yield say('{name} reached {score} {metric}.', **values)
+        return
+    yield say(
+        'Highest score: {name} with {score} {metric}, {lead} more than {second}.',
+        second=ranked[1].name,
+        lead=f'{score - ranked[1].mean_score(metric):.2f}',
+        **values,
+    )
+
+
+def _comparisons(collection: Collection) -> Iterator[Message]:
+    baseline = collection.baseline
+    if baseline is None:
+        return
+    metric = collection.metric
+    single = []
+    for group in collection.students[:MOST]:
+        compared = collection.compare(group)
+        if compared is None:
+            yield _unpaired(group, baseline, metric)
+        elif compared.verdict == 'one seed':
+            single.append((group.name, compared))
+        else:
+            yield sentence(group.name, baseline.name, metric, compared)
+    if len(single) == 1:
+        yield sentence(single[0][0], baseline.name, metric, single[0][1])
+    elif single:
+        yield say(
+            'From one seed each, which cannot tell a real difference from luck, in {metric} '
+            'against {baseline}: {names}.',
+            metric=metric,
+            baseline=baseline.name,
+            names=', '.join(f'{name} {compared.mean:+.2f}' for name, compared in single),
+        )
+    left = len(collection.students) - MOST
+    if left > 0:
+        yield say('{count} more runs are compared in the table.', count=left)
+
+
+def _unpaired(group: Group, baseline: Group, metric: str) -> Message:
+    if group.runs[0].outside or baseline.runs[0].outside:
+        return say(
+            '{name}: {mean} {metric} against {baseline}; a table has no seeds, so nothing more '
+            'can be said.',
+            name=group.name,
+            baseline=baseline.name,
+            metric=metric,
+            mean=f'{group.mean_score(metric) - baseline.mean_score(metric):+.2f}',
+        )
+    return say(
+        '{name} and {baseline} have no finished seed in common and cannot be compared.',
+        name=group.name,
+        baseline=baseline.name,
+    )

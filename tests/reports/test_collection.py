@@ -1,0 +1,129 @@
+"""Which runs belong together, and what they are compared with."""
+
+from pathlib import Path
+
+import pytest
+from reports.run_copies import copy_run, set_curve, write_study
+
+from mmseg_kd.errors import UserError
+from mmseg_kd.reports.collecting import read_collection
+
+
+@pytest.fixture
+def folders(trained_pair: dict[str, Path], tmp_path: Path) -> list[Path]:
+    """Three seeds of the baseline, three of the student, one baseline of another rate."""
+    made = []
+    for seed, shift in enumerate((0.0, 1.0, -1.0)):
+        base, student = tmp_path / f'plain_s{seed}', tmp_path / f'kd_seed{seed}'
+        made.append(copy_run(trained_pair['baseline'], base, seed, shift))
+        made.append(copy_run(trained_pair['student'], student, seed, shift + 2 + seed / 10))
+        for folder, level in ((base, 30.0), (student, 32.0 + seed / 10)):
+            set_curve(folder, [10.0, 20.0, level + shift])
+    return made
+
+
+def test_seeds_are_found_by_the_config(folders: list[Path], tmp_path: Path) -> None:
+    settings = {'max_iters=9': 'max_iters=8'}
+    other = copy_run(folders[0], tmp_path / 'plain_short', 3, settings=settings)
+    again = copy_run(folders[0], tmp_path / 'plain_again', 0)
+    collection = read_collection([*folders, other, again])
+    seeds = {group.name: [run.seed for run in group.runs] for group in collection.groups}
+    assert seeds == {
+        'plain': [0, 1, 2],
+        'kd': [0, 1, 2],
+        'plain_short': [3],
+        'plain_again': [0],
+    }
+    assert collection.metric == 'mIoU11'
+
+
+def test_the_differences_are_those_of_the_seeds(folders: list[Path]) -> None:
+    collection = read_collection(folders)
+    assert collection.baseline.name == 'plain'
+    (student,) = collection.students
+    compared = collection.compare(student)
+    assert compared.differences == pytest.approx((2.0, 2.1, 2.2))
+    assert compared.verdict == 'better'
+
+
+def test_unfinished_runs_are_not_compared(folders: list[Path]) -> None:
+    set_curve(folders[-1], [10.0, 50.0])
+    (file,) = folders[-1].glob('*/vis_data/scalars.json')
+    lines = [line for line in file.read_text().splitlines() if '"step": 9' not in line]
+    file.write_text('\n'.join(lines))
+    collection = read_collection(folders)
+    (student,) = collection.students
+    assert student.runs[2].state == 'unfinished'
+    assert collection.compare(student).seeds == (0, 1)
+    # Nor are they in the mean.
+    assert student.best_scores('mIoU11') == [32.0, 33.1]
+    assert len(student.measured) == 3
+
+
+def test_the_baseline_can_be_named(folders: list[Path]) -> None:
+    assert read_collection(folders, 'kd').baseline.name == 'kd'
+    assert read_collection(folders, 'plain_s1').baseline.name == 'plain'
+    with pytest.raises(UserError, match='there is no such run; choose from plain, kd'):
+        read_collection(folders, 'lost')
+
+
+def test_a_teacher_is_no_student(trained_pair: dict[str, Path]) -> None:
+    collection = read_collection(list(trained_pair.values()))
+    assert [group.name for group in collection.taught_from] == ['baseline']
+    assert [group.name for group in collection.students] == ['student']
+
+
+def test_an_outside_run_is_compared_by_what_it_has(folders: list[Path], tmp_path: Path) -> None:
+    table = tmp_path / 'first.csv'
+    table.write_text('iteration,mIoU\n4000,58.62\n')
+    collection = read_collection([*folders, table])
+    assert collection.metric == 'mIoU'
+    outside = collection.groups[-1]
+    assert outside.best_scores('mIoU') == [58.62]
+    assert collection.compare(outside) is None
+
+
+def test_one_broken_folder_does_not_spoil_the_rest(folders: list[Path], tmp_path: Path) -> None:
+    broken = copy_run(folders[0], tmp_path / 'broken')
+    (file,) = broken.glob('*/vis_data/scalars.json')
+    file.write_bytes(b'\x00\xff\n\x00')
+    collection = read_collection([broken, *folders])
+    assert 'broken' in str(collection.notes[0])
+    assert len(collection.runs) == 6
+    with pytest.raises(UserError, match='does not exist'):
+        read_collection([*folders, tmp_path / 'misspelt'])
+
+
+def test_a_study(folders: list[Path], tmp_path: Path) -> None:
+    runs = [
+        dict(name=name, seed=seed, work_dir=f'{folder}{seed}')
+        for name, folder in (('a', 'plain_s'), ('b', 'kd_seed'))
+        for seed in range(3)
+    ]
+    runs += [
+        dict(name='b', seed=3, work_dir='runs/b/seed3', state='failed', error='out of memory'),
+        dict(name='b', seed=4, work_dir='runs/b/seed4', state='waiting'),
+    ]
+    write_study(tmp_path, runs, baseline='a')
+    collection = read_collection([tmp_path])
+    assert collection.title == tmp_path.name
+    assert collection.baseline.name == 'a'
+    assert [len(group.runs) for group in collection.groups] == [3, 5]
+    assert collection.compare(collection.groups[1]).seeds == (0, 1, 2)
+    assert collection.groups[1].runs[3].error == 'out of memory'
+
+
+@pytest.mark.parametrize(
+    ('text', 'words'),
+    [
+        ('{"name"', 'study.json is damaged'),
+        ('{"name": "x"}', 'is not the state of a study'),
+        ('[]', 'is not the state of a study'),
+        ('{"name": "x", "runs": [{"name": "a"}]}', 'is not the state of a study'),
+    ],
+)
+def test_a_damaged_study_is_one_line(tmp_path: Path, text: str, words: str) -> None:
+    (tmp_path / 'study.json').write_text(text)
+    with pytest.raises(UserError, match=words) as error:
+        read_collection([tmp_path])
+    assert '\n' not in str(error.value)

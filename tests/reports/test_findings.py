@@ -1,0 +1,157 @@
+"""Each sentence is said when the numbers say it, and not otherwise."""
+
+import json
+from pathlib import Path
+
+import pytest
+from reports.run_copies import copy_run, set_curve, write_study
+
+from mmseg_kd.reports.collecting import read_collection
+from mmseg_kd.reports.findings import find
+from mmseg_kd.reports.next_runs import suggest
+
+
+@pytest.fixture
+def pair(trained_pair: dict[str, Path], tmp_path: Path) -> dict[str, Path]:
+    """The baseline and its student, both at 30 from the first evaluation on."""
+    folders = {name: copy_run(source, tmp_path / name) for name, source in trained_pair.items()}
+    for folder in folders.values():
+        set_curve(folder, [30.0, 30.1, 30.2])
+    return folders
+
+
+def said(pair: dict[str, Path]) -> str:
+    return '\n'.join(map(str, find(read_collection(list(pair.values())))))
+
+
+def suggested(*folders: Path) -> dict[str, str]:
+    return {str(s.reason): s.lines for s in suggest(read_collection(folders))}
+
+
+def test_one_seed_shows_nothing(pair: dict[str, Path]) -> None:
+    set_curve(pair['student'], [30.0, 39.9, 40.2])
+    text = said(pair)
+    assert 'Highest score: student with 40.20 mIoU11, 10.00 more than baseline.' in text
+    assert 'student: +10.00 mIoU11 against baseline, from one seed. One seed cannot tell' in text
+    lines = suggested(*pair.values())
+    (command,) = [text for reason, text in lines.items() if 'More seeds' in reason]
+    assert 'randomness.seed=1' in command
+    assert 'randomness.seed=2' in command
+    assert 'randomness.seed=0' not in command
+
+
+def test_still_improving(pair: dict[str, Path]) -> None:
+    assert 'Still improving' not in said(pair)
+    set_curve(pair['student'], [20.0, 25.0, 29.5])
+    assert 'Still improving at the end: student (+4.50)' in said(pair)
+    (command,) = [t for reason, t in suggested(*pair.values()).items() if 'half as long' in reason]
+    assert 'train_cfg.max_iters=14' in command
+
+
+def test_peaked_and_fell(pair: dict[str, Path]) -> None:
+    assert 'peaked' not in said(pair)
+    set_curve(pair['student'], [20.0, 33.0, 31.5])
+    assert 'student peaked at iteration 6 and ended 1.50 mIoU11 lower.' in said(pair)
+    lines = suggested(*pair.values())
+    (command,) = [t for reason, t in lines.items() if 'only as long as it improved' in reason]
+    assert 'train_cfg.max_iters=6' in command
+
+
+def test_a_teacher_below_the_baseline(pair: dict[str, Path]) -> None:
+    card = json.loads((pair['student'] / 'teacher.json').read_text())
+    for score, expected in ((29.0, True), (31.0, False)):
+        card['metrics']['mIoU11'] = score
+        (pair['student'] / 'teacher.json').write_text(json.dumps(card))
+        assert ('does not beat the baseline: 29.00 mIoU11' in said(pair)) is expected
+
+
+def test_losses_without_gradient(pair: dict[str, Path]) -> None:
+    file = pair['student'] / 'gradients.jsonl'
+    reports = [json.loads(line) for line in file.read_text().splitlines()]
+    for report in reports:
+        report['task']['features'] = 1.0
+        report['losses']['kl_loss'] |= dict(features=0.0, raw=1.0)
+        report['losses']['at_loss'] |= dict(features=1e-5, raw=1.0)
+        report['losses']['sp_loss'] |= dict(features=0.2, raw=1.0)
+    file.write_text('\n'.join(map(json.dumps, reports)))
+    text = said(pair)
+    assert "no gradient reaches the backbone's stages, whatever the weight, from: kl_loss" in text
+    assert 'as good as switched off, by their share of the gradient: at_loss (0.00083 %)' in text
+    assert 'sp_loss' not in text
+    lines = suggested(*pair.values())
+    (command,) = [text for reason, text in lines.items() if 'a tenth of the gradient' in reason]
+    assert 'model.kd_losses.at_loss.loss_weight=13300' in command
+
+
+def test_weights_that_did_not_arrive(pair: dict[str, Path]) -> None:
+    (log,) = pair['baseline'].glob('*/*.log')
+    text = log.read_text()
+    log.write_text(
+        text + 'unexpected key in source state_dict: a, b\n\n'
+        'missing keys in source state_dict: c, d, e\n\n'
+    )
+    assert '3 tensors of the model found nothing in it, 2 of the file' in said(pair)
+    log.write_text(text + 'x.pth: NVlabs layout, sha256 4af8348c, matched 3/176 tensors\n')
+    assert 'of x.pth only 3 of 176 tensors matched' in said(pair)
+
+
+def test_divergence(pair: dict[str, Path]) -> None:
+    (file,) = pair['student'].glob('*/vis_data/scalars.json')
+    rows = [json.loads(line) for line in file.read_text().splitlines()]
+    for row in rows:
+        if row.get('step', 0) >= 5 and 'loss' in row:
+            row['loss'] = float('nan')
+    file.write_text('\n'.join(map(json.dumps, rows)))
+    assert 'student, seed 0 diverged: its loss was not finite at iteration 5.' in said(pair)
+
+
+def test_classes(pair: dict[str, Path]) -> None:
+    file = pair['student'] / 'confusion.jsonl'
+    records = [json.loads(line) for line in file.read_text().splitlines()]
+    for record in records:
+        size = len(record['classes'])
+        record['matrix'] = [[10 * (i == j) for j in range(size)] for i in range(size)]
+        record['matrix'][2] = [5 * (j == 3) for j in range(size)]
+    file.write_text('\n'.join(map(json.dumps, records)))
+    text = said(pair)
+    assert 'student hardly recognises Pole (IoU below 1 %).' in text
+    assert 'student against baseline by class: most gained by' in text
+
+
+def test_more_seeds_are_counted(trained_pair: dict[str, Path], tmp_path: Path) -> None:
+    folders = []
+    for seed, gain in enumerate((0.4, 2.0, 1.2)):
+        for name, level in (('baseline', 30.0), ('student', 30.0 + gain)):
+            folders.append(copy_run(trained_pair[name], tmp_path / f'{name}_s{seed}', seed))
+            set_curve(folders[-1], [level - 1, level, level])
+    lines = suggested(*folders)
+    # t(0.975, 3) * 0.8 / sqrt(4) = 1.27 and t(0.975, 4) * 0.8 / sqrt(5) = 0.99 around 1.2.
+    (reason,) = [reason for reason in lines if 'More seeds' in reason]
+    assert '5 seeds would tell' in reason
+    assert lines[reason].count('randomness.seed=') == 4
+
+
+def test_a_study_gets_lines_for_its_config(pair: dict[str, Path], tmp_path: Path) -> None:
+    set_curve(pair['student'], [20.0, 25.0, 29.5])
+    options = {'optim_wrapper.optimizer.lr': 0.01}
+    needs = {'model.teacher.checkpoint': 'baseline'}
+    runs = [
+        dict(name='baseline', work_dir='baseline'),
+        dict(name='student', work_dir='student', options=options, needs=needs, config='kd.py'),
+    ]
+    write_study(tmp_path, runs, baseline='baseline')
+    lines = suggested(tmp_path)
+    assert 'seeds=[0, 1, 2],' in lines.values()
+    (text,) = [text for reason, text in lines.items() if 'half as long' in reason]
+    (entry,) = eval(f'dict({{{text}}})').values()
+    assert entry['config'] == 'kd.py'
+    assert entry['needs'] == needs
+    assert entry['options']['optim_wrapper.optimizer.lr'] == 0.01
+    assert entry['options']['train_cfg.max_iters'] == 14
+
+
+def test_a_grid_with_none_goes_on_from_its_numbers(pair: dict[str, Path], tmp_path: Path) -> None:
+    key = 'optim_wrapper.clip_grad'
+    runs = [dict(name='g/0', work_dir='student', params={key: 8.0})]
+    write_study(tmp_path, runs, kind='grid', space={key: [None, 2.0, 4.0, 8.0]})
+    assert f'{key!r}: [None, 2.0, 4.0, 8.0, 16.0],' in suggested(tmp_path).values()

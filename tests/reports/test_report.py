@@ -1,0 +1,204 @@
+"""The report as a whole: what is in it, what it overwrites, how long it takes."""
+
+import json
+import re
+import subprocess
+import sys
+from html.parser import HTMLParser
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import ROOT
+from reports.run_copies import copy_run, set_curve, write_study
+
+from mmseg_kd.errors import UserError
+from mmseg_kd.reports.report import other_report, write_report
+
+
+class Page(HTMLParser):
+    """Tags that were opened and closed, addresses, and cells of each row."""
+
+    VOID = ('meta', 'img', 'br')
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.addresses: list[str] = []
+        self.rows: list[int] = []
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.addresses += [v for k, v in attrs if k in ('src', 'href')]
+        if tag not in self.VOID:
+            self.open.append(tag)
+        if tag == 'tr':
+            self.rows.append(0)
+        if tag in ('td', 'th'):
+            self.rows[-1] += 1
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+
+@pytest.fixture
+def folders(trained_pair: dict[str, Path], tmp_path: Path) -> list[Path]:
+    made = []
+    for seed in range(3):
+        for name, source in trained_pair.items():
+            made.append(copy_run(source, tmp_path / f'{name}_s{seed}', seed, 1.5 * seed))
+    return made
+
+
+@pytest.mark.parametrize('lang', ['en', 'ko'])
+def test_the_page_needs_nothing_else(folders: list[Path], tmp_path: Path, lang: str) -> None:
+    out = tmp_path / 'out'
+    files = write_report(folders, out, lang)
+    assert files[:2] == [out / 'report.md', out / 'report.html']
+    names = {file.name for file in files[2:]}
+    assert names == {
+        'learning_curves.png',
+        'class_iou.png',
+        'confusion_1.png',
+        'confusion_2.png',
+        'losses.png',
+        'gradients_1.png',
+    }
+    assert all(file.stat().st_size > 10_000 for file in files[2:])
+    text = files[1].read_text(encoding='utf-8')
+    page = Page(text)
+    assert not page.open
+    assert page.addresses
+    assert all(a.startswith(('data:image/png;base64,', '#')) for a in page.addresses)
+    assert f'<html lang="{lang}">' in text
+    assert not [file for file in out.rglob('*') if '.tmp' in file.name]
+
+
+def test_the_markdown_has_the_numbers(folders: list[Path], tmp_path: Path) -> None:
+    text = write_report(folders, tmp_path / 'out')[0].read_text(encoding='utf-8')
+    scores = {}
+    for folder in folders[:2]:
+        (file,) = folder.glob('*/vis_data/scalars.json')
+        rows = map(json.loads, file.read_text().splitlines())
+        scores[folder.name] = [row for row in rows if 'mIoU' in row]
+    for row in scores['student_s0']:
+        line = f'| {row["step"]} | {row["mIoU"]:.2f} | {row["mAcc"]:.2f} | {row["aAcc"]:.2f} |'
+        assert line in text.replace('**', '')
+    best = [max(r['mIoU11'] for r in scores[name]) for name in ('student_s0', 'baseline_s0')]
+    assert f'| student | 3 | {best[0] - best[1]:+.2f} | 0.00 |' in text
+    assert 'model.kd_losses.kl_loss' in text
+    assert re.search(r'!\[.+\]\(figures/learning_curves\.png\)', text)
+    # Every row of a table has the cells of its heading.
+    for block in re.findall(r'(?:^\|.*\n)+', text, re.MULTILINE):
+        assert len({line.count(' | ') for line in block.splitlines()}) == 1
+
+
+def test_names_are_no_markup(folders: list[Path], tmp_path: Path) -> None:
+    study = tmp_path / 'study'
+    study.mkdir()
+    name = 'kd_<b>|*x*'
+    copy_run(folders[0], study / 'a')
+    copy_run(folders[1], study / 'b')
+    write_study(study, [dict(name='base', work_dir='a'), dict(name=name, work_dir='b')])
+    markdown, page = write_report([study], study)[:2]
+    assert '<b>' not in page.read_text(encoding='utf-8')
+    assert 'kd\\_&lt;b>\\|\\*x\\*' in markdown.read_text(encoding='utf-8')
+
+
+def test_another_report_is_not_overwritten(folders: list[Path], tmp_path: Path) -> None:
+    out = tmp_path / 'out'
+    write_report(folders[:1], out)
+    assert other_report(folders[:1], out) is None
+    # The same with more replaces it; fewer or others do not.
+    assert other_report(folders, out) is None
+    before = (out / 'report.md').read_bytes()
+    with pytest.raises(UserError, match='is a report of other runs'):
+        write_report(folders[1:], out)
+    assert (out / 'report.md').read_bytes() == before
+    (out / 'report.md').write_text('# Written by hand\n')
+    assert other_report(folders[:1], out) == out / 'report.md'
+    (out / 'report.md').unlink()
+    assert other_report(folders[:1], out) == out / 'report.html'
+    write_report(folders[:1], out, overwrite=True)
+    assert other_report(folders[:1], out) is None
+
+
+def test_nothing_is_written_when_nothing_can_be_read(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match='does not exist'):
+        write_report([tmp_path / 'lost'], tmp_path / 'out')
+    assert not (tmp_path / 'out').exists()
+
+
+def test_a_study_that_has_only_begun(folders: list[Path], tmp_path: Path) -> None:
+    runs = [
+        dict(name='baseline', work_dir='baseline_s0'),
+        dict(name='student', work_dir='none', state='waiting'),
+        dict(name='other', work_dir='none', state='failed', error='CUDA out of memory'),
+    ]
+    write_study(tmp_path, runs, baseline='baseline')
+    text = write_report([tmp_path], tmp_path)[0].read_text(encoding='utf-8')
+    assert 'other, seed 0 failed: CUDA out of memory' in text
+    assert '1 runs have not begun.' in text
+    write_study(tmp_path, runs[1:])
+    with pytest.raises(UserError, match='has been evaluated yet'):
+        write_report([tmp_path], tmp_path)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != 'linux', reason='reads the peak of memory from /proc')
+def test_two_hundred_runs_of_a_search(trained_pair: dict[str, Path], tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    runs = []
+    copy_run(trained_pair['baseline'], tmp_path / 'runs' / 'baseline')
+    set_curve(tmp_path / 'runs' / 'baseline', [20.0, 25.0, 30.0])
+    runs.append(dict(name='baseline', work_dir='runs/baseline'))
+    for i in range(200):
+        folder = copy_run(trained_pair['student'], tmp_path / 'runs' / 'student' / str(i))
+        params = {
+            'optim_wrapper.optimizer.lr': float(10 ** rng.uniform(-4, -2)),
+            'model.kd_losses.kl_loss.temperature': float(rng.uniform(1, 8)),
+            'model.kd_losses.at_loss.loss_weight': float(rng.uniform(0, 2)),
+        }
+        top = 35 + 2 * np.log10(params['optim_wrapper.optimizer.lr']) + rng.normal()
+        set_curve(folder, [20.0, 25.0, float(top)])
+        _lengthen(folder, 800)
+        runs.append(dict(name=f'student/{i}', work_dir=f'runs/student/{i}', params=params))
+    space = {
+        'optim_wrapper.optimizer.lr': dict(type='loguniform', low=1e-4, high=1e-2),
+        'model.kd_losses.kl_loss.temperature': dict(type='uniform', low=1, high=8),
+        'model.kd_losses.at_loss.loss_weight': dict(type='uniform', low=0, high=2),
+    }
+    write_study(tmp_path, runs, kind='search', space=space, baseline='baseline')
+    # In a process of its own, whose memory is the report's (rusage would have this one's, which
+    # the new process begins as); processor time, because other programs
+    # run on the machine that tests.
+    code = (
+        'import json, re, sys, time\n'
+        'from pathlib import Path\n'
+        'from mmseg_kd.reports.report import write_report\n'
+        'begun = time.process_time()\n'
+        'files = write_report([sys.argv[1]], sys.argv[1])\n'
+        'status = Path("/proc/self/status").read_text()\n'
+        'peak = int(re.search(r"VmHWM:\\s+(\\d+)", status)[1])\n'
+        'print(json.dumps([time.process_time() - begun, peak, list(map(str, files))]))\n'
+    )
+    ran = subprocess.run(
+        [sys.executable, '-c', code, str(tmp_path)], cwd=ROOT, check=True, capture_output=True
+    )
+    seconds, kilobytes, files = json.loads(ran.stdout.splitlines()[-1])
+    assert seconds < 10
+    assert kilobytes < 2**20
+    files = list(map(Path, files))
+    names = {file.name for file in files}
+    assert {'importance_1.png', 'slices_1.png', 'parallel_1.png'} <= names
+    text = files[0].read_text(encoding='utf-8')
+    assert 'the rest (192) is thin and grey' in text
+
+
+def _lengthen(folder: Path, rows: int) -> None:
+    """As many training rows as a run of 40,000 iterations leaves."""
+    (file,) = folder.glob('*/vis_data/scalars.json')
+    lines = [json.loads(line) for line in file.read_text().splitlines()]
+    training = [row for row in lines if 'loss' in row]
+    more = [training[i % len(training)] | {'step': 10 + i} for i in range(rows)]
+    file.write_text(''.join(json.dumps(row) + '\n' for row in lines + more))

@@ -1,0 +1,87 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from mmseg_kd.reports.differing_settings import short_keys
+from mmseg_kd.reports.figures.search import parallel_coordinates, slice_plots
+from mmseg_kd.reports.search_results import Point, at_the_edge, importances
+
+SPACE = {
+    'optim_wrapper.optimizer.lr': dict(type='loguniform', low=1e-5, high=1e-3),
+    'kl.temperature': dict(type='uniform', low=1.0, high=8.0),
+    'stages': dict(type='choice', choices=[['stage1'], ['stage4']]),
+}
+
+
+def points(count: int) -> list[Point]:
+    rng = np.random.default_rng(0)
+    made = []
+    for i in range(count):
+        lr = float(10 ** rng.uniform(-5, -3))
+        params = {
+            'optim_wrapper.optimizer.lr': lr,
+            'kl.temperature': float(rng.uniform(1, 8)),
+            'stages': [['stage1'], ['stage4']][int(rng.integers(2))],
+        }
+        made.append(Point(f'p/{i}', params, 60 + 5 * np.log10(lr)))
+    return made
+
+
+def test_the_parameter_that_matters_comes_first() -> None:
+    shares = importances(points(40), SPACE)
+    assert next(iter(shares)) == 'optim_wrapper.optimizer.lr'
+    assert shares['optim_wrapper.optimizer.lr'] > 0.7
+    assert sum(shares.values()) == pytest.approx(1)
+
+
+def test_a_grid() -> None:
+    space = {'kl.temperature': [1, 2, 4, 8], 'weight': [0.1, 1.0, 10.0]}
+    made = [
+        Point(f'g/{t}/{w}', {'kl.temperature': t, 'weight': w}, 40.0 + w)
+        for t in space['kl.temperature']
+        for w in space['weight']
+    ]
+    assert next(iter(importances(made, space))) == 'weight'
+
+
+@pytest.mark.parametrize('space', [SPACE, {'kl.temperature': [1, 2], 'stages': [['stage1'], None]}])
+def test_figures_of_numbers_and_of_choices(tmp_path: Path, space: dict) -> None:
+    made = points(9)
+    if space is not SPACE:
+        choices = [{'kl.temperature': t, 'stages': s} for t in (1, 2) for s in (['stage1'], None)]
+        made = [Point(f'g/{i}', params, 40.0 + i) for i, params in enumerate(choices)]
+    slice_plots(made, space, 'mIoU11', tmp_path / 'slices.png')
+    parallel_coordinates(made, space, 'mIoU11', tmp_path / 'parallel.png')
+    for name in ('slices.png', 'parallel.png'):
+        with Image.open(tmp_path / name) as picture:
+            assert picture.width == 1152
+            # Something was drawn: more than the white of the page and the black of the text.
+            assert len(picture.convert('RGB').getcolors(maxcolors=2**20)) > 50
+
+
+def test_few_or_equal_points_say_nothing() -> None:
+    assert importances(points(7), SPACE) == {}
+    equal = [Point(p.name, p.params, 1.0) for p in points(20)]
+    assert importances(equal, SPACE) == {}
+
+
+def test_keys_are_as_short_as_they_can_be() -> None:
+    assert short_keys(['a.b.lr', 'c.d.weight']) == {'a.b.lr': 'lr', 'c.d.weight': 'weight'}
+    keys = ['m.kl.loss_weight', 'm.at.loss_weight']
+    assert list(short_keys(keys).values()) == ['kl.loss_weight', 'at.loss_weight']
+
+
+def test_the_edge_of_a_space() -> None:
+    space = {
+        'lr': dict(type='loguniform', low=1e-5, high=1e-3),
+        'weight': dict(type='uniform', low=0.0, high=10.0),
+        'grid': [1, 2, 4, 8],
+        'name': ['a', 'b', 'c'],
+    }
+    inside = {'lr': 1e-4, 'weight': 5.0, 'grid': 4, 'name': 'a'}
+    assert at_the_edge(space, inside) == {}
+    outside = {'lr': 1.1e-5, 'weight': 9.9, 'grid': 8, 'name': 'a'}
+    edges = {key: edge for key, (_, edge) in at_the_edge(space, outside).items()}
+    assert edges == {'lr': 'lowest', 'weight': 'highest', 'grid': 'highest'}

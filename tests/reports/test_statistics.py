@@ -1,0 +1,87 @@
+"""The statistics, compared with SciPy's."""
+
+import itertools
+
+import numpy as np
+import pytest
+import scipy.stats
+
+from mmseg_kd.reports.statistics import (
+    bootstrap_interval,
+    paired_difference,
+    sentence,
+    sign_test,
+    t_cdf,
+    t_interval,
+    t_quantile,
+)
+
+SAMPLES = [
+    [1.3, 0.9, 1.7],
+    [0.4, -0.2, 0.9, 1.4, 0.1],
+    list(np.random.default_rng(3).gamma(2.0, size=30)),
+]
+
+
+@pytest.mark.parametrize('dof', [1, 2, 3, 4, 5, 9, 29, 100])
+def test_t_is_scipys(dof: int) -> None:
+    for t in (-3.2, -0.4, 0.0, 0.7, 2.5, 12.0):
+        assert t_cdf(t, dof) == pytest.approx(scipy.stats.t.cdf(t, dof), abs=1e-12)
+    for p in (0.5, 0.9, 0.975, 0.995):
+        assert t_quantile(p, dof) == pytest.approx(scipy.stats.t.ppf(p, dof), rel=1e-9, abs=1e-9)
+
+
+@pytest.mark.parametrize('sample', SAMPLES, ids=len)
+def test_the_t_interval_is_scipys(sample: list[float]) -> None:
+    result = scipy.stats.ttest_1samp(sample, 0).confidence_interval(0.95)
+    assert t_interval(sample) == pytest.approx((result.low, result.high))
+
+
+@pytest.mark.parametrize('sample', SAMPLES, ids=len)
+def test_the_bootstrap_is_scipys(sample: list[float]) -> None:
+    expected = scipy.stats.bootstrap(
+        (sample,), np.mean, n_resamples=100_000, method='BCa', rng=np.random.default_rng(1)
+    ).confidence_interval
+    spread = np.std(sample) / np.sqrt(len(sample))
+    assert bootstrap_interval(sample) == pytest.approx(tuple(expected), abs=0.1 * spread)
+    assert bootstrap_interval(sample) == bootstrap_interval(sample)
+
+
+def test_the_sign_test_is_scipys() -> None:
+    for signs in itertools.product((-1.0, 1.0), repeat=6):
+        expected = scipy.stats.binomtest(sum(s > 0 for s in signs), 6).pvalue
+        assert sign_test(signs) == pytest.approx(expected)
+    assert sign_test([0.0, 1.0, 0.0]) == 1.0
+    assert sign_test([0.0]) is None
+
+
+def test_seeds_are_paired() -> None:
+    compared = paired_difference({0: 41.0, 1: 43.0, 7: 99.0}, {1: 42.0, 0: 40.5, 2: 1.0})
+    assert compared.seeds == (0, 1)
+    assert compared.differences == (0.5, 1.0)
+    assert paired_difference({0: 1.0}, {1: 1.0}) is None
+
+
+@pytest.mark.parametrize(
+    ('group', 'verdict', 'words'),
+    [
+        ((41.3, 42.2, 40.9), 'better', 'beats base by 1.47 ± 0.94 mIoU11 (3 seeds)'),
+        ((38.7, 39.9, 37.6), 'worse', 'is below base by 1.27 ± 0.38 mIoU11 (3 seeds)'),
+        ((41.0, 39.9, 40.0), 'noise', 'is within noise of base: +0.30'),
+        ((49.0,), 'one seed', 'One seed cannot tell'),
+    ],
+)
+def test_the_sentence_says_no_more_than_the_numbers(
+    group: tuple[float, ...], verdict: str, words: str
+) -> None:
+    base = dict(enumerate((40.0, 41.0, 39.0)))
+    compared = paired_difference(dict(enumerate(group)), base)
+    assert compared.verdict == verdict
+    assert words in str(sentence('kd', 'base', 'mIoU11', compared))
+
+
+def test_equal_differences_need_no_bootstrap() -> None:
+    compared = paired_difference({0: 41.0, 1: 42.0}, {0: 40.0, 1: 41.0})
+    assert compared.bootstrap is None
+    assert compared.t_interval == (1.0, 1.0)
+    assert compared.verdict == 'better'
