@@ -20,6 +20,7 @@ from mmseg_kd.datasets import (
     SeededInfiniteSampler,
     ToyCamVidDataset,
 )
+from mmseg_kd.datasets.seeded_sampling import seeded
 
 
 class Numbers:
@@ -132,9 +133,9 @@ def test_random_streams_are_put_back_and_differ_from_each_other():
     set_random_seed(1)
     undisturbed = dataset.prepare_data(0)
     set_random_seed(1)
-    seeded = dataset.prepare_data(SeededIndex(0, 8))
+    drawn = dataset.prepare_data(SeededIndex(0, 8))
     assert torch.equal(dataset.prepare_data(0), undisturbed)
-    assert len(set(seeded[1:].tolist())) == 3
+    assert len(set(drawn[1:].tolist())) == 3
 
 
 def test_streams_are_put_back_after_an_error():
@@ -150,6 +151,21 @@ def test_streams_are_put_back_after_an_error():
     with pytest.raises(KeyError):
         SeededRaises().prepare_data(SeededIndex(0, 1))
     assert random.getstate() == state
+
+
+def test_a_block_in_a_block():
+    def numbers():
+        return [random.random(), np.random.random_sample(), float(torch.rand(1))]
+
+    with seeded(3):
+        whole = numbers() + numbers()
+    with seeded(3):
+        first = numbers()
+        with seeded(4):
+            inner = numbers()
+        assert first + numbers() == whole
+    with seeded(4):
+        assert numbers() == inner
 
 
 def test_index_pickles_and_survives_wrappers():
