@@ -155,7 +155,7 @@ def test_streams_are_put_back_after_an_error():
 
 def test_a_block_in_a_block():
     def numbers():
-        return [random.random(), np.random.random_sample(), float(torch.rand(1))]
+        return [random.random(), np.random.random_sample(), float(torch.rand(1))]  # noqa: NPY002
 
     with seeded(3):
         whole = numbers() + numbers()
