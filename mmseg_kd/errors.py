@@ -1,6 +1,8 @@
-"""The one exception that is written for the user."""
+"""What is written for the user: one exception, and words for it."""
 
 from __future__ import annotations
+
+from pathlib import Path
 
 
 class UserError(Exception):
@@ -10,3 +12,8 @@ class UserError(Exception):
     and what to write instead. The command-line tools print it without a
     traceback and exit with code 2.
     """
+
+
+def no_file(path: str | Path) -> str:
+    """Say of a path that is no file what it is, to end a sentence that begins with it."""
+    return 'is a folder; name the file in it' if Path(path).is_dir() else 'does not exist'

@@ -8,6 +8,7 @@ import argparse
 
 from mmseg_kd.engine import build_runner, load_config, prepare_test
 from mmseg_kd.engine.cli import add_common_arguments, export_local_rank, run_tool
+from mmseg_kd.engine.output_paths import check_folder
 from mmseg_kd.errors import UserError
 
 
@@ -47,6 +48,7 @@ def main() -> None:
             )
         cfg.default_hooks.visualization.update(draw=True, show=args.show, wait_time=args.wait_time)
         if args.show_dir:
+            check_folder(args.show_dir, '--show-dir')
             cfg.visualizer.save_dir = args.show_dir
     build_runner(cfg).test()
 

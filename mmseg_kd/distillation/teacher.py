@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from mmseg_kd.checkpoints import load_strictly, read_checkpoint, sha256_of, state_dict_of
 from mmseg_kd.distillation.taps import STAGE, check_taps, record_taps
-from mmseg_kd.errors import UserError
+from mmseg_kd.errors import UserError, no_file
 
 DTYPES = ('float32', 'bfloat16', 'float16')
 
@@ -133,6 +133,8 @@ class Teacher(BaseTeacher):
     ) -> None:
         check_dtype(dtype)
         segmentor = build_segmentor(config)
+        if Path(checkpoint).is_dir():
+            raise UserError(f"the teacher's checkpoint {checkpoint} {no_file(checkpoint)}")
         if not Path(checkpoint).is_file():
             make = f', `python tools/train.py {config}`,' if isinstance(config, str) else ''
             raise UserError(
@@ -185,7 +187,7 @@ def build_segmentor(config: str | dict) -> nn.Module:
         except Exception as error:
             raise UserError(f'model.teacher.config: {config} cannot be read: {error}') from error
     else:
-        raise UserError(f"model.teacher.config: the teacher's config {config} does not exist")
+        raise UserError(f"model.teacher.config: the teacher's config {config} {no_file(config)}")
     if model_cfg is None:
         raise UserError(f'model.teacher.config: {config} has no `model`')
     for part in (model_cfg, model_cfg.backbone):

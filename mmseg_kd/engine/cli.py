@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import errno
 import os
 import re
 import sys
 import warnings
 from collections.abc import Callable
-from pathlib import Path
 
 from mmengine.config import DictAction
 
@@ -16,6 +16,11 @@ from mmseg_kd.errors import UserError
 
 EXIT_USER_ERROR = 2
 EXIT_INTERRUPTED = 130
+
+# What a disk, or its owner, says: no error of the program's.
+OF_THE_SYSTEM = frozenset(
+    [errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.ENAMETOOLONG]
+)
 
 # Of libraries, on settings that are as they should be.
 REMARKS = (
@@ -34,6 +39,10 @@ def run_tool(main: Callable[[], None]) -> None:
     except BrokenPipeError:
         # The reader, `head` for one, has what it wanted; Python must not flush once more.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except OSError as error:
+        if error.errno not in OF_THE_SYSTEM:
+            raise
+        sys.exit(_fail(f'{error.filename or "a file"}: {error.strerror}'))
     except KeyboardInterrupt:
         print('\ninterrupted', file=sys.stderr)
         sys.exit(EXIT_INTERRUPTED)
@@ -91,22 +100,6 @@ def add_cfg_options(parser: argparse.ArgumentParser) -> None:
         help='override settings of the config, e.g. train_cfg.max_iters=100; a list is written '
         'key="[a,b]" or key=a,b',
     )
-
-
-def refuse_to_overwrite(path: Path, option: str) -> None:
-    """Raise UserError where output would take the place of something that is there.
-
-    Args:
-        path: A file to write, or a folder to fill.
-        option: What the user wrote it for, e.g. '--out'.
-    """
-    for folder in path.parents:
-        if folder.is_file():
-            raise UserError(f'{option}: {path} cannot be written, {folder} is a file')
-    if path.is_dir() and any(path.iterdir()):
-        raise UserError(f'{option}: the folder {path} is not empty; name another')
-    if path.exists() and not path.is_dir():
-        raise UserError(f'{option}: {path} exists; name another')
 
 
 def export_local_rank(local_rank: int) -> None:

@@ -10,7 +10,8 @@ from mmengine.registry import init_default_scope
 
 from mmseg_kd.checkpoints import find_latest_checkpoint
 from mmseg_kd.engine.config_check import check_config, check_options
-from mmseg_kd.errors import UserError
+from mmseg_kd.engine.output_paths import check_folder
+from mmseg_kd.errors import UserError, no_file
 
 
 def load_config(path: str, cfg_options: dict | None = None) -> Config:
@@ -28,7 +29,7 @@ def load_config(path: str, cfg_options: dict | None = None) -> Config:
     """
     file = Path(path)
     if not file.is_file():
-        raise UserError(f'the config {path} does not exist')
+        raise UserError(f'the config {path} {no_file(path)}')
     try:
         cfg = Config.fromfile(path)
         # Every checkpoint and log has the config's text; yapf takes 0.3 s to lay it out.
@@ -97,13 +98,15 @@ def choose_start(cfg: Config, resume: str | None) -> None:
         resume: What `--resume` was given: None, 'auto' or a checkpoint's path.
 
     Raises:
-        UserError: The checkpoint is missing, or a new run would overwrite an older one.
+        UserError: The checkpoint is missing, a new run would overwrite an older one, or nothing
+            can be written into the work_dir.
     """
     if resume is None and cfg.get('resume'):
         resume = cfg.get('load_from') or 'auto'
     for key in ('train_dataloader', 'train_cfg', 'optim_wrapper'):
         if cfg.get(key) is None:
             raise UserError(f'{cfg.filename}: {key} is missing, so there is nothing to train')
+    check_folder(cfg.work_dir, 'work_dir')
     cfg.resume = False
     latest = find_latest_checkpoint(cfg.work_dir)
     if resume == 'auto':
@@ -120,7 +123,7 @@ def choose_start(cfg: Config, resume: str | None) -> None:
         )
     if cfg.get('load_from') is not None:
         if not Path(cfg.load_from).is_file():
-            raise UserError(f'the checkpoint {cfg.load_from} does not exist')
+            raise UserError(f'the checkpoint {cfg.load_from} {no_file(cfg.load_from)}')
         forget_pretrained(cfg.model)
 
 
@@ -163,18 +166,21 @@ def prepare_test(
         tta: Whether to average over the config's `tta_pipeline`.
 
     Raises:
-        UserError: The checkpoint is missing, or the config lacks what is asked for.
+        UserError: The checkpoint is missing, the config lacks what is asked for, or nothing can be
+            written where the results go.
     """
     if not Path(checkpoint).is_file():
-        raise UserError(f'the checkpoint {checkpoint} does not exist')
+        raise UserError(f'the checkpoint {checkpoint} {no_file(checkpoint)}')
     for key in ('test_dataloader', 'test_cfg', 'test_evaluator'):
         if cfg.get(key) is None:
             raise UserError(f'{cfg.filename} has no {key}, so it cannot be tested')
+    check_folder(cfg.work_dir, 'work_dir')
     cfg.load_from, cfg.resume = checkpoint, False
     forget_pretrained(cfg.model)
     if split is not None:
         choose_split(cfg, split)
     if out is not None:
+        check_folder(out, '--out')
         if not isinstance(cfg.test_evaluator, dict):
             raise UserError('--out needs test_evaluator to be one dict, not a list')
         cfg.test_evaluator.output_dir = out

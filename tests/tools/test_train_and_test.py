@@ -135,6 +135,10 @@ def test_mistakes_end_with_one_line(tmp_path: Path, capfd: pytest.CaptureFixture
             (dict(model=lost), 'model.pretrained=None'),
             (dict(model=orphan), 'lost.py does not exist'),
             (dict(load_from='lost.pth'), 'the checkpoint lost.pth does not exist'),
+            (dict(load_from=str(tmp_path)), 'is a folder; name the file in it'),
+            # Found by what reads them, after the model is built.
+            (dict(optim_wrapper__optimizer__weight_decay=-1), 'Invalid weight_decay'),
+            (dict(train_dataloader__persistent_workers=True), 'persistent_workers option needs'),
             (
                 dict(
                     train_dataloader__dataset=dict(
@@ -152,6 +156,33 @@ def test_mistakes_end_with_one_line(tmp_path: Path, capfd: pytest.CaptureFixture
         assert message in error
         assert 'Traceback' not in error
         assert error.strip().splitlines()[-1].startswith('error: ')
+
+
+def test_output_that_cannot_be_written_is_refused_before_the_work(
+    trained: Path, tmp_path: Path, capfd: pytest.CaptureFixture
+) -> None:
+    config, checkpoint = trained / 'config.py', trained / 'run' / 'iter_6.pth'
+    mine = tmp_path / 'mine'
+    mine.write_text('mine')
+    for tool, arguments, option in (
+        ('train.py', [config, '--work-dir'], 'work_dir'),
+        ('test.py', [config, checkpoint, '--work-dir'], 'work_dir'),
+        ('test.py', [config, checkpoint, '--out'], '--out'),
+        ('test.py', [config, checkpoint, '--show-dir'], '--show-dir'),
+    ):
+        for path, message in (
+            (mine, f'{mine} is a file; name a folder'),
+            (mine / 'a' / 'b', f'{mine / "a" / "b"} cannot be written, {mine} is a file'),
+        ):
+            assert run(tool, *arguments, path) == 2
+            assert capfd.readouterr().err == f'error: {option}: {message}\n'
+    assert mine.read_text() == 'mine'
+
+
+def test_a_checkpoint_that_is_a_folder(trained: Path, capfd: pytest.CaptureFixture) -> None:
+    assert run('test.py', trained / 'config.py', trained) == 2
+    error = capfd.readouterr().err
+    assert error == f'error: the checkpoint {trained} is a folder; name the file in it\n'
 
 
 def test_amp_on_the_cpu_is_bfloat16(tmp_path: Path) -> None:

@@ -13,7 +13,8 @@ import matplotlib.pyplot as plt
 from matplotlib.figure import Figure
 
 from mmseg_kd.checkpoints import atomic_path
-from mmseg_kd.engine.cli import refuse_to_overwrite, run_tool
+from mmseg_kd.engine.cli import run_tool
+from mmseg_kd.engine.output_paths import check_new_file
 from mmseg_kd.engine.scalars import Curve, read_curves
 from mmseg_kd.errors import UserError
 from mmseg_kd.visualization.curves_figure import draw_curves
@@ -83,7 +84,7 @@ def use_style(style: str | None) -> None:
 
 def check_out(out: Path) -> None:
     """Refuse an existing file, and a format that matplotlib cannot write."""
-    refuse_to_overwrite(out, '--out')
+    check_new_file(out, '--out')
     formats = Figure().canvas.get_supported_filetypes()
     if out.suffix[1:].lower() not in formats:
         raise UserError(f'--out: {out} does not end in one of .{", .".join(sorted(formats))}')

@@ -17,8 +17,9 @@ from tqdm import tqdm
 from mmseg_kd.checkpoints import atomic_path
 from mmseg_kd.datasets.training_samples import TrainingSample, TrainingSamples
 from mmseg_kd.engine import load_config
-from mmseg_kd.engine.cli import add_cfg_options, refuse_to_overwrite, run_tool
+from mmseg_kd.engine.cli import add_cfg_options, run_tool
 from mmseg_kd.engine.config_errors import config_errors
+from mmseg_kd.engine.output_paths import check_new_folder
 from mmseg_kd.errors import UserError
 from mmseg_kd.visualization import Panel, prediction_grid
 from mmseg_kd.visualization.window import show_picture, window_figure
@@ -56,7 +57,7 @@ def check(args: argparse.Namespace) -> None:
     if args.show_number is not None and args.show_number < 1:
         raise UserError(f'--show-number: {args.show_number} is not at least 1')
     if args.output_dir is not None:
-        refuse_to_overwrite(args.output_dir, '--output-dir')
+        check_new_folder(args.output_dir, '--output-dir')
 
 
 def panels(sample: TrainingSample, mode: str) -> list[Panel]:

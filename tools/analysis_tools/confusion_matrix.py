@@ -23,9 +23,10 @@ from mmseg.registry import DATASETS, METRICS
 
 from mmseg_kd.checkpoints import atomic_path
 from mmseg_kd.engine import load_config
-from mmseg_kd.engine.cli import add_cfg_options, refuse_to_overwrite, run_tool
+from mmseg_kd.engine.cli import add_cfg_options, run_tool
 from mmseg_kd.engine.config import choose_split
 from mmseg_kd.engine.config_errors import config_errors
+from mmseg_kd.engine.output_paths import check_new_file
 from mmseg_kd.errors import UserError
 from mmseg_kd.evaluation import SegmentationMetric
 from mmseg_kd.evaluation.saved_predictions import score_saved, worst_confusions
@@ -68,7 +69,7 @@ def check(args: argparse.Namespace) -> None:
     if args.color_theme not in colormaps:
         raise UserError(f'--color-theme: matplotlib has no colour map {args.color_theme!r}')
     for suffix in ('.png', '.csv', '.json'):
-        refuse_to_overwrite(args.save_dir / f'{NAME}{suffix}', 'OUT_DIR')
+        check_new_file(args.save_dir / f'{NAME}{suffix}', 'OUT_DIR')
 
 
 def build(cfg: Config, split: str | None) -> tuple[BaseDataset, SegmentationMetric]:

@@ -24,6 +24,7 @@ from mmseg_kd.benchmark.steps import build_own, random_batch
 from mmseg_kd.checkpoints import atomic_path
 from mmseg_kd.engine import load_config
 from mmseg_kd.engine.cli import add_cfg_options, run_tool
+from mmseg_kd.engine.output_paths import check_new_file
 from mmseg_kd.errors import UserError
 
 
@@ -46,8 +47,8 @@ def main() -> None:
     parser.add_argument('--out', type=Path, help='a JSON file for every measurement')
     add_cfg_options(parser)
     args = parser.parse_args()
-    if args.out and args.out.exists():
-        raise UserError(f'--out: {args.out} exists; name a new file')
+    if args.out is not None:
+        check_new_file(args.out, '--out')
     cfg = load_config(args.config, args.cfg_options)
     if not cfg.model.get('kd_losses'):
         raise UserError(f'{args.config} has no model.kd_losses, so there is nothing to measure')

@@ -23,6 +23,7 @@ from mmseg_kd.distillation.teacher import Teacher
 from mmseg_kd.engine import load_config
 from mmseg_kd.engine.cli import add_cfg_options, run_tool
 from mmseg_kd.engine.config import forget_pretrained
+from mmseg_kd.engine.output_paths import check_new_file
 from mmseg_kd.engine.teacher_card import card_table, card_warnings, check_classes, teacher_card
 from mmseg_kd.errors import UserError
 
@@ -34,8 +35,8 @@ def main() -> None:
     parser.add_argument('--out', type=Path, help='a JSON file for the record')
     add_cfg_options(parser)
     args = parser.parse_args()
-    if args.out and args.out.exists():
-        raise UserError(f'--out: {args.out} exists; name a new file')
+    if args.out is not None:
+        check_new_file(args.out, '--out')
 
     cfg = load_config(args.config, args.cfg_options)
     for key in ('val_dataloader', 'val_evaluator'):

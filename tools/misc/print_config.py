@@ -15,8 +15,9 @@ from mmseg.registry import MODELS
 
 from mmseg_kd.checkpoints import atomic_path
 from mmseg_kd.engine import load_config
-from mmseg_kd.engine.cli import add_cfg_options, refuse_to_overwrite, run_tool
+from mmseg_kd.engine.cli import add_cfg_options, run_tool
 from mmseg_kd.engine.config_errors import config_errors
+from mmseg_kd.engine.output_paths import check_new_file
 from mmseg_kd.errors import UserError
 
 SUFFIXES = ('.py', '.json')
@@ -31,7 +32,7 @@ def main() -> None:
     add_cfg_options(parser)
     args = parser.parse_args()
     if args.save_path is not None:
-        refuse_to_overwrite(args.save_path, '--save-path')
+        check_new_file(args.save_path, '--save-path')
         if args.save_path.suffix not in SUFFIXES:
             raise UserError(f'--save-path: {args.save_path} does not end in .py or .json')
     cfg = load_config(args.config, args.cfg_options)

@@ -1,0 +1,57 @@
+"""Where a tool may write, found out before the work is done."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from mmseg_kd.errors import UserError
+
+
+def check_new_file(path: str | Path, option: str) -> None:
+    """Raise UserError where a file could not be written, or would replace something.
+
+    Args:
+        path: The file to write.
+        option: What the user wrote it for, e.g. '--out'.
+    """
+    path = Path(path)
+    if path.is_dir():
+        raise UserError(f'{option}: {path} is a folder; name a file')
+    if path.exists():
+        raise UserError(f'{option}: {path} exists; name a new file')
+    _check_parents(path, option)
+
+
+def check_new_folder(path: str | Path, option: str) -> None:
+    """Raise UserError where a folder could not be filled, or holds something already.
+
+    Args:
+        path: The folder to fill.
+        option: What the user wrote it for.
+    """
+    path = Path(path)
+    check_folder(path, option)
+    if path.is_dir() and any(path.iterdir()):
+        raise UserError(f'{option}: the folder {path} is not empty; name another')
+
+
+def check_folder(path: str | Path, option: str) -> None:
+    """Raise UserError where a folder could not be made or written to.
+
+    Args:
+        path: The folder; what it holds stays.
+        option: What the user wrote it for.
+    """
+    path = Path(path)
+    if path.exists() and not path.is_dir():
+        raise UserError(f'{option}: {path} is a file; name a folder')
+    _check_parents(path / 'any', option)
+
+
+def _check_parents(path: Path, option: str) -> None:
+    parent = next((folder for folder in path.parents if folder.exists()), Path())
+    if not parent.is_dir():
+        raise UserError(f'{option}: {path.parent} cannot be written, {parent} is a file')
+    if not os.access(parent, os.W_OK | os.X_OK):
+        raise UserError(f'{option}: the folder {parent} cannot be written to; name another')
