@@ -232,15 +232,18 @@ def _teacher(where: str, teacher: dict) -> Iterator[tuple[str, str]]:
 
 
 def _numbers(cfg: Config) -> Iterator[tuple[str, str]]:
-    whole = ['train_cfg.max_iters', 'train_cfg.val_interval']
-    whole += [f'{x}_dataloader.{key}' for x in SPLITS for key in ('batch_size', 'num_workers')]
-    for kinds, keys in ((int, whole), (int | float, ['optim_wrapper.optimizer.lr'])):
-        for key in keys:
-            node: Any = cfg
-            for part in key.split('.'):
-                node = (node or {}).get(part)
-            if node is not None and (not isinstance(node, kinds) or isinstance(node, bool)):
-                yield key, f'{node!r} is not a {"whole " if kinds is int else ""}number'
+    least = {'train_cfg.max_iters': 0, 'train_cfg.val_interval': 1}
+    least |= {f'{x}_dataloader.batch_size': 1 for x in SPLITS}
+    least |= {f'{x}_dataloader.num_workers': 0 for x in SPLITS}
+    rates = {'optim_wrapper.optimizer.lr': 0}
+    for key, smallest in (least | rates).items():
+        node: Any = cfg
+        for part in key.split('.'):
+            node = (node or {}).get(part)
+        kinds, whole = (int | float, '') if key in rates else (int, 'whole ')
+        known = isinstance(node, kinds) and not isinstance(node, bool)
+        if node is not None and not (known and node >= smallest):
+            yield key, f'{node!r} is not a {whole}number from {smallest} up'
 
 
 def _crops(cfg: Config) -> Iterator[tuple[str, str]]:

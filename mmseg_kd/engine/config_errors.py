@@ -8,26 +8,32 @@ from contextlib import contextmanager
 
 from mmseg_kd.errors import UserError
 
+# Of these very types: what is derived from them says something of its own.
+MISTAKES = (KeyError, TypeError, ValueError, AttributeError, AssertionError, FileNotFoundError)
+
 
 @contextmanager
 def config_errors() -> Iterator[None]:
     """Build parts of a checked config in this block.
 
     Raises:
-        UserError: A type is not registered, or a value does not suit its constructor.
+        UserError: A type is not registered, a value does not suit its constructor, or a file that
+            it names is not there.
     """
     try:
         yield
-    except (KeyError, TypeError, ValueError, AssertionError) as error:
+    except MISTAKES as error:
         if cause := _user_error(error):
             raise cause from error
-        if type(error) in (KeyError, TypeError, ValueError, AssertionError):
+        if type(error) in MISTAKES:
             raise UserError(f'the config cannot be built: {_one_line(error)}') from error
         raise
 
 
 def _one_line(error: Exception) -> str:
     text = str(error.args[0]) if error.args else type(error).__name__
+    if isinstance(error, FileNotFoundError):
+        text = str(error)
     if isinstance(error, AssertionError) and not error.args:
         # mmseg checks many a value by a bare assertion, whose line is all that it says.
         text = traceback.extract_tb(error.__traceback__)[-1].line or text

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 import re
 import uuid
@@ -38,6 +39,15 @@ from mmseg_kd.engine.config_errors import config_errors
 from mmseg_kd.engine.hooks.distillation_hook import DistillationHook
 from mmseg_kd.engine.summary import describe_run, slow_precisions
 from mmseg_kd.errors import UserError
+
+
+def _in_config_errors(build: Callable) -> Callable:
+    @functools.wraps(build)
+    def built(*args: Any, **kwargs: Any) -> Any:
+        with config_errors():
+            return build(*args, **kwargs)
+
+    return built
 
 
 @RUNNERS.register_module()
@@ -208,6 +218,13 @@ class KDRunner(Runner):
         models = [self.bare_model, *(teacher.segmentor for teacher in teachers)]
         count = sum(compile_blocks(model, options) for model in models)
         self.logger.info(f'compile: {count} blocks; the first iterations take a minute or more')
+
+    # What mmengine builds when it starts, because testing needs only a part of it.
+    build_train_loop = _in_config_errors(Runner.build_train_loop)
+    build_val_loop = _in_config_errors(Runner.build_val_loop)
+    build_test_loop = _in_config_errors(Runner.build_test_loop)
+    build_optim_wrapper = _in_config_errors(Runner.build_optim_wrapper)
+    build_param_scheduler = _in_config_errors(Runner.build_param_scheduler)
 
     def _init_model_weights(self) -> None:
         # mmengine lists every parameter's initialisation, which nobody reads.

@@ -89,6 +89,20 @@ def test_every_shipped_config_is_clean(config: str) -> None:
         ('train_cfg = dict(max_iters="ten")', "train_cfg.max_iters: 'ten' is not a whole number"),
         ('train_dataloader = dict(batch_size=1.5)', 'batch_size: 1.5 is not a whole number'),
         ('optim_wrapper = dict(optimizer=dict(lr="fast"))', "lr: 'fast' is not a number"),
+        ('train_dataloader = dict(batch_size=0)', 'batch_size: 0 is not a whole number from 1 up'),
+        (
+            'val_dataloader = dict(num_workers=-1)',
+            'num_workers: -1 is not a whole number from 0 up',
+        ),
+        (
+            'train_cfg = dict(val_interval=0)',
+            'train_cfg.val_interval: 0 is not a whole',
+        ),
+        ('optim_wrapper = dict(optimizer=dict(lr=-1e-4))', 'lr: -0.0001 is not a number from 0 up'),
+        (
+            'optim_wrapper = dict(optimizer=dict(lr=float("nan")))',
+            'lr: nan is not a number',
+        ),
         ('x = = 1', 'line 2: invalid syntax'),
     ],
 )
@@ -127,6 +141,11 @@ def test_private_variables_are_allowed(tmp_path: Path) -> None:
 def test_a_missing_config() -> None:
     with pytest.raises(UserError, match=r'nowhere\.py does not exist'):
         load_config('nowhere.py')
+
+
+def test_a_config_that_is_a_folder(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=f'the config {tmp_path} is a folder; name the file in it'):
+        load_config(str(tmp_path))
 
 
 def test_a_missing_base(tmp_path: Path) -> None:
