@@ -37,6 +37,7 @@ from mmseg_kd.checkpoints import (
 from mmseg_kd.engine.compilation import cannot_compile, compile_blocks
 from mmseg_kd.engine.config_errors import config_errors
 from mmseg_kd.engine.hooks.distillation_hook import DistillationHook
+from mmseg_kd.engine.hooks.label_check_hook import LabelCheckHook
 from mmseg_kd.engine.summary import describe_run, slow_precisions
 from mmseg_kd.errors import UserError
 
@@ -197,6 +198,7 @@ class KDRunner(Runner):
         own = ('runtime_info', 'timer', 'sampler_seed', 'logger', 'param_scheduler', 'checkpoint')
         hooks = {k: v for k, v in (hooks or {}).items() if v is not None or k in own}
         super().register_default_hooks(hooks)
+        self.register_hook(LabelCheckHook())
 
     def dump_config(self) -> None:
         """Write the config into the work_dir; that of a test, which has no training, to its log."""
