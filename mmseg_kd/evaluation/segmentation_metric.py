@@ -15,6 +15,8 @@ from PIL import Image
 from prettytable import PrettyTable
 from torch import Tensor
 
+from mmseg_kd.errors import UserError
+
 
 @METRICS.register_module()
 class SegmentationMetric(BaseMetric):
@@ -64,6 +66,12 @@ class SegmentationMetric(BaseMetric):
             prediction = sample['pred_sem_seg']['data'].squeeze(0)
             if not self.format_only:
                 label = sample['gt_sem_seg']['data'].squeeze(0)
+                if label.shape != prediction.shape:
+                    raise UserError(
+                        f'{sample["img_path"]}: labels are {tuple(label.shape)}, the prediction '
+                        f'is {tuple(prediction.shape)}: predictions come at the size of the file, '
+                        'so move LoadAnnotations behind Resize in the pipeline'
+                    )
                 self._add(confusion_matrix(label, prediction, num_classes, self.ignore_index))
             if self.output_dir is not None:
                 self._write(prediction, sample['img_path'])

@@ -8,6 +8,7 @@ from PIL import Image
 from torchmetrics.classification import MulticlassAccuracy, MulticlassJaccardIndex
 
 from mmseg_kd.datasets import CamVidDataset
+from mmseg_kd.errors import UserError
 from mmseg_kd.evaluation import SegmentationMetric
 from mmseg_kd.evaluation.segmentation_metric import confusion_matrix
 
@@ -126,3 +127,12 @@ def test_one_matrix_for_all_images(maps: tuple) -> None:
     assert metric.confusion.sum() == (labels != 255).sum()
     # Nothing is left for the next evaluation.
     assert not metric.results
+
+
+def test_labels_of_another_size_are_named() -> None:
+    metric = SegmentationMetric()
+    metric.dataset_meta = META
+    labels, predictions = torch.zeros(1, 4, 6, dtype=torch.long), torch.zeros(1, 8, 6).long()
+    message = r'0\.\w+: labels are \(4, 6\), .* \(8, 6\): .* move LoadAnnotations behind Resize'
+    with pytest.raises(UserError, match=message):
+        metric.process({}, samples(labels, predictions))
