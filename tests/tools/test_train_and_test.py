@@ -217,6 +217,35 @@ def test_taps_are_listed(distilled: Path, capfd: pytest.CaptureFixture) -> None:
     assert '(1, 16, 16, 24)' in rows['decode_head.linear_fuse']
 
 
+def test_taps_of_an_image_that_a_model_cannot_take(
+    distilled: Path, capfd: pytest.CaptureFixture
+) -> None:
+    for shape, message in (
+        ((16, 16), 'the student cannot take the image: MixTransformer needs .* 32 pixels'),
+        ((64, 0), '0 is not a number of pixels'),
+    ):
+        assert run('misc/list_taps.py', distilled / 'config.py', '--shape', *shape) == 2
+        assert re.fullmatch(f'error: --shape: {message}.*\n', capfd.readouterr().err)
+
+
+def test_taps_of_several_teachers(
+    distilled: Path, tmp_path: Path, capfd: pytest.CaptureFixture
+) -> None:
+    model = Config.fromfile(distilled / 'config.py').model
+    model.teacher = dict(
+        first=model.teacher, second=model.teacher, mean=dict(type='EMATeacher', momentum=0.99)
+    )
+    file = config_file(tmp_path, model=model)
+    assert run('misc/list_taps.py', file, '--shape', 64, 64) == 0
+    printed = capfd.readouterr().out
+    assert next(line for line in printed.splitlines() if line.startswith('tap')).split() == [
+        'tap',
+        'student',
+        'first',
+        'second',
+    ]
+
+
 def two_processes(config: Path) -> subprocess.CompletedProcess:
     with socket.socket() as probe:
         probe.bind(('127.0.0.1', 0))

@@ -1,4 +1,4 @@
-"""List every tap of a config's student and, where it has one, of its teacher.
+"""List every tap of a config's student and of the teachers it has.
 
 python tools/misc/list_taps.py CONFIG [--shape HEIGHT WIDTH] [--cfg-options KEY=VALUE ...]
 """
@@ -13,6 +13,9 @@ from mmseg_kd.distillation.teacher import build_segmentor
 from mmseg_kd.engine import load_config
 from mmseg_kd.engine.cli import add_cfg_options, run_tool
 from mmseg_kd.engine.config import forget_pretrained
+from mmseg_kd.engine.config_errors import config_errors
+from mmseg_kd.errors import UserError
+from mmseg_kd.models.kd_encoder_decoder import teachers_by_name
 
 
 def main() -> None:
@@ -25,14 +28,28 @@ def main() -> None:
     add_cfg_options(parser)
     args = parser.parse_args()
 
+    if min(args.shape) < 1:
+        raise UserError(f'--shape: {min(args.shape)} is not a number of pixels')
     cfg = load_config(args.config, args.cfg_options)
-    teacher = cfg.model.pop('teacher', None)
+    teachers = teachers_by_name(cfg.model.pop('teacher', None) or {})
     cfg.model.pop('kd_losses', None)
     forget_pretrained(cfg.model)
+    with config_errors():
+        models = {'student': MODELS.build(cfg.model)}
+        models |= {
+            # An average has the student's taps.
+            name: build_segmentor(teacher['config'])
+            for name, teacher in teachers.items()
+            if 'config' in teacher
+        }
     image = torch.zeros(1, 3, *args.shape)
-    columns = {'student': list_taps(MODELS.build(cfg.model).eval(), image)}
-    if teacher is not None:
-        columns['teacher'] = list_taps(build_segmentor(teacher['config']).eval(), image)
+    columns = {}
+    for name, model in models.items():
+        try:
+            columns[name] = list_taps(model.eval(), image)
+        except (RuntimeError, ValueError) as error:
+            reason = str(error).partition('\n')[0]
+            raise UserError(f'--shape: the {name} cannot take the image: {reason}') from error
     names = list(dict.fromkeys(name for taps in columns.values() for name in taps))
     width = max(map(len, names))
     print(f'shapes (N, C, H, W) for an image of {args.shape[0]}x{args.shape[1]}')
