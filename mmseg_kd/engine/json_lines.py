@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -36,3 +37,8 @@ def read_json_lines(file: str | Path) -> tuple[list[dict[str, Any]], list[int]]:
         else:
             broken.append(number)
     return records, broken
+
+
+def is_number(value: Any) -> bool:
+    """Tell whether a value read from JSON is a finite number."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)

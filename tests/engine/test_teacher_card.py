@@ -21,14 +21,9 @@ from mmengine.runner import Runner
 from mmseg_kd.checkpoints import read_checkpoint
 from mmseg_kd.distillation.teacher import Teacher
 from mmseg_kd.engine import build_runner, teacher_card
-from mmseg_kd.engine.teacher_card import (
-    card_table,
-    card_warnings,
-    find_baseline,
-    measure,
-    pixel_statistics,
-    summarise,
-)
+from mmseg_kd.engine.teacher_baseline import find_baseline
+from mmseg_kd.engine.teacher_card import card_table, card_warnings
+from mmseg_kd.engine.teacher_measurement import measure, pixel_statistics, summarise
 from mmseg_kd.errors import UserError
 
 

@@ -1,0 +1,162 @@
+"""A teacher run once over labelled images: its score, its doubts, its calibration."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+import torch
+from mmengine.device import get_device
+from mmengine.dist import all_reduce, broadcast_object_list, collect_results, is_main_process
+from mmengine.evaluator import Evaluator
+from torch import Tensor
+from torch.utils.data import DataLoader
+from tqdm import tqdm
+
+from mmseg_kd.distillation.teacher import Teacher
+from mmseg_kd.errors import UserError
+
+# As in the paper.
+BINS = 15
+
+
+@torch.no_grad()
+def measure(teacher: Teacher, dataloader: DataLoader, evaluator: Evaluator) -> dict[str, Any]:
+    """Run a teacher once over a data loader, in float32; the random streams stay as they are.
+
+    Each process runs its share. Images that several see, to make the shares equal, count once.
+
+    Args:
+        teacher: Who is measured.
+        dataloader: Of labelled images.
+        evaluator: Counts the metrics. Pixels that it ignores count for nothing else either.
+
+    Returns:
+        `metrics`, `entropy`, `ece` and `deterministic`, as in `teacher_card`.
+
+    Raises:
+        UserError: The teacher's logits are not finite.
+    """
+    evaluator.dataset_meta = dataloader.dataset.metainfo
+    ignore_index = next(
+        (m.ignore_index for m in evaluator.metrics if hasattr(m, 'ignore_index')), 255
+    )
+    segmentor = teacher.segmentor.to(get_device())
+    rows: list[Tensor] = []
+    deterministic = True
+    # The data loader draws its seed from the stream that the student trains with.
+    devices = [torch.cuda.current_device()] if torch.cuda.is_available() else []
+    with torch.random.fork_rng(devices):
+        for i, batch in enumerate(_with_progress(dataloader)):
+            samples = segmentor.test_step(batch)
+            if i == 0:
+                # Taken out first: a sample may be the batch's own, and hold the last answer.
+                first = [sample.seg_logits.data for sample in samples]
+                samples = segmentor.test_step(batch)
+                deterministic = all(
+                    torch.equal(logits, sample.seg_logits.data)
+                    for logits, sample in zip(first, samples, strict=True)
+                )
+            for sample in samples:
+                ids = sample.pred_sem_seg.data[0]
+                label = sample.gt_sem_seg.data[0]
+                rows.append(pixel_statistics(sample.seg_logits.data, ids, label, ignore_index))
+            evaluator.process(data_samples=samples, data_batch=batch)
+    size = len(dataloader.dataset)
+    statistics = _sum_over_images(rows, size)
+    if not statistics.isfinite().all():
+        raise UserError(
+            f"the teacher's logits are not all finite ({teacher.checkpoint}): its training "
+            'diverged, or the file is damaged; name another checkpoint'
+        )
+    same = torch.tensor(float(deterministic))
+    all_reduce(same, op='min')
+    entropy, ece = summarise(statistics)
+    return {
+        'metrics': evaluator.evaluate(size),
+        'entropy': entropy,
+        'ece': ece,
+        'deterministic': bool(same),
+    }
+
+
+def pixel_statistics(
+    logits: Tensor, prediction: Tensor, label: Tensor, ignore_index: int = 255, bins: int = BINS
+) -> Tensor:
+    """Sum what entropy and calibration need over the pixels of an image.
+
+    Args:
+        logits: Logits (K, H, W) at the size of the label; for K = 1, as mmseg has it, the
+            probability of the second of two classes.
+        prediction: Predicted ids (H, W).
+        label: True ids (H, W), on any device.
+        ignore_index: Label of pixels to leave out.
+        bins: Equal parts of the confidences; part i holds those in (i / bins, (i + 1) / bins].
+
+    Returns:
+        Sums (4, bins) by confidence: pixels, their confidence, those predicted rightly, and
+        their entropy in nats of the softmax at temperature 1.
+    """
+    if len(logits) == 1:
+        probability = torch.cat([1 - logits, logits]).float()
+    else:
+        probability = logits.float().softmax(dim=0)
+    label = label.to(logits.device)
+    # The sum of a whole image's confidences does not fit a float32, and MPS has nothing wider.
+    wide = torch.float32 if logits.device.type == 'mps' else torch.float64
+    confidence = probability.amax(dim=0).to(wide)
+    # NaN has no bin; its sums tell of it all the same.
+    part = (confidence.nan_to_num() * bins).ceil().long().sub(1).clamp(0, bins - 1)
+    # To select pixels a GPU would have to tell the host how many.
+    part = part.masked_fill(label == ignore_index, bins).flatten()
+    values = torch.stack(
+        [
+            torch.ones_like(confidence),
+            confidence,
+            (prediction == label).to(wide),
+            torch.special.entr(probability).sum(dim=0).to(wide),
+        ]
+    ).flatten(1)
+    sums = values.new_zeros(4, bins + 1)
+    return sums.scatter_add_(1, part.expand_as(values), values)[:, :bins]
+
+
+def summarise(statistics: Tensor) -> tuple[float | None, float | None]:
+    """Mean entropy and expected calibration error.
+
+    The error is the mean over the pixels of |accuracy - confidence|, both of a pixel's bin
+    (Guo et al., On Calibration of Modern Neural Networks, ICML 2017, eq. 3).
+
+    Args:
+        statistics: Sums (4, bins) of `pixel_statistics`.
+
+    Returns:
+        The entropy in nats a pixel, from 0 to ln K, and the error, from 0 to 1; None for both
+        where there are no pixels.
+    """
+    pixels, confidence, right, entropy = statistics
+    count = float(pixels.sum())
+    if not count:
+        return None, None
+    return float(entropy.sum()) / count, float((right - confidence).abs().sum()) / count
+
+
+def _sum_over_images(rows: list[Tensor], size: int) -> Tensor:
+    rows = list(torch.stack(rows).cpu().double())
+    # 'gpu' gathers through the process group, whatever it runs on. As for the metrics, images
+    # that only fill up a share are dropped.
+    gathered = collect_results(rows, size, 'gpu')
+    total = [torch.stack(gathered).sum(dim=0) if is_main_process() else None]
+    broadcast_object_list(total)
+    return total[0]
+
+
+def _with_progress(dataloader: DataLoader) -> tqdm:
+    return tqdm(
+        dataloader,
+        desc='teacher',
+        unit='it',
+        dynamic_ncols=True,
+        leave=False,
+        disable=not (is_main_process() and sys.stderr.isatty()),
+    )
