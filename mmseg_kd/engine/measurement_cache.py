@@ -17,14 +17,12 @@ import torch
 from mmengine.config import Config
 from mmengine.device import get_device
 from mmengine.dist import broadcast_object_list, is_main_process
-from mmengine.logging import MMLogger
 from torch.utils.data import DataLoader, Dataset
 
 from mmseg_kd import __version__
 from mmseg_kd.checkpoints import atomic_path
 from mmseg_kd.distillation.teacher import Teacher
 from mmseg_kd.engine.json_lines import is_number
-from mmseg_kd.engine.summary import relative
 from mmseg_kd.engine.teacher_measurement import BINS
 from mmseg_kd.models.kd_encoder_decoder import teachers_by_name
 
@@ -84,20 +82,17 @@ def _cache_file(teacher: Teacher) -> Path:
 
 def look_up(
     teacher: Teacher, identity: dict[str, str], work_dir: str | Path | None
-) -> dict[str, Any] | None:
-    """Find what was measured of a teacher before; None where nothing fits its identity."""
+) -> tuple[dict[str, Any], Path] | None:
+    """Find what was measured of a teacher before, and where; None where nothing fits it."""
     # One process decides: on a network folder another may not see the file yet.
-    found: list[dict | None] = [None]
+    found: list[tuple[dict, Path] | None] = [None]
     if is_main_process():
         files = [_cache_file(teacher)]
         files += [Path(work_dir) / 'teacher.json'] if work_dir is not None else []
         for file in files:
             for record in _records(file):
                 if found[0] is None and _fits(record, identity):
-                    found = [{key: record[key] for key in MEASURED}]
-                    MMLogger.get_current_instance().info(
-                        f"the teacher's card is from {relative(file)}"
-                    )
+                    found = [({key: record[key] for key in MEASURED}, file)]
     broadcast_object_list(found)
     return found[0]
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +27,7 @@ def teacher_card(
     evaluator: Evaluator | None,
     work_dir: str | Path | None = None,
     name: str = 'teacher',
+    say: Callable[[str], None] | None = None,
 ) -> dict[str, Any]:
     """Measure a teacher on the student's validation split, or read what was measured before.
 
@@ -39,6 +40,7 @@ def teacher_card(
         evaluator: Counts the metrics; with a data loader only.
         work_dir: The student's, whose `teacher.json` is looked into too; nothing is written.
         name: The teacher's among several, for its place in the config.
+        say: Is told whether the teacher is measured or was; the current log by default.
 
     Returns:
         A record that JSON can hold:
@@ -59,13 +61,14 @@ def teacher_card(
     baseline = find_baseline(teacher.baseline, f'{key}.baseline')
     files = {'config': teacher.config, 'checkpoint': teacher.checkpoint}
     identity = identity_of(teacher, cfg, dataloader, name)
-    measured: dict[str, Any] | None = {'metrics': {}} | dict.fromkeys(MEASURED[1:])
+    measured: dict[str, Any] = {'metrics': {}} | dict.fromkeys(MEASURED[1:])
     if dataloader is not None:
-        measured = look_up(teacher, identity, work_dir)
-        if measured is None:
-            MMLogger.get_current_instance().info(
-                f'evaluating the teacher {teacher.checkpoint} on the validation split'
-            )
+        say = say or MMLogger.get_current_instance().info
+        if found := look_up(teacher, identity, work_dir):
+            measured, file = found
+            say(f'{name}: measured before, read from {relative(file)}; to measure anew, remove it')
+        else:
+            say(f'evaluating the teacher {teacher.checkpoint} on the validation split')
             measured = measure(teacher, dataloader, evaluator)
             keep(teacher, identity, files | identity | measured)
     miou = measured['metrics'].get('mIoU')

@@ -4,7 +4,7 @@ python tools/misc/check_teacher.py CONFIG [--out FILE.json] [--cfg-options KEY=V
 
 Prints mIoU beside the student's baseline (`model.teacher.baseline`: a number, or a work_dir),
 entropy and calibration on the validation split. The measurement is kept beside the teacher's
-checkpoint in `<checkpoint>.card.json`, where training finds it again.
+checkpoint in `<checkpoint>.card.json`, where training, and this tool, find it again.
 """
 
 import argparse
@@ -66,7 +66,7 @@ def main() -> None:
         check_classes(teacher, data.dataset.metainfo.get('classes'))
     evaluator = Evaluator(cfg.val_evaluator)
     cards = {
-        name: teacher_card(teacher, cfg, data, evaluator, cfg.work_dir, name)
+        name: teacher_card(teacher, cfg, data, evaluator, cfg.work_dir, name, print)
         for name, teacher in teachers.items()
     }
     print(card_table(cards))
