@@ -38,10 +38,14 @@ class KDLoss(nn.Module, metaclass=ABCMeta):
 
     Raises:
         ValueError: On an unknown reduction, a weight that is negative, or no finite number and no
-            schedule, or tap lists that are empty or of different length.
+            schedule, or tap lists that are empty, of different length or, for a loss of one tap,
+            longer.
     """
 
     reductions: tuple[str, ...] = ()
+    # What a loss asks of its taps: that there is one, and equal channels at student and teacher.
+    one_tap = False
+    equal_channels = False
 
     def __init__(
         self,
@@ -72,6 +76,8 @@ class KDLoss(nn.Module, metaclass=ABCMeta):
         self.teacher_stages = self.stages if teacher_stages is None else _as_names(teacher_stages)
         if not self.stages:
             raise ValueError(f'{type(self).__name__}: stages names no tap')
+        if self.one_tap and len(self.stages) > 1:
+            raise ValueError(f'{type(self).__name__}: compares one tap, not {self.stages}')
         if len(self.stages) != len(self.teacher_stages):
             raise ValueError(
                 f'{type(self).__name__}: stages has {len(self.stages)} names, '
@@ -95,12 +101,19 @@ class KDLoss(nn.Module, metaclass=ABCMeta):
         teacher: Tensor | Sequence[Tensor],
         target: Tensor | None = None,
     ) -> Tensor:
-        """Compute the loss without its weight; arguments as for `forward`."""
+        """Compute the loss without its weight; arguments and errors as for `forward`."""
         student, teacher = _as_maps(student, 'student'), _as_maps(teacher, 'teacher')
         if len(student) != len(teacher):
             raise ValueError(
                 f'{type(self).__name__}: {len(student)} student maps, {len(teacher)} teacher maps'
             )
+        for tap, s, t in zip(self.stages, student, teacher, strict=False):
+            if self.equal_channels and s.shape[1] != t.shape[1]:
+                raise ValueError(
+                    f'{type(self).__name__}: at the tap {tap!r} the student has {s.shape[1]} '
+                    f'channels, the teacher {t.shape[1]}: choose taps with equal channels, such '
+                    'as logits, or FitNet, which adapts them'
+                )
         with torch.autocast(student[0].device.type, enabled=False):
             return self.distance(
                 [_full_precision(x) for x in student],
@@ -123,6 +136,10 @@ class KDLoss(nn.Module, metaclass=ABCMeta):
 
         Returns:
             A scalar, `weight` times the raw loss.
+
+        Raises:
+            ValueError: A tap is no map, student and teacher have another number of them, or other
+                channels where the loss asks for equal ones.
         """
         return self.weight * self.raw(student, teacher, target)
 

@@ -256,3 +256,9 @@ def test_one_image_has_no_similarities() -> None:
 def test_tokens_are_no_map() -> None:
     with pytest.raises(ValueError, match=r'not a map \(N, C, H, W\)'):
         AttentionTransferLoss()(torch.randn(2, 64, 8), torch.randn(2, 64, 8))
+
+
+@pytest.mark.parametrize('loss', [KLDivergenceLoss, ChannelWiseDivergence, DISTLoss])
+def test_different_channels_are_named(loss: type[KDLoss]) -> None:
+    with pytest.raises(ValueError, match=f'{loss.__name__}: .* has 4 channels, the teacher 5'):
+        loss()(torch.randn(2, 4, 8, 8), torch.randn(2, 5, 8, 8))

@@ -49,6 +49,7 @@ class ChannelWiseDivergence(KDLoss):
     """
 
     reductions = ('channel_mean',)
+    equal_channels = True
 
     def __init__(
         self,
@@ -66,13 +67,6 @@ class ChannelWiseDivergence(KDLoss):
         self, student: list[Tensor], teacher: list[Tensor], target: Tensor | None
     ) -> Tensor:
         """Compute the divergence, summed over the pairs of maps, a scalar."""
-        for name, s, t in zip(self.stages, student, teacher, strict=False):
-            if s.shape[1] != t.shape[1]:
-                raise ValueError(
-                    f'ChannelWiseDivergence: at the tap {name!r} the student has {s.shape[1]} '
-                    f'channels, the teacher {t.shape[1]}: choose taps with equal channels, such '
-                    'as logits, or FitNet, which adapts them'
-                )
         return sum(self._one_stage(s, t, target) for s, t in zip(student, teacher, strict=True))
 
     def _one_stage(self, student: Tensor, teacher: Tensor, target: Tensor | None) -> Tensor:

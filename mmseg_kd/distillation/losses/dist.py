@@ -52,11 +52,13 @@ class DISTLoss(KDLoss):
         **kwargs: `loss_weight`, `teacher_stages` and `teacher`, as for every `KDLoss`.
 
     Raises:
-        ValueError: On temperature <= 0, several taps, or different class counts.
+        ValueError: On temperature <= 0, several taps, or different channel counts.
         UserError: When a scheduled temperature is no longer above 0.
     """
 
     reductions = ('mean',)
+    one_tap = True
+    equal_channels = True
 
     def __init__(
         self,
@@ -69,8 +71,6 @@ class DISTLoss(KDLoss):
         **kwargs: Any,
     ) -> None:
         super().__init__(reduction, stages, **kwargs)
-        if len(self.stages) != 1:
-            raise ValueError(f'DISTLoss: compares one tap, not {self.stages}')
         self.temperature = temperature_of(self, temperature)
         self.beta, self.gamma = beta, gamma
         self.ignore_index = ignore_index
@@ -80,11 +80,6 @@ class DISTLoss(KDLoss):
     ) -> Tensor:
         """Compute the distance of one pair of logits, a scalar."""
         (student_logits,), (teacher_logits,) = student, teacher
-        if student_logits.shape[1] != teacher_logits.shape[1]:
-            raise ValueError(
-                f'DISTLoss: the student has {student_logits.shape[1]} classes, '
-                f'the teacher {teacher_logits.shape[1]}'
-            )
         size = student_logits.shape[2:]
         temperature = current_temperature(self)
         p = (resize_map(teacher_logits, size) / temperature).softmax(dim=1)

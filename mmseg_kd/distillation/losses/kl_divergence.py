@@ -44,11 +44,13 @@ class KLDivergenceLoss(KDLoss):
         **kwargs: `loss_weight`, `teacher_stages` and `teacher`, as for every `KDLoss`.
 
     Raises:
-        ValueError: On temperature <= 0, several taps, or different class counts.
+        ValueError: On temperature <= 0, several taps, or different channel counts.
         UserError: When a scheduled temperature is no longer above 0.
     """
 
     reductions = ('pixel_mean', 'batchmean')
+    one_tap = True
+    equal_channels = True
 
     def __init__(
         self,
@@ -60,8 +62,6 @@ class KLDivergenceLoss(KDLoss):
         **kwargs: Any,
     ) -> None:
         super().__init__(reduction, stages, **kwargs)
-        if len(self.stages) != 1:
-            raise ValueError(f'KLDivergenceLoss: compares one tap, not {self.stages}')
         self.temperature = temperature_of(self, temperature)
         self.ignore_index = ignore_index
         self.standardize = standardize
@@ -71,11 +71,6 @@ class KLDivergenceLoss(KDLoss):
     ) -> Tensor:
         """Compute the divergence of one pair of logits, a scalar."""
         (student_logits,), (teacher_logits,) = student, teacher
-        if student_logits.shape[1] != teacher_logits.shape[1]:
-            raise ValueError(
-                f'KLDivergenceLoss: the student has {student_logits.shape[1]} classes, '
-                f'the teacher {teacher_logits.shape[1]}'
-            )
         teacher_logits = resize_map(teacher_logits, student_logits.shape[2:])
         if self.standardize:
             teacher_logits, student_logits = z_score(teacher_logits), z_score(student_logits)
