@@ -51,7 +51,7 @@ def test_labels_up_to_the_last_class_and_void_are_fine(tmp_path: Path) -> None:
 @pytest.mark.parametrize('split', ['train', 'val'])
 def test_a_label_beyond_the_classes(tmp_path: Path, split: str, label: int) -> None:
     file = tmp_path / 'labels' / '2.png'
-    message = f'{file}: holds label {label}, but the model knows 0 to 11: write 255 .*={label + 1}$'
+    message = f'{file}: has label {label}, but the model knows 0 to 11: write 255 .*={label + 1}$'
     with pytest.raises(UserError, match=message):
         build_runner(labelled(tmp_path, {2: label}, split)).train()
 
@@ -59,7 +59,7 @@ def test_a_label_beyond_the_classes(tmp_path: Path, split: str, label: int) -> N
 def test_a_label_beyond_the_classes_in_a_test(tmp_path: Path, trained: Path) -> None:
     cfg = labelled(tmp_path, {3: 20}, 'test')
     prepare_test(cfg, str(trained / 'run' / 'iter_6.pth'))
-    with pytest.raises(UserError, match=r'3\.png: holds label 20'):
+    with pytest.raises(UserError, match=r'3\.png: has label 20'):
         build_runner(cfg).test()
 
 

@@ -58,7 +58,7 @@ class LabelCheckHook(Hook):
             highest = _highest(sample.gt_sem_seg.data, known, ignored)
             if highest >= known:
                 raise UserError(
-                    f'{path}: holds label {highest}, but the model knows 0 to {known - 1}: write '
+                    f'{path}: has label {highest}, but the model knows 0 to {known - 1}: write '
                     f'{ignored} where no class is meant, or add the class to the data set and set '
                     f'model.decode_head.num_classes={highest + 1}'
                 )
