@@ -1,4 +1,4 @@
-"""Find the keys of a config that nothing would read."""
+"""Find the mistakes in a config, above all keys that nothing would read."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ from torch.utils.data import DataLoader
 
 from mmseg_kd.distillation.ema_teacher import EMATeacher
 from mmseg_kd.distillation.teacher import Teacher
+from mmseg_kd.engine.config_values import SPLITS, wrong_values
 from mmseg_kd.errors import UserError
 from mmseg_kd.models.kd_encoder_decoder import teachers_by_name
 
@@ -74,8 +75,6 @@ TOP_LEVEL = (frozenset(inspect.signature(Runner.__init__).parameters) | OTHER_KE
     'cfg',
 }
 
-SPLITS = ('train', 'val', 'test')
-
 # Dicts of these names are passed on piecemeal, their keys are not a constructor's.
 PASSED_ON = frozenset({'norm_cfg', 'act_cfg', 'conv_cfg', 'init_cfg', 'override'})
 # Arguments that the runner fills in.
@@ -95,21 +94,23 @@ FILLED_IN = frozenset(
 
 
 def check_config(cfg: Config, source: str) -> None:
-    """Raise UserError for the first key that nothing reads, with what to write instead.
+    """Raise UserError for the first mistake in a config, with what to write instead.
 
     Args:
         cfg: The merged config.
         source: Its file, for the message.
 
     Raises:
-        UserError: An unknown or misspelt key, a key of mmsegmentation 0.x, or a type that is
-            not registered but close to one that is.
+        UserError: An unknown or misspelt key, a key of mmsegmentation 0.x, a value of the wrong
+            kind, or a type that is not registered but close to one that is.
     """
     for key in cfg:
         if not key.startswith('_') and not _used(cfg, key):
             raise UserError(f'{source}{_line(source, key)}: {_advice(key)}')
     if 'model' not in cfg:
         raise UserError(f'{source}: model is missing; look at a config in local_configs/')
+    for where, problem in wrong_values(cfg):
+        raise UserError(f'{source}: {where}: {problem}')
     for key, used in _variables_in_use(cfg).items():
         # A file without a base, such as a run leaves behind, may hold what was overridden.
         late = _line(source, '_base_') and _line(source, key)
@@ -195,7 +196,6 @@ def _problems(cfg: Config) -> Iterator[tuple[str, str]]:
     optim_wrapper = cfg.get('optim_wrapper') or {}
     yield from _unknown('optim_wrapper', optim_wrapper, wrapper, strict=False)
     yield from _paramwise(optim_wrapper.get('paramwise_cfg'))
-    yield from _numbers(cfg)
     yield from _crops(cfg)
     yield from _augmented_later(cfg)
     yield from _inference(cfg.model.get('test_cfg') or {})
@@ -231,21 +231,6 @@ def _teacher(where: str, teacher: dict) -> Iterator[tuple[str, str]]:
             yield where, f'{key} is missing: write teacher=dict(config=..., checkpoint=...)'
 
 
-def _numbers(cfg: Config) -> Iterator[tuple[str, str]]:
-    least = {'train_cfg.max_iters': 0, 'train_cfg.val_interval': 1}
-    least |= {f'{x}_dataloader.batch_size': 1 for x in SPLITS}
-    least |= {f'{x}_dataloader.num_workers': 0 for x in SPLITS}
-    rates = {'optim_wrapper.optimizer.lr': 0}
-    for key, smallest in (least | rates).items():
-        node: Any = cfg
-        for part in key.split('.'):
-            node = (node or {}).get(part)
-        kinds, whole = (int | float, '') if key in rates else (int, 'whole ')
-        known = isinstance(node, kinds) and not isinstance(node, bool)
-        if node is not None and not (known and node >= smallest):
-            yield key, f'{node!r} is not a {whole}number from {smallest} up'
-
-
 def _crops(cfg: Config) -> Iterator[tuple[str, str]]:
     size = (cfg.model.get('data_preprocessor') or {}).get('size')
     steps = (cfg.get('train_dataloader') or {}).get('dataset', {}).get('pipeline') or []
@@ -254,7 +239,7 @@ def _crops(cfg: Config) -> Iterator[tuple[str, str]]:
         if (
             size
             and isinstance(crop, list | tuple)
-            and any(c > s for c, s in zip(crop, size, strict=True))
+            and any(c > s for c, s in zip(crop, size, strict=False))
         ):
             where = f'train_dataloader.dataset.pipeline.{i}.crop_size'
             yield where, f'{tuple(crop)} exceeds model.data_preprocessor.size={tuple(size)}'

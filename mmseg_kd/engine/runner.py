@@ -67,7 +67,8 @@ class KDRunner(Runner):
     def train(self) -> nn.Module:
         """Train; the teacher, if any, is loaded before the first iteration."""
         if hasattr(self.bare_model, 'build_teacher'):
-            self.bare_model.build_teacher()
+            with config_errors():
+                self.bare_model.build_teacher()
             hooked = any(isinstance(hook, DistillationHook) for hook in self.hooks)
             if self.bare_model.needs_hook and not hooked:
                 raise UserError(

@@ -103,6 +103,25 @@ def test_every_shipped_config_is_clean(config: str) -> None:
             'optim_wrapper = dict(optimizer=dict(lr=float("nan")))',
             'lr: nan is not a number',
         ),
+        ('model = 5', 'model: 5 is not a dict'),
+        ('train_dataloader = 5', 'train_dataloader: 5 is not a dict'),
+        (
+            'val_dataloader = dict(_delete_=True, batch_size=1)',
+            r'val_dataloader: dataset is missing: write dataset=dict\(type=',
+        ),
+        (
+            'test_dataloader = dict(dataset=dict(pipeline="Resize"))',
+            "test_dataloader.dataset.pipeline: 'Resize' is not a list",
+        ),
+        (
+            'train_dataloader = dict(dataset=dict(pipeline=(dict(type="PackSegInputs"), 5)))',
+            'train_dataloader.dataset.pipeline.1: 5 is not a dict',
+        ),
+        ('model = dict(data_preprocessor=dict(size=64))', 'size: 64 is not a list'),
+        ('val_evaluator = "IoU"', "val_evaluator: 'IoU' is not a dict or a list"),
+        ('load_from = 5', 'load_from: 5 is not a string'),
+        ('resume = "auto"', "resume: 'auto' is not True or False"),
+        ('default_hooks = dict(logger=dict(interval=0))', 'interval: 0 is not a whole number'),
         ('x = = 1', 'line 2: invalid syntax'),
     ],
 )

@@ -1,0 +1,85 @@
+"""Find values of another kind than what reads them takes."""
+
+from __future__ import annotations
+
+import reprlib
+from collections.abc import Iterator
+from typing import Any
+
+from mmengine.config import Config
+
+SPLITS = ('train', 'val', 'test')
+
+# None stands for all of these, as if they were not there.
+KINDS: dict[str, tuple[type, ...]] = {
+    'model': (dict,),
+    'model.data_preprocessor': (dict,),
+    'model.data_preprocessor.size': (list,),
+    'model.pretrained': (str,),
+    'model.backbone': (dict,),
+    'model.decode_head': (dict, list),
+    'model.test_cfg': (dict,),
+    'model.kd_losses': (dict,),
+    'model.teacher.config': (str, dict),
+    'model.teacher.checkpoint': (str,),
+    **{f'{split}_cfg': (dict,) for split in SPLITS},
+    **{f'{split}_evaluator': (dict, list) for split in SPLITS},
+    **{f'{split}_dataloader': (dict,) for split in SPLITS},
+    **{f'{split}_dataloader.dataset': (dict,) for split in SPLITS},
+    **{f'{split}_dataloader.dataset.pipeline': (list,) for split in SPLITS},
+    'optim_wrapper': (dict,),
+    'optim_wrapper.optimizer': (dict,),
+    'optim_wrapper.paramwise_cfg': (dict,),
+    'param_scheduler': (dict, list),
+    'default_hooks': (dict,),
+    'custom_hooks': (list,),
+    'env_cfg': (dict,),
+    'randomness': (dict,),
+    'visualizer': (dict,),
+    'default_scope': (str,),
+    'work_dir': (str,),
+    'load_from': (str,),
+    'resume': (bool,),
+}
+# The least of each.
+WHOLE_NUMBERS = {
+    'train_cfg.max_iters': 0,
+    'train_cfg.val_interval': 1,
+    'default_hooks.logger.interval': 1,
+    'default_hooks.checkpoint.interval': -1,
+    **{f'{split}_dataloader.batch_size': 1 for split in SPLITS},
+    **{f'{split}_dataloader.num_workers': 0 for split in SPLITS},
+}
+NUMBERS = {'optim_wrapper.optimizer.lr': 0}
+NAMES = {dict: 'a dict', list: 'a list', str: 'a string', bool: 'True or False'}
+
+
+def wrong_values(cfg: Config) -> Iterator[tuple[str, str]]:
+    """Tell where in a config a value is of the wrong kind, and what it should be.
+
+    Only the first is sure to be found: what lies below a wrong value is not looked at.
+    """
+    for key, kinds in KINDS.items():
+        value = _at(cfg, key)
+        if value is not None and not isinstance(value, (*kinds, *[tuple] * (list in kinds))):
+            yield key, f'{reprlib.repr(value)} is not {" or ".join(NAMES[kind] for kind in kinds)}'
+    for split in SPLITS:
+        where = f'{split}_dataloader'
+        if cfg.get(where) and _at(cfg, f'{where}.dataset') is None:
+            yield where, 'dataset is missing: write dataset=dict(type=..., ...)'
+        for i, step in enumerate(_at(cfg, f'{where}.dataset.pipeline') or ()):
+            if not isinstance(step, dict):
+                yield f'{where}.dataset.pipeline.{i}', f'{reprlib.repr(step)} is not a dict'
+    for key, smallest in (WHOLE_NUMBERS | NUMBERS).items():
+        value = _at(cfg, key)
+        kinds, whole = (int | float, '') if key in NUMBERS else (int, 'whole ')
+        known = isinstance(value, kinds) and not isinstance(value, bool)
+        if value is not None and not (known and value >= smallest):
+            yield key, f'{reprlib.repr(value)} is not a {whole}number from {smallest} up'
+
+
+def _at(cfg: Config, key: str) -> Any:
+    node: Any = cfg
+    for part in key.split('.'):
+        node = node.get(part) if isinstance(node, dict | Config) else None
+    return node
