@@ -134,6 +134,7 @@ VARIABLES = {
     'optimizer': 'optim_wrapper.optimizer.KEY=VALUE',
     'train_pipeline': 'train_dataloader.dataset.pipeline.N.KEY=VALUE',
     'test_pipeline': 'test_dataloader.dataset.pipeline.N.KEY=VALUE',
+    'custom_imports': 'it in a config of your own',
     'vis_backends': 'visualizer.vis_backends.N.KEY=VALUE',
 }
 

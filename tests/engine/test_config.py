@@ -151,6 +151,8 @@ def test_mistakes_in_cfg_options(option: str, message: str) -> None:
 def test_variables_come_too_late_on_the_command_line() -> None:
     with pytest.raises(UserError, match=r'write train_dataloader.dataset.data_root=PATH'):
         load_config(B0, {'data_root': '/my/CamVid'})
+    with pytest.raises(UserError, match=r'imports: .* write it in a config of your own'):
+        load_config(B0, {'custom_imports.imports': 'mine'})
 
 
 def test_private_variables_are_allowed(tmp_path: Path) -> None:

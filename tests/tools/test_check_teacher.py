@@ -84,6 +84,8 @@ def test_mistakes_are_one_line(tmp_path: Path, teacher: dict, capfd: pytest.Capt
             (config, ['model.teacher.checkpoint=lost.pth'], 'lost.pth does not exist'),
             (config, ['model.teacher.baseline=lost'], 'the work_dir lost does not exist'),
             (config, ['val_evaluator=None'], 'has no val_evaluator'),
+            (config, ['val_evaluator.type=Nonsense'], 'Nonsense is not in the'),
+            (config, ['model.backbone.depths=5'], 'cannot be built: MixTransformer'),
             (lost, [], 'camvid.py --download'),
         ]
     ):

@@ -23,6 +23,7 @@ from mmseg_kd.distillation.teacher import Teacher
 from mmseg_kd.engine import load_config
 from mmseg_kd.engine.cli import add_cfg_options, run_tool
 from mmseg_kd.engine.config import forget_pretrained
+from mmseg_kd.engine.config_errors import config_errors
 from mmseg_kd.engine.output_paths import check_new_file
 from mmseg_kd.engine.teacher_card import card_table, card_warnings, check_classes, teacher_card
 from mmseg_kd.errors import UserError
@@ -45,9 +46,10 @@ def main() -> None:
     # Its class tables are not asked for here; the warnings of the card are printed below.
     MMLogger.get_instance(f'check_teacher {uuid.uuid4()}', log_level='ERROR')
     forget_pretrained(cfg.model)
-    student = MODELS.build(cfg.model)
-    if hasattr(student, 'build_teacher'):
-        student.build_teacher()
+    with config_errors():
+        student = MODELS.build(cfg.model)
+        if hasattr(student, 'build_teacher'):
+            student.build_teacher()
     found = getattr(student, 'teachers', {})
     teachers = {name: teacher for name, teacher in found.items() if isinstance(teacher, Teacher)}
     if not teachers:
@@ -60,11 +62,12 @@ def main() -> None:
         )
     # As training has them, in its order, because they decide whether two forwards are equal.
     torch.backends.cudnn.benchmark = bool((cfg.get('env_cfg') or {}).get('cudnn_benchmark'))
-    set_random_seed(**(cfg.get('randomness') or {}))
-    data = Runner.build_dataloader(cfg.val_dataloader)
+    with config_errors():
+        set_random_seed(**(cfg.get('randomness') or {}))
+        data = Runner.build_dataloader(cfg.val_dataloader)
+        evaluator = Evaluator(cfg.val_evaluator)
     for teacher in teachers.values():
         check_classes(teacher, data.dataset.metainfo.get('classes'))
-    evaluator = Evaluator(cfg.val_evaluator)
     cards = {
         name: teacher_card(teacher, cfg, data, evaluator, cfg.work_dir, name, print)
         for name, teacher in teachers.items()

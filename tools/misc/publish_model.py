@@ -11,6 +11,7 @@ from pathlib import Path
 
 from mmseg_kd.checkpoints.publishing import publish
 from mmseg_kd.engine.cli import run_tool
+from mmseg_kd.engine.output_paths import check_folder
 
 MIB = 2**20
 
@@ -21,6 +22,7 @@ def main() -> None:
     parser.add_argument('in_file', type=Path, help='the checkpoint')
     parser.add_argument('out_file', type=Path, help='the file to write, .pth or .safetensors')
     args = parser.parse_args()
+    check_folder(args.out_file.parent, 'OUT_FILE')
     file, dropped = publish(args.in_file, args.out_file)
     before, after = (path.stat().st_size / MIB for path in (args.in_file, file))
     print(f'{file}: {after:.1f} MiB of {before:.1f}')
