@@ -25,7 +25,7 @@ class LabelCheckHook(Hook):
         UserError: Another number of classes, or a label beyond them.
     """
 
-    priority = 'VERY_HIGH'
+    priority = 'HIGHEST'
 
     def __init__(self) -> None:
         self._seen: set[str] = set()
