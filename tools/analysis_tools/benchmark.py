@@ -42,6 +42,7 @@ from mmseg_kd.checkpoints import atomic_path
 from mmseg_kd.engine import load_config
 from mmseg_kd.engine.cli import add_cfg_options, run_tool
 from mmseg_kd.engine.optim import has_bfloat16
+from mmseg_kd.engine.output_paths import check_new_file
 from mmseg_kd.errors import UserError
 
 MODES = ('train', 'kd', 'floor', 'infer', 'memory', 'data', 'loop', 'test')
@@ -88,8 +89,8 @@ def main() -> None:
     parser.add_argument('--out', type=Path, help='a JSON file for every measurement')
     add_cfg_options(parser)
     args = parser.parse_args()
-    if args.out and args.out.exists():
-        raise UserError(f'--out: {args.out} exists; name a new file')
+    if args.out:
+        check_new_file(args.out, '--out')
     if args.repeats < 1 or args.batch_size < 2 or min(args.size) < 64:
         raise UserError('--repeats must be 1, --batch-size 2 and --size 64 or more')
     if args.device == 'cpu' and torch.cuda.is_available():
