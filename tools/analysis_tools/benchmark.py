@@ -109,7 +109,7 @@ def main() -> None:
         cfg = load_config(path, args.cfg_options)
         for mode in _modes_of(cfg, path, args):
             for row in RUN[mode](cfg, Path(path).name, args):
-                print(f'{row.mode:7}{row.config:40}{row.setting:36}{row.ratio}', flush=True)
+                print(f'{row.mode:7}{row.config:40}{row.setting:36} {row.ratio}', flush=True)
                 rows.append(row)
     print(_table(rows))
     if args.out:
