@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -30,7 +30,7 @@ def read_scalars(
     Raises:
         OSError: A file cannot be read.
     """
-    training: dict[int, dict[str, float]] = {}
+    training: dict[int, dict[str, Any]] = {}
     evaluations: dict[int, dict[str, float]] = {}
     notes = []
     for file in files:
@@ -49,11 +49,11 @@ def read_scalars(
             step = row.get('step')
             if type(step) is not int:
                 continue
-            numbers = {k: v for k, v in row.items() if type(v) in (float, int)}
-            if any(name.startswith('mIoU') for name in numbers):
-                evaluations[step] = numbers
-            elif 'loss' in numbers:
-                training[step] = numbers
+            # Most rows are of training; their values are looked at by column.
+            if 'loss' in row:
+                training[step] = row
+            elif any(name.startswith('mIoU') for name in row):
+                evaluations[step] = {k: v for k, v in row.items() if type(v) in (float, int)}
     columns = _columns([training[step] for step in sorted(training)])
     return (
         [_evaluation(step, evaluations[step], columns) for step in sorted(evaluations)],
@@ -62,11 +62,17 @@ def read_scalars(
     )
 
 
-def _columns(rows: list[dict[str, float]]) -> dict[str, np.ndarray]:
-    names = list(dict.fromkeys(name for row in rows for name in row))
-    return {
-        name: np.array([row.get(name, math.nan) for row in rows], dtype=float) for name in names
-    }
+def _columns(rows: list[dict[str, Any]]) -> dict[str, np.ndarray]:
+    names: dict[str, None] = {}
+    for row in rows:
+        names.update(dict.fromkeys(row))
+    columns = {}
+    for name in names:
+        values = [row.get(name) for row in rows]
+        numbers = [v if type(v) in (float, int) else None for v in values]
+        if any(v is not None for v in numbers):
+            columns[name] = np.array(numbers, dtype=float)
+    return columns
 
 
 def _evaluation(
