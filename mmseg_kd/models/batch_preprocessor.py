@@ -85,6 +85,8 @@ class BatchDataPreProcessor(SegDataPreProcessor):
         return (
             isinstance(images, list)
             and self.batch_augments is None
+            # mmseg says that it takes one of the two.
+            and (self.size is None) != (self.size_divisor is None)
             and all(x.dtype == torch.uint8 and x.dim() == 3 and len(x) == 3 for x in images)
             and all('gt_sem_seg' in s for s in samples)
             and not any('gt_edge_map' in s or 'gt_depth_map' in s for s in samples)

@@ -76,6 +76,13 @@ def test_what_it_has_no_fast_way_for() -> None:
     assert_same(own(copy.deepcopy(tested)), stock(tested))
 
 
+@pytest.mark.parametrize('settings', [dict(), dict(size=(40, 48), size_divisor=8)], ids=str)
+def test_size_or_divisor(settings: dict) -> None:
+    own, _ = pair(**settings)
+    with pytest.raises(AssertionError, match='only one of size and size_divisor'):
+        own(batch([(40, 48)]), training=True)
+
+
 def test_images_of_the_batch_are_left_alone() -> None:
     own, _ = pair(size=(40, 48), bgr_to_rgb=True, **NORMALISE)
     data = batch([(40, 48)])
