@@ -89,7 +89,8 @@ FORMULAS = {
 
 def rates_of(device: str, dtype: torch.dtype) -> Rates:
     """Measure a device with products of `dtype`; the median of 9."""
-    side, count = SIDES[device], COPIED[device] // torch.float32.itemsize
+    kind = torch.device(device).type
+    side, count = SIDES[kind], COPIED[kind] // torch.float32.itemsize
     a, b = (torch.randn(side, side, device=device, dtype=dtype) for _ in range(2))
     product = torch.empty_like(a)
     seconds = _median(lambda: torch.mm(a, b, out=product), device)
@@ -168,7 +169,7 @@ def _median(call: Callable[[], object], device: str) -> float:
     for _ in range(TRIALS + 2):
         start = time.perf_counter()
         call()
-        if device == 'cuda':
+        if device != 'cpu':
             torch.cuda.synchronize()
         seconds.append(time.perf_counter() - start)
     return statistics.median(seconds[2:])

@@ -56,8 +56,8 @@ def apply_batch(
 def _to_device(array: np.ndarray, device: torch.device) -> Tensor:
     tensor = torch.from_numpy(array)
     if device.type == 'cuda':
-        tensor = tensor.pin_memory().to(device, non_blocking=True)
-    return tensor
+        tensor = tensor.pin_memory()
+    return tensor.to(device, non_blocking=True)
 
 
 def _resize_and_crop(

@@ -7,6 +7,7 @@ from functools import partial
 from typing import Any
 
 import torch
+import torch._inductor.config
 from torch import nn
 
 from mmseg_kd.errors import UserError
@@ -32,6 +33,10 @@ def compile_blocks(model: nn.Module, options: dict[str, Any]) -> int:
     """
     torch._dynamo.config.recompile_limit = MOST_VERSIONS
     torch._dynamo.config.accumulated_recompile_limit = MOST_VERSIONS
+    # Whoever listens to a part of a block is heard, also where it begins to in mid-training.
+    torch._dynamo.config.skip_nnmodule_hook_guards = False
+    # Stochastic depth drops the samples that it would without.
+    torch._inductor.config.fallback_random = True
     # The gradients of several losses are taken one after another.
     torch._functorch.config.donated_buffer = False
     # Sizes that differ by stage are constants; inductor cannot order what it does not know.
@@ -77,8 +82,12 @@ def _sample(x: torch.Tensor) -> torch.Tensor:
     return x.sin() + 1
 
 
-def _blocks(backbone: nn.Module) -> Iterator[nn.Module]:
-    for child in backbone.children():
+def _blocks(module: nn.Module) -> Iterator[nn.Module]:
+    """The members of a module's lists and sequences, of lists in lists too."""
+    for child in module.children():
         if isinstance(child, nn.ModuleList | nn.Sequential):
-            # A convolution or a norm alone has nothing to be fused with.
-            yield from (block for block in child if next(block.children(), None))
+            for block in child:
+                # A convolution or a norm alone has nothing to be fused with.
+                if not isinstance(block, nn.ModuleList) and next(block.children(), None):
+                    yield block
+            yield from _blocks(child)

@@ -6,6 +6,7 @@ import difflib
 import inspect
 import re
 from collections.abc import Iterable, Iterator
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from mmseg_kd.distillation.ema_teacher import EMATeacher
 from mmseg_kd.distillation.teacher import Teacher
 from mmseg_kd.engine.config_values import SPLITS, wrong_values
 from mmseg_kd.errors import UserError
+from mmseg_kd.models.batch_preprocessor import BatchDataPreProcessor
 from mmseg_kd.models.kd_encoder_decoder import teachers_by_name
 
 # Keys of mmsegmentation 0.x and what 1.x has instead.
@@ -123,6 +125,9 @@ def check_config(cfg: Config, source: str) -> None:
         raise UserError(f'{source}: {where}: {problem}')
 
 
+# Modes of torch.compile that record CUDA graphs, a block each.
+CUDA_GRAPHS = ('reduce-overhead', 'max-autotune')
+
 # Where a variable of the config has gone by the time the command line is applied.
 VARIABLES = {
     'data_root': 'train_dataloader.dataset.data_root=PATH (and val_, test_)',
@@ -200,8 +205,7 @@ def _problems(cfg: Config) -> Iterator[tuple[str, str]]:
     yield from _crops(cfg)
     yield from _augmented_later(cfg)
     yield from _inference(cfg.model.get('test_cfg') or {})
-    if not isinstance(cfg.get('compile', False), bool | dict | None):
-        yield 'compile', f'{cfg.compile!r} is not True, False or dict(mode=...)'
+    yield from _compile(cfg.get('compile'))
     teacher = cfg.model.get('teacher')
     if teacher and not isinstance(teacher, dict):
         yield 'model.teacher', 'write teacher=dict(config=..., checkpoint=...)'
@@ -232,33 +236,67 @@ def _teacher(where: str, teacher: dict) -> Iterator[tuple[str, str]]:
             yield where, f'{key} is missing: write teacher=dict(config=..., checkpoint=...)'
 
 
+def _compile(options: Any) -> Iterator[tuple[str, str]]:
+    if not isinstance(options, bool | dict | None):
+        yield 'compile', f'{options!r} is not True, False or dict(mode=...)'
+    elif isinstance(options, dict) and options.get('mode') in CUDA_GRAPHS:
+        yield (
+            'compile.mode',
+            f'{options["mode"]!r} keeps what a block gives in memory that the next block writes '
+            "over; write compile=True or mode='max-autotune-no-cudagraphs'",
+        )
+
+
+def _pipelines(dataset: dict | None, where: str) -> Iterator[tuple[str, list[dict]]]:
+    """The pipelines of a data set and of those that it wraps, with their keys."""
+    if not isinstance(dataset, dict):
+        return
+    if dataset.get('pipeline'):
+        yield f'{where}.pipeline', dataset['pipeline']
+    yield from _pipelines(dataset.get('dataset'), f'{where}.dataset')
+    for i, inner in enumerate(dataset.get('datasets') or ()):
+        yield from _pipelines(inner, f'{where}.datasets.{i}')
+
+
+def _training_pipelines(cfg: Config) -> Iterator[tuple[str, list[dict]]]:
+    loader = cfg.get('train_dataloader') or {}
+    return _pipelines(loader.get('dataset'), 'train_dataloader.dataset')
+
+
 def _crops(cfg: Config) -> Iterator[tuple[str, str]]:
     size = (cfg.model.get('data_preprocessor') or {}).get('size')
-    steps = (cfg.get('train_dataloader') or {}).get('dataset', {}).get('pipeline') or []
-    for i, step in enumerate(steps):
+    steps = [
+        (f'{pipeline}.{i}', step)
+        for pipeline, steps in _training_pipelines(cfg)
+        for i, step in enumerate(steps)
+    ]
+    for where, step in steps:
         crop = step.get('crop_size')
         if (
             size
             and isinstance(crop, list | tuple)
             and any(c > s for c, s in zip(crop, size, strict=False))
         ):
-            where = f'train_dataloader.dataset.pipeline.{i}.crop_size'
-            yield where, f'{tuple(crop)} exceeds model.data_preprocessor.size={tuple(size)}'
+            excess = f'{tuple(crop)} exceeds model.data_preprocessor.size={tuple(size)}'
+            yield f'{where}.crop_size', excess
 
 
 def _augmented_later(cfg: Config) -> Iterator[tuple[str, str]]:
-    """What `SegAugment(on_device=True)` leaves to be done has to be done by somebody."""
-    steps = (cfg.get('train_dataloader') or {}).get('dataset', {}).get('pipeline') or []
-    if not any(step.get('type') == 'SegAugment' and step.get('on_device') for step in steps):
-        return
-    kind = (cfg.model.get('data_preprocessor') or {}).get('type')
-    if kind != 'BatchDataPreProcessor':
-        where = 'model.data_preprocessor.type'
-        yield where, f"{kind!r} augments nothing; on_device=True needs 'BatchDataPreProcessor'"
-    for i, step in enumerate(steps):
-        if step.get('type') == 'PackSegInputs' and 'draw' not in step.get('meta_keys', ()):
-            where = f'train_dataloader.dataset.pipeline.{i}.meta_keys'
-            yield where, "with on_device=True it needs 'draw': meta_keys=('img_path', 'draw')"
+    """What `SegAugment(on_device=True)` leaves to be done has to be done, next and by somebody."""
+    for where, steps in _training_pipelines(cfg):
+        for i, (step, following) in enumerate(pairwise([*steps, {}])):
+            if step.get('type') != 'SegAugment' or not step.get('on_device'):
+                continue
+            kind = (cfg.model.get('data_preprocessor') or {}).get('type')
+            cls = mmseg_registry.MODELS.get(kind) if isinstance(kind, str) else kind
+            if not (inspect.isclass(cls) and issubclass(cls, BatchDataPreProcessor)):
+                problem = f"{kind!r} augments nothing; on_device=True needs 'BatchDataPreProcessor'"
+                yield 'model.data_preprocessor.type', problem
+            if following.get('type') != 'PackSegInputs':
+                yield f'{where}.{i + 1}', 'after SegAugment(on_device=True) comes PackSegInputs'
+            elif 'draw' not in following.get('meta_keys', ()):
+                problem = "with on_device=True it needs 'draw': meta_keys=('img_path', 'draw')"
+                yield f'{where}.{i + 1}.meta_keys', problem
 
 
 def _inference(test_cfg: dict) -> Iterator[tuple[str, str]]:

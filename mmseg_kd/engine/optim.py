@@ -26,7 +26,16 @@ class Bf16OptimWrapper(OptimWrapper):
             yield
 
 
-def has_bfloat16() -> bool:
-    """Whether the CPU multiplies bfloat16 itself; emulated it is far slower than float32."""
-    asked = getattr(torch.ops.mkldnn, '_is_mkldnn_bf16_supported', None)
+# Whether oneDNN computes in a type on this processor.
+SUPPORTED = {
+    torch.bfloat16: '_is_mkldnn_bf16_supported',
+    torch.float16: '_is_mkldnn_fp16_supported',
+}
+
+
+def fast_on_cpu(dtype: torch.dtype) -> bool:
+    """Whether torch has products of a type for this CPU; else it is far slower than float32."""
+    if dtype not in SUPPORTED:
+        return True
+    asked = getattr(torch.ops.mkldnn, SUPPORTED[dtype], None)
     return bool(asked and asked())

@@ -220,7 +220,11 @@ class KDRunner(Runner):
         teachers = getattr(self.bare_model, 'teachers', {}).values()
         models = [self.bare_model, *(teacher.segmentor for teacher in teachers)]
         count = sum(compile_blocks(model, options) for model in models)
-        self.logger.info(f'compile: {count} blocks; the first iterations take a minute or more')
+        self.logger.info(
+            f'compile: {count} blocks; the first iterations take a minute or more'
+            if count
+            else 'compile: neither the student nor a teacher has blocks to compile'
+        )
 
     # What mmengine builds when it starts, because testing needs only a part of it.
     build_train_loop = _in_config_errors(Runner.build_train_loop)

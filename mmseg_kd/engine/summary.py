@@ -9,7 +9,7 @@ import torch
 from mmengine.device import get_device
 from mmengine.runner import Runner
 
-from mmseg_kd.engine.optim import has_bfloat16
+from mmseg_kd.engine.optim import fast_on_cpu
 
 
 def describe_run(runner: Runner) -> str:
@@ -44,18 +44,18 @@ def describe_run(runner: Runner) -> str:
 
 def slow_precisions(runner: Runner) -> list[str]:
     """What a run computes in 16 bits on a processor that has no instructions for it, in words."""
-    if get_device() != 'cpu' or has_bfloat16():
+    if get_device() != 'cpu':
         return []
-    settings = {}
+    asked = []
     if runner.cfg.optim_wrapper.get('type') == 'Bf16OptimWrapper':
-        settings['--amp (optim_wrapper.type)'] = 'leave it out'
+        asked.append(('--amp (optim_wrapper.type)', torch.bfloat16, 'leave it out'))
     for teacher in getattr(runner.bare_model, 'teachers', {}).values():
-        if teacher.dtype in (torch.bfloat16, torch.float16):
-            settings['model.teacher.dtype'] = 'write None'
+        asked.append(('model.teacher.dtype', teacher.dtype, 'write None'))
     return [
         f'{key}: this CPU has no instructions for 16 bits and takes many times as long as in '
         f'float32; {advice}'
-        for key, advice in settings.items()
+        for key, dtype, advice in asked
+        if not fast_on_cpu(dtype)
     ]
 
 

@@ -62,8 +62,8 @@ class BatchDataPreProcessor(SegDataPreProcessor):
         shape = self._padded(_greatest(sizes))
         maps = [sample.gt_sem_seg.data for sample in samples]
         for size, labels, sample in zip(sizes, maps, samples, strict=True):
-            # A batch that is used again has padded labels.
-            if labels.shape[1:] not in (size, shape):
+            # The labels of a batch that is used again are padded.
+            if labels.shape[1:] != (shape if 'padding_size' in sample else size):
                 raise UserError(
                     f'{sample.get("img_path", "a sample")}: image of {size}, labels of '
                     f'{tuple(labels.shape[1:])}; after SegAugment(on_device=True) write '

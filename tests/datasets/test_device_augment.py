@@ -132,6 +132,15 @@ def test_a_batch_is_the_same_wherever_it_is_augmented() -> None:
                     assert difference[i].max() < 1e-3, seed
 
 
+def test_a_lost_draw_is_missed_where_the_labels_are_as_large_as_the_input() -> None:
+    for seed in range(20):
+        lost = samples(True, seed)
+        for sample in lost['data_samples']:
+            sample.pop('draw')
+        with pytest.raises(UserError, match='after SegAugment'):
+            preprocessor()(lost, training=True)
+
+
 def test_who_cannot_augment_says_so() -> None:
     with pytest.raises(UserError, match='for training alone'):
         preprocessor()(samples(True, 0), training=False)

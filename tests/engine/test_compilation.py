@@ -9,9 +9,10 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import KD_LOSSES, tiny_config, tiny_model
+from conftest import KD_LOSSES, TINY_BACKBONE, tiny_config, tiny_model
 from mmseg.registry import MODELS
 
+from mmseg_kd.distillation.taps import record_taps
 from mmseg_kd.engine import build_runner
 from mmseg_kd.engine.compilation import cannot_compile, compile_blocks
 from mmseg_kd.errors import UserError
@@ -68,6 +69,37 @@ def test_an_evaluation_is_not_compiled() -> None:
     with torch.no_grad():
         model(torch.randn(1, 3, 64, 96), mode='tensor')
     assert torch._dynamo.utils.counters['stats']['unique_graphs'] >= 1
+
+
+@pytest.mark.parametrize('teacher_trains', [True, False])
+def test_a_part_of_a_block_is_heard_from_the_middle_on(teacher_trains: bool) -> None:
+    model = MODELS.build(tiny_model(backbone=TINY_BACKBONE | dict(drop_path_rate=0.0)))
+    model.requires_grad_(teacher_trains)
+    compile_blocks(model, TRACED)
+    image = torch.randn(2, 3, 64, 64)
+    for names in ([], ['backbone.block4.0.mlp'], [], ['backbone.block4.0.mlp']):
+        with torch.set_grad_enabled(teacher_trains), record_taps(model, names) as taps:
+            model(image, mode='tensor')
+        assert list(taps) == names
+
+
+def test_chance_is_that_of_the_uncompiled_block() -> None:
+    compile_blocks(MODELS.build(tiny_model()), TRACED)
+    assert torch._inductor.config.fallback_random
+
+
+def test_blocks_in_lists_of_lists() -> None:
+    stock = dict(
+        type='MixVisionTransformer', embed_dims=8, num_layers=[1, 2, 1, 1], num_heads=[1, 1, 1, 1],
+        patch_sizes=[7, 3, 3, 3], sr_ratios=[8, 4, 2, 1],
+    )  # fmt: skip
+    model = MODELS.build(tiny_model())
+    model.backbone = MODELS.build(stock)
+    # With each stage's patch embedding.
+    assert compile_blocks(model, TRACED) == 5 + 4
+    torch._dynamo.utils.counters.clear()
+    model.backbone(torch.randn(1, 3, 64, 64))
+    assert torch._dynamo.utils.counters['stats']['unique_graphs'] >= 5
 
 
 @pytest.mark.parametrize('options', [dict(mode='fastest'), dict(backend='gcc'), dict(speed=2)])

@@ -14,7 +14,7 @@ from mmseg_kd.engine import build_runner, enable_amp
 def test_a_cpu_that_emulates_16_bits_is_named(
     tmp_path: Path, teacher: dict, monkeypatch: pytest.MonkeyPatch, fast: bool
 ) -> None:
-    monkeypatch.setattr('mmseg_kd.engine.summary.has_bfloat16', lambda: fast)
+    monkeypatch.setattr('mmseg_kd.engine.summary.fast_on_cpu', lambda dtype: fast)
     model = tiny_model(
         type='KDEncoderDecoder', teacher=teacher | dict(dtype='bfloat16'), kd_losses=KD_LOSSES
     )

@@ -50,10 +50,11 @@ def read_scalars(
             if type(step) is not int:
                 continue
             # Most rows are of training; their values are looked at by column.
-            if 'loss' in row:
-                training[step] = row
-            elif any(name.startswith('mIoU') for name in row):
+            evaluated = [k for k in row if k.startswith('mIoU') and type(row[k]) in (float, int)]
+            if evaluated:
                 evaluations[step] = {k: v for k, v in row.items() if type(v) in (float, int)}
+            elif type(row.get('loss')) in (float, int):
+                training[step] = row
     columns = _columns([training[step] for step in sorted(training)])
     return (
         [_evaluation(step, evaluations[step], columns) for step in sorted(evaluations)],
