@@ -58,11 +58,18 @@ def scalar_files(source: str | Path) -> list[Path]:
         return [source]
     if not source.is_dir():
         raise UserError(f'{source} does not exist; name a work_dir or a scalars.json')
-    for pattern in ('scalars.json', 'vis_data/scalars.json', '*/vis_data/scalars.json'):
-        # A start is named after its date and time.
-        if files := sorted(source.glob(pattern)):
+    for pattern in ('scalars.json', 'vis_data/scalars.json'):
+        if files := list(source.glob(pattern)):
             return files
+    if files := files_of_starts(source):
+        return files
     raise UserError(f'{source} holds no */vis_data/scalars.json; name the work_dir of a run')
+
+
+def files_of_starts(work_dir: Path) -> list[Path]:
+    """The `scalars.json` of each start of a run, in their order; none where nothing was logged."""
+    # A start is named after its date and time.
+    return sorted(work_dir.glob('*/vis_data/scalars.json'))
 
 
 def _rows(file: Path) -> Iterator[dict[str, Any]]:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from mmseg_kd.engine.json_lines import is_number, read_json_lines
+from mmseg_kd.engine.scalars import files_of_starts
 from mmseg_kd.errors import UserError
 
 
@@ -43,11 +44,7 @@ def find_baseline(
             'first, or write its mIoU in percent as a number'
         )
     # A run that was resumed has a folder for each start.
-    rows = [
-        row
-        for file in sorted(folder.glob('*/vis_data/scalars.json'))
-        for row in read_json_lines(file)[0]
-    ]
+    rows = [row for file in files_of_starts(folder) for row in read_json_lines(file)[0]]
     rows = [row for row in rows if is_number(row.get('mIoU'))]
     if not rows:
         raise UserError(

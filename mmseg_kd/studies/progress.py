@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from mmseg_kd.engine.json_lines import read_json_lines
+from mmseg_kd.engine.scalars import files_of_starts
 
 
 @dataclass
@@ -35,7 +36,7 @@ class Progress:
 def read_progress(work_dir: Path) -> Progress:
     """Read the scalars of all starts of a run; lines that a kill cut short are left out."""
     progress = Progress()
-    for file in sorted(work_dir.glob('*/vis_data/scalars.json')):
+    for file in files_of_starts(work_dir):
         for row in read_json_lines(file)[0]:
             step = row.get('step')
             if not isinstance(step, int):
