@@ -20,6 +20,8 @@ from torch.utils.flop_counter import (
     sdpa_flop_count,
 )
 
+from mmseg_kd.benchmark.measure import interleaved
+
 aten = torch.ops.aten
 
 TRIALS = 9
@@ -93,11 +95,14 @@ def rates_of(device: str, dtype: torch.dtype) -> Rates:
     side, count = SIDES[kind], COPIED[kind] // torch.float32.itemsize
     a, b = (torch.randn(side, side, device=device, dtype=dtype) for _ in range(2))
     product = torch.empty_like(a)
-    seconds = _median(lambda: torch.mm(a, b, out=product), device)
     source = torch.ones(count, device=device)
     target = torch.ones_like(source)
-    copying = _median(lambda: target.copy_(source), device)
-    return Rates(2 * side**3 / seconds, 2 * source.nbytes / copying)
+    runs = {
+        'product': lambda: torch.mm(a, b, out=product),
+        'copy': lambda: target.copy_(source),
+    }
+    seconds = {name: statistics.median(x) for name, x in interleaved(runs, TRIALS).items()}
+    return Rates(2 * side**3 / seconds['product'], 2 * source.nbytes / seconds['copy'])
 
 
 def busy_share(step: Callable[[], object], times: int = 20) -> float:
@@ -162,14 +167,3 @@ def _views(func: Any, inputs: list[Tensor], outputs: list[Tensor]) -> bool:
         return 'empty' in func._schema.name
     storages = {x.untyped_storage().data_ptr() for x in inputs}
     return all(x.untyped_storage().data_ptr() in storages for x in outputs)
-
-
-def _median(call: Callable[[], object], device: str) -> float:
-    seconds = []
-    for _ in range(TRIALS + 2):
-        start = time.perf_counter()
-        call()
-        if device != 'cpu':
-            torch.cuda.synchronize()
-        seconds.append(time.perf_counter() - start)
-    return statistics.median(seconds[2:])

@@ -155,12 +155,12 @@ def _bgr_to_hsv(batch: Tensor) -> tuple[Tensor, Tensor, Tensor]:
 @lru_cache
 def _divisors(device: torch.device) -> tuple[Tensor, Tensor]:
     """Fixed-point 255 / i and 30 / i, int32 (256,)."""
-    by = np.maximum(np.arange(256), 1)
-    ones = [np.rint(((n << DIVISOR_BITS) / m) / by) * (by == np.arange(256)) for n, m in DIVIDENDS]
-    return tuple(torch.from_numpy(one.astype(np.int32)).to(device) for one in ones)
-
-
-DIVIDENDS = ((255, 1), (HUES, 6))
+    tables = []
+    for dividend in (255 << DIVISOR_BITS, (HUES << DIVISOR_BITS) / 6):
+        table = np.zeros(256, np.int32)
+        table[1:] = np.rint(dividend / np.arange(1, 256))
+        tables.append(torch.from_numpy(table).to(device))
+    return tuple(tables)
 
 
 @lru_cache

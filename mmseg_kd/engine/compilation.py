@@ -45,15 +45,16 @@ def compile_blocks(model: nn.Module, options: dict[str, Any]) -> int:
     blocks = list(_blocks(model.backbone))
     for block in blocks:
         plain = type(block).forward
+        forward = torch.compile(plain, **options)
+        if trains:
+            forward = partial(_with_gradients, forward, plain)
         # As a partial it is copied with the block; a bound method would go on with the old one.
-        block.forward = partial(_run, torch.compile(plain, **options), trains and plain, block)
+        block.forward = partial(forward, block)
     return len(blocks)
 
 
-def _run(compiled: Callable, plain: Callable | bool, block: nn.Module, *args: Any) -> Any:
-    if plain and not torch.is_grad_enabled():
-        return plain(block, *args)
-    return compiled(block, *args)
+def _with_gradients(compiled: Callable, plain: Callable, *args: Any) -> Any:
+    return (compiled if torch.is_grad_enabled() else plain)(*args)
 
 
 def cannot_compile(device: torch.device, options: dict[str, Any]) -> str | None:

@@ -54,7 +54,7 @@ def slow_precisions(runner: Runner) -> list[str]:
     return [
         f'{key}: this CPU has no instructions for 16 bits and takes many times as long as in '
         f'float32; {advice}'
-        for key, dtype, advice in asked
+        for key, dtype, advice in dict.fromkeys(asked)
         if not fast_on_cpu(dtype)
     ]
 

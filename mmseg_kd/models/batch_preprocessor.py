@@ -124,11 +124,8 @@ def _in_one_piece(
 ) -> Tensor:
     """Maps (C, h, w) in the upper left corners of one tensor (N, C, H, W) on the device."""
     first = maps[0]
-    if first.device.type == 'cpu':
-        pinned = device.type == 'cuda'
-        batch = torch.empty((len(maps), len(first), *size), dtype=first.dtype, pin_memory=pinned)
-    else:
-        batch = first.new_empty((len(maps), len(first), *size))
+    pinned = first.device.type == 'cpu' and device.type == 'cuda'
+    batch = first.new_empty((len(maps), len(first), *size), pin_memory=pinned)
     for place, x in zip(batch, maps, strict=True):
         height, width = x.shape[1:]
         place[:, height:] = fill

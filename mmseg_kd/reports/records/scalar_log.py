@@ -50,8 +50,7 @@ def read_scalars(
             if type(step) is not int:
                 continue
             # Most rows are of training; their values are looked at by column.
-            evaluated = [k for k in row if k.startswith('mIoU') and type(row[k]) in (float, int)]
-            if evaluated:
+            if any(k.startswith('mIoU') and type(row[k]) in (float, int) for k in row):
                 evaluations[step] = {k: v for k, v in row.items() if type(v) in (float, int)}
             elif type(row.get('loss')) in (float, int):
                 training[step] = row
