@@ -81,7 +81,7 @@ class GraphedStep:
             batch = self.model.data_preprocessor.packed(data)
             kind = self._kind(batch, optim_wrapper)
             if kind is None:
-                return self._eager(data, optim_wrapper)
+                return _detached(self._eager(data, optim_wrapper))
             recording = self._recordings.get(kind)
             if recording is None and self._steps[kind] >= WARMUP_STEPS:
                 recording = self._record(kind, batch, data, optim_wrapper)
@@ -116,7 +116,7 @@ class GraphedStep:
         with torch.cuda.stream(self._stream):
             logs = self._eager(data, optim_wrapper)
         current.wait_stream(self._stream)
-        return {name: value.clone() for name, value in logs.items()}
+        return _detached(logs)
 
     def _record(
         self, kind: Hashable, batch: PackedBatch, data: dict, optim_wrapper: OptimWrapper
@@ -168,6 +168,11 @@ class GraphedStep:
         finally:
             for group, rate in zip(groups, rates, strict=True):
                 group['lr'] = rate
+
+
+def _detached(logs: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Copy the scalars of an eager step, whose graph would tie a recording to this step's stream."""
+    return {name: value.detach().clone() for name, value in logs.items()}
 
 
 def _replay(recording: Recording, batch: PackedBatch) -> dict[str, Tensor]:
