@@ -43,9 +43,11 @@ class KDLoss(nn.Module, metaclass=ABCMeta):
     """
 
     reductions: tuple[str, ...] = ()
-    # What a loss asks of its taps: that there is one, and equal channels at student and teacher.
+    # What a loss asks of its taps: that there is one, equal channels at student and teacher, a
+    # channel for each class. For the last, the single channel of a sigmoid becomes two.
     one_tap = False
     equal_channels = False
+    of_classes = False
 
     def __init__(
         self,
@@ -135,6 +137,9 @@ class KDLoss(nn.Module, metaclass=ABCMeta):
             raise ValueError(
                 f'{type(self).__name__}: {len(student)} student maps, {len(teacher)} teacher maps'
             )
+        if self.of_classes:
+            student = [class_logits(x) for x in student]
+            teacher = [class_logits(x) for x in teacher]
         for tap, s, t in zip(self.stages, student, teacher, strict=False):
             if self.equal_channels and s.shape[1] != t.shape[1]:
                 raise ValueError(
@@ -177,6 +182,15 @@ class KDLoss(nn.Module, metaclass=ABCMeta):
         if self.teacher_weights:
             text += f', teacher={self.teacher_weights}'
         return text
+
+
+def class_logits(x: Tensor) -> Tensor:
+    """Give logits (N, K, H, W) a channel for each class.
+
+    A single channel z, whose sigmoid is the probability of class 1 of two, becomes (0, z): the
+    softmax over both is that sigmoid.
+    """
+    return F.pad(x, (0, 0, 0, 0, 1, 0)) if x.shape[1] == 1 else x
 
 
 def resize_map(x: Tensor, size: Sequence[int]) -> Tensor:

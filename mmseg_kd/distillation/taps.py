@@ -1,6 +1,6 @@
 """Where features are read: a tap is a name.
 
-`logits`              what the decode head returns
+`logits`              what the decode head predicts with, in training as in testing
 `stage1` ... `stageN` the backbone's outputs, in order
 `stageN.pre_norm`     what stage N computes before its last LayerNorm, in a MiT backbone;
                       on other backbones the stage's output
@@ -24,6 +24,19 @@ from mmseg_kd.errors import UserError
 
 STAGE = re.compile(r'stage([1-9]\d*)(\.pre_norm)?')
 
+# mmseg's heads that return several outputs, and the index of the one that `predict` uses. A head
+# of your own says so with the class attribute `logits_index`.
+LOGITS_INDEX = {'DAHead': 0, 'DDRHead': 0, 'EncHead': 0, 'IterativeDecodeHead': -1, 'PIDHead': 1}
+
+# mmseg's heads that predict something else than a score of each class at each pixel.
+WITHOUT_LOGITS = {
+    'Mask2FormerHead': 'masks',
+    'MaskFormerHead': 'masks',
+    'PointHead': 'points',
+    'SideAdapterCLIPHead': 'masks',
+    'VPDDepthHead': 'depth',
+}
+
 
 def check_taps(segmentor: nn.Module, names: Iterable[str], whose: str) -> None:
     """Raise UserError when a name is no tap of the segmentor, listing what there is."""
@@ -33,6 +46,8 @@ def check_taps(segmentor: nn.Module, names: Iterable[str], whose: str) -> None:
         stage = STAGE.fullmatch(name)
         if stage and stages is not None and int(stage[1]) > stages:
             raise UserError(f'the {whose} has no tap {name!r}: its backbone has {stages} stages')
+        if name == 'logits':
+            _check_head(_last_head(segmentor), whose)
         if name == 'logits' or stage or name in paths:
             continue
         near = difflib.get_close_matches(name, ['logits', 'stage1', 'stage4', *paths], n=3)
@@ -41,6 +56,15 @@ def check_taps(segmentor: nn.Module, names: Iterable[str], whose: str) -> None:
             f'the {whose} has no tap {name!r}: {hint}there are logits, stage1 to stageN, '
             f'stageN.pre_norm and {len(paths)} module paths '
             '(python tools/misc/list_taps.py CONFIG lists them)'
+        )
+
+
+def _check_head(head: nn.Module, whose: str) -> None:
+    kind = type(head).__name__
+    if what := WITHOUT_LOGITS.get(kind):
+        raise UserError(
+            f"the {whose} has no tap 'logits': {kind} predicts {what}, not a score of each class "
+            'at each pixel; docs/distillation.md lists the heads that do'
         )
 
 
@@ -65,7 +89,8 @@ def record_taps(segmentor: nn.Module, names: Iterable[str]) -> Iterator[dict[str
         outputs come as they are. Nothing stays attached to the segmentor.
 
     Raises:
-        UserError: A tap was not reached, or gives no tensor.
+        UserError: A tap was not reached, or gives no tensor; or the head returns several outputs
+            and does not say which of them are its logits.
     """
     names = list(dict.fromkeys(names))
     outputs: dict[str, Any] = {}
@@ -76,8 +101,7 @@ def record_taps(segmentor: nn.Module, names: Iterable[str]) -> Iterator[dict[str
         for name, module in _hooked_modules(segmentor, names).items():
             cleanup.callback(module.register_forward_hook(_keep(outputs, name)).remove)
         yield taps
-    stages = outputs.pop('backbone', ())
-    stages = (stages,) if isinstance(stages, Tensor) else tuple(stages)
+    stages = _stages(outputs.pop('backbone', ()))
     for name in names:
         taps[name] = _as_map(_pick(name, outputs, stages), stages)
 
@@ -99,8 +123,7 @@ def record_features(segmentor: nn.Module) -> Iterator[list[Tensor]]:
         for name, module in {'backbone': segmentor.backbone, **modules}.items():
             cleanup.callback(module.register_forward_hook(_keep(outputs, name)).remove)
         yield features
-    stages = outputs['backbone']
-    stages = (stages,) if isinstance(stages, Tensor) else stages
+    stages = _stages(outputs['backbone'])
     features += [outputs.get(f'stage{i}.pre_norm', x) for i, x in enumerate(stages, start=1)]
 
 
@@ -114,6 +137,12 @@ def _hooked_modules(segmentor: nn.Module, names: list[str]) -> dict[str, nn.Modu
         elif name not in ('logits', 'backbone') and not STAGE.fullmatch(name):
             modules[name] = segmentor.get_submodule(name)
     return modules
+
+
+def _stages(output: Any) -> tuple[Any, ...]:
+    """The maps that a backbone returned, without the class tokens next to them in a ViT."""
+    outputs = (output,) if isinstance(output, Tensor) else tuple(output)
+    return tuple(x[0] if isinstance(x, list | tuple) else x for x in outputs)
 
 
 def _keep(outputs: dict[str, Any], name: str) -> Any:
@@ -137,8 +166,9 @@ def _recorded_forward(head: nn.Module, outputs: dict[str, Any]) -> Iterator[None
     own = 'forward' in vars(head)
 
     def recorded(*args: Any, **kwargs: Any) -> Any:
-        outputs['logits'] = forward(*args, **kwargs)
-        return outputs['logits']
+        output = forward(*args, **kwargs)
+        outputs['logits'] = _predicted(head, output)
+        return output
 
     head.forward = recorded
     try:
@@ -148,6 +178,21 @@ def _recorded_forward(head: nn.Module, outputs: dict[str, Any]) -> Iterator[None
             head.forward = forward
         else:
             del head.forward
+
+
+def _predicted(head: nn.Module, output: Any) -> Tensor:
+    """Of what a head returns, the logits (N, K, H, W) that its `predict` uses."""
+    if isinstance(output, Tensor):
+        return output
+    name = type(head).__name__
+    known = (LOGITS_INDEX.get(base.__name__) for base in type(head).__mro__)
+    index = getattr(head, 'logits_index', next((i for i in known if i is not None), None))
+    if index is None or not isinstance(output, list | tuple):
+        raise UserError(
+            f"the tap 'logits': {name} returns a {type(output).__name__} and does not say which of "
+            f'its outputs are the logits: set the class attribute {name}.logits_index'
+        )
+    return output[index]
 
 
 def _pick(name: str, outputs: dict[str, Any], stages: tuple[Any, ...]) -> Tensor:
@@ -195,8 +240,7 @@ def list_taps(segmentor: nn.Module, images: Tensor) -> dict[str, tuple[int, ...]
             if name:
                 cleanup.callback(module.register_forward_hook(_keep(outputs, name)).remove)
         segmentor(images, mode='tensor')
-    stages = outputs.pop('backbone')
-    stages = (stages,) if isinstance(stages, Tensor) else tuple(stages)
+    stages = _stages(outputs.pop('backbone'))
     taps = {'logits': outputs.pop('logits')}
     taps |= {f'stage{i}': x for i, x in enumerate(stages, start=1)}
     aliases = getattr(segmentor.backbone, 'tap_aliases', {})

@@ -262,3 +262,31 @@ def test_tokens_are_no_map() -> None:
 def test_different_channels_are_named(loss: type[KDLoss]) -> None:
     with pytest.raises(ValueError, match=f'{loss.__name__}: .* has 4 channels, the teacher 5'):
         loss()(torch.randn(2, 4, 8, 8), torch.randn(2, 5, 8, 8))
+
+
+def test_kl_of_one_channel_by_hand() -> None:
+    # p = 3/4 at the teacher, 1/2 at the student: 3/4 log 3/2 + 1/4 log 1/2.
+    student, teacher = torch.zeros(1, 1, 1, 1), torch.full((1, 1, 1, 1), np.log(3.0))
+    expected = 0.75 * np.log(1.5) + 0.25 * np.log(0.5)
+    loss = KLDivergenceLoss(temperature=1.0)
+    assert float(loss(student, teacher)) == pytest.approx(expected, rel=1e-5)
+
+
+@pytest.mark.parametrize('loss', [KLDivergenceLoss(), DISTLoss(), DISTLoss(temperature=4.0)])
+def test_one_channel_is_two_classes(loss: KDLoss) -> None:
+    student, teacher = torch.randn(2, 2, 1, 6, 7)
+    student.requires_grad_()
+    # The softmax of two logits depends on their difference alone.
+    first = torch.randn(2, 1, 6, 7)
+    pair = torch.cat([first, first + teacher], dim=1)
+    one, two = loss(student, teacher), loss(student, pair)
+    assert float(one) == pytest.approx(float(two), rel=1e-4)
+    one.backward()
+    assert float(one) > 0 and float(student.grad.abs().sum()) > 0
+
+
+@pytest.mark.parametrize('channels', [1, 2])
+def test_two_classes_cannot_be_standardized(channels: int) -> None:
+    x = torch.randn(2, channels, 4, 4)
+    with pytest.raises(ValueError, match='standardize=True needs at least 3 classes'):
+        KLDivergenceLoss(standardize=True)(x, x)
