@@ -21,7 +21,8 @@ class KDLoss(nn.Module, metaclass=ABCMeta):
 
     What every loss promises: it is computed in float32 (float64 inputs stay float64)
     whatever the autocast, is finite for every finite input, and is zero where the student
-    equals the teacher. No gradient reaches the teacher.
+    equals the teacher, unless it says otherwise by `zero_at_equality`. No gradient reaches the
+    teacher.
 
     A new loss is one file: subclass, implement `distance`, register with
     `@MODELS.register_module()`.
@@ -48,6 +49,8 @@ class KDLoss(nn.Module, metaclass=ABCMeta):
     one_tap = False
     equal_channels = False
     of_classes = False
+    # Whether the loss is 0 where student equals teacher; not so with a trained map between them.
+    zero_at_equality = True
 
     def __init__(
         self,
