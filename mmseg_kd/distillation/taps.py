@@ -1,7 +1,7 @@
 """Where features are read: a tap is a name.
 
 `logits`              what the decode head predicts with, in training as in testing
-`stage1` ... `stageN` the backbone's outputs, in order
+`stage1` ... `stageN` the backbone's outputs, in order; those of testing, in training too
 `stageN.pre_norm`     what stage N computes before its last LayerNorm, in a MiT backbone;
                       on other backbones the stage's output
 any module path       what that module returns, e.g. `decode_head.linear_fuse`
@@ -27,6 +27,10 @@ STAGE = re.compile(r'stage([1-9]\d*)(\.pre_norm)?')
 # mmseg's heads that return several outputs, and the index of the one that `predict` uses. A head
 # of your own says so with the class attribute `logits_index`.
 LOGITS_INDEX = {'DAHead': 0, 'DDRHead': 0, 'EncHead': 0, 'IterativeDecodeHead': -1, 'PIDHead': 1}
+
+# mmseg's backbones that return maps of auxiliary branches too in training, and the index of the map
+# that they return in testing.
+STAGE_INDEX = {'DDRNet': 1, 'PIDNet': 1}
 
 # mmseg's heads that predict something else than a score of each class at each pixel.
 WITHOUT_LOGITS = {
@@ -101,7 +105,7 @@ def record_taps(segmentor: nn.Module, names: Iterable[str]) -> Iterator[dict[str
         for name, module in _hooked_modules(segmentor, names).items():
             cleanup.callback(module.register_forward_hook(_keep(outputs, name)).remove)
         yield taps
-    stages = _stages(outputs.pop('backbone', ()))
+    stages = _stages(segmentor.backbone, outputs.pop('backbone', ()))
     for name in names:
         taps[name] = _as_map(_pick(name, outputs, stages), stages)
 
@@ -123,8 +127,8 @@ def record_features(segmentor: nn.Module) -> Iterator[list[Tensor]]:
         for name, module in {'backbone': segmentor.backbone, **modules}.items():
             cleanup.callback(module.register_forward_hook(_keep(outputs, name)).remove)
         yield features
-    stages = _stages(outputs['backbone'])
-    features += [outputs.get(f'stage{i}.pre_norm', x) for i, x in enumerate(stages, start=1)]
+    maps = _maps(outputs['backbone'])
+    features += [outputs.get(f'stage{i}.pre_norm', x) for i, x in enumerate(maps, start=1)]
 
 
 def _hooked_modules(segmentor: nn.Module, names: list[str]) -> dict[str, nn.Module]:
@@ -139,10 +143,21 @@ def _hooked_modules(segmentor: nn.Module, names: list[str]) -> dict[str, nn.Modu
     return modules
 
 
-def _stages(output: Any) -> tuple[Any, ...]:
+def _maps(output: Any) -> tuple[Any, ...]:
     """The maps that a backbone returned, without the class tokens next to them in a ViT."""
     outputs = (output,) if isinstance(output, Tensor) else tuple(output)
     return tuple(x[0] if isinstance(x, list | tuple) else x for x in outputs)
+
+
+def _stages(backbone: nn.Module, output: Any) -> tuple[Any, ...]:
+    """Of the maps that a backbone returned, those that it returns in testing too."""
+    maps, index = _maps(output), _of_class(STAGE_INDEX, backbone)
+    return maps if index is None or len(maps) == 1 else (maps[index],)
+
+
+def _of_class(table: dict[str, int], module: nn.Module) -> int | None:
+    """The entry of a module's class, or of the class it is derived from."""
+    return next((table[c.__name__] for c in type(module).__mro__ if c.__name__ in table), None)
 
 
 def _keep(outputs: dict[str, Any], name: str) -> Any:
@@ -185,8 +200,7 @@ def _predicted(head: nn.Module, output: Any) -> Tensor:
     if isinstance(output, Tensor):
         return output
     name = type(head).__name__
-    known = (LOGITS_INDEX.get(base.__name__) for base in type(head).__mro__)
-    index = getattr(head, 'logits_index', next((i for i in known if i is not None), None))
+    index = getattr(head, 'logits_index', _of_class(LOGITS_INDEX, head))
     if index is None or not isinstance(output, list | tuple):
         raise UserError(
             f"the tap 'logits': {name} returns a {type(output).__name__} and does not say which of "
@@ -240,7 +254,7 @@ def list_taps(segmentor: nn.Module, images: Tensor) -> dict[str, tuple[int, ...]
             if name:
                 cleanup.callback(module.register_forward_hook(_keep(outputs, name)).remove)
         segmentor(images, mode='tensor')
-    stages = _stages(outputs.pop('backbone'))
+    stages = _stages(segmentor.backbone, outputs.pop('backbone'))
     taps = {'logits': outputs.pop('logits')}
     taps |= {f'stage{i}': x for i, x in enumerate(stages, start=1)}
     aliases = getattr(segmentor.backbone, 'tap_aliases', {})

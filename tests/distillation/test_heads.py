@@ -15,7 +15,7 @@ from mmseg.models.decode_heads.decode_head import BaseDecodeHead
 from mmseg.registry import MODELS
 from mmseg.structures import SegDataSample
 
-from mmseg_kd.distillation.taps import LOGITS_INDEX, list_taps
+from mmseg_kd.distillation.taps import LOGITS_INDEX, list_taps, record_taps
 from mmseg_kd.engine.config_errors import config_errors
 from mmseg_kd.errors import UserError
 
@@ -256,6 +256,18 @@ def test_list_taps_shows_what_predicts(kind: str, tutor: dict) -> None:
     images, _ = batch()
     shape = list_taps(model, images)['logits']
     assert shape[:2] == (2, CLASSES)
+
+
+@pytest.mark.parametrize('kind', ['DDRHead', 'PIDHead'])
+def test_stages_are_those_of_testing_in_training_too(kind: str, tutor: dict) -> None:
+    model = MODELS.build(student_cfg(kind, HEADS[kind], tutor))
+    for mode in (model.eval, model.train):
+        mode()
+        with record_taps(model, ['stage1', 'logits']) as taps:
+            model(batch()[0], mode='tensor')
+        # The map that the head reads.
+        assert taps['stage1'].shape == (2, 32, SIZE // 8, SIZE // 8)
+        assert taps['logits'].shape == (2, CLASSES, SIZE // 8, SIZE // 8)
 
 
 @pytest.mark.parametrize('kind', REFUSED)
