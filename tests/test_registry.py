@@ -12,6 +12,7 @@ from mmseg import registry as mmseg_registry
 from mmseg_kd import models
 from mmseg_kd.distillation import losses
 from mmseg_kd.engine import build_runner, load_config
+from mmseg_kd.errors import UserError
 from mmseg_kd.models import EncoderDecoder, KDEncoderDecoder
 from mmseg_kd.registry import MODELS, REGISTRIES
 
@@ -60,6 +61,16 @@ def test_the_shipped_configs_say_what_they_are() -> None:
             assert cfg.model.type == expected, file
             found.add(expected)
     assert found == {'EncoderDecoder', 'KDEncoderDecoder'}
+
+
+def test_the_check_of_the_config_knows_scopes() -> None:
+    file = str(ROOT / 'local_configs/toy/segformer.b0.toy.py')
+    for kind in ('mmseg.EncoderDecoder', 'mmseg_kd.EncoderDecoder', 'WholeImageEncoderDecoder'):
+        assert load_config(file, {'model.type': kind}).model.type == kind
+        with pytest.raises(UserError, match=r'model\.backbnoe: did you mean .backbone'):
+            load_config(file, {'model.type': kind, 'model.backbnoe': 1})
+    with pytest.raises(UserError, match=r"'mmseg\.EncoderDecodr' is not registered: did"):
+        load_config(file, {'model.type': 'mmseg.EncoderDecodr'})
 
 
 @pytest.mark.parametrize('scope', ['mmseg_kd', 'mmseg'])
