@@ -10,6 +10,7 @@ from mmengine.registry import DefaultScope
 from mmseg import registry as mmseg_registry
 
 from mmseg_kd import models
+from mmseg_kd.benchmark.stock import stock_model
 from mmseg_kd.distillation import losses
 from mmseg_kd.engine import build_runner, load_config
 from mmseg_kd.errors import UserError
@@ -71,6 +72,12 @@ def test_the_check_of_the_config_knows_scopes() -> None:
             load_config(file, {'model.type': kind, 'model.backbnoe': 1})
     with pytest.raises(UserError, match=r"'mmseg\.EncoderDecodr' is not registered: did"):
         load_config(file, {'model.type': 'mmseg.EncoderDecodr'})
+
+
+def test_benchmarks_compare_with_the_class_of_mmseg() -> None:
+    cfg = load_config(str(ROOT / 'local_configs/toy/segformer.b0.toy.py'))
+    assert type(stock_model(cfg.model)) is mmseg.models.EncoderDecoder
+    assert type(mmseg_registry.MODELS.build(cfg.model | dict(pretrained=None))) is EncoderDecoder
 
 
 @pytest.mark.parametrize('scope', ['mmseg_kd', 'mmseg'])
