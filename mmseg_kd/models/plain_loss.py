@@ -29,7 +29,9 @@ def without_waiting(segmentor: nn.Module) -> None:
 def _loss_by_feat(
     head: BaseDecodeHead, seg_logits: Tensor, batch_data_samples: list[SegDataSample]
 ) -> dict[str, Tensor]:
-    losses = head_losses(head, seg_logits, batch_data_samples) if seg_logits.is_cuda else None
+    losses = None
+    if seg_logits.device.type != 'cpu':
+        losses = head_losses(head, seg_logits, batch_data_samples)
     if losses is None:
         return type(head).loss_by_feat(head, seg_logits, batch_data_samples)
     return losses

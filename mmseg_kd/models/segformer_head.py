@@ -168,7 +168,7 @@ class SegFormerHead(BaseDecodeHead):
         if not self.fused_loss:
             return super().loss_by_feat(seg_logits, batch_data_samples)
         losses = None
-        if seg_logits.is_cuda:
+        if seg_logits.device.type != 'cpu':
             losses = head_losses(self, seg_logits, batch_data_samples)
         elif is_plain(self.loss_decode):
             losses = self._losses_in_bands(seg_logits, batch_data_samples)
