@@ -1,0 +1,123 @@
+"""The recorded step: what it needs, tensors for scheduled numbers, and on a GPU itself."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import pytest
+import torch
+from mmengine.config import Config
+from mmengine.optim import build_optim_wrapper
+from mmengine.structures import PixelData
+from mmseg.structures import SegDataSample
+
+from mmseg_kd.engine import enable_amp, load_config
+from mmseg_kd.engine.graphed_step import GraphedStep, cannot_record
+from mmseg_kd.registry import MODELS
+
+needs_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason='needs a GPU')
+SCHEDULED = dict(
+    kl_loss=dict(
+        type='KLDivergenceLoss',
+        temperature=dict(type='CosineDecay', value=8.0, end=8, stop=0.5),
+        loss_weight=dict(type='LinearWarmup', value=1.0, end=6, start=0.1),
+    ),
+    at_loss=dict(type='AttentionTransferLoss', loss_weight=dict(type='Stop', value=1.0, at_iter=6)),
+)
+
+
+def student(**losses: dict[str, Any]) -> Config:
+    cfg = load_config('local_configs/toy/segformer.b0.toy.kd.py')
+    cfg.model.teacher = dict(type='EMATeacher')
+    cfg.model.kd_losses = losses or SCHEDULED
+    cfg.model.decode_head.dropout_ratio = 0.0
+    return cfg
+
+
+def batch(seed: int) -> dict[str, list]:
+    generator = torch.Generator().manual_seed(seed)
+    samples = [
+        SegDataSample(
+            gt_sem_seg=PixelData(data=torch.randint(0, 12, (1, 128, 128), generator=generator))
+        )
+        for _ in range(2)
+    ]
+    images = torch.randint(0, 256, (2, 3, 128, 128), generator=generator, dtype=torch.uint8)
+    return dict(inputs=list(images), data_samples=samples)
+
+
+def train(cfg: Config, device: str, graph: bool, notes: list[str]) -> list[dict[str, float]]:
+    torch.manual_seed(0)
+    model = MODELS.build(cfg.model).to(device).train()
+    model.build_teacher()
+    model.start_averages()
+    wrapper = build_optim_wrapper(model, cfg.optim_wrapper)
+    step = GraphedStep(model, notes.append) if graph else model.train_step
+    logs = []
+    for i in range(10):
+        model.set_iteration(i)
+        model.measure_gradients = i % 2 == 0
+        logs.append({k: float(v) for k, v in step(batch(i), wrapper).items()})
+        if model.measure_gradients:
+            own, pulls = model.pulls
+            logs[-1] |= {'own': own.features, 'kl': pulls['kl_loss'].cosine}
+        model.update_teachers()
+    return logs
+
+
+def test_tensors_in_the_place_of_scheduled_numbers() -> None:
+    torch.manual_seed(0)
+    model = MODELS.build(student().model).train()
+    model.build_teacher()
+    copied = copy.deepcopy(model)
+    copied.put_numbers_on(torch.device('cpu'))
+    for iteration in (0, 3, 5, 7):
+        values = []
+        for each in (model, copied):
+            each.set_iteration(iteration)
+            torch.manual_seed(1)
+            data = each.data_preprocessor(batch(0), True)
+            values.append(each.loss(**data))
+        assert values[0].keys() == values[1].keys()
+        for name, value in values[0].items():
+            torch.testing.assert_close(values[1][name], value)
+        assert copied.step_kind() == model.step_kind()
+    # A value that is kept stays what it was.
+    before = values[1]['kl_weight']
+    copied.set_iteration(0)
+    assert float(before) == pytest.approx(1.0)
+
+
+@pytest.mark.parametrize(
+    ('options', 'reason'),
+    [
+        ({}, None),
+        ({'optim_wrapper.clip_grad': dict(max_norm=1.0)}, 'clip_grad'),
+        ({'optim_wrapper.accumulative_counts': 2}, 'accumulative_counts'),
+        ({'optim_wrapper.optimizer.fused': False}, 'fused=True'),
+        ({'model.data_preprocessor.type': 'SegDataPreProcessor'}, 'BatchDataPreProcessor'),
+    ],
+    ids=str,
+)
+def test_what_cannot_be_recorded_is_named(options: dict, reason: str | None) -> None:
+    cfg = load_config('local_configs/toy/segformer.b0.toy.py')
+    cfg.merge_from_dict(options)
+    model = MODELS.build(cfg.model)
+    found = cannot_record(model, build_optim_wrapper(model, cfg.optim_wrapper))
+    assert found is None if reason is None else reason in found
+
+
+@needs_gpu
+@pytest.mark.parametrize('amp', [False, True], ids=['float32', 'bfloat16'])
+def test_recorded_steps_equal_eager_ones(amp: bool) -> None:
+    cfg = student()
+    if amp:
+        enable_amp(cfg)
+    notes: list[str] = []
+    eager = train(cfg, 'cuda', False, notes)
+    recorded = train(cfg, 'cuda', True, notes)
+    assert not notes
+    for a, b in zip(eager, recorded, strict=True):
+        assert a.keys() == b.keys()
+        assert b == pytest.approx(a, rel=1e-3, abs=1e-4)
