@@ -126,7 +126,8 @@ def join_lists(values: list[str]) -> list[str]:
     """Join the parts of `KEY=[a,b]`, which PowerShell splits at commas outside quotes."""
     joined: list[str] = []
     for value in values:
-        unfinished = bool(joined) and joined[-1].count('[') > joined[-1].count(']')
+        last = joined[-1] if joined else ''
+        unfinished = any(last.count(a) > last.count(b) for a, b in ('[]', '()'))
         if unfinished and '=' not in value:
             joined[-1] += f',{value}'
         else:
