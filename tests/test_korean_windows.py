@@ -35,9 +35,8 @@ def korean_windows(monkeypatch: pytest.MonkeyPatch) -> Iterator[ModuleType]:
     multiprocessing.set_start_method(start_method, force=True)
 
 
-@pytest.fixture
-def console(monkeypatch: pytest.MonkeyPatch) -> io.BytesIO:
-    """What is printed, on a console that was redirected to a file."""
+def redirect(monkeypatch: pytest.MonkeyPatch) -> io.BytesIO:
+    """Redirect the console to a file; no fixture, as pytest sets it anew."""
     printed = io.BytesIO()
     stream = io.TextIOWrapper(printed, encoding='cp949', errors='strict', write_through=True)
     monkeypatch.setattr(sys, 'stdout', stream)
@@ -62,8 +61,9 @@ def write_config(file: Path) -> None:
 
 @pytest.mark.slow
 def test_from_a_study_to_a_report(
-    tmp_path: Path, korean_windows: ModuleType, console: io.BytesIO
+    tmp_path: Path, korean_windows: ModuleType, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    console = redirect(monkeypatch)
     folder = tmp_path / '연구 (1)'
     folder.mkdir()
     config, study, table = folder / '설정.py', folder / '한글_연구.py', folder / '첫 실험.csv'
