@@ -73,8 +73,10 @@ def write_state(queue: RunQueue, folder: Path) -> dict[str, Any]:
             with atomic_path(folder / 'study.json') as partial:
                 partial.write_text(json.dumps(state, indent=1, default=str), encoding='utf-8')
         except OSError as error:
-            file = error.filename or folder / 'study.json'
-            print(f'warning: {file} was not written: {error.strerror}', file=sys.stderr)
+            print(
+                f'warning: {folder / "study.json"} was not written: {error.strerror}',
+                file=sys.stderr,
+            )
             return state
         # Another process may have written something newer before what was read here.
         if state == study_state(queue):
