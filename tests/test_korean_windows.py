@@ -10,8 +10,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 
+import numpy as np
 import pytest
 from conftest import run, tiny_config
+from PIL import Image
 
 EMULATION = Path(__file__).parent / 'korean_windows' / 'sitecustomize.py'
 # A letter and a sign that cp949 lacks.
@@ -44,11 +46,37 @@ def redirect(monkeypatch: pytest.MonkeyPatch) -> io.BytesIO:
     return printed
 
 
+def write_images(root: Path) -> None:
+    """Two images with labels, and a list of them as `>` of PowerShell 5 writes it."""
+    for folder in ('사진 1', '라벨 1'):
+        (root / folder).mkdir(parents=True)
+    rng = np.random.default_rng(0)
+    lines = []
+    for name in ('첫째.png', '둘째.png'):
+        image = rng.integers(0, 256, (96, 96, 3), np.uint8)
+        Image.fromarray(image).save(root / '사진 1' / name)
+        Image.fromarray(image[..., 0] % 12).save(root / '라벨 1' / name)
+        lines.append(f'사진 1\\{name} 라벨 1\\{name}\r\n')
+    (root / '목록.txt').write_bytes(''.join(lines).encode('utf-16'))
+
+
 def write_config(file: Path) -> None:
     """A training of 2 iterations with spawned workers, as Notepad writes it with a mark."""
     cfg = tiny_config(file.parent / NAME)
+    root = file.parent / '내 자료'
+    write_images(root)
+    data = cfg.train_dataloader.dataset
+    loading = [dict(type='LoadImageFromFile'), dict(type='LoadAnnotations')]
     cfg.merge_from_dict(
         {
+            'train_dataloader.dataset': dict(
+                _delete_=True,
+                type='CamVidDataset',
+                data_root=str(root),
+                ann_file=str(root / '목록.txt'),
+                cache_mib=64,
+                pipeline=[*loading, *data.pipeline[1:]],
+            ),
             'env_cfg.mp_cfg.mp_start_method': 'spawn',
             'train_dataloader.num_workers': 1,
             'train_cfg.max_iters': 2,
