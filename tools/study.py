@@ -7,8 +7,9 @@ python tools/study.py report STUDY [--lang en|ko]
 """
 
 import argparse
+import sys
 
-from mmseg_kd.engine.cli import run_tool
+from mmseg_kd.engine.cli import join_numbers, run_tool
 from mmseg_kd.reports.language import LANGUAGES
 from mmseg_kd.studies.commands import report, run, status
 
@@ -48,7 +49,7 @@ def parse_args() -> argparse.Namespace:
     command.set_defaults(function=status)
     command = commands.add_parser('report', parents=[common], help='write the report')
     command.set_defaults(function=report)
-    return parser.parse_args()
+    return parser.parse_args(join_numbers('--gpus', sys.argv[1:]))
 
 
 def main() -> None:

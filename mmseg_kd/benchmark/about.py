@@ -34,7 +34,7 @@ def be_quiet() -> None:
 def _processor() -> str:
     info = Path('/proc/cpuinfo')
     if info.is_file():
-        for line in info.read_text().splitlines():
+        for line in info.read_text(encoding='utf-8').splitlines():
             if line.startswith('model name'):
                 return line.partition(': ')[2]
     return platform.processor() or platform.machine()

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import psutil
 import torch
 from mmcv.transforms import BaseTransform, LoadImageFromFile
 from mmengine.logging import print_log
@@ -170,12 +171,7 @@ def _shape(path: str) -> tuple[int, int]:
         return 0, 0
 
 
-def _free_memory() -> float:
-    """Bytes free for shared memory; without limit where the system does not tell."""
-    mount, meminfo = Path('/dev/shm'), Path('/proc/meminfo')
-    free = shutil.disk_usage(mount).free if mount.is_dir() else float('inf')
-    if meminfo.is_file():
-        lines = dict(line.split(':') for line in meminfo.read_text().splitlines())
-        if 'MemAvailable' in lines:
-            free = min(free, int(lines['MemAvailable'].split()[0]) * 1024)
-    return free
+def _free_memory() -> int:
+    """Return how many bytes are free for shared memory."""
+    mount, free = Path('/dev/shm'), psutil.virtual_memory().available
+    return min(free, shutil.disk_usage(mount).free) if mount.is_dir() else free

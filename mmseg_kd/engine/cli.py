@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import errno
+import io
 import os
 import re
 import sys
@@ -31,15 +32,17 @@ REMARKS = (
 
 def run_tool(main: Callable[[], None]) -> None:
     """Run a tool's `main`; a user's mistake is one line and exit code 2, Ctrl-C is 130."""
-    quiet_remarks()
+    prepare_process()
     try:
         main()
+        sys.stdout.flush()
     except UserError as error:
         sys.exit(_fail(user_message(error)))
-    except BrokenPipeError:
-        # The reader, `head` for one, has what it wanted; Python must not flush once more.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except OSError as error:
+        if _is_closed_pipe(error):
+            # The reader, `head` for one, has what it wanted; Python must not flush once more.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            return
         if error.errno not in OF_THE_SYSTEM:
             raise
         sys.exit(_fail(f'{error.filename or "a file"}: {error.strerror}'))
@@ -48,8 +51,21 @@ def run_tool(main: Callable[[], None]) -> None:
         sys.exit(EXIT_INTERRUPTED)
 
 
-def quiet_remarks() -> None:
-    """Keep libraries' remarks on settings that are as they should be from the user."""
+def prepare_process() -> None:
+    """Prepare this process for a tool or a training, on every system and console.
+
+    - A character that the console's encoding lacks is printed as an escape. Redirected output of
+      a Korean Windows is cp949, in which many a path or accent cannot be written.
+    - Spawned workers import what they unpickle, not the tool's own module with all its imports.
+    - Libraries' remarks on settings that are as they should be are left out.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors='backslashreplace')
+    # `multiprocessing` imports the main module in a spawned process by one of these.
+    main = sys.modules['__main__']
+    main.__spec__ = None
+    vars(main).pop('__file__', None)
     for remark in REMARKS:
         warnings.filterwarnings('ignore', message=remark)
 
@@ -79,9 +95,13 @@ class CfgOptions(DictAction):
         option_string: str | None = None,
     ) -> None:
         """Read `KEY=VALUE ...`."""
+        values = join_lists(values)
         for value in values:
             if '=' not in value:
-                raise UserError(f'{option_string}: {value!r} is not KEY=VALUE')
+                raise UserError(
+                    f'{option_string}: {value!r} is not KEY=VALUE; a list is written '
+                    '"KEY=[a,b]", in quotes'
+                )
             if value.partition('=')[2].startswith(('{', 'dict(')):
                 raise UserError(
                     f'{option_string}: {value!r}: a dict is written by its keys, such as '
@@ -98,13 +118,44 @@ def add_cfg_options(parser: argparse.ArgumentParser) -> None:
         action=CfgOptions,
         metavar='KEY=VALUE',
         help='override settings of the config, e.g. train_cfg.max_iters=100; a list is written '
-        'key="[a,b]" or key=a,b',
+        '"key=[a,b]", in quotes',
     )
+
+
+def join_lists(values: list[str]) -> list[str]:
+    """Join the parts of `KEY=[a,b]`, which PowerShell splits at commas outside quotes."""
+    joined: list[str] = []
+    for value in values:
+        last = joined[-1] if joined else ''
+        unfinished = any(last.count(a) > last.count(b) for a, b in ('[]', '()'))
+        if unfinished and '=' not in value:
+            joined[-1] += f',{value}'
+        else:
+            joined.append(value)
+    return joined
+
+
+def join_numbers(option: str, arguments: list[str]) -> list[str]:
+    """Join the numbers after an option, `--gpus 0 1`, which is `--gpus 0,1` from PowerShell."""
+    joined: list[str] = []
+    for argument in arguments:
+        number = bool(re.fullmatch(r'[\d,]+', argument))
+        if number and len(joined) > 1 and joined[-2] == option:
+            joined[-1] += f',{argument}'
+        else:
+            joined.append(argument)
+    return joined
 
 
 def export_local_rank(local_rank: int) -> None:
     """Give mmengine the rank where the launcher passes it as an argument."""
     os.environ.setdefault('LOCAL_RANK', str(local_rank))
+
+
+def _is_closed_pipe(error: OSError) -> bool:
+    # On Windows a write to a pipe that the reader has closed is an invalid argument.
+    windows = sys.platform == 'win32' and error.errno == errno.EINVAL and error.filename is None
+    return isinstance(error, BrokenPipeError) or windows
 
 
 def _fail(message: str) -> int:

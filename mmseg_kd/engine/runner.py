@@ -190,7 +190,10 @@ class KDRunner(Runner):
         return super().build_visualizer(visualizer)
 
     def build_logger(self, *args: Any, **kwargs: Any) -> MMLogger:
-        """Build the logger; what only a bug report needs goes to the file alone."""
+        """Build the logger; what only a bug report needs goes to the file alone, in UTF-8."""
+        # mmengine gives its own FileHandler no encoding. Without `maxBytes` this one never rotates.
+        handler = dict(type='RotatingFileHandler', encoding='utf-8', errors='backslashreplace')
+        kwargs.setdefault('file_handler_cfg', handler)
         logger = super().build_logger(*args, **kwargs)
         for handler in logger.handlers:
             if not isinstance(handler, logging.FileHandler):

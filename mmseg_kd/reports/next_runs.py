@@ -5,10 +5,9 @@ from __future__ import annotations
 import itertools
 import json
 import math
-import os
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from mmseg_kd.engine.summary import relative
@@ -213,8 +212,7 @@ def _study_of(collection: Collection, group: Group) -> StudyRecord | None:
 def _train(run: RunRecord, what: str, options: Mapping[str, Any]) -> str:
     config = _config_of(run) or 'CONFIG'
     folder = relative(run.source.with_name(f'{run.source.name}_{what}'))
-    # Windows' shells know no single quotes.
-    pairs = ' '.join(f'{key}={json.dumps(value)}' for key, value in options.items())
+    pairs = ' '.join(_quoted(f'{key}={json.dumps(value)}') for key, value in options.items())
     return (
         f'python tools/train.py {_quoted(config)} --work-dir {_quoted(folder)} '
         f'--cfg-options {pairs}'
@@ -227,6 +225,9 @@ def _config_of(run: RunRecord) -> str | None:
     return relative(found[-1]) if found else None
 
 
-def _quoted(path: str | os.PathLike) -> str:
-    text = Path(path).as_posix()
-    return f'"{text}"' if ' ' in text else text
+def _quoted(text: str) -> str:
+    """Quote an argument for bash, PowerShell and cmd alike, as far as they agree."""
+    if not re.search(r'[^\w./:=+-]', text):
+        return text
+    # A dollar is a variable to bash and PowerShell between double quotes; cmd has no single ones.
+    return f"'{text}'" if re.search(r'[$`"]', text) else f'"{text}"'

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import re
 import signal
 import threading
@@ -81,14 +82,25 @@ def _stored(
 
 
 def _devices(gpus: str | None) -> list[str] | None:
+    """The devices of `--gpus`, as the training's `CUDA_VISIBLE_DEVICES` names them."""
     if gpus is None:
         return None
     if not re.fullmatch(r'\d+(,\d+)*', gpus):
         raise UserError(f'--gpus: {gpus!r} is not a list of devices, such as 0,1')
-    devices = gpus.split(',')
-    if len(set(devices)) < len(devices):
+    numbers = [int(number) for number in gpus.split(',')]
+    if len(set(numbers)) < len(numbers):
         raise UserError(f'--gpus: {gpus} has a device twice')
-    return devices
+    outer = os.environ.get('CUDA_VISIBLE_DEVICES')
+    if outer is None:
+        return [str(number) for number in numbers]
+    # A scheduler gave this process some of the machine's devices; CUDA counts among these.
+    visible = [device.strip() for device in outer.split(',') if device.strip()]
+    if max(numbers) >= len(visible):
+        raise UserError(
+            f'--gpus: there is no device {max(numbers)}: CUDA_VISIBLE_DEVICES={outer} leaves '
+            f'{len(visible)}, counted from 0'
+        )
+    return [visible[number] for number in numbers]
 
 
 def _stop_on_termination() -> None:
@@ -96,8 +108,10 @@ def _stop_on_termination() -> None:
         raise KeyboardInterrupt
 
     if threading.current_thread() is threading.main_thread():
-        # What a cluster sends before it takes the machine away.
-        signal.signal(signal.SIGTERM, interrupt)
+        # What a cluster sends before it takes the machine away, and Ctrl-Break on Windows.
+        for name in ('SIGTERM', 'SIGBREAK'):
+            if hasattr(signal, name):
+                signal.signal(getattr(signal, name), interrupt)
 
 
 def _report(folder: Path, lang: str) -> None:

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import difflib
 import re
+import unicodedata
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from mmengine.config import Config
-
+from mmseg_kd.engine.config_text import read_config
 from mmseg_kd.errors import UserError
 from mmseg_kd.studies.space import Parameter, read_grid, read_space
 
-NAME = re.compile(r'[A-Za-z0-9][A-Za-z0-9_.+-]*')
+NAME = re.compile(r'[^\W_][\w.+-]*')
+# Names of devices on Windows, whatever follows after a dot.
+RESERVED = {'con', 'prn', 'aux', 'nul'} | {f'{d}{n}' for d in ('com', 'lpt') for n in range(1, 10)}
 SAMPLERS = ('TPE', 'Random')
 PRUNERS = ('Median', 'SuccessiveHalving', 'Hyperband', None)
 KEYS = {
@@ -115,9 +117,9 @@ def load_study(path: str) -> Study:
     if not file.is_file():
         raise UserError(f'the study {path} does not exist')
     try:
-        content = Config.fromfile(path, format_python_code=False).to_dict()
-    except SyntaxError as error:
-        raise UserError(f'{path}, line {error.lineno}: {error.msg}') from error
+        content = read_config(path).to_dict()
+    except UserError:
+        raise
     except Exception as error:
         raise UserError(f'{path} cannot be read: {type(error).__name__}: {error}') from error
     try:
@@ -168,6 +170,12 @@ def _runs(study: dict) -> dict[str, Run]:
         needs = run.get('needs', {})
         if not isinstance(needs, dict):
             raise UserError(f"{where}.needs: write needs={{'model.teacher.checkpoint': RUN}}")
+        for other in found:
+            if _folder(other) == _folder(name):
+                raise UserError(
+                    f'{where}: {name!r} and {other!r} are one folder on Windows; write names that '
+                    'differ in more than upper and lower case'
+                )
         found[name] = Run(
             config=Path(run['config']).as_posix(),
             options={**common, **_options(f'{where}.options', run.get('options', {}))},
@@ -258,6 +266,17 @@ def _name(where: str, name: Any) -> None:
         raise UserError(
             f'{where}: {name!r} becomes a folder; use letters, digits, and _ . + - inside'
         )
+    if name.endswith('.'):
+        raise UserError(f'{where}: {name!r}: Windows drops a dot at the end; remove it')
+    if name.partition('.')[0].lower() in RESERVED:
+        raise UserError(
+            f'{where}: {name!r} is reserved by Windows for a device; write another name'
+        )
+
+
+def _folder(name: str) -> str:
+    # Windows and macOS tell neither upper from lower case nor composed from single letters.
+    return unicodedata.normalize('NFC', name).casefold()
 
 
 def _seeds(where: str, seeds: Any) -> tuple[int, ...]:

@@ -13,13 +13,24 @@ import psutil
 # A worker elsewhere that says nothing for so long is taken for dead, in seconds.
 GRACE = 120.0
 HEARTBEAT = 20.0
+# When a process started is reckoned back from the clock too; seconds by which that may move.
+CLOCK_MOVES = 5.0
 
 
 def this_host() -> str:
-    """This machine since it started; inside a container, the container."""
-    namespace = Path('/proc/self/ns/pid')
-    container = os.readlink(namespace) if namespace.exists() else ''  # noqa: PTH115
-    return f'{platform.node()} {int(psutil.boot_time())} {container}'.strip()
+    """This machine; inside a container, the container.
+
+    On Linux machines and containers may share a name, so that the kernel's own mark of this start
+    of the machine and the container's namespace follow. The time of the start is no mark: it is
+    reckoned back from the clock, and moves with it.
+    """
+    boot, namespace = Path('/proc/sys/kernel/random/boot_id'), Path('/proc/self/ns/pid')
+    parts = [platform.node()]
+    if boot.is_file():
+        parts.append(boot.read_text(encoding='ascii').strip())
+    if namespace.exists():
+        parts.append(os.readlink(namespace))  # noqa: PTH115
+    return ' '.join(parts)
 
 
 def this_process() -> dict[str, object]:
@@ -43,7 +54,7 @@ def _identity(pid: int) -> list[float]:
 def _lives(pid: int, created: float) -> bool:
     try:
         process = psutil.Process(int(pid))
-        same = abs(process.create_time() - created) < 1
+        same = abs(process.create_time() - created) < CLOCK_MOVES
         return same and process.status() != psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:
         return False

@@ -120,6 +120,13 @@ class RunQueue:
             if trial.number not in counting and 'run' in trial.user_attrs:
                 self._fail(trial._trial_id)
 
+    def is_lost(self, trial: FrozenTrial) -> bool:
+        """Whether the process that ran a trial has died."""
+        attrs = trial.user_attrs
+        return trial.state == TrialState.RUNNING and self.watch.is_lost(
+            trial.number, attrs.get('owner'), attrs.get('heartbeat')
+        )
+
     def release_lost(self) -> list[str]:
         """Put trainings back whose worker died or was stopped; what they are called."""
         released = []
@@ -130,9 +137,7 @@ class RunQueue:
                 continue
             attrs = trial.user_attrs
             if trial.state == TrialState.RUNNING:
-                lost = self.watch.is_lost(
-                    trial.number, attrs.get('owner'), attrs.get('heartbeat')
-                ) and self._fail(trial._trial_id)
+                lost = self.is_lost(trial) and self._fail(trial._trial_id)
             else:
                 # Its worker died, or another process put it back only this moment.
                 lost = trial.state == TrialState.FAIL and 'error' not in attrs

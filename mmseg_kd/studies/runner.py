@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from pathlib import Path
 from typing import Any
 
@@ -50,7 +51,7 @@ class StudyRunner:
         self.devices = list(devices) if devices else [None]
         self._stopping = threading.Event()
         self._lock = threading.Lock()
-        self._problem: BaseException | None = None
+        self._processes: list[TrainingProcess] = []
 
     def run(self, retry_failed: bool = False, rerun_changed: bool = False) -> dict[str, Any]:
         """Run what is left; the study's state at the end, as in `study.json`.
@@ -66,23 +67,29 @@ class StudyRunner:
         self._handle_changed(rerun_changed)
         self.queue.enqueue(retry_failed)
         write_state(self.queue, self.folder)
-        slots = [threading.Thread(target=self._work, args=(device,)) for device in self.devices]
-        for slot in slots:
-            slot.start()
+        slots: list[Future] = []
         try:
-            while any(slot.is_alive() for slot in slots):
-                for slot in slots:
-                    # With a timeout, for Windows would not let Ctrl-C through.
-                    slot.join(0.1)
-        except BaseException:
-            self._stopping.set()
-            for slot in slots:
-                slot.join()
-            write_state(self.queue, self.folder)
-            raise
-        if self._problem is not None:
-            raise self._problem
-        return write_state(self.queue, self.folder)
+            with ThreadPoolExecutor(len(self.devices)) as pool:
+                try:
+                    slots += (pool.submit(self._work, device) for device in self.devices)
+                    _wait_for(slots)
+                finally:
+                    self._wind_up(slots)
+        finally:
+            state = write_state(self.queue, self.folder)
+        for slot in slots:
+            slot.result()
+        return state
+
+    def _wind_up(self, slots: Sequence[Future]) -> None:
+        """Stop what still trains and give it back; at a second Ctrl-C, without waiting for it."""
+        self._stopping.set()
+        while True:
+            try:
+                return _wait_for(slots)
+            except KeyboardInterrupt:
+                for process in list(self._processes):
+                    process.kill()
 
     def _handle_changed(self, rerun: bool) -> None:
         current, changed = self.queue.current(), []
@@ -92,7 +99,7 @@ class StudyRunner:
                 continue
             if trial.state in (TrialState.WAITING, TrialState.FAIL) and not self._begun(run):
                 continue
-            if trial.state == TrialState.RUNNING and not self._is_lost(trial):
+            if trial.state == TrialState.RUNNING and not self.queue.is_lost(trial):
                 raise UserError(
                     f'{run.label} is being trained by another process with another config '
                     f'({differences(trial.user_attrs["settings"], run.settings)}); stop that first'
@@ -104,10 +111,6 @@ class StudyRunner:
             self._set_aside(run)
             if trial.state != TrialState.RUNNING:
                 self.queue.enqueue_again(run)
-
-    def _is_lost(self, trial: Any) -> bool:
-        attrs = trial.user_attrs
-        return self.queue.watch.is_lost(trial.number, attrs.get('owner'), attrs.get('heartbeat'))
 
     def _begun(self, run: PlannedRun) -> bool:
         return find_latest_checkpoint(self.folder / run.work_dir) is not None
@@ -140,9 +143,9 @@ class StudyRunner:
                     self._say(f'waiting for {", ".join(busy)}')
                 told = True
                 self._stopping.wait(LOOK_AGAIN)
-        except BaseException as error:
-            self._problem = self._problem or error
+        except BaseException:
             self._stopping.set()
+            raise
 
     def _train(self, run: PlannedRun, claim: Claim, device: str | None) -> None:
         place = f'[{self.plan.index(run) + 1}/{len(self.plan)}]'
@@ -155,6 +158,7 @@ class StudyRunner:
             device=device,
             console=self.folder / run.work_dir / 'console.log' if len(self.devices) > 1 else None,
         )
+        self._processes.append(process)
         try:
             claim.set('owner', with_child(this_process(), process.pid))
             with self._lock:
@@ -163,6 +167,8 @@ class StudyRunner:
         except BaseException:
             process.kill()
             raise
+        finally:
+            self._processes.remove(process)
         if not kept:
             self._say(f'{run.label} was given to another process')
             return
@@ -231,6 +237,12 @@ class StudyRunner:
 
     def _say(self, text: str) -> None:
         print(text, flush=True)
+
+
+def _wait_for(slots: Sequence[Future]) -> None:
+    # With a timeout, for Windows would not let Ctrl-C through.
+    while wait(slots, timeout=0.1).not_done:
+        pass
 
 
 def _changes(changed: list) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import json
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,20 +13,14 @@ from optuna.trial import FrozenTrial
 from prettytable import PrettyTable
 
 from mmseg_kd.checkpoints import atomic_path
-from mmseg_kd.studies.config import Study
 from mmseg_kd.studies.plan import PlannedRun
 from mmseg_kd.studies.progress import read_progress
 from mmseg_kd.studies.run_queue import STATES, RunQueue
 
 
-def study_state(study: Study, plan: Sequence[PlannedRun], current: Mapping) -> dict[str, Any]:
-    """What `study.json` holds.
-
-    Args:
-        study: The study.
-        plan: Its trainings.
-        current: Of `RunQueue.current`.
-    """
+def study_state(queue: RunQueue) -> dict[str, Any]:
+    """Describe a study and its runs, as `study.json` holds it."""
+    study, current = queue.study, queue.current()
     variation = study.variation
     return {
         'name': study.name,
@@ -34,11 +29,11 @@ def study_state(study: Study, plan: Sequence[PlannedRun], current: Mapping) -> d
         'baseline': study.baseline,
         'kind': variation.kind if variation else 'list',
         'space': {p.key: p.spec for p in variation.space} if variation else {},
-        'runs': [_run_state(run, current.get(run.key)) for run in plan],
+        'runs': [_run_state(queue, run, current.get(run.key)) for run in queue.plan],
     }
 
 
-def _run_state(run: PlannedRun, trial: FrozenTrial | None) -> dict[str, Any]:
+def _run_state(queue: RunQueue, run: PlannedRun, trial: FrozenTrial | None) -> dict[str, Any]:
     decode = {parameter.key: parameter for parameter in run.space}
     params = dict(run.params)
     attrs: Mapping[str, Any] = {}
@@ -48,8 +43,8 @@ def _run_state(run: PlannedRun, trial: FrozenTrial | None) -> dict[str, Any]:
             key: p.decode(trial.params[key]) for key, p in decode.items() if key in trial.params
         }
     state = 'waiting' if trial is None else STATES[trial.state]
-    if state == 'failed' and 'error' not in attrs:
-        # Interrupted; another attempt follows.
+    if (state == 'failed' and 'error' not in attrs) or (trial and queue.is_lost(trial)):
+        # Interrupted, or its process was killed; another attempt follows.
         state = 'waiting'
     return {
         'name': run.name,
@@ -67,13 +62,24 @@ def _run_state(run: PlannedRun, trial: FrozenTrial | None) -> dict[str, Any]:
 
 
 def write_state(queue: RunQueue, folder: Path) -> dict[str, Any]:
-    """Write `study.json` into a study's folder; what it holds."""
+    """Write `study.json` into a study's folder and return what it holds.
+
+    The storage has the study; this copy for readers is not worth stopping it. Where the file cannot
+    be written, a line says so.
+    """
     while True:
-        state = study_state(queue.study, queue.plan, queue.current())
-        with atomic_path(folder / 'study.json') as partial:
-            partial.write_text(json.dumps(state, indent=1, default=str), encoding='utf-8')
+        state = study_state(queue)
+        try:
+            with atomic_path(folder / 'study.json') as partial:
+                partial.write_text(json.dumps(state, indent=1, default=str), encoding='utf-8')
+        except OSError as error:
+            print(
+                f'warning: {folder / "study.json"} was not written: {error.strerror}',
+                file=sys.stderr,
+            )
+            return state
         # Another process may have written something newer before what was read here.
-        if state == study_state(queue.study, queue.plan, queue.current()):
+        if state == study_state(queue):
             return state
 
 

@@ -1,9 +1,9 @@
 """One training of a study, in a process of its own: `python -m mmseg_kd.studies.training`.
 
 The first line of standard input says what to train. Later lines are `stop`, or the answer to an
-evaluation, `go on` or `prune`; its end means that the study's process is gone. Standard output
-has a JSON object a line: evaluations and the outcome. What the training prints goes to
-standard error.
+evaluation, `go on` or `prune`; its end means that the study's process is gone. Evaluations and the
+outcome are JSON objects on standard output, a line each, that begin with `MARK`. What the training
+prints goes to standard error.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import signal
 import sys
 import threading
 import traceback
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -24,10 +25,10 @@ from mmengine.runner import Runner
 
 from mmseg_kd.checkpoints import atomic_path, find_latest_checkpoint
 from mmseg_kd.engine import build_runner, choose_start, load_config
-from mmseg_kd.engine.cli import quiet_remarks, user_message
+from mmseg_kd.engine.cli import prepare_process, user_message
 from mmseg_kd.errors import UserError
 from mmseg_kd.studies.settings import fingerprint, flat_settings
-from mmseg_kd.studies.training_process import Task
+from mmseg_kd.studies.training_process import MARK, Task
 
 
 class Pruned(Exception):
@@ -41,7 +42,10 @@ class StudyProcess:
         # Data loaders inherit the numbers 0 and 1, and close them.
         self._input, self._output = os.dup(0), os.dup(1)
         os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+        sys.stdout.flush()
         os.dup2(2, 1)
+        # On Windows only what is a console from the start is written to in Unicode.
+        sys.stdout = sys.stderr
         self._pending = b''
         self._answers: queue.Queue[str] = queue.Queue()
 
@@ -72,7 +76,7 @@ class StudyProcess:
 
     def tell(self, **message: Any) -> None:
         """Send a message."""
-        os.write(self._output, json.dumps(message).encode() + b'\n')
+        os.write(self._output, MARK + json.dumps(message).encode() + b'\n')
 
     def ask(self, **message: Any) -> str:
         """Send a message and wait for the answer."""
@@ -111,8 +115,8 @@ def train(task: Task, study: StudyProcess) -> None:
 
 def main() -> None:
     """Train what standard input says."""
-    quiet_remarks()
     study = StudyProcess()
+    prepare_process()
     task = Task(**ast.literal_eval(study.read_line()))
     study.listen()
     try:
@@ -126,11 +130,12 @@ def main() -> None:
         study.tell(outcome='failed', error=user_message(error))
     except Exception as error:
         traceback.print_exc()
-        file = Path(task.work_dir) / 'error.txt'
-        with atomic_path(file) as partial:
-            partial.write_text(traceback.format_exc(), encoding='utf-8')
-        text = ' '.join(str(error).split())
-        study.tell(outcome='failed', error=f'{type(error).__name__}: {text} (see {file.name})')
+        text = f'{type(error).__name__}: {" ".join(str(error).split())}'
+        with suppress(OSError):
+            with atomic_path(Path(task.work_dir) / 'error.txt') as partial:
+                partial.write_text(traceback.format_exc(), encoding='utf-8')
+            text += ' (see error.txt)'
+        study.tell(outcome='failed', error=text)
     sys.stderr.flush()
 
 

@@ -16,6 +16,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+# Begins a message of a training; whatever else is on its standard output was printed by a library.
+MARK = b'\x1emmseg_kd '
 # How long a training may take to stop when asked, in seconds.
 STOP_WITHIN = 60.0
 
@@ -68,6 +70,7 @@ class TrainingProcess:
         environment = dict(os.environ)
         if device is not None:
             environment['CUDA_VISIBLE_DEVICES'] = device
+        self._console = console
         self.process = _start(environment, console)
         self._send(repr(asdict(task)))
         self._reader = threading.Thread(target=self._read, daemon=True)
@@ -104,20 +107,34 @@ class TrainingProcess:
         self.process.wait()
 
     def _read(self) -> None:
-        for line in self.process.stdout:
-            message = json.loads(line)
-            if 'outcome' in message:
-                self.outcome = message
-                continue
-            prune = False
-            try:
-                if self._on_evaluation is not None:
-                    prune = self._on_evaluation(message['step'], message['metrics'])
-            except Exception as error:
-                self._error = error
-                self.process.kill()
-                return
-            self._send('prune' if prune else 'go on')
+        try:
+            for line in self.process.stdout:
+                other, _, message = line.partition(MARK)
+                if other:
+                    self._show(other)
+                if message:
+                    self._receive(json.loads(message))
+        except Exception as error:
+            # A training that waits for an answer would wait for ever.
+            self._error = error
+            self.process.kill()
+
+    def _receive(self, message: dict[str, Any]) -> None:
+        if 'outcome' in message:
+            self.outcome = message
+            return
+        prune = False
+        if self._on_evaluation is not None:
+            prune = self._on_evaluation(message['step'], message['metrics'])
+        self._send('prune' if prune else 'go on')
+
+    def _show(self, printed: bytes) -> None:
+        """Pass on what a library printed while the training was starting."""
+        if self._console is not None:
+            with self._console.open('ab') as file:
+                file.write(printed)
+        else:
+            sys.stderr.write(printed.decode(errors='backslashreplace'))
 
     def _send(self, line: str) -> None:
         try:
@@ -138,6 +155,8 @@ def _start(environment: dict[str, str], console: Path | None) -> subprocess.Pope
     if console is None:
         return subprocess.Popen(command, env=environment, **pipes, **apart)
     console.parent.mkdir(parents=True, exist_ok=True)
+    # A file is read with an editor, not with the encoding of a console.
+    environment['PYTHONIOENCODING'] = 'utf-8:backslashreplace'
     with console.open('ab') as file:
         return subprocess.Popen(command, env=environment, stderr=file, **pipes, **apart)
 

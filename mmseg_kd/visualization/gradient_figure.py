@@ -14,6 +14,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
+from mmseg_kd.visualization.fonts import font_settings
 from mmseg_kd.visualization.line_styles import line_style
 
 # One report stands for one batch; of many, the trend is what can be read.
@@ -44,7 +45,7 @@ def gradient_figure(
         for i, name in enumerate(dict.fromkeys([*order, *names]))
         if name in names
     }
-    with matplotlib.rc_context({'font.family': 'sans-serif', 'font.size': 11}):
+    with matplotlib.rc_context(font_settings(11)):
         figure = Figure(figsize=(10, 9.6), layout='constrained')
         figure.get_layout_engine().set(w_pad=0.1, h_pad=0.06)
         shares, cosines, values = figure.subplots(3, 1, sharex=True, height_ratios=(5, 3, 4))

@@ -12,6 +12,8 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 from numpy.typing import ArrayLike
 
+from mmseg_kd.visualization.fonts import font_settings
+
 LEGEND_COLUMNS = 6
 
 
@@ -49,7 +51,7 @@ def prediction_grid(
         panel_width * len(rows[0]),
         panel_width * height / width * len(rows) + 0.35 + legend_height,
     )
-    with matplotlib.rc_context({'font.family': 'sans-serif', 'font.size': 11}):
+    with matplotlib.rc_context(font_settings(11)):
         figure = Figure(figsize=size, layout='constrained')
         axes = figure.subplots(len(rows), len(rows[0]), squeeze=False)
         for i, row in enumerate(rows):

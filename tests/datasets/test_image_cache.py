@@ -7,6 +7,7 @@ from pathlib import Path
 
 import mmcv
 import numpy as np
+import psutil
 import pytest
 import torch
 from mmseg.registry import DATASETS
@@ -238,3 +239,8 @@ def test_decodes_once(root, monkeypatch):
 def test_real_split_is_of_the_documented_size(camvid_root):
     dataset = build(camvid_root, cache_mib=1024)
     assert dataset.cache.pixels.numel() == 367 * 360 * 480 * 4
+
+
+def test_free_memory_is_known_without_a_mount_for_it(monkeypatch):
+    monkeypatch.setattr(Path, 'is_dir', lambda self: False)
+    assert 0 < image_cache._free_memory() <= psutil.virtual_memory().total

@@ -8,7 +8,7 @@ from reports.run_copies import copy_run, set_curve, write_study
 
 from mmseg_kd.reports.collecting import read_collection
 from mmseg_kd.reports.findings import find
-from mmseg_kd.reports.next_runs import suggest
+from mmseg_kd.reports.next_runs import _quoted, suggest
 
 
 @pytest.fixture
@@ -164,3 +164,22 @@ def test_a_grid_with_none_goes_on_from_its_numbers(pair: dict[str, Path], tmp_pa
     runs = [dict(name='g/0', work_dir='student', params={key: 8.0})]
     write_study(tmp_path, runs, kind='grid', space={key: [None, 2.0, 4.0, 8.0]})
     assert f'{key!r}: [None, 2.0, 4.0, 8.0, 16.0],' in suggested(tmp_path).values()
+
+
+@pytest.mark.parametrize(
+    ('argument', 'quoted'),
+    [
+        ('work_dirs/run_1/iter_9.pth', 'work_dirs/run_1/iter_9.pth'),
+        ('연구/run', '연구/run'),
+        ('my run (1)/a', '"my run (1)/a"'),
+        ('R&D/a', '"R&D/a"'),
+        ('a,b', '"a,b"'),
+        ('a;b', '"a;b"'),
+        ('key=[1, 2]', '"key=[1, 2]"'),
+        ('key=1e-05', 'key=1e-05'),
+        ('$HOME/a', "'$HOME/a'"),
+        ('key="x y"', '\'key="x y"\''),
+    ],
+)
+def test_suggested_commands_are_quoted(argument: str, quoted: str) -> None:
+    assert _quoted(argument) == quoted

@@ -28,6 +28,13 @@ def test_what_is_not_written_has_a_default(tmp_path: Path) -> None:
     assert study.runs['a'].seeds == (0,)
 
 
+def test_a_name_may_be_korean(tmp_path: Path) -> None:
+    assert list(load(tmp_path, 'study = dict(runs=dict(학생=RUN, 교사_1=RUN))').runs) == [
+        '학생',
+        '교사_1',
+    ]
+
+
 def test_needed_runs_come_first(tmp_path: Path) -> None:
     text = 'study = dict(runs=dict(c=dict(**RUN, needs={"load_from": "b"}), a=RUN, b=RUN))'
     assert list(load(tmp_path, text).runs) == ['b', 'c', 'a']
@@ -43,6 +50,17 @@ def test_needed_runs_come_first(tmp_path: Path) -> None:
         ('study = dict(runs=dict(a=dict(config="no.py")))', 'no.py does not exist'),
         ('study = dict(runs=dict(a=dict(confg="no.py")))', "did you mean 'config'"),
         ('study = dict(runs={"a/b": RUN})', "'a/b' becomes a folder"),
+        ('study = dict(runs=dict(kd=RUN, KD=RUN))', "'KD' and 'kd' are one folder on Windows"),
+        (
+            'study = dict(runs={"\ud559": RUN, "\u1112\u1161\u11a8": RUN})',
+            'are one folder on Windows',
+        ),
+        ('study = dict(runs={"kd.": RUN})', "'kd.': Windows drops a dot at the end"),
+        ('study = dict(runs={"aux": RUN})', "'aux' is reserved by Windows"),
+        ('study = dict(runs={"CON": RUN})', "'CON' is reserved by Windows"),
+        ('study = dict(runs={"nul.1": RUN})', "'nul.1' is reserved by Windows"),
+        ('study = dict(runs={"Com1": RUN})', "'Com1' is reserved by Windows"),
+        ('study = dict(name="prn", runs=dict(a=RUN))', "study.name: 'prn' is reserved"),
         ('study = dict(runs=dict(a=dict(**RUN, needs={"load_from": "b"})))', "'b' is not one of a"),
         (
             'study = dict(runs=dict(a=dict(**RUN, needs={"load_from": "b"}), '

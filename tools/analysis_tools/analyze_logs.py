@@ -18,6 +18,7 @@ from mmseg_kd.engine.output_paths import check_new_file
 from mmseg_kd.engine.scalars import Curve, read_curves
 from mmseg_kd.errors import UserError
 from mmseg_kd.visualization.curves_figure import draw_curves
+from mmseg_kd.visualization.fonts import font_settings
 from mmseg_kd.visualization.window import window_figure
 
 
@@ -103,6 +104,7 @@ def main() -> None:
         figure = window_figure('write the picture with --out FILE.png', args.backend)
     else:
         figure = Figure()
+    plt.rcParams.update(font_settings())
     draw_curves(figure, runs, args.keys, labels, args.title)
     if args.out is None:
         plt.show()

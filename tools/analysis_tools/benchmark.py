@@ -115,7 +115,7 @@ def main() -> None:
     if args.out:
         text = json.dumps(dict(about=facts, rows=[asdict(row) for row in rows]), indent=1)
         with atomic_path(args.out) as partial:
-            partial.write_text(text)
+            partial.write_text(text, encoding='utf-8')
         print(f'measurements: {args.out}')
 
 

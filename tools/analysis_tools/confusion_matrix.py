@@ -31,6 +31,7 @@ from mmseg_kd.errors import UserError
 from mmseg_kd.evaluation import SegmentationMetric
 from mmseg_kd.evaluation.saved_predictions import score_saved, worst_confusions
 from mmseg_kd.visualization.confusion_figure import draw_confusion
+from mmseg_kd.visualization.fonts import font_settings
 from mmseg_kd.visualization.window import window_figure
 
 NAME = 'confusion_matrix'
@@ -116,6 +117,7 @@ def main() -> None:
     matrix = metric.confusion.long().numpy()
     write(args.save_dir, matrix, classes, metrics)
     title = f'{args.title}  (mIoU {metrics["mIoU"]:.2f})' if args.title else None
+    plt.rcParams.update(font_settings())
     draw_confusion(figure, matrix, classes, title, args.color_theme)
     with atomic_path(args.save_dir / f'{NAME}.png') as partial:
         figure.savefig(partial, dpi=120)

@@ -57,7 +57,7 @@ train_dataloader = dict(
 )
 val_dataloader = dict(
     batch_size=1,
-    num_workers=4,
+    num_workers=1,  # after its first evaluation the split is in memory
     persistent_workers=True,
     sampler=dict(type='DefaultSampler', shuffle=False),
     collate_fn=dict(type='one_piece_collate'),
@@ -71,7 +71,7 @@ val_dataloader = dict(
 )
 test_dataloader = dict(
     batch_size=1,
-    num_workers=4,
+    num_workers=2,  # one reads 120 images per second
     persistent_workers=True,
     sampler=dict(type='DefaultSampler', shuffle=False),
     dataset=dict(type=dataset_type, data_root=data_root, split='test', pipeline=test_pipeline),

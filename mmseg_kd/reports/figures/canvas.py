@@ -14,6 +14,7 @@ from matplotlib.figure import Figure
 
 from mmseg_kd.checkpoints import atomic_path
 from mmseg_kd.reports.collection import Collection
+from mmseg_kd.visualization.fonts import font_settings
 from mmseg_kd.visualization.line_styles import line_style
 
 # Inches and dots: 1,152 pixels, which a phone can still show legibly at half the size.
@@ -51,7 +52,7 @@ def canvas(file: Path, height: float = WIDTH) -> Iterator[Figure]:
         file: Where to write.
         height: In inches; the width is that of all figures, unless the block sets another size.
     """
-    with matplotlib.rc_context({'font.family': 'sans-serif', 'font.size': 10}):
+    with matplotlib.rc_context(font_settings(10)):
         figure = Figure(figsize=(WIDTH, height), layout='constrained')
         figure.get_layout_engine().set(w_pad=0.06, h_pad=0.06)
         yield figure

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from mmseg_kd.errors import UserError
 from mmseg_kd.reports.records.run_record import RunRecord
+from mmseg_kd.text_files import read_text
 
 SUFFIXES = ('.csv', '.md', '.markdown', '.txt')
 # Lower-case heading to name; mIoU of some classes (mIoU11) keeps its number.
@@ -36,11 +37,7 @@ def read_outside_log(file: str | Path) -> RunRecord:
         UserError: The file or a column is missing, or a cell is no number; with the line.
     """
     file = Path(file)
-    try:
-        lines = file.read_text(encoding='utf-8-sig').splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f'{file} cannot be read as UTF-8 text: {error}') from error
-    rows = list(_cells(lines))
+    rows = list(_cells(read_text(file).splitlines()))
     if not rows:
         raise UserError(f'{file} holds no table; write CSV or Markdown with a line of headings')
     (heading_line, headings), *rows = rows

@@ -63,3 +63,17 @@ def test_a_wrong_cell_is_named(tmp_path: Path, text: str, words: str) -> None:
         read_outside_log(file)
     assert words in str(error.value)
     assert '\n' not in str(error.value)
+
+
+@pytest.mark.parametrize('encoding', ['utf-8', 'utf-8-sig', 'cp949', 'utf-16'])
+def test_a_table_of_excel_and_powershell(tmp_path: Path, encoding: str) -> None:
+    file = tmp_path / '첫 실험.csv'
+    file.write_bytes('iteration,mIoU,비고\n4000,50,첫 실험\n'.encode(encoding))
+    assert read_outside_log(file).evaluations == [{'iteration': 4000, 'mIoU': 50.0}]
+
+
+def test_what_is_no_text_is_named(tmp_path: Path) -> None:
+    file = tmp_path / 'run.csv'
+    file.write_bytes(b'iteration,mIoU\n\xff\xff\xff\n')
+    with pytest.raises(UserError, match=r'run\.csv cannot be read as text; save it as UTF-8'):
+        read_outside_log(file)
