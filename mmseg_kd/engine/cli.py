@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import errno
+import logging
 import os
 import re
 import sys
@@ -19,7 +20,10 @@ EXIT_INTERRUPTED = 130
 
 # What a disk, or its owner, says: no error of the program's.
 OF_THE_SYSTEM = frozenset(
-    [errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.ENAMETOOLONG]
+    [
+        *(errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.ENAMETOOLONG),
+        *(errno.EISDIR, errno.ENOTDIR),
+    ]
 )
 
 # Of libraries, on settings that are as they should be.
@@ -50,6 +54,8 @@ def run_tool(main: Callable[[], None]) -> None:
 
 def quiet_remarks() -> None:
     """Keep libraries' remarks on settings that are as they should be from the user."""
+    # Otherwise a full disk prints a traceback for every log line.
+    logging.raiseExceptions = False
     for remark in REMARKS:
         warnings.filterwarnings('ignore', message=remark)
 
