@@ -61,6 +61,8 @@ def read_confusions(file: str | Path) -> list[dict[str, Any]]:
     for record in read_json_lines(file)[0]:
         try:
             size = len(record['classes'])
+            if not isinstance(record['iter'], int):
+                continue
             if size == len(record['matrix']) and {len(row) for row in record['matrix']} == {size}:
                 records[record['iter']] = record
         except (KeyError, TypeError):
