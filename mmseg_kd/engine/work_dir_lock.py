@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import platform
@@ -16,6 +17,9 @@ from mmseg_kd.errors import UserError
 
 # Seconds to wait for a process that was just stopped.
 PATIENCE = 3
+
+# What network file systems say that are mounted without locks.
+WITHOUT_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)
 
 STARTED = datetime.now().astimezone().isoformat(sep=' ', timespec='seconds')
 
@@ -45,6 +49,10 @@ class WorkDirLock:
                 f'{work_dir} is in use by {_in_words(self._read())}: wait until it ends, stop it, '
                 'or choose another --work-dir'
             ) from None
+        except OSError as error:
+            if error.errno not in WITHOUT_LOCKS:
+                raise
+            print(f'the file system of {work_dir} has no locks: start no second training there')
         with atomic_path(self._record) as partial:
             partial.write_text(json.dumps(self._owner), encoding='utf-8')
 

@@ -17,6 +17,7 @@ from mmengine.hooks import Hook
 
 from mmseg_kd.checkpoints import read_checkpoint
 from mmseg_kd.engine import build_runner, choose_start
+from mmseg_kd.engine.work_dir_lock import WorkDirLock
 from mmseg_kd.errors import UserError
 
 HOLDER = """
@@ -121,6 +122,18 @@ class TestLock:
         runner.register_hook(After(1, lambda: taken.append(take())))
         runner.train()
         assert [*taken, take()] == [1, 0]
+
+    def test_a_file_system_without_locks_is_told(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+    ) -> None:
+        def no_locks(*args: object) -> None:
+            raise OSError(errno.ENOLCK, 'No locks available')
+
+        monkeypatch.setattr('filelock.FileLock._acquire', no_locks)
+        lock = WorkDirLock(tmp_path)
+        lock.check()
+        lock.release()
+        assert 'has no locks: start no second training there' in capsys.readouterr().out
 
 
 class TestOwnFilesOnly:
@@ -241,10 +254,15 @@ class TestFilesThatCannotBeWritten:
         assert 'stopped at iteration 2: nothing saved' in ''.join(captured)
 
     @pytest.mark.skipif(not Path('/dev/full').exists(), reason='needs a device that is full')
-    def test_a_full_disk_does_not_stop_a_record(self, tmp_path: Path) -> None:
+    def test_a_full_disk_does_not_stop_records(self, tmp_path: Path) -> None:
+        runner = build_runner(config(tmp_path, train_cfg__max_iters=3))
         (tmp_path / 'confusion.jsonl').symlink_to('/dev/full')
-        build_runner(config(tmp_path, train_cfg__max_iters=3)).train()
+        (Path(runner.log_dir) / 'vis_data' / 'scalars.json').symlink_to('/dev/full')
+        runner.train()
         assert (tmp_path / 'iter_3.pth').is_file()
+        text = next(tmp_path.glob('*/*.log')).read_text(encoding='utf-8')
+        for hook in ('LoggerHook', 'ConfusionRecordHook'):
+            assert text.count(f'{hook} cannot write') == 1
 
     @pytest.mark.skipif(os.name == 'nt', reason='Windows does not remove a folder in use')
     @pytest.mark.parametrize('replaced', [False, True])
