@@ -216,14 +216,29 @@ class TestFilesThatCannotBeWritten:
     def test_pictures_and_records_do_not_stop_a_run(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        self.refuse(monkeypatch, 'predictions.png')
+        self.refuse(monkeypatch, 'predictions.png', 'last_checkpoint')
         (tmp_path / 'confusion.jsonl').mkdir()
         build_runner(tiny_config(tmp_path)).train()
         text = next(tmp_path.glob('*/*.log')).read_text(encoding='utf-8')
         assert f'PredictionGridHook cannot write {tmp_path / "predictions.png"}' in text
         # Once, not at each evaluation.
         assert text.count('ConfusionRecordHook cannot write') == 1
+        assert f'{tmp_path / "last_checkpoint"} cannot be written' in text
         assert (tmp_path / 'iter_6.pth').is_file()
+
+    def test_an_old_checkpoint_that_is_open_elsewhere_stays(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        unlink = Path.unlink
+
+        def refusing(path: Path, **kwargs: object) -> None:
+            if path.name == 'iter_3.pth':
+                raise PermissionError(errno.EACCES, 'Access is denied', str(path))
+            unlink(path, **kwargs)
+
+        monkeypatch.setattr(Path, 'unlink', refusing)
+        build_runner(config(tmp_path, default_hooks__checkpoint__max_keep_ckpts=1)).train()
+        assert {p.name for p in tmp_path.glob('iter_*')} == {'iter_3.pth', 'iter_6.pth'}
 
     @pytest.mark.parametrize('name', ['iter_3.pth', 'best_mIoU_iter_3.pth'])
     def test_a_checkpoint_that_stays_locked_is_one_line(

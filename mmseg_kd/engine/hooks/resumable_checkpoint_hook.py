@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -47,7 +49,7 @@ class ResumableCheckpointHook(CheckpointHook):
         super().before_train(runner)
         self.file_backend = _KeepsFiles(self.file_backend)
         for step in old:
-            self._remove(Path(self.out_dir) / self.filename_tmpl.format(step))
+            self._remove(runner, Path(self.out_dir) / self.filename_tmpl.format(step))
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
         """Remember the random state of a run that is resumed."""
@@ -136,27 +138,38 @@ class ResumableCheckpointHook(CheckpointHook):
         )
         if is_main_process():
             # mmengine writes it in place, in the encoding of the console.
-            with atomic_path(Path(runner.work_dir) / 'last_checkpoint') as partial:
+            pointer = Path(runner.work_dir) / 'last_checkpoint'
+            with _not_needed(runner, pointer), atomic_path(pointer) as partial:
                 partial.write_text(self.last_ckpt, encoding='utf-8')
         for gone in old:
-            self._remove(Path(self.out_dir) / self.filename_tmpl.format(gone))
+            self._remove(runner, Path(self.out_dir) / self.filename_tmpl.format(gone))
 
     def _save_best_checkpoint(self, runner: Runner, metrics: dict) -> None:
         self._gather(runner)
         before = _best_checkpoints(runner)
         super()._save_best_checkpoint(runner, metrics)
         for path in before - _best_checkpoints(runner):
-            self._remove(path)
+            self._remove(runner, path)
 
-    def _remove(self, path: str | Path) -> None:
+    def _remove(self, runner: Runner, path: str | Path) -> None:
         """Remove an earlier checkpoint of this run."""
         path = Path(path)
         if is_main_process() and path.parent == Path(self.out_dir):
-            remove_file(path)
+            with _not_needed(runner, path):
+                remove_file(path)
 
     def _gather(self, runner: Runner) -> None:
         average_buffers(runner.model)
         self._rng_states = all_gather_object(self._rng_before_val or rng_state())
+
+
+@contextmanager
+def _not_needed(runner: Runner, file: Path) -> Iterator[None]:
+    """Warn where another program holds a file that the training can do without."""
+    try:
+        yield
+    except PermissionError as error:
+        runner.logger.warning(f'{file} cannot be written or removed: {error.strerror}')
 
 
 class _KeepsFiles:
