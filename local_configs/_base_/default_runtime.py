@@ -1,5 +1,4 @@
-default_scope = 'mmseg'
-custom_imports = dict(imports=['mmseg_kd'], allow_failed_imports=False)
+default_scope = 'mmseg_kd'  # names are looked up in mmseg_kd, then in mmseg, then in mmengine
 
 env_cfg = dict(
     cudnn_benchmark=True,

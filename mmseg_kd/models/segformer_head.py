@@ -207,15 +207,15 @@ class SegFormerHead(BaseDecodeHead):
         fuse = self.linear_fuse
         tensors = [*fuse.parameters(), *fuse.buffers()]
         tensors += [p for level in levels for p in level.parameters()]
-        capturing = fuse.conv.weight.is_cuda and torch.cuda.is_current_stream_capturing()
-        if capturing or any(x.is_inference() for x in tensors):
-            # A graph would keep the kernels of today; tensors of inference mode count no changes.
-            return fold_norm(*fuse.fold(levels), fuse.bn)
-        state = [(x.data_ptr(), x.dtype, x._version) for x in tensors]
-        if self._fold_of is None or self._fold_of[0] != state:
-            with torch.autocast(fuse.conv.weight.device.type, enabled=False):
+        with torch.autocast(fuse.conv.weight.device.type, enabled=False):
+            capturing = fuse.conv.weight.is_cuda and torch.cuda.is_current_stream_capturing()
+            if capturing or any(x.is_inference() for x in tensors):
+                # A graph would keep today's kernels; tensors of inference mode count no changes.
+                return fold_norm(*fuse.fold(levels), fuse.bn)
+            state = [(x.data_ptr(), x.dtype, x._version) for x in tensors]
+            if self._fold_of is None or self._fold_of[0] != state:
                 self._fold_of = state, fold_norm(*fuse.fold(levels), fuse.bn)
-        return self._fold_of[1]
+            return self._fold_of[1]
 
     def _can_fold(self) -> bool:
         """Whether the norm, and on a CPU all that treats channels alone, can be done in one."""
