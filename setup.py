@@ -35,6 +35,7 @@ setup(
         'optuna>=5.0.0',
         'sqlalchemy>=2.1.9',
         'psutil>=7.2.2',
+        'filelock>=4.3.1',
     ],
     extras_require={
         'tests': [

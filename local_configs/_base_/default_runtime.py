@@ -25,6 +25,8 @@ default_hooks = dict(
         save_best='mIoU',
     ),
     sampler_seed=dict(type='DistSamplerSeedHook'),
+    # Stops when the loss stays NaN or infinite; None switches it off.
+    non_finite_loss=dict(type='NonFiniteLossHook', max_consecutive=5),
     visualization=dict(type='PaintingHook'),
     progress=dict(type='ProgressHook'),
     # Schedules, shares of the gradient, averaged teachers and adapters.

@@ -1,6 +1,6 @@
 """Reading checkpoints safely, writing files whole, and matching weights to models."""
 
-from mmseg_kd.checkpoints.atomic import atomic_path
+from mmseg_kd.checkpoints.atomic import atomic_path, remove_file, retry_locked
 from mmseg_kd.checkpoints.latest import find_latest_checkpoint
 from mmseg_kd.checkpoints.matching import load_strictly
 from mmseg_kd.checkpoints.mit_layouts import detect_layout, to_nvlabs
@@ -14,6 +14,8 @@ __all__ = [
     'load_pretrained',
     'load_strictly',
     'read_checkpoint',
+    'remove_file',
+    'retry_locked',
     'sha256_of',
     'state_dict_of',
     'to_nvlabs',

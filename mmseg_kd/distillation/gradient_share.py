@@ -77,7 +77,7 @@ class GradientShare(Schedule):
 
     def load_state_dict(self, state: dict[str, float]) -> None:
         """Continue from a checkpoint."""
-        self.value, self.measurements = state['weight'], state['measurements']
+        self.value, self.measurements = float(state['weight']), int(state['measurements'])
 
 
 def share_of(value: float | Schedule) -> GradientShare | None:

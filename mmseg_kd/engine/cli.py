@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import errno
 import io
+import logging
 import os
 import re
 import sys
@@ -20,7 +21,10 @@ EXIT_INTERRUPTED = 130
 
 # What a disk, or its owner, says: no error of the program's.
 OF_THE_SYSTEM = frozenset(
-    [errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.ENAMETOOLONG]
+    [
+        *(errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.ENAMETOOLONG),
+        *(errno.EISDIR, errno.ENOTDIR),
+    ]
 )
 
 # Of libraries, on settings that are as they should be.
@@ -66,6 +70,8 @@ def prepare_process() -> None:
     main = sys.modules['__main__']
     main.__spec__ = None
     vars(main).pop('__file__', None)
+    # Otherwise a full disk prints a traceback for every log line.
+    logging.raiseExceptions = False
     for remark in REMARKS:
         warnings.filterwarnings('ignore', message=remark)
 

@@ -46,11 +46,18 @@ KINDS: dict[str, tuple[type, ...]] = {
 # The least of each.
 WHOLE_NUMBERS = {
     'train_cfg.max_iters': 0,
+    'train_cfg.val_begin': 0,
     'train_cfg.val_interval': 1,
+    'optim_wrapper.accumulative_counts': 1,
     'default_hooks.logger.interval': 1,
-    'default_hooks.checkpoint.interval': -1,
+    'default_hooks.checkpoint.save_begin': 0,
     **{f'{split}_dataloader.batch_size': 1 for split in SPLITS},
     **{f'{split}_dataloader.num_workers': 0 for split in SPLITS},
+}
+# From 1 up, or -1 for what is said here.
+POSITIVE_OR_OFF = {
+    'default_hooks.checkpoint.interval': 'the last checkpoint alone',
+    'default_hooks.checkpoint.max_keep_ckpts': 'all checkpoints',
 }
 NUMBERS = {'optim_wrapper.optimizer.lr': 0}
 NAMES = {dict: 'a dict', list: 'a list', str: 'a string', bool: 'True or False'}
@@ -78,6 +85,22 @@ def wrong_values(cfg: Config) -> Iterator[tuple[str, str]]:
         known = isinstance(value, kinds) and not isinstance(value, bool)
         if value is not None and not (known and value >= smallest):
             yield key, f'{reprlib.repr(value)} is not a {whole}number from {smallest} up'
+    for key, off in POSITIVE_OR_OFF.items():
+        value = _at(cfg, key)
+        if value is not None and not (_is_whole(value) and (value >= 1 or value == -1)):
+            yield key, f'{reprlib.repr(value)} is not a whole number from 1 up, or -1 for {off}'
+    steps = _at(cfg, 'train_cfg.dynamic_intervals')
+    if steps is not None and not (isinstance(steps, list | tuple) and all(map(_is_step, steps))):
+        yield 'train_cfg.dynamic_intervals', f'{reprlib.repr(steps)} is not [(iteration, interval)]'
+
+
+def _is_whole(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _is_step(value: Any) -> bool:
+    pair = isinstance(value, list | tuple) and len(value) == 2 and all(map(_is_whole, value))
+    return pair and value[0] >= 0 and value[1] >= 1
 
 
 def _at(cfg: Config, key: str) -> Any:

@@ -42,6 +42,11 @@ class DeferredBuffer(HistoryBuffer):
         return super().current()
 
     @property
+    def pending(self) -> int:
+        """The number of values that are still to be fetched."""
+        return len(self._pending)
+
+    @property
     def data(self) -> tuple[np.ndarray, np.ndarray]:
         """All numbers (n,) and their counts (n,)."""
         self._settle()

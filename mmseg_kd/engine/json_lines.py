@@ -4,8 +4,27 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
+
+from mmseg_kd.checkpoints import atomic_path, remove_file, retry_locked
+
+
+def append_json_line(file: str | Path, record: Mapping[str, Any]) -> None:
+    """Append a record to a file of one JSON object a line."""
+    with retry_locked(Path(file).open, 'a', encoding='utf-8') as opened:
+        opened.write(_line(record))
+
+
+def write_json_lines(file: str | Path, records: Iterable[Mapping[str, Any]]) -> None:
+    """Replace a file by one with these records, or remove it where there are none."""
+    lines = ''.join(map(_line, records))
+    if not lines:
+        remove_file(file)
+        return
+    with atomic_path(file) as partial:
+        partial.write_text(lines, encoding='utf-8')
 
 
 def read_json_lines(file: str | Path) -> tuple[list[dict[str, Any]], list[int]]:
@@ -42,3 +61,7 @@ def read_json_lines(file: str | Path) -> tuple[list[dict[str, Any]], list[int]]:
 def is_number(value: Any) -> bool:
     """Tell whether a value read from JSON is a finite number."""
     return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def _line(record: Mapping[str, Any]) -> str:
+    return json.dumps(record, allow_nan=False) + '\n'

@@ -43,6 +43,8 @@ def check_folder(path: str | Path, option: str) -> None:
         path: The folder; what it holds stays.
         option: What the user wrote it for.
     """
+    if not str(path).strip():
+        raise UserError(f'{option} is empty; name a folder')
     path = Path(path)
     if path.exists() and not path.is_dir():
         raise UserError(f'{option}: {path} is a file; name a folder')

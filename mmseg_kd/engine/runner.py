@@ -13,14 +13,15 @@ from typing import Any
 import torch
 from mmengine.config import Config
 from mmengine.device import get_device
-from mmengine.dist import broadcast, is_distributed, is_main_process
-from mmengine.hooks import Hook
+from mmengine.dist import broadcast, broadcast_object_list, is_distributed, is_main_process
+from mmengine.hooks import CheckpointHook, Hook
 from mmengine.logging import MMLogger
 from mmengine.model import (
     MMDistributedDataParallel,
     is_model_wrapper,
     revert_sync_batchnorm,
 )
+from mmengine.optim import OptimWrapper
 from mmengine.runner import Runner
 from mmengine.visualization import Visualizer
 from mmseg.registry import RUNNERS
@@ -32,15 +33,19 @@ from mmseg_kd.checkpoints import (
     find_latest_checkpoint,
     load_strictly,
     read_checkpoint,
+    remove_file,
     state_dict_of,
 )
+from mmseg_kd.engine.cli import OF_THE_SYSTEM
 from mmseg_kd.engine.compilation import cannot_compile, compile_blocks
 from mmseg_kd.engine.config_errors import config_errors
 from mmseg_kd.engine.graphed_step import GraphedStep, cannot_record
 from mmseg_kd.engine.hooks.distillation_hook import DistillationHook
 from mmseg_kd.engine.hooks.label_check_hook import LabelCheckHook
 from mmseg_kd.engine.optim import set_matmul_precision
+from mmseg_kd.engine.resuming import check_optimizer, check_resumable
 from mmseg_kd.engine.summary import describe_run, slow_precisions
+from mmseg_kd.engine.work_dir_lock import WorkDirLock
 from mmseg_kd.errors import UserError
 
 
@@ -61,13 +66,23 @@ class KDRunner(Runner):
     config, hook order) in the log file.
     """
 
+    _lock: WorkDirLock | None = None
+
     def __init__(self, *args: Any, experiment_name: str | None = None, **kwargs: Any) -> None:
+        self._unwritable: set[tuple[str, int]] = set()
         # mmengine shares logger and message hub between runs of one name in one second.
         name = experiment_name or uuid.uuid4().hex[:8]
         super().__init__(*args, experiment_name=name, **kwargs)
 
     def train(self) -> nn.Module:
         """Train; the teacher, if any, is loaded before the first iteration."""
+        try:
+            return self._train()
+        finally:
+            if self._lock is not None:
+                self._lock.release()
+
+    def _train(self) -> nn.Module:
         if hasattr(self.bare_model, 'build_teacher'):
             with config_errors():
                 self.bare_model.build_teacher()
@@ -80,19 +95,20 @@ class KDRunner(Runner):
         if is_main_process():
             for leftover in Path(self.work_dir).glob('.*.tmp*'):
                 # Of a run that was killed while it wrote.
-                leftover.unlink()
+                remove_file(leftover)
         self.logger.info(describe_run(self))
         set_matmul_precision(self.cfg.get('float32_matmul_precision'), self.logger.info)
         for remark in slow_precisions(self):
             self.logger.warning(remark)
         try:
             return super().train()
-        except KeyboardInterrupt:
+        except (KeyboardInterrupt, OSError) as error:
+            how = 'stopped' if isinstance(error, OSError) else 'interrupted'
             latest = find_latest_checkpoint(self.work_dir)
             advice = (
                 f'{latest.name} is there, continue with --resume' if latest else 'nothing saved'
             )
-            self.logger.warning(f'interrupted at iteration {self.iter}: {advice}')
+            self.logger.warning(f'{how} at iteration {self.iter}: {advice}')
             raise
 
     @property
@@ -125,40 +141,56 @@ class KDRunner(Runner):
         """
         checkpoint = read_checkpoint(filename, map_location=map_location)
         if self._resume:
-            _check_resumable(checkpoint, filename)
-            # torch would take the checkpoint's choice, while GradScaler asks the config's.
-            fused = self.cfg.optim_wrapper.get('optimizer', {}).get('fused')
-            for group in checkpoint['optimizer'].get('param_groups', ()):
-                if 'fused' in group:
-                    group['fused'] = fused
+            check_resumable(checkpoint, self, filename)
         self.call_hook('after_load_checkpoint', checkpoint=checkpoint)
         matched = load_strictly(self.bare_model, state_dict_of(checkpoint), source=str(filename))
+        if self._resume and isinstance(self.optim_wrapper, OptimWrapper):
+            check_optimizer(checkpoint['optimizer'], self.optim_wrapper, filename)
+            # torch would take the checkpoint's choice, while GradScaler asks the config's.
+            fused = self.cfg.optim_wrapper.get('optimizer', {}).get('fused')
+            for group in checkpoint['optimizer']['param_groups']:
+                if 'fused' in group:
+                    group['fused'] = fused
         self._has_loaded = True
         self.logger.info(f'loaded {filename}, matched {matched}/{matched} tensors')
         return checkpoint
-
-    def resume(self, filename: str, *args: object, **kwargs: object) -> None:
-        """Continue from a checkpoint. Arguments as mmengine's.
-
-        Raises:
-            UserError: As `load_checkpoint`, or the optimizer grouped its parameters otherwise.
-        """
-        try:
-            super().resume(filename, *args, **kwargs)
-        except ValueError as error:
-            if 'parameter group' not in str(error):
-                raise
-            raise UserError(
-                f'{filename} was trained with other parameter groups; if mmengine made them, '
-                'add --cfg-options optim_wrapper.constructor=DefaultOptimWrapperConstructor'
-            ) from error
 
     def save_checkpoint(self, out_dir: str, filename: str, *args: object, **kwargs: object) -> None:
         """Write a checkpoint; its name appears when it is complete. Arguments as mmengine's."""
         if not is_main_process():
             return
+        if self._lock is not None:
+            self._lock.check()
         with atomic_path(Path(out_dir) / filename) as partial:
             super().save_checkpoint(str(partial.parent), partial.name, *args, **kwargs)
+
+    def call_hook(self, fn_name: str, **kwargs: Any) -> None:
+        """Call the hooks; a log, record or picture that cannot be written does not stop training.
+
+        Args:
+            fn_name: The hooks' method.
+            **kwargs: Its arguments.
+        """
+        for hook in self._hooks:
+            try:
+                getattr(hook, fn_name, _nothing)(self, **kwargs)
+            except OSError as error:
+                if self._train_loop is None or isinstance(hook, CheckpointHook):
+                    raise
+                self._warn_unwritable(type(hook).__name__, error)
+
+    def _warn_unwritable(self, writer: str, error: OSError) -> None:
+        """Warn, once, that a hook cannot write a file that training does not need."""
+        if self._lock is not None:
+            self._lock.check()
+        if error.errno not in OF_THE_SYSTEM:
+            raise error
+        if (writer, error.errno) not in self._unwritable:
+            self._unwritable.add((writer, error.errno))
+            self.logger.warning(
+                f'{writer} cannot write {error.filename or "its file"} ({error.strerror}): '
+                'training continues without it'
+            )
 
     def wrap_model(self, model_wrapper_cfg: dict | None, model: nn.Module) -> nn.Module:
         """Move the model to its device and, with several processes, wrap it in DDP."""
@@ -182,6 +214,20 @@ class KDRunner(Runner):
             # mmengine would ask for a GPU.
             init_process_group(backend='gloo')
         super().setup_env(env_cfg)
+        if self._train_loop is not None:
+            self._take_work_dir()
+
+    def _take_work_dir(self) -> None:
+        """Hold the work_dir until training ends; the main process does, for all of them."""
+        refusal: list[str | None] = [None]
+        if is_main_process():
+            try:
+                self._lock = WorkDirLock(self.work_dir)
+            except UserError as error:
+                refusal = [str(error)]
+        broadcast_object_list(refusal)
+        if refusal[0]:
+            raise UserError(refusal[0])
 
     def build_visualizer(self, visualizer: Visualizer | dict | None = None) -> Visualizer:
         """Build the visualizer; one a run, where mmengine keeps one a name."""
@@ -203,7 +249,8 @@ class KDRunner(Runner):
     def register_default_hooks(self, hooks: dict[str, Hook | dict | None] | None = None) -> None:
         """Register the hooks; None leaves one out, where mmengine allows it for its own alone."""
         own = ('runtime_info', 'timer', 'sampler_seed', 'logger', 'param_scheduler', 'checkpoint')
-        hooks = {k: v for k, v in (hooks or {}).items() if v is not None or k in own}
+        hooks = {'non_finite_loss': dict(type='NonFiniteLossHook'), **(hooks or {})}
+        hooks = {k: v for k, v in hooks.items() if v is not None or k in own}
         super().register_default_hooks(hooks)
         self.register_hook(LabelCheckHook())
 
@@ -270,22 +317,12 @@ FILE_ONLY = re.compile(
 )
 
 
-def _nothing() -> None:
+def _nothing(*args: Any, **kwargs: Any) -> None:
     pass
 
 
 def _for_the_console(record: logging.LogRecord) -> bool:
     return not FILE_ONLY.match(record.getMessage())
-
-
-def _check_resumable(checkpoint: dict, source: str) -> None:
-    missing = sorted({'optimizer', 'message_hub', 'meta'} - set(checkpoint))
-    if missing:
-        raise UserError(
-            f'{source} cannot be resumed: it has no {", ".join(missing)} (a best_*.pth or '
-            'published file holds the weights alone); resume from an iter_N.pth, or start from '
-            'its weights with load_from'
-        )
 
 
 def build_runner(cfg: Config) -> KDRunner:

@@ -267,7 +267,7 @@ class KDEncoderDecoder(EncoderDecoder):
             for name, teacher in self._teachers.items():
                 if isinstance(teacher, EMATeacher):
                     teacher.load_state_dict(state['teachers'][name])
-        except (KeyError, RuntimeError) as error:
+        except (KeyError, RuntimeError, TypeError, ValueError, AttributeError) as error:
             raise UserError(
                 'the checkpoint was trained with other model.kd_losses or model.teacher, whose '
                 f'adapters, shares or averages it lacks ({" ".join(str(error).split())[:120]}): '

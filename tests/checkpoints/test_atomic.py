@@ -1,9 +1,14 @@
 from __future__ import annotations
 
+import errno
+import os
+from pathlib import Path
+
 import numpy as np
 import pytest
 
-from mmseg_kd.checkpoints import atomic_path, find_latest_checkpoint
+from mmseg_kd.checkpoints import atomic_path, find_latest_checkpoint, remove_file
+from mmseg_kd.checkpoints.atomic import WAITS
 
 
 class TestAtomicPath:
@@ -43,6 +48,84 @@ class TestAtomicPath:
             one.write_text('one')
             two.write_text('two')
         assert path.read_text() == 'one'
+
+
+class TestLockedFiles:
+    """On Windows a virus scanner or an editor holds a file for a moment."""
+
+    @pytest.fixture(autouse=True)
+    def waits(self, monkeypatch):
+        waits = []
+        monkeypatch.setattr('mmseg_kd.checkpoints.atomic.time.sleep', waits.append)
+        return waits
+
+    @pytest.fixture
+    def locked(self, monkeypatch):
+        """A function that lets the next n calls of `os.replace` and `Path.unlink` fail."""
+
+        def lock(times):
+            left = {'replace': times, 'unlink': times}
+
+            def refusing(name, action):
+                def call(*args, **kwargs):
+                    if left[name]:
+                        left[name] -= 1
+                        raise PermissionError(errno.EACCES, 'Access is denied', str(args[0]))
+                    return action(*args, **kwargs)
+
+                return call
+
+            monkeypatch.setattr(os, 'replace', refusing('replace', os.replace))
+            monkeypatch.setattr(Path, 'unlink', refusing('unlink', Path.unlink))
+
+        return lock
+
+    def test_is_waited_for(self, tmp_path, locked, waits):
+        path = tmp_path / 'study.json'
+        path.write_text('old')
+        locked(3)
+        with atomic_path(path) as temporary:
+            temporary.write_text('new')
+        assert path.read_text() == 'new'
+        assert list(tmp_path.iterdir()) == [path]
+        locked(1)
+        remove_file(path)
+        assert not path.exists()
+
+    def test_is_waited_for_during_seconds(self, tmp_path, locked, waits):
+        path = tmp_path / 'iter_1.pth'
+        path.write_text('old')
+        locked(len(WAITS) + 1)
+        with pytest.raises(PermissionError) as error, atomic_path(path) as temporary:
+            temporary.write_text('new')
+        assert error.value.filename == str(path)
+        assert 3 < sum(waits) / 2 < 20
+        assert path.read_text() == 'old'
+
+
+def test_a_full_disk_names_the_file(tmp_path):
+    full = OSError(errno.ENOSPC, 'No space left on device')
+    with pytest.raises(OSError, match='No space') as error, atomic_path(tmp_path / 'a.pth'):
+        raise full
+    assert error.value.filename == str(tmp_path / 'a.pth')
+
+
+def test_only_plain_files_are_removed(tmp_path):
+    (tmp_path / 'folder').mkdir()
+    (tmp_path / 'file').touch()
+    remove_file(tmp_path / 'none')
+    remove_file(tmp_path / 'folder')
+    assert (tmp_path / 'folder').is_dir()
+    remove_file(tmp_path / 'file')
+    assert not (tmp_path / 'file').exists()
+
+
+@pytest.mark.skipif(os.name == 'nt', reason='links need a right on Windows')
+def test_links_stay(tmp_path):
+    (tmp_path / 'file').touch()
+    (tmp_path / 'link').symlink_to(tmp_path / 'file')
+    remove_file(tmp_path / 'link')
+    assert (tmp_path / 'link').exists()
 
 
 class TestFindLatestCheckpoint:

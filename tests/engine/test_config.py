@@ -118,6 +118,29 @@ def test_every_shipped_config_is_clean(config: str) -> None:
         ('load_from = 5', 'load_from: 5 is not a string'),
         ('resume = "auto"', "resume: 'auto' is not True or False"),
         ('default_hooks = dict(logger=dict(interval=0))', 'interval: 0 is not a whole number'),
+        *(
+            (
+                f'default_hooks = dict(checkpoint=dict({key}={value!r}))',
+                f'{key}: {value!r} is not a',
+            )
+            for key, value in [
+                ('interval', 0),
+                ('interval', -5),
+                ('max_keep_ckpts', 'x'),
+                ('max_keep_ckpts', 0),
+                ('save_begin', -1),
+            ]
+        ),
+        *(
+            (f'train_cfg = dict({key}={value!r})', f'train_cfg.{key}: .* is not')
+            for key, value in [
+                ('val_begin', -3),
+                ('val_interval', -3),
+                ('dynamic_intervals', [(10, -3)]),
+                ('dynamic_intervals', 5),
+            ]
+        ),
+        ('optim_wrapper = dict(accumulative_counts=-2)', 'accumulative_counts: -2 is not a whole'),
         ('x = = 1', 'line 2: invalid syntax'),
     ],
 )

@@ -37,7 +37,14 @@ def test_a_new_run_begins_a_new_file(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    'line', ['{', '5', '{"iter": 1}', '{"iter": 1, "classes": ["a", "b"], "matrix": [[1], [2]]}']
+    'line',
+    [
+        '{',
+        '5',
+        '{"iter": 1}',
+        '{"iter": "x", "classes": ["a"], "matrix": [[1]]}',
+        '{"iter": 1, "classes": ["a", "b"], "matrix": [[1], [2]]}',
+    ],
 )
 def test_damaged_lines_are_left_out(tmp_path: Path, line: str) -> None:
     good = '{"iter": 2, "classes": ["a"], "void": null, "matrix": [[7]]}'

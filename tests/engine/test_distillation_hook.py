@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 from conftest import KD_LOSSES, tiny_config, tiny_model
+from mmseg.registry import MODELS
 
 from mmseg_kd.checkpoints import read_checkpoint
 from mmseg_kd.engine import build_runner
@@ -109,3 +110,24 @@ def test_an_older_checkpoint_goes_on_with_a_schedule(tmp_path: Path, teacher: di
     options = dict(load_from=str(tmp_path / 'iter_3.pth'), resume=True)
     build_runner(config(tmp_path / 'again', teacher, dict(kl_loss=decay), **options)).train()
     assert (tmp_path / 'again' / 'iter_6.pth').is_file()
+
+
+@pytest.mark.parametrize(
+    ('entry', 'value'),
+    [
+        (None, None),
+        (None, []),
+        (None, {}),
+        ('losses', 5),
+        ('shares', 5),
+        ('shares', {'kl_loss': {'weight': 'x', 'measurements': 1}}),
+        ('shares', {'kl_loss': {'weight': None, 'measurements': 1}}),
+    ],
+)
+def test_a_bent_state_is_refused(teacher: dict, entry: str | None, value: object) -> None:
+    share = dict(type='GradientShare', share=0.1)
+    losses = dict(kl_loss=KL['kl_loss'] | dict(loss_weight=share))
+    model = MODELS.build(tiny_model(type='KDEncoderDecoder', teacher=teacher, kd_losses=losses))
+    state = value if entry is None else model.distillation_state() | {entry: value}
+    with pytest.raises(UserError, match=r'the checkpoint was trained with other model\.kd_losses'):
+        model.load_distillation_state(state)

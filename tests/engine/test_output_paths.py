@@ -35,6 +35,12 @@ def test_refused(root: Path, check: Callable, name: str, message: str) -> None:
         check(root / name, '--out')
 
 
+@pytest.mark.parametrize('name', ['', ' '])
+def test_no_name_is_not_the_current_folder(name: str) -> None:
+    with pytest.raises(UserError, match=r'^--work-dir is empty; name a folder$'):
+        check_folder(name, '--work-dir')
+
+
 @pytest.mark.parametrize(
     ('check', 'names'),
     [

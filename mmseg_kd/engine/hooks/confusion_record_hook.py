@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +10,7 @@ from mmengine.hooks import Hook
 from mmengine.runner import Runner
 from mmseg.registry import HOOKS
 
-from mmseg_kd.checkpoints import atomic_path
-from mmseg_kd.engine.json_lines import read_json_lines
+from mmseg_kd.engine.json_lines import append_json_line, read_json_lines, write_json_lines
 
 
 @HOOKS.register_module()
@@ -29,15 +27,10 @@ class ConfusionRecordHook(Hook):
 
     def before_train(self, runner: Runner) -> None:
         """Keep of the file what was evaluated before the iteration that comes."""
-        file = _file(runner)
-        if not is_main_process() or not file.is_file():
-            return
-        records = [r for r in read_confusions(file) if r['iter'] <= runner.iter > 0]
-        if not records:
-            file.unlink()
-            return
-        with atomic_path(file) as partial:
-            partial.write_text(''.join(map(_line, records)), encoding='utf-8')
+        if is_main_process():
+            file = _file(runner)
+            kept = [r for r in read_confusions(file) if r['iter'] <= runner.iter > 0]
+            write_json_lines(file, kept)
 
     def after_val_epoch(self, runner: Runner, metrics: dict | None = None) -> None:
         """Add a line."""
@@ -55,8 +48,7 @@ class ConfusionRecordHook(Hook):
                 'void': void if void in classes else None,
                 'matrix': matrix.long().tolist(),
             }
-            with _file(runner).open('a', encoding='utf-8') as file:
-                file.write(_line(record))
+            append_json_line(_file(runner), record)
             return
 
 
@@ -69,6 +61,8 @@ def read_confusions(file: str | Path) -> list[dict[str, Any]]:
     for record in read_json_lines(file)[0]:
         try:
             size = len(record['classes'])
+            if not isinstance(record['iter'], int):
+                continue
             if size == len(record['matrix']) and {len(row) for row in record['matrix']} == {size}:
                 records[record['iter']] = record
         except (KeyError, TypeError):
@@ -78,7 +72,3 @@ def read_confusions(file: str | Path) -> list[dict[str, Any]]:
 
 def _file(runner: Runner) -> Path:
     return Path(runner.work_dir) / 'confusion.jsonl'
-
-
-def _line(record: dict[str, Any]) -> str:
-    return json.dumps(record) + '\n'

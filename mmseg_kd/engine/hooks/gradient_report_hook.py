@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections import deque
 from collections.abc import Mapping, Sequence
@@ -18,11 +17,11 @@ from mmengine.runner import Runner
 from mmseg.registry import HOOKS
 from torch import Tensor
 
-from mmseg_kd.checkpoints import atomic_path
+from mmseg_kd.checkpoints import atomic_path, remove_file
 from mmseg_kd.distillation.gradient_share import share_of
 from mmseg_kd.distillation.gradients import Pull, shares, weight_for
 from mmseg_kd.distillation.schedules import Schedule
-from mmseg_kd.engine.json_lines import read_json_lines
+from mmseg_kd.engine.json_lines import append_json_line, read_json_lines, write_json_lines
 from mmseg_kd.engine.summary import relative
 from mmseg_kd.errors import UserError
 from mmseg_kd.models.kd_encoder_decoder import log_names
@@ -112,12 +111,9 @@ class GradientReportHook(Hook):
         self._standing = {}
         file = _file(runner)
         reports = [report for report in read_reports(file) if report['iter'] < runner.iter]
-        if reports:
-            with atomic_path(file) as partial:
-                partial.write_text(''.join(map(_line, reports)), encoding='utf-8')
-        else:
-            for old in (file, file.with_suffix('.png')):
-                old.unlink(missing_ok=True)
+        write_json_lines(file, reports)
+        if not reports:
+            remove_file(file.with_suffix('.png'))
         for report in reports:
             # What the run has been told already.
             self._judge(report, runner)
@@ -138,12 +134,11 @@ class GradientReportHook(Hook):
         if model.pulls is None or not is_main_process():
             return
         report = make_report(runner.iter, model.pulls, model.kd_losses, outputs or {})
-        with _file(runner).open('a', encoding='utf-8') as file:
-            file.write(_line(report))
-        runner.visualizer.add_scalars(_scalars(report), step=runner.iter + 1)
         runner.logger.info(describe(report))
         for finding in self._judge(report, runner):
             runner.logger.warning(finding.message)
+        append_json_line(_file(runner), report)
+        runner.visualizer.add_scalars(_scalars(report), step=runner.iter + 1)
 
     def after_train(self, runner: Runner) -> None:
         """Draw the picture."""
@@ -376,10 +371,6 @@ def _losses(runner: Runner) -> Mapping[str, Any]:
 
 def _file(runner: Runner) -> Path:
     return Path(runner.work_dir) / 'gradients.jsonl'
-
-
-def _line(report: Mapping[str, Any]) -> str:
-    return json.dumps(report, allow_nan=False) + '\n'
 
 
 def _finite(value: float | None) -> float | None:

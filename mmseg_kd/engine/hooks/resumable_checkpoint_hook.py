@@ -10,14 +10,16 @@ from typing import Any
 
 import numpy as np
 import torch
-from mmengine.dist import all_gather_object, all_reduce_params, get_rank
+from mmengine.dist import all_gather_object, all_reduce_params, get_rank, is_main_process
 from mmengine.hooks import CheckpointHook
 from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
 from mmseg.registry import HOOKS
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from mmseg_kd.checkpoints import atomic_path, remove_file
 from mmseg_kd.distillation.ema_teacher import EMATeacher
+from mmseg_kd.errors import UserError
 
 
 @HOOKS.register_module()
@@ -36,13 +38,25 @@ class ResumableCheckpointHook(CheckpointHook):
     _resumed_rng: dict | None = None
     _rng_before_val: dict | None = None
 
+    def before_train(self, runner: Runner) -> None:
+        """Remove the checkpoints that exceed a `max_keep_ckpts` lowered since."""
+        old = []
+        if self.max_keep_ckpts > 0:
+            kept = runner.message_hub.get_info('keep_ckpt_ids', [])
+            old, kept = kept[: -self.max_keep_ckpts], kept[-self.max_keep_ckpts :]
+            # mmengine would remove the old ones itself, folders too.
+            runner.message_hub.update_info('keep_ckpt_ids', kept)
+        super().before_train(runner)
+        self.file_backend = _KeepsFiles(self.file_backend)
+        for step in old:
+            self._remove(runner, Path(self.out_dir) / self.filename_tmpl.format(step))
+
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
         """Remember the random state of a run that is resumed."""
         if not runner._resume:
             return
-        states = checkpoint.get('rng_states')
-        if states:
-            self._resumed_rng = states[get_rank()] if get_rank() < len(states) else None
+        if 'rng_states' in checkpoint:
+            self._resumed_rng = _own_rng_state(checkpoint['rng_states'], runner._load_from)
         # The sampler was built before the checkpoint told its run's seed.
         sampler = runner.train_dataloader.sampler
         if hasattr(sampler, 'seed') and checkpoint['meta'].get('seed') is not None:
@@ -103,44 +117,79 @@ class ResumableCheckpointHook(CheckpointHook):
         # Collective calls, so here, where every process comes, and not where only one writes.
         self._gather(runner)
         self._saved = True
-        with self._removing_late():
-            super()._save_checkpoint_with_step(runner, step, meta)
+        old = []
+        if self.max_keep_ckpts > 0 and step not in self.keep_ckpt_ids:
+            kept = [*self.keep_ckpt_ids, step]
+            old, kept = kept[: -self.max_keep_ckpts], kept[-self.max_keep_ckpts :]
+            self.keep_ckpt_ids = kept
+            runner.message_hub.update_info('keep_ckpt_ids', kept)
+        name = self.filename_tmpl.format(step)
+        self.last_ckpt = str(Path(self.out_dir) / name)
+        runner.message_hub.update_info('last_ckpt', self.last_ckpt)
+        runner.save_checkpoint(
+            self.out_dir,
+            name,
+            save_optimizer=self.save_optimizer,
+            save_param_scheduler=self.save_param_scheduler,
+            meta=meta,
+            by_epoch=self.by_epoch,
+            backend_args=self.backend_args,
+            **self.args,
+        )
+        if is_main_process():
+            # mmengine writes it in place, in the encoding of the console.
+            pointer = Path(runner.work_dir) / 'last_checkpoint'
+            with _not_needed(runner, pointer), atomic_path(pointer) as partial:
+                partial.write_text(self.last_ckpt, encoding='utf-8')
+        for gone in old:
+            self._remove(runner, Path(self.out_dir) / self.filename_tmpl.format(gone))
 
     def _save_best_checkpoint(self, runner: Runner, metrics: dict) -> None:
         self._gather(runner)
-        with self._removing_late():
-            super()._save_best_checkpoint(runner, metrics)
+        before = _best_checkpoints(runner)
+        super()._save_best_checkpoint(runner, metrics)
+        for path in before - _best_checkpoints(runner):
+            self._remove(runner, path)
 
-    @contextmanager
-    def _removing_late(self) -> Iterator[None]:
-        # mmengine removes the old checkpoint before the new one is there.
-        backend = self.file_backend
-        self.file_backend = late = _LateRemoval(backend)
-        try:
-            yield
-        finally:
-            self.file_backend = backend
-        for path, written in late.removed.items():
-            if Path(path).stat().st_mtime_ns == written:
-                backend.remove(path)
+    def _remove(self, runner: Runner, path: str | Path) -> None:
+        """Remove an earlier checkpoint of this run."""
+        path = Path(path)
+        if is_main_process() and path.parent == Path(self.out_dir):
+            with _not_needed(runner, path):
+                remove_file(path)
 
     def _gather(self, runner: Runner) -> None:
         average_buffers(runner.model)
         self._rng_states = all_gather_object(self._rng_before_val or rng_state())
 
 
-class _LateRemoval:
-    """A file backend that notes what is to be removed, and when it had been written."""
+@contextmanager
+def _not_needed(runner: Runner, file: Path) -> Iterator[None]:
+    """Warn where another program holds a file that the training can do without."""
+    try:
+        yield
+    except PermissionError as error:
+        runner.logger.warning(f'{file} cannot be written or removed: {error.strerror}')
+
+
+class _KeepsFiles:
+    """A file backend from which mmengine removes nothing: it would before the new file is there."""
 
     def __init__(self, backend: Any) -> None:
-        self.backend = backend
-        self.removed: dict[str, int] = {}
+        self._backend = backend
 
-    def remove(self, path: str) -> None:
-        self.removed[path] = Path(path).stat().st_mtime_ns
+    def isfile(self, path: str) -> bool:
+        return False
+
+    isdir = isfile
 
     def __getattr__(self, name: str) -> Any:
-        return getattr(self.backend, name)
+        return getattr(self._backend, name)
+
+
+def _best_checkpoints(runner: Runner) -> set[str]:
+    info = runner.message_hub.runtime_info
+    return {path for key, path in info.items() if key.startswith('best_ckpt')}
 
 
 def rng_state() -> dict[str, Any]:
@@ -161,11 +210,33 @@ def restore_rng(state: dict[str, Any]) -> None:
     version, internal, gauss = state['python']
     random.setstate((version, tuple(internal), gauss))
     name, keys, position, has_gauss, cached = state['numpy']
+    if not 0 <= position <= len(keys):
+        # numpy would read beyond its end.
+        raise ValueError(f'the position {position} is not in the state')
     keys = keys.cpu().numpy().astype(np.uint32)
     np.random.set_state((name, keys, position, has_gauss, cached))  # noqa: NPY002
     torch.set_rng_state(state['torch'].cpu())
     if state['cuda'] is not None and torch.cuda.is_available():
         torch.cuda.set_rng_state(state['cuda'].cpu())
+
+
+def _own_rng_state(states: Any, source: str) -> dict[str, Any] | None:
+    """This process' random state in a checkpoint; None where fewer processes wrote it."""
+    before = rng_state()
+    try:
+        state = states[get_rank()] if get_rank() < len(states) or not states else None
+        if state is not None:
+            restore_rng(state)
+    # torch, numpy and Python refuse a state of another kind in as many ways.
+    except Exception as error:
+        raise UserError(
+            f'{source} cannot be resumed: its rng_states are not what this run saves '
+            f'({type(error).__name__}); resume from another checkpoint, or start from its weights '
+            'with load_from'
+        ) from error
+    finally:
+        restore_rng(before)
+    return state
 
 
 def average_buffers(model: torch.nn.Module) -> None:

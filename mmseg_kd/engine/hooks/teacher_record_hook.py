@@ -68,14 +68,14 @@ class TeacherRecordHook(Hook):
             for name, teacher in teachers.items()
         }
         record = next(iter(cards.values())) if len(cards) == 1 else cards
-        if is_main_process():
-            with atomic_path(Path(runner.work_dir) / 'teacher.json') as partial:
-                partial.write_text(json.dumps(record, indent=2), encoding='utf-8')
         runner.message_hub.update_info('teacher', record)
         if data[0] is not None:
             runner.logger.info('\n' + card_table(cards))
         for warning in card_warnings(cards):
             runner.logger.warning(warning)
+        if is_main_process():
+            with atomic_path(Path(runner.work_dir) / 'teacher.json') as partial:
+                partial.write_text(json.dumps(record, indent=2), encoding='utf-8')
 
 
 def _by_name(record: dict[str, Any]) -> dict[str, dict]:
