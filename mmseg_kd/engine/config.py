@@ -10,6 +10,7 @@ from mmengine.registry import init_default_scope
 
 from mmseg_kd.checkpoints import find_latest_checkpoint
 from mmseg_kd.engine.config_check import check_config, check_options
+from mmseg_kd.engine.config_defaults import fill_in
 from mmseg_kd.engine.output_paths import check_folder
 from mmseg_kd.errors import UserError, no_file
 
@@ -22,7 +23,8 @@ def load_config(path: str, cfg_options: dict | None = None) -> Config:
         cfg_options: Overrides by dotted key.
 
     Returns:
-        The config, with `work_dir` set (`work_dirs/<name of the file>` where it has none).
+        The config, with `work_dir` set (`work_dirs/<name of the file>` where it has none) and
+        what follows from other keys filled in (`fill_in`).
 
     Raises:
         UserError: The file is missing, is no valid Python, or has a key that nothing reads.
@@ -35,7 +37,7 @@ def load_config(path: str, cfg_options: dict | None = None) -> Config:
         # Every checkpoint and log has the config's text; yapf takes 0.3 s to lay it out.
         cfg = Config(cfg.to_dict(), cfg.text, cfg.filename, format_python_code=False)
         if cfg_options:
-            check_options(cfg_options)
+            check_options(cfg_options, cfg)
             cfg.merge_from_dict(_replacing(cfg, cfg_options))
     except SyntaxError as error:
         raise UserError(f'{error.filename or path}, line {error.lineno}: {error.msg}') from error
@@ -54,6 +56,7 @@ def load_config(path: str, cfg_options: dict | None = None) -> Config:
     scope = cfg.get('default_scope', 'mmseg')
     init_default_scope(scope if isinstance(scope, str) else 'mmseg')
     check_config(cfg, path)
+    fill_in(cfg)
     if cfg.get('work_dir') is None:
         cfg.work_dir = str(Path('work_dirs') / file.stem)
     return cfg

@@ -38,7 +38,8 @@ from mmseg_kd.engine.compilation import cannot_compile, compile_blocks
 from mmseg_kd.engine.config_errors import config_errors
 from mmseg_kd.engine.hooks.distillation_hook import DistillationHook
 from mmseg_kd.engine.hooks.label_check_hook import LabelCheckHook
-from mmseg_kd.engine.summary import describe_run, slow_precisions
+from mmseg_kd.engine.summary import describe_run, differing_crops, slow_precisions
+from mmseg_kd.engine.training_length import LengthCheckHook, follow_length
 from mmseg_kd.errors import UserError
 
 
@@ -80,7 +81,7 @@ class KDRunner(Runner):
                 # Of a run that was killed while it wrote.
                 leftover.unlink()
         self.logger.info(describe_run(self))
-        for remark in slow_precisions(self):
+        for remark in [*slow_precisions(self), *differing_crops(self.cfg)]:
             self.logger.warning(remark)
         try:
             return super().train()
@@ -200,6 +201,7 @@ class KDRunner(Runner):
         hooks = {k: v for k, v in (hooks or {}).items() if v is not None or k in own}
         super().register_default_hooks(hooks)
         self.register_hook(LabelCheckHook())
+        self.register_hook(LengthCheckHook())
 
     def dump_config(self) -> None:
         """Write the config into the work_dir; that of a test, which has no training, to its log."""
@@ -231,7 +233,11 @@ class KDRunner(Runner):
     build_val_loop = _in_config_errors(Runner.build_val_loop)
     build_test_loop = _in_config_errors(Runner.build_test_loop)
     build_optim_wrapper = _in_config_errors(Runner.build_optim_wrapper)
-    build_param_scheduler = _in_config_errors(Runner.build_param_scheduler)
+
+    def build_param_scheduler(self, scheduler: Any) -> Any:
+        """Build the schedulers; those without an `end` follow the length of the training."""
+        with config_errors():
+            return super().build_param_scheduler(follow_length(scheduler, self.max_iters))
 
     def _init_model_weights(self) -> None:
         # mmengine lists every parameter's initialisation, which nobody reads.
