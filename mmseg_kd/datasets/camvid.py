@@ -11,6 +11,7 @@ from mmseg.datasets import BaseSegDataset
 from mmseg.registry import DATASETS
 
 from mmseg_kd.datasets.camvid_classes import CLASSES, CamVidClasses
+from mmseg_kd.datasets.checked_files import check_file
 from mmseg_kd.datasets.image_cache import CachedDataset
 from mmseg_kd.datasets.png import read_header
 from mmseg_kd.datasets.seeded_sampling import SeededDataset
@@ -123,6 +124,7 @@ def _split_pairs(root: Path, split: str) -> Iterator[tuple[Path, Path]]:
     if not found:
         raise UserError(f'dataset.data_root: {images.resolve()} holds no .png image')
     for image in found:
+        check_file(image)
         mask = masks / image.name
         if not mask.is_file():
             raise UserError(f'{image}: has no mask, {mask} is missing; restore it')

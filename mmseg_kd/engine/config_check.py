@@ -23,7 +23,7 @@ from torch.utils.data import DataLoader
 from mmseg_kd.datasets.seeded_sampling import SeededInfiniteSampler
 from mmseg_kd.distillation.ema_teacher import EMATeacher
 from mmseg_kd.distillation.teacher import Teacher
-from mmseg_kd.engine.config_defaults import cropping_steps, training_pipelines
+from mmseg_kd.engine.config_defaults import cropping_steps, open_crop, training_pipelines
 from mmseg_kd.engine.config_values import SPLITS, wrong_values
 from mmseg_kd.errors import UserError
 from mmseg_kd.models.batch_preprocessor import BatchDataPreProcessor
@@ -149,19 +149,19 @@ VARIABLES = {
 
 
 def check_options(options: dict, cfg: Config) -> None:
-    """Raise UserError for a `--cfg-options` key that comes too late to have an effect."""
+    """Raise UserError for a `--cfg-options` key that comes too late to have an effect.
+
+    Args:
+        options: Overrides by dotted key.
+        cfg: The config before them; crops that are its `crop_size` will follow another one.
+    """
     for key in options:
-        follows = key == 'crop_size' and _crop_follows(cfg)
+        follows = key == 'crop_size' and open_crop(cfg)
         if not follows and (instead := VARIABLES.get(key.split('.')[0])):
             raise UserError(
                 f'--cfg-options {key}: a variable of the config file, used before the command '
                 f'line is read; write {instead}'
             )
-
-
-def _crop_follows(cfg: Config) -> bool:
-    """Whether a step of the training pipelines takes its crop from the variable `crop_size`."""
-    return any(step.get('crop_size') is None for _, step in cropping_steps(cfg))
 
 
 def _variables_in_use(cfg: Config) -> dict[str, list]:

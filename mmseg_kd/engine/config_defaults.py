@@ -30,18 +30,36 @@ def fill_in(cfg: Config) -> None:
         # pixels that count, and raises an IndexError where it is asked for.
         if loss.get('class_weight') and not (loss.get('use_sigmoid') or loss.get('use_mask')):
             loss.avg_non_ignore = False
-    crops = []
-    for _, step in cropping_steps(cfg):
+    # The variable stays what the pipeline is.
+    for _, step in [*cropping_steps(cfg), *_cropping(cfg.get('train_pipeline'))]:
         if step.get('crop_size') is None and cfg.get('crop_size') is not None:
             step.crop_size = cfg.crop_size
-        if isinstance(step.get('crop_size'), list | tuple):
-            crops.append(step.crop_size)
+    crops = [step.get('crop_size') for _, step in cropping_steps(cfg)]
+    crops = [crop for crop in crops if isinstance(crop, list | tuple)]
     preprocessor = cfg.model.get('data_preprocessor') or {}
     if _pads(preprocessor) and not {'size', 'size_divisor'} & set(preprocessor):
         if crops:
             preprocessor.size = tuple(max(sides) for sides in zip(*crops, strict=False))
         else:
             preprocessor.size_divisor = SIZE_DIVISOR
+
+
+def open_crop(cfg: Config) -> bool:
+    """Remove the crops and the size that are the variable `crop_size`, for `fill_in` to set.
+
+    Returns:
+        Whether every crop of the training pipelines will follow the variable.
+    """
+    current = cfg.get('crop_size')
+    steps = [step for _, step in cropping_steps(cfg)]
+    for node, key in [
+        *((step, 'crop_size') for step in steps),
+        *((step, 'crop_size') for _, step in _cropping(cfg.get('train_pipeline'))),
+        (cfg.get('model', {}).get('data_preprocessor') or {}, 'size'),
+    ]:
+        if current is not None and node.get(key) == current:
+            del node[key]
+    return bool(steps) and not any(step.get('crop_size') for step in steps)
 
 
 def training_pipelines(cfg: Config) -> Iterator[tuple[str, list[dict]]]:
@@ -53,9 +71,13 @@ def training_pipelines(cfg: Config) -> Iterator[tuple[str, list[dict]]]:
 def cropping_steps(cfg: Config) -> Iterator[tuple[str, dict]]:
     """The steps of the training pipelines that cut a crop, with their keys."""
     for where, steps in training_pipelines(cfg):
-        for i, step in enumerate(steps if isinstance(steps, list | tuple) else ()):
-            if isinstance(step, dict) and (step.get('type') in CROPPING or step.get('crop_size')):
-                yield f'{where}.{i}', step
+        yield from ((f'{where}.{i}', step) for i, step in _cropping(steps))
+
+
+def _cropping(steps: Any) -> Iterator[tuple[int, dict]]:
+    for i, step in enumerate(steps if isinstance(steps, list | tuple) else ()):
+        if isinstance(step, dict) and (step.get('type') in CROPPING or step.get('crop_size')):
+            yield i, step
 
 
 def _pipelines(dataset: dict | None, where: str) -> Iterator[tuple[str, list[dict]]]:

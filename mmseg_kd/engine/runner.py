@@ -26,6 +26,7 @@ from mmengine.visualization import Visualizer
 from mmseg.registry import RUNNERS
 from torch import nn
 from torch.distributed import init_process_group
+from torch.utils.data import DataLoader
 
 from mmseg_kd.checkpoints import (
     atomic_path,
@@ -34,6 +35,7 @@ from mmseg_kd.checkpoints import (
     read_checkpoint,
     state_dict_of,
 )
+from mmseg_kd.datasets.checked_files import check_listing, guard
 from mmseg_kd.engine.compilation import cannot_compile, compile_blocks
 from mmseg_kd.engine.config_errors import config_errors
 from mmseg_kd.engine.hooks.distillation_hook import DistillationHook
@@ -180,6 +182,17 @@ class KDRunner(Runner):
             # mmengine would ask for a GPU.
             init_process_group(backend='gloo')
         super().setup_env(env_cfg)
+
+    @staticmethod
+    def build_dataloader(
+        dataloader: DataLoader | dict, seed: int | None = None, diff_rank_seed: bool = False
+    ) -> DataLoader:
+        """Build a data loader whose files are checked. Arguments as mmengine's."""
+        if isinstance(dataloader, dict) and isinstance(dataloader.get('dataset'), dict):
+            check_listing(dataloader['dataset'], 'dataset')
+        built = Runner.build_dataloader(dataloader, seed, diff_rank_seed)
+        guard(built.dataset)
+        return built
 
     def build_visualizer(self, visualizer: Visualizer | dict | None = None) -> Visualizer:
         """Build the visualizer; one a run, where mmengine keeps one a name."""

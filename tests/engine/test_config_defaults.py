@@ -57,6 +57,8 @@ def test_what_a_run_left_behind_keeps_its_sizes(tmp_path: Path) -> None:
     cfg = load_config(B0, {'crop_size': (360, 480)})
     cfg.dump(tmp_path / 'dumped.py')
     assert crops(str(tmp_path / 'dumped.py')) == ((360, 480), (360, 480))
+    # And takes another one.
+    assert crops(str(tmp_path / 'dumped.py'), {'crop_size': (64, 96)}) == ((64, 96), (64, 96))
 
 
 def test_another_size_than_the_crop_is_reported(tmp_path: Path) -> None:
