@@ -100,7 +100,8 @@ class LabelCheckHook(Hook):
         if not absent:
             return
         names = runner.train_dataloader.dataset.metainfo.get('classes') or range(known)
-        void = 100 * self._pixels[ignored % LABELS].item() / max(self._pixels.sum().item(), 1)
+        total = max(self._pixels.sum().item(), 1)
+        void = 100 * self._pixels[ignored].item() / total if 0 <= ignored < LABELS else 0
         advice = (
             f': if {ignored} in your masks means a class, write its id in place of it'
             if void > 0
