@@ -146,10 +146,7 @@ class CheckedImage(BaseTransform):
                 self._check(path, picture)
                 return orientation(picture)
         except Image.DecompressionBombError:
-            raise UserError(
-                f'{path}: has more than {2 * Image.MAX_IMAGE_PIXELS:,} pixels; cut it into tiles, '
-                'or replace it if that is not its size'
-            ) from None
+            raise too_large(path) from None
         except UNREADABLE as error:
             raise UserError(
                 f'{path}: is not an image or not a whole one ({error}); replace it by an intact '
@@ -210,6 +207,14 @@ class CheckedMask(CheckedImage):
         elif picture.mode not in MASK_MODES:
             channels = len(picture.getbands())
             raise UserError(_not_ids(path, f'{channels} channels ({picture.mode})'))
+
+
+def too_large(path: str | Path) -> UserError:
+    """The error for an image that PIL refuses to decode."""
+    return UserError(
+        f'{path}: has more than {2 * Image.MAX_IMAGE_PIXELS:,} pixels; cut it into tiles, or '
+        'replace it if that is not its size'
+    )
 
 
 def _not_ids(path: str, found: str) -> str:

@@ -7,7 +7,6 @@ import inspect
 import re
 from collections.abc import Iterable, Iterator
 from importlib.util import find_spec
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -23,10 +22,9 @@ from torch.utils.data import DataLoader
 from mmseg_kd.datasets.seeded_sampling import SeededInfiniteSampler
 from mmseg_kd.distillation.ema_teacher import EMATeacher
 from mmseg_kd.distillation.teacher import Teacher
-from mmseg_kd.engine.config_defaults import cropping_steps, open_crop, training_pipelines
+from mmseg_kd.engine.config_defaults import cropping_steps, open_crop
 from mmseg_kd.engine.config_values import SPLITS, wrong_values
 from mmseg_kd.errors import UserError
-from mmseg_kd.models.batch_preprocessor import BatchDataPreProcessor
 from mmseg_kd.models.kd_encoder_decoder import teachers_by_name
 
 # Keys of mmsegmentation 0.x and what 1.x has instead.
@@ -58,6 +56,8 @@ OTHER_KEYS = frozenset(
         'model_wrapper_cfg',
         'sync_bn',
         'compile',
+        'cuda_graph',
+        'float32_matmul_precision',
         'activation_checkpointing',
         'efficient_conv_bn_eval',
         'tta_model',
@@ -215,7 +215,6 @@ def _problems(cfg: Config) -> Iterator[tuple[str, str]]:
     yield from _endless_epochs(cfg)
     yield from _loss_weights(cfg)
     yield from _crops(cfg)
-    yield from _augmented_later(cfg)
     yield from _inference(cfg.model.get('test_cfg') or {})
     yield from _compile(cfg.get('compile'))
     teacher = cfg.model.get('teacher')
@@ -309,24 +308,6 @@ def _loss_weight(where: str, loss: dict, num_classes: int | None) -> Iterator[tu
     weights = loss.get('class_weight')
     if isinstance(weights, list | tuple) and num_classes and len(weights) != num_classes:
         yield f'{where}.class_weight', f'{len(weights)} weights for {num_classes} classes'
-
-
-def _augmented_later(cfg: Config) -> Iterator[tuple[str, str]]:
-    """What `SegAugment(on_device=True)` leaves to be done has to be done, next and by somebody."""
-    for where, steps in training_pipelines(cfg):
-        for i, (step, following) in enumerate(pairwise([*steps, {}])):
-            if step.get('type') != 'SegAugment' or not step.get('on_device'):
-                continue
-            kind = (cfg.model.get('data_preprocessor') or {}).get('type')
-            cls = mmseg_registry.MODELS.get(kind) if isinstance(kind, str) else kind
-            if not (inspect.isclass(cls) and issubclass(cls, BatchDataPreProcessor)):
-                problem = f"{kind!r} augments nothing; on_device=True needs 'BatchDataPreProcessor'"
-                yield 'model.data_preprocessor.type', problem
-            if following.get('type') != 'PackSegInputs':
-                yield f'{where}.{i + 1}', 'after SegAugment(on_device=True) comes PackSegInputs'
-            elif 'draw' not in following.get('meta_keys', ()):
-                problem = "with on_device=True it needs 'draw': meta_keys=('img_path', 'draw')"
-                yield f'{where}.{i + 1}.meta_keys', problem
 
 
 def _inference(test_cfg: dict) -> Iterator[tuple[str, str]]:

@@ -20,7 +20,11 @@ from mmseg.structures import SegDataSample
 from torch import Tensor, nn
 
 from mmseg_kd.models.blocked_fusion import fold_norm, fuse_and_classify, infer
-from mmseg_kd.models.upsampled_cross_entropy import upsampled_cross_entropy, whole_factor
+from mmseg_kd.models.upsampled_cross_entropy import (
+    plain_cross_entropy,
+    upsampled_cross_entropy,
+    whole_factor,
+)
 
 HOOKS = ('_forward_hooks', '_forward_pre_hooks', '_backward_hooks', '_backward_pre_hooks')
 
@@ -162,9 +166,15 @@ class SegFormerHead(BaseDecodeHead):
             and self.out_channels > 1
         )
         target = self._stack_batch_gt(batch_data_samples).squeeze(1)
-        if not (self.fused_loss and plain and whole_factor(seg_logits, target)):
+        if not (self.fused_loss and plain):
             return super().loss_by_feat(seg_logits, batch_data_samples)
-        total, (valid, right) = upsampled_cross_entropy(seg_logits, target, self.ignore_index)
+        if seg_logits.is_cuda:
+            pixel_loss, valid, right = plain_cross_entropy(seg_logits, target, self.ignore_index)
+            total, valid = pixel_loss.sum(), valid.sum()
+        elif whole_factor(seg_logits, target):
+            total, (valid, right) = upsampled_cross_entropy(seg_logits, target, self.ignore_index)
+        else:
+            return super().loss_by_feat(seg_logits, batch_data_samples)
         pixels = valid.clamp(min=1)
         mean = total / (pixels if loss.avg_non_ignore else target.numel())
         return {loss.loss_name: loss.loss_weight * mean, 'acc_seg': 100 * right / pixels}
