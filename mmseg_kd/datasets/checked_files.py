@@ -93,14 +93,18 @@ def guard(dataset: Any) -> None:
         isinstance(step, LoadImageFromFile) and step.color_type in ('color', 'grayscale')
         for step in transforms
     )
-    dataset.pipeline.transforms = [
-        CheckedMask(step, turned)
-        if isinstance(step, LoadAnnotations)
-        else CheckedImage(step)
-        if isinstance(step, LoadImageFromFile)
-        else step
-        for step in transforms
-    ]
+    dataset.pipeline.transforms = [_checked(step, turned) for step in transforms]
+
+
+def _checked(step: Callable, turned: bool) -> Callable:
+    if isinstance(step, LoadAnnotations):
+        return CheckedMask(step, turned)
+    if isinstance(step, LoadImageFromFile):
+        return CheckedImage(step)
+    # Test-time augmentation loads the masks inside of it.
+    for branch in getattr(step, 'subroutines', ()):
+        branch.transforms = [_checked(inner, turned) for inner in branch.transforms]
+    return step
 
 
 def _is_own(cls: type) -> bool:
@@ -270,7 +274,8 @@ def check_listing(dataset: dict, where: str) -> None:
     _check_places(listing, where)
     found = listing.load_data_list()
     _check_suffix(listing, where, found)
-    masks = any(step.get('type') == 'LoadAnnotations' for step in dataset.get('pipeline') or ())
+    # At any depth: test-time augmentation has it inside of a step.
+    masks = 'LoadAnnotations' in repr(dataset.get('pipeline'))
     for item in found:
         check_file(item['img_path'])
         if masks and 'seg_map_path' in item:

@@ -22,7 +22,7 @@ from torch.utils.data import DataLoader
 from mmseg_kd.datasets.seeded_sampling import SeededInfiniteSampler
 from mmseg_kd.distillation.ema_teacher import EMATeacher
 from mmseg_kd.distillation.teacher import Teacher
-from mmseg_kd.engine.config_defaults import cropping_steps, open_crop
+from mmseg_kd.engine.config_defaults import crop_of, cropping_steps, open_crop
 from mmseg_kd.engine.config_values import SPLITS, wrong_values
 from mmseg_kd.errors import UserError
 from mmseg_kd.models.kd_encoder_decoder import teachers_by_name
@@ -261,20 +261,17 @@ def _compile(options: Any) -> Iterator[tuple[str, str]]:
 def _crops(cfg: Config) -> Iterator[tuple[str, str]]:
     size = (cfg.model.get('data_preprocessor') or {}).get('size')
     for where, step in cropping_steps(cfg):
-        crop = step.get('crop_size')
-        if (
-            size
-            and isinstance(crop, list | tuple)
-            and any(c > s for c, s in zip(crop, size, strict=False))
-        ):
-            excess = f'{tuple(crop)} exceeds model.data_preprocessor.size={tuple(size)}'
+        crop = crop_of(step)
+        if size and crop and any(c > s for c, s in zip(crop, size, strict=False)):
+            excess = f'{crop} exceeds model.data_preprocessor.size={tuple(size)}'
             yield f'{where}.crop_size', f'{excess}; leave that size out, it follows the crop'
 
 
 def _endless_epochs(cfg: Config) -> Iterator[tuple[str, str]]:
     """A loop over epochs with a sampler whose epoch does not end."""
     loop = cfg.get('train_cfg') or {}
-    kind = (cfg.get('train_dataloader') or {}).get('sampler', {}).get('type')
+    sampler = (cfg.get('train_dataloader') or {}).get('sampler')
+    kind = sampler.get('type') if isinstance(sampler, dict) else None
     sampler = mmseg_registry.DATA_SAMPLERS.get(kind) if isinstance(kind, str) else kind
     by_epoch = loop.get('type') == 'EpochBasedTrainLoop' or loop.get('by_epoch')
     if by_epoch and sampler in (InfiniteSampler, SeededInfiniteSampler):
@@ -292,8 +289,9 @@ def _loss_weights(cfg: Config) -> Iterator[tuple[str, str]]:
         heads = cfg.model.get(key) or []
         several = isinstance(heads, list | tuple)
         for i, head in enumerate(heads if several else [heads]):
-            losses = head.get('loss_decode') or []
-            for loss in losses if isinstance(losses, list | tuple) else [losses]:
+            losses = head.get('loss_decode') if isinstance(head, dict) else None
+            losses = losses if isinstance(losses, list | tuple) else [losses]
+            for loss in (loss for loss in losses if isinstance(loss, dict)):
                 where = f'model.{key}' + f'.{i}' * several + '.loss_decode'
                 yield from _loss_weight(where, loss, head.get('num_classes'))
 

@@ -34,8 +34,7 @@ def fill_in(cfg: Config) -> None:
     for _, step in [*cropping_steps(cfg), *_cropping(cfg.get('train_pipeline'))]:
         if step.get('crop_size') is None and cfg.get('crop_size') is not None:
             step.crop_size = cfg.crop_size
-    crops = [step.get('crop_size') for _, step in cropping_steps(cfg)]
-    crops = [crop for crop in crops if isinstance(crop, list | tuple)]
+    crops = [crop for _, step in cropping_steps(cfg) if (crop := crop_of(step))]
     preprocessor = cfg.model.get('data_preprocessor') or {}
     if _pads(preprocessor) and not {'size', 'size_divisor'} & set(preprocessor):
         if crops:
@@ -72,6 +71,14 @@ def cropping_steps(cfg: Config) -> Iterator[tuple[str, dict]]:
     """The steps of the training pipelines that cut a crop, with their keys."""
     for where, steps in training_pipelines(cfg):
         yield from ((f'{where}.{i}', step) for i, step in _cropping(steps))
+
+
+def crop_of(step: dict) -> tuple[int, int] | None:
+    """Height and width of a step's crop; mmseg takes one number for both."""
+    crop = step.get('crop_size')
+    if isinstance(crop, list | tuple):
+        return tuple(crop)
+    return (crop, crop) if isinstance(crop, int) else None
 
 
 def _cropping(steps: Any) -> Iterator[tuple[int, dict]]:

@@ -11,7 +11,7 @@ from mmengine.config import Config
 from mmengine.device import get_device
 from mmengine.runner import Runner
 
-from mmseg_kd.engine.config_defaults import cropping_steps, training_pipelines
+from mmseg_kd.engine.config_defaults import crop_of, cropping_steps, training_pipelines
 from mmseg_kd.engine.optim import fast_on_cpu
 
 # Of a range of scales, for the mean over it.
@@ -64,7 +64,7 @@ def padding_share(cfg: Config, size: tuple[int, int]) -> float:
     for _, steps in training_pipelines(cfg):
         crop, scale, ratios = size, None, (1.0, 1.0)
         for step in steps:
-            crop = step.get('crop_size') or crop
+            crop = crop_of(step) or crop
             scale, ratios = step.get('scale') or scale, step.get('ratio_range') or ratios
         # Without a scale the size of the images is not known from the config.
         width, height = scale if isinstance(scale, list | tuple) else crop[::-1]
@@ -81,10 +81,10 @@ def differing_crops(cfg: Config) -> list[str]:
     """The crops that the preprocessor pads to another size, in words."""
     size = padded_size(cfg)
     return [
-        f'{where}.crop_size={tuple(step.crop_size)} is padded to '
+        f'{where}.crop_size={crop_of(step)} is padded to '
         f'model.data_preprocessor.size={size}: leave that size out, it follows the crop'
         for where, step in cropping_steps(cfg)
-        if size and tuple(step.get('crop_size') or size) != size
+        if size and (crop_of(step) or size) != size
     ]
 
 

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from mmengine.hooks import Hook
+from mmengine.logging import print_log
 from mmengine.optim import ConstantParamScheduler, LinearParamScheduler, _ParamScheduler
 from mmengine.runner import Runner
 
@@ -20,7 +21,7 @@ def follow_length(schedulers: Any, length: int) -> Any:
     """Fit a config's `param_scheduler` to a training; what says where it ends stays as it is.
 
     A scheduler without `end` ends with the training, as mmengine has it. The warm-up in front of
-    it takes at most a tenth of the training, and is left out where that is no iteration.
+    it takes at most a tenth of the training.
 
     Args:
         schedulers: The list of schedulers; anything else is returned.
@@ -28,23 +29,30 @@ def follow_length(schedulers: Any, length: int) -> Any:
     """
     if not isinstance(schedulers, list | tuple):
         return schedulers
-    following = [s for s in schedulers if isinstance(s, dict) and 'end' not in s and _by_iter(s)]
-    first = schedulers[0] if schedulers else {}
     fitted = copy.deepcopy(list(schedulers))
-    warm_up = isinstance(first, dict) and first.get('type') == 'LinearLR' and first.get('end')
-    longest = length // WARM_UP_SHARE
-    if following and warm_up and not first.get('begin') and _by_iter(first) and warm_up > longest:
-        fitted = fitted[longest == 0 :]
-        for scheduler in fitted:
+    by_iter = [s for s in fitted if isinstance(s, dict) and not s.get('by_epoch', True)]
+    following = [s for s in by_iter if 'end' not in s]
+    # As many schedulers whatever the length: a checkpoint has the state of each.
+    longest = max(length // WARM_UP_SHARE, 1)
+    warm_up = _warm_up(by_iter)
+    if following and warm_up > longest:
+        print_log(
+            f'param_scheduler: the warm-up takes {longest} of {length} iterations in place of '
+            f'{warm_up}; to choose it yourself, write `end` in the scheduler after it as well',
+            logger='current',
+        )
+        for scheduler in by_iter:
             scheduler |= {key: longest for key in ('begin', 'end') if scheduler.get(key) == warm_up}
-    for scheduler in fitted:
-        if isinstance(scheduler, dict) and 'end' not in scheduler and _by_iter(scheduler):
-            scheduler['end'] = max(length, scheduler.get('begin', 0) + 1)
+    for scheduler in following:
+        scheduler['end'] = max(length, scheduler.get('begin', 0) + 1)
     return fitted
 
 
-def _by_iter(scheduler: dict) -> bool:
-    return not scheduler.get('by_epoch', True)
+def _warm_up(schedulers: list[dict]) -> int:
+    """Iterations of the warm-up that the schedulers begin with."""
+    first = schedulers[0] if schedulers else {}
+    begins = first.get('type') == 'LinearLR' and not first.get('begin')
+    return first.get('end', 0) if begins else 0
 
 
 class LengthCheckHook(Hook):
@@ -84,7 +92,8 @@ def _learning_rate(
     end = max((s.end for _, s in by_iter), default=length)
     last = [(i, s) for i, s in by_iter if s.end == end]
     warm_up = all(isinstance(s, LinearParamScheduler | ConstantParamScheduler) for _, s in last)
-    if end == length or (end < length and warm_up):
+    # After a single iteration of warm-up there is no training left.
+    if length < 2 or end == length or (end < length and warm_up):
         return
     course = 'is constant from there on' if end < length else 'does not reach its last value'
     if resumed:

@@ -11,11 +11,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from mmengine.config import ConfigDict
 from mmengine.dataset import BaseDataset
 from mmseg.registry import DATASETS
 from PIL import Image
 
 from mmseg_kd.datasets import SegAugment, checked_files
+from mmseg_kd.datasets.training_samples import TrainingSamples
 from mmseg_kd.engine import KDRunner
 from mmseg_kd.errors import UserError
 
@@ -294,6 +296,34 @@ def test_images_of_another_suffix_are_reported(
     assert '1.JPEG' in line
 
 
+def test_masks_inside_of_test_time_augmentation(root: Path) -> None:
+    transforms = [[dict(type='Resize', scale=(15, 10))], [LOAD[1]], [dict(type='PackSegInputs')]]
+    pipeline = [LOAD[0], dict(type='TestTimeAug', transforms=transforms)]
+    assert len(read(root, pipeline=pipeline)) == 4
+    save_mask(root, 1, mask(), 'RGB')
+    with pytest.raises(UserError, match=r'labels/1\.png: a mask with 3 channels'):
+        read(root, pipeline=pipeline)
+    (root / 'labels' / '1.png').unlink()
+    with pytest.raises(UserError, match=r'images/1\.jpg: has no mask'):
+        build(root, pipeline=pipeline)
+
+
+def test_what_training_sees_is_checked_as_well(root: Path) -> None:
+    dataset = dict(
+        type='BaseSegDataset',
+        data_root=str(root),
+        data_prefix=dict(img_path='images', seg_map_path='labels'),
+        metainfo=dict(classes=('road', 'car')),
+        pipeline=[*LOAD, dict(type='PackSegInputs')],
+    )
+    sampler = dict(type='SeededInfiniteSampler', shuffle=False)
+    samples = TrainingSamples(ConfigDict(dataset=dataset, sampler=sampler), None, seed=0)
+    assert len(list(samples.first(4))) == 4
+    save_mask(root, 1, mask(), 'RGB')
+    with pytest.raises(UserError, match=r'labels/1\.png: a mask with 3 channels'):
+        list(TrainingSamples(ConfigDict(dataset=dataset, sampler=sampler), None, seed=0).first(4))
+
+
 def test_data_sets_in_wrappers(root: Path) -> None:
     inner = dict(
         type='BaseSegDataset',
@@ -333,3 +363,10 @@ def test_the_image_cache_keeps_turned_photos(tmp_path: Path) -> None:
     first, second = dataset[0], dataset[0]
     assert dataset.cache.kept.all()
     assert np.array_equal(first['img'], second['img'])
+    exif[ORIENTATION] = 6
+    Image.fromarray(noise).save(tmp_path / 'train' / 'a.png', exif=exif)
+    dataset = DATASETS.build(
+        dict(type='CamVidDataset', data_root=str(tmp_path), cache_mib=1, pipeline=LOAD)
+    )
+    with pytest.raises(UserError, match=r'a\.png: the mask is 30x20, but its image .* is 20x30'):
+        dataset[0]

@@ -46,6 +46,13 @@ def test_the_size_follows_a_crop_that_the_pipeline_names(tmp_path: Path) -> None
     assert crops(child(tmp_path, text)) == ((96, 64), (96, 64))
 
 
+def test_one_number_is_height_and_width(tmp_path: Path) -> None:
+    text = 'train_dataloader = dict(dataset=dict(pipeline=[dict(type="RandomCrop", crop_size=64)]))'
+    cfg = load_config(child(tmp_path, text))
+    assert cfg.model.data_preprocessor.size == (64, 64)
+    assert not differing_crops(cfg)
+
+
 def test_without_a_crop_inputs_are_padded_to_the_strides(tmp_path: Path) -> None:
     text = 'train_dataloader = dict(dataset=dict(pipeline=[dict(type="PackSegInputs")]))'
     preprocessor = load_config(child(tmp_path, text)).model.data_preprocessor

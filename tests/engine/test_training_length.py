@@ -1,15 +1,19 @@
 """Schedules follow the length of the training, and those that do not are reported."""
 
 import json
+import re
 from pathlib import Path
 
 import pytest
 from conftest import KD_LOSSES, ROOT, tiny_config, tiny_model
 from mmengine.config import Config
 
+from mmseg_kd.distillation import teacher as teacher_module
+from mmseg_kd.distillation.teacher import Teacher
 from mmseg_kd.engine import build_runner, choose_start, load_config
 from mmseg_kd.engine.runner import KDRunner
 from mmseg_kd.engine.training_length import follow_length, misfits
+from mmseg_kd.errors import UserError
 
 B0 = str(ROOT / 'local_configs/segformer/B0/segformer.b0.512x512.camvid.py')
 WARM_UP = dict(type='LinearLR', start_factor=1e-6, by_epoch=False, begin=0, end=1500)
@@ -29,16 +33,14 @@ def spans(schedulers: list) -> list[tuple]:
         (14000, [(0, 1400), (1400, 14000)]),
         (100, [(0, 10), (10, 100)]),
         (10, [(0, 1), (1, 10)]),
-        # Too short for a warm-up.
-        (9, [(0, 9)]),
-        (1, [(0, 1)]),
-        (0, [(0, 1)]),
+        (9, [(0, 1), (1, 9)]),
+        (1, [(0, 1), (1, 2)]),
+        (0, [(0, 1), (1, 2)]),
     ],
 )
 def test_the_shipped_schedule_by_length(length: int, expected: list) -> None:
     cfg = load_config(B0, {'train_cfg.max_iters': length})
     fitted = follow_length(cfg.param_scheduler, length)
-    fitted = [dict(s, begin=max(s.get('begin', 0), 0)) for s in fitted]
     assert spans(fitted) == expected
 
 
@@ -138,3 +140,29 @@ def test_schedules_of_a_loss(
     if problem:
         assert found[0].startswith(f'model.kd_losses.kl_loss.loss_weight: {problem}')
         assert found[0].endswith('the training ends at iteration 20')
+
+
+def test_a_teacher_of_another_length_is_named(
+    trained: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config, folder = str(trained / 'config.py'), trained / 'run'
+    latest = re.escape(str(folder / 'iter_6.pth'))
+    with pytest.raises(UserError, match=f'not exist: write model.teacher.checkpoint={latest}$'):
+        Teacher(config, str(folder / 'iter_40000.pth'))
+    lines: list[str] = []
+    monkeypatch.setattr(teacher_module, 'print_log', lambda text, **_: lines.append(text))
+    Teacher(config, str(folder / 'iter_6.pth'))
+    assert not [line for line in lines if 'is not the last' in line]
+    Teacher(config, str(folder / 'iter_3.pth'))
+    assert [line for line in lines if 'is not the last of its training, which has iter_6' in line]
+
+
+def test_epochs_with_a_sampler_that_ends(tmp_path: Path) -> None:
+    loop = dict(type='EpochBasedTrainLoop', max_epochs=2, val_interval=1, _delete_=True)
+    cfg = tiny_config(tmp_path, train_cfg=loop, param_scheduler=[WARM_UP, POLY])
+    cfg.train_dataloader.sampler = dict(type='DefaultSampler', shuffle=True)
+    runner = build_runner(cfg)
+    runner.train()
+    # Two epochs of four batches; the schedule ends with them.
+    assert (runner.epoch, runner.iter) == (2, 8)
+    assert [scheduler.end for scheduler in runner.param_schedulers] == [1, 8]

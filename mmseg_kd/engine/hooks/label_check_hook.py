@@ -147,18 +147,14 @@ def _check_labels(pixels: Tensor, path: str | None, known: int, ignored: int) ->
 
 def _check_not_needed(runner: Runner, mode: str, path: str | None) -> None:
     """Refuse a sample without labels, but where predictions are only saved."""
-    loop = runner.train_loop if mode == 'train' else getattr(runner, f'{mode}_loop')
-    metrics = loop.evaluator.metrics if mode != 'train' else [None]
-    if not all(getattr(metric, 'format_only', False) for metric in metrics):
-        to_save = (
-            '; to save predictions alone, write test_evaluator.format_only=True with --out DIR'
-            if mode == 'test'
-            else ''
-        )
-        raise UserError(
-            f'{path}: has no labels; write data_prefix=dict(img_path=..., seg_map_path=...) and '
-            f"dict(type='LoadAnnotations') in the pipeline{to_save}"
-        )
+    metrics = [] if mode == 'train' else getattr(runner, f'{mode}_loop').evaluator.metrics
+    if metrics and all(getattr(metric, 'format_only', False) for metric in metrics):
+        return
+    to_save = '; to save predictions alone, write test_evaluator.format_only=True with --out DIR'
+    raise UserError(
+        f'{path}: has no labels; write data_prefix=dict(img_path=..., seg_map_path=...) and '
+        f"dict(type='LoadAnnotations') in the pipeline{to_save if mode == 'test' else ''}"
+    )
 
 
 def _check_sides(runner: Runner, batch: Any) -> None:
