@@ -44,7 +44,8 @@ ON_ITS_SIDE = 5
 
 def orientation(picture: Image.Image) -> int:
     """The picture's EXIF orientation; 1 is upright."""
-    return picture.getexif().get(ExifTags.Base.Orientation, 1)
+    # A PNG's own method decodes the picture, to look behind it.
+    return Image.Image.getexif(picture).get(ExifTags.Base.Orientation, 1)
 
 
 def check_sizes(results: dict, image: Sequence[int], mask: Sequence[int]) -> None:
