@@ -21,7 +21,8 @@ class KDLoss(nn.Module, metaclass=ABCMeta):
 
     What every loss promises: it is computed in float32 (float64 inputs stay float64)
     whatever the autocast, is finite for every finite input, and is zero where the student
-    equals the teacher. No gradient reaches the teacher.
+    equals the teacher, unless it says otherwise by `zero_at_equality`. No gradient reaches the
+    teacher.
 
     A new loss is one file: subclass, implement `distance`, register with
     `@MODELS.register_module()`.
@@ -43,9 +44,13 @@ class KDLoss(nn.Module, metaclass=ABCMeta):
     """
 
     reductions: tuple[str, ...] = ()
-    # What a loss asks of its taps: that there is one, and equal channels at student and teacher.
+    # What a loss asks of its taps: that there is one, equal channels at student and teacher, a
+    # channel for each class. For the last, the single channel of a sigmoid becomes two.
     one_tap = False
     equal_channels = False
+    of_classes = False
+    # Whether the loss is 0 where student equals teacher; not so with a trained map between them.
+    zero_at_equality = True
 
     def __init__(
         self,
@@ -135,6 +140,9 @@ class KDLoss(nn.Module, metaclass=ABCMeta):
             raise ValueError(
                 f'{type(self).__name__}: {len(student)} student maps, {len(teacher)} teacher maps'
             )
+        if self.of_classes:
+            student = [class_logits(x) for x in student]
+            teacher = [class_logits(x) for x in teacher]
         for tap, s, t in zip(self.stages, student, teacher, strict=False):
             if self.equal_channels and s.shape[1] != t.shape[1]:
                 raise ValueError(
@@ -177,6 +185,15 @@ class KDLoss(nn.Module, metaclass=ABCMeta):
         if self.teacher_weights:
             text += f', teacher={self.teacher_weights}'
         return text
+
+
+def class_logits(x: Tensor) -> Tensor:
+    """Give logits (N, K, H, W) a channel for each class.
+
+    A single channel z, whose sigmoid is the probability of class 1 of two, becomes (0, z): the
+    softmax over both is that sigmoid.
+    """
+    return F.pad(x, (0, 0, 0, 0, 1, 0)) if x.shape[1] == 1 else x
 
 
 def resize_map(x: Tensor, size: Sequence[int]) -> Tensor:

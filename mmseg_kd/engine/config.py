@@ -53,8 +53,8 @@ def load_config(path: str, cfg_options: dict | None = None) -> Config:
         raise UserError(f'{path} is not UTF-8 text: {error}') from error
     except (NameError, KeyError, AttributeError, ImportError, OSError) as error:
         raise UserError(f'{path} cannot be read: {type(error).__name__}: {error}') from error
-    scope = cfg.get('default_scope', 'mmseg')
-    init_default_scope(scope if isinstance(scope, str) else 'mmseg')
+    scope = cfg.get('default_scope', 'mmseg_kd')
+    init_default_scope(scope if isinstance(scope, str) else 'mmseg_kd')
     check_config(cfg, path)
     fill_in(cfg)
     if cfg.get('work_dir') is None:

@@ -340,10 +340,12 @@ def _walk(node: Any, where: str) -> Iterator[tuple[str, str]]:
 
 
 def _typed(node: dict, where: str) -> Iterator[tuple[str, str]]:
-    classes = [r.get(node['type']) for r in _registries() if node['type'] in r.module_dict]
+    # A scope may precede the name, as in mmseg.EncoderDecoder.
+    kind = re.sub(r'^(mmseg_kd|mmseg|mmengine)\.', '', node['type'])
+    classes = [r.get(kind) for r in _registries() if kind in r.module_dict]
     if not classes:
         names = (name for r in _registries() for name in r.module_dict)
-        if hint := _did_you_mean(node['type'], names):
+        if hint := _did_you_mean(kind, names):
             yield where, f'type {node["type"]!r} is not registered: {hint}'
         return
     known, closed = set(), True

@@ -20,6 +20,7 @@ from mmseg.structures import SegDataSample
 from torch import Tensor
 
 from mmseg_kd.models.batch_preprocessor import BatchDataPreProcessor, PackedBatch
+from mmseg_kd.models.launches import let_launches_be_free
 
 # Steps of a kind that run eagerly first: kernels are chosen, the optimizer's state is made.
 WARMUP_STEPS = 3
@@ -74,6 +75,8 @@ class GraphedStep:
         self._recorded_all = False
         if hasattr(model, 'put_numbers_on'):
             model.put_numbers_on(next(model.parameters()).device)
+        for each in (model, *(t.segmentor for t in getattr(model, 'teachers', {}).values())):
+            let_launches_be_free(each)
 
     def __call__(self, data: dict, optim_wrapper: OptimWrapper) -> dict[str, Tensor]:
         """Train on a batch and return the scalars to log."""
@@ -81,7 +84,7 @@ class GraphedStep:
             batch = self.model.data_preprocessor.packed(data)
             kind = self._kind(batch, optim_wrapper)
             if kind is None:
-                return self._eager(data, optim_wrapper)
+                return _detached(self._eager(data, optim_wrapper))
             recording = self._recordings.get(kind)
             if recording is None and self._steps[kind] >= WARMUP_STEPS:
                 recording = self._record(kind, batch, data, optim_wrapper)
@@ -116,7 +119,7 @@ class GraphedStep:
         with torch.cuda.stream(self._stream):
             logs = self._eager(data, optim_wrapper)
         current.wait_stream(self._stream)
-        return {name: value.clone() for name, value in logs.items()}
+        return _detached(logs)
 
     def _record(
         self, kind: Hashable, batch: PackedBatch, data: dict, optim_wrapper: OptimWrapper
@@ -170,6 +173,11 @@ class GraphedStep:
                 group['lr'] = rate
 
 
+def _detached(logs: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Copy the scalars of an eager step: their graph would tie a recording to its stream."""
+    return {name: value.detach().clone() for name, value in logs.items()}
+
+
 def _replay(recording: Recording, batch: PackedBatch) -> dict[str, Tensor]:
     own = recording.batch
     own.images.copy_(batch.images, non_blocking=True)
@@ -199,8 +207,6 @@ def _capturable(optimizer: torch.optim.Optimizer) -> Iterator[None]:
 def cannot_record(model: Any, optim_wrapper: OptimWrapper) -> str | None:
     """Why the training step of a model cannot become a CUDA graph; None if it can be tried."""
     groups = optim_wrapper.optimizer.param_groups
-    if next(model.parameters()).device.type != 'cuda':
-        return 'it needs a GPU'
     if is_distributed():
         return 'several processes exchange gradients'
     if not isinstance(model.data_preprocessor, BatchDataPreProcessor):

@@ -233,7 +233,7 @@ class KDRunner(Runner):
             self._record_step()
 
     def _record_step(self) -> None:
-        if not self.cfg.get('cuda_graph'):
+        if not self.cfg.get('cuda_graph') or get_device() != 'cuda':
             return
         if reason := cannot_record(self.model, self.optim_wrapper):
             self.logger.warning(f'cuda_graph: training runs eagerly ({reason})')

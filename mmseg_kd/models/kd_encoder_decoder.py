@@ -24,14 +24,14 @@ from mmseg_kd.distillation.schedules import Schedule
 from mmseg_kd.distillation.taps import check_taps, record_features, record_taps
 from mmseg_kd.distillation.teacher import BaseTeacher
 from mmseg_kd.errors import UserError
-from mmseg_kd.models.whole_image import WholeImageEncoderDecoder
+from mmseg_kd.models.encoder_decoder import EncoderDecoder
 
-# Of the image on which losses are tried: enough for a map of 4x4 at stride 32.
+# Of the image on which losses are tried where the config has no size: a map of 4x4 at stride 32.
 TRIAL_SIZE = (128, 128)
 
 
 @MODELS.register_module()
-class KDEncoderDecoder(WholeImageEncoderDecoder):
+class KDEncoderDecoder(EncoderDecoder):
     """An `EncoderDecoder` with a teacher and distillation losses beside its own.
 
     Without `teacher` and `kd_losses` it is the plain model, bit for bit. Its state dict holds
@@ -68,13 +68,13 @@ class KDEncoderDecoder(WholeImageEncoderDecoder):
             {name: MODELS.build(loss) for name, loss in kd_losses.items()}
         )
         _check_names(kd_losses)
-        self._teacher_cfgs = teachers_by_name(teacher) if kd_losses else {}
+        self._teacher_cfgs = teachers_by_name(teacher or {})
         for name, loss in self.kd_losses.items():
             if not isinstance(loss, KDLoss):
                 raise UserError(
                     f'model.kd_losses.{name}: {type(loss).__name__} is no distillation loss'
                 )
-            check_taps(self, loss.stages, f'student (model.kd_losses.{name})')
+            check_taps(self, ['logits', *loss.stages], f'student (model.kd_losses.{name})')
             for unknown in set(self._teachers_of(loss)) - set(self._teacher_cfgs):
                 raise UserError(
                     f'model.kd_losses.{name}.teacher: there is no teacher {unknown!r}; '
@@ -138,7 +138,17 @@ class KDEncoderDecoder(WholeImageEncoderDecoder):
         )
 
     def build_teacher(self) -> BaseTeacher | None:
-        """Build and check the teachers, once; training does so by itself."""
+        """Build and check the teachers, once; training does so by itself.
+
+        Raises:
+            UserError: A teacher without losses, a file that is missing or does not fit, or a loss
+                that cannot compare its taps.
+        """
+        if self._teacher_cfgs and not self.kd_losses:
+            raise UserError(
+                'model.teacher is set, but model.kd_losses has no loss, so nothing would be '
+                'distilled: add a loss, or write model.teacher=None to train the plain student'
+            )
         if not self._teachers:
             read = {name for loss in self.kd_losses.values() for name in self._teachers_of(loss)}
             teachers = {
@@ -174,22 +184,30 @@ class KDEncoderDecoder(WholeImageEncoderDecoder):
 
     @torch.no_grad()
     def _try_losses(self) -> None:
-        """Compute every loss on an empty image, so that maps that do not fit are told at once."""
+        """Compute every loss once on a blank image, so that misfits are reported before training.
+
+        The student runs in training mode, in which some heads return other outputs than in
+        testing. Its buffers and the random stream stay as they were.
+        """
         device = next(self.parameters()).device
-        images = torch.zeros(2, 3, *TRIAL_SIZE, device=device)
-        training = self.training
-        self.eval()
+        size = getattr(self.data_preprocessor, 'size', None) or TRIAL_SIZE
+        images = torch.zeros(2, 3, *size, device=device)
+        training, buffers = self.training, [buffer.clone() for buffer in self.buffers()]
+        names = ['logits', *(name for loss in self.kd_losses.values() for name in loss.stages)]
+        self.train()
         try:
-            names = [name for loss in self.kd_losses.values() for name in loss.stages]
-            with record_taps(self, names) as taps:
-                self(images, mode='tensor')
-            teacher_taps = self._run_teachers(images, dict(self.kd_losses.items()))
-            for loss in self.kd_losses.values():
-                self._raw(loss, taps, teacher_taps)
+            with torch.random.fork_rng([device] if device.type == 'cuda' else []):
+                with record_taps(self, names) as taps:
+                    self(images, mode='tensor')
+                teacher_taps = self._run_teachers(images, dict(self.kd_losses.items()))
+                for loss in self.kd_losses.values():
+                    self._raw(loss, taps, teacher_taps)
         except ValueError as error:
             raise UserError(f'model.kd_losses: {error}') from error
         finally:
             self.train(training)
+            for buffer, before in zip(self.buffers(), buffers, strict=True):
+                buffer.copy_(before)
 
     def _teachers_of(self, loss: KDLoss) -> dict[str, float]:
         names = list(self._teacher_cfgs)

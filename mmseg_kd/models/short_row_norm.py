@@ -1,8 +1,8 @@
 """LayerNorm over few channels at very many places, as in the first stages of a MiT.
 
-torch's kernels give every row of a LayerNorm a block of its own, also a row of 32 numbers: on an
-H200 the norms of stages 1 and 2 took a quarter of a training step in bfloat16. Reductions and
-elementwise operators read the same numbers several times and are still two to three times as fast.
+torch's kernels give every row of a LayerNorm a block of its own, also a row of 32 numbers. On an
+H200 they take 334 us for 65,536 rows of 32, forward and backward; reductions and elementwise
+operators, which read the same numbers several times, take 161 us.
 """
 
 from __future__ import annotations
@@ -11,24 +11,26 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.function import FunctionCtx, once_differentiable
 
-# Where the operators beat the kernel: rows that are short and many.
+from mmseg_kd.models.launches import KnowsLaunches
+
+# Where the operators beat the kernel on an H200: rows that are short and many.
 MOST_CHANNELS = 128
-FEWEST_ROWS = 2**14
+FEWEST_ROWS = 2**15
 # Rows that one thread sums up in the first pass over a column.
 ROWS_PER_SUM = 64
 
 
-class LayerNorm(nn.LayerNorm):
+class LayerNorm(nn.LayerNorm, KnowsLaunches):
     """`torch.nn.LayerNorm` over the last axis; the same parameters and function."""
 
     def forward(self, x: Tensor) -> Tensor:
         """Normalise (..., C); float32 under autocast, as torch's."""
         rows = x.numel() // x.shape[-1]
-        many = x.is_cuda and rows >= FEWEST_ROWS and x.shape[-1] <= MOST_CHANNELS
+        many = rows >= FEWEST_ROWS and x.shape[-1] <= MOST_CHANNELS
         # The compiler makes one kernel of torch's.
-        if not many or torch.compiler.is_compiling():
+        if not (self.launches_are_free and many) or torch.compiler.is_compiling():
             return super().forward(x)
-        with torch.autocast('cuda', enabled=False):
+        with torch.autocast(x.device.type, enabled=False):
             dtype = torch.promote_types(x.dtype, self.weight.dtype)
             return ShortRowNorm.apply(x.to(dtype), self.weight, self.bias, self.eps)
 

@@ -209,7 +209,7 @@ def test_the_student_adds_a_teacher_and_losses_and_nothing_else() -> None:
         sp_loss=dict(type='SimilarityPreservingLoss', loss_weight=1.0),
     )
     assert student.model.pop('type') == 'KDEncoderDecoder'
-    assert baseline.model.pop('type') == 'WholeImageEncoderDecoder'
+    assert baseline.model.pop('type') == 'EncoderDecoder'
     assert student.pop('work_dir') != baseline.pop('work_dir')
     assert student._cfg_dict == baseline._cfg_dict
 
