@@ -11,6 +11,7 @@ from mmengine.registry import init_default_scope
 from mmseg_kd import register_all
 from mmseg_kd.checkpoints import find_latest_checkpoint
 from mmseg_kd.engine.config_check import check_config, check_options
+from mmseg_kd.engine.config_defaults import fill_in
 from mmseg_kd.engine.config_text import read_config
 from mmseg_kd.engine.output_paths import check_folder
 from mmseg_kd.errors import UserError, no_file
@@ -24,7 +25,8 @@ def load_config(path: str, cfg_options: dict | None = None) -> Config:
         cfg_options: Overrides by dotted key.
 
     Returns:
-        The config, with `work_dir` set (`work_dirs/<name of the file>` where it has none).
+        The config, with `work_dir` set (`work_dirs/<name of the file>` where it has none) and
+        what follows from other keys filled in (`fill_in`).
 
     Raises:
         UserError: The file is missing, is no valid Python, or has a key that nothing reads.
@@ -39,7 +41,7 @@ def load_config(path: str, cfg_options: dict | None = None) -> Config:
         # Every checkpoint and log has the config's text; yapf takes 0.3 s to lay it out.
         cfg = Config(cfg.to_dict(), cfg.text, cfg.filename, format_python_code=False)
         if cfg_options:
-            check_options(cfg_options)
+            check_options(cfg_options, cfg)
             cfg.merge_from_dict(_replacing(cfg, cfg_options))
     except TypeError as error:
         if 'cannot inherit from base' not in str(error):
@@ -54,6 +56,7 @@ def load_config(path: str, cfg_options: dict | None = None) -> Config:
     scope = cfg.get('default_scope', 'mmseg_kd')
     init_default_scope(scope if isinstance(scope, str) else 'mmseg_kd')
     check_config(cfg, path)
+    fill_in(cfg)
     if cfg.get('work_dir') is None:
         cfg.work_dir = str(Path('work_dirs') / file.stem)
     return cfg

@@ -27,6 +27,7 @@ from mmengine.visualization import Visualizer
 from mmseg.registry import RUNNERS
 from torch import nn
 from torch.distributed import init_process_group
+from torch.utils.data import DataLoader
 
 from mmseg_kd.checkpoints import (
     atomic_path,
@@ -36,6 +37,7 @@ from mmseg_kd.checkpoints import (
     remove_file,
     state_dict_of,
 )
+from mmseg_kd.datasets.checked_files import check_listing, guard
 from mmseg_kd.engine.cli import OF_THE_SYSTEM
 from mmseg_kd.engine.compilation import cannot_compile, compile_blocks
 from mmseg_kd.engine.config_errors import config_errors
@@ -44,7 +46,8 @@ from mmseg_kd.engine.hooks.distillation_hook import DistillationHook
 from mmseg_kd.engine.hooks.label_check_hook import LabelCheckHook
 from mmseg_kd.engine.optim import set_matmul_precision
 from mmseg_kd.engine.resuming import check_optimizer, check_resumable
-from mmseg_kd.engine.summary import describe_run, slow_precisions
+from mmseg_kd.engine.summary import describe_run, differing_crops, slow_precisions
+from mmseg_kd.engine.training_length import LengthCheckHook, follow_length
 from mmseg_kd.engine.work_dir_lock import WorkDirLock
 from mmseg_kd.errors import UserError
 
@@ -98,7 +101,7 @@ class KDRunner(Runner):
                 remove_file(leftover)
         self.logger.info(describe_run(self))
         set_matmul_precision(self.cfg.get('float32_matmul_precision'), self.logger.info)
-        for remark in slow_precisions(self):
+        for remark in [*slow_precisions(self), *differing_crops(self.cfg)]:
             self.logger.warning(remark)
         try:
             return super().train()
@@ -229,6 +232,17 @@ class KDRunner(Runner):
         if refusal[0]:
             raise UserError(refusal[0])
 
+    @staticmethod
+    def build_dataloader(
+        dataloader: DataLoader | dict, seed: int | None = None, diff_rank_seed: bool = False
+    ) -> DataLoader:
+        """Build a data loader whose files are checked. Arguments as mmengine's."""
+        if isinstance(dataloader, dict) and isinstance(dataloader.get('dataset'), dict):
+            check_listing(dataloader['dataset'], 'dataset')
+        built = Runner.build_dataloader(dataloader, seed, diff_rank_seed)
+        guard(built.dataset)
+        return built
+
     def build_visualizer(self, visualizer: Visualizer | dict | None = None) -> Visualizer:
         """Build the visualizer; one a run, where mmengine keeps one a name."""
         if isinstance(visualizer, dict):
@@ -253,6 +267,7 @@ class KDRunner(Runner):
         hooks = {k: v for k, v in hooks.items() if v is not None or k in own}
         super().register_default_hooks(hooks)
         self.register_hook(LabelCheckHook())
+        self.register_hook(LengthCheckHook())
 
     def dump_config(self) -> None:
         """Write the config into the work_dir; that of a test, which has no training, to its log."""
@@ -298,7 +313,11 @@ class KDRunner(Runner):
     build_val_loop = _in_config_errors(Runner.build_val_loop)
     build_test_loop = _in_config_errors(Runner.build_test_loop)
     build_optim_wrapper = _in_config_errors(Runner.build_optim_wrapper)
-    build_param_scheduler = _in_config_errors(Runner.build_param_scheduler)
+
+    def build_param_scheduler(self, scheduler: Any) -> Any:
+        """Build the schedulers; those without an `end` follow the length of the training."""
+        with config_errors():
+            return super().build_param_scheduler(follow_length(scheduler, self.max_iters))
 
     def _init_model_weights(self) -> None:
         # mmengine lists every parameter's initialisation, which nobody reads.
