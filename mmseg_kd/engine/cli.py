@@ -9,6 +9,7 @@ import re
 import sys
 import warnings
 from collections.abc import Callable
+from typing import Any
 
 from mmengine.config import DictAction
 
@@ -19,7 +20,9 @@ EXIT_INTERRUPTED = 130
 
 # What a disk, or its owner, says: no error of the program's.
 OF_THE_SYSTEM = frozenset(
-    [errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.ENAMETOOLONG]
+    {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.ENAMETOOLONG}
+    # A folder where a file is to be written, or the other way round.
+    | {errno.EISDIR, errno.ENOTDIR, errno.EEXIST}
 )
 
 # Of libraries, on settings that are as they should be.
@@ -42,7 +45,8 @@ def run_tool(main: Callable[[], None]) -> None:
     except OSError as error:
         if error.errno not in OF_THE_SYSTEM:
             raise
-        sys.exit(_fail(f'{error.filename or "a file"}: {error.strerror}'))
+        # Of a rename, the name that was to be taken.
+        sys.exit(_fail(f'{error.filename2 or error.filename or "a file"}: {error.strerror}'))
     except KeyboardInterrupt:
         print('\ninterrupted', file=sys.stderr)
         sys.exit(EXIT_INTERRUPTED)
@@ -100,6 +104,22 @@ def add_cfg_options(parser: argparse.ArgumentParser) -> None:
         help='override settings of the config, e.g. train_cfg.max_iters=100; a list is written '
         'key="[a,b]" or key=a,b',
     )
+
+
+def at_least(least: float) -> Callable[[str], Any]:
+    """Make a `type` for argparse: a number of the bound's own type, not below it."""
+
+    def number(text: str) -> Any:
+        try:
+            value = type(least)(text)
+        except ValueError:
+            value = None
+        if value is None or not least <= value < float('inf'):
+            whole = 'whole ' if isinstance(least, int) else ''
+            raise argparse.ArgumentTypeError(f'{text!r} is not a {whole}number from {least} up')
+        return value
+
+    return number
 
 
 def export_local_rank(local_rank: int) -> None:
