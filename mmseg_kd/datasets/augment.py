@@ -61,7 +61,8 @@ class SegAugment(BaseTransform):
             device. ``PackSegInputs`` has to pass it on: ``meta_keys=(..., 'draw')``.
 
     Raises:
-        UserError: ``on_device`` with what OpenCV is not to augment as ``fused``.
+        UserError: ``on_device`` with what OpenCV is not to augment as ``fused``, a share beyond 1,
+            or a range upside down.
     """
 
     def __init__(
@@ -81,6 +82,13 @@ class SegAugment(BaseTransform):
     ) -> None:
         if on_device and not fused:
             raise UserError('SegAugment: on_device=True needs fused=True')
+        for name, share in dict(cat_max_ratio=cat_max_ratio, flip_prob=flip_prob).items():
+            if not 0 <= share <= 1:
+                raise UserError(f'SegAugment: {name}={share!r} is not a share from 0 to 1')
+        ranges = dict(contrast_range=contrast_range, saturation_range=saturation_range)
+        for name, (least, greatest) in ranges.items():
+            if not 0 <= least <= greatest:
+                raise UserError(f'SegAugment: {name}={(least, greatest)} is not (least, greatest)')
         self.scale, self.ratio_range, self.keep_ratio = tuple(scale), ratio_range, keep_ratio
         self.crop_size, self.cat_max_ratio = tuple(crop_size), cat_max_ratio
         self.flip_prob = float(flip_prob)

@@ -188,8 +188,8 @@ def build_segmentor(config: str | dict) -> nn.Module:
             raise UserError(f'model.teacher.config: {config} cannot be read: {error}') from error
     else:
         raise UserError(f"model.teacher.config: the teacher's config {config} {no_file(config)}")
-    if model_cfg is None:
-        raise UserError(f'model.teacher.config: {config} has no `model`')
+    if not isinstance(model_cfg, dict) or not isinstance(model_cfg.get('backbone'), dict):
+        raise UserError(f'model.teacher.config: {config} has no `model` with a backbone')
     for part in (model_cfg, model_cfg.backbone):
         part.pop('pretrained', None)
     model_cfg.backbone.pop('init_cfg', None)

@@ -79,6 +79,7 @@ TOP_LEVEL = (frozenset(inspect.signature(Runner.__init__).parameters) | OTHER_KE
 
 # Dicts of these names are passed on piecemeal, their keys are not a constructor's.
 PASSED_ON = frozenset({'norm_cfg', 'act_cfg', 'conv_cfg', 'init_cfg', 'override'})
+LAYERS = ('norm_cfg', 'act_cfg', 'conv_cfg')
 # Arguments that the runner fills in.
 FILLED_IN = frozenset(
     [
@@ -109,7 +110,7 @@ def check_config(cfg: Config, source: str) -> None:
     for key in cfg:
         if not key.startswith('_') and not _used(cfg, key):
             raise UserError(f'{source}{_line(source, key)}: {_advice(key)}')
-    if 'model' not in cfg:
+    if cfg.get('model') is None:
         raise UserError(f'{source}: model is missing; look at a config in local_configs/')
     for where, problem in wrong_values(cfg):
         raise UserError(f'{source}: {where}: {problem}')
@@ -147,6 +148,8 @@ VARIABLES = {
 def check_options(options: dict) -> None:
     """Raise UserError for a `--cfg-options` key that comes too late to have an effect."""
     for key in options:
+        if not all(key.split('.')):
+            raise UserError(f'--cfg-options {key}={options[key]}: a part of the key is empty')
         if instead := VARIABLES.get(key.split('.')[0]):
             raise UserError(
                 f'--cfg-options {key}: a variable of the config file, used before the command '
@@ -328,6 +331,11 @@ def _walk(node: Any, where: str) -> Iterator[tuple[str, str]]:
         for key, value in node.items():
             if key not in PASSED_ON:
                 yield from _walk(value, f'{where}.{key}'.lstrip('.'))
+            elif key in LAYERS and isinstance(value, dict):
+                layer = value.get('type')
+                # mmcv's own message lacks the name.
+                if isinstance(layer, str) and mmseg_registry.MODELS.get(layer) is None:
+                    yield f'{where}.{key}.type', f'{layer!r} is not registered'
 
 
 def _typed(node: dict, where: str) -> Iterator[tuple[str, str]]:

@@ -7,6 +7,7 @@ import logging
 import re
 import uuid
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -79,6 +80,11 @@ class KDRunner(Runner):
             for leftover in Path(self.work_dir).glob('.*.tmp*'):
                 # Of a run that was killed while it wrote.
                 leftover.unlink()
+        for name in self.cfg.get('activation_checkpointing') or ():
+            try:
+                self.bare_model.get_submodule(name)
+            except AttributeError as error:
+                raise UserError(f'activation_checkpointing: {name!r}: {error}') from error
         self.logger.info(describe_run(self))
         for remark in slow_precisions(self):
             self.logger.warning(remark)
@@ -97,6 +103,11 @@ class KDRunner(Runner):
         """The model without its distributed or test-time-augmentation wrapper."""
         model = self.model.module if is_model_wrapper(self.model) else self.model
         return model.module if hasattr(model, 'merge_preds') else model
+
+    def call_hook(self, fn_name: str, **kwargs: Any) -> None:
+        """Call all hooks; what they find wrong with the config before a run is a `UserError`."""
+        with config_errors() if fn_name == 'before_run' else nullcontext():
+            super().call_hook(fn_name, **kwargs)
 
     def load_checkpoint(
         self,
@@ -175,10 +186,19 @@ class KDRunner(Runner):
 
     def setup_env(self, env_cfg: dict) -> None:
         """Set up processes and devices; several processes on the CPU talk over gloo."""
-        if self._launcher == 'pytorch' and get_device() == 'cpu' and not is_distributed():
-            # mmengine would ask for a GPU.
-            init_process_group(backend='gloo')
-        super().setup_env(env_cfg)
+        try:
+            if self._launcher == 'pytorch' and get_device() == 'cpu' and not is_distributed():
+                # mmengine would ask for a GPU.
+                init_process_group(backend='gloo')
+            super().setup_env(env_cfg)
+        except (KeyError, ValueError) as error:
+            if self._launcher == 'none' or is_distributed():
+                raise
+            raise UserError(
+                f'--launcher {self._launcher}: this process was not started by it '
+                f'({" ".join(str(error).split())}); use torchrun or tools/dist_train.sh, or leave '
+                '--launcher out'
+            ) from error
 
     def build_visualizer(self, visualizer: Visualizer | dict | None = None) -> Visualizer:
         """Build the visualizer; one a run, where mmengine keeps one a name."""

@@ -19,6 +19,7 @@ from mmseg.registry import MODELS
 from mmseg.structures import SegDataSample
 from torch import Tensor, nn
 
+from mmseg_kd.errors import UserError
 from mmseg_kd.models.blocked_fusion import fold_norm, fuse_and_classify, infer
 from mmseg_kd.models.upsampled_cross_entropy import upsampled_cross_entropy, whole_factor
 
@@ -112,6 +113,8 @@ class SegFormerHead(BaseDecodeHead):
         fused_loss: bool = True,
         **kwargs: object,
     ) -> None:
+        if embed_dim < 1:
+            raise UserError(f'SegFormerHead: embed_dim={embed_dim} is not a width from 1 up')
         super().__init__(
             in_channels=list(in_channels),
             channels=embed_dim,

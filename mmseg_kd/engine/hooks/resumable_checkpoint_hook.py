@@ -18,6 +18,7 @@ from mmseg.registry import HOOKS
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from mmseg_kd.distillation.ema_teacher import EMATeacher
+from mmseg_kd.errors import UserError
 
 
 @HOOKS.register_module()
@@ -107,6 +108,12 @@ class ResumableCheckpointHook(CheckpointHook):
             super()._save_checkpoint_with_step(runner, step, meta)
 
     def _save_best_checkpoint(self, runner: Runner, metrics: dict) -> None:
+        for key in self.key_indicators or ():
+            if key != 'auto' and key not in metrics:
+                raise UserError(
+                    f'default_hooks.checkpoint.save_best: the evaluation has no {key!r}; it has '
+                    f'{", ".join(metrics)}'
+                )
         self._gather(runner)
         with self._removing_late():
             super()._save_best_checkpoint(runner, metrics)
