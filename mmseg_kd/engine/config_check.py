@@ -308,6 +308,10 @@ def _inference(test_cfg: dict) -> Iterator[tuple[str, str]]:
     yield from _unknown(where, test_cfg, known, strict=False)
     if mode not in ('whole', 'slide'):
         yield f'{where}.mode', f"{mode!r} is not 'whole' or 'slide'"
+    for key in ('stride', 'crop_size'):
+        value = test_cfg.get(key)
+        if value is not None and (not isinstance(value, list | tuple) or len(value) != 2):
+            yield f'{where}.{key}', f'{value!r} is not (height, width)'
     if mode == 'slide' and not {'stride', 'crop_size'} <= set(test_cfg):
         yield where, "mode='slide' needs stride=(H, W) and crop_size=(H, W)"
 
