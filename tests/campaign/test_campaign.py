@@ -141,9 +141,11 @@ def test_bad_input(
 
 
 def contents(folder: Path) -> dict[str, tuple[int, int] | None]:
-    """Size and time of every file below a folder; None for folders."""
+    """Size and time of every file below a folder, but for locks; None for folders."""
     found = {}
     for path in folder.rglob('*'):
+        if path.name.startswith('.lock'):
+            continue
         stat = path.lstat()
         size = None if path.is_dir() else (stat.st_size, stat.st_mtime_ns)
         found[path.relative_to(folder).as_posix()] = size
