@@ -5,10 +5,14 @@ python tools/test.py CONFIG CHECKPOINT [--split val] [--work-dir DIR] [--out DIR
 """
 
 import argparse
+import copy
+
+from mmseg.registry import DATASETS
 
 from mmseg_kd.engine import build_runner, load_config, prepare_test
-from mmseg_kd.engine.cli import add_common_arguments, export_local_rank, run_tool
-from mmseg_kd.engine.output_paths import check_folder
+from mmseg_kd.engine.cli import add_common_arguments, at_least, export_local_rank, run_tool
+from mmseg_kd.engine.config_errors import config_errors
+from mmseg_kd.engine.output_paths import check_beside_data, check_folder
 from mmseg_kd.errors import UserError
 
 
@@ -25,7 +29,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--show', action='store_true', help='show predictions in a window')
     parser.add_argument('--show-dir', metavar='DIR', help='save painted predictions')
     parser.add_argument(
-        '--wait-time', type=float, default=2, help='seconds between pictures of --show'
+        '--wait-time', type=at_least(0.0), default=2, help='seconds between pictures of --show'
     )
     parser.add_argument('--tta', action='store_true', help='test-time augmentation')
     add_common_arguments(parser)
@@ -50,6 +54,12 @@ def main() -> None:
         if args.show_dir:
             check_folder(args.show_dir, '--show-dir')
             cfg.visualizer.save_dir = args.show_dir
+    if args.out or args.show_dir:
+        with config_errors():
+            dataset = DATASETS.build(copy.deepcopy(cfg.test_dataloader.dataset))
+        for folder, option in ((args.out, '--out'), (args.show_dir, '--show-dir')):
+            if folder is not None:
+                check_beside_data(folder, option, dataset)
     build_runner(cfg).test()
 
 

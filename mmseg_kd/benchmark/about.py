@@ -11,11 +11,22 @@ import torch
 from mmengine.logging import MMLogger
 from mmengine.registry import init_default_scope
 
+from mmseg_kd.errors import UserError
+
 PACKAGES = ('torch', 'onedl-mmengine', 'onedl-mmcv', 'onedl-mmsegmentation', 'numpy')
 
 
 def about(device: str, repeats: int) -> dict[str, str | int]:
-    """Device, threads, versions and number of measurements, by name."""
+    """Device, threads, versions and number of measurements, by name.
+
+    Raises:
+        UserError: Torch has no such device.
+    """
+    try:
+        torch.empty(1, device=device)
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).partition('\n')[0].partition('. ')[0]
+        raise UserError(f'--device {device}: {reason}') from error
     return {
         'device': torch.cuda.get_device_name() if device != 'cpu' else _processor(),
         'threads': torch.get_num_threads(),

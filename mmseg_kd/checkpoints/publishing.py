@@ -58,7 +58,12 @@ def publish(source: str | Path, target: str | Path) -> tuple[Path, list[str]]:
     }
     if not kept:
         raise UserError(f'{source}: holds a teacher alone, no weights of a student')
-    meta = _meta(checkpoint)
+    try:
+        meta = _meta(checkpoint)
+    except ValueError as error:
+        raise UserError(
+            f'{source}: meta.dataset_meta has classes or a palette of another form: {error}'
+        ) from error
     content = _serialise(kept, meta, target.suffix)
     digits = hashlib.sha256(content).hexdigest()[:HASH_DIGITS]
     file = target.with_name(f'{target.stem}-{digits}{target.suffix}')

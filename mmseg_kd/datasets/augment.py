@@ -59,7 +59,8 @@ class SegAugment(BaseTransform):
             beside ``gt_seg_map``.
 
     Raises:
-        UserError: In a transform: image and mask of two sizes, or an image that is too thin.
+        UserError: A share beyond 1, or a range upside down. In a transform: image and mask of two
+            sizes, or an image that is too thin.
     """
 
     def __init__(
@@ -76,6 +77,13 @@ class SegAugment(BaseTransform):
         keep_ratio: bool = True,
         fused: bool = True,
     ) -> None:
+        for name, share in dict(cat_max_ratio=cat_max_ratio, flip_prob=flip_prob).items():
+            if not 0 <= share <= 1:
+                raise UserError(f'SegAugment: {name}={share!r} is not a share from 0 to 1')
+        ranges = dict(contrast_range=contrast_range, saturation_range=saturation_range)
+        for name, (least, greatest) in ranges.items():
+            if not 0 <= least <= greatest:
+                raise UserError(f'SegAugment: {name}={(least, greatest)} is not (least, greatest)')
         self.scale, self.ratio_range, self.keep_ratio = tuple(scale), ratio_range, keep_ratio
         self.crop_size, self.cat_max_ratio = tuple(crop_size), cat_max_ratio
         self.flip_prob = float(flip_prob)

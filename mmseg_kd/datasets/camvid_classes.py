@@ -34,4 +34,6 @@ class CamVidClasses:
                 f'dataset.metainfo.classes: CamVid has no class {unknown[0]!r}; '
                 f'choose from {", ".join(CLASSES)}'
             )
+        if new_classes and len(set(new_classes)) < len(new_classes):
+            raise UserError(f'dataset.metainfo.classes: {tuple(new_classes)} has a class twice')
         return super().get_label_map(new_classes)

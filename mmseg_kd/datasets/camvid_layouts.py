@@ -168,10 +168,13 @@ class MaskReader:
             self.new_ids[: len(CLASSES)] = np.arange(len(CLASSES))
             self.new_ids[255] = UNLABELLED
         elif layout.labels == 'codes':
-            names = (root / 'codes.txt').read_text(encoding='utf-8').split()
+            codes = root / 'codes.txt'
+            names = codes.read_text(encoding='utf-8', errors='backslashreplace').split()
+            if len(names) > len(self.new_ids):
+                raise UserError(f'{codes}: {len(names)} names, but a mask has 256 ids')
             for code, name in enumerate(names):
                 if name not in COLOURS:
-                    raise UserError(f'{root / "codes.txt"}: {name!r} is no CamVid class')
+                    raise UserError(f'{codes}: {name!r} is no CamVid class')
                 self.new_ids[code] = merged_id(name, protocol)
 
     def read(self, path: Path, header: PngHeader) -> np.ndarray:

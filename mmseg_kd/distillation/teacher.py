@@ -238,8 +238,8 @@ def build_segmentor(config: str | dict) -> nn.Module:
             raise UserError(f'model.teacher.config: {config} cannot be read: {error}') from error
     else:
         raise UserError(f"model.teacher.config: the teacher's config {config} {no_file(config)}")
-    if model_cfg is None:
-        raise UserError(f'model.teacher.config: {config} has no `model`')
+    if not isinstance(model_cfg, dict) or not isinstance(model_cfg.get('backbone'), dict):
+        raise UserError(f'model.teacher.config: {config} has no `model` with a backbone')
     if model_cfg.get('test_cfg') is None:
         model_cfg.test_cfg = dict(mode='whole')
     for part in (model_cfg, model_cfg.backbone):

@@ -11,6 +11,7 @@ import re
 import sys
 import warnings
 from collections.abc import Callable
+from typing import Any
 
 from mmengine.config import DictAction
 
@@ -21,10 +22,9 @@ EXIT_INTERRUPTED = 130
 
 # What a disk, or its owner, says: no error of the program's.
 OF_THE_SYSTEM = frozenset(
-    [
-        *(errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.ENAMETOOLONG),
-        *(errno.EISDIR, errno.ENOTDIR),
-    ]
+    {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.ENAMETOOLONG}
+    # A folder where a file is to be written, or the other way round.
+    | {errno.EISDIR, errno.ENOTDIR, errno.EEXIST}
 )
 
 # Of libraries, on settings that are as they should be.
@@ -49,7 +49,8 @@ def run_tool(main: Callable[[], None]) -> None:
             return
         if error.errno not in OF_THE_SYSTEM:
             raise
-        sys.exit(_fail(f'{error.filename or "a file"}: {error.strerror}'))
+        # Of a rename, the name that was to be taken.
+        sys.exit(_fail(f'{error.filename2 or error.filename or "a file"}: {error.strerror}'))
     except KeyboardInterrupt:
         print('\ninterrupted', file=sys.stderr)
         sys.exit(EXIT_INTERRUPTED)
@@ -151,6 +152,22 @@ def join_numbers(option: str, arguments: list[str]) -> list[str]:
         else:
             joined.append(argument)
     return joined
+
+
+def at_least(least: float) -> Callable[[str], Any]:
+    """Make a `type` for argparse: a number of the bound's own type, not below it."""
+
+    def number(text: str) -> Any:
+        try:
+            value = type(least)(text)
+        except ValueError:
+            value = None
+        if value is None or not least <= value < float('inf'):
+            whole = 'whole ' if isinstance(least, int) else ''
+            raise argparse.ArgumentTypeError(f'{text!r} is not a {whole}number from {least} up')
+        return value
+
+    return number
 
 
 def export_local_rank(local_rank: int) -> None:

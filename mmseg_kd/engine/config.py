@@ -126,6 +126,8 @@ def choose_start(cfg: Config, resume: str | None) -> None:
             'choose another --work-dir, or remove the folder'
         )
     if cfg.get('load_from') is not None:
+        if not cfg.load_from:
+            raise UserError('load_from is empty: name a checkpoint, or write None')
         if not Path(cfg.load_from).is_file():
             raise UserError(f'the checkpoint {cfg.load_from} {no_file(cfg.load_from)}')
         forget_pretrained(cfg.model)

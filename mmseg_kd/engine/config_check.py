@@ -83,6 +83,7 @@ TOP_LEVEL = (frozenset(inspect.signature(Runner.__init__).parameters) | OTHER_KE
 
 # Dicts of these names are passed on piecemeal, their keys are not a constructor's.
 PASSED_ON = frozenset({'norm_cfg', 'act_cfg', 'conv_cfg', 'init_cfg', 'override'})
+LAYERS = ('norm_cfg', 'act_cfg', 'conv_cfg')
 # Arguments that the runner fills in.
 FILLED_IN = frozenset(
     [
@@ -113,7 +114,7 @@ def check_config(cfg: Config, source: str) -> None:
     for key in cfg:
         if not key.startswith('_') and not _used(cfg, key):
             raise UserError(f'{source}{_line(source, key)}: {_advice(key)}')
-    if 'model' not in cfg:
+    if cfg.get('model') is None:
         raise UserError(f'{source}: model is missing; look at a config in local_configs/')
     for where, problem in wrong_values(cfg):
         raise UserError(f'{source}: {where}: {problem}')
@@ -156,6 +157,8 @@ def check_options(options: dict, cfg: Config) -> None:
         cfg: The config before them; crops that are its `crop_size` will follow another one.
     """
     for key in options:
+        if not all(key.split('.')):
+            raise UserError(f'--cfg-options {key}={options[key]}: a part of the key is empty')
         follows = key == 'crop_size' and open_crop(cfg)
         if not follows and (instead := VARIABLES.get(key.split('.')[0])):
             raise UserError(
@@ -314,6 +317,10 @@ def _inference(test_cfg: dict) -> Iterator[tuple[str, str]]:
     yield from _unknown(where, test_cfg, known, strict=False)
     if mode not in ('whole', 'slide'):
         yield f'{where}.mode', f"{mode!r} is not 'whole' or 'slide'"
+    for key in ('stride', 'crop_size'):
+        value = test_cfg.get(key)
+        if value is not None and (not isinstance(value, list | tuple) or len(value) != 2):
+            yield f'{where}.{key}', f'{value!r} is not (height, width)'
     if mode == 'slide' and not {'stride', 'crop_size'} <= set(test_cfg):
         yield where, "mode='slide' needs stride=(H, W) and crop_size=(H, W)"
 
@@ -337,6 +344,11 @@ def _walk(node: Any, where: str) -> Iterator[tuple[str, str]]:
         for key, value in node.items():
             if key not in PASSED_ON:
                 yield from _walk(value, f'{where}.{key}'.lstrip('.'))
+            elif key in LAYERS and isinstance(value, dict):
+                layer = value.get('type')
+                # mmcv's own message lacks the name.
+                if isinstance(layer, str) and mmseg_registry.MODELS.get(layer) is None:
+                    yield f'{where}.{key}.type', f'{layer!r} is not registered'
 
 
 def _typed(node: dict, where: str) -> Iterator[tuple[str, str]]:

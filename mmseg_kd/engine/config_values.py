@@ -51,6 +51,7 @@ WHOLE_NUMBERS = {
     'optim_wrapper.accumulative_counts': 1,
     'default_hooks.logger.interval': 1,
     'default_hooks.checkpoint.save_begin': 0,
+    'randomness.seed': 0,
     **{f'{split}_dataloader.batch_size': 1 for split in SPLITS},
     **{f'{split}_dataloader.num_workers': 0 for split in SPLITS},
 }
@@ -59,7 +60,15 @@ POSITIVE_OR_OFF = {
     'default_hooks.checkpoint.interval': 'the last checkpoint alone',
     'default_hooks.checkpoint.max_keep_ckpts': 'all checkpoints',
 }
-NUMBERS = {'optim_wrapper.optimizer.lr': 0}
+NUMBERS = {'optim_wrapper.optimizer.lr': 0, 'optim_wrapper.clip_grad.max_norm': 0}
+CHOICES: dict[str, tuple] = {
+    'log_level': ('DEBUG', 'INFO', 'WARNING', 'ERROR', 'CRITICAL'),
+    'sync_bn': ('torch', 'mmcv'),
+    'env_cfg.mp_cfg.mp_start_method': ('fork', 'spawn', 'forkserver'),
+    'default_hooks.checkpoint.rule': ('greater', 'less'),
+}
+HEADS = ('decode_head', 'auxiliary_head')
+PARAMWISE = 'optim_wrapper.paramwise_cfg'
 NAMES = {dict: 'a dict', list: 'a list', str: 'a string', bool: 'True or False'}
 
 
@@ -72,6 +81,26 @@ def wrong_values(cfg: Config) -> Iterator[tuple[str, str]]:
         value = _at(cfg, key)
         if value is not None and not isinstance(value, (*kinds, *[tuple] * (list in kinds))):
             yield key, f'{reprlib.repr(value)} is not {" or ".join(NAMES[kind] for kind in kinds)}'
+    for where in ('default_hooks', 'model.kd_losses'):
+        for name, value in (_at(cfg, where) or {}).items():
+            if not isinstance(value, dict | None):
+                yield f'{where}.{name}', f'{reprlib.repr(value)} is not a dict or None'
+    model = _at(cfg, 'model') or {}
+    for key in ('backbone', 'decode_head'):
+        if key in model and not model[key]:
+            yield f'model.{key}', f'{model[key]!r} is not a dict with a type'
+    counts = [head.get('num_classes') for key in HEADS for head in _heads(model.get(key))]
+    if len(set(counts) - {None}) > 1:
+        yield 'model.auxiliary_head', f'the heads have {counts} classes; write one num_classes'
+    for value in _at(cfg, 'model.data_preprocessor.std') or ():
+        if value == 0:
+            yield 'model.data_preprocessor.std', 'has a 0, by which images are divided'
+    optimizer, decays = _at(cfg, 'optim_wrapper.optimizer') or {}, _at(cfg, PARAMWISE) or {}
+    if 'decay_mult' in str(decays) and optimizer and optimizer.get('weight_decay') is None:
+        yield 'optim_wrapper.optimizer', f'weight_decay is missing, which {PARAMWISE} multiplies'
+    for key in (f'{split}_evaluator' for split in SPLITS):
+        if isinstance(cfg.get(key), list | tuple) and not cfg[key]:
+            yield key, "is empty: write dict(type='SegmentationMetric')"
     for split in SPLITS:
         where = f'{split}_dataloader'
         if cfg.get(where) and _at(cfg, f'{where}.dataset') is None:
@@ -79,6 +108,10 @@ def wrong_values(cfg: Config) -> Iterator[tuple[str, str]]:
         for i, step in enumerate(_at(cfg, f'{where}.dataset.pipeline') or ()):
             if not isinstance(step, dict):
                 yield f'{where}.dataset.pipeline.{i}', f'{reprlib.repr(step)} is not a dict'
+    for key, choices in CHOICES.items():
+        value = _at(cfg, key)
+        if value is not None and value not in choices:
+            yield key, f'{value!r} is not one of {", ".join(choices)}'
     for key, smallest in (WHOLE_NUMBERS | NUMBERS).items():
         value = _at(cfg, key)
         kinds, whole = (int | float, '') if key in NUMBERS else (int, 'whole ')
@@ -101,6 +134,11 @@ def _is_whole(value: Any) -> bool:
 def _is_step(value: Any) -> bool:
     pair = isinstance(value, list | tuple) and len(value) == 2 and all(map(_is_whole, value))
     return pair and value[0] >= 0 and value[1] >= 1
+
+
+def _heads(heads: Any) -> list[dict]:
+    heads = heads if isinstance(heads, list | tuple) else [heads]
+    return [head for head in heads if isinstance(head, dict)]
 
 
 def _at(cfg: Config, key: str) -> Any:

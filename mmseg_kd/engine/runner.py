@@ -7,6 +7,7 @@ import logging
 import re
 import uuid
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -99,6 +100,11 @@ class KDRunner(Runner):
             for leftover in Path(self.work_dir).glob('.*.tmp*'):
                 # Of a run that was killed while it wrote.
                 remove_file(leftover)
+        for name in self.cfg.get('activation_checkpointing') or ():
+            try:
+                self.bare_model.get_submodule(name)
+            except AttributeError as error:
+                raise UserError(f'activation_checkpointing: {name!r}: {error}') from error
         self.logger.info(describe_run(self))
         set_matmul_precision(self.cfg.get('float32_matmul_precision'), self.logger.info)
         for remark in [*slow_precisions(self), *differing_crops(self.cfg)]:
@@ -170,13 +176,16 @@ class KDRunner(Runner):
     def call_hook(self, fn_name: str, **kwargs: Any) -> None:
         """Call the hooks; a log, record or picture that cannot be written does not stop training.
 
+        What they find wrong with the config before a run is a `UserError`.
+
         Args:
             fn_name: The hooks' method.
             **kwargs: Its arguments.
         """
         for hook in self._hooks:
             try:
-                getattr(hook, fn_name, _nothing)(self, **kwargs)
+                with config_errors() if fn_name == 'before_run' else nullcontext():
+                    getattr(hook, fn_name, _nothing)(self, **kwargs)
             except OSError as error:
                 if self._train_loop is None or isinstance(hook, CheckpointHook):
                     raise
@@ -213,10 +222,19 @@ class KDRunner(Runner):
 
     def setup_env(self, env_cfg: dict) -> None:
         """Set up processes and devices; several processes on the CPU talk over gloo."""
-        if self._launcher == 'pytorch' and get_device() == 'cpu' and not is_distributed():
-            # mmengine would ask for a GPU.
-            init_process_group(backend='gloo')
-        super().setup_env(env_cfg)
+        try:
+            if self._launcher == 'pytorch' and get_device() == 'cpu' and not is_distributed():
+                # mmengine would ask for a GPU.
+                init_process_group(backend='gloo')
+            super().setup_env(env_cfg)
+        except (KeyError, ValueError) as error:
+            if self._launcher == 'none' or is_distributed():
+                raise
+            raise UserError(
+                f'--launcher {self._launcher}: this process was not started by it '
+                f'({" ".join(str(error).split())}); use torchrun or tools/dist_train.sh, or leave '
+                '--launcher out'
+            ) from error
         if self._train_loop is not None:
             self._take_work_dir()
 

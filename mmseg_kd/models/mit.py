@@ -19,6 +19,7 @@ from mmseg.registry import MODELS
 from torch import Tensor, nn
 
 from mmseg_kd.checkpoints import load_pretrained
+from mmseg_kd.errors import UserError
 from mmseg_kd.models.launches import KnowsLaunches
 from mmseg_kd.models.short_row_norm import LayerNorm
 
@@ -179,7 +180,9 @@ class MixTransformer(BaseModule):
         pretrained_strict: Whether every tensor of the backbone must be in `pretrained`.
 
     Raises:
-        UserError: From `init_weights`, when `pretrained` is missing or does not fit.
+        UserError: A list is shorter than `depths` or has a number that is not above 0, or heads do
+            not divide their width; from `init_weights`, when `pretrained` is missing or does not
+            fit.
     """
 
     def __init__(
@@ -199,6 +202,18 @@ class MixTransformer(BaseModule):
         self.pretrained = pretrained
         self.pretrained_strict = pretrained_strict
         self.num_stages = len(depths)
+        _check_stages(
+            embed_dims=embed_dims,
+            depths=depths,
+            num_heads=num_heads,
+            mlp_ratios=mlp_ratios,
+            sr_ratios=sr_ratios,
+        )
+        for width, heads in zip(embed_dims, num_heads, strict=False):
+            if width % heads:
+                raise UserError(
+                    f'MixTransformer: num_heads={heads} does not divide {width} channels'
+                )
         rates = [drop_path_rate * i / max(sum(depths) - 1, 1) for i in range(sum(depths))]
         for i in range(self.num_stages):
             source = embed_dims[i - 1] if i else in_channels
@@ -289,3 +304,13 @@ def _register_variant(name: str) -> None:
 
 for _name in VARIANTS:
     _register_variant(_name)
+
+
+def _check_stages(**lists: Sequence[float]) -> None:
+    stages = len(lists['depths'])
+    for name, values in lists.items():
+        if len(values) < stages or min(values) <= 0:
+            raise UserError(
+                f'MixTransformer: {name}={tuple(values)} is not a number above 0 for each of '
+                f'{stages} stages'
+            )

@@ -18,6 +18,7 @@ from mmseg.registry import MODELS
 from mmseg.structures import SegDataSample
 from torch import Tensor, nn
 
+from mmseg_kd.errors import UserError
 from mmseg_kd.models.bilinear import sum_at_finest
 from mmseg_kd.models.blocked_fusion import fold_norm, fuse_and_classify, infer
 from mmseg_kd.models.launches import KnowsLaunches
@@ -120,6 +121,8 @@ class SegFormerHead(BaseDecodeHead):
         fused_loss: bool = True,
         **kwargs: object,
     ) -> None:
+        if embed_dim < 1:
+            raise UserError(f'SegFormerHead: embed_dim={embed_dim} is not a width from 1 up')
         super().__init__(
             in_channels=list(in_channels),
             channels=embed_dim,

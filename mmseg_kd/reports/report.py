@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from mmseg_kd.checkpoints import atomic_path
+from mmseg_kd.engine.output_paths import check_folder
 from mmseg_kd.errors import UserError
 from mmseg_kd.reports import sections
 from mmseg_kd.reports.collecting import read_collection
@@ -20,6 +21,7 @@ from mmseg_kd.reports.markdown import to_markdown
 from mmseg_kd.reports.pictures import Gallery
 from mmseg_kd.reports.search_section import search_section
 
+PAGES = ('report.md', 'report.html')
 # At the end of report.md: which runs it is about.
 MARK = re.compile(r'<!-- report of (\[.*\]) -->\s*\Z')
 
@@ -59,11 +61,15 @@ def write_report(
             f'{other} is a report of other runs; choose another --out, or replace it with '
             '--overwrite'
         )
+    check_folder(out / 'figures', '--out')
+    for name in PAGES:
+        if (out / name).is_dir():
+            raise UserError(f'--out: {out / name} is a folder; choose another --out')
     collection = read_collection(folders, baseline)
     blocks, pictures = _compose(collection, out / 'figures', images)
     text = to_markdown(blocks, translate, out)
     text += f'\n<!-- report of {json.dumps(_names(folders, out))} -->\n'
-    pages = {'report.md': text, 'report.html': to_html(blocks, translate, lang)}
+    pages = dict(zip(PAGES, (text, to_html(blocks, translate, lang)), strict=True))
     for name, page in pages.items():
         with atomic_path(out / name) as partial:
             partial.write_text(page, encoding='utf-8')

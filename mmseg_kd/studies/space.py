@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -102,6 +103,8 @@ def _parameter(key: str, spec: Any, where: str) -> Parameter:
     if any(not isinstance(x, numbers) or isinstance(x, bool) for x in (low, high)):
         whole = 'whole ' if kind == 'int' else ''
         raise UserError(f'{where}: low={low!r} and high={high!r} are not both {whole}numbers')
+    if not math.isfinite(high - low):
+        raise UserError(f'{where}: low={low!r} and high={high!r} are not both finite')
     if not low < high:
         raise UserError(f'{where}: low={low!r} is not below high={high!r}')
     if kind == 'loguniform' and low <= 0:

@@ -27,7 +27,8 @@ def window_figure(instead: str, backend: str | None = None) -> Figure:
         figure = plt.figure()
     except (ImportError, ValueError) as error:
         reason = ' '.join(str(error).split())
-        raise UserError(f'no window can be opened ({reason[:120]}); {instead}') from error
+        option = f'--backend {backend}: ' if backend else ''
+        raise UserError(f'{option}no window can be opened ({reason[:120]}); {instead}') from error
     chosen = plt.get_backend()
     if chosen.lower() in backend_registry.list_builtin(BackendFilter.NON_INTERACTIVE):
         plt.close(figure)

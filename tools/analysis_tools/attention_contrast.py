@@ -16,6 +16,7 @@ from mmseg_kd.distillation import Teacher
 from mmseg_kd.distillation.tap_statistics import attention_contrast
 from mmseg_kd.engine import load_config
 from mmseg_kd.engine.cli import add_cfg_options, run_tool
+from mmseg_kd.errors import UserError
 
 STAGES = [f'stage{i}' for i in (1, 2, 3, 4)]
 TAPS = [*STAGES, *(f'{stage}.pre_norm' for stage in STAGES), 'decode_head.linear_fuse', 'logits']
@@ -33,6 +34,8 @@ def main() -> None:
     args = parser.parse_args()
 
     cfg = load_config(args.config, args.cfg_options)
+    if cfg.get('val_dataloader') is None:
+        raise UserError(f'{args.config} has no val_dataloader, so there are no images to measure')
     model = Teacher(cfg.model, args.checkpoint)
     model.check_taps(args.taps)
     if torch.cuda.is_available():

@@ -40,7 +40,7 @@ from mmseg_kd.benchmark.steps import (
 from mmseg_kd.benchmark.testing import testing_runs
 from mmseg_kd.checkpoints import atomic_path
 from mmseg_kd.engine import load_config
-from mmseg_kd.engine.cli import add_cfg_options, run_tool
+from mmseg_kd.engine.cli import add_cfg_options, at_least, run_tool
 from mmseg_kd.engine.optim import fast_on_cpu
 from mmseg_kd.engine.output_paths import check_new_file
 from mmseg_kd.errors import UserError
@@ -85,7 +85,9 @@ def main() -> None:
         help='by default both, and float32 alone on a CPU that has no bfloat16 instructions',
     )
     parser.add_argument('--device', default='cuda' if torch.cuda.is_available() else 'cpu')
-    parser.add_argument('--threads', type=int, help='of torch on the CPU; else as many as cores')
+    parser.add_argument(
+        '--threads', type=at_least(1), help='of torch on the CPU; else as many as cores'
+    )
     parser.add_argument('--out', type=Path, help='a JSON file for every measurement')
     add_cfg_options(parser)
     args = parser.parse_args()
@@ -111,6 +113,10 @@ def main() -> None:
             for row in RUN[mode](cfg, Path(path).name, args):
                 print(f'{row.mode:7}{row.config:40}{row.setting:36} {row.ratio}', flush=True)
                 rows.append(row)
+    if not rows:
+        raise UserError(
+            f'--modes {" ".join(args.modes)}: nothing of the configs can be measured so'
+        )
     print(_table(rows))
     if args.out:
         text = json.dumps(dict(about=facts, rows=[asdict(row) for row in rows]), indent=1)

@@ -17,7 +17,7 @@ from tqdm import tqdm
 from mmseg_kd.checkpoints import atomic_path
 from mmseg_kd.datasets.training_samples import TrainingSample, TrainingSamples
 from mmseg_kd.engine import load_config
-from mmseg_kd.engine.cli import add_cfg_options, run_tool
+from mmseg_kd.engine.cli import add_cfg_options, at_least, run_tool
 from mmseg_kd.engine.config_errors import config_errors
 from mmseg_kd.engine.output_paths import check_new_folder
 from mmseg_kd.errors import UserError
@@ -35,7 +35,10 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--output-dir', type=Path, help='a folder for the pictures')
     parser.add_argument('--not-show', action='store_true', help='open no window')
     parser.add_argument(
-        '--show-interval', type=float, default=2, help='seconds between pictures in the window'
+        '--show-interval',
+        type=at_least(0.0),
+        default=2,
+        help='seconds between pictures in the window',
     )
     parser.add_argument(
         '--show-number', type=int, help='how many pictures (default: as many as there are images)'

@@ -105,7 +105,10 @@ def main() -> None:
     print(f'one image of {size[0]}x{size[1]} (height x width), up to the logits')
     for title, model in models(cfg):
         in_channels = cfg.model.backbone.get('in_channels', 3)
-        complexity = measure_complexity(model, size, in_channels)
+        try:
+            complexity = measure_complexity(model, size, in_channels)
+        except UserError as error:
+            raise UserError(f'--shape: {error}') from error
         print(f'\n{title}: {type(model).__name__}\n{table(complexity)}')
         folds += [f'{title.split(",")[0]} {complexity.fold / 1e9:.2f}'] * bool(complexity.fold)
     print(UNITS)

@@ -11,14 +11,14 @@ measured like any other: gradients are divided by the weight.
 from __future__ import annotations
 
 import argparse
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from statistics import fmean
 from typing import Any
 
 from prettytable import PrettyTable
 
-from mmseg_kd.engine.cli import run_tool
+from mmseg_kd.engine.cli import at_least, run_tool
 from mmseg_kd.engine.hooks.gradient_report_hook import read_reports
 from mmseg_kd.errors import UserError
 
@@ -28,18 +28,30 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="What a run's losses weigh")
     parser.add_argument('work_dir', type=Path)
     parser.add_argument('--iterations', type=int, nargs='+', help='else beginning, middle, end')
-    parser.add_argument('--average', type=int, default=3, help='over so many nearest reports')
+    parser.add_argument(
+        '--average', type=at_least(1), default=3, help='over so many nearest reports'
+    )
     args = parser.parse_args()
     file = args.work_dir / 'gradients.jsonl'
     reports = read_reports(file)
     if not reports:
         raise UserError(f'{file} is missing or empty: a run with kd_losses writes it')
-    if args.average < 1:
-        raise UserError('--average must be 1 or more')
+    try:
+        tables = list(_tables(reports, args.iterations, args.average))
+    except (KeyError, TypeError, AttributeError) as error:
+        raise UserError(
+            f'{file}: holds something else than gradient reports ({error!r})'
+        ) from error
+    print('\n'.join(tables))
+
+
+def _tables(
+    reports: Sequence[Mapping[str, Any]], iterations: Sequence[int] | None, average: int
+) -> Iterator[str]:
     last = reports[-1]['iter']
-    for iteration in args.iterations or (0, last // 2, last):
-        near = sorted(reports, key=lambda report: abs(report['iter'] - iteration))[: args.average]
-        print(_table(sorted(near, key=lambda report: report['iter'])))
+    for iteration in iterations or (0, last // 2, last):
+        near = sorted(reports, key=lambda report: abs(report['iter'] - iteration))[:average]
+        yield _table(sorted(near, key=lambda report: report['iter']))
 
 
 def _table(reports: Sequence[Mapping[str, Any]]) -> str:

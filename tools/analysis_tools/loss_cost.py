@@ -23,7 +23,7 @@ from mmseg_kd.benchmark.memory import peak_memory
 from mmseg_kd.benchmark.steps import build_own, random_batch
 from mmseg_kd.checkpoints import atomic_path
 from mmseg_kd.engine import load_config
-from mmseg_kd.engine.cli import add_cfg_options, run_tool
+from mmseg_kd.engine.cli import add_cfg_options, at_least, run_tool
 from mmseg_kd.engine.output_paths import check_new_file
 from mmseg_kd.errors import UserError
 
@@ -32,18 +32,22 @@ def main() -> None:
     """Print the table, and write the measurements where `--out` says."""
     parser = argparse.ArgumentParser(description='What each distillation loss costs')
     parser.add_argument('config', help='a config with kd_losses')
-    parser.add_argument('--repeats', type=int, default=7, help='measurements of each, in turns')
-    parser.add_argument('--batch-size', type=int, help="else the config's")
+    parser.add_argument(
+        '--repeats', type=at_least(1), default=7, help='measurements of each, in turns'
+    )
+    parser.add_argument('--batch-size', type=at_least(1), help="else the config's")
     parser.add_argument(
         '--size',
-        type=int,
+        type=at_least(1),
         nargs=2,
         metavar=('H', 'W'),
         help="else the config's data_preprocessor's",
     )
     parser.add_argument('--amp', action='store_true', help='in mixed precision')
     parser.add_argument('--device', default='cuda' if torch.cuda.is_available() else 'cpu')
-    parser.add_argument('--threads', type=int, help='of torch on the CPU; else as many as cores')
+    parser.add_argument(
+        '--threads', type=at_least(1), help='of torch on the CPU; else as many as cores'
+    )
     parser.add_argument('--out', type=Path, help='a JSON file for every measurement')
     add_cfg_options(parser)
     args = parser.parse_args()
@@ -54,8 +58,6 @@ def main() -> None:
         raise UserError(f'{args.config} has no model.kd_losses, so there is nothing to measure')
     if not isinstance(cfg.model.teacher.get('config'), str):
         raise UserError(f'{args.config}: model.teacher must be one teacher with a config file')
-    if args.repeats < 1:
-        raise UserError('--repeats must be 1 or more')
     if args.threads:
         torch.set_num_threads(args.threads)
     be_quiet()

@@ -145,6 +145,12 @@ class ResumableCheckpointHook(CheckpointHook):
             self._remove(runner, Path(self.out_dir) / self.filename_tmpl.format(gone))
 
     def _save_best_checkpoint(self, runner: Runner, metrics: dict) -> None:
+        for key in self.key_indicators or ():
+            if key != 'auto' and key not in metrics:
+                raise UserError(
+                    f'default_hooks.checkpoint.save_best: the evaluation has no {key!r}; it has '
+                    f'{", ".join(metrics)}'
+                )
         self._gather(runner)
         before = _best_checkpoints(runner)
         super()._save_best_checkpoint(runner, metrics)

@@ -37,7 +37,7 @@ def read_outside_log(file: str | Path) -> RunRecord:
         UserError: The file or a column is missing, or a cell is no number; with the line.
     """
     file = Path(file)
-    rows = list(_cells(read_text(file).splitlines()))
+    rows = list(_cells(file, read_text(file).splitlines()))
     if not rows:
         raise UserError(f'{file} holds no table; write CSV or Markdown with a line of headings')
     (heading_line, headings), *rows = rows
@@ -59,7 +59,7 @@ def read_outside_log(file: str | Path) -> RunRecord:
     return RunRecord(file.stem, file, evaluations=[evaluations[i] for i in sorted(evaluations)])
 
 
-def _cells(lines: list[str]) -> Iterator[tuple[int, list[str]]]:
+def _cells(file: Path, lines: list[str]) -> Iterator[tuple[int, list[str]]]:
     """Yield number and cells of the lines of the first table."""
     markdown = any(line.lstrip().startswith('|') for line in lines)
     begun = False
@@ -75,7 +75,10 @@ def _cells(lines: list[str]) -> Iterator[tuple[int, list[str]]]:
                 continue
         else:
             delimiter = next((d for d in ',;\t' if d in text), ',')
-            cells = next(csv.reader([text], delimiter=delimiter))
+            try:
+                cells = next(csv.reader([text], delimiter=delimiter))
+            except csv.Error as error:
+                raise UserError(f'{file}, line {number}: {error}') from error
         begun = True
         yield number, [cell.strip().strip('*`') for cell in cells]
 
@@ -107,7 +110,7 @@ def _number(place: str, name: str, cell: str) -> float:
     if name == 'iteration':
         # 4,000 and 4k, as people write them.
         text = re.sub(r'(?<=\d)[, _](?=\d{3})', '', text)
-        text = re.sub(r'^([\d.]+)k$', lambda m: str(float(m[1]) * 1000), text, flags=re.I)
+        text = re.sub(r'^(\d+\.?\d*)k$', lambda m: str(float(m[1]) * 1000), text, flags=re.I)
     try:
         value = float(text)
     except ValueError:
