@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from abc import ABCMeta, abstractmethod
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ from mmseg.registry import MODELS, TASK_UTILS
 from torch import Tensor, nn
 
 from mmseg_kd.checkpoints import load_strictly, read_checkpoint, sha256_of, state_dict_of
+from mmseg_kd.checkpoints.initialization import forget_pretrained
 from mmseg_kd.distillation.taps import STAGE, check_taps, record_taps
 from mmseg_kd.errors import UserError, no_file
 
@@ -118,6 +119,8 @@ class Teacher(BaseTeacher):
         baseline: What the student reaches without a teacher, where it is known: its mIoU on the
             validation split in percent, or the work_dir of that run. The teacher's own is
             compared with it before training (`mmseg_kd.engine.teacher_card`).
+        classes: Names of its classes in the order of their ids, in the place of those in the
+            checkpoint. They have to be the student's.
 
     Raises:
         UserError: The config or the checkpoint is missing, or they do not fit; or the dtype is
@@ -130,6 +133,7 @@ class Teacher(BaseTeacher):
         checkpoint: str,
         dtype: str | None = None,
         baseline: float | str | None = None,
+        classes: Sequence[str] | None = None,
     ) -> None:
         check_dtype(dtype)
         segmentor = build_segmentor(config)
@@ -146,8 +150,9 @@ class Teacher(BaseTeacher):
         self.baseline = baseline
         self.sha256 = sha256_of(checkpoint)
         loaded = read_checkpoint(checkpoint)
-        matched = load_strictly(segmentor, state_dict_of(loaded), source=str(checkpoint))
-        self.classes = ((loaded.get('meta') or {}).get('dataset_meta') or {}).get('classes')
+        tensors = state_dict_of(loaded, checkpoint)
+        matched = load_strictly(segmentor, tensors, source=str(checkpoint))
+        self.classes = classes or _classes_of(loaded.get('meta'))
         super().__init__(segmentor, dtype)
         print_log(
             f'teacher: {self.config} with {self.checkpoint}, sha256 {self.sha256[:8]}, '
@@ -159,6 +164,14 @@ class Teacher(BaseTeacher):
     def source(self) -> str:
         """Its file."""
         return f'{self.checkpoint} (sha256 {self.sha256[:8]})'
+
+
+def _classes_of(meta: Any) -> list[str] | None:
+    """The class names that a checkpoint of mmseg 1.x or 0.x keeps; None where it has none."""
+    meta = meta if isinstance(meta, dict) else {}
+    dataset = meta.get('dataset_meta')
+    classes = dataset.get('classes') if isinstance(dataset, dict) else meta.get('CLASSES')
+    return list(classes) if isinstance(classes, list | tuple) and classes else None
 
 
 def check_dtype(dtype: str | None) -> None:
@@ -190,9 +203,7 @@ def build_segmentor(config: str | dict) -> nn.Module:
         raise UserError(f"model.teacher.config: the teacher's config {config} {no_file(config)}")
     if model_cfg is None:
         raise UserError(f'model.teacher.config: {config} has no `model`')
-    for part in (model_cfg, model_cfg.backbone):
-        part.pop('pretrained', None)
-    model_cfg.backbone.pop('init_cfg', None)
+    forget_pretrained(model_cfg)
     with torch.random.fork_rng(devices=[]):
         return revert_sync_batchnorm(MODELS.build(model_cfg))
 

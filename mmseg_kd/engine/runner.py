@@ -34,8 +34,9 @@ from mmseg_kd.checkpoints import (
     read_checkpoint,
     state_dict_of,
 )
+from mmseg_kd.checkpoints.initialization import check_files, init_weights
 from mmseg_kd.engine.compilation import cannot_compile, compile_blocks
-from mmseg_kd.engine.config_errors import config_errors
+from mmseg_kd.engine.config_errors import config_errors, one_line
 from mmseg_kd.engine.hooks.distillation_hook import DistillationHook
 from mmseg_kd.engine.hooks.label_check_hook import LabelCheckHook
 from mmseg_kd.engine.summary import describe_run, slow_precisions
@@ -129,7 +130,8 @@ class KDRunner(Runner):
                 if 'fused' in group:
                     group['fused'] = fused
         self.call_hook('after_load_checkpoint', checkpoint=checkpoint)
-        matched = load_strictly(self.bare_model, state_dict_of(checkpoint), source=str(filename))
+        tensors = state_dict_of(checkpoint, filename)
+        matched = load_strictly(self.bare_model, tensors, source=str(filename))
         self._has_loaded = True
         self.logger.info(f'loaded {filename}, matched {matched}/{matched} tensors')
         return checkpoint
@@ -156,6 +158,20 @@ class KDRunner(Runner):
             return
         with atomic_path(Path(out_dir) / filename) as partial:
             super().save_checkpoint(str(partial.parent), partial.name, *args, **kwargs)
+
+    def build_model(self, model: nn.Module | dict) -> nn.Module:
+        """Build the model. Some constructors load or download weights.
+
+        Raises:
+            UserError: A file cannot be read or does not fit, or a download failed.
+        """
+        check_files(model)
+        try:
+            return super().build_model(model)
+        except (OSError, RuntimeError) as error:
+            offline = isinstance(error, OSError)
+            advice = '; to download nothing, write pretrained=False' if offline else ''
+            raise UserError(f'the model cannot be built: {one_line(error)}{advice}') from error
 
     def wrap_model(self, model_wrapper_cfg: dict | None, model: nn.Module) -> nn.Module:
         """Move the model to its device and, with several processes, wrap it in DDP."""
@@ -236,7 +252,7 @@ class KDRunner(Runner):
     def _init_model_weights(self) -> None:
         # mmengine lists every parameter's initialisation, which nobody reads.
         self.bare_model._dump_init_info = _nothing
-        self.bare_model.init_weights()
+        init_weights(self.bare_model)
         del self.bare_model._dump_init_info
         for tensor in self.bare_model.state_dict().values():
             broadcast(tensor)

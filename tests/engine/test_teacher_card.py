@@ -191,7 +191,7 @@ def test_one_who_answers_twice_differently_is_told(tmp_path: Path, teacher: dict
 
 def test_logits_that_are_not_finite_stop_the_run(tmp_path: Path, teacher: dict) -> None:
     weights = torch.load(teacher['checkpoint'], weights_only=True)
-    weights['state_dict']['decode_head.linear_pred.bias'][2] = float('nan')
+    weights['state_dict']['decode_head.linear_pred.weight'].fill_(3e38)
     torch.save(weights, teacher['checkpoint'])
     with pytest.raises(UserError, match=r"teacher's logits are not all finite .*teacher\.pth"):
         card(tmp_path, teacher)
