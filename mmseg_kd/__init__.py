@@ -5,8 +5,11 @@ registries, so that a config names them like mmseg's own.
 """
 
 from mmseg_kd._quiet import quiet_imports
+from mmseg_kd.installation import refuse_mixed_installation
 
 __version__ = '0.1.0'
+
+refuse_mixed_installation()
 
 with quiet_imports():
     from mmseg_kd import datasets, distillation, engine, evaluation, models

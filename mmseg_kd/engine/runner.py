@@ -37,6 +37,7 @@ from mmseg_kd.checkpoints import (
 from mmseg_kd.checkpoints.initialization import check_files, init_weights
 from mmseg_kd.engine.compilation import cannot_compile, compile_blocks
 from mmseg_kd.engine.config_errors import config_errors, one_line
+from mmseg_kd.engine.devices import memory_errors, unused_card
 from mmseg_kd.engine.hooks.distillation_hook import DistillationHook
 from mmseg_kd.engine.hooks.label_check_hook import LabelCheckHook
 from mmseg_kd.engine.summary import describe_run, slow_precisions
@@ -65,6 +66,7 @@ class KDRunner(Runner):
         name = experiment_name or uuid.uuid4().hex[:8]
         super().__init__(*args, experiment_name=name, **kwargs)
 
+    @memory_errors
     def train(self) -> nn.Module:
         """Train; the teacher, if any, is loaded before the first iteration."""
         if hasattr(self.bare_model, 'build_teacher'):
@@ -242,6 +244,8 @@ class KDRunner(Runner):
             else 'compile: neither the student nor a teacher has blocks to compile'
         )
 
+    test = memory_errors(Runner.test)
+
     # What mmengine builds when it starts, because testing needs only a part of it.
     build_train_loop = _in_config_errors(Runner.build_train_loop)
     build_val_loop = _in_config_errors(Runner.build_val_loop)
@@ -291,4 +295,7 @@ def build_runner(cfg: Config) -> KDRunner:
         UserError: A type is not registered, or a value does not suit its constructor.
     """
     with config_errors():
-        return KDRunner.from_cfg(cfg)
+        runner = KDRunner.from_cfg(cfg)
+    if problem := unused_card():
+        runner.logger.warning(problem)
+    return runner

@@ -10,6 +10,7 @@ student's config, student and teachers are counted apart.
 import argparse
 from collections.abc import Iterator
 
+import mmseg_kd  # noqa: F401  # isort: skip  (first, because it refuses mixed installations)
 from mmengine.config import Config
 from mmseg.registry import MODELS
 from prettytable import PrettyTable

@@ -12,6 +12,7 @@ import json
 import uuid
 from pathlib import Path
 
+import mmseg_kd  # noqa: F401  # isort: skip  (first, because it refuses mixed installations)
 import torch
 from mmengine.evaluator import Evaluator
 from mmengine.logging import MMLogger
