@@ -11,7 +11,7 @@ from conftest import KD_LOSSES, TINY_BACKBONE, config_file, run, tiny_config, ti
 from mmseg.registry import MODELS
 
 from mmseg_kd.distillation.teacher import Teacher, build_segmentor
-from mmseg_kd.engine import load_config, prepare_test
+from mmseg_kd.engine import build_runner, load_config, prepare_test
 
 HEAD = dict(
     type='FCNHead', in_channels=32, in_index=3, channels=8, num_classes=12, norm_cfg=dict(type='BN')
@@ -184,3 +184,39 @@ def test_nothing_is_fetched_that_the_config_does_not_ask_for(
         cfg.dump(tmp_path / 'config.py')
         MODELS.build(load_config(str(tmp_path / 'config.py')).model)
     assert asked == [False] * 6
+
+
+def test_a_download_without_a_connection_is_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    monkeypatch.setattr('huggingface_hub.constants.HF_HUB_OFFLINE', True)
+    cfg = tiny_config(tmp_path / 'run')
+    # timm's backbones download unless told not to, and training is told nothing.
+    cfg.model = tiny_model(backbone=TIMM, decode_head=TIMM_HEAD)
+    cfg.dump(tmp_path / 'config.py')
+    assert run('train.py', tmp_path / 'config.py') == 2
+    error = one_line(capsys)
+    assert 'the model cannot be built' in error and 'write pretrained=False' in error
+
+
+def test_the_weights_of_a_timm_model_are_matched(
+    tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    model = tiny_model(backbone=TIMM, decode_head=TIMM_HEAD)
+    weights = build_segmentor(model).backbone.timm_model.state_dict()
+    torch.save(weights, tmp_path / 'timm.pth')
+    cfg = tiny_config(tmp_path / 'run')
+    cfg.model = tiny_model(**MODEL_DOORS['backbone.checkpoint_path of timm'](tmp_path / 'timm.pth'))
+    built = build_runner(cfg).model
+    arrived = built.backbone.timm_model.state_dict()
+    assert all(torch.equal(arrived[key], value) for key, value in weights.items())
+    output = capsys.readouterr()
+    assert f'timm.pth: matched {len(weights)}/{len(weights)} tensors' in output.out + output.err
+
+
+def test_a_file_of_another_timm_model_is_one_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    torch.save({'w': torch.ones(1)}, tmp_path / 'other.pth')
+    assert start('backbone.checkpoint_path of timm', tmp_path / 'other.pth', tmp_path) == 2
+    assert 'the model cannot be built: Error(s) in loading state_dict' in one_line(capsys)

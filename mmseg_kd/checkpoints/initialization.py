@@ -141,20 +141,23 @@ def _is_pretrained(init_cfg: dict) -> bool:
     return kind == 'Pretrained' or (inspect.isclass(kind) and issubclass(kind, PretrainedInit))
 
 
-def check_files(model: Any) -> None:
+def check_files(model: Any) -> dict[str, int]:
     """Read the files that a model dict's constructors load by themselves, as timm's backbones do.
+
+    Returns:
+        The number of tensors in each file.
 
     Raises:
         UserError: A file is missing, is not data or is not finite.
     """
-    if isinstance(model, list | tuple):
-        for part in model:
-            check_files(part)
-    elif isinstance(model, dict):
+    found: dict[str, int] = {}
+    if isinstance(model, dict):
         if file := model.get('checkpoint_path'):
-            state_dict_of(read_checkpoint(file), file)
-        for part in model.values():
-            check_files(part)
+            found[str(file)] = len(state_dict_of(read_checkpoint(file), file))
+        model = [part for key, part in model.items() if key != 'teacher']
+    for part in model if isinstance(model, list | tuple) else ():
+        found |= check_files(part)
+    return found
 
 
 def forget_pretrained(model: Any) -> None:

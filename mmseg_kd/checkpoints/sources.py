@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import re
 from importlib import import_module
 from pathlib import Path
 from urllib.parse import urlparse
@@ -11,6 +13,8 @@ from mmengine.dist import barrier, get_dist_info
 
 from mmseg_kd.errors import UserError
 
+# The start of a file's sha256 in its name, as OpenMMLab and torchvision write it.
+HASH = re.compile(r'-([a-f0-9]{8,})\.')
 URLS = ('http://', 'https://')
 # Names of weights by scheme, and mmengine's function that lists their URLs.
 NAMED = {
@@ -42,18 +46,22 @@ def find_weights(source: str | Path) -> Path:
         return find_weights(urls[rest])
     if not name.startswith(URLS):
         raise UserError(f'{name}: {scheme}:// is not supported, download it and write its path')
-    file = Path(torch.hub.get_dir()) / 'checkpoints' / Path(urlparse(name).path).name
-    if get_dist_info()[0] == 0 and not file.is_file():
-        _download(name, file)
+    folder, file = Path(torch.hub.get_dir()) / 'checkpoints', Path(urlparse(name).path).name
+    digits = HASH.search(file)
+    if digits is None:
+        # Many a URL ends in `pytorch_model.bin`.
+        folder /= hashlib.sha256(name.encode()).hexdigest()[:8]
+    if get_dist_info()[0] == 0 and not (folder / file).is_file():
+        _download(name, folder / file, digits and digits[1])
     barrier()
-    return file
+    return folder / file
 
 
-def _download(url: str, file: Path) -> None:
+def _download(url: str, file: Path, digits: str | None) -> None:
     file.parent.mkdir(parents=True, exist_ok=True)
     try:
-        # It renames the file when the file is complete.
-        torch.hub.download_url_to_file(url, str(file))
+        # It renames the file when the file is complete and its sha256 begins with the digits.
+        torch.hub.download_url_to_file(url, str(file), digits)
     # Besides OSError, `http.client` has a base class of its own, and a URL can be malformed.
     except Exception as error:
         reason = ' '.join(str(error).split()) or type(error).__name__

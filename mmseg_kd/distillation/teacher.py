@@ -136,7 +136,8 @@ class Teacher(BaseTeacher):
         classes: Sequence[str] | None = None,
     ) -> None:
         check_dtype(dtype)
-        segmentor = build_segmentor(config)
+        self.model_cfg = read_model(config)
+        segmentor = build_segmentor(self.model_cfg)
         if Path(checkpoint).is_dir():
             raise UserError(f"the teacher's checkpoint {checkpoint} {no_file(checkpoint)}")
         if not Path(checkpoint).is_file():
@@ -180,6 +181,28 @@ def check_dtype(dtype: str | None) -> None:
         raise UserError(f'model.teacher.dtype: {dtype!r} is not None or one of {DTYPES}')
 
 
+def read_model(config: str | dict) -> ConfigDict:
+    """Read the model dict of a config file, or copy one.
+
+    Args:
+        config: Path of a config, or its model dict.
+
+    Raises:
+        UserError: The file is missing, cannot be read or has no `model`.
+    """
+    if isinstance(config, dict):
+        return ConfigDict(copy.deepcopy(config))
+    if not Path(config).is_file():
+        raise UserError(f"model.teacher.config: the teacher's config {config} {no_file(config)}")
+    try:
+        model = Config.fromfile(config).get('model')
+    except (Exception, SystemExit) as error:
+        raise UserError(f'model.teacher.config: {config} cannot be read: {error}') from error
+    if model is None:
+        raise UserError(f'model.teacher.config: {config} has no `model`')
+    return model
+
+
 def build_segmentor(config: str | dict) -> nn.Module:
     """Build the model of a config, with no pretrained weights and without SyncBN.
 
@@ -187,25 +210,15 @@ def build_segmentor(config: str | dict) -> nn.Module:
     a teacher.
 
     Args:
-        config: Path of a config, or its model dict.
+        config: Path of a config, or its model dict, which stays as it is.
 
     Raises:
-        UserError: The file is missing or has no `model`.
+        UserError: As `read_model`.
     """
-    if isinstance(config, dict):
-        model_cfg = ConfigDict(copy.deepcopy(config))
-    elif Path(config).is_file():
-        try:
-            model_cfg = Config.fromfile(config).get('model')
-        except Exception as error:
-            raise UserError(f'model.teacher.config: {config} cannot be read: {error}') from error
-    else:
-        raise UserError(f"model.teacher.config: the teacher's config {config} {no_file(config)}")
-    if model_cfg is None:
-        raise UserError(f'model.teacher.config: {config} has no `model`')
-    forget_pretrained(model_cfg)
+    model = read_model(config)
+    forget_pretrained(model)
     with torch.random.fork_rng(devices=[]):
-        return revert_sync_batchnorm(MODELS.build(model_cfg))
+        return revert_sync_batchnorm(MODELS.build(model))
 
 
 def _normalises_alike(student: nn.Module, teacher: nn.Module, like: Tensor) -> bool:

@@ -31,12 +31,11 @@ def config_errors() -> Iterator[None]:
         if cause := _user_error(error):
             raise cause from error
         if type(error) in MISTAKES:
-            raise UserError(f'the config cannot be built: {one_line(error)}') from error
+            raise UserError(f'the config cannot be built: {_one_line(error)}') from error
         raise
 
 
-def one_line(error: Exception) -> str:
-    """What went wrong while a part was built, led by the part's type."""
+def _one_line(error: Exception) -> str:
     text = str(error.args[0]) if error.args else type(error).__name__
     if isinstance(error, FileNotFoundError):
         text = str(error)

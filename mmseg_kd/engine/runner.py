@@ -36,7 +36,7 @@ from mmseg_kd.checkpoints import (
 )
 from mmseg_kd.checkpoints.initialization import check_files, init_weights
 from mmseg_kd.engine.compilation import cannot_compile, compile_blocks
-from mmseg_kd.engine.config_errors import config_errors, one_line
+from mmseg_kd.engine.config_errors import config_errors
 from mmseg_kd.engine.devices import memory_errors, unused_card
 from mmseg_kd.engine.hooks.distillation_hook import DistillationHook
 from mmseg_kd.engine.hooks.label_check_hook import LabelCheckHook
@@ -167,13 +167,18 @@ class KDRunner(Runner):
         Raises:
             UserError: A file cannot be read or does not fit, or a download failed.
         """
-        check_files(model)
+        files = check_files(model)
         try:
-            return super().build_model(model)
+            built = super().build_model(model)
         except (OSError, RuntimeError) as error:
+            text = ' '.join(str(error).split()) or type(error).__name__
             offline = isinstance(error, OSError)
             advice = '; to download nothing, write pretrained=False' if offline else ''
-            raise UserError(f'the model cannot be built: {one_line(error)}{advice}') from error
+            raise UserError(f'the model cannot be built: {text}{advice}') from error
+        for file, count in files.items():
+            # timm loads strictly.
+            self.logger.info(f'{file}: matched {count}/{count} tensors')
+        return built
 
     def wrap_model(self, model_wrapper_cfg: dict | None, model: nn.Module) -> nn.Module:
         """Move the model to its device and, with several processes, wrap it in DDP."""

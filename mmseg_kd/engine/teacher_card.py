@@ -61,7 +61,7 @@ def teacher_card(
     key = 'model.teacher' if name == 'teacher' else f'model.teacher.{name}'
     baseline = find_baseline(teacher.baseline, f'{key}.baseline')
     files = {'config': teacher.config, 'checkpoint': teacher.checkpoint}
-    identity = identity_of(teacher, cfg, dataloader, name)
+    identity = identity_of(teacher, cfg, dataloader)
     measured: dict[str, Any] = {'metrics': {}} | dict.fromkeys(MEASURED[1:])
     if dataloader is not None:
         say = say or MMLogger.get_current_instance().info

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import hashlib
 import http.server
 import logging
 import threading
@@ -154,6 +155,22 @@ def test_a_url_is_downloaded_once_and_read_as_data(
     torch.save({'state_dict': {'weight': print}}, tmp_path / 'served' / 'code.pth')
     with pytest.raises(UserError, match='which is code and not weights'):
         init_weights(with_backbone(RESNET | dict(pretrained=f'{server}/code.pth')))
+
+
+def test_a_name_holds_the_hash_of_its_file(
+    server: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv('TORCH_HOME', str(tmp_path / 'cache'))
+    content = b'weights'
+    digits = hashlib.sha256(content).hexdigest()[:8]
+    for name in (f'w-{digits}.pth', 'w-00000000.pth', 'w.pth'):
+        (tmp_path / 'served' / name).write_bytes(content)
+    found = find_weights(f'{server}/w-{digits}.pth')
+    # Where torch.hub keeps it too.
+    assert found.parent == tmp_path / 'cache' / 'hub' / 'checkpoints'
+    with pytest.raises(UserError, match=r'w-00000000\.pth: cannot be downloaded'):
+        find_weights(f'{server}/w-00000000.pth')
+    assert find_weights(f'{server}/w.pth') != find_weights(f'{server}/w.pth?of=another')
 
 
 @pytest.mark.parametrize(
