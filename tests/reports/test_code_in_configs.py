@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from pathlib import Path
 
 import pytest
+import torch
 from conftest import run
 from reports.run_copies import write_study
 
 from mmseg_kd.errors import UserError
+from mmseg_kd.reports.collecting import read_collection
+from mmseg_kd.reports.qualitative import comparable_pair, draw_images
 from mmseg_kd.reports.records.literal_config import parse_buildable
 
 
@@ -88,3 +92,16 @@ def test_a_report_runs_no_config(strange_pair: dict[str, Path], tmp_path: Path) 
     # The teacher's config holds code: its model is taken from its checkpoint.
     assert 'most improved' in text
     assert 'No images' not in text
+
+
+def test_a_report_runs_no_checkpoint(strange_pair: dict[str, Path], tmp_path: Path) -> None:
+    class MakesFolder:
+        def __reduce__(self) -> tuple:
+            return os.mkdir, (str(tmp_path / 'executed'),)
+
+    collection = read_collection(list(strange_pair.values()), 'baseline')
+    baseline, student = comparable_pair(collection)
+    torch.save({'state_dict': {'w': MakesFolder()}}, student.best_checkpoint)
+    with pytest.raises(UserError, match='which is code and not weights'):
+        draw_images(baseline, student, 1, tmp_path / 'images.png')
+    assert not (tmp_path / 'executed').exists()
