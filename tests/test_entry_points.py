@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import os
 from pathlib import Path
 
@@ -11,7 +12,7 @@ from conftest import KD_LOSSES, TINY_BACKBONE, config_file, run, tiny_config, ti
 from mmseg.registry import MODELS
 
 from mmseg_kd.distillation.teacher import Teacher, build_segmentor
-from mmseg_kd.engine import build_runner, load_config, prepare_test
+from mmseg_kd.engine import build_runner, choose_start, prepare_test
 
 HEAD = dict(
     type='FCNHead', in_channels=32, in_index=3, channels=8, num_classes=12, norm_cfg=dict(type='BN')
@@ -178,12 +179,13 @@ def test_nothing_is_fetched_that_the_config_does_not_ask_for(
     for setting in ({}, {'pretrained': True}, {'pretrained': False}):
         model = tiny_model(backbone=TIMM | setting, decode_head=TIMM_HEAD)
         torch.save(build_segmentor(model).state_dict(), tmp_path / 'timm.pth')
-        cfg = tiny_config(tmp_path / 'run')
-        cfg.model = model
-        prepare_test(cfg, str(tmp_path / 'timm.pth'))
-        cfg.dump(tmp_path / 'config.py')
-        MODELS.build(load_config(str(tmp_path / 'config.py')).model)
-    assert asked == [False] * 6
+        resumed, tested = tiny_config(tmp_path / 'run'), tiny_config(tmp_path / 'run')
+        resumed.model, tested.model = copy.deepcopy(model), copy.deepcopy(model)
+        choose_start(resumed, str(tmp_path / 'timm.pth'))
+        prepare_test(tested, str(tmp_path / 'timm.pth'))
+        MODELS.build(resumed.model)
+        MODELS.build(tested.model)
+    assert asked == [False] * 9
 
 
 def test_a_download_without_a_connection_is_one_line(
