@@ -25,14 +25,14 @@ def camvid_root() -> Path:
     return root
 
 
-# Outside a Runner nothing says that the names in a config are mmseg's; here for fixtures of
+# Outside a Runner nothing says where the names in a config are looked up; here for fixtures of
 # a module's scope, below because a test may run another project's Runner.
-init_default_scope('mmseg')
+init_default_scope('mmseg_kd')
 
 
 @pytest.fixture(autouse=True)
-def mmseg_scope() -> None:
-    init_default_scope('mmseg')
+def default_scope() -> None:
+    init_default_scope('mmseg_kd')
 
 
 TINY_BACKBONE = dict(
@@ -143,7 +143,7 @@ def teacher(tmp_path: Path) -> dict:
 def trained_pair(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """Work_dirs of a tiny baseline and of the student it teaches, both really trained."""
     folder = tmp_path_factory.mktemp('trained')
-    init_default_scope('mmseg')
+    init_default_scope('mmseg_kd')
     options = dict(train_cfg__max_iters=9)
     baseline = tiny_config(folder / 'baseline', **options)
     build_runner(baseline).train()

@@ -27,7 +27,7 @@ def about(device: str, repeats: int) -> dict[str, str | int]:
 
 def be_quiet() -> None:
     """Log to a logger of our own: building a model tells much that a table need not."""
-    init_default_scope('mmseg')
+    init_default_scope('mmseg_kd')
     MMLogger.get_instance(f'benchmark {uuid.uuid4()}', log_level='ERROR')
 
 

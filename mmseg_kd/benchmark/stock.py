@@ -67,7 +67,7 @@ def _stock_cfg(model_cfg: ConfigDict) -> ConfigDict:
         raise UserError(f'mmseg has no counterpart of {backbone.type} with {head.type}')
     for key in ('teacher', 'kd_losses', 'pretrained'):
         cfg.pop(key, None)
-    cfg.type = 'EncoderDecoder'
+    cfg.type = EncoderDecoder
     cfg.data_preprocessor.type = 'SegDataPreProcessor'
     widths, depths = VARIANTS[backbone.type]
     heads = (1, 2, 5, 8)

@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from mmseg_kd.distillation.schedules import negative, scheduled, value_at
+from mmseg_kd.distillation.schedules import Schedule, negative, scheduled, value_at
 
 # Larger magnitudes are cut: the squares of a hundred million such values sum up in float32.
 LARGEST = 1e15
@@ -21,7 +21,8 @@ class KDLoss(nn.Module, metaclass=ABCMeta):
 
     What every loss promises: it is computed in float32 (float64 inputs stay float64)
     whatever the autocast, is finite for every finite input, and is zero where the student
-    equals the teacher. No gradient reaches the teacher.
+    equals the teacher, unless it says otherwise by `zero_at_equality`. No gradient reaches the
+    teacher.
 
     A new loss is one file: subclass, implement `distance`, register with
     `@MODELS.register_module()`.
@@ -43,9 +44,13 @@ class KDLoss(nn.Module, metaclass=ABCMeta):
     """
 
     reductions: tuple[str, ...] = ()
-    # What a loss asks of its taps: that there is one, and equal channels at student and teacher.
+    # What a loss asks of its taps: that there is one, equal channels at student and teacher, a
+    # channel for each class. For the last, the single channel of a sigmoid becomes two.
     one_tap = False
     equal_channels = False
+    of_classes = False
+    # Whether the loss is 0 where student equals teacher; not so with a trained map between them.
+    zero_at_equality = True
 
     def __init__(
         self,
@@ -71,6 +76,8 @@ class KDLoss(nn.Module, metaclass=ABCMeta):
             )
         self.teacher_weights = _as_weights(teacher, type(self).__name__)
         self.iteration = 0
+        # Scheduled settings as tensors: a CUDA graph would keep a number as it was.
+        self._tensors: dict[str, Tensor] = {}
         self.reduction = reduction
         self.stages = _as_names(stages)
         self.teacher_stages = self.stages if teacher_stages is None else _as_names(teacher_stages)
@@ -86,8 +93,34 @@ class KDLoss(nn.Module, metaclass=ABCMeta):
 
     @property
     def weight(self) -> float:
-        """Factor of the loss in the present iteration."""
+        """Factor of the loss in the current iteration."""
         return value_at(self.loss_weight, self.iteration)
+
+    def number(self, name: str) -> float | Tensor:
+        """Return a setting that may have a schedule, such as `loss_weight`, to compute with.
+
+        Args:
+            name: An attribute: a number or a `Schedule`.
+
+        Returns:
+            Its value in the current iteration; a tensor after `put_numbers_on`.
+        """
+        if name in self._tensors:
+            return self._tensors[name]
+        return value_at(getattr(self, name), self.iteration)
+
+    def set_iteration(self, iteration: int) -> None:
+        """Set the iteration, counted from 0, for the schedules."""
+        self.iteration = iteration
+        for name, tensor in self._tensors.items():
+            tensor.fill_(value_at(getattr(self, name), iteration))
+
+    def put_numbers_on(self, device: torch.device) -> None:
+        """Keep scheduled settings in tensors on a device, which `set_iteration` fills."""
+        for name, value in vars(self).items():
+            if isinstance(value, Schedule):
+                self._tensors[name] = torch.empty((), device=device)
+        self.set_iteration(self.iteration)
 
     @abstractmethod
     def distance(
@@ -107,6 +140,9 @@ class KDLoss(nn.Module, metaclass=ABCMeta):
             raise ValueError(
                 f'{type(self).__name__}: {len(student)} student maps, {len(teacher)} teacher maps'
             )
+        if self.of_classes:
+            student = [class_logits(x) for x in student]
+            teacher = [class_logits(x) for x in teacher]
         for tap, s, t in zip(self.stages, student, teacher, strict=False):
             if self.equal_channels and s.shape[1] != t.shape[1]:
                 raise ValueError(
@@ -149,6 +185,15 @@ class KDLoss(nn.Module, metaclass=ABCMeta):
         if self.teacher_weights:
             text += f', teacher={self.teacher_weights}'
         return text
+
+
+def class_logits(x: Tensor) -> Tensor:
+    """Give logits (N, K, H, W) a channel for each class.
+
+    A single channel z, whose sigmoid is the probability of class 1 of two, becomes (0, z): the
+    softmax over both is that sigmoid.
+    """
+    return F.pad(x, (0, 0, 0, 0, 1, 0)) if x.shape[1] == 1 else x
 
 
 def resize_map(x: Tensor, size: Sequence[int]) -> Tensor:

@@ -1,7 +1,7 @@
 """Where features are read: a tap is a name.
 
-`logits`              what the decode head returns
-`stage1` ... `stageN` the backbone's outputs, in order
+`logits`              what the decode head predicts with, in training as in testing
+`stage1` ... `stageN` the backbone's outputs, in order; those of testing, in training too
 `stageN.pre_norm`     what stage N computes before its last LayerNorm, in a MiT backbone;
                       on other backbones the stage's output
 any module path       what that module returns, e.g. `decode_head.linear_fuse`
@@ -24,6 +24,23 @@ from mmseg_kd.errors import UserError
 
 STAGE = re.compile(r'stage([1-9]\d*)(\.pre_norm)?')
 
+# mmseg's heads that return several outputs, and the index of the one that `predict` uses. A head
+# of your own says so with the class attribute `logits_index`.
+LOGITS_INDEX = {'DAHead': 0, 'DDRHead': 0, 'EncHead': 0, 'IterativeDecodeHead': -1, 'PIDHead': 1}
+
+# mmseg's backbones that return maps of auxiliary branches too in training, and the index of the map
+# that they return in testing.
+STAGE_INDEX = {'DDRNet': 1, 'PIDNet': 1}
+
+# mmseg's heads that predict something else than a score of each class at each pixel.
+WITHOUT_LOGITS = {
+    'Mask2FormerHead': 'masks',
+    'MaskFormerHead': 'masks',
+    'PointHead': 'points',
+    'SideAdapterCLIPHead': 'masks',
+    'VPDDepthHead': 'depth',
+}
+
 
 def check_taps(segmentor: nn.Module, names: Iterable[str], whose: str) -> None:
     """Raise UserError when a name is no tap of the segmentor, listing what there is."""
@@ -33,6 +50,8 @@ def check_taps(segmentor: nn.Module, names: Iterable[str], whose: str) -> None:
         stage = STAGE.fullmatch(name)
         if stage and stages is not None and int(stage[1]) > stages:
             raise UserError(f'the {whose} has no tap {name!r}: its backbone has {stages} stages')
+        if name == 'logits':
+            _check_head(_last_head(segmentor), whose)
         if name == 'logits' or stage or name in paths:
             continue
         near = difflib.get_close_matches(name, ['logits', 'stage1', 'stage4', *paths], n=3)
@@ -41,6 +60,15 @@ def check_taps(segmentor: nn.Module, names: Iterable[str], whose: str) -> None:
             f'the {whose} has no tap {name!r}: {hint}there are logits, stage1 to stageN, '
             f'stageN.pre_norm and {len(paths)} module paths '
             '(python tools/misc/list_taps.py CONFIG lists them)'
+        )
+
+
+def _check_head(head: nn.Module, whose: str) -> None:
+    kind = type(head).__name__
+    if what := WITHOUT_LOGITS.get(kind):
+        raise UserError(
+            f"the {whose} has no tap 'logits': {kind} predicts {what}, not a score of each class "
+            'at each pixel; docs/distillation.md lists the heads that do'
         )
 
 
@@ -65,7 +93,8 @@ def record_taps(segmentor: nn.Module, names: Iterable[str]) -> Iterator[dict[str
         outputs come as they are. Nothing stays attached to the segmentor.
 
     Raises:
-        UserError: A tap was not reached, or gives no tensor.
+        UserError: A tap was not reached, or gives no tensor; or the head returns several outputs
+            and does not say which of them are its logits.
     """
     names = list(dict.fromkeys(names))
     outputs: dict[str, Any] = {}
@@ -76,8 +105,7 @@ def record_taps(segmentor: nn.Module, names: Iterable[str]) -> Iterator[dict[str
         for name, module in _hooked_modules(segmentor, names).items():
             cleanup.callback(module.register_forward_hook(_keep(outputs, name)).remove)
         yield taps
-    stages = outputs.pop('backbone', ())
-    stages = (stages,) if isinstance(stages, Tensor) else tuple(stages)
+    stages = _stages(segmentor.backbone, outputs.pop('backbone', ()))
     for name in names:
         taps[name] = _as_map(_pick(name, outputs, stages), stages)
 
@@ -99,9 +127,8 @@ def record_features(segmentor: nn.Module) -> Iterator[list[Tensor]]:
         for name, module in {'backbone': segmentor.backbone, **modules}.items():
             cleanup.callback(module.register_forward_hook(_keep(outputs, name)).remove)
         yield features
-    stages = outputs['backbone']
-    stages = (stages,) if isinstance(stages, Tensor) else stages
-    features += [outputs.get(f'stage{i}.pre_norm', x) for i, x in enumerate(stages, start=1)]
+    maps = _maps(outputs['backbone'])
+    features += [outputs.get(f'stage{i}.pre_norm', x) for i, x in enumerate(maps, start=1)]
 
 
 def _hooked_modules(segmentor: nn.Module, names: list[str]) -> dict[str, nn.Module]:
@@ -114,6 +141,23 @@ def _hooked_modules(segmentor: nn.Module, names: list[str]) -> dict[str, nn.Modu
         elif name not in ('logits', 'backbone') and not STAGE.fullmatch(name):
             modules[name] = segmentor.get_submodule(name)
     return modules
+
+
+def _maps(output: Any) -> tuple[Any, ...]:
+    """The maps that a backbone returned, without the class tokens next to them in a ViT."""
+    outputs = (output,) if isinstance(output, Tensor) else tuple(output)
+    return tuple(x[0] if isinstance(x, list | tuple) else x for x in outputs)
+
+
+def _stages(backbone: nn.Module, output: Any) -> tuple[Any, ...]:
+    """Of the maps that a backbone returned, those that it returns in testing too."""
+    maps, index = _maps(output), _of_class(STAGE_INDEX, backbone)
+    return maps if index is None or len(maps) == 1 else (maps[index],)
+
+
+def _of_class(table: dict[str, int], module: nn.Module) -> int | None:
+    """The entry of a module's class, or of the class it is derived from."""
+    return next((table[c.__name__] for c in type(module).__mro__ if c.__name__ in table), None)
 
 
 def _keep(outputs: dict[str, Any], name: str) -> Any:
@@ -137,8 +181,9 @@ def _recorded_forward(head: nn.Module, outputs: dict[str, Any]) -> Iterator[None
     own = 'forward' in vars(head)
 
     def recorded(*args: Any, **kwargs: Any) -> Any:
-        outputs['logits'] = forward(*args, **kwargs)
-        return outputs['logits']
+        output = forward(*args, **kwargs)
+        outputs['logits'] = _predicted(head, output)
+        return output
 
     head.forward = recorded
     try:
@@ -148,6 +193,20 @@ def _recorded_forward(head: nn.Module, outputs: dict[str, Any]) -> Iterator[None
             head.forward = forward
         else:
             del head.forward
+
+
+def _predicted(head: nn.Module, output: Any) -> Tensor:
+    """Of what a head returns, the logits (N, K, H, W) that its `predict` uses."""
+    if isinstance(output, Tensor):
+        return output
+    name = type(head).__name__
+    index = getattr(head, 'logits_index', _of_class(LOGITS_INDEX, head))
+    if index is None or not isinstance(output, list | tuple):
+        raise UserError(
+            f"the tap 'logits': {name} returns a {type(output).__name__} and does not say which of "
+            f'its outputs are the logits: set the class attribute {name}.logits_index'
+        )
+    return output[index]
 
 
 def _pick(name: str, outputs: dict[str, Any], stages: tuple[Any, ...]) -> Tensor:
@@ -195,8 +254,7 @@ def list_taps(segmentor: nn.Module, images: Tensor) -> dict[str, tuple[int, ...]
             if name:
                 cleanup.callback(module.register_forward_hook(_keep(outputs, name)).remove)
         segmentor(images, mode='tensor')
-    stages = outputs.pop('backbone')
-    stages = (stages,) if isinstance(stages, Tensor) else tuple(stages)
+    stages = _stages(segmentor.backbone, outputs.pop('backbone'))
     taps = {'logits': outputs.pop('logits')}
     taps |= {f'stage{i}': x for i, x in enumerate(stages, start=1)}
     aliases = getattr(segmentor.backbone, 'tap_aliases', {})

@@ -90,13 +90,19 @@ class BaseTeacher(metaclass=ABCMeta):
             if not self._same_input:
                 inputs = _renormalise(inputs, preprocessor, own)
         names = list(names)
-        with self._precision(inputs.device.type), record_taps(self.segmentor, names) as taps:
-            if all(STAGE.fullmatch(name) or name.startswith('backbone') for name in names):
-                # No loss reads the head.
-                self.segmentor.extract_feat(inputs)
-            else:
-                self.segmentor(inputs, mode='tensor')
+        with self._precision(inputs.device.type):
+            segmentor = self._segmentor_for(inputs.device.type)
+            with record_taps(segmentor, names) as taps:
+                if all(STAGE.fullmatch(name) or name.startswith('backbone') for name in names):
+                    # No loss reads the head.
+                    segmentor.extract_feat(inputs)
+                else:
+                    segmentor(inputs, mode='tensor')
         return taps
+
+    def _segmentor_for(self, device: str) -> nn.Module:
+        """The segmentor to run under the current autocast."""
+        return self.segmentor
 
     def _precision(self, device: str) -> AbstractContextManager:
         if self.dtype is None:
@@ -155,11 +161,21 @@ class Teacher(BaseTeacher):
         matched = load_strictly(segmentor, tensors, source=str(checkpoint))
         self.classes = classes or _classes_of(loaded.get('meta'))
         super().__init__(segmentor, dtype)
+        self._cast: dict[torch.dtype, nn.Module] = {}
         print_log(
             f'teacher: {self.config} with {self.checkpoint}, sha256 {self.sha256[:8]}, '
             f'matched {matched}/{matched} tensors',
             logger='current',
         )
+
+    def _segmentor_for(self, device: str) -> nn.Module:
+        if not torch.is_autocast_enabled(device):
+            return self.segmentor
+        dtype = torch.get_autocast_dtype(device)
+        if dtype not in self._cast:
+            # Autocast converts the weights of a frozen module again in every iteration.
+            self._cast = {dtype: _with_weights_in(self.segmentor, dtype)}
+        return self._cast[dtype]
 
     @property
     def source(self) -> str:
@@ -173,6 +189,16 @@ def _classes_of(meta: Any) -> list[str] | None:
     dataset = meta.get('dataset_meta')
     classes = dataset.get('classes') if isinstance(dataset, dict) else meta.get('CLASSES')
     return list(classes) if isinstance(classes, list | tuple) and classes else None
+
+
+def _with_weights_in(segmentor: nn.Module, dtype: torch.dtype) -> nn.Module:
+    """Return a copy whose backbone keeps the weights of its products in `dtype`."""
+    segmentor = copy.deepcopy(segmentor)
+    for module in segmentor.backbone.modules():
+        # Autocast computes norms and the like in float32.
+        if type(module) in (nn.Linear, nn.Conv2d):
+            module.to(dtype)
+    return segmentor
 
 
 def check_dtype(dtype: str | None) -> None:

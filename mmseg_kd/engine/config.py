@@ -52,8 +52,8 @@ def load_config(path: str, cfg_options: dict | None = None) -> Config:
         raise UserError(f'{path} is not UTF-8 text: {error}') from error
     except (NameError, KeyError, AttributeError, ImportError, OSError) as error:
         raise UserError(f'{path} cannot be read: {type(error).__name__}: {error}') from error
-    scope = cfg.get('default_scope', 'mmseg')
-    init_default_scope(scope if isinstance(scope, str) else 'mmseg')
+    scope = cfg.get('default_scope', 'mmseg_kd')
+    init_default_scope(scope if isinstance(scope, str) else 'mmseg_kd')
     check_config(cfg, path)
     if cfg.get('work_dir') is None:
         cfg.work_dir = str(Path('work_dirs') / file.stem)
@@ -75,7 +75,7 @@ def _replacing(cfg: Config, options: dict) -> dict:
 
 
 def enable_amp(cfg: Config) -> None:
-    """Turn on mixed precision: mmengine's AmpOptimWrapper on a GPU, bfloat16 on the CPU."""
+    """Turn on mixed precision: bfloat16, or float16 on a GPU that has no bfloat16."""
     wrapper = cfg.optim_wrapper
     wrapper.setdefault('type', 'OptimWrapper')
     if wrapper.type in ('AmpOptimWrapper', 'Bf16OptimWrapper'):
@@ -84,7 +84,7 @@ def enable_amp(cfg: Config) -> None:
         raise UserError(
             f"--amp needs optim_wrapper.type='OptimWrapper' in the config, not {wrapper.type!r}"
         )
-    if torch.cuda.is_available():
+    if torch.cuda.is_available() and not torch.cuda.is_bf16_supported(including_emulation=False):
         wrapper.type = 'AmpOptimWrapper'
         wrapper.loss_scale = 'dynamic'
     else:

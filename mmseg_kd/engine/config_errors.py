@@ -33,6 +33,11 @@ def config_errors() -> Iterator[None]:
         if type(error) in MISTAKES:
             raise UserError(f'the config cannot be built: {_one_line(error)}') from error
         raise
+    except (ImportError, RuntimeError) as error:
+        # Parts of mmseg that need compiled operators or another package say so.
+        if not str(error).startswith('Please install'):
+            raise
+        raise UserError(f'the config cannot be built: {_one_line(error)}') from error
 
 
 def _one_line(error: Exception) -> str:

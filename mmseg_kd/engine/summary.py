@@ -30,6 +30,8 @@ def describe_run(runner: Runner) -> str:
         f'kd loss     {name}: {type(loss).__name__}({loss.extra_repr()})'
         for name, loss in getattr(model, 'kd_losses', {}).items()
     ]
+    if hasattr(model, 'kd_losses') and not model.kd_losses:
+        lines.append('kd loss     none: this run trains the plain student, without distillation')
     lines.append(
         f'data        {len(loader.dataset)} training images, '
         f'{len(runner.val_dataloader.dataset) if runner.val_loop else 0} for validation'
@@ -61,9 +63,12 @@ def slow_precisions(runner: Runner) -> list[str]:
 
 def _model_line(model: torch.nn.Module) -> str:
     parameters = sum(p.numel() for p in model.parameters()) / 1e6
+    # A cascade decodes in several heads.
+    head = model.decode_head
+    heads = head if isinstance(head, torch.nn.ModuleList) else [head]
     return (
         f'{type(model).__name__}, {type(model.backbone).__name__} + '
-        f'{type(model.decode_head).__name__}, {parameters:.2f} M parameters, '
+        f'{" + ".join(type(head).__name__ for head in heads)}, {parameters:.2f} M parameters, '
         f'{model.num_classes} classes'
     )
 

@@ -19,19 +19,19 @@ from torch import Tensor, nn
 from mmseg_kd.distillation.base import KDLoss
 from mmseg_kd.distillation.ema_teacher import EMATeacher
 from mmseg_kd.distillation.gradient_share import GradientShare, share_of
-from mmseg_kd.distillation.gradients import Pull, measure_pulls, weight_for
+from mmseg_kd.distillation.gradients import Pull, measure_gradients, read_pulls, weight_for
 from mmseg_kd.distillation.schedules import Schedule
 from mmseg_kd.distillation.taps import check_taps, record_features, record_taps
 from mmseg_kd.distillation.teacher import BaseTeacher
 from mmseg_kd.errors import UserError
-from mmseg_kd.models.whole_image import WholeImageEncoderDecoder
+from mmseg_kd.models.encoder_decoder import EncoderDecoder
 
-# Of the image on which losses are tried: enough for a map of 4x4 at stride 32.
+# Of the image on which losses are tried where the config has no size: a map of 4x4 at stride 32.
 TRIAL_SIZE = (128, 128)
 
 
 @MODELS.register_module()
-class KDEncoderDecoder(WholeImageEncoderDecoder):
+class KDEncoderDecoder(EncoderDecoder):
     """An `EncoderDecoder` with a teacher and distillation losses beside its own.
 
     Without `teacher` and `kd_losses` it is the plain model, bit for bit. Its state dict holds
@@ -68,13 +68,13 @@ class KDEncoderDecoder(WholeImageEncoderDecoder):
             {name: MODELS.build(loss) for name, loss in kd_losses.items()}
         )
         _check_names(kd_losses)
-        self._teacher_cfgs = teachers_by_name(teacher) if kd_losses else {}
+        self._teacher_cfgs = teachers_by_name(teacher or {})
         for name, loss in self.kd_losses.items():
             if not isinstance(loss, KDLoss):
                 raise UserError(
                     f'model.kd_losses.{name}: {type(loss).__name__} is no distillation loss'
                 )
-            check_taps(self, loss.stages, f'student (model.kd_losses.{name})')
+            check_taps(self, ['logits', *loss.stages], f'student (model.kd_losses.{name})')
             for unknown in set(self._teachers_of(loss)) - set(self._teacher_cfgs):
                 raise UserError(
                     f'model.kd_losses.{name}.teacher: there is no teacher {unknown!r}; '
@@ -94,7 +94,8 @@ class KDEncoderDecoder(WholeImageEncoderDecoder):
         self._teachers: dict[str, BaseTeacher] = {}
         # A hook sets it for the next iteration, and reads `pulls` afterwards.
         self.measure_gradients = False
-        self.pulls: tuple[Pull, dict[str, Pull]] | None = None
+        # What the last iteration measured: names of the losses, and a table on the device.
+        self.measured: tuple[list[str], Tensor] | None = None
         self.register_state_dict_post_hook(_without_losses)
         self.register_load_state_dict_post_hook(_not_missing_losses)
 
@@ -107,6 +108,14 @@ class KDEncoderDecoder(WholeImageEncoderDecoder):
     def teacher(self) -> BaseTeacher | None:
         """The first teacher; None until `build_teacher`, and where no loss needs one."""
         return next(iter(self._teachers.values()), None)
+
+    @property
+    def pulls(self) -> tuple[Pull, dict[str, Pull]] | None:
+        """Gradients of the labels' losses and of each weighted one, if the last step measured."""
+        if self.measured is None:
+            return None
+        own, pulls = read_pulls(self.measured[1], self.measured[0])
+        return own, {name: pull * self.kd_losses[name].weight for name, pull in pulls.items()}
 
     @property
     def _shares(self) -> dict[str, GradientShare]:
@@ -129,7 +138,17 @@ class KDEncoderDecoder(WholeImageEncoderDecoder):
         )
 
     def build_teacher(self) -> BaseTeacher | None:
-        """Build and check the teachers, once; training does so by itself."""
+        """Build and check the teachers, once; training does so by itself.
+
+        Raises:
+            UserError: A teacher without losses, a file that is missing or does not fit, or a loss
+                that cannot compare its taps.
+        """
+        if self._teacher_cfgs and not self.kd_losses:
+            raise UserError(
+                'model.teacher is set, but model.kd_losses has no loss, so nothing would be '
+                'distilled: add a loss, or write model.teacher=None to train the plain student'
+            )
         if not self._teachers:
             read = {name for loss in self.kd_losses.values() for name in self._teachers_of(loss)}
             teachers = {
@@ -165,22 +184,30 @@ class KDEncoderDecoder(WholeImageEncoderDecoder):
 
     @torch.no_grad()
     def _try_losses(self) -> None:
-        """Compute every loss on an empty image, so that maps that do not fit are told at once."""
+        """Compute every loss once on a blank image, so that misfits are reported before training.
+
+        The student runs in training mode, in which some heads return other outputs than in
+        testing. Its buffers and the random stream stay as they were.
+        """
         device = next(self.parameters()).device
-        images = torch.zeros(2, 3, *TRIAL_SIZE, device=device)
-        training = self.training
-        self.eval()
+        size = getattr(self.data_preprocessor, 'size', None) or TRIAL_SIZE
+        images = torch.zeros(2, 3, *size, device=device)
+        training, buffers = self.training, [buffer.clone() for buffer in self.buffers()]
+        names = ['logits', *(name for loss in self.kd_losses.values() for name in loss.stages)]
+        self.train()
         try:
-            names = [name for loss in self.kd_losses.values() for name in loss.stages]
-            with record_taps(self, names) as taps:
-                self(images, mode='tensor')
-            teacher_taps = self._run_teachers(images, dict(self.kd_losses.items()))
-            for loss in self.kd_losses.values():
-                self._raw(loss, taps, teacher_taps)
+            with torch.random.fork_rng([device] if device.type == 'cuda' else []):
+                with record_taps(self, names) as taps:
+                    self(images, mode='tensor')
+                teacher_taps = self._run_teachers(images, dict(self.kd_losses.items()))
+                for loss in self.kd_losses.values():
+                    self._raw(loss, taps, teacher_taps)
         except ValueError as error:
             raise UserError(f'model.kd_losses: {error}') from error
         finally:
             self.train(training)
+            for buffer, before in zip(self.buffers(), buffers, strict=True):
+                buffer.copy_(before)
 
     def _teachers_of(self, loss: KDLoss) -> dict[str, float]:
         names = list(self._teacher_cfgs)
@@ -189,7 +216,19 @@ class KDEncoderDecoder(WholeImageEncoderDecoder):
     def set_iteration(self, iteration: int) -> None:
         """Tell the schedules the number of the next iteration, from 0."""
         for loss in self.kd_losses.values():
-            loss.iteration = iteration
+            loss.set_iteration(iteration)
+
+    def put_numbers_on(self, device: torch.device) -> None:
+        """Keep scheduled weights and temperatures in tensors, for steps in a CUDA graph."""
+        for loss in self.kd_losses.values():
+            loss.put_numbers_on(device)
+
+    def step_kind(self) -> tuple | None:
+        """Return what the next step computes; None if it finds the weight of a share."""
+        if any(map(self._due, self._shares)):
+            return None
+        names = (name for name in self.kd_losses if self._counts(name))
+        return self.measure_gradients, *names
 
     def start_averages(self) -> None:
         """Let averaged teachers begin as what the student is, with all its weights loaded."""
@@ -245,7 +284,7 @@ class KDEncoderDecoder(WholeImageEncoderDecoder):
         Returns:
             Scalars by name; those whose name contains 'loss' are summed and backpropagated.
         """
-        self.pulls = None
+        self.measured = None
         if not self.kd_losses:
             return super().loss(inputs, data_samples)
         self.build_teacher()
@@ -328,10 +367,25 @@ class KDEncoderDecoder(WholeImageEncoderDecoder):
     ) -> None:
         """Measure the gradients of this batch and bring the shares' weights up to it."""
         task = sum(value for name, value in losses.items() if 'loss' in name)
-        measured = self._pulls(task, raw, features, logits)
-        if measured is None:
-            return
-        own, pulls = measured
+        try:
+            self.measured = list(raw), measure_gradients(task, raw, features, logits)
+        except RuntimeError as error:
+            if 'use_reentrant' not in str(error):
+                raise
+            self._cannot_measure()
+        if self.measured and any(map(self._due, self._shares)):
+            self._update_shares(*read_pulls(self.measured[1], raw))
+
+    def _cannot_measure(self) -> None:
+        reason = 'gradients cannot be measured through reentrant activation checkpointing'
+        if self._shares:
+            raise UserError(
+                f'{reason}, so GradientShare finds no weight: write numbers, or leave out '
+                'activation_checkpointing and with_cp'
+            )
+        warnings.warn(f'{reason}: there is no gradient report', stacklevel=2)
+
+    def _update_shares(self, own: Pull, pulls: dict[str, Pull]) -> None:
         total = sum(
             share.share
             for name, share in self._shares.items()
@@ -348,37 +402,23 @@ class KDEncoderDecoder(WholeImageEncoderDecoder):
             weight = weight_for(share, pulls[name], others) * (1 - share) / (1 - total)
             if math.isfinite(weight) and others > 0:
                 self._shares[name].update(weight)
-        weighted = {name: pull * self.kd_losses[name].weight for name, pull in pulls.items()}
-        self.pulls = own, weighted
-
-    def _pulls(
-        self, task: Tensor, raw: dict[str, Tensor], features: list[Tensor], logits: Tensor
-    ) -> tuple[Pull, dict[str, Pull]] | None:
-        try:
-            return measure_pulls(task, raw, features, logits)
-        except RuntimeError as error:
-            if 'use_reentrant' not in str(error):
-                raise
-        reason = 'gradients cannot be measured through reentrant activation checkpointing'
-        if self._shares:
-            raise UserError(
-                f'{reason}, so GradientShare finds no weight: write numbers, or leave out '
-                'activation_checkpointing and with_cp'
-            )
-        warnings.warn(f'{reason}: there is no gradient report', stacklevel=2)
-        return None
+                # A tensor of the weight follows.
+                self.kd_losses[name].set_iteration(self.kd_losses[name].iteration)
 
     def _logged(self, raw: dict[str, Tensor], like: Tensor) -> dict[str, Tensor]:
         losses = {}
         for name, loss in self.kd_losses.items():
             weighted_name, raw_name = log_names(name)
             value = raw.get(name)
-            losses[weighted_name] = like.new_zeros(()) if value is None else loss.weight * value
+            weight = loss.number('loss_weight')
+            losses[weighted_name] = like.new_zeros(()) if value is None else weight * value
             if value is not None:
                 losses[raw_name] = value.detach()
             if isinstance(loss.loss_weight, Schedule):
                 weight_name = f'{raw_name.removesuffix("_raw")}_weight'
-                losses[weight_name] = like.new_full((), loss.weight)
+                losses[weight_name] = (
+                    weight.clone() if isinstance(weight, Tensor) else like.new_full((), weight)
+                )
         return losses
 
 

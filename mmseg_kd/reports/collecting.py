@@ -35,6 +35,9 @@ def read_collection(folders: Sequence[str | Path], baseline: str | None = None) 
     studies: list[StudyRecord] = []
     notes: list[Message] = []
     for folder in map(Path, folders):
+        if folder.name == 'README.md' and len(folders) > 1:
+            # `work_dirs/*` names the one that explains the folder too.
+            continue
         try:
             if (folder / 'study.json').is_file():
                 studies.append(read_study(folder))

@@ -144,6 +144,9 @@ KOREAN: dict[str, str] = {
     "{name}: no gradient reaches the backbone's stages, whatever the weight, from: {losses}.": (
         '{name}: 가중치와 상관없이 gradient가 백본 단계에 전혀 닿지 않는 loss: {losses}.'
     ),
+    '{name}: exactly 0 at the end of training, so they taught nothing: {losses}.': (
+        '{name}: 학습이 끝날 때 값이 정확히 0이어서 아무것도 가르치지 못한 loss: {losses}.'
+    ),
     '{name}: as good as switched off, by their share of the gradient: {losses}.': (
         '{name}: gradient 비중이 너무 작아 사실상 꺼진 loss: {losses}.'
     ),

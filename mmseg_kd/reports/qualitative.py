@@ -104,7 +104,7 @@ def draw_images(
     Raises:
         UserError: A checkpoint, the data or the teacher is missing or does not fit.
     """
-    init_default_scope('mmseg')
+    init_default_scope('mmseg_kd')
     # Which weights were loaded is in the report.
     MMLogger.get_instance(f'report {uuid.uuid4()}', log_level='ERROR')
     notes = [] if notes is None else notes

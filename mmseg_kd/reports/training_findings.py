@@ -105,6 +105,11 @@ def _losses(collection: Collection) -> Iterator[Message]:
                 '{losses}.',
                 **values,
             )
+        elif condition == 'zero':
+            yield say(
+                '{name}: exactly 0 at the end of training, so they taught nothing: {losses}.',
+                **values,
+            )
         elif condition == 'off':
             yield say(
                 '{name}: as good as switched off, by their share of the gradient: {losses}.',

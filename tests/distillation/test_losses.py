@@ -18,6 +18,7 @@ from mmseg_kd.distillation import (
     PairwiseLoss,
     SimilarityPreservingLoss,
 )
+from mmseg_kd.distillation.base import resize_map
 from mmseg_kd.errors import UserError
 
 GOLDEN = np.load(Path(__file__).parents[1] / 'data' / 'kd_losses.npz')
@@ -31,6 +32,26 @@ def fitnet_of_the_identity(reduction: str) -> FitNet:
     torch.nn.init.dirac_(loss.adapters[0].weight)
     torch.nn.init.zeros_(loss.adapters[0].bias)
     return loss
+
+
+class MaskedGeneration(KDLoss):
+    """A loss with random masks and parameters, which is not 0 at equality, as MGD is."""
+
+    reductions = ('mean',)
+    equal_channels = True
+    zero_at_equality = False
+
+    def __init__(self, channels: int) -> None:
+        super().__init__('mean', 'stage4')
+        with torch.random.fork_rng(devices=[]):
+            self.generation = torch.nn.Conv2d(channels, channels, 3, padding=1)
+
+    def distance(
+        self, student: list[torch.Tensor], teacher: list[torch.Tensor], target: torch.Tensor | None
+    ) -> torch.Tensor:
+        (x,), (y,) = student, teacher
+        masked = x * (torch.rand_like(x[:, :1]) > 0.5)
+        return (self.generation(masked) - resize_map(y, x.shape[2:])).square().mean()
 
 
 EVERY_LOSS = [
@@ -48,9 +69,16 @@ EVERY_LOSS = [
     DISTLoss(),
     DISTLoss(temperature=4.0, beta=2.0, gamma=0.5),
     *(fitnet_of_the_identity(r) for r in FitNet.reductions),
+    MaskedGeneration(CHANNELS),
 ]
 names = [f'{type(x).__name__}-{x.extra_repr()}' for x in EVERY_LOSS]
 every_loss = pytest.mark.parametrize('loss', EVERY_LOSS, ids=names)
+
+
+def seeded(loss: KDLoss, *taps: torch.Tensor | None) -> torch.Tensor:
+    """The value of a loss, of a random one with the same draw every time."""
+    torch.manual_seed(0)
+    return loss(*taps)
 
 
 def golden(name: str) -> torch.Tensor:
@@ -118,23 +146,23 @@ def test_every_registered_loss_is_tested() -> None:
         for x in MODELS.module_dict.values()
         if isinstance(x, type) and issubclass(x, KDLoss) and x.__module__.startswith('mmseg_kd.')
     }
-    assert registered == {type(loss) for loss in EVERY_LOSS}
+    assert registered == {type(loss) for loss in EVERY_LOSS} - {MaskedGeneration}
 
 
 @every_loss
 def test_zero_where_student_equals_teacher(loss: KDLoss) -> None:
     x = torch.randn(3, CHANNELS, 8, 9)
-    assert float(loss(x, x.clone())) == 0
+    assert (float(loss(x, x.clone())) == 0) is loss.zero_at_equality
 
 
 @every_loss
 @pytest.mark.parametrize('dtype', [torch.bfloat16, torch.float16])
 def test_float32_under_any_autocast(loss: KDLoss, dtype: torch.dtype) -> None:
     student, teacher = torch.randn(2, 2, CHANNELS, 32, 32) * 30
-    reference = loss(student, teacher)
+    reference = seeded(loss, student, teacher)
     with torch.autocast('cpu', dtype=dtype):
-        value = loss(student, teacher)
-        half = loss(student.to(dtype), teacher.to(dtype))
+        value = seeded(loss, student, teacher)
+        half = seeded(loss, student.to(dtype), teacher.to(dtype))
     assert value.dtype == torch.float32
     assert torch.equal(value, reference)
     assert half.dtype == torch.float32
@@ -177,8 +205,9 @@ def test_gradcheck(loss: KDLoss) -> None:
     student, teacher = torch.randn(2, 2, CHANNELS, 4, 6, generator=generator, dtype=torch.float64)
     target = torch.randint(0, 3, (2, 4, 6), generator=generator)
     target[0, 0] = 255
+    double = copy.deepcopy(loss).double()
     assert torch.autograd.gradcheck(
-        lambda x: loss(x, teacher, target), student.clone().requires_grad_()
+        lambda x: seeded(double, x, teacher, target), student.clone().requires_grad_()
     )
 
 
@@ -194,14 +223,12 @@ def test_no_gradient_reaches_the_teacher(loss: KDLoss) -> None:
 def test_other_sizes_and_weight(loss: KDLoss) -> None:
     student, teacher = torch.randn(2, CHANNELS, 16, 12), torch.randn(2, CHANNELS, 9, 7)
     target = torch.randint(0, 6, (2, 64, 48))
-    value = loss(student, teacher, target)
+    value = seeded(loss, student, teacher, target)
     assert value.ndim == 0
     assert value > 0
     heavy = copy.deepcopy(loss)
     heavy.loss_weight = 2.5
-    assert float(heavy(student, teacher, target)) == pytest.approx(
-        2.5 * float(loss.raw(student, teacher, target))
-    )
+    assert float(seeded(heavy, student, teacher, target)) == pytest.approx(2.5 * float(value))
 
 
 def test_kl_masks_at_the_resolution_of_the_logits() -> None:
@@ -262,3 +289,31 @@ def test_tokens_are_no_map() -> None:
 def test_different_channels_are_named(loss: type[KDLoss]) -> None:
     with pytest.raises(ValueError, match=f'{loss.__name__}: .* has 4 channels, the teacher 5'):
         loss()(torch.randn(2, 4, 8, 8), torch.randn(2, 5, 8, 8))
+
+
+def test_kl_of_one_channel_by_hand() -> None:
+    # p = 3/4 at the teacher, 1/2 at the student: 3/4 log 3/2 + 1/4 log 1/2.
+    student, teacher = torch.zeros(1, 1, 1, 1), torch.full((1, 1, 1, 1), np.log(3.0))
+    expected = 0.75 * np.log(1.5) + 0.25 * np.log(0.5)
+    loss = KLDivergenceLoss(temperature=1.0)
+    assert float(loss(student, teacher)) == pytest.approx(expected, rel=1e-5)
+
+
+@pytest.mark.parametrize('loss', [KLDivergenceLoss(), DISTLoss(), DISTLoss(temperature=4.0)])
+def test_one_channel_is_two_classes(loss: KDLoss) -> None:
+    student, teacher = torch.randn(2, 2, 1, 6, 7)
+    student.requires_grad_()
+    # The softmax of two logits depends on their difference alone.
+    first = torch.randn(2, 1, 6, 7)
+    pair = torch.cat([first, first + teacher], dim=1)
+    one, two = loss(student, teacher), loss(student, pair)
+    assert float(one) == pytest.approx(float(two), rel=1e-4)
+    one.backward()
+    assert float(one) > 0 and float(student.grad.abs().sum()) > 0
+
+
+@pytest.mark.parametrize('channels', [1, 2])
+def test_two_classes_cannot_be_standardized(channels: int) -> None:
+    x = torch.randn(2, channels, 4, 4)
+    with pytest.raises(ValueError, match='standardize=True needs at least 3 classes'):
+        KLDivergenceLoss(standardize=True)(x, x)

@@ -16,7 +16,7 @@ from mmseg_kd.errors import UserError
         (
             'decode_head',
             dict(loss_decode=dict(type='Nonsense')),
-            'SegFormerHead: Nonsense is not in the mmseg::model registry.$',
+            'SegFormerHead: Nonsense is not in the mmseg_kd::model registry.$',
         ),
         ('backbone', dict(type='Nonsense'), 'EncoderDecoder: Nonsense is not in the'),
     ],

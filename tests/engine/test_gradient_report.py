@@ -238,10 +238,19 @@ def test_a_loss_that_does_not_reach_the_backbone() -> None:
     # A share of nothing stays at weight 0.
     share = dict(type='GradientShare', share=0.1)
     assert 'no gradient of a reaches' in messages([report(a=(0.0, 0.0))] * 3, a=share)['a']
-    # A student that equals its teacher has no loss and no gradient.
-    same = report(a=(0.0, 1.0))
+
+
+@pytest.mark.parametrize('weight', [1.0, dict(type='GradientShare', share=0.1)])
+def test_a_loss_that_is_exactly_0(weight: Any) -> None:
+    now = 0.0 if isinstance(weight, dict) else 1.0
+    same, other = report(a=(0.0, now)), report(a=(0.0, now))
     same['losses']['a']['raw'] = 0.0
-    assert not messages([same] * 3, a=1.0)
+    assert 'a was exactly 0 in the last 3 reports' in messages([same] * 3, a=weight)['a']
+    assert 'exactly 0' not in str(messages([same, same, other], a=weight))
+    # Switched off on purpose, or not computed because its schedule gives 0.
+    assert not messages([same] * 3, a=0.0)
+    same['losses']['a']['raw'] = None
+    assert not messages([same] * 3, a=weight)
 
 
 def test_what_is_not_finite_is_not_judged() -> None:

@@ -278,3 +278,38 @@ def test_the_teachers_head_runs_only_where_a_loss_reads_it(
     everything = built.build_teacher()(images, ['logits', *stages])
     assert runs == [1]
     assert all(torch.equal(stages[name], everything[name]) for name in stages)
+
+
+@pytest.mark.parametrize('kind', ['KLDivergenceLoss', 'DISTLoss'])
+def test_two_classes_in_one_channel_are_distilled(kind: str, tmp_path: Path) -> None:
+    binary = dict(num_classes=2, out_channels=1, threshold=0.5)
+    binary['loss_decode'] = dict(type='CrossEntropyLoss', use_sigmoid=True)
+    head = tiny_model()['decode_head'] | binary
+    tutor = tiny_model(decode_head=head)
+    torch.save({'state_dict': build(tutor).state_dict()}, tmp_path / 'binary.pth')
+    teacher = dict(config=tutor, checkpoint=str(tmp_path / 'binary.pth'))
+    losses = dict(kd_loss=dict(type=kind))
+    torch.manual_seed(3)
+    model = build(
+        tiny_model(
+            type='KDEncoderDecoder', **dict(decode_head=head, teacher=teacher, kd_losses=losses)
+        )
+    )
+    for parameter in model.decode_head.parameters():
+        torch.nn.init.normal_(parameter)
+    images, samples = batch()
+    for sample in samples:
+        sample.gt_sem_seg.data.clamp_(max=1)
+    loss = model.loss(images, samples)['kd_loss']
+    loss.backward()
+    assert float(loss.detach()) > 0
+    assert model.backbone.patch_embed1.proj.weight.grad.abs().sum() > 0
+
+
+@pytest.mark.parametrize('losses', [None, {}, dict(kl_loss=None)])
+def test_a_teacher_without_losses_is_refused_in_training(losses: dict, teacher: dict) -> None:
+    model = build(tiny_model(type='KDEncoderDecoder', teacher=teacher, kd_losses=losses))
+    with pytest.raises(UserError, match=r'model\.kd_losses has no loss.*model\.teacher=None'):
+        model.build_teacher()
+    # Testing needs neither.
+    assert model.eval()(batch()[0], mode='tensor').shape[1] == 12

@@ -65,6 +65,15 @@ def test_a_teacher_below_the_baseline(pair: dict[str, Path]) -> None:
         assert ('does not beat the baseline: 29.00 mIoU11' in said(pair)) is expected
 
 
+def test_a_loss_that_was_exactly_0(pair: dict[str, Path]) -> None:
+    file = pair['student'] / 'gradients.jsonl'
+    reports = [json.loads(line) for line in file.read_text().splitlines()]
+    for report in reports:
+        report['losses']['at_loss'] |= dict(features=0.0, raw=0.0)
+    file.write_text('\n'.join(map(json.dumps, reports)))
+    assert 'exactly 0 at the end of training, so they taught nothing: at_loss.' in said(pair)
+
+
 def test_losses_without_gradient(pair: dict[str, Path]) -> None:
     file = pair['student'] / 'gradients.jsonl'
     reports = [json.loads(line) for line in file.read_text().splitlines()]

@@ -1,6 +1,7 @@
 """The report from the command line."""
 
 import runpy
+import shutil
 import sys
 from pathlib import Path
 
@@ -28,7 +29,9 @@ def test_work_dirs_and_a_table(
         copy_run(folder, tmp_path / name)
     table = tmp_path / 'first.md'
     table.write_text('|Iter|mIoU|mAcc|aAcc|lr|\n|--|--|--|--|--|\n|4000|58.62%|66|92.1|6e-5|\n')
-    assert run(tmp_path / 'baseline', tmp_path / 'student', table, '--lang', 'ko') == 0
+    # As `work_dirs/*` names it too.
+    readme = shutil.copy(ROOT / 'work_dirs' / 'README.md', tmp_path)
+    assert run(readme, tmp_path / 'baseline', tmp_path / 'student', table, '--lang', 'ko') == 0
     out = tmp_path / 'report'
     assert (out / 'report.html').is_file()
     text = (out / 'report.md').read_text(encoding='utf-8')

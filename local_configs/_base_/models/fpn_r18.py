@@ -2,7 +2,7 @@
 # 2019).
 norm_cfg = dict(type='BN', requires_grad=True)
 model = dict(
-    type='WholeImageEncoderDecoder',
+    type='EncoderDecoder',
     data_preprocessor=dict(
         type='BatchDataPreProcessor',  # mmseg's SegDataPreProcessor, a batch at a time
         mean=[123.675, 116.28, 103.53],  # ImageNet, RGB

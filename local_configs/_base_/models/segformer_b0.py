@@ -1,7 +1,7 @@
 # SegFormer-B0: MiT-B0 and the all-MLP head.
 norm_cfg = dict(type='BN', requires_grad=True)
 model = dict(
-    type='WholeImageEncoderDecoder',  # mmseg's EncoderDecoder, faster at predicting
+    type='EncoderDecoder',
     data_preprocessor=dict(
         type='BatchDataPreProcessor',  # mmseg's SegDataPreProcessor, a batch at a time
         mean=[123.675, 116.28, 103.53],  # ImageNet, RGB

@@ -38,8 +38,12 @@ class DISTLoss(KDLoss):
     Config: ``dict(type='DISTLoss', loss_weight=1.0)``, the authors' setting for segmentation
     (T = 1, beta = gamma = 1).
 
-    Shapes: student (N, K, H, W); teacher (N, K, H', W'), resized to (H, W) (bilinear,
-    align_corners=False); target (N, H'', W'') or None, resized to (H, W) (nearest). Under
+    Of two classes only the relations between pixels have a gradient: the correlation between two
+    probabilities of a pixel is always 1 or -1.
+
+    Shapes: student (N, K, H, W), K = 1 being the logit of class 1 of two (mmseg's
+    `out_channels=1`); teacher (N, K, H', W'), resized to (H, W) (bilinear, align_corners=False);
+    target (N, H'', W'') or None, resized to (H, W) (nearest). Under
     several processes each correlates over its own part of the batch.
 
     Args:
@@ -59,6 +63,7 @@ class DISTLoss(KDLoss):
     reductions = ('mean',)
     one_tap = True
     equal_channels = True
+    of_classes = True
 
     def __init__(
         self,

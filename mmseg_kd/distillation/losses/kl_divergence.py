@@ -27,8 +27,9 @@ class KLDivergenceLoss(KDLoss):
 
     Config: ``dict(type='KLDivergenceLoss', temperature=4.0, loss_weight=1.0)``
 
-    Shapes: student (N, K, H, W); teacher (N, K, H', W'), resized to (H, W) (bilinear,
-    align_corners=False); target (N, H'', W'') or None, resized to (H, W) (nearest).
+    Shapes: student (N, K, H, W), K = 1 being the logit of class 1 of two (mmseg's
+    `out_channels=1`); teacher (N, K, H', W'), resized to (H, W) (bilinear, align_corners=False);
+    target (N, H'', W'') or None, resized to (H, W) (nearest).
 
     Args:
         temperature: T, above 0: a number or a schedule.
@@ -40,17 +41,19 @@ class KLDivergenceLoss(KDLoss):
         stages: The tap, the logits.
         standardize: Bring each pixel's logits to mean 0 and standard deviation 1 over the classes
             first, so that the student need not match the teacher's scale (Sun et al., Logit
-            Standardization in Knowledge Distillation, CVPR 2024).
+            Standardization in Knowledge Distillation, CVPR 2024). It needs at least 3 classes.
         **kwargs: `loss_weight`, `teacher_stages` and `teacher`, as for every `KDLoss`.
 
     Raises:
-        ValueError: On temperature <= 0, several taps, or different channel counts.
+        ValueError: On temperature <= 0, several taps, different channel counts, or `standardize`
+            with fewer than 3 classes.
         UserError: When a scheduled temperature is no longer above 0.
     """
 
     reductions = ('pixel_mean', 'batchmean')
     one_tap = True
     equal_channels = True
+    of_classes = True
 
     def __init__(
         self,
@@ -73,6 +76,11 @@ class KLDivergenceLoss(KDLoss):
         (student_logits,), (teacher_logits,) = student, teacher
         teacher_logits = resize_map(teacher_logits, student_logits.shape[2:])
         if self.standardize:
+            if student_logits.shape[1] < 3:
+                raise ValueError(
+                    'KLDivergenceLoss: standardize=True needs at least 3 classes: of two, the '
+                    'standardized logits are always 1 and -1'
+                )
             teacher_logits, student_logits = z_score(teacher_logits), z_score(student_logits)
         temperature = current_temperature(self)
         log_p = F.log_softmax(teacher_logits / temperature, dim=1)

@@ -53,10 +53,10 @@ class FullWeight:
 
 @dataclass(frozen=True)
 class Finding:
-    """What is wrong with a loss: 'off', 'swamps' or 'cut', and in words.
+    """What is wrong with a loss: 'off', 'swamps', 'cut' or 'zero', and in words.
 
     Attributes:
-        condition: One of the three.
+        condition: One of the four.
         message: A sentence, with the weight that would mend it.
         share: Of the gradient, where the scale is what is wrong.
         better: That weight, where there is one.
@@ -249,6 +249,13 @@ def diagnose(
     findings = {}
     for name, weight in weights.items():
         rows = [report['losses'].get(name) for report in recent]
+        if weight.value != 0 and all(row and row['raw'] == 0 for row in rows):
+            findings[name] = Finding(
+                'zero',
+                f'{name} was exactly 0 in the last {REPORTS} reports, so it teaches nothing: the '
+                'student equals the teacher at its taps (stages), or it does not depend on them',
+            )
+            continue
         if any(row is None or row['features'] is None or not row['raw'] for row in rows):
             continue
         if _is_cut(recent, rows, weight):

@@ -3,15 +3,15 @@
 import pytest
 import torch
 from conftest import tiny_model
-from mmseg.models import EncoderDecoder
+from mmseg.models import EncoderDecoder as MMSegEncoderDecoder
 from mmseg.registry import MODELS
 from mmseg.structures import SegDataSample
 
-from mmseg_kd.models.whole_image import WholeImageEncoderDecoder, class_ids
+from mmseg_kd.models.encoder_decoder import EncoderDecoder, class_ids
 
 
-def segmentor(**changes: object) -> EncoderDecoder:
-    return MODELS.build(tiny_model(**changes)).eval()
+def segmentor(**changes: object) -> MMSegEncoderDecoder:
+    return MODELS.build(tiny_model(type=MMSegEncoderDecoder) | changes).eval()
 
 
 @pytest.mark.parametrize(
@@ -31,7 +31,7 @@ def test_the_same_as_mmseg(meta: dict) -> None:
     logits[0, :, 0] = 0
     logits[1, 5, 3, 3] = float('nan')
     stock = model.postprocess_result(logits, [SegDataSample(metainfo=meta) for _ in range(3)])
-    model.__class__ = WholeImageEncoderDecoder
+    model.__class__ = EncoderDecoder
     quick = model.postprocess_result(logits, [SegDataSample(metainfo=meta) for _ in range(3)])
     for a, b in zip(stock, quick, strict=True):
         assert a.pred_sem_seg.data.dtype == b.pred_sem_seg.data.dtype
@@ -43,14 +43,14 @@ def test_the_same_as_mmseg(meta: dict) -> None:
 
 def test_without_samples() -> None:
     model = segmentor()
-    model.__class__ = WholeImageEncoderDecoder
+    model.__class__ = EncoderDecoder
     assert len(model.postprocess_result(torch.randn(2, 12, 8, 8))) == 2
 
 
 def test_one_channel_has_a_threshold() -> None:
     head = tiny_model()['decode_head'] | dict(num_classes=2, out_channels=1, threshold=0.5)
     model = segmentor(decode_head=head)
-    model.__class__ = WholeImageEncoderDecoder
+    model.__class__ = EncoderDecoder
     (sample,) = model.postprocess_result(
         torch.tensor([[[[-1.0, 1.0]]]]), [SegDataSample(metainfo=dict(ori_shape=(1, 2)))]
     )

@@ -1,0 +1,332 @@
+"""The tap `logits` is what prediction uses, for every head that mmseg has."""
+
+from __future__ import annotations
+
+import re
+from importlib.util import find_spec
+from pathlib import Path
+
+import mmseg.models.decode_heads
+import pytest
+import torch
+from conftest import ROOT, TINY_BACKBONE, tiny_model
+from mmengine.structures import PixelData
+from mmseg.models.decode_heads.decode_head import BaseDecodeHead
+from mmseg.registry import MODELS
+from mmseg.structures import SegDataSample
+
+from mmseg_kd.distillation.taps import LOGITS_INDEX, WITHOUT_LOGITS, list_taps, record_taps
+from mmseg_kd.engine.config_errors import config_errors
+from mmseg_kd.errors import UserError
+
+CLASSES, SIZE = 5, 64
+BN = dict(type='BN', requires_grad=True)
+CE = dict(type='CrossEntropyLoss')
+OHEM = dict(type='OhemCrossEntropy', min_kept=9)
+LAST = dict(in_channels=32, in_index=3, channels=8)
+ALL = dict(in_channels=list(TINY_BACKBONE['embed_dims']), in_index=[0, 1, 2, 3], channels=8)
+CNN = dict(type='ResNet', depth=18, base_channels=4, norm_cfg=BN)
+VIT = dict(
+    type='VisionTransformer',
+    img_size=(SIZE, SIZE),
+    patch_size=16,
+    embed_dims=16,
+    num_layers=4,
+    num_heads=2,
+    out_indices=(0, 1, 2, 3),
+)
+OF_VIT = dict(in_channels=16, in_index=3, channels=8)
+STDC = dict(
+    type='STDCContextPathNet',
+    backbone_cfg=dict(
+        type='STDCNet',
+        stdc_type='STDCNet1',
+        in_channels=3,
+        channels=(4, 8, 16, 32, 32),
+        bottleneck_type='cat',
+        num_convs=4,
+        norm_cfg=BN,
+        act_cfg=dict(type='ReLU'),
+        with_final_conv=False,
+    ),
+    last_in_channels=(32, 32),
+    out_channels=8,
+    ffm_cfg=dict(in_channels=24, out_channels=16, scale_factor=4),
+)
+KERNEL_UPDATE = dict(
+    type='KernelUpdateHead',
+    num_classes=CLASSES,
+    num_ffn_fcs=2,
+    num_heads=2,
+    num_mask_fcs=1,
+    feedforward_channels=8,
+    in_channels=8,
+    out_channels=8,
+    kernel_updator_cfg=dict(
+        type='KernelUpdator',
+        in_channels=8,
+        feat_channels=8,
+        out_channels=8,
+        act_cfg=dict(type='ReLU'),
+        norm_cfg=dict(type='LN'),
+    ),
+)
+
+# By the name of the head: its settings, and a backbone where it needs one of its own.
+HEADS = dict(
+    ANNHead=dict(ALL, in_channels=[16, 32], in_index=[2, 3], project_channels=4),
+    APCHead=dict(LAST, pool_scales=(1, 2)),
+    ASPPHead=dict(LAST, dilations=(1, 2)),
+    DAHead=dict(LAST, pam_channels=4),
+    DDRHead=dict(
+        in_channels=32,
+        channels=8,
+        loss_decode=[CE, CE],
+        backbone=dict(type='DDRNet', in_channels=3, channels=8, ppm_channels=8, norm_cfg=BN),
+    ),
+    DMHead=dict(LAST, filter_sizes=(1, 3), backbone=CNN),
+    DNLHead=dict(LAST),
+    DPTHead=dict(
+        OF_VIT,
+        in_channels=[16] * 4,
+        in_index=[0, 1, 2, 3],
+        input_transform='multiple_select',
+        embed_dims=16,
+        post_process_channels=[8, 8, 8, 8],
+        backbone=VIT | dict(output_cls_token=True),
+    ),
+    DepthwiseSeparableASPPHead=dict(LAST, dilations=(1, 2), c1_in_channels=8, c1_channels=4),
+    DepthwiseSeparableFCNHead=dict(LAST),
+    EMAHead=dict(LAST, ema_channels=8, num_bases=4, num_stages=2),
+    EncHead=dict(
+        ALL,
+        num_codes=4,
+        use_se_loss=True,
+        loss_se_decode=dict(type='CrossEntropyLoss', use_sigmoid=True),
+    ),
+    FCNHead=dict(LAST),
+    FPNHead=dict(ALL, in_channels=[8, 16, 16, 32], feature_strides=[4, 8, 16, 32]),
+    GCHead=dict(LAST),
+    ISAHead=dict(LAST, isa_channels=4, down_factor=(2, 2)),
+    IterativeDecodeHead=dict(
+        num_stages=2,
+        kernel_generate_head=dict(
+            LAST, type='FCNHead', num_classes=CLASSES, norm_cfg=BN, loss_decode=CE
+        ),
+        kernel_update_head=[KERNEL_UPDATE, KERNEL_UPDATE],
+    ),
+    # Its pooling window of 49 needs a large map: stride 4 of 200x200.
+    LRASPPHead=dict(
+        in_channels=(4, 8, 16),
+        in_index=(0, 1, 2),
+        channels=8,
+        branch_channels=(4, 8),
+        input_transform='multiple_select',
+        backbone=CNN | dict(strides=(1, 1, 1, 1)),
+    ),
+    LightHamHead=dict(ALL, in_index=[0, 1, 2, 3], ham_channels=8, ham_kwargs=dict(MD_R=4)),
+    NLHead=dict(LAST),
+    OCRHead=dict(LAST, ocr_channels=4),
+    PIDHead=dict(
+        in_channels=32,
+        channels=8,
+        loss_decode=[CE, OHEM, dict(type='BoundaryLoss'), OHEM],
+        backbone=dict(
+            type='PIDNet',
+            in_channels=3,
+            channels=8,
+            ppm_channels=8,
+            num_stem_blocks=1,
+            num_branch_blocks=1,
+            norm_cfg=BN,
+        ),
+    ),
+    PSPHead=dict(LAST, pool_scales=(1, 2)),
+    SETRMLAHead=dict(
+        OF_VIT,
+        in_channels=[16] * 4,
+        in_index=[0, 1, 2, 3],
+        channels=16,
+        mla_channels=4,
+        up_scale=2,
+        backbone=VIT,
+    ),
+    SETRUPHead=dict(OF_VIT, backbone=VIT),
+    STDCHead=dict(in_channels=8, in_index=1, channels=8, num_convs=1, backbone=STDC),
+    SegFormerHead=dict(in_channels=ALL['in_channels'], embed_dim=8),
+    SegformerHead=dict(ALL),
+    SegmenterMaskTransformerHead=dict(
+        LAST, num_layers=1, num_heads=2, embed_dims=8, norm_cfg=dict(type='LN')
+    ),
+    UPerHead=dict(ALL, pool_scales=(1, 2)),
+)
+
+# What mmseg's heads need that an installation without compiled operators and mmdet lacks.
+REFUSED = dict(
+    CCHead=(dict(LAST), 'CCHead: Please install onedl-mmcv'),
+    PSAHead=(dict(LAST, mask_size=(2, 2)), 'PSAHead: Please install onedl-mmcv'),
+    Mask2FormerHead=(dict(LAST), 'Please install onedl-mmdetection to use Mask2FormerHead'),
+    MaskFormerHead=(dict(LAST), 'MaskFormerHead: '),
+    PointHead=(dict(LAST, in_channels=[32], in_index=[3]), 'PointHead: Please install onedl-mmcv'),
+)
+# Built by segmentors and backbones of other tasks alone: text and image, depth; parts of a head.
+OTHERS = {'SideAdapterCLIPHead', 'VPDDepthHead', 'KernelUpdateHead', 'KernelUpdator'}
+
+
+def head_cfg(kind: str, settings: dict) -> dict:
+    common = dict(num_classes=CLASSES, norm_cfg=BN, loss_decode=CE)
+    if kind == 'IterativeDecodeHead':
+        # Its settings are of the heads inside it.
+        common = {}
+    return dict(type=kind, **(common | settings))
+
+
+@pytest.fixture(scope='module')
+def tutor(tmp_path_factory: pytest.TempPathFactory) -> dict:
+    """A teacher of five classes."""
+    cfg = tiny_model()
+    cfg['decode_head']['num_classes'] = CLASSES
+    file = tmp_path_factory.mktemp('tutor') / 'teacher.pth'
+    torch.save({'state_dict': MODELS.build(cfg).state_dict()}, file)
+    return dict(config=cfg, checkpoint=str(file))
+
+
+def student_cfg(kind: str, settings: dict, teacher: dict) -> dict:
+    settings = dict(settings)
+    cfg = tiny_model(type='KDEncoderDecoder', teacher=teacher)
+    cfg['kd_losses'] = dict(kl_loss=dict(type='KLDivergenceLoss'))
+    cfg['backbone'] = settings.pop('backbone', cfg['backbone'])
+    cfg['decode_head'] = head_cfg(kind, settings)
+    if kind == 'LRASPPHead':
+        cfg['data_preprocessor']['size'] = (200, 200)
+    if kind == 'OCRHead':
+        cfg |= dict(type='KDCascadeEncoderDecoder', num_stages=2)
+        cfg['decode_head'] = [head_cfg('FCNHead', LAST), cfg['decode_head']]
+    if cfg['backbone']['type'] == 'MixTransformer':
+        cfg['auxiliary_head'] = head_cfg('FCNHead', dict(LAST, in_channels=16, in_index=2))
+    return cfg
+
+
+def batch(size: tuple[int, int] = (SIZE, SIZE)) -> tuple[torch.Tensor, list[SegDataSample]]:
+    generator = torch.Generator().manual_seed(0)
+    images = torch.randn(2, 3, *size, generator=generator)
+    samples = []
+    for labels in torch.randint(CLASSES, (2, 1, *size), generator=generator):
+        sample = SegDataSample(metainfo=dict(img_shape=size, pad_shape=size))
+        sample.gt_sem_seg = PixelData(data=labels)
+        sample.gt_edge_map = PixelData(data=(labels == 0).long())
+        samples.append(sample)
+    return images, samples
+
+
+def reached(model: torch.nn.Module, value: torch.Tensor) -> set[str]:
+    """Names of the parameters that a gradient of `value` reaches."""
+    model.zero_grad()
+    value.backward()
+    return {name for name, p in model.named_parameters() if p.grad is not None}
+
+
+@pytest.mark.parametrize('kind', HEADS)
+def test_a_logits_loss_teaches_what_predicts_and_nothing_else(kind: str, tutor: dict) -> None:
+    model = MODELS.build(student_cfg(kind, HEADS[kind], tutor))
+    images, samples = batch(model.data_preprocessor.size)
+    model.eval()
+    predicted = model.encode_decode(images, [sample.metainfo for sample in samples])
+    predicting = reached(model, predicted.square().sum())
+    model.train()
+    model.measure_gradients = True
+    losses = model.loss(images, samples)
+    labels, pulls = model.pulls
+    assert labels.logits > 0 and pulls['kl_loss'].logits > 0 and pulls['kl_loss'].features > 0
+    assert reached(model, losses['kl_loss']) == predicting
+    # The layer right before the logits really moves.
+    head = [name for name in predicting if name.startswith('decode_head')]
+    moved = [name for name in head if model.get_parameter(name).grad.abs().sum() > 0]
+    assert moved and len(moved) > len(head) / 2
+    if kind not in ('FCNHead', 'SegFormerHead'):
+        return
+    # The labels reach more: the auxiliary head is trained, by its own loss.
+    own = sum(value for name, value in model.loss(images, samples).items() if 'loss_ce' in name)
+    assert {name.split('.')[0] for name in reached(model, own) - predicting} == {'auxiliary_head'}
+
+
+@pytest.mark.parametrize('kind', LOGITS_INDEX)
+def test_list_taps_shows_what_predicts(kind: str, tutor: dict) -> None:
+    model = MODELS.build(student_cfg(kind, HEADS[kind], tutor)).eval()
+    images, _ = batch()
+    shape = list_taps(model, images)['logits']
+    assert shape[:2] == (2, CLASSES)
+
+
+@pytest.mark.parametrize('kind', ['DDRHead', 'PIDHead'])
+def test_stages_are_those_of_testing_in_training_too(kind: str, tutor: dict) -> None:
+    model = MODELS.build(student_cfg(kind, HEADS[kind], tutor))
+    for mode in (model.eval, model.train):
+        mode()
+        with record_taps(model, ['stage1', 'logits']) as taps:
+            model(batch()[0], mode='tensor')
+        # The map that the head reads.
+        assert taps['stage1'].shape == (2, 32, SIZE // 8, SIZE // 8)
+        assert taps['logits'].shape == (2, CLASSES, SIZE // 8, SIZE // 8)
+
+
+@pytest.mark.parametrize('kind', REFUSED)
+def test_heads_without_logits_or_operators_are_refused_in_a_line(kind: str, tutor: dict) -> None:
+    if find_spec('mmcv._ext') or find_spec('mmdet'):
+        pytest.skip('compiled operators or mmdet are installed')
+    settings, message = REFUSED[kind]
+    with pytest.raises(UserError, match=re.escape(message)) as error, config_errors():
+        MODELS.build(student_cfg(kind, settings, tutor))
+    assert '\n' not in str(error.value)
+
+
+def test_every_head_of_mmseg_is_tried_and_documented() -> None:
+    registered = set(mmseg.models.decode_heads.__all__)
+    assert registered == set(HEADS) - {'SegFormerHead'} | set(REFUSED) | OTHERS
+    page = Path(ROOT, 'docs', 'distillation.md').read_text(encoding='utf-8')
+    for kind in registered:
+        assert f'`{kind}`' in page, kind
+
+
+class PairHead(BaseDecodeHead):
+    """A head of one's own with two outputs."""
+
+    def forward(self, inputs: list[torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
+        logits = self.cls_seg(self._transform_inputs(inputs))
+        return logits.detach(), logits
+
+    def loss_by_feat(self, seg_logits: tuple, *args: object) -> dict:
+        return super().loss_by_feat(seg_logits[1], *args)
+
+
+def test_a_head_of_ones_own_says_which_output_it_predicts_with(tutor: dict) -> None:
+    cfg = student_cfg('FCNHead', dict(LAST, channels=32), tutor)
+    cfg['decode_head']['type'] = PairHead
+    with pytest.raises(UserError, match=r'set the class attribute PairHead\.logits_index'):
+        MODELS.build(cfg).build_teacher()
+    cfg['decode_head']['type'] = type('Second', (PairHead,), dict(logits_index=1))
+    model = MODELS.build(cfg)
+    assert 'decode_head.conv_seg.weight' in reached(model, model.loss(*batch())['kl_loss'])
+
+
+@pytest.mark.parametrize(('kind', 'what'), WITHOUT_LOGITS.items())
+def test_heads_that_predict_something_else_are_refused_in_a_line(
+    kind: str, what: str, tutor: dict
+) -> None:
+    # Of the same name as mmseg's, which cannot be built without compiled operators or mmdet.
+    cfg = student_cfg('FCNHead', dict(LAST, channels=32), tutor)
+    cfg['decode_head']['type'] = type(kind, (PairHead,), {})
+    with pytest.raises(UserError, match=f"has no tap 'logits': {kind} predicts {what}, not a"):
+        MODELS.build(cfg)
+
+
+def test_the_trial_of_the_losses_leaves_no_trace(tutor: dict) -> None:
+    # In training mode, with dropout, batch statistics and EMAHead's bases.
+    cfg = student_cfg('EMAHead', HEADS['EMAHead'] | dict(dropout_ratio=0.5), tutor)
+    model = MODELS.build(cfg)
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    random = torch.get_rng_state()
+    model.train().build_teacher()
+    assert torch.equal(torch.get_rng_state(), random)
+    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
+    assert all(module.training for module in model.modules())
