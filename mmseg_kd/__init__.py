@@ -8,9 +8,12 @@ import multiprocessing
 from importlib import import_module
 
 from mmseg_kd._quiet import quiet_imports
+from mmseg_kd.installation import refuse_mixed_installation
 
 __version__ = '0.1.0'
 __all__ = ['__version__', 'register_all']
+
+refuse_mixed_installation()
 
 
 def register_all() -> None:

@@ -80,22 +80,26 @@ def examples(names: Iterable[str]) -> str:
     return f'{len(names)} ({", ".join(names[:3])}{more})' if names else ''
 
 
-def load_strictly(
-    model: nn.Module, state_dict: Mapping[str, Tensor], source: str | Path, hint: str = ''
-) -> int:
-    """Load weights that match the model in every name and shape.
+def fit(
+    model: nn.Module,
+    state_dict: Mapping[str, Tensor],
+    source: str | Path,
+    hint: str = '',
+    strict: bool = True,
+) -> tuple[dict[str, Tensor], str]:
+    """Return the weights that match a model in name and shape, and a line for the log.
 
-    BatchNorm's `num_batches_tracked` may be missing. Where anything else differs
-    the model stays as it was.
+    BatchNorm's `num_batches_tracked` may be missing.
 
     Args:
-        model: Receives the weights.
+        model: Stays as it is.
         state_dict: Tensors by name.
         source: The file they came from, for the error.
         hint: What to do about a mismatch, the end of the error.
+        strict: Whether every name and shape has to match; else one is enough.
 
     Returns:
-        The number of tensors loaded.
+        Tensors by name, and a line such as `matched 176/176 tensors`.
 
     Raises:
         UserError: Names or shapes differ.
@@ -108,7 +112,7 @@ def load_strictly(
         if key in found or not key.endswith('.num_batches_tracked')
     }
     match = Match.of(needed, found)
-    if len(match.matched) < match.total or match.unexpected:
+    if (strict and match.differences()) or not match.matched:
         if classes := match.classes():
             hint = f'the checkpoint has {classes[0]} classes, the model {classes[1]}'
         raise UserError(
@@ -116,5 +120,20 @@ def load_strictly(
             f' {len(match.matched)} of {match.total} tensors match;'
             f' {", ".join(match.differences())}' + (f'; {hint}' if hint else '')
         )
-    model.load_state_dict(found, strict=False)
-    return len(match.matched)
+    report = f'matched {len(match.matched)}/{match.total} tensors'
+    return {key: found[key] for key in match.matched}, ', '.join([report, *match.differences()])
+
+
+def load_strictly(
+    model: nn.Module, state_dict: Mapping[str, Tensor], source: str | Path, hint: str = ''
+) -> int:
+    """Load weights that match the model in every name and shape, or raise and load nothing.
+
+    Arguments and errors as for `fit`.
+
+    Returns:
+        The number of tensors loaded.
+    """
+    fitting, _ = fit(model, state_dict, source, hint)
+    model.load_state_dict(fitting, strict=False)
+    return len(fitting)

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from mmseg_kd.checkpoints.matching import Match
 from mmseg_kd.checkpoints.mit_layouts import to_nvlabs
 from mmseg_kd.checkpoints.safe_load import read_checkpoint, sha256_of, state_dict_of
+from mmseg_kd.checkpoints.sources import find_weights
 from mmseg_kd.errors import UserError
 
 # (channels of stage 1, blocks per stage)
@@ -29,7 +30,7 @@ def load_pretrained(backbone: nn.Module, path: str | Path, strict: bool = True) 
 
     Args:
         backbone: Its state dict has the NVlabs names.
-        path: The file, in the layout of NVlabs, mmseg or Hugging Face.
+        path: The file or its URL, in the layout of NVlabs, mmseg or Hugging Face.
         strict: Refuse a file that does not fill every tensor of the backbone.
 
     Returns:
@@ -41,7 +42,7 @@ def load_pretrained(backbone: nn.Module, path: str | Path, strict: bool = True) 
             with `strict` something of the backbone or of the file is left over.
             The backbone is then as it was.
     """
-    path = Path(path)
+    path = find_weights(path)
     if not path.exists():
         raise UserError(
             f'{path}: no such file; fetch it from OpenMMLab (mit_b0_20220624-7e0fe6dd.pth),'

@@ -27,6 +27,8 @@ _REFUSED = re.compile(r'GLOBAL (\S+) (?:was not an allowed global|whose module)'
 _LFS = b'version https://git-lfs'
 _ZIP = b'PK\x03\x04'
 _PICKLE = b'\x80'
+# A tensor may show its storage several times over; more than this many bytes, it may not.
+MOST_REPEATED = 2**20
 # torch keeps one list of allowed names for the whole process
 _ALLOWED_NAMES = threading.Lock()
 
@@ -86,8 +88,8 @@ def state_dict_of(
         Tensors by name, without the `module.` that DistributedDataParallel adds.
 
     Raises:
-        UserError: There are no tensors, or some are sparse, quantized or
-            without data.
+        UserError: There are no tensors, or some are sparse, quantized, without
+            data, larger than what the file holds of them, or not finite.
     """
     found = next(
         (
@@ -114,9 +116,27 @@ def state_dict_of(
             raise UserError(
                 f'{source}: {key} is sparse, quantized or without data, save it as a plain tensor'
             )
+        if value.nbytes > max(value.untyped_storage().nbytes(), MOST_REPEATED):
+            raise UserError(
+                f'{source}: {key} of shape {tuple(value.shape)} repeats its'
+                f' {value.untyped_storage().nbytes():,} bytes, save it as a plain tensor'
+            )
+        if not is_finite(value):
+            raise UserError(
+                f'{source}: {key} is not finite (nan or inf): the training diverged,'
+                ' take an earlier checkpoint'
+            )
     if all(key.startswith('module.') for key in tensors):
         tensors = {key.removeprefix('module.'): value for key, value in tensors.items()}
     return tensors
+
+
+def is_finite(value: Tensor) -> bool:
+    """Whether a tensor of any type holds neither nan nor infinity."""
+    if not (value.is_floating_point() or value.is_complex()):
+        return True
+    # The 8-bit floats have no comparison.
+    return bool((value.float() if value.itemsize == 1 else value).isfinite().all())
 
 
 def sha256_of(path: str | Path) -> str:

@@ -6,7 +6,7 @@ import copy
 import logging
 import re
 from abc import ABCMeta, abstractmethod
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
@@ -25,6 +25,7 @@ from mmseg_kd.checkpoints import (
     sha256_of,
     state_dict_of,
 )
+from mmseg_kd.checkpoints.initialization import forget_pretrained
 from mmseg_kd.distillation.taps import STAGE, check_taps, record_taps
 from mmseg_kd.errors import UserError, no_file
 
@@ -132,6 +133,8 @@ class Teacher(BaseTeacher):
         baseline: What the student reaches without a teacher, where it is known: its mIoU on the
             validation split in percent, or the work_dir of that run. The teacher's own is
             compared with it before training (`mmseg_kd.engine.teacher_card`).
+        classes: Names of its classes in the order of their ids, in the place of those in the
+            checkpoint. They have to be the student's.
 
     Raises:
         UserError: The config or the checkpoint is missing, or they do not fit; or the dtype is
@@ -144,9 +147,11 @@ class Teacher(BaseTeacher):
         checkpoint: str,
         dtype: str | None = None,
         baseline: float | str | None = None,
+        classes: Sequence[str] | None = None,
     ) -> None:
         check_dtype(dtype)
-        segmentor = build_segmentor(config)
+        self.model_cfg = read_model(config)
+        segmentor = build_segmentor(self.model_cfg)
         if Path(checkpoint).is_dir():
             raise UserError(f"the teacher's checkpoint {checkpoint} {no_file(checkpoint)}")
         if not Path(checkpoint).is_file():
@@ -161,8 +166,9 @@ class Teacher(BaseTeacher):
         self.baseline = baseline
         self.sha256 = sha256_of(checkpoint)
         loaded = read_checkpoint(checkpoint)
-        matched = load_strictly(segmentor, state_dict_of(loaded), source=str(checkpoint))
-        self.classes = ((loaded.get('meta') or {}).get('dataset_meta') or {}).get('classes')
+        tensors = state_dict_of(loaded, checkpoint)
+        matched = load_strictly(segmentor, tensors, source=str(checkpoint))
+        self.classes = classes or _classes_of(loaded.get('meta'))
         super().__init__(segmentor, dtype)
         self._cast: dict[torch.dtype, nn.Module] = {}
         if later := _later_checkpoint(Path(checkpoint)):
@@ -201,6 +207,14 @@ def _later_checkpoint(checkpoint: Path) -> Path | None:
     return latest if earlier else None
 
 
+def _classes_of(meta: Any) -> list[str] | None:
+    """The class names that a checkpoint of mmseg 1.x or 0.x keeps; None where it has none."""
+    meta = meta if isinstance(meta, dict) else {}
+    dataset = meta.get('dataset_meta')
+    classes = dataset.get('classes') if isinstance(dataset, dict) else meta.get('CLASSES')
+    return list(classes) if isinstance(classes, list | tuple) and classes else None
+
+
 def _with_weights_in(segmentor: nn.Module, dtype: torch.dtype) -> nn.Module:
     """Return a copy whose backbone keeps the weights of its products in `dtype`."""
     segmentor = copy.deepcopy(segmentor)
@@ -217,6 +231,28 @@ def check_dtype(dtype: str | None) -> None:
         raise UserError(f'model.teacher.dtype: {dtype!r} is not None or one of {DTYPES}')
 
 
+def read_model(config: str | dict) -> ConfigDict:
+    """Read the model dict of a config file, or copy one.
+
+    Args:
+        config: Path of a config, or its model dict.
+
+    Raises:
+        UserError: The file is missing, cannot be read or has no `model`.
+    """
+    if isinstance(config, dict):
+        return ConfigDict(copy.deepcopy(config))
+    if not Path(config).is_file():
+        raise UserError(f"model.teacher.config: the teacher's config {config} {no_file(config)}")
+    try:
+        model = Config.fromfile(config).get('model')
+    except (Exception, SystemExit) as error:
+        raise UserError(f'model.teacher.config: {config} cannot be read: {error}') from error
+    if not isinstance(model, dict) or not isinstance(model.get('backbone'), dict):
+        raise UserError(f'model.teacher.config: {config} has no `model` with a backbone')
+    return model
+
+
 def build_segmentor(config: str | dict) -> nn.Module:
     """Build the model of a config, with no pretrained weights and without SyncBN.
 
@@ -224,29 +260,17 @@ def build_segmentor(config: str | dict) -> nn.Module:
     a teacher.
 
     Args:
-        config: Path of a config, or its model dict.
+        config: Path of a config, or its model dict, which stays as it is.
 
     Raises:
-        UserError: The file is missing or has no `model`.
+        UserError: As `read_model`.
     """
-    if isinstance(config, dict):
-        model_cfg = ConfigDict(copy.deepcopy(config))
-    elif Path(config).is_file():
-        try:
-            model_cfg = Config.fromfile(config).get('model')
-        except Exception as error:
-            raise UserError(f'model.teacher.config: {config} cannot be read: {error}') from error
-    else:
-        raise UserError(f"model.teacher.config: the teacher's config {config} {no_file(config)}")
-    if not isinstance(model_cfg, dict) or not isinstance(model_cfg.get('backbone'), dict):
-        raise UserError(f'model.teacher.config: {config} has no `model` with a backbone')
-    if model_cfg.get('test_cfg') is None:
-        model_cfg.test_cfg = dict(mode='whole')
-    for part in (model_cfg, model_cfg.backbone):
-        part.pop('pretrained', None)
-    model_cfg.backbone.pop('init_cfg', None)
+    model = read_model(config)
+    if model.get('test_cfg') is None:
+        model.test_cfg = dict(mode='whole')
+    forget_pretrained(model)
     with torch.random.fork_rng(devices=[]):
-        return revert_sync_batchnorm(MODELS.build(model_cfg))
+        return revert_sync_batchnorm(MODELS.build(model))
 
 
 def _normalises_alike(student: nn.Module, teacher: nn.Module, like: Tensor) -> bool:

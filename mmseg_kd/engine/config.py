@@ -10,6 +10,7 @@ from mmengine.registry import init_default_scope
 
 from mmseg_kd import register_all
 from mmseg_kd.checkpoints import find_latest_checkpoint
+from mmseg_kd.checkpoints.initialization import forget_pretrained
 from mmseg_kd.engine.config_check import check_config, check_options
 from mmseg_kd.engine.config_defaults import fill_in
 from mmseg_kd.engine.config_text import read_config
@@ -131,13 +132,6 @@ def choose_start(cfg: Config, resume: str | None) -> None:
         if not Path(cfg.load_from).is_file():
             raise UserError(f'the checkpoint {cfg.load_from} {no_file(cfg.load_from)}')
         forget_pretrained(cfg.model)
-
-
-def forget_pretrained(model: dict) -> None:
-    """Drop the ImageNet weights of a model dict whose checkpoint has every weight."""
-    model['pretrained'] = None
-    model['backbone'].pop('pretrained', None)
-    model['backbone'].pop('init_cfg', None)
 
 
 def choose_split(cfg: Config, split: str) -> None:

@@ -22,6 +22,7 @@ KINDS: dict[str, tuple[type, ...]] = {
     'model.kd_losses': (dict,),
     'model.teacher.config': (str, dict),
     'model.teacher.checkpoint': (str,),
+    'model.teacher.classes': (list,),
     **{f'{split}_cfg': (dict,) for split in SPLITS},
     **{f'{split}_evaluator': (dict, list) for split in SPLITS},
     **{f'{split}_dataloader': (dict,) for split in SPLITS},

@@ -24,15 +24,12 @@ from mmseg_kd.checkpoints import atomic_path
 from mmseg_kd.distillation.teacher import Teacher
 from mmseg_kd.engine.json_lines import is_number
 from mmseg_kd.engine.teacher_measurement import BINS
-from mmseg_kd.models.kd_encoder_decoder import teachers_by_name
 
 # What a record adds to the identity that it is looked up by.
 MEASURED = ('metrics', 'entropy', 'ece', 'deterministic')
 
 
-def identity_of(
-    teacher: Teacher, cfg: Config, dataloader: DataLoader | None, name: str
-) -> dict[str, str]:
+def identity_of(teacher: Teacher, cfg: Config, dataloader: DataLoader | None) -> dict[str, str]:
     """Tell what a measurement depends on. Where the files lie is no part of it."""
     data = 'none'
     if dataloader is not None:
@@ -44,20 +41,17 @@ def identity_of(
             f'{type(dataset).__name__} {getattr(dataset, "split", "")}, {len(dataset)} images, '
             f'{_short_hash(settings)}'
         )
-    # One file's weights can be read by two configs, of other heads or another test_cfg.
-    if Path(teacher.config).is_file():
-        model = Config.fromfile(teacher.config).model
-    else:
-        model = teachers_by_name(cfg.model.teacher)[name]['config']
     device = torch.cuda.get_device_name() if get_device() == 'cuda' else get_device()
     repeatable = [
         (cfg.get('randomness') or {}).get('deterministic', False),
         (cfg.get('env_cfg') or {}).get('cudnn_benchmark', False),
     ]
+    # One file's weights can be read by two configs, of other heads or another test_cfg.
+    settings = [teacher.model_cfg, cfg.get('val_evaluator'), BINS, repeatable, __version__]
     return {
         'sha256': teacher.sha256,
         'data': data,
-        'settings': _short_hash([model, cfg.get('val_evaluator'), BINS, repeatable, __version__]),
+        'settings': _short_hash(settings),
         'device': device,
     }
 

@@ -38,10 +38,12 @@ from mmseg_kd.checkpoints import (
     remove_file,
     state_dict_of,
 )
+from mmseg_kd.checkpoints.initialization import check_files, init_weights
 from mmseg_kd.datasets.checked_files import check_listing, guard
 from mmseg_kd.engine.cli import OF_THE_SYSTEM
 from mmseg_kd.engine.compilation import cannot_compile, compile_blocks
 from mmseg_kd.engine.config_errors import config_errors
+from mmseg_kd.engine.devices import memory_errors, unused_card
 from mmseg_kd.engine.graphed_step import GraphedStep, cannot_record
 from mmseg_kd.engine.hooks.distillation_hook import DistillationHook
 from mmseg_kd.engine.hooks.label_check_hook import LabelCheckHook
@@ -78,6 +80,7 @@ class KDRunner(Runner):
         name = experiment_name or uuid.uuid4().hex[:8]
         super().__init__(*args, experiment_name=name, **kwargs)
 
+    @memory_errors
     def train(self) -> nn.Module:
         """Train; the teacher, if any, is loaded before the first iteration."""
         try:
@@ -152,7 +155,8 @@ class KDRunner(Runner):
         if self._resume:
             check_resumable(checkpoint, self, filename)
         self.call_hook('after_load_checkpoint', checkpoint=checkpoint)
-        matched = load_strictly(self.bare_model, state_dict_of(checkpoint), source=str(filename))
+        tensors = state_dict_of(checkpoint, filename)
+        matched = load_strictly(self.bare_model, tensors, source=str(filename))
         if self._resume and isinstance(self.optim_wrapper, OptimWrapper):
             check_optimizer(checkpoint['optimizer'], self.optim_wrapper, filename)
             # torch would take the checkpoint's choice, while GradScaler asks the config's.
@@ -203,6 +207,25 @@ class KDRunner(Runner):
                 f'{writer} cannot write {error.filename or "its file"} ({error.strerror}): '
                 'training continues without it'
             )
+
+    def build_model(self, model: nn.Module | dict) -> nn.Module:
+        """Build the model. Some constructors load or download weights.
+
+        Raises:
+            UserError: A file cannot be read or does not fit, or a download failed.
+        """
+        files = check_files(model)
+        try:
+            built = super().build_model(model)
+        except (OSError, RuntimeError) as error:
+            text = ' '.join(str(error).split()) or type(error).__name__
+            offline = isinstance(error, OSError)
+            advice = '; to download nothing, write pretrained=False' if offline else ''
+            raise UserError(f'the model cannot be built: {text}{advice}') from error
+        for file, count in files.items():
+            # timm loads strictly.
+            self.logger.info(f'{file}: matched {count}/{count} tensors')
+        return built
 
     def wrap_model(self, model_wrapper_cfg: dict | None, model: nn.Module) -> nn.Module:
         """Move the model to its device and, with several processes, wrap it in DDP."""
@@ -326,6 +349,8 @@ class KDRunner(Runner):
             else 'compile: neither the student nor a teacher has blocks to compile'
         )
 
+    test = memory_errors(Runner.test)
+
     # What mmengine builds when it starts, because testing needs only a part of it.
     build_train_loop = _in_config_errors(Runner.build_train_loop)
     build_val_loop = _in_config_errors(Runner.build_val_loop)
@@ -340,7 +365,7 @@ class KDRunner(Runner):
     def _init_model_weights(self) -> None:
         # mmengine lists every parameter's initialisation, which nobody reads.
         self.bare_model._dump_init_info = _nothing
-        self.bare_model.init_weights()
+        init_weights(self.bare_model)
         del self.bare_model._dump_init_info
         for tensor in self.bare_model.state_dict().values():
             broadcast(tensor)
@@ -369,4 +394,7 @@ def build_runner(cfg: Config) -> KDRunner:
         UserError: A type is not registered, or a value does not suit its constructor.
     """
     with config_errors():
-        return KDRunner.from_cfg(cfg)
+        runner = KDRunner.from_cfg(cfg)
+    if problem := unused_card():
+        runner.logger.warning(problem)
+    return runner

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -60,7 +61,7 @@ def teacher_card(
     key = 'model.teacher' if name == 'teacher' else f'model.teacher.{name}'
     baseline = find_baseline(teacher.baseline, f'{key}.baseline')
     files = {'config': teacher.config, 'checkpoint': teacher.checkpoint}
-    identity = identity_of(teacher, cfg, dataloader, name)
+    identity = identity_of(teacher, cfg, dataloader)
     measured: dict[str, Any] = {'metrics': {}} | dict.fromkeys(MEASURED[1:])
     if dataloader is not None:
         say = say or MMLogger.get_current_instance().info
@@ -89,11 +90,33 @@ def check_classes(teacher: Teacher, classes: Sequence[str] | None) -> None:
         teacher: Its checkpoint may say which classes it knows.
         classes: The student's, in the order of their ids.
     """
-    if teacher.classes and classes and list(teacher.classes) != list(classes):
+    if not (teacher.classes and classes):
+        return
+    theirs, own = ([_spelling(name) for name in names] for names in (teacher.classes, classes))
+    if theirs == own:
+        return
+    lead = f'the teacher ({teacher.checkpoint}) was trained on'
+    names = f'{list(teacher.classes)}, the student on {list(classes)}'
+    if sorted(theirs) == sorted(own):
         raise UserError(
-            f'the teacher ({teacher.checkpoint}) was trained on other classes or in another '
-            f'order: {list(teacher.classes)}, the student on {list(classes)}'
+            f'{lead} the same classes in another order: {names}; train them on labels of one order'
         )
+    if len(theirs) != len(own):
+        raise UserError(f'{lead} {len(theirs)} classes instead of {len(own)}: {names}')
+    differing = [
+        f'{i} ({a!r}, {b!r})'
+        for i, (a, b) in enumerate(zip(teacher.classes, classes, strict=True))
+        if _spelling(a) != _spelling(b)
+    ]
+    raise UserError(
+        f'{lead} other classes or in another order: ids {", ".join(differing)} differ; if only the '
+        f'names differ, write model.teacher.classes={list(classes)} in the config'
+    )
+
+
+def _spelling(name: object) -> str:
+    """A class' name without what data sets spell differently: case, spaces, `_` and `-`."""
+    return re.sub(r'[\s_-]', '', str(name)).casefold()
 
 
 def card_table(cards: Mapping[str, Mapping[str, Any]]) -> str:

@@ -262,6 +262,11 @@ KOREAN: dict[str, str] = {
     ),
     # Notes.
     'No images: {error}': '이미지 없음: {error}',
+    '{file}: code in a config is not run and left out: {code}': '{file}: config에 있는 코드는 '
+    '실행하지 않고 제외했습니다: {code}',
+    "{file}: the teacher's config is code, which a report does not run; the teacher is left out "
+    'of the images.': '{file}: teacher의 config가 코드이며, 보고서는 코드를 실행하지 않으므로 '
+    '이미지에서 teacher를 제외했습니다.',
     'Left out: {error}': '제외: {error}',
     '{file}: the config cannot be read ({error}).': '{file}: 설정을 읽을 수 없다 ({error}).',
     '{file}: damaged, left out.': '{file}: 손상되어 제외했다.',

@@ -156,7 +156,7 @@ class Gallery:
         baseline, student = pair
         file = self.folder / 'images.png'
         try:
-            rows = draw_images(baseline, student, count, file)
+            rows = draw_images(baseline, student, count, file, self.collection.notes)
         except (UserError, OSError, KeyError) as error:
             self.collection.notes.append(say('No images: {error}', error=error))
             return []

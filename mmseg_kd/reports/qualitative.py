@@ -11,21 +11,26 @@ from typing import Any
 
 import numpy as np
 import torch
-from mmengine.config import Config
+from mmengine.config import ConfigDict
 from mmengine.device import get_device
 from mmengine.logging import MMLogger
 from mmengine.registry import init_default_scope
 from mmseg.registry import DATASETS
 from tqdm import tqdm
 
-from mmseg_kd.checkpoints import atomic_path
+from mmseg_kd.checkpoints import atomic_path, read_checkpoint
 from mmseg_kd.distillation.teacher import Teacher
+from mmseg_kd.engine.config_errors import config_errors
 from mmseg_kd.evaluation.segmentation_metric import confusion_matrix, iou_and_accuracy
 from mmseg_kd.reports.collection import Collection
+from mmseg_kd.reports.language import Message, say
+from mmseg_kd.reports.records.literal_config import parse_buildable
 from mmseg_kd.reports.records.run_record import RunRecord
 from mmseg_kd.visualization import Panel, prediction_grid
 
 IGNORED = 255
+# Of each piece of code in a note, in characters.
+MOST_CODE = 80
 BETTER, WORSE = (0, 158, 115), (213, 94, 0)
 
 
@@ -74,7 +79,11 @@ def choose_images(differences: Sequence[float], count: int) -> list[Chosen]:
 
 @torch.no_grad()
 def draw_images(
-    baseline: RunRecord, student: RunRecord, count: int, file: Path
+    baseline: RunRecord,
+    student: RunRecord,
+    count: int,
+    file: Path,
+    notes: list[Message] | None = None,
 ) -> list[tuple[str, Chosen]]:
     """Predict the validation split with two runs and draw the images that tell them apart.
 
@@ -87,6 +96,7 @@ def draw_images(
         student: Run of the student; its config says which images.
         count: Images of each kind.
         file: Where to write the PNG.
+        notes: Receives what of the configs is left out because it is code.
 
     Returns:
         Name and choice of each row, from top to bottom.
@@ -97,10 +107,15 @@ def draw_images(
     init_default_scope('mmseg_kd')
     # Which weights were loaded is in the report.
     MMLogger.get_instance(f'report {uuid.uuid4()}', log_level='ERROR')
-    cfg = Config.fromfile(_config_file(student))
-    dataset = DATASETS.build(cfg.val_dataloader.dataset)
-    classes, palette = dataset.metainfo['classes'], dataset.metainfo['palette']
-    models = {'baseline': _model(baseline), 'student': _model(student)}
+    notes = [] if notes is None else notes
+    cfg = _read(_config_file(student), notes)
+    with config_errors():
+        dataset = DATASETS.build(cfg.val_dataloader.dataset)
+        classes, palette = dataset.metainfo['classes'], dataset.metainfo['palette']
+        models = {
+            'baseline': _model(_read(_config_file(baseline), notes).model, baseline),
+            'student': _model(cfg.model, student),
+        }
     scores = np.full((2, len(dataset)), np.nan)
     for i in tqdm(
         range(len(dataset)),
@@ -115,7 +130,8 @@ def draw_images(
         for j, model in enumerate(models.values()):
             scores[j, i] = _miou(label, _predict(model, sample), len(classes))
     chosen = choose_images(scores[1] - scores[0], count)
-    teacher = _teacher(cfg)
+    with config_errors():
+        teacher = _teacher(cfg, notes)
     if teacher is not None:
         models = {'baseline': models['baseline'], 'teacher': teacher, 'student': models['student']}
     rows, names = [], []
@@ -159,19 +175,55 @@ def difference_picture(label: np.ndarray, baseline: np.ndarray, student: np.ndar
     return picture
 
 
-def _model(run: RunRecord) -> torch.nn.Module:
-    model = Config.fromfile(_config_file(run)).model
-    for key in ('teacher', 'kd_losses'):
-        # Without them a student is the plain model.
-        model.pop(key, None)
-    return Teacher(model, str(run.best_checkpoint)).segmentor.to(get_device())
+def _read(file: Path, notes: list[Message]) -> ConfigDict:
+    """Read a config that a run left behind. It may be a stranger's, so none of it is run."""
+    return _parse(file.read_text(encoding='utf-8'), file, notes)
 
 
-def _teacher(cfg: Config) -> torch.nn.Module | None:
+def _parse(text: str, source: Path, notes: list[Message]) -> ConfigDict:
+    cfg, left_out = parse_buildable(text, source)
+    if left_out:
+        code = ', '.join(' '.join(part.split())[:MOST_CODE] for part in left_out[:3])
+        notes.append(
+            say('{file}: code in a config is not run and left out: {code}', file=source, code=code)
+        )
+    return cfg
+
+
+def _model(model: ConfigDict, run: RunRecord) -> torch.nn.Module:
+    # Without them a student is the plain model.
+    plain = {key: part for key, part in model.items() if key not in ('teacher', 'kd_losses')}
+    return Teacher(plain, str(run.best_checkpoint)).segmentor.to(get_device())
+
+
+def _teacher(cfg: ConfigDict, notes: list[Message]) -> torch.nn.Module | None:
     setting = cfg.model.get('teacher')
     if not setting or 'checkpoint' not in setting or not Path(setting.checkpoint).is_file():
         return None
-    return Teacher(setting.config, setting.checkpoint).segmentor.to(get_device())
+    model = setting.config
+    if not isinstance(model, dict):
+        model = _teacher_model(Path(setting.config), Path(setting.checkpoint), notes)
+    return Teacher(model, setting.checkpoint).segmentor.to(get_device()) if model else None
+
+
+def _teacher_model(config: Path, checkpoint: Path, notes: list[Message]) -> ConfigDict | None:
+    """The teacher's model dict: from its config where that is written out, else its checkpoint."""
+    if config.is_file():
+        cfg, left_out = parse_buildable(config.read_text(encoding='utf-8'), config)
+        if 'model' in cfg and '_base_' not in cfg and not left_out:
+            return cfg.model
+    meta = read_checkpoint(checkpoint).get('meta')
+    text = meta.get('cfg') if isinstance(meta, dict) else None
+    model = _parse(text, checkpoint, notes).get('model') if isinstance(text, str) else None
+    if model is None:
+        notes.append(
+            say(
+                "{file}: the teacher's config is code, which a report does not run; the teacher "
+                'is left out of the images.',
+                file=config,
+            )
+        )
+    return model
 
 
 def _predict(model: torch.nn.Module, sample: Mapping[str, Any]) -> torch.Tensor:

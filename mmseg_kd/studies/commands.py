@@ -10,6 +10,7 @@ import threading
 from pathlib import Path
 from typing import Any
 
+from mmseg_kd.engine.devices import unused_card
 from mmseg_kd.engine.summary import relative
 from mmseg_kd.errors import UserError
 from mmseg_kd.studies.config import Study, load_study
@@ -30,6 +31,8 @@ def run(args: argparse.Namespace) -> None:
         describe_plan(study, plan, folder, _stored(args, study, plan, folder), len(devices or [0]))
         return
     check_files(plan)
+    if problem := unused_card():
+        print(f'warning: {problem}')
     queue = RunQueue(study, plan, open_storage(args.storage, folder))
     runner = StudyRunner(study, plan, queue, folder, devices)
     _stop_on_termination()

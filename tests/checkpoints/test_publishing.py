@@ -29,6 +29,13 @@ def checkpoint(tmp_path: Path) -> Path:
     return tmp_path / 'iter_6.pth'
 
 
+def test_a_storage_shown_many_times_is_refused(tmp_path: Path) -> None:
+    torch.save({'w': torch.zeros(1).expand(2**20, 2**20)}, tmp_path / 'x.pth')
+    with pytest.raises(UserError, match='repeats its 4 bytes'):
+        publish(tmp_path / 'x.pth', tmp_path / 'out.pth')
+    assert [file.name for file in tmp_path.iterdir()] == ['x.pth']
+
+
 def test_a_pth_is_read_by_torch_alone(checkpoint: Path, tmp_path: Path) -> None:
     file, dropped = publish(checkpoint, tmp_path / 'out' / 'student.v1.pth')
     digits = hashlib.sha256(file.read_bytes()).hexdigest()[:8]

@@ -520,6 +520,30 @@ class TestStateDictOf:
         with pytest.raises(UserError, match='w is sparse, quantized or without data'):
             state_dict_of({'w': odd})
 
+    @pytest.mark.parametrize(
+        'value', [float('nan'), float('inf'), -float('inf'), 1j * float('nan')]
+    )
+    def test_not_finite(self, value):
+        with pytest.raises(UserError, match=r'x\.pth: w is not finite'):
+            state_dict_of({'v': torch.ones(2), 'w': torch.tensor([1, value])}, 'x.pth')
+
+    @pytest.mark.parametrize(
+        'dtype', [torch.float8_e4m3fn, torch.bfloat16, torch.int64, torch.bool]
+    )
+    def test_types_that_are_finite(self, dtype):
+        assert list(state_dict_of({'w': torch.ones(2).to(dtype)})) == ['w']
+
+    def test_not_finite_in_8_bits(self):
+        with pytest.raises(UserError, match='w is not finite'):
+            state_dict_of({'w': torch.tensor([float('nan')]).to(torch.float8_e5m2)})
+
+    def test_a_storage_shown_many_times(self, tmp_path):
+        # 4 TiB in a file of a kilobyte.
+        torch.save({'w': torch.zeros(1).expand(2**20, 2**20)}, tmp_path / 'x.pth')
+        with pytest.raises(UserError, match=r'w of shape \(1048576, 1048576\) repeats its 4 bytes'):
+            state_dict_of(read_checkpoint(tmp_path / 'x.pth'), tmp_path / 'x.pth')
+        assert list(state_dict_of({'w': torch.zeros(1).expand(100)})) == ['w']
+
     def test_unprintable_name(self):
         with pytest.raises(UserError, match=r'cannot be shown, a\\nb'):
             state_dict_of({'a\nb': torch.ones(1)})

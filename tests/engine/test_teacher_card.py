@@ -1,5 +1,6 @@
 """What is measured of a teacher, what it is compared with, and when it is measured again."""
 
+import ast
 import json
 import logging
 import os
@@ -191,7 +192,7 @@ def test_one_who_answers_twice_differently_is_told(tmp_path: Path, teacher: dict
 
 def test_logits_that_are_not_finite_stop_the_run(tmp_path: Path, teacher: dict) -> None:
     weights = torch.load(teacher['checkpoint'], weights_only=True)
-    weights['state_dict']['decode_head.linear_pred.bias'][2] = float('nan')
+    weights['state_dict']['decode_head.linear_pred.weight'].fill_(3e38)
     torch.save(weights, teacher['checkpoint'])
     with pytest.raises(UserError, match=r"teacher's logits are not all finite .*teacher\.pth"):
         card(tmp_path, teacher)
@@ -501,3 +502,41 @@ def test_two_processes_measure_what_one_does(tmp_path: Path, teacher: dict) -> N
         assert together[key] == pytest.approx(alone.pop(key), rel=1e-9)
         del together[key]
     assert together == alone
+
+
+def with_meta(teacher: dict, **meta: object) -> dict:
+    weights = torch.load(teacher['checkpoint'], weights_only=True)
+    torch.save(weights | dict(meta=meta), teacher['checkpoint'])
+    return teacher
+
+
+@pytest.mark.parametrize(
+    'meta',
+    [dict(CLASSES=('Sky', 'street_sign')), dict(dataset_meta=dict(classes=['sky', 'Street sign']))],
+)
+def test_classes_of_both_versions_of_mmseg_are_compared(teacher: dict, meta: dict) -> None:
+    known = Teacher(**with_meta(teacher, **meta))
+    teacher_card.check_classes(known, ('SKY', 'Street-Sign'))
+    with pytest.raises(UserError, match='the same classes in another order') as caught:
+        teacher_card.check_classes(known, ('street sign', 'sky'))
+    assert str(known.checkpoint) in str(caught.value)
+    with pytest.raises(UserError, match='2 classes instead of 3'):
+        teacher_card.check_classes(known, ('sky', 'street sign', 'car'))
+
+
+def test_other_names_for_the_same_ids_can_be_declared(teacher: dict) -> None:
+    own = ('sky', 'bike')
+    with pytest.raises(UserError) as caught:
+        teacher_card.check_classes(Teacher(**with_meta(teacher, CLASSES=('sky', 'bicycle'))), own)
+    assert "ids 1 ('bicycle', 'bike') differ; if only the names differ, write" in str(caught.value)
+    setting = str(caught.value).rpartition('model.teacher.classes=')[2].partition(' in the')[0]
+    teacher_card.check_classes(Teacher(**teacher, classes=ast.literal_eval(setting)), own)
+
+
+@pytest.mark.parametrize('meta', [None, 'x', dict(CLASSES=5), dict(dataset_meta=7), {}])
+def test_a_checkpoint_without_classes_is_a_teacher_all_the_same(
+    teacher: dict, meta: object
+) -> None:
+    weights = torch.load(teacher['checkpoint'], weights_only=True)
+    torch.save(weights | dict(meta=meta), teacher['checkpoint'])
+    teacher_card.check_classes(Teacher(**teacher), ('sky',))

@@ -62,7 +62,9 @@ def test_a_study_is_interrupted_resumed_edited_and_run_again(tmp_path: Path) -> 
 
 @pytest.mark.slow
 def test_a_failure_is_told_and_does_not_end_the_study(tmp_path: Path) -> None:
-    text = TWO.replace("{'optim_wrapper.optimizer.lr': LR}", "{'model.backbone.num_heads': [3]}")
+    # No machine has the memory for one batch of this size.
+    huge = "{'model.data_preprocessor.size': [400000, 400000]}"
+    text = TWO.replace("{'optim_wrapper.optimizer.lr': LR}", huge)
     # The broken one first.
     study = study_file(tmp_path, text.replace('one=', 'sound=').replace("'one'", "'sound'"))
     code, _, err = run('run', study, '--no-report')
@@ -73,4 +75,5 @@ def test_a_failure_is_told_and_does_not_end_the_study(tmp_path: Path) -> None:
     rows = {row['name']: row for row in state(study)['runs']}
     assert rows['sound']['state'] == 'done'
     assert rows['two']['state'] == 'failed'
-    assert rows['two']['error']
+    assert rows['two']['error'].startswith('out of memory in training, iteration 1: batch 2')
+    assert 'train_dataloader.batch_size=1' in rows['two']['error']

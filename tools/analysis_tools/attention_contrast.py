@@ -8,6 +8,7 @@ mean over the validation split, for p = 2 and p = 4.
 
 import argparse
 
+import mmseg_kd  # noqa: F401  # isort: skip  (first, because it refuses mixed installations)
 import torch
 from mmengine.runner import Runner
 from tqdm import tqdm

@@ -19,6 +19,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+import mmseg_kd  # noqa: F401  # isort: skip  (first, because it refuses mixed installations)
 import torch
 from mmengine.config import Config
 from prettytable import PrettyTable

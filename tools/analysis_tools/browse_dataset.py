@@ -11,6 +11,7 @@ import argparse
 from io import BytesIO
 from pathlib import Path
 
+import mmseg_kd  # noqa: F401  # isort: skip  (first, because it refuses mixed installations)
 from mmengine.config import Config
 from tqdm import tqdm
 

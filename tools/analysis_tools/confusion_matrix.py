@@ -12,6 +12,7 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
+import mmseg_kd  # noqa: F401  # isort: skip  (first, because it refuses mixed installations)
 import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib import colormaps

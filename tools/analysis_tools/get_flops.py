@@ -10,15 +10,16 @@ student's config, student and teachers are counted apart.
 import argparse
 from collections.abc import Iterator
 
+import mmseg_kd  # noqa: F401  # isort: skip  (first, because it refuses mixed installations)
 from mmengine.config import Config
 from mmseg.registry import MODELS
 from prettytable import PrettyTable
 from torch import nn
 
+from mmseg_kd.checkpoints.initialization import forget_pretrained
 from mmseg_kd.distillation.teacher import build_segmentor
 from mmseg_kd.engine import load_config
 from mmseg_kd.engine.cli import add_cfg_options, run_tool
-from mmseg_kd.engine.config import forget_pretrained
 from mmseg_kd.engine.config_errors import config_errors
 from mmseg_kd.errors import UserError
 from mmseg_kd.models.complexity import Complexity, Part, measure_complexity

@@ -12,6 +12,7 @@ import argparse
 import json
 from pathlib import Path
 
+import mmseg_kd  # noqa: F401  # isort: skip  (first, because it refuses mixed installations)
 import torch
 from mmengine.config import Config
 from prettytable import PrettyTable

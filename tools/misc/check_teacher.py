@@ -12,6 +12,7 @@ import json
 import uuid
 from pathlib import Path
 
+import mmseg_kd  # noqa: F401  # isort: skip  (first, because it refuses mixed installations)
 import torch
 from mmengine.evaluator import Evaluator
 from mmengine.logging import MMLogger
@@ -19,10 +20,10 @@ from mmengine.runner import set_random_seed
 from mmseg.registry import MODELS
 
 from mmseg_kd.checkpoints import atomic_path
+from mmseg_kd.checkpoints.initialization import forget_pretrained
 from mmseg_kd.distillation.teacher import Teacher
 from mmseg_kd.engine import KDRunner, load_config
 from mmseg_kd.engine.cli import add_cfg_options, run_tool
-from mmseg_kd.engine.config import forget_pretrained
 from mmseg_kd.engine.config_errors import config_errors
 from mmseg_kd.engine.output_paths import check_new_file
 from mmseg_kd.engine.teacher_card import card_table, card_warnings, check_classes, teacher_card

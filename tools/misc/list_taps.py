@@ -5,14 +5,15 @@ python tools/misc/list_taps.py CONFIG [--shape HEIGHT WIDTH] [--cfg-options KEY=
 
 import argparse
 
+import mmseg_kd  # noqa: F401  # isort: skip  (first, because it refuses mixed installations)
 import torch
 from mmseg.registry import MODELS
 
+from mmseg_kd.checkpoints.initialization import forget_pretrained
 from mmseg_kd.distillation import list_taps
 from mmseg_kd.distillation.teacher import build_segmentor
 from mmseg_kd.engine import load_config
 from mmseg_kd.engine.cli import add_cfg_options, run_tool
-from mmseg_kd.engine.config import forget_pretrained
 from mmseg_kd.engine.config_errors import config_errors
 from mmseg_kd.errors import UserError
 from mmseg_kd.models.kd_encoder_decoder import teachers_by_name

@@ -10,6 +10,7 @@ import argparse
 import copy
 from pathlib import Path
 
+import mmseg_kd  # noqa: F401  # isort: skip  (first, because it refuses mixed installations)
 from mmengine.config import Config
 from mmseg.registry import MODELS
 

@@ -1,0 +1,70 @@
+"""Where weights come from: files, URLs, and the names of OpenMMLab and torchvision."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from importlib import import_module
+from pathlib import Path
+from urllib.parse import urlparse
+
+import torch
+from mmengine.dist import barrier, get_dist_info
+
+from mmseg_kd.errors import UserError
+
+# The start of a file's sha256 in its name, as OpenMMLab and torchvision write it.
+HASH = re.compile(r'-([a-f0-9]{8,})\.')
+URLS = ('http://', 'https://')
+# Names of weights by scheme, and mmengine's function that lists their URLs.
+NAMED = {
+    'open-mmlab': 'get_external_models',
+    'openmmlab': 'get_external_models',
+    'mmcls': 'get_mmcls_models',
+    'torchvision': 'get_torchvision_models',
+    'modelzoo': 'get_torchvision_models',
+}
+
+
+def find_weights(source: str | Path) -> Path:
+    """Find the file of a path, a URL or a name such as `open-mmlab://resnet50_v1c`.
+
+    What a URL names is downloaded once, into `checkpoints` of torch.hub's folder.
+
+    Raises:
+        UserError: The name is unknown, or the URL cannot be fetched.
+    """
+    name = str(source)
+    scheme, separator, rest = name.partition('://')
+    if not separator:
+        return Path(source).expanduser()
+    if scheme in NAMED:
+        # Late, because data-loading workers import this package and need no runner.
+        urls = getattr(import_module('mmengine.runner.checkpoint'), NAMED[scheme])()
+        if rest not in urls:
+            raise UserError(f'{name}: {scheme} has no weights of this name, write a file or a URL')
+        return find_weights(urls[rest])
+    if not name.startswith(URLS):
+        raise UserError(f'{name}: {scheme}:// is not supported, download it and write its path')
+    folder, file = Path(torch.hub.get_dir()) / 'checkpoints', Path(urlparse(name).path).name
+    digits = HASH.search(file)
+    if digits is None:
+        # Many a URL ends in `pytorch_model.bin`.
+        folder /= hashlib.sha256(name.encode()).hexdigest()[:8]
+    if get_dist_info()[0] == 0 and not (folder / file).is_file():
+        _download(name, folder / file, digits and digits[1])
+    barrier()
+    return folder / file
+
+
+def _download(url: str, file: Path, digits: str | None) -> None:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        # It renames the file when the file is complete and its sha256 begins with the digits.
+        torch.hub.download_url_to_file(url, str(file), digits)
+    # Besides OSError, `http.client` has a base class of its own, and a URL can be malformed.
+    except Exception as error:
+        reason = ' '.join(str(error).split()) or type(error).__name__
+        raise UserError(
+            f'{url}: cannot be downloaded ({reason}); download it elsewhere and write its path'
+        ) from error

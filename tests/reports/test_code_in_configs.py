@@ -1,0 +1,107 @@
+"""A report on a stranger's work_dir runs none of the code in its configs."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+from conftest import run
+from reports.run_copies import write_study
+
+from mmseg_kd.errors import UserError
+from mmseg_kd.reports.collecting import read_collection
+from mmseg_kd.reports.qualitative import comparable_pair, draw_images
+from mmseg_kd.reports.records.literal_config import parse_buildable
+
+
+def test_code_is_left_out_and_named(tmp_path: Path) -> None:
+    text = (
+        "a=dict(b=[1, open('x'), 2], c=(True, print()), **{'x.y': exec('1')})\n"
+        "'a remark'\nimport os\nfor i in [1]:\n    exit()\nb: int = 1\nd=-1.5\n"
+    )
+    config, left_out = parse_buildable(text, 'config.py')
+    assert config == {'a': {'b': [1, 2], 'c': (True,)}, 'd': -1.5}
+    assert [part.split('\n')[0] for part in left_out] == [
+        "open('x')",
+        'print()',
+        "exec('1')",
+        'import os',
+        'for i in [1]:',
+        'b: int = 1',
+    ]
+
+
+@pytest.mark.parametrize(
+    'kind', ['os.system', 'mmengine.load', 'mmseg.load', 'subprocess.run', 'nothing_of_this_name']
+)
+@pytest.mark.parametrize(
+    'text',
+    [
+        'model=dict(type={!r})',
+        'model=dict(backbone=dict(norm_cfg=dict(type={!r})))',
+        'val_dataloader=dict(dataset=dict(pipeline=[dict(type={!r})]))',
+    ],
+)
+def test_only_registered_types_are_built(kind: str, text: str) -> None:
+    with pytest.raises(UserError, match=f"config.py: type '{kind}' is not registered"):
+        parse_buildable(text.format(kind), 'config.py')
+
+
+@pytest.mark.parametrize(
+    'kind', ['EncoderDecoder', 'mmseg.EncoderDecoder', 'BN', 'Conv2d', 'mmseg_kd.models.mit.mit_b0']
+)
+def test_registered_types_are_built(kind: str) -> None:
+    config, left_out = parse_buildable(f'model=dict(type={kind!r})', 'config.py')
+    assert (config.model.type, left_out) == (kind, [])
+
+
+@pytest.mark.parametrize('text', ['model=', 'a={[1]: 2}', 'a=' + '(' * 500 + ')' * 500])
+def test_a_config_that_is_no_python_is_one_line(text: str) -> None:
+    with pytest.raises(UserError, match=r'config\.py: the config cannot be read'):
+        parse_buildable(text, 'config.py')
+
+
+@pytest.fixture
+def strange_pair(trained_pair: dict[str, Path], tmp_path: Path) -> dict[str, Path]:
+    """Copies of two work_dirs whose configs make the folder `executed` when they are run."""
+    made = tmp_path / 'executed'
+    code = f"__import__('os').makedirs({str(made)!r}, exist_ok=True)"
+    copies = {name: tmp_path / 'runs' / name for name in trained_pair}
+    for name, folder in copies.items():
+        shutil.copytree(trained_pair[name], folder)
+        (config,) = folder.glob('*/vis_data/config.py')
+        text = config.read_text(encoding='utf-8').replace(
+            str(trained_pair['baseline']), str(copies['baseline'])
+        )
+        config.write_text(f'{text}\n{code}\nunused = [{code}]\n', encoding='utf-8')
+    return copies
+
+
+def test_a_report_runs_no_config(strange_pair: dict[str, Path], tmp_path: Path) -> None:
+    folder = tmp_path / 'runs'
+    # `study.py report` writes the same report of this file.
+    write_study(folder, [dict(name=n, work_dir=n) for n in strange_pair], baseline='baseline')
+    assert run('analysis_tools/report.py', folder) == 0
+    text = (folder / 'report.md').read_text(encoding='utf-8')
+    assert not (tmp_path / 'executed').exists()
+    assert 'code in a config is not run and left out:' in text
+    assert 'makedirs' in text
+    # The teacher's config holds code: its model is taken from its checkpoint.
+    assert 'most improved' in text
+    assert 'No images' not in text
+
+
+def test_a_report_runs_no_checkpoint(strange_pair: dict[str, Path], tmp_path: Path) -> None:
+    class MakesFolder:
+        def __reduce__(self) -> tuple:
+            return os.mkdir, (str(tmp_path / 'executed'),)
+
+    collection = read_collection(list(strange_pair.values()), 'baseline')
+    baseline, student = comparable_pair(collection)
+    torch.save({'state_dict': {'w': MakesFolder()}}, student.best_checkpoint)
+    with pytest.raises(UserError, match='which is code and not weights'):
+        draw_images(baseline, student, 1, tmp_path / 'images.png')
+    assert not (tmp_path / 'executed').exists()

@@ -1,0 +1,86 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import psutil
+import pytest
+import torch
+from conftest import KD_LOSSES, config_file, run, tiny_config, tiny_model
+
+NAMES = ['torch', 'CUDA', 'memory', 'console']
+OF_A_CONFIG = ['data', 'weights', 'teacher', 'disk']
+
+
+@pytest.fixture(autouse=True)
+def enough_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr('mmseg_kd.engine.environment.LEAST_FREE_MEMORY', 0)
+
+
+def check(capsys: pytest.CaptureFixture, *arguments: object) -> tuple[int, dict[str, str]]:
+    """Exit code and lines by name, with `!!` or `ok` before the finding."""
+    capsys.readouterr()
+    code = run('misc/check_environment.py', *arguments)
+    lines = capsys.readouterr().out.splitlines()
+    return code, {line[4:13].strip(): f'{line[:2]} {line[13:]}' for line in lines}
+
+
+def test_the_machine_alone(capsys: pytest.CaptureFixture) -> None:
+    code, facts = check(capsys)
+    assert (code, list(facts)) == (0, NAMES)
+    assert f'torch {torch.__version__}' in facts['torch']
+
+
+def test_everything_that_a_student_needs(
+    teacher: dict, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    cfg = tiny_config(tmp_path / 'run')
+    cfg.model = tiny_model(type='KDEncoderDecoder', teacher=teacher, kd_losses=KD_LOSSES)
+    cfg.dump(tmp_path / 'config.py')
+    code, facts = check(capsys, tmp_path / 'config.py')
+    assert (code, list(facts)) == (0, NAMES + OF_A_CONFIG)
+    assert facts['data'] == 'ok train 8 images, val 2 images, test 2 images'
+    assert facts['weights'] == 'ok none: the student trains from scratch'
+    assert 'matched 116/116 tensors' in facts['teacher']
+    assert not (tmp_path / 'run').exists()
+
+
+@pytest.mark.parametrize(
+    ('name', 'options', 'finding'),
+    [
+        ('weights', ['model.pretrained=no/mit_b0.pth'], r'no/mit_b0.pth: no such file'),
+        ('weights', ['load_from=no.pth'], 'no.pth: no such file'),
+        ('data', ['val_dataloader.dataset.split=no'], 'no'),
+        ('disk', ['work_dir={file}'], 'is a file; name a folder'),
+        ('config', ['train_cfg.max_itres=4'], 'did you mean'),
+    ],
+)
+def test_what_is_missing_says_what_to_do(
+    name: str, options: list[str], finding: str, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    config = config_file(tmp_path)
+    options = [option.format(file=config) for option in options]
+    code, facts = check(capsys, config, '--cfg-options', *options)
+    assert code == 2
+    assert facts[name].startswith('!! ') and finding in facts[name]
+    assert [key for key, fact in facts.items() if fact.startswith('!!')] == [name]
+
+
+def test_weights_that_are_there_are_matched(
+    trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    config = config_file(tmp_path, load_from=str(trained / 'run' / 'iter_6.pth'))
+    code, facts = check(capsys, config)
+    assert code == 0
+    assert 'iter_6.pth: matched 116/116 tensors' in facts['weights']
+
+
+def test_little_memory_and_disk(
+    tmp_path: Path, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    total = psutil.virtual_memory().total
+    monkeypatch.setattr('mmseg_kd.engine.environment.LEAST_FREE_MEMORY', 2 * total)
+    monkeypatch.setattr('mmseg_kd.engine.environment.TENSORS_PER_WEIGHT', 10**9)
+    code, facts = check(capsys, config_file(tmp_path))
+    assert code == 2
+    assert 'num_workers=0' in facts['memory'] and facts['memory'].startswith('!!')
+    assert 'max_keep_ckpts=1' in facts['disk'] and facts['disk'].startswith('!!')
