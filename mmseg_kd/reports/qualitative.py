@@ -45,7 +45,7 @@ def comparable_pair(collection: Collection) -> tuple[RunRecord, RunRecord] | Non
     for group in collection.students:
         for run in group.counted:
             for other in collection.baseline.counted:
-                there = run.best_checkpoint and other.best_checkpoint
+                there = all(r.best_checkpoint(collection.metric) for r in (run, other))
                 if there and run.seed == other.seed and _config_file(run) and _config_file(other):
                     return other, run
     return None
@@ -74,7 +74,7 @@ def choose_images(differences: Sequence[float], count: int) -> list[Chosen]:
 
 @torch.no_grad()
 def draw_images(
-    baseline: RunRecord, student: RunRecord, count: int, file: Path
+    baseline: RunRecord, student: RunRecord, count: int, file: Path, metric: str
 ) -> list[tuple[str, Chosen]]:
     """Predict the validation split with two runs and draw the images that tell them apart.
 
@@ -87,6 +87,7 @@ def draw_images(
         student: Run of the student; its config says which images.
         count: Images of each kind.
         file: Where to write the PNG.
+        metric: What the checkpoints are chosen by.
 
     Returns:
         Name and choice of each row, from top to bottom.
@@ -100,7 +101,7 @@ def draw_images(
     cfg = Config.fromfile(_config_file(student))
     dataset = DATASETS.build(cfg.val_dataloader.dataset)
     classes, palette = dataset.metainfo['classes'], dataset.metainfo['palette']
-    models = {'baseline': _model(baseline), 'student': _model(student)}
+    models = {'baseline': _model(baseline, metric), 'student': _model(student, metric)}
     scores = np.full((2, len(dataset)), np.nan)
     for i in tqdm(
         range(len(dataset)),
@@ -159,12 +160,12 @@ def difference_picture(label: np.ndarray, baseline: np.ndarray, student: np.ndar
     return picture
 
 
-def _model(run: RunRecord) -> torch.nn.Module:
+def _model(run: RunRecord, metric: str) -> torch.nn.Module:
     model = Config.fromfile(_config_file(run)).model
     for key in ('teacher', 'kd_losses'):
         # Without them a student is the plain model.
         model.pop(key, None)
-    return Teacher(model, str(run.best_checkpoint)).segmentor.to(get_device())
+    return Teacher(model, str(run.best_checkpoint(metric)[0])).segmentor.to(get_device())
 
 
 def _teacher(cfg: Config) -> torch.nn.Module | None:

@@ -8,7 +8,7 @@ from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from statistics import fmean
+from statistics import fmean, median
 from typing import Any
 
 import torch
@@ -34,6 +34,8 @@ OFF, SWAMPS = 0.001, 0.9
 # A warning that stands ends here, so that a share at the limit is told once.
 NO_LONGER_OFF, NO_LONGER_SWAMPS = 0.002, 0.8
 SUGGESTED_SHARE = 0.1
+# A share of a few batches is not a reason to raise a weight above 1 by more in one step.
+MOST_CHANGE = 100
 
 
 @dataclass(frozen=True)
@@ -234,7 +236,8 @@ def diagnose(
     of its scale. While one loss swamps the others, none of them is called switched off.
 
     Args:
-        reports: In order; fewer than three find nothing.
+        reports: In order; fewer than three find nothing. The last three decide what is wrong,
+            the median of all of them the weight that would mend it.
         weights: Of the losses, by name. One of weight 0 is not judged, nor the size of a
             `GradientShare`.
         standing: Conditions found at the report before, which end at other limits than they
@@ -258,7 +261,7 @@ def diagnose(
                 f'whatever {weight.key}',
             )
         elif weight.value and all(row['weight'] for row in rows):
-            finding = _judge_scale(name, weight, recent, rows, standing.get(name))
+            finding = _judge_scale(name, weight, reports, standing.get(name))
             if finding:
                 findings[name] = finding
     if any(finding.condition == 'swamps' for finding in findings.values()):
@@ -298,15 +301,13 @@ def _judge_scale(
     name: str,
     weight: FullWeight,
     reports: Sequence[Mapping[str, Any]],
-    rows: Sequence[Mapping[str, Any]],
     standing: str | None,
 ) -> Finding | None:
-    at_one = [row['features'] / abs(row['weight']) for row in rows]
-    others = [_others(report, name) for report in reports]
-    if None in others or not all(map(math.isfinite, at_one)):
+    pairs = [_at_weight_one(report, name) for report in reports]
+    recent = pairs[-REPORTS:]
+    if None in recent:
         return None
-    full = [abs(weight.value) * norm for norm in at_one]
-    share = fmean(a / (a + b) if a else 0.0 for a, b in zip(full, others, strict=True))
+    share = fmean(_share(abs(weight.value) * own, others) for own, others in recent)
     if share < (NO_LONGER_OFF if standing == 'off' else OFF):
         condition, trouble = 'off', 'is switched off by its scale'
     elif share > (NO_LONGER_SWAMPS if standing == 'swamps' else SWAMPS):
@@ -318,12 +319,29 @@ def _judge_scale(
     )
     if weight.scheduled:
         message += ' at its full weight'
-    mean = Pull(fmean(at_one), 0.0, math.nan)
-    better = math.copysign(weight_for(SUGGESTED_SHARE, mean, fmean(others)), weight.value)
-    if not better or not math.isfinite(better):
+    own, others = (median(values) for values in zip(*filter(None, pairs), strict=True))
+    wanted = weight_for(SUGGESTED_SHARE, Pull(own, 0.0, math.nan), others)
+    if not wanted or not math.isfinite(wanted):
         return Finding(condition, message, share)
-    message += f'; {weight.key}={better:.3g} would make it {100 * SUGGESTED_SHARE:g} %'
-    return Finding(condition, message, share, better)
+    better = min(wanted, max(1.0, MOST_CHANGE * abs(weight.value)))
+    message += f'; {weight.key}={math.copysign(better, weight.value):.3g} would make it '
+    message += f'{100 * _share(better * own, others):.2g} %'
+    if better < wanted:
+        message += f' (one step of at most {MOST_CHANGE} times; measure again before the next)'
+    return Finding(condition, message, share, math.copysign(better, weight.value))
+
+
+def _at_weight_one(report: Mapping[str, Any], name: str) -> tuple[float, float] | None:
+    """Gradient norms of a loss at weight 1 and of all others; None where one is not known."""
+    row, others = report['losses'].get(name), _others(report, name)
+    if not row or not row['weight'] or row['features'] is None or others is None:
+        return None
+    own = row['features'] / abs(row['weight'])
+    return (own, others) if math.isfinite(own) else None
+
+
+def _share(own: float, others: float) -> float:
+    return own / (own + others) if own else 0.0
 
 
 def _others(report: Mapping[str, Any], name: str) -> float | None:

@@ -87,14 +87,19 @@ class RunRecord:
         rows = [row for row in self.evaluations if math.isfinite(row.get(metric, math.nan))]
         return max(rows, key=lambda row: row[metric], default=None)
 
-    @property
-    def best_checkpoint(self) -> Path | None:
-        """The newest `best_*.pth`, else the newest `iter_*.pth`."""
-        for pattern in ('best_*.pth', 'iter_*.pth'):
-            found = sorted(self.source.glob(pattern), key=lambda file: _iteration(file))
-            if found:
-                return found[-1]
-        return None
+    def best_checkpoint(self, metric: str) -> tuple[Path, float | None] | None:
+        """Find the checkpoint that has the most of a metric, among those that are still there.
+
+        Returns:
+            The file and its value of the metric. A checkpoint of an iteration that was not
+            evaluated has None and comes last, the newest first. None without a checkpoint.
+        """
+        scores = {row['iteration']: row.get(metric, math.nan) for row in self.evaluations}
+        scores = {step: score for step, score in scores.items() if math.isfinite(score)}
+        # Of two files of one iteration `best_*.pth` has the weights alone and is smaller.
+        found = [file for p in ('iter_*.pth', 'best_*.pth') for file in self.source.glob(p)]
+        found.sort(key=lambda file: (scores.get(_iteration(file), -math.inf), _iteration(file)))
+        return (found[-1], scores.get(_iteration(found[-1]))) if found else None
 
 
 def read_run(folder: str | Path, name: str | None = None) -> RunRecord:
