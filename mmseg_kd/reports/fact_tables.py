@@ -132,8 +132,8 @@ def seconds_per_iteration(run: RunRecord) -> float | None:
 def throughput(run: RunRecord) -> float | None:
     """Images a second of all processes together; None where the batch is not known."""
     seconds = seconds_per_iteration(run)
-    batch = (run.config.get('train_dataloader') or {}).get('batch_size')
-    if not seconds or not isinstance(batch, int):
+    batch = run.whole_number('train_dataloader', 'batch_size')
+    if not seconds or batch is None:
         return None
     return batch * run.log.processes / seconds
 

@@ -189,8 +189,8 @@ def _split(collection: Collection) -> Text:
 
 
 def _data(run: RunRecord) -> str | None:
-    dataset = (run.config.get('val_dataloader') or {}).get('dataset') or {}
-    if 'type' not in dataset:
+    dataset = run.setting('val_dataloader', 'dataset')
+    if not isinstance(dataset, dict) or 'type' not in dataset:
         return None
     split = dataset.get('split') or dataset.get('ann_file') or 'val'
     return f'{dataset["type"]} {split}'

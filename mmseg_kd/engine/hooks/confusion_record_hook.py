@@ -12,7 +12,7 @@ from mmengine.runner import Runner
 from mmseg.registry import HOOKS
 
 from mmseg_kd.checkpoints import atomic_path
-from mmseg_kd.engine.json_lines import read_json_lines
+from mmseg_kd.engine.json_lines import is_number, read_json_lines
 
 
 @HOOKS.register_module()
@@ -65,15 +65,22 @@ def read_confusions(file: str | Path) -> list[dict[str, Any]]:
 
     Lines that a kill or a power cut has damaged are left out, and so are those of other content.
     """
-    records = {}
-    for record in read_json_lines(file)[0]:
-        try:
-            size = len(record['classes'])
-            if size == len(record['matrix']) and {len(row) for row in record['matrix']} == {size}:
-                records[record['iter']] = record
-        except (KeyError, TypeError):
-            continue
+    records = {record['iter']: record for record in read_json_lines(file)[0] if _is_whole(record)}
     return [records[iteration] for iteration in sorted(records)]
+
+
+def _is_whole(record: dict[str, Any]) -> bool:
+    classes, matrix = record.get('classes'), record.get('matrix')
+    return (
+        type(record.get('iter')) is int
+        and isinstance(classes, list)
+        and all(isinstance(name, str) for name in classes)
+        and len(set(classes)) == len(classes) > 0
+        and isinstance(matrix, list)
+        and len(matrix) == len(classes)
+        and all(isinstance(row, list) and len(row) == len(classes) for row in matrix)
+        and all(is_number(count) and count >= 0 for row in matrix for count in row)
+    )
 
 
 def _file(runner: Runner) -> Path:

@@ -22,7 +22,7 @@ from mmseg_kd.checkpoints import atomic_path
 from mmseg_kd.distillation.gradient_share import share_of
 from mmseg_kd.distillation.gradients import Pull, shares, weight_for
 from mmseg_kd.distillation.schedules import Schedule
-from mmseg_kd.engine.json_lines import read_json_lines
+from mmseg_kd.engine.json_lines import is_number, read_json_lines
 from mmseg_kd.engine.summary import relative
 from mmseg_kd.errors import UserError
 from mmseg_kd.models.kd_encoder_decoder import log_names
@@ -36,6 +36,10 @@ NO_LONGER_OFF, NO_LONGER_SWAMPS = 0.002, 0.8
 SUGGESTED_SHARE = 0.1
 # A share of a few batches is not a reason to raise a weight above 1 by more in one step.
 MOST_CHANGE = 100
+
+# What a report has for the labels, and for each loss.
+OF_LABELS = frozenset(['weighted', 'features', 'logits', 'share'])
+OF_A_LOSS = OF_LABELS | {'raw', 'weight', 'cosine'}
 
 
 @dataclass(frozen=True)
@@ -281,8 +285,21 @@ def full_weight(name: str, loss_weight: float | Schedule) -> FullWeight:
 
 
 def read_reports(file: str | Path) -> list[dict[str, Any]]:
-    """Read `gradients.jsonl`; lines that a kill or a power cut has damaged are left out."""
-    return read_json_lines(file)[0]
+    """Read `gradients.jsonl`; lines that are damaged or of other content are left out."""
+    return [report for report in read_json_lines(file)[0] if _is_whole(report)]
+
+
+def _is_whole(report: Mapping[str, Any]) -> bool:
+    losses = report.get('losses')
+    if type(report.get('iter')) is not int or not isinstance(losses, dict):
+        return False
+    rows = [(report.get('task'), OF_LABELS), *((row, OF_A_LOSS) for row in losses.values())]
+    return all(
+        isinstance(row, dict)
+        and keys <= set(row)
+        and all(row[key] is None or is_number(row[key]) for key in keys)
+        for row, keys in rows
+    )
 
 
 def _is_cut(
