@@ -14,8 +14,6 @@ from mmseg.datasets.transforms import PhotoMetricDistortion, RandomCrop, RandomF
 from mmseg.registry import TRANSFORMS
 from numpy import random
 
-from mmseg_kd.errors import UserError
-
 IGNORED = 255
 LEVELS = np.arange(256, dtype=np.uint8)
 
@@ -56,12 +54,6 @@ class SegAugment(BaseTransform):
         keep_ratio: Whether the resized image fits into the scale or fills it.
         fused: ``False`` runs mmseg's four. So do images that are not uint8 and samples with maps
             beside ``gt_seg_map``.
-        on_device: Augment the labels alone and leave the image as it is, with a :class:`Draw`
-            under ``draw``, for `mmseg_kd.models.batch_preprocessor` to augment on the model's
-            device. ``PackSegInputs`` has to pass it on: ``meta_keys=(..., 'draw')``.
-
-    Raises:
-        UserError: ``on_device`` with what OpenCV is not to augment as ``fused``.
     """
 
     def __init__(
@@ -77,16 +69,13 @@ class SegAugment(BaseTransform):
         hue_delta: int = 18,
         keep_ratio: bool = True,
         fused: bool = True,
-        on_device: bool = False,
     ) -> None:
-        if on_device and not fused:
-            raise UserError('SegAugment: on_device=True needs fused=True')
         self.scale, self.ratio_range, self.keep_ratio = tuple(scale), ratio_range, keep_ratio
         self.crop_size, self.cat_max_ratio = tuple(crop_size), cat_max_ratio
         self.flip_prob = float(flip_prob)
         self.brightness_delta, self.contrast_range = brightness_delta, contrast_range
         self.saturation_range, self.hue_delta = saturation_range, hue_delta
-        self.fused, self.on_device = fused, on_device
+        self.fused = fused
         self.stock = [
             RandomResize(self.scale, ratio_range, resize_type=Resize, keep_ratio=keep_ratio),
             RandomCrop(self.crop_size, cat_max_ratio),
@@ -98,21 +87,14 @@ class SegAugment(BaseTransform):
         """Augment ``img`` (H, W, 3) and ``gt_seg_map`` (H, W)."""
         image, labels = results['img'], results['gt_seg_map']
         plain = image.dtype == np.uint8 and results['seg_fields'] == ['gt_seg_map']
-        if self.on_device and not plain:
-            raise UserError(
-                f'SegAugment(on_device=True) takes uint8 images with gt_seg_map alone, not '
-                f'{image.dtype} with {", ".join(results["seg_fields"])}: write on_device=False'
-            )
         if not (self.fused and plain):
             for transform in self.stock:
                 results = transform(results)
             return results
         height, width = labels.shape
         draw, labels = self.draw(labels)
-        if self.on_device:
-            results = results | dict(draw=draw)
         return results | dict(
-            img=_in_planes(image) if self.on_device else apply(draw, image),
+            img=apply(draw, image),
             gt_seg_map=labels,
             img_shape=labels.shape,
             scale=draw.scale,
@@ -208,10 +190,6 @@ def apply(draw: Draw, image: np.ndarray) -> np.ndarray:
             image = cv2.cvtColor(image, cv2.COLOR_HSV2BGR)
     if draw.tones_last is not None:
         image = cv2.LUT(image, draw.tones_last)
-    return _in_planes(image)
-
-
-def _in_planes(image: np.ndarray) -> np.ndarray:
     planes = np.empty((3, *image.shape[:2]), np.uint8)
     cv2.split(image, list(planes))
     return planes.transpose(1, 2, 0)

@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from mmseg_kd.distillation.schedules import negative, scheduled, value_at
+from mmseg_kd.distillation.schedules import Schedule, negative, scheduled, value_at
 
 # Larger magnitudes are cut: the squares of a hundred million such values sum up in float32.
 LARGEST = 1e15
@@ -71,6 +71,8 @@ class KDLoss(nn.Module, metaclass=ABCMeta):
             )
         self.teacher_weights = _as_weights(teacher, type(self).__name__)
         self.iteration = 0
+        # Scheduled settings as tensors: a CUDA graph would keep a number as it was.
+        self._tensors: dict[str, Tensor] = {}
         self.reduction = reduction
         self.stages = _as_names(stages)
         self.teacher_stages = self.stages if teacher_stages is None else _as_names(teacher_stages)
@@ -86,8 +88,34 @@ class KDLoss(nn.Module, metaclass=ABCMeta):
 
     @property
     def weight(self) -> float:
-        """Factor of the loss in the present iteration."""
+        """Factor of the loss in the current iteration."""
         return value_at(self.loss_weight, self.iteration)
+
+    def number(self, name: str) -> float | Tensor:
+        """Return a setting that may have a schedule, such as `loss_weight`, to compute with.
+
+        Args:
+            name: An attribute: a number or a `Schedule`.
+
+        Returns:
+            Its value in the current iteration; a tensor after `put_numbers_on`.
+        """
+        if name in self._tensors:
+            return self._tensors[name]
+        return value_at(getattr(self, name), self.iteration)
+
+    def set_iteration(self, iteration: int) -> None:
+        """Set the iteration, counted from 0, for the schedules."""
+        self.iteration = iteration
+        for name, tensor in self._tensors.items():
+            tensor.fill_(value_at(getattr(self, name), iteration))
+
+    def put_numbers_on(self, device: torch.device) -> None:
+        """Keep scheduled settings in tensors on a device, which `set_iteration` fills."""
+        for name, value in vars(self).items():
+            if isinstance(value, Schedule):
+                self._tensors[name] = torch.empty((), device=device)
+        self.set_iteration(self.iteration)
 
     @abstractmethod
     def distance(

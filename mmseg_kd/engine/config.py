@@ -74,7 +74,7 @@ def _replacing(cfg: Config, options: dict) -> dict:
 
 
 def enable_amp(cfg: Config) -> None:
-    """Turn on mixed precision: mmengine's AmpOptimWrapper on a GPU, bfloat16 on the CPU."""
+    """Turn on mixed precision: bfloat16, or float16 on a GPU that has no bfloat16."""
     wrapper = cfg.optim_wrapper
     wrapper.setdefault('type', 'OptimWrapper')
     if wrapper.type in ('AmpOptimWrapper', 'Bf16OptimWrapper'):
@@ -83,7 +83,7 @@ def enable_amp(cfg: Config) -> None:
         raise UserError(
             f"--amp needs optim_wrapper.type='OptimWrapper' in the config, not {wrapper.type!r}"
         )
-    if torch.cuda.is_available():
+    if torch.cuda.is_available() and not torch.cuda.is_bf16_supported(including_emulation=False):
         wrapper.type = 'AmpOptimWrapper'
         wrapper.loss_scale = 'dynamic'
     else:

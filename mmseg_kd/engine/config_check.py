@@ -6,7 +6,6 @@ import difflib
 import inspect
 import re
 from collections.abc import Iterable, Iterator
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +21,6 @@ from mmseg_kd.distillation.ema_teacher import EMATeacher
 from mmseg_kd.distillation.teacher import Teacher
 from mmseg_kd.engine.config_values import SPLITS, wrong_values
 from mmseg_kd.errors import UserError
-from mmseg_kd.models.batch_preprocessor import BatchDataPreProcessor
 from mmseg_kd.models.kd_encoder_decoder import teachers_by_name
 
 # Keys of mmsegmentation 0.x and what 1.x has instead.
@@ -54,6 +52,8 @@ OTHER_KEYS = frozenset(
         'model_wrapper_cfg',
         'sync_bn',
         'compile',
+        'cuda_graph',
+        'float32_matmul_precision',
         'activation_checkpointing',
         'efficient_conv_bn_eval',
         'tta_model',
@@ -203,7 +203,6 @@ def _problems(cfg: Config) -> Iterator[tuple[str, str]]:
     yield from _unknown('optim_wrapper', optim_wrapper, wrapper, strict=False)
     yield from _paramwise(optim_wrapper.get('paramwise_cfg'))
     yield from _crops(cfg)
-    yield from _augmented_later(cfg)
     yield from _inference(cfg.model.get('test_cfg') or {})
     yield from _compile(cfg.get('compile'))
     teacher = cfg.model.get('teacher')
@@ -279,24 +278,6 @@ def _crops(cfg: Config) -> Iterator[tuple[str, str]]:
         ):
             excess = f'{tuple(crop)} exceeds model.data_preprocessor.size={tuple(size)}'
             yield f'{where}.crop_size', excess
-
-
-def _augmented_later(cfg: Config) -> Iterator[tuple[str, str]]:
-    """What `SegAugment(on_device=True)` leaves to be done has to be done, next and by somebody."""
-    for where, steps in _training_pipelines(cfg):
-        for i, (step, following) in enumerate(pairwise([*steps, {}])):
-            if step.get('type') != 'SegAugment' or not step.get('on_device'):
-                continue
-            kind = (cfg.model.get('data_preprocessor') or {}).get('type')
-            cls = mmseg_registry.MODELS.get(kind) if isinstance(kind, str) else kind
-            if not (inspect.isclass(cls) and issubclass(cls, BatchDataPreProcessor)):
-                problem = f"{kind!r} augments nothing; on_device=True needs 'BatchDataPreProcessor'"
-                yield 'model.data_preprocessor.type', problem
-            if following.get('type') != 'PackSegInputs':
-                yield f'{where}.{i + 1}', 'after SegAugment(on_device=True) comes PackSegInputs'
-            elif 'draw' not in following.get('meta_keys', ()):
-                problem = "with on_device=True it needs 'draw': meta_keys=('img_path', 'draw')"
-                yield f'{where}.{i + 1}.meta_keys', problem
 
 
 def _inference(test_cfg: dict) -> Iterator[tuple[str, str]]:

@@ -40,6 +40,8 @@ KINDS: dict[str, tuple[type, ...]] = {
     'work_dir': (str,),
     'load_from': (str,),
     'resume': (bool,),
+    'cuda_graph': (bool,),
+    'float32_matmul_precision': (str,),
 }
 # The least of each.
 WHOLE_NUMBERS = {

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
@@ -14,8 +14,9 @@ from mmseg.registry import LOOPS
 class PrefetchingTrainLoop(IterBasedTrainLoop):
     """mmengine's IterBasedTrainLoop; a thread takes the batches from the data loader's workers.
 
-    To receive a prepared batch is several round trips to the worker, which works on another
-    one meanwhile and is slow to answer. Batches and their order are the same.
+    To receive a prepared batch takes several round trips to a worker that is busy with the next
+    one. The thread also packs the batch into page-locked memory. Batches and their order are the
+    same.
 
     Where there are no workers, or the sampler's stream is not of its own making, so that it
     could draw random numbers in the thread, it is mmengine's loop. Arguments are the same.
@@ -24,7 +25,10 @@ class PrefetchingTrainLoop(IterBasedTrainLoop):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         if self.dataloader.num_workers > 0 and hasattr(self.dataloader.sampler, 'skip'):
-            self.dataloader_iterator = Prefetched(self.dataloader_iterator)
+            model = self.runner.model
+            preprocessor = getattr(getattr(model, 'module', model), 'data_preprocessor', None)
+            prepare = getattr(preprocessor, 'prepare', None)
+            self.dataloader_iterator = Prefetched(self.dataloader_iterator, prepare)
 
 
 class Prefetched:
@@ -32,19 +36,27 @@ class Prefetched:
 
     The first item comes from the caller's thread, where workers start and seeds are drawn. An
     error comes with the item that it belongs to.
+
+    Args:
+        iterator: Where the items come from.
+        prepare: What the thread does to each item.
     """
 
-    def __init__(self, iterator: Iterator) -> None:
-        self._iterator = iterator
+    def __init__(self, iterator: Iterator, prepare: Callable | None = None) -> None:
+        self._iterator, self._prepare = iterator, prepare
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix='prefetch')
         self._next: Future | None = None
 
+    def _get(self) -> Any:
+        item = next(self._iterator)
+        return item if self._prepare is None else self._prepare(item)
+
     def __next__(self) -> Any:
-        item = self._next.result() if self._next else next(self._iterator)
-        self._next = self._thread.submit(next, self._iterator)
+        item = self._next.result() if self._next else self._get()
+        self._next = self._thread.submit(self._get)
         return item
 
     def skip_iter(self, num_iters: int) -> None:
-        """Go on after the first items, as mmengine's loop does when it resumes, before any."""
+        """Skip the first items when a run is resumed, before any is taken."""
         assert self._next is None
         self._iterator.skip_iter(num_iters)

@@ -36,8 +36,10 @@ from mmseg_kd.checkpoints import (
 )
 from mmseg_kd.engine.compilation import cannot_compile, compile_blocks
 from mmseg_kd.engine.config_errors import config_errors
+from mmseg_kd.engine.graphed_step import GraphedStep, cannot_record
 from mmseg_kd.engine.hooks.distillation_hook import DistillationHook
 from mmseg_kd.engine.hooks.label_check_hook import LabelCheckHook
+from mmseg_kd.engine.optim import set_matmul_precision
 from mmseg_kd.engine.summary import describe_run, slow_precisions
 from mmseg_kd.errors import UserError
 
@@ -80,6 +82,7 @@ class KDRunner(Runner):
                 # Of a run that was killed while it wrote.
                 leftover.unlink()
         self.logger.info(describe_run(self))
+        set_matmul_precision(self.cfg.get('float32_matmul_precision'), self.logger.info)
         for remark in slow_precisions(self):
             self.logger.warning(remark)
         try:
@@ -209,9 +212,23 @@ class KDRunner(Runner):
             self.cfg.dump(Path(self.log_dir) / Path(self.cfg.filename or 'config.py').name)
 
     def _maybe_compile(self, target: str) -> None:
-        """Compile the blocks of the student and its teachers for the config's `compile`."""
+        """Compile the blocks and record the step, for the config's `compile` and `cuda_graph`."""
+        if target == 'train_step':
+            self._compile_blocks()
+            self._record_step()
+
+    def _record_step(self) -> None:
+        if not self.cfg.get('cuda_graph'):
+            return
+        if reason := cannot_record(self.model, self.optim_wrapper):
+            self.logger.warning(f'cuda_graph: training runs eagerly ({reason})')
+            return
+        self.model.train_step = GraphedStep(self.model, self.logger.warning)
+        self.logger.info('cuda_graph: the training step is recorded after three iterations')
+
+    def _compile_blocks(self) -> None:
         options = self.cfg.get('compile')
-        if target != 'train_step' or not options:
+        if not options:
             return
         options = {} if options is True else dict(options)
         if reason := cannot_compile(torch.device(get_device()), options):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -11,8 +12,31 @@ from mmseg.registry import MODELS
 from mmseg.structures import SegDataSample
 from torch import Tensor
 
-from mmseg_kd.datasets.device_augment import apply_batch
 from mmseg_kd.errors import UserError
+
+LARGEST_BYTE = 255
+
+
+@dataclass(frozen=True)
+class PackedBatch:
+    """A training batch in one piece, before normalisation.
+
+    Attributes:
+        images: uint8 (N, 3, H, W), each image in the upper left corner.
+        labels: (N, 1, H, W); uint8 on their way to a GPU where every label fits, else int64.
+        sizes: Height and width of each image, (N, 2), int32.
+        padded: Whether an image is smaller than (H, W).
+    """
+
+    images: Tensor
+    labels: Tensor
+    sizes: Tensor
+    padded: bool
+
+    def to(self, device: torch.device) -> PackedBatch:
+        """Copy the batch to a device, without a wait where it lies in page-locked memory."""
+        tensors = (x.to(device, non_blocking=True) for x in (self.images, self.labels, self.sizes))
+        return PackedBatch(*tensors, self.padded)
 
 
 @MODELS.register_module()
@@ -20,66 +44,90 @@ class BatchDataPreProcessor(SegDataPreProcessor):
     """mmseg's SegDataPreProcessor, a batch at a time in training; the arguments are the same.
 
     Images and labels go to the device in one copy each, from page-locked memory and without a
-    wait, and are normalised together: the same bits. What `SegAugment(on_device=True)` has drawn
-    is done to the images there.
-
-    What it has no fast way for (tests, images that are not uint8, maps beside `gt_sem_seg`) is
-    mmseg's.
-
-    Raises:
-        UserError: From `forward`, where `SegAugment(on_device=True)` left an image to be
-            augmented and it cannot be.
+    wait, and are normalised together: the same bits. Tests, images that are not uint8, and
+    samples with maps other than `gt_sem_seg` take mmseg's way.
     """
 
     def forward(self, data: dict, training: bool = False) -> dict[str, Any]:
-        """Bring a batch to the device, augment, normalise and pad it.
+        """Bring a batch to the device, normalise and pad it.
 
         Args:
-            data: `inputs`, images (3, H, W), and `data_samples` with labels (1, H, W).
+            data: `inputs`, images (3, H, W), and `data_samples` with labels (1, H, W). A batch
+                that `prepare` has seen has its `packed` form too.
             training: Whether to pad; in a test all images have one size.
 
         Returns:
             `inputs` (N, 3, H', W') in float32 and the `data_samples`, their labels of that size.
         """
+        packed = self.packed(data) if training else None
+        if packed is None:
+            return super().forward({k: v for k, v in data.items() if k != 'packed'}, training)
+        packed = packed.to(self.device)
+        shape = packed.images.shape[2:]
+        samples = data['data_samples']
+        for sample, label, image in zip(samples, packed.labels, data['inputs'], strict=True):
+            size = image.shape[1:]
+            # PixelData takes no map of another size in place of one.
+            del sample.gt_sem_seg.data
+            sample.gt_sem_seg.data = label.long()
+            padding = (0, shape[1] - size[1], 0, shape[0] - size[0])
+            sample.set_metainfo(dict(img_shape=size, pad_shape=shape, padding_size=padding))
+        return dict(inputs=self.normalised(packed), data_samples=samples)
+
+    def packed(self, data: dict) -> PackedBatch | None:
+        """Return a training batch in one piece, in page-locked memory if the model is on a GPU.
+
+        Args:
+            data: As for `forward`.
+
+        Returns:
+            The batch; None if it has to take mmseg's way.
+
+        Raises:
+            UserError: An image and its labels differ in size.
+        """
+        if 'packed' in data:
+            return data['packed']
         images, samples = data['inputs'], data.get('data_samples')
-        draws = [sample.get('draw') for sample in samples or ()]
-        if not (training and samples and self._plain(images, samples)):
-            if any(draws):
-                raise UserError(
-                    'SegAugment(on_device=True) is for training alone, on uint8 images with '
-                    'gt_seg_map alone: write on_device=False in this pipeline'
-                )
-            return super().forward(data, training)
-        if any(draws) and not all(draws):
-            raise UserError(
-                'SegAugment: on_device=True has to be in every pipeline whose samples share a batch'
-            )
+        if not (samples and self._plain(images, samples)):
+            return None
         sizes = [tuple(image.shape[1:]) for image in images]
-        batch = _in_one_piece(images, _greatest(sizes), 0, self.device)
-        if any(draws):
-            batch = apply_batch(batch, sizes, draws)
-            sizes = [draw.crop for draw in draws]
-        shape = self._padded(_greatest(sizes))
+        shape = self._padded((max(h for h, _ in sizes), max(w for _, w in sizes)))
         maps = [sample.gt_sem_seg.data for sample in samples]
         for size, labels, sample in zip(sizes, maps, samples, strict=True):
             # The labels of a batch that is used again are padded.
             if labels.shape[1:] != (shape if 'padding_size' in sample else size):
                 raise UserError(
                     f'{sample.get("img_path", "a sample")}: image of {size}, labels of '
-                    f'{tuple(labels.shape[1:])}; after SegAugment(on_device=True) write '
-                    "dict(type='PackSegInputs', meta_keys=('img_path', 'draw'))"
+                    f'{tuple(labels.shape[1:])}; every transform of the pipeline has to treat both'
                 )
-        labels = _in_one_piece(maps, shape, self.seg_pad_val, self.device)
-        inputs = self._normalised(batch, sizes, shape)
-        for sample, label, size in zip(samples, labels, sizes, strict=True):
-            # PixelData takes no map of another size in place of one.
-            del sample.gt_sem_seg.data
-            sample.gt_sem_seg.data = label
-            padding = (0, shape[1] - size[1], 0, shape[0] - size[0])
-            sample.set_metainfo(
-                dict(img_shape=torch.Size(size), pad_shape=torch.Size(shape), padding_size=padding)
-            )
-        return dict(inputs=inputs, data_samples=samples)
+        on_gpu = self.device.type == 'cuda'
+        return PackedBatch(
+            _in_one_piece(images, shape, 0, torch.uint8, on_gpu),
+            _in_one_piece(maps, shape, self.seg_pad_val, _label_dtype(maps, on_gpu), on_gpu),
+            torch.tensor(sizes, dtype=torch.int32, pin_memory=on_gpu),
+            any(size != shape for size in sizes),
+        )
+
+    def prepare(self, data: dict) -> dict:
+        """Add the `packed` form to a batch, which a thread can do before the batch is needed."""
+        packed = self.packed(data)
+        return data if packed is None else data | dict(packed=packed)
+
+    def normalised(self, batch: PackedBatch) -> Tensor:
+        """Normalise images on their device and set what lies outside of them to `pad_val`."""
+        images = batch.images
+        inputs = (images.flip(1) if self._channel_conversion else images).float()
+        if self._enable_normalize:
+            inputs.sub_(self.mean).div_(self.std)
+        if batch.padded:
+            inside = [
+                torch.arange(length, device=inputs.device) < batch.sizes[:, axis, None]
+                for axis, length in enumerate(inputs.shape[2:])
+            ]
+            inside = inside[0][:, None, :, None] & inside[1][:, None, None, :]
+            inputs.masked_fill_(~inside, self.pad_val)
+        return inputs
 
     def _plain(self, images: Sequence[Tensor], samples: Sequence[SegDataSample]) -> bool:
         return (
@@ -98,37 +146,27 @@ class BatchDataPreProcessor(SegDataPreProcessor):
         step = self.size_divisor
         return tuple(-(-side // step) * step for side in size)
 
-    def _normalised(
-        self, batch: Tensor, sizes: Sequence[tuple[int, int]], shape: tuple[int, int]
-    ) -> Tensor:
-        inputs = batch.new_full((len(batch), 3, *shape), self.pad_val, dtype=torch.float32)
-        height, width = batch.shape[2:]
-        part = inputs[:, :, :height, :width]
-        part.copy_(batch.flip(1) if self._channel_conversion else batch)
-        if self._enable_normalize:
-            part.sub_(self.mean).div_(self.std)
-        for image, size in zip(part, sizes, strict=True):
-            if size[0] < height:
-                image[:, size[0] :] = self.pad_val
-            if size[1] < width:
-                image[:, : size[0], size[1] :] = self.pad_val
-        return inputs
 
-
-def _greatest(sizes: Sequence[tuple[int, int]]) -> tuple[int, int]:
-    return max(h for h, _ in sizes), max(w for _, w in sizes)
+def _label_dtype(maps: Sequence[Tensor], on_gpu: bool) -> torch.dtype:
+    """Bytes for labels that go to a GPU, an eighth of the traffic, if all of them fit."""
+    if not on_gpu or maps[0].is_cuda:
+        return maps[0].dtype
+    limits = [limit for labels in maps for limit in labels.aminmax()]
+    fits = min(limits) >= 0 and max(limits) <= LARGEST_BYTE
+    return torch.uint8 if fits else maps[0].dtype
 
 
 def _in_one_piece(
-    maps: Sequence[Tensor], size: tuple[int, int], fill: int, device: torch.device
+    maps: Sequence[Tensor], shape: tuple[int, int], fill: int, dtype: torch.dtype, pinned: bool
 ) -> Tensor:
-    """Maps (C, h, w) in the upper left corners of one tensor (N, C, H, W) on the device."""
+    """Maps (C, h, w) in the upper left corners of one tensor (N, C, H, W)."""
     first = maps[0]
-    pinned = first.device.type == 'cpu' and device.type == 'cuda'
-    batch = first.new_empty((len(maps), len(first), *size), pin_memory=pinned)
+    batch = first.new_empty(
+        (len(maps), len(first), *shape), dtype=dtype, pin_memory=pinned and not first.is_cuda
+    )
     for place, x in zip(batch, maps, strict=True):
         height, width = x.shape[1:]
         place[:, height:] = fill
         place[:, :height, width:] = fill
         place[:, :height, :width] = x
-    return batch.to(device, non_blocking=True)
+    return batch

@@ -189,7 +189,21 @@ class KDEncoderDecoder(WholeImageEncoderDecoder):
     def set_iteration(self, iteration: int) -> None:
         """Tell the schedules the number of the next iteration, from 0."""
         for loss in self.kd_losses.values():
-            loss.iteration = iteration
+            loss.set_iteration(iteration)
+
+    def put_numbers_on(self, device: torch.device) -> None:
+        """Keep scheduled weights and temperatures in tensors, for steps in a CUDA graph."""
+        for loss in self.kd_losses.values():
+            loss.put_numbers_on(device)
+
+    def step_kind(self) -> tuple[str, ...] | None:
+        """Return the losses that the next step computes; None if it measures gradients too."""
+        if self._measures():
+            return None
+        return tuple(name for name in self.kd_losses if self._counts(name))
+
+    def _measures(self) -> bool:
+        return self.measure_gradients or any(map(self._due, self._shares))
 
     def start_averages(self) -> None:
         """Let averaged teachers begin as what the student is, with all its weights loaded."""
@@ -252,9 +266,7 @@ class KDEncoderDecoder(WholeImageEncoderDecoder):
         active = {name: loss for name, loss in self.kd_losses.items() if self._counts(name)}
         # The teachers first: their activations are gone before the student's are kept.
         teacher_taps = self._run_teachers(inputs, active)
-        measure = torch.is_grad_enabled() and (
-            self.measure_gradients or any(map(self._due, self._shares))
-        )
+        measure = torch.is_grad_enabled() and self._measures()
         names = [name for loss in active.values() for name in loss.stages]
         features = record_features(self) if measure else nullcontext()
         read = [*names, 'logits'] if measure else names
@@ -348,6 +360,8 @@ class KDEncoderDecoder(WholeImageEncoderDecoder):
             weight = weight_for(share, pulls[name], others) * (1 - share) / (1 - total)
             if math.isfinite(weight) and others > 0:
                 self._shares[name].update(weight)
+                # A tensor of the weight follows.
+                self.kd_losses[name].set_iteration(self.kd_losses[name].iteration)
         weighted = {name: pull * self.kd_losses[name].weight for name, pull in pulls.items()}
         self.pulls = own, weighted
 
@@ -373,12 +387,15 @@ class KDEncoderDecoder(WholeImageEncoderDecoder):
         for name, loss in self.kd_losses.items():
             weighted_name, raw_name = log_names(name)
             value = raw.get(name)
-            losses[weighted_name] = like.new_zeros(()) if value is None else loss.weight * value
+            weight = loss.number('loss_weight')
+            losses[weighted_name] = like.new_zeros(()) if value is None else weight * value
             if value is not None:
                 losses[raw_name] = value.detach()
             if isinstance(loss.loss_weight, Schedule):
                 weight_name = f'{raw_name.removesuffix("_raw")}_weight'
-                losses[weight_name] = like.new_full((), loss.weight)
+                losses[weight_name] = (
+                    weight.clone() if isinstance(weight, Tensor) else like.new_full((), weight)
+                )
         return losses
 
 

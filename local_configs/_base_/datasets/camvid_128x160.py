@@ -11,9 +11,8 @@ _train_pipeline = [
         ratio_range=(0.5, 2.0),
         crop_size=crop_size,
         cat_max_ratio=0.75,
-        on_device=False,  # True: the model's device augments the images, the workers the labels
     ),
-    dict(type='PackSegInputs', meta_keys=('img_path', 'seg_map_path', 'ori_shape', 'draw')),
+    dict(type='PackSegInputs', meta_keys=('img_path', 'seg_map_path', 'ori_shape')),
 ]
 _test_pipeline = [
     dict(type='LoadImageFromFile'),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from torch import Tensor
+
 from mmseg_kd.distillation.base import KDLoss
 from mmseg_kd.distillation.gradient_share import share_of
 from mmseg_kd.distillation.schedules import Schedule, scheduled, value_at
@@ -26,8 +28,8 @@ def temperature_of(loss: KDLoss, temperature: float | dict) -> float | Schedule:
     return temperature
 
 
-def current_temperature(loss: KDLoss) -> float:
-    """Return a loss' temperature in its present iteration.
+def current_temperature(loss: KDLoss) -> float | Tensor:
+    """Return a loss' temperature in its current iteration.
 
     Raises:
         UserError: Its schedule has left the numbers above 0.
@@ -39,4 +41,4 @@ def current_temperature(loss: KDLoss) -> float:
             f'{loss.iteration}; write a schedule that stays above 0, e.g. '
             'LinearWarmup(start=0.1) or CosineDecay(stop=0.1)'
         )
-    return temperature
+    return loss.number('temperature')

@@ -1,0 +1,211 @@
+"""A training step that is recorded once as a CUDA graph and then replayed.
+
+A distillation step launches more than a thousand small kernels, and to launch them takes longer
+than to run them. A replay launches all of them at once. See docs/performance.md.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Hashable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from mmengine.dist import is_distributed
+from mmengine.model import BaseModel
+from mmengine.optim import AmpOptimWrapper, OptimWrapper
+from mmseg.structures import SegDataSample
+from torch import Tensor
+
+from mmseg_kd.models.batch_preprocessor import BatchDataPreProcessor, PackedBatch
+
+# Steps of a kind that run eagerly first: kernels are chosen, the optimizer's state is made.
+WARMUP_STEPS = 3
+# Kinds of steps that are recorded; more would mean that a setting changes all the time.
+MOST_GRAPHS = 8
+
+
+@dataclass(frozen=True)
+class Recording:
+    """A recorded step.
+
+    Attributes:
+        graph: What is replayed.
+        batch: The batch that it reads, to be filled before a replay.
+        names: Names of the logged scalars.
+        values: The scalars, one vector.
+    """
+
+    graph: torch.cuda.CUDAGraph
+    batch: PackedBatch
+    names: list[str]
+    values: Tensor
+
+
+class GraphedStep:
+    """Takes the place of a model's `train_step`, with the same arguments and results.
+
+    Preprocessing, forward pass, losses, backward pass and optimizer become one CUDA graph.
+    The learning rate and scheduled weights and temperatures are tensors that are filled before
+    each step. An iteration that measures gradients runs eagerly between replays, and so do the
+    first three steps of each kind: a kind is a shape of the batch, a set of losses that count, and
+    the optimizer's settings other than the learning rate. What cannot be recorded keeps running
+    eagerly, after one line in the log.
+
+    Args:
+        model: The model, on its GPU.
+        warn: Called with that line.
+    """
+
+    def __init__(self, model: BaseModel, warn: Callable[[str], None]) -> None:
+        self.model, self._warn = model, warn
+        self._eager = model.train_step
+        self._stream = torch.cuda.Stream()
+        self._pool = torch.cuda.graph_pool_handle()
+        self._steps: Counter[Hashable] = Counter()
+        self._recordings: dict[Hashable, Recording] = {}
+        self._rates: list[Tensor] = []
+        self._padded = False
+        self._recorded_all = False
+        if hasattr(model, 'put_numbers_on'):
+            model.put_numbers_on(next(model.parameters()).device)
+
+    def __call__(self, data: dict, optim_wrapper: OptimWrapper) -> dict[str, Tensor]:
+        """Train on a batch and return the scalars to log."""
+        with self._rates_on_device(optim_wrapper.optimizer):
+            batch = self.model.data_preprocessor.packed(data)
+            kind = self._kind(batch, optim_wrapper)
+            if kind is None:
+                return self._eager(data, optim_wrapper)
+            recording = self._recordings.get(kind)
+            if recording is None and self._steps[kind] >= WARMUP_STEPS:
+                recording = self._record(kind, batch, data, optim_wrapper)
+            if recording is not None:
+                return _replay(recording, batch)
+            self._steps[kind] += 1
+            return self._warm_up(data, optim_wrapper)
+
+    def _kind(self, batch: PackedBatch | None, optim_wrapper: OptimWrapper) -> Hashable | None:
+        """What makes steps the same but for numbers in tensors; None where a step is eager."""
+        losses = self.model.step_kind() if hasattr(self.model, 'step_kind') else ()
+        if batch is None or losses is None:
+            return None
+        # Once an image has been smaller than the batch, every step masks.
+        self._padded = self._padded or batch.padded
+        settings = tuple(
+            tuple((k, v) for k, v in group.items() if k not in ('params', 'lr', 'initial_lr'))
+            for group in optim_wrapper.optimizer.param_groups
+        )
+        kind = (batch.images.shape, batch.labels.dtype, self._padded, losses, repr(settings))
+        full = len(self._recordings) >= MOST_GRAPHS
+        if full and kind not in self._recordings and not self._recorded_all:
+            self._recorded_all = True
+            self._warn(f'cuda_graph: {MOST_GRAPHS} kinds of steps are recorded; others run eagerly')
+        return kind if kind in self._recordings or not full else None
+
+    def _warm_up(self, data: dict, optim_wrapper: OptimWrapper) -> dict[str, Tensor]:
+        """A real step, on the stream that records later."""
+        current = torch.cuda.current_stream()
+        self._stream.wait_stream(current)
+        with torch.cuda.stream(self._stream):
+            logs = self._eager(data, optim_wrapper)
+        current.wait_stream(self._stream)
+        return {name: value.clone() for name, value in logs.items()}
+
+    def _record(
+        self, kind: Hashable, batch: PackedBatch, data: dict, optim_wrapper: OptimWrapper
+    ) -> Recording | None:
+        optimizer, model = optim_wrapper.optimizer, self.model
+        static = batch.to(model.data_preprocessor.device)
+        tensors = (static.images.clone(), static.labels.clone(), static.sizes.clone())
+        static = PackedBatch(*tensors, self._padded)
+        samples = [
+            SegDataSample(metainfo=sample.metainfo, gt_sem_seg=sample.gt_sem_seg.clone())
+            for sample in data['data_samples']
+        ]
+        graph = torch.cuda.CUDAGraph()
+        optimizer.zero_grad(set_to_none=True)
+        try:
+            with (
+                _capturable(optimizer),
+                torch.cuda.graph(
+                    graph, pool=self._pool, stream=self._stream, capture_error_mode='thread_local'
+                ),
+            ):
+                logs = self._eager(
+                    dict(inputs=data['inputs'], data_samples=samples, packed=static), optim_wrapper
+                )
+                values = torch.stack([x.detach().float().reshape(()) for x in logs.values()])
+        except RuntimeError as error:
+            reason = ' '.join(str(error).split())[:200]
+            self._warn(f'cuda_graph: the step cannot be recorded and runs eagerly ({reason})')
+            self._steps[kind] = -(10**9)
+            optimizer.zero_grad(set_to_none=True)
+            return None
+        self._recordings[kind] = Recording(graph, static, list(logs), values)
+        return self._recordings[kind]
+
+    @contextmanager
+    def _rates_on_device(self, optimizer: torch.optim.Optimizer) -> Iterator[None]:
+        """Let the optimizer read learning rates from tensors; schedulers see the numbers."""
+        groups = optimizer.param_groups
+        rates = [group['lr'] for group in groups]
+        if not self._rates:
+            device = next(self.model.parameters()).device
+            self._rates = [torch.zeros((), device=device) for _ in groups]
+        for group, rate, tensor in zip(groups, rates, self._rates, strict=True):
+            tensor.fill_(rate)
+            group['lr'] = tensor
+        try:
+            yield
+        finally:
+            for group, rate in zip(groups, rates, strict=True):
+                group['lr'] = rate
+
+
+def _replay(recording: Recording, batch: PackedBatch) -> dict[str, Tensor]:
+    own = recording.batch
+    own.images.copy_(batch.images, non_blocking=True)
+    own.labels.copy_(batch.labels, non_blocking=True)
+    own.sizes.copy_(batch.sizes, non_blocking=True)
+    recording.graph.replay()
+    # The next replay overwrites what this one has written.
+    return dict(zip(recording.names, recording.values.clone().unbind(), strict=True))
+
+
+@contextmanager
+def _capturable(optimizer: torch.optim.Optimizer) -> Iterator[None]:
+    """Let torch record the optimizer; a fused one works on tensors alone in any case."""
+    before = [group.get('capturable') for group in optimizer.param_groups]
+    for group in optimizer.param_groups:
+        group['capturable'] = True
+    try:
+        yield
+    finally:
+        for group, value in zip(optimizer.param_groups, before, strict=True):
+            if value is None:
+                del group['capturable']
+            else:
+                group['capturable'] = value
+
+
+def cannot_record(model: Any, optim_wrapper: OptimWrapper) -> str | None:
+    """Why the training step of a model cannot become a CUDA graph; None if it can be tried."""
+    groups = optim_wrapper.optimizer.param_groups
+    if next(model.parameters()).device.type != 'cuda':
+        return 'it needs a GPU'
+    if is_distributed():
+        return 'several processes exchange gradients'
+    if not isinstance(model.data_preprocessor, BatchDataPreProcessor):
+        return "it needs model.data_preprocessor.type='BatchDataPreProcessor'"
+    if not all(group.get('fused') for group in groups):
+        return 'it needs optim_wrapper.optimizer.fused=True'
+    if isinstance(optim_wrapper, AmpOptimWrapper):
+        return 'the loss scale of float16 is read in every step: use bfloat16'
+    if optim_wrapper.clip_grad_kwargs:
+        return 'optim_wrapper.clip_grad reads the norm in every step'
+    if optim_wrapper._accumulative_counts != 1:
+        return 'optim_wrapper.accumulative_counts is not 1'
+    return None
