@@ -54,6 +54,9 @@ class SegAugment(BaseTransform):
         keep_ratio: Whether the resized image fits into the scale or fills it.
         fused: ``False`` runs mmseg's four. So do images that are not uint8 and samples with maps
             beside ``gt_seg_map``.
+
+    Raises:
+        ValueError: A size is not two whole numbers, or the range of ratios is empty.
     """
 
     def __init__(
@@ -70,6 +73,11 @@ class SegAugment(BaseTransform):
         keep_ratio: bool = True,
         fused: bool = True,
     ) -> None:
+        for key, size in (('scale', scale), ('crop_size', crop_size)):
+            if not _is_size(size):
+                raise ValueError(f'{key}={size!r} is not two whole numbers from 1 up')
+        if not (_are_numbers(ratio_range) and 0 < ratio_range[0] <= ratio_range[1]):
+            raise ValueError(f'ratio_range={ratio_range!r} is not (least, greatest), above 0')
         self.scale, self.ratio_range, self.keep_ratio = tuple(scale), ratio_range, keep_ratio
         self.crop_size, self.cat_max_ratio = tuple(crop_size), cat_max_ratio
         self.flip_prob = float(flip_prob)
@@ -160,6 +168,18 @@ class SegAugment(BaseTransform):
     @staticmethod
     def _draw_factor(limits: Sequence[float]) -> np.ndarray | None:
         return _tones(random.uniform(*limits), 0) if random.randint(2) else None
+
+
+def _are_numbers(pair: object) -> bool:
+    return (
+        isinstance(pair, Sequence)
+        and len(pair) == 2
+        and all(isinstance(x, int | float) and not isinstance(x, bool) for x in pair)
+    )
+
+
+def _is_size(pair: object) -> bool:
+    return _are_numbers(pair) and all(isinstance(x, int) and x > 0 for x in pair)
 
 
 def _tones(factor: float, shift: float) -> np.ndarray:

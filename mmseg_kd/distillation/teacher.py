@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from mmseg_kd.checkpoints import load_strictly, read_checkpoint, sha256_of, state_dict_of
 from mmseg_kd.distillation.taps import STAGE, check_taps, record_taps
-from mmseg_kd.errors import UserError, no_file
+from mmseg_kd.errors import UserError, no_file, one_line
 
 DTYPES = ('float32', 'bfloat16', 'float16')
 
@@ -184,8 +184,9 @@ def build_segmentor(config: str | dict) -> nn.Module:
     elif Path(config).is_file():
         try:
             model_cfg = Config.fromfile(config).get('model')
-        except Exception as error:
-            raise UserError(f'model.teacher.config: {config} cannot be read: {error}') from error
+        except (Exception, SystemExit) as error:
+            text = f'{type(error).__name__}: {one_line(error)}'
+            raise UserError(f'model.teacher.config: {config} cannot be read: {text}') from error
     else:
         raise UserError(f"model.teacher.config: the teacher's config {config} {no_file(config)}")
     if model_cfg is None:

@@ -9,7 +9,9 @@ from mmengine.config import Config
 from mmengine.registry import init_default_scope
 
 from mmseg_kd.checkpoints import find_latest_checkpoint
-from mmseg_kd.engine.config_check import check_config, check_options
+from mmseg_kd.engine.config_bases import check_bases
+from mmseg_kd.engine.config_check import check_config, check_options, check_variables
+from mmseg_kd.engine.config_errors import reading_errors
 from mmseg_kd.engine.output_paths import check_folder
 from mmseg_kd.errors import UserError, no_file
 
@@ -30,27 +32,15 @@ def load_config(path: str, cfg_options: dict | None = None) -> Config:
     file = Path(path)
     if not file.is_file():
         raise UserError(f'the config {path} {no_file(path)}')
-    try:
+    check_bases(file)
+    with reading_errors(path):
         cfg = Config.fromfile(path)
         # Every checkpoint and log has the config's text; yapf takes 0.3 s to lay it out.
         cfg = Config(cfg.to_dict(), cfg.text, cfg.filename, format_python_code=False)
+        check_variables(cfg, path)
         if cfg_options:
             check_options(cfg_options)
             cfg.merge_from_dict(_replacing(cfg, cfg_options))
-    except SyntaxError as error:
-        raise UserError(f'{error.filename or path}, line {error.lineno}: {error.msg}') from error
-    except TypeError as error:
-        if 'cannot inherit from base' not in str(error):
-            raise UserError(f'{path} cannot be read: {type(error).__name__}: {error}') from error
-        key, _, _ = str(error).partition('=')
-        raise UserError(
-            f'{path}: {key} is a dict here and a single value in the base config; to replace it, '
-            f'write {key}=dict(_delete_=True, ...)'
-        ) from error
-    except UnicodeDecodeError as error:
-        raise UserError(f'{path} is not UTF-8 text: {error}') from error
-    except (NameError, KeyError, AttributeError, ImportError, OSError) as error:
-        raise UserError(f'{path} cannot be read: {type(error).__name__}: {error}') from error
     scope = cfg.get('default_scope', 'mmseg')
     init_default_scope(scope if isinstance(scope, str) else 'mmseg')
     check_config(cfg, path)

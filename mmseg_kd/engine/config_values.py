@@ -35,6 +35,8 @@ KINDS: dict[str, tuple[type, ...]] = {
     'custom_hooks': (list,),
     'env_cfg': (dict,),
     'randomness': (dict,),
+    'log_processor': (dict,),
+    'optim_wrapper.clip_grad': (dict,),
     'visualizer': (dict,),
     'default_scope': (str,),
     'work_dir': (str,),
@@ -49,10 +51,22 @@ WHOLE_NUMBERS = {
     'train_cfg.val_interval': 1,
     'default_hooks.logger.interval': 1,
     'default_hooks.checkpoint.interval': -1,
+    'default_hooks.checkpoint.max_keep_ckpts': -1,
+    'log_processor.window_size': 1,
+    'model.decode_head.num_classes': 1,
+    'randomness.seed': 0,
     **{f'{split}_dataloader.batch_size': 1 for split in SPLITS},
     **{f'{split}_dataloader.num_workers': 0 for split in SPLITS},
 }
-NUMBERS = {'optim_wrapper.optimizer.lr': 0}
+NUMBERS = {
+    'optim_wrapper.optimizer.lr': 0,
+    'optim_wrapper.clip_grad.max_norm': 0,
+    'optim_wrapper.clip_grad.clip_value': 0,
+}
+# Of any part of the model and any step of a pipeline.
+PROBABILITIES = frozenset(
+    ['drop_path_rate', 'drop_rate', 'attn_drop_rate', 'dropout_ratio', 'flip_prob', 'cat_max_ratio']
+)
 NAMES = {dict: 'a dict', list: 'a list', str: 'a string', bool: 'True or False'}
 
 
@@ -78,6 +92,15 @@ def wrong_values(cfg: Config) -> Iterator[tuple[str, str]]:
         known = isinstance(value, kinds) and not isinstance(value, bool)
         if value is not None and not (known and value >= smallest):
             yield key, f'{reprlib.repr(value)} is not a {whole}number from {smallest} up'
+
+
+def wrong_probabilities(node: dict, where: str) -> Iterator[tuple[str, str]]:
+    """Tell which probabilities of a dict are none."""
+    for key in PROBABILITIES & set(node):
+        value = node[key]
+        number = isinstance(value, int | float) and not isinstance(value, bool)
+        if isinstance(value, str) or (number and not 0 <= value <= 1):
+            yield f'{where}.{key}', f'{reprlib.repr(value)} is not a number from 0 to 1'
 
 
 def _at(cfg: Config, key: str) -> Any:

@@ -39,6 +39,7 @@ from mmseg_kd.engine.config_errors import config_errors
 from mmseg_kd.engine.graphed_step import GraphedStep, cannot_record
 from mmseg_kd.engine.hooks.distillation_hook import DistillationHook
 from mmseg_kd.engine.hooks.label_check_hook import LabelCheckHook
+from mmseg_kd.engine.hooks.trial_hook import TrialHook
 from mmseg_kd.engine.optim import set_matmul_precision
 from mmseg_kd.engine.summary import describe_run, slow_precisions
 from mmseg_kd.errors import UserError
@@ -47,7 +48,7 @@ from mmseg_kd.errors import UserError
 def _in_config_errors(build: Callable) -> Callable:
     @functools.wraps(build)
     def built(*args: Any, **kwargs: Any) -> Any:
-        with config_errors():
+        with config_errors(args[0].cfg):
             return build(*args, **kwargs)
 
     return built
@@ -69,7 +70,7 @@ class KDRunner(Runner):
     def train(self) -> nn.Module:
         """Train; the teacher, if any, is loaded before the first iteration."""
         if hasattr(self.bare_model, 'build_teacher'):
-            with config_errors():
+            with config_errors(self.cfg):
                 self.bare_model.build_teacher()
             hooked = any(isinstance(hook, DistillationHook) for hook in self.hooks)
             if self.bare_model.needs_hook and not hooked:
@@ -203,6 +204,7 @@ class KDRunner(Runner):
         hooks = {k: v for k, v in (hooks or {}).items() if v is not None or k in own}
         super().register_default_hooks(hooks)
         self.register_hook(LabelCheckHook())
+        self.register_hook(TrialHook())
 
     def dump_config(self) -> None:
         """Write the config into the work_dir; that of a test, which has no training, to its log."""
@@ -291,5 +293,5 @@ def build_runner(cfg: Config) -> KDRunner:
     Raises:
         UserError: A type is not registered, or a value does not suit its constructor.
     """
-    with config_errors():
+    with config_errors(cfg):
         return KDRunner.from_cfg(cfg)

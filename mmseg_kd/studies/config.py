@@ -11,6 +11,8 @@ from typing import Any
 
 from mmengine.config import Config
 
+from mmseg_kd.engine.config_bases import check_bases
+from mmseg_kd.engine.config_errors import reading_errors
 from mmseg_kd.errors import UserError
 from mmseg_kd.studies.space import Parameter, read_grid, read_space
 
@@ -114,12 +116,9 @@ def load_study(path: str) -> Study:
     file = Path(path)
     if not file.is_file():
         raise UserError(f'the study {path} does not exist')
-    try:
+    check_bases(file)
+    with reading_errors(path):
         content = Config.fromfile(path, format_python_code=False).to_dict()
-    except SyntaxError as error:
-        raise UserError(f'{path}, line {error.lineno}: {error.msg}') from error
-    except Exception as error:
-        raise UserError(f'{path} cannot be read: {type(error).__name__}: {error}') from error
     try:
         return _study(path, file.stem, content.get('study'))
     except UserError as error:
