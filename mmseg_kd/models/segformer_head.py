@@ -19,8 +19,13 @@ from mmseg.registry import MODELS
 from mmseg.structures import SegDataSample
 from torch import Tensor, nn
 
+from mmseg_kd.models.bilinear import sum_at_finest
 from mmseg_kd.models.blocked_fusion import fold_norm, fuse_and_classify, infer
-from mmseg_kd.models.upsampled_cross_entropy import upsampled_cross_entropy, whole_factor
+from mmseg_kd.models.upsampled_cross_entropy import (
+    plain_cross_entropy,
+    upsampled_cross_entropy,
+    whole_factor,
+)
 
 HOOKS = ('_forward_hooks', '_forward_pre_hooks', '_backward_hooks', '_backward_pre_hooks')
 
@@ -70,18 +75,24 @@ class LevelFusion(nn.Module):
 
     def forward(self, features: Sequence[Tensor], levels: Sequence[LevelProjection]) -> Tensor:
         """Fuse maps (N, C_i, H_i, W_i), finest first, into one (N, embed_dim, H_1, W_1)."""
-        kernels, bias = self.fold(levels)
-        fused = None
-        for x, kernel in zip(features, kernels, strict=True):
-            x = F.linear(x.permute(0, 2, 3, 1), kernel, bias if fused is None else None)
-            x = x.permute(0, 3, 1, 2)
-            if fused is None:
-                fused = x
-            else:
-                fused = fused + F.interpolate(
-                    x, fused.shape[2:], mode='bilinear', align_corners=self.align_corners
-                )
-        return self.activate(self.bn(fused))
+        return self.activate(self.bn(self.sum_of_levels(features, *self.fold(levels))))
+
+    def sum_of_levels(
+        self, features: Sequence[Tensor], kernels: Sequence[Tensor], bias: Tensor
+    ) -> Tensor:
+        """Compute `sum_i up(kernel_i x_i) + bias`, (N, embed_dim, H_1, W_1)."""
+        maps = [
+            F.linear(x.permute(0, 2, 3, 1), kernel, None if i else bias)
+            for i, (x, kernel) in enumerate(zip(features, kernels, strict=True))
+        ]
+        if features[0].is_cuda:
+            return sum_at_finest(maps, self.align_corners).permute(0, 3, 1, 2)
+        fused, *coarse = (x.permute(0, 3, 1, 2) for x in maps)
+        for x in coarse:
+            fused = fused + F.interpolate(
+                x, fused.shape[2:], mode='bilinear', align_corners=self.align_corners
+            )
+        return fused
 
 
 @MODELS.register_module()
@@ -136,14 +147,19 @@ class SegFormerHead(BaseDecodeHead):
         """Map the backbone's outputs to logits (N, num_classes, H_1, W_1), at the finest stride."""
         features = self._transform_inputs(inputs)
         levels = [getattr(self, f'linear_c{i}') for i in range(1, len(features) + 1)]
-        if self.blocked and self._can_block(features):
-            if not self.training:
+        fuse = self.linear_fuse
+        if self.blocked and self._can_fold():
+            in_blocks = features[0].device.type == 'cpu' and not self.align_corners
+            if not self.training and in_blocks:
                 return infer(features, *self._folded(levels), self.linear_pred)
-            fuse = self.linear_fuse
-            return fuse_and_classify(
-                features, *fuse.fold(levels), fuse.bn, self.dropout, self.linear_pred
-            )
-        x = self.linear_fuse(features, levels)
+            if not self.training:
+                x = fuse.sum_of_levels(features, *self._folded(levels))
+                return self.linear_pred(fuse.activate(x))
+            if in_blocks:
+                return fuse_and_classify(
+                    features, *fuse.fold(levels), fuse.bn, self.dropout, self.linear_pred
+                )
+        x = fuse(features, levels)
         if self.dropout is not None:
             x = self.dropout(x)
         return self.linear_pred(x)
@@ -162,9 +178,15 @@ class SegFormerHead(BaseDecodeHead):
             and self.out_channels > 1
         )
         target = self._stack_batch_gt(batch_data_samples).squeeze(1)
-        if not (self.fused_loss and plain and whole_factor(seg_logits, target)):
+        if not (self.fused_loss and plain):
             return super().loss_by_feat(seg_logits, batch_data_samples)
-        total, (valid, right) = upsampled_cross_entropy(seg_logits, target, self.ignore_index)
+        if seg_logits.is_cuda:
+            pixel_loss, valid, right = plain_cross_entropy(seg_logits, target, self.ignore_index)
+            total, valid = pixel_loss.sum(), valid.sum()
+        elif whole_factor(seg_logits, target):
+            total, (valid, right) = upsampled_cross_entropy(seg_logits, target, self.ignore_index)
+        else:
+            return super().loss_by_feat(seg_logits, batch_data_samples)
         pixels = valid.clamp(min=1)
         mean = total / (pixels if loss.avg_non_ignore else target.numel())
         return {loss.loss_name: loss.loss_weight * mean, 'acc_seg': 100 * right / pixels}
@@ -185,8 +207,9 @@ class SegFormerHead(BaseDecodeHead):
         fuse = self.linear_fuse
         tensors = [*fuse.parameters(), *fuse.buffers()]
         tensors += [p for level in levels for p in level.parameters()]
-        if any(x.is_inference() for x in tensors):
-            # These do not tell when they change.
+        capturing = fuse.conv.weight.is_cuda and torch.cuda.is_current_stream_capturing()
+        if capturing or any(x.is_inference() for x in tensors):
+            # A graph would keep the kernels of today; tensors of inference mode count no changes.
             return fold_norm(*fuse.fold(levels), fuse.bn)
         state = [(x.data_ptr(), x.dtype, x._version) for x in tensors]
         if self._fold_of is None or self._fold_of[0] != state:
@@ -194,16 +217,15 @@ class SegFormerHead(BaseDecodeHead):
                 self._fold_of = state, fold_norm(*fuse.fold(levels), fuse.bn)
         return self._fold_of[1]
 
-    def _can_block(self, features: Sequence[Tensor]) -> bool:
+    def _can_fold(self) -> bool:
+        """Whether the norm, and on a CPU all that treats channels alone, can be done in one."""
         fuse = self.linear_fuse
         return (
-            features[0].device.type == 'cpu'
-            and type(fuse.bn) is nn.BatchNorm2d
+            type(fuse.bn) is nn.BatchNorm2d
             and fuse.bn.affine
             and fuse.bn.track_running_stats
             and fuse.bn.momentum is not None
             and type(fuse.activate) is nn.ReLU
-            and not self.align_corners
             and fuse.bn.training == self.training
             and self.training == torch.is_grad_enabled()
             # Whoever listens to a part of the head wants that part to run.

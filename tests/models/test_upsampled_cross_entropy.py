@@ -55,12 +55,23 @@ def test_factor() -> None:
     assert whole_factor(logits, torch.zeros(1, 3, 4)) is None
 
 
-def test_widths_without_a_matrix_are_the_same() -> None:
-    x = torch.randn(2, 3, 4, 5, dtype=torch.float64)
-    across = module._bilinear_matrix(5, 4)
-    wide = module._widen(x, 4, across)
-    torch.testing.assert_close(wide, module._widen(x, 4, None), atol=1e-12, rtol=1e-12)
-    expected = module._narrow(wide, x.shape, across)
-    torch.testing.assert_close(
-        module._narrow(wide, x.shape, None), expected, atol=1e-12, rtol=1e-12
-    )
+@pytest.mark.parametrize('deterministic', [False, True])
+@pytest.mark.parametrize('weighted', [False, True])
+def test_plain_form(deterministic: bool, weighted: bool) -> None:
+    torch.manual_seed(0)
+    logits = torch.randn(2, 5, 4, 6, dtype=torch.float64, requires_grad=True)
+    target = torch.randint(0, 5, (2, 15, 22))
+    target[0, :3] = 255
+    weight = torch.rand(5, dtype=torch.float64) if weighted else None
+    wide = F.interpolate(logits, (15, 22), mode='bilinear', align_corners=False)
+    expected = F.cross_entropy(wide, target, weight, ignore_index=255, reduction='none')
+    (gradient,) = torch.autograd.grad(expected.sum(), logits)
+    torch.use_deterministic_algorithms(deterministic)
+    try:
+        loss, valid, right = plain_cross_entropy(logits, target, 255, weight)
+    finally:
+        torch.use_deterministic_algorithms(False)
+    torch.testing.assert_close(loss, expected)
+    torch.testing.assert_close(torch.autograd.grad(loss.sum(), logits)[0], gradient)
+    assert torch.equal(valid, target != 255)
+    assert int(right) == int((wide.argmax(1) == target).sum())

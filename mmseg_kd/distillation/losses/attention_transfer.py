@@ -5,11 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import torch
 import torch.nn.functional as F
 from mmseg.registry import MODELS
 from torch import Tensor
 
 from mmseg_kd.distillation.base import KDLoss, resize_map
+
+# Divisors are no smaller.
+SMALLEST = 1e-12
 
 
 @MODELS.register_module()
@@ -78,16 +82,23 @@ class AttentionTransferLoss(KDLoss):
 
     def _one_stage(self, student: Tensor, teacher: Tensor) -> Tensor:
         size = student.shape[2:]
-        difference = self._attention(student, size) - self._attention(teacher, size)
+        maps = [resize_map(_norm_map(x, self.p), size).flatten(1) for x in (student, teacher)]
+        # One tensor, so that every step below runs once for both.
+        maps = F.normalize(torch.cat(maps))
+        difference = maps[: len(student)] - maps[len(student) :]
         if self.reduction == 'paper':
             return difference.norm(dim=1).mean()
         squared = difference.square().sum(dim=1).mean()
         return squared / difference.shape[1] if self.reduction == 'authors_code' else squared
 
-    def _attention(self, x: Tensor, size: Sequence[int]) -> Tensor:
-        # The map is normalised, so scaling x changes nothing but keeps its powers finite.
-        x = x / x.detach().abs().amax(dim=(1, 2, 3), keepdim=True).clamp(min=1e-12)
-        return F.normalize(resize_map(attention_map(x, self.p), size).flatten(1))
+
+def _norm_map(x: Tensor, p: float) -> Tensor:
+    """`attention_map` of a map (N, C, H, W) but for a factor an image, finite for all p."""
+    if p > 2:
+        # The p-th power of a large value would overflow.
+        x = x / x.detach().abs().amax(dim=(1, 2, 3), keepdim=True).clamp(min=SMALLEST)
+    norms = torch.linalg.vector_norm(x, p, dim=1, keepdim=True)
+    return (norms / norms.detach().amax(dim=(2, 3), keepdim=True).clamp(min=SMALLEST)).pow(p)
 
 
 def attention_map(x: Tensor, p: float = 2) -> Tensor:

@@ -1,0 +1,21 @@
+"""The steps of `gpu_check.py`, by name, in the order in which they run."""
+
+from gpu_steps import correctness, device, running, speed
+from gpu_steps.step import Step
+
+STEPS: dict[str, Step] = {
+    'device': Step(device.describe, 40, timed=True),
+    'runs': Step(running.variants, 120),
+    'time': Step(speed.steps, 150, needs_gpu=True, timed=True),
+    'graph': Step(correctness.graph_equals_eager, 60, needs_gpu=True),
+    'waits': Step(correctness.waits, 40, needs_gpu=True),
+    'loop': Step(speed.real_loop, 120, timed=True),
+    'right': Step(correctness.cpu_equals_gpu, 60, needs_gpu=True),
+    'deterministic': Step(correctness.deterministic, 60, needs_gpu=True),
+    'resume': Step(running.resume, 90),
+    'memory': Step(speed.memory_stays, 40, needs_gpu=True, timed=True),
+    'amp': Step(running.half_precision, 60, needs_gpu=True),
+    'pieces': Step(speed.pieces, 40, needs_gpu=True, timed=True),
+    'compile': Step(speed.compiled, 120, needs_gpu=True, timed=True),
+    'nccl': Step(running.one_process_nccl, 60, needs_gpu=True),
+}

@@ -1,0 +1,234 @@
+"""Whether a GPU computes what a CPU computes, and a recorded step what an eager one does."""
+
+from __future__ import annotations
+
+import copy
+import traceback
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from mmengine.config import Config
+from mmengine.model import BaseModel
+from torch import Tensor
+
+from gpu_steps.step import (
+    LOSSES,
+    SEGFORMER,
+    TOY,
+    Record,
+    batch_of,
+    build,
+    config,
+    kd_config,
+    no_chance,
+)
+from mmseg_kd.benchmark.steps import random_batch
+from mmseg_kd.engine.graphed_step import GraphedStep
+
+
+def toy_config(**losses: dict[str, Any]) -> Config:
+    """The toy student with the losses given, or its own."""
+    cfg = config(f'{TOY}.kd.py')
+    if losses:
+        cfg.model.kd_losses = losses
+    return cfg
+
+
+def waits(device: str, record: Record) -> None:
+    """Train a step with every wait for the GPU an error."""
+    scheduled = dict(
+        kl=dict(
+            type='KLDivergenceLoss',
+            temperature=dict(type='CosineDecay', value=8.0, end=100, stop=0.5),
+            loss_weight=dict(type='LinearWarmup', value=1.0, end=10),
+        )
+    )
+    cases = {
+        'base': config(f'{TOY}.py'),
+        **{name: toy_config(x=loss) for name, loss in LOSSES.items()},
+        'scheduled': toy_config(**scheduled),
+        'fpn_r18': config('local_configs/scratch/fpn.r18.scratch.py'),
+    }
+    for name, cfg in cases.items():
+        for amp in (False, True):
+            try:
+                model, wrapper = build(cfg, device, amp=amp)
+                data = batch_of(model, 2, 128)
+                for _ in range(3):
+                    model.train_step(data, wrapper)
+                torch.cuda.synchronize()
+                torch.cuda.set_sync_debug_mode('error')
+                model.train_step(data, wrapper)
+                record(case=name, amp=amp, waits='none')
+            except Exception:
+                record(case=name, amp=amp, error=traceback.format_exc()[-1500:])
+            finally:
+                torch.cuda.set_sync_debug_mode('default')
+
+
+def graph_equals_eager(device: str, record: Record) -> None:
+    """Train twelve steps eagerly and recorded, from the same weights, and compare."""
+    torch.backends.cudnn.benchmark = False
+    chance = kd_config()
+    cases: dict[str, tuple[Config, bool]] = {
+        'kd TF32': (no_chance(chance), False),
+        'kd bf16': (no_chance(chance), True),
+        'kd TF32, dropout and drop path': (chance, False),
+        'toy, scheduled weight and temperature': (
+            no_chance(
+                toy_config(
+                    kl=dict(
+                        type='KLDivergenceLoss',
+                        temperature=dict(type='CosineDecay', value=8.0, end=12, stop=0.5),
+                        loss_weight=dict(type='LinearWarmup', value=1.0, end=10, start=0.1),
+                    ),
+                    at=dict(
+                        type='AttentionTransferLoss',
+                        loss_weight=dict(type='Stop', value=1.0, at_iter=8),
+                    ),
+                )
+            ),
+            False,
+        ),
+        'toy, a share and an EMA teacher': (
+            no_chance(
+                _ema(
+                    toy_config(
+                        at=dict(
+                            type='AttentionTransferLoss',
+                            loss_weight=dict(type='GradientShare', share=0.2, interval=5),
+                        ),
+                    )
+                )
+            ),
+            False,
+        ),
+        **{f'toy {n}': (no_chance(toy_config(x=loss)), False) for n, loss in LOSSES.items()},
+    }
+    torch.set_float32_matmul_precision('high')
+    for name, (cfg, amp) in cases.items():
+        try:
+            side, size = (512, 4) if name.startswith('kd') else (128, 4)
+            torch.use_deterministic_algorithms(True, warn_only=True)
+            runs = [_train(cfg, device, amp, graph, side, size) for graph in (False, True, True)]
+            (eager, weights), (graphed, graph_weights), (again, again_weights) = runs
+            record(
+                case=name,
+                loss_first=eager[0],
+                loss_last=eager[-1],
+                graph_last=graphed[-1],
+                largest_relative_difference=max(
+                    abs(a - b) / abs(a) for a, b in zip(eager, graphed, strict=True)
+                ),
+                weights_relative=_difference(weights, graph_weights),
+                twice_the_same=graphed == again and _difference(graph_weights, again_weights) == 0,
+            )
+        except Exception:
+            record(case=name, error=traceback.format_exc()[-1500:])
+
+
+def _ema(cfg: Config) -> Config:
+    cfg.model.teacher = dict(type='EMATeacher')
+    return cfg
+
+
+def _train(
+    cfg: Config, device: str, amp: bool, graph: bool, side: int, size: int, steps: int = 12
+) -> tuple[list[float], Tensor]:
+    model, wrapper = build(cfg, device, amp=amp)
+    if hasattr(model, 'start_averages'):
+        model.build_teacher()
+        model.start_averages()
+    notes: list[str] = []
+    step: Callable = GraphedStep(model, notes.append) if graph else model.train_step
+    torch.manual_seed(1)
+    losses = []
+    for i in range(steps):
+        if hasattr(model, 'set_iteration'):
+            model.set_iteration(i)
+        for group in wrapper.optimizer.param_groups:
+            group['lr'] = 1e-4 * (i + 1)
+        losses.append(step(batch_of(model, size, side, seed=i % 3), wrapper)['loss'])
+        if hasattr(model, 'update_teachers'):
+            model.update_teachers()
+    if notes:
+        raise RuntimeError('; '.join(notes))
+    weights = torch.cat([p.detach().flatten() for p in model.parameters()])
+    return torch.stack(losses).tolist(), weights
+
+
+def _difference(a: Tensor, b: Tensor) -> float:
+    return float((a - b).norm() / a.norm())
+
+
+def cpu_equals_gpu(device: str, record: Record) -> None:
+    """Compute losses and gradients on both devices, in float64 and float32, and predict."""
+    torch.set_float32_matmul_precision('highest')
+    torch.backends.cudnn.allow_tf32 = False
+    cases = {'toy kd': toy_config(), **{n: toy_config(x=loss) for n, loss in LOSSES.items()}}
+    for name, cfg in cases.items():
+        try:
+            here, _ = build(no_chance(cfg), 'cpu')
+            there = copy.deepcopy(here)
+            there._teachers = {k: copy.copy(t) for k, t in here._teachers.items()}
+            for teacher in there._teachers.values():
+                teacher.segmentor = copy.deepcopy(teacher.segmentor)
+            row: dict[str, Any] = dict(case=name)
+            for dtype in (torch.float64, torch.float32):
+                results = [
+                    _losses(model, where, dtype)
+                    for model, where in ((here, 'cpu'), (there, device))
+                ]
+                (a, norm_a), (b, norm_b) = results
+                row[f'{dtype} losses'] = max(abs(a[k] - b[k]) / max(abs(a[k]), 1e-12) for k in a)
+                row[f'{dtype} gradient'] = abs(norm_a - norm_b) / norm_a
+            record(**row)
+        except Exception:
+            record(case=name, error=traceback.format_exc()[-1500:])
+    here, _ = build(config(f'{SEGFORMER}.py'), 'cpu')
+    there = copy.deepcopy(here).to(device)
+    batch = random_batch(2, (360, 480), 12)
+    ids = []
+    for model in (here.eval(), there.eval()):
+        with torch.no_grad():
+            samples = model.test_step(copy.deepcopy(batch))
+        ids.append(torch.stack([s.pred_sem_seg.data.cpu() for s in samples]))
+    record(case='class ids that differ', share=float((ids[0] != ids[1]).float().mean()))
+
+
+def _losses(model: BaseModel, device: str, dtype: torch.dtype) -> tuple[dict[str, float], float]:
+    model.to(device, dtype)
+    for teacher in model._teachers.values():
+        teacher.segmentor.to(device, dtype)
+    data = model.data_preprocessor(random_batch(2, (128, 128), model.num_classes), True)
+    model.zero_grad()
+    losses = model.loss(data['inputs'].to(dtype), data['data_samples'])
+    total = sum(value for name, value in losses.items() if 'loss' in name)
+    total.backward()
+    norm = torch.stack([p.grad.norm() for p in model.parameters() if p.grad is not None]).norm()
+    return {k: float(v) for k, v in losses.items() if 'loss' in k}, float(norm)
+
+
+def deterministic(device: str, record: Record) -> None:
+    """Train three steps of each loss twice in deterministic mode."""
+    torch.use_deterministic_algorithms(True)
+    cases = {
+        'base': config(f'{TOY}.py'),
+        'fpn_r18': config('local_configs/scratch/fpn.r18.scratch.py'),
+        **{name: toy_config(x=loss) for name, loss in LOSSES.items()},
+    }
+    for name, cfg in cases.items():
+        try:
+            results = [_three_steps(cfg, device) for _ in range(2)]
+            record(case=name, equal=bool(torch.equal(*results)))
+        except Exception:
+            record(case=name, error=traceback.format_exc()[-1500:])
+
+
+def _three_steps(cfg: Config, device: str) -> Tensor:
+    model, wrapper = build(cfg, device)
+    torch.manual_seed(1)
+    for i in range(3):
+        model.train_step(batch_of(model, 2, 128, seed=i), wrapper)
+    return torch.cat([p.detach().flatten() for p in model.parameters()])

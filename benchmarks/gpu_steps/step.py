@@ -1,0 +1,109 @@
+"""What a step is, and what several of them share."""
+
+from __future__ import annotations
+
+import copy
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from mmengine.config import Config
+from mmengine.model import BaseModel
+from mmengine.optim import OptimWrapper, build_optim_wrapper
+from mmseg.registry import MODELS
+
+from mmseg_kd.benchmark.about import be_quiet
+from mmseg_kd.benchmark.steps import build_own, random_batch
+from mmseg_kd.engine import enable_amp, load_config
+
+Record = Callable[..., None]
+
+SEGFORMER = 'local_configs/segformer/B0/segformer.b0.512x512.camvid'
+TOY = 'local_configs/toy/segformer.b0.toy'
+# One of each distillation loss, for the toy student (B0, 128 x 128).
+LOSSES: dict[str, dict[str, Any]] = {
+    'kl': dict(type='KLDivergenceLoss'),
+    'kl_std': dict(type='KLDivergenceLoss', standardize=True),
+    'cwd': dict(type='ChannelWiseDivergence'),
+    'dist': dict(type='DISTLoss'),
+    'at': dict(type='AttentionTransferLoss'),
+    'sp': dict(type='SimilarityPreservingLoss'),
+    'sp_pixel': dict(type='SimilarityPreservingLoss', mode='pixel'),
+    'pairwise': dict(type='PairwiseLoss'),
+    'fitnet': dict(type='FitNet', student_channels=256, teacher_channels=512),
+}
+
+
+@dataclass(frozen=True)
+class Step:
+    """A step of the check.
+
+    Attributes:
+        run: Called with the device and with what records a row of results.
+        seconds: Its time limit.
+        needs_gpu: Whether it means nothing on a CPU.
+        timed: Whether nothing else may run meanwhile.
+    """
+
+    run: Callable[[str, Record], None]
+    seconds: float
+    needs_gpu: bool = False
+    timed: bool = False
+
+
+def config(path: str, **options: Any) -> Config:
+    """A config without pretrained weights; options by dotted key, with `__` for the dots."""
+    cfg = load_config(path, {key.replace('__', '.'): value for key, value in options.items()})
+    cfg.model.pretrained = None
+    return cfg
+
+
+def kd_config(**options: Any) -> Config:
+    """The shipped distillation config of SegFormer."""
+    return config(f'{SEGFORMER}.kd.py', **options)
+
+
+def no_chance(cfg: Config) -> Config:
+    """Without dropout and stochastic depth."""
+    cfg = copy.deepcopy(cfg)
+    cfg.model.decode_head.dropout_ratio = 0.0
+    cfg.model.backbone.drop_path_rate = 0.0
+    return cfg
+
+
+def build(
+    cfg: Config, device: str, seed: int = 0, amp: bool = False
+) -> tuple[BaseModel, OptimWrapper]:
+    """A model with random weights and its optimizer."""
+    be_quiet()
+    torch.manual_seed(seed)
+    cfg = copy.deepcopy(cfg)
+    if amp:
+        enable_amp(cfg)
+    if cfg.model.get('teacher', {}).get('type') == 'EMATeacher':
+        model = MODELS.build(cfg.model).to(device).train()
+    else:
+        model = build_own(cfg, device).train()
+    return model, build_optim_wrapper(model, cfg.optim_wrapper)
+
+
+def batch_of(model: BaseModel, size: int, side: int, seed: int = 0) -> dict[str, Any]:
+    """A batch as the training loop hands it over: packed, in page-locked memory."""
+    batch = random_batch(size, (side, side), model.num_classes, seed)
+    return model.data_preprocessor.prepare(batch)
+
+
+def random_teacher(config_path: str, folder: str | Path) -> str:
+    """Write a checkpoint of a teacher with random weights."""
+    model = config(config_path).model
+    path = Path(folder) / 'teacher.pth'
+    torch.save(dict(state_dict=MODELS.build(model).state_dict()), path)
+    return str(path)
+
+
+def scratch() -> tempfile.TemporaryDirectory:
+    """A folder for the files of a step."""
+    return tempfile.TemporaryDirectory(prefix='gpu_check_')
