@@ -90,6 +90,8 @@ def tiny_config(work_dir: Path, **options: object) -> Config:
             'test_dataloader.dataset.num_images': 2,
             'train_cfg.max_iters': 6,
             'train_cfg.val_interval': 3,
+            # Hardly falls in so few iterations.
+            'param_scheduler.1.end': 300,
             'default_hooks.checkpoint.interval': 3,
             'default_hooks.checkpoint.max_keep_ckpts': -1,
             'default_hooks.logger.interval': 1,

@@ -6,12 +6,7 @@ _base_ = [
     '../_base_/schedules/adamw_scratch.py',
     '../_base_/default_runtime.py',
 ]
-model = dict(data_preprocessor=dict(size=(128, 160)))
 optim_wrapper = dict(optimizer=dict(lr=1e-3))
-param_scheduler = [
-    dict(type='LinearLR', start_factor=0.01, by_epoch=False, begin=0, end=100),
-    dict(type='PolyLR', eta_min=0.0, power=0.9, by_epoch=False, begin=100, end=2400),
-]
 train_cfg = dict(max_iters=2400)
 default_hooks = dict(checkpoint=dict(interval=400, max_keep_ckpts=1))
 work_dir = 'work_dirs/fpn_r18_scratch_teacher'

@@ -5,6 +5,6 @@ _base_ = [
     '../_base_/schedules/adamw_scratch.py',
     '../_base_/default_runtime.py',
 ]
-model = dict(pretrained=None, data_preprocessor=dict(size=(128, 160)))
+model = dict(pretrained=None)
 default_hooks = dict(checkpoint=dict(interval=400, max_keep_ckpts=1))
 work_dir = 'work_dirs/segformer_b0_scratch_baseline'

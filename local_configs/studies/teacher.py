@@ -10,7 +10,7 @@ study = dict(
         # Stronger augmentation takes longer to pay.
         'aug-60k': dict(
             config=f'{_B2}.aug.py',
-            options={'train_cfg.max_iters': 60000, 'param_scheduler.1.end': 60000},
+            options={'train_cfg.max_iters': 60000},
         ),
         # The learning rate of the SegFormer paper.
         'lr6e-5': dict(config=f'{_B2}.py', options={'optim_wrapper.optimizer.lr': 6e-5}),
@@ -20,7 +20,7 @@ study = dict(
             options={
                 'param_scheduler': [
                     dict(type='LinearLR', start_factor=1e-6, by_epoch=False, begin=0, end=1500),
-                    dict(type='CosineAnnealingLR', by_epoch=False, begin=1500, end=40000),
+                    dict(type='CosineAnnealingLR', by_epoch=False, begin=1500),
                 ]
             },
         ),

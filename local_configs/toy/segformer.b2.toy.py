@@ -8,7 +8,6 @@ _base_ = [
 # No stochastic depth: a run this short cannot overfit.
 model = dict(
     pretrained=None,
-    data_preprocessor=dict(size=(128, 128)),
     backbone=dict(drop_path_rate=0.0),
 )
 work_dir = 'work_dirs/segformer_b2_toy_teacher'

@@ -14,6 +14,9 @@ from mmseg.datasets.transforms import PhotoMetricDistortion, RandomCrop, RandomF
 from mmseg.registry import TRANSFORMS
 from numpy import random
 
+from mmseg_kd.datasets.checked_files import check_sizes
+from mmseg_kd.errors import UserError
+
 IGNORED = 255
 LEVELS = np.arange(256, dtype=np.uint8)
 
@@ -57,6 +60,7 @@ class SegAugment(BaseTransform):
 
     Raises:
         ValueError: A size is not two whole numbers, or the range of ratios is empty.
+        UserError: In a transform: image and mask of two sizes, or an image that is too thin.
     """
 
     def __init__(
@@ -99,8 +103,9 @@ class SegAugment(BaseTransform):
             for transform in self.stock:
                 results = transform(results)
             return results
+        check_sizes(results, image.shape, labels.shape)
         height, width = labels.shape
-        draw, labels = self.draw(labels)
+        draw, labels = self.draw(labels, results.get('img_path', 'a sample'))
         return results | dict(
             img=apply(draw, image),
             gt_seg_map=labels,
@@ -112,12 +117,22 @@ class SegAugment(BaseTransform):
             flip_direction='horizontal' if draw.flip else None,
         )
 
-    def draw(self, labels: np.ndarray) -> tuple[Draw, np.ndarray]:
-        """Parameters for one sample and its labels (H, W) augmented, on which the crop depends."""
+    def draw(self, labels: np.ndarray, path: str = 'a sample') -> tuple[Draw, np.ndarray]:
+        """Parameters for one sample and its labels (H, W) augmented, on which the crop depends.
+
+        Args:
+            labels: Class ids.
+            path: The sample's name in an error.
+        """
         least, greatest = self.ratio_range
         ratio = random.random_sample() * (greatest - least) + least
         scale = int(self.scale[0] * ratio), int(self.scale[1] * ratio)
         size = rescale_size(labels.shape[::-1], scale) if self.keep_ratio else scale
+        if min(size) < 1:
+            raise UserError(
+                f'{path}: {labels.shape[1]}x{labels.shape[0]} pixels, of which the scale {scale} '
+                'leaves none; remove the image'
+            )
         labels = cv2.resize(labels, size, interpolation=cv2.INTER_NEAREST)
         top, left = self._draw_corner(labels)
         labels = self._crop(labels, top, left)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -9,12 +10,15 @@ from typing import Any
 import mmcv
 from mmseg.datasets import BaseSegDataset
 from mmseg.registry import DATASETS
+from PIL import Image
 
 from mmseg_kd.datasets.camvid_classes import CLASSES, CamVidClasses
+from mmseg_kd.datasets.checked_files import check_file, too_large
 from mmseg_kd.datasets.image_cache import CachedDataset
 from mmseg_kd.datasets.png import read_header
 from mmseg_kd.datasets.seeded_sampling import SeededDataset
 from mmseg_kd.errors import UserError
+from mmseg_kd.text_files import read_text
 
 CONVERTER = 'python tools/dataset_converters/camvid.py'
 SPLITS = dict(train=('train',), val=('val',), test=('test',), trainval=('train', 'val'))
@@ -98,7 +102,10 @@ def check_pair(image_path: Path, mask_path: Path) -> None:
             f'{image.width}x{image.height}; both must come from one copy of CamVid'
         )
     # read as mmseg's LoadAnnotations does
-    highest = int(mmcv.imread(mask_path, flag='unchanged', backend='pillow').max())
+    try:
+        highest = int(mmcv.imread(mask_path, flag='unchanged', backend='pillow').max())
+    except Image.DecompressionBombError:
+        raise too_large(mask_path) from None
     if highest >= len(CLASSES):
         raise UserError(
             f'{mask_path}: holds id {highest}, but CamVid ids are 0..{len(CLASSES) - 1} '
@@ -123,6 +130,7 @@ def _split_pairs(root: Path, split: str) -> Iterator[tuple[Path, Path]]:
     if not found:
         raise UserError(f'dataset.data_root: {images.resolve()} holds no .png image')
     for image in found:
+        check_file(image)
         mask = masks / image.name
         if not mask.is_file():
             raise UserError(f'{image}: has no mask, {mask} is missing; restore it')
@@ -132,15 +140,18 @@ def _split_pairs(root: Path, split: str) -> Iterator[tuple[Path, Path]]:
 def _listed(root: Path, names: Path) -> Iterator[tuple[Path, Path]]:
     if not names.is_file():
         raise UserError(f'dataset.ann_file: {names.resolve()} is missing; write the path of a list')
-    lines = names.read_text(encoding='utf-8').splitlines()
+    lines = read_text(names).splitlines()
     if not any(line.strip() for line in lines):
         raise UserError(f'{names}: lists no image; write one "IMAGE MASK" a line')
     for number, line in enumerate(lines, 1):
         if not line.strip():
             continue
-        entries = line.replace('\\', '/').split()
+        line = line.replace('\\', '/').strip()
+        # A path may hold spaces.
+        match = re.fullmatch(r'(.+?\.png)\s+(.+\.png)', line, re.IGNORECASE)
+        entries = match.groups() if match else line.split()
         if len(entries) != 2:
-            raise UserError(f'{names}, line {number}: {line.strip()!r} is not "IMAGE MASK"')
+            raise UserError(f'{names}, line {number}: {line!r} is not "IMAGE MASK"')
         # the published lists begin with the authors' own /SegNet/CamVid
         pair = [root.joinpath(*PurePosixPath(entry).parts[-2:]) for entry in entries]
         for path in pair:

@@ -16,6 +16,7 @@ from mmengine.logging import print_log
 from mmseg.datasets.transforms import LoadAnnotations
 from PIL import Image
 
+from mmseg_kd.datasets.checked_files import ON_ITS_SIDE, UNREADABLE, check_sizes, orientation
 from mmseg_kd.errors import UserError
 
 MIB = 1 << 20
@@ -118,6 +119,8 @@ class CachedDataset:
             return _run(rest, results)
         self.check(results)
         loaded = _run(loaders, results)
+        if loaders and loaded:
+            check_sizes(loaded, loaded['img'].shape, loaded['gt_seg_map'].shape)
         if self.cache and loaders and loaded:
             self.cache.put(loaded['img_path'], loaded['img'], loaded['gt_seg_map'])
         return _run(rest, loaded)
@@ -162,11 +165,12 @@ def _run(transforms: Iterable[BaseTransform], results: dict | None) -> Any:
 
 
 def _shape(path: str) -> tuple[int, int]:
-    """Height and width in the file's header; (0, 0) where there is none."""
+    """Height and width of a file's image as it is loaded; (0, 0) where there is none."""
     try:
         with Image.open(path) as image:
-            return image.height, image.width
-    except OSError:
+            size = image.height, image.width
+            return size[::-1] if orientation(image) >= ON_ITS_SIDE else size
+    except UNREADABLE:
         return 0, 0
 
 

@@ -15,6 +15,7 @@ from mmseg.datasets import PackSegInputs
 from mmseg.registry import DATA_SAMPLERS, DATASETS, MODELS
 from torch import Tensor, nn
 
+from mmseg_kd.datasets.checked_files import check_listing, guard
 from mmseg_kd.errors import UserError
 
 KEPT = 'as_loaded'
@@ -55,7 +56,9 @@ class TrainingSamples:
     ) -> None:
         config = ConfigDict(copy.deepcopy(dict(dataloader.dataset)))
         _keep_originals(config)
+        check_listing(config, 'train_dataloader.dataset')
         self.dataset: BaseDataset = DATASETS.build(config)
+        guard(self.dataset)
         arguments = dict(dataset=self.dataset, seed=seed)
         self.sampler = DATA_SAMPLERS.build(dataloader.sampler, default_args=arguments)
         self.preprocessor = MODELS.build(preprocessor) if preprocessor else None

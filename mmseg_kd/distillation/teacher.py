@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+import logging
+import re
 from abc import ABCMeta, abstractmethod
 from collections.abc import Iterable
 from contextlib import AbstractContextManager, nullcontext
@@ -16,7 +18,13 @@ from mmengine.model import revert_sync_batchnorm
 from mmseg.registry import MODELS, TASK_UTILS
 from torch import Tensor, nn
 
-from mmseg_kd.checkpoints import load_strictly, read_checkpoint, sha256_of, state_dict_of
+from mmseg_kd.checkpoints import (
+    find_latest_checkpoint,
+    load_strictly,
+    read_checkpoint,
+    sha256_of,
+    state_dict_of,
+)
 from mmseg_kd.distillation.taps import STAGE, check_taps, record_taps
 from mmseg_kd.errors import UserError, no_file, one_line
 
@@ -137,10 +145,11 @@ class Teacher(BaseTeacher):
             raise UserError(f"the teacher's checkpoint {checkpoint} {no_file(checkpoint)}")
         if not Path(checkpoint).is_file():
             make = f', `python tools/train.py {config}`,' if isinstance(config, str) else ''
-            raise UserError(
-                f"the teacher's checkpoint {checkpoint} does not exist: train the teacher{make} or "
-                'point model.teacher.checkpoint at the file you have'
-            )
+            advice = f'train the teacher{make} or point model.teacher.checkpoint at your file'
+            latest = find_latest_checkpoint(Path(checkpoint).parent)
+            if latest:
+                advice = f'write model.teacher.checkpoint={latest}'
+            raise UserError(f"the teacher's checkpoint {checkpoint} does not exist: {advice}")
         self.config = config if isinstance(config, str) else '(inline)'
         self.checkpoint = str(checkpoint)
         self.baseline = baseline
@@ -149,6 +158,13 @@ class Teacher(BaseTeacher):
         matched = load_strictly(segmentor, state_dict_of(loaded), source=str(checkpoint))
         self.classes = ((loaded.get('meta') or {}).get('dataset_meta') or {}).get('classes')
         super().__init__(segmentor, dtype)
+        if later := _later_checkpoint(Path(checkpoint)):
+            print_log(
+                f'model.teacher.checkpoint: {checkpoint} is not the last of its training, which '
+                f'has {later.name}',
+                logger='current',
+                level=logging.WARNING,
+            )
         print_log(
             f'teacher: {self.config} with {self.checkpoint}, sha256 {self.sha256[:8]}, '
             f'matched {matched}/{matched} tensors',
@@ -159,6 +175,14 @@ class Teacher(BaseTeacher):
     def source(self) -> str:
         """Its file."""
         return f'{self.checkpoint} (sha256 {self.sha256[:8]})'
+
+
+def _later_checkpoint(checkpoint: Path) -> Path | None:
+    """The last checkpoint of a run, if `checkpoint` is an earlier `iter_N.pth` of it."""
+    latest = find_latest_checkpoint(checkpoint.parent)
+    numbers = [re.fullmatch(r'iter_(\d+)\.pth', path.name) for path in (checkpoint, latest) if path]
+    earlier = len(numbers) == 2 and all(numbers) and int(numbers[0][1]) < int(numbers[1][1])
+    return latest if earlier else None
 
 
 def check_dtype(dtype: str | None) -> None:
@@ -191,6 +215,8 @@ def build_segmentor(config: str | dict) -> nn.Module:
         raise UserError(f"model.teacher.config: the teacher's config {config} {no_file(config)}")
     if model_cfg is None:
         raise UserError(f'model.teacher.config: {config} has no `model`')
+    if model_cfg.get('test_cfg') is None:
+        model_cfg.test_cfg = dict(mode='whole')
     for part in (model_cfg, model_cfg.backbone):
         part.pop('pretrained', None)
     model_cfg.backbone.pop('init_cfg', None)

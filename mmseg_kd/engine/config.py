@@ -11,6 +11,7 @@ from mmengine.registry import init_default_scope
 from mmseg_kd.checkpoints import find_latest_checkpoint
 from mmseg_kd.engine.config_bases import check_bases
 from mmseg_kd.engine.config_check import check_config, check_options, check_variables
+from mmseg_kd.engine.config_defaults import fill_in
 from mmseg_kd.engine.config_errors import reading_errors
 from mmseg_kd.engine.output_paths import check_folder
 from mmseg_kd.errors import UserError, no_file
@@ -24,7 +25,8 @@ def load_config(path: str, cfg_options: dict | None = None) -> Config:
         cfg_options: Overrides by dotted key.
 
     Returns:
-        The config, with `work_dir` set (`work_dirs/<name of the file>` where it has none).
+        The config, with `work_dir` set (`work_dirs/<name of the file>` where it has none) and
+        what follows from other keys filled in (`fill_in`).
 
     Raises:
         UserError: The file is missing, is no valid Python, or has a key that nothing reads.
@@ -39,11 +41,12 @@ def load_config(path: str, cfg_options: dict | None = None) -> Config:
         cfg = Config(cfg.to_dict(), cfg.text, cfg.filename, format_python_code=False)
         check_variables(cfg, path)
         if cfg_options:
-            check_options(cfg_options)
+            check_options(cfg_options, cfg)
             cfg.merge_from_dict(_replacing(cfg, cfg_options))
     scope = cfg.get('default_scope', 'mmseg')
     init_default_scope(scope if isinstance(scope, str) else 'mmseg')
     check_config(cfg, path)
+    fill_in(cfg)
     if cfg.get('work_dir') is None:
         cfg.work_dir = str(Path('work_dirs') / file.stem)
     return cfg

@@ -6,20 +6,24 @@ import difflib
 import inspect
 import re
 from collections.abc import Iterable, Iterator
+from importlib.util import find_spec
 from pathlib import Path
 from types import NoneType, UnionType
 from typing import Any, Union, get_args, get_origin, get_type_hints
 
 from mmengine import registry as mmengine_registry
 from mmengine.config import Config
+from mmengine.dataset import InfiniteSampler
 from mmengine.optim import DefaultOptimWrapperConstructor, OptimWrapper
 from mmengine.registry import Registry
 from mmengine.runner import IterBasedTrainLoop, Runner
 from mmseg import registry as mmseg_registry
 from torch.utils.data import DataLoader
 
+from mmseg_kd.datasets.seeded_sampling import SeededInfiniteSampler
 from mmseg_kd.distillation.ema_teacher import EMATeacher
 from mmseg_kd.distillation.teacher import Teacher
+from mmseg_kd.engine.config_defaults import crop_of, cropping_steps, open_crop
 from mmseg_kd.engine.config_values import SPLITS, wrong_probabilities, wrong_values
 from mmseg_kd.errors import UserError
 from mmseg_kd.models.kd_encoder_decoder import teachers_by_name
@@ -142,7 +146,7 @@ CUDA_GRAPHS = ('reduce-overhead', 'max-autotune')
 VARIABLES = {
     'data_root': 'train_dataloader.dataset.data_root=PATH (and val_, test_)',
     'dataset_type': 'train_dataloader.dataset.type=TYPE (and val_, test_)',
-    'crop_size': 'the pipeline and model.data_preprocessor.size in a config of your own',
+    'crop_size': 'train_dataloader.dataset.pipeline.N.crop_size=(H, W)',
     'num_classes': 'model.decode_head.num_classes=N',
     'norm_cfg': 'model.decode_head.norm_cfg.type=TYPE',
     'max_iters': 'train_cfg.max_iters=N',
@@ -154,10 +158,16 @@ VARIABLES = {
 }
 
 
-def check_options(options: dict) -> None:
-    """Raise UserError for a `--cfg-options` key that comes too late to have an effect."""
+def check_options(options: dict, cfg: Config) -> None:
+    """Raise UserError for a `--cfg-options` key that comes too late to have an effect.
+
+    Args:
+        options: Overrides by dotted key.
+        cfg: The config before them; crops that are its `crop_size` will follow another one.
+    """
     for key in options:
-        if instead := VARIABLES.get(key.split('.')[0]):
+        follows = key == 'crop_size' and open_crop(cfg)
+        if not follows and (instead := VARIABLES.get(key.split('.')[0])):
             raise UserError(
                 f'--cfg-options {key}: a variable of the config file, used before the command '
                 f'line is read; write {instead}'
@@ -222,6 +232,8 @@ def _problems(cfg: Config) -> Iterator[tuple[str, str]]:
             'optim_wrapper.optimizer.type',
             f'there is no optimizer {kind!r}: ' + (hint or "write one of torch.optim, as 'AdamW'"),
         )
+    yield from _endless_epochs(cfg)
+    yield from _loss_weights(cfg)
     yield from _crops(cfg)
     yield from _inference(cfg.model.get('test_cfg') or {})
     yield from _compile(cfg.get('compile'))
@@ -266,38 +278,54 @@ def _compile(options: Any) -> Iterator[tuple[str, str]]:
         )
 
 
-def _pipelines(dataset: dict | None, where: str) -> Iterator[tuple[str, list[dict]]]:
-    """The pipelines of a data set and of those that it wraps, with their keys."""
-    if not isinstance(dataset, dict):
-        return
-    if dataset.get('pipeline'):
-        yield f'{where}.pipeline', dataset['pipeline']
-    yield from _pipelines(dataset.get('dataset'), f'{where}.dataset')
-    for i, inner in enumerate(dataset.get('datasets') or ()):
-        yield from _pipelines(inner, f'{where}.datasets.{i}')
-
-
-def _training_pipelines(cfg: Config) -> Iterator[tuple[str, list[dict]]]:
-    loader = cfg.get('train_dataloader') or {}
-    return _pipelines(loader.get('dataset'), 'train_dataloader.dataset')
-
-
 def _crops(cfg: Config) -> Iterator[tuple[str, str]]:
     size = (cfg.model.get('data_preprocessor') or {}).get('size')
-    steps = [
-        (f'{pipeline}.{i}', step)
-        for pipeline, steps in _training_pipelines(cfg)
-        for i, step in enumerate(steps)
-    ]
-    for where, step in steps:
-        crop = step.get('crop_size')
-        if (
-            size
-            and isinstance(crop, list | tuple)
-            and any(c > s for c, s in zip(crop, size, strict=False))
-        ):
-            excess = f'{tuple(crop)} exceeds model.data_preprocessor.size={tuple(size)}'
-            yield f'{where}.crop_size', excess
+    for where, step in cropping_steps(cfg):
+        crop = crop_of(step)
+        if size and crop and any(c > s for c, s in zip(crop, size, strict=False)):
+            excess = f'{crop} exceeds model.data_preprocessor.size={tuple(size)}'
+            yield f'{where}.crop_size', f'{excess}; leave that size out, it follows the crop'
+
+
+def _endless_epochs(cfg: Config) -> Iterator[tuple[str, str]]:
+    """A loop over epochs with a sampler whose epoch does not end."""
+    loop = cfg.get('train_cfg') or {}
+    sampler = (cfg.get('train_dataloader') or {}).get('sampler')
+    kind = sampler.get('type') if isinstance(sampler, dict) else None
+    sampler = mmseg_registry.DATA_SAMPLERS.get(kind) if isinstance(kind, str) else kind
+    by_epoch = loop.get('type') == 'EpochBasedTrainLoop' or loop.get('by_epoch')
+    if by_epoch and sampler in (InfiniteSampler, SeededInfiniteSampler):
+        yield (
+            'train_cfg',
+            f'with train_dataloader.sampler.type={kind!r} the first epoch never ends: write '
+            "train_cfg=dict(_delete_=True, type='PrefetchingTrainLoop', max_iters=N, "
+            "val_interval=N), or train_dataloader.sampler.type='DefaultSampler'",
+        )
+
+
+def _loss_weights(cfg: Config) -> Iterator[tuple[str, str]]:
+    """Losses of the heads that cannot be computed."""
+    for key in ('decode_head', 'auxiliary_head'):
+        heads = cfg.model.get(key) or []
+        several = isinstance(heads, list | tuple)
+        for i, head in enumerate(heads if several else [heads]):
+            losses = head.get('loss_decode') if isinstance(head, dict) else None
+            losses = losses if isinstance(losses, list | tuple) else [losses]
+            for loss in (loss for loss in losses if isinstance(loss, dict)):
+                where = f'model.{key}' + f'.{i}' * several + '.loss_decode'
+                yield from _loss_weight(where, loss, head.get('num_classes'))
+
+
+def _loss_weight(where: str, loss: dict, num_classes: int | None) -> Iterator[tuple[str, str]]:
+    if loss.get('type') == 'FocalLoss' and find_spec('mmcv._ext') is None:
+        yield (
+            f'{where}.type',
+            "mmseg's FocalLoss needs mmcv's compiled operators, which are not installed; write "
+            "type='CrossEntropyLoss', with class_weight=[...] for rare classes",
+        )
+    weights = loss.get('class_weight')
+    if isinstance(weights, list | tuple) and num_classes and len(weights) != num_classes:
+        yield f'{where}.class_weight', f'{len(weights)} weights for {num_classes} classes'
 
 
 def _inference(test_cfg: dict) -> Iterator[tuple[str, str]]:

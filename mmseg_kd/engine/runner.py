@@ -26,6 +26,7 @@ from mmengine.visualization import Visualizer
 from mmseg.registry import RUNNERS
 from torch import nn
 from torch.distributed import init_process_group
+from torch.utils.data import DataLoader
 
 from mmseg_kd.checkpoints import (
     atomic_path,
@@ -34,6 +35,7 @@ from mmseg_kd.checkpoints import (
     read_checkpoint,
     state_dict_of,
 )
+from mmseg_kd.datasets.checked_files import check_listing, guard
 from mmseg_kd.engine.compilation import cannot_compile, compile_blocks
 from mmseg_kd.engine.config_errors import config_errors
 from mmseg_kd.engine.graphed_step import GraphedStep, cannot_record
@@ -41,7 +43,8 @@ from mmseg_kd.engine.hooks.distillation_hook import DistillationHook
 from mmseg_kd.engine.hooks.label_check_hook import LabelCheckHook
 from mmseg_kd.engine.hooks.trial_hook import TrialHook
 from mmseg_kd.engine.optim import set_matmul_precision
-from mmseg_kd.engine.summary import describe_run, slow_precisions
+from mmseg_kd.engine.summary import describe_run, differing_crops, slow_precisions
+from mmseg_kd.engine.training_length import LengthCheckHook, follow_length
 from mmseg_kd.errors import UserError
 
 
@@ -84,7 +87,7 @@ class KDRunner(Runner):
                 leftover.unlink()
         self.logger.info(describe_run(self))
         set_matmul_precision(self.cfg.get('float32_matmul_precision'), self.logger.info)
-        for remark in slow_precisions(self):
+        for remark in [*slow_precisions(self), *differing_crops(self.cfg)]:
             self.logger.warning(remark)
         try:
             return super().train()
@@ -184,6 +187,17 @@ class KDRunner(Runner):
             init_process_group(backend='gloo')
         super().setup_env(env_cfg)
 
+    @staticmethod
+    def build_dataloader(
+        dataloader: DataLoader | dict, seed: int | None = None, diff_rank_seed: bool = False
+    ) -> DataLoader:
+        """Build a data loader whose files are checked. Arguments as mmengine's."""
+        if isinstance(dataloader, dict) and isinstance(dataloader.get('dataset'), dict):
+            check_listing(dataloader['dataset'], 'dataset')
+        built = Runner.build_dataloader(dataloader, seed, diff_rank_seed)
+        guard(built.dataset)
+        return built
+
     def build_visualizer(self, visualizer: Visualizer | dict | None = None) -> Visualizer:
         """Build the visualizer; one a run, where mmengine keeps one a name."""
         if isinstance(visualizer, dict):
@@ -205,6 +219,7 @@ class KDRunner(Runner):
         super().register_default_hooks(hooks)
         self.register_hook(LabelCheckHook())
         self.register_hook(TrialHook())
+        self.register_hook(LengthCheckHook())
 
     def dump_config(self) -> None:
         """Write the config into the work_dir; that of a test, which has no training, to its log."""
@@ -250,7 +265,11 @@ class KDRunner(Runner):
     build_val_loop = _in_config_errors(Runner.build_val_loop)
     build_test_loop = _in_config_errors(Runner.build_test_loop)
     build_optim_wrapper = _in_config_errors(Runner.build_optim_wrapper)
-    build_param_scheduler = _in_config_errors(Runner.build_param_scheduler)
+
+    def build_param_scheduler(self, scheduler: Any) -> Any:
+        """Build the schedulers; those without an `end` follow the length of the training."""
+        with config_errors():
+            return super().build_param_scheduler(follow_length(scheduler, self.max_iters))
 
     def _init_model_weights(self) -> None:
         # mmengine lists every parameter's initialisation, which nobody reads.

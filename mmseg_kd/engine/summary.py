@@ -5,11 +5,17 @@ from __future__ import annotations
 import platform
 from pathlib import Path
 
+import numpy as np
 import torch
+from mmengine.config import Config
 from mmengine.device import get_device
 from mmengine.runner import Runner
 
+from mmseg_kd.engine.config_defaults import crop_of, cropping_steps, training_pipelines
 from mmseg_kd.engine.optim import fast_on_cpu
+
+# Of a range of scales, for the mean over it.
+RATIOS = 100
 
 
 def describe_run(runner: Runner) -> str:
@@ -34,12 +40,52 @@ def describe_run(runner: Runner) -> str:
         f'data        {len(loader.dataset)} training images, '
         f'{len(runner.val_dataloader.dataset) if runner.val_loop else 0} for validation'
     )
+    if size := padded_size(runner.cfg):
+        share = padding_share(runner.cfg, size)
+        padding = f', about {100 * share:.0f} % of it padding' if share >= 0.005 else ''
+        lines.append(f'input       crop {size}{padding}')
     world = f' x {runner.world_size} processes' if runner.world_size > 1 else ''
     lines.append(
         f'schedule    {runner.max_iters} iterations, batch {loader.batch_size}{world}, '
         f'evaluation every {runner.val_interval}'
     )
     return '\n' + '\n'.join(f'  {line}' for line in lines)
+
+
+def padded_size(cfg: Config) -> tuple[int, int] | None:
+    """The height and width that the config pads every training input to."""
+    size = (cfg.model.get('data_preprocessor') or {}).get('size')
+    return tuple(size) if size else None
+
+
+def padding_share(cfg: Config, size: tuple[int, int]) -> float:
+    """The mean share of padding in a training input, for images as wide and high as the scale."""
+    shares = [0.0]
+    for _, steps in training_pipelines(cfg):
+        crop, scale, ratios = size, None, (1.0, 1.0)
+        for step in steps:
+            crop = crop_of(step) or crop
+            scale, ratios = step.get('scale') or scale, step.get('ratio_range') or ratios
+        # Without a scale the size of the images is not known from the config.
+        width, height = scale if isinstance(scale, list | tuple) else crop[::-1]
+        sides = (
+            (min(height * ratio, crop[0]), min(width * ratio, crop[1]))
+            for ratio in np.linspace(*ratios, RATIOS)
+        )
+        filled = sum(a * b for a, b in sides) / RATIOS
+        shares.append(1 - filled / (size[0] * size[1]))
+    return max(shares)
+
+
+def differing_crops(cfg: Config) -> list[str]:
+    """The crops that the preprocessor pads to another size, in words."""
+    size = padded_size(cfg)
+    return [
+        f'{where}.crop_size={crop_of(step)} is padded to '
+        f'model.data_preprocessor.size={size}: leave that size out, it follows the crop'
+        for where, step in cropping_steps(cfg)
+        if size and (crop_of(step) or size) != size
+    ]
 
 
 def slow_precisions(runner: Runner) -> list[str]:

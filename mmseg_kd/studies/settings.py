@@ -35,7 +35,7 @@ def override(cfg: Config, options: Mapping[str, Any], source: str) -> None:
         UserError: Nothing reads a key, or a value does not suit it.
     """
     try:
-        check_options(dict(options))
+        check_options(dict(options), cfg)
     except UserError as error:
         raise UserError(f'{source}: {str(error).removeprefix("--cfg-options ")}') from error
     for key, value in options.items():

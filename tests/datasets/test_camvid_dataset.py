@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import struct
+import zlib
 from itertools import islice
 from pathlib import Path
 
@@ -81,6 +84,47 @@ def test_own_list_and_windows_separators(root):
     (root / 'few.txt').write_text('train\\f2.png trainannot\\f2.png\n\n')
     dataset = build(root, ann_file='few.txt')
     assert len(dataset) == 1 and dataset[0]['gt_seg_map'][10, 10] == 2
+
+
+@pytest.mark.parametrize('encoding', ['utf-8', 'utf-8-sig', 'utf-16', 'cp949'])
+@pytest.mark.parametrize('separator', ['/', '\\'])
+def test_lists_in_the_encodings_that_windows_writes(root, encoding, separator):
+    for folder in ('train', 'trainannot'):
+        (root / folder / 'f1.png').rename(root / folder / '도로 사진 1.png')
+    lines = 'train/f2.png trainannot/f2.png\r\ntrain/도로 사진 1.png trainannot/도로 사진 1.png\r\n'
+    (root / '목록.txt').write_bytes(lines.replace('/', separator).encode(encoding))
+    dataset = build(root, ann_file='목록.txt')
+    assert [Path(dataset[i]['img_path']).name for i in range(2)] == ['f2.png', '도로 사진 1.png']
+    assert [dataset[i]['gt_seg_map'][10, 10] for i in range(2)] == [2, 1]
+
+
+def test_a_list_that_is_no_text(root):
+    (root / 'train.txt').write_bytes(b'\xff\xff\x80 \x81')
+    with pytest.raises(UserError, match=r'train\.txt cannot be read as text; save it as UTF-8'):
+        build(root)
+
+
+@pytest.mark.skipif(not hasattr(os, 'mkfifo'), reason='no pipes in folders')
+def test_a_pipe_among_the_images(root):
+    (root / 'train.txt').unlink()
+    (root / 'train' / 'f1.png').unlink()
+    os.mkfifo(root / 'train' / 'f1.png')
+    with pytest.raises(UserError, match=r'f1\.png: is not a file; remove it'):
+        build(root, cache_mib=1)
+
+
+def test_a_header_of_a_size_that_nothing_can_read(root):
+    for folder, message in (
+        ('train', 'mask is 48x36 but its image is 60000x60000'),
+        ('trainannot', 'has more than 178,956,970 pixels; cut it into tiles'),
+    ):
+        path = root / folder / 'f1.png'
+        data = path.read_bytes()
+        chunk = b'IHDR' + struct.pack('>II', 60000, 60000) + data[24:29]
+        path.write_bytes(data[:12] + chunk + struct.pack('>I', zlib.crc32(chunk)) + data[33:])
+        dataset = build(root, cache_mib=1)
+        with pytest.raises(UserError, match=rf'f1\.png: {message}'):
+            dataset[1]
 
 
 def test_metainfo():

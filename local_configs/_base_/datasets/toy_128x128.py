@@ -9,7 +9,6 @@ train_pipeline = [
         type='SegAugment',
         scale=(160, 120),
         ratio_range=(0.9, 1.5),
-        crop_size=crop_size,
         cat_max_ratio=0.75,
     ),
     dict(type='PackSegInputs'),

@@ -9,8 +9,7 @@ model = dict(
         std=[58.395, 57.12, 57.375],
         bgr_to_rgb=True,
         pad_val=0,
-        seg_pad_val=255,
-        size=(512, 512),
+        seg_pad_val=255,  # size: the config's crop_size
     ),
     pretrained=None,
     backbone=dict(

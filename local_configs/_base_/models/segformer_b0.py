@@ -8,8 +8,7 @@ model = dict(
         std=[58.395, 57.12, 57.375],
         bgr_to_rgb=True,
         pad_val=0,
-        seg_pad_val=255,
-        size=(512, 512),
+        seg_pad_val=255,  # size: the config's crop_size
     ),
     pretrained='pretrained/mit_b0.pth',
     backbone=dict(type='mit_b0', drop_path_rate=0.1),

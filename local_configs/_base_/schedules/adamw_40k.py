@@ -1,4 +1,5 @@
-# AdamW, linear warm-up over 1,500 iterations, then linear decay to 0 at 40,000.
+# AdamW, linear warm-up over 1,500 iterations, then linear decay to 0 at the end of the training.
+# PolyLR has no `end`, so both follow train_cfg.max_iters: the warm-up is at most a tenth of it.
 optim_wrapper = dict(
     type='OptimWrapper',
     constructor='GroupedOptimWrapperConstructor',
@@ -15,7 +16,7 @@ optim_wrapper = dict(
 )
 param_scheduler = [
     dict(type='LinearLR', start_factor=1e-6, by_epoch=False, begin=0, end=1500),
-    dict(type='PolyLR', eta_min=0.0, power=1.0, by_epoch=False, begin=1500, end=40000),
+    dict(type='PolyLR', eta_min=0.0, power=1.0, by_epoch=False, begin=1500),
 ]
 train_cfg = dict(type='PrefetchingTrainLoop', max_iters=40000, val_interval=4000)
 val_cfg = dict(type='ValLoop')

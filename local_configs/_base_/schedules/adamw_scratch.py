@@ -8,7 +8,7 @@ optim_wrapper = dict(
 )
 param_scheduler = [
     dict(type='LinearLR', start_factor=0.01, by_epoch=False, begin=0, end=100),
-    dict(type='PolyLR', eta_min=0.0, power=0.9, by_epoch=False, begin=100, end=1200),
+    dict(type='PolyLR', eta_min=0.0, power=0.9, by_epoch=False, begin=100),
 ]
 train_cfg = dict(type='PrefetchingTrainLoop', max_iters=1200, val_interval=400)
 val_cfg = dict(type='ValLoop')

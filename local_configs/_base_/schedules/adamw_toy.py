@@ -7,7 +7,7 @@ optim_wrapper = dict(
 )
 param_scheduler = [
     dict(type='LinearLR', start_factor=0.1, by_epoch=False, begin=0, end=20),
-    dict(type='PolyLR', eta_min=0.0, power=1.0, by_epoch=False, begin=20, end=300),
+    dict(type='PolyLR', eta_min=0.0, power=1.0, by_epoch=False, begin=20),
 ]
 train_cfg = dict(type='PrefetchingTrainLoop', max_iters=300, val_interval=150)
 val_cfg = dict(type='ValLoop')

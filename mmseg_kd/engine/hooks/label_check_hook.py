@@ -1,16 +1,23 @@
-"""Labels that the model has no class for."""
+"""Labels that the model has no class for, and classes that no label has."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from typing import Any
 
+import torch
 from mmengine.hooks import Hook
 from mmengine.runner import BaseLoop, Runner
 from mmseg.structures import SegDataSample
 from torch import Tensor
 
 from mmseg_kd.errors import UserError
+from mmseg_kd.models.mit import SMALLEST_SIDE, MixTransformer
+
+# Labels are 8 bits.
+LABELS = 256
+# Images after which a class without a pixel is reported, where there are more.
+ENOUGH = 1000
 
 
 class LabelCheckHook(Hook):
@@ -21,14 +28,21 @@ class LabelCheckHook(Hook):
     labels of each image as its first batch leaves the data loader, where they are not on the GPU
     yet: in training those of its first crop. Costs up to 1 ms an image of 512x512, once.
 
+    Once the training images have been seen, it reports the classes that have no pixel in them.
+
     Raises:
-        UserError: Another number of classes, or a label beyond them.
+        UserError: Another number of classes, a label beyond them, a sample without labels where
+            labels are needed, or an image that is too small for the backbone.
     """
 
     priority = 'HIGHEST'
 
     def __init__(self) -> None:
         self._seen: set[str] = set()
+        # Pixels by label, of the training images seen.
+        self._pixels = torch.zeros(LABELS, dtype=torch.int64)
+        self._trained_on = 0
+        self._reported = False
 
     def before_run(self, runner: Runner) -> None:
         """Compare the numbers of classes."""
@@ -50,20 +64,54 @@ class LabelCheckHook(Hook):
         known = getattr(runner.bare_model, 'num_classes', None)
         if known is None:
             return
+        if mode != 'train':
+            _check_sides(runner, data_batch)
         ignored = _ignore_index(runner)
         for sample in _samples(data_batch):
             path = sample.get('seg_map_path') or sample.get('img_path')
             if path in self._seen:
                 continue
-            highest = _highest(sample.gt_sem_seg.data, known, ignored)
-            if highest >= known:
-                raise UserError(
-                    f'{path}: has label {highest}, but the model knows 0 to {known - 1}: write '
-                    f'{ignored} where no class is meant, or add the class to the data set and set '
-                    f'model.decode_head.num_classes={highest + 1}'
-                )
+            if 'gt_sem_seg' not in sample:
+                _check_not_needed(runner, mode, path)
+                continue
+            pixels = torch.bincount(sample.gt_sem_seg.data.flatten(), minlength=LABELS)
+            _check_labels(pixels, path, known, ignored)
             if path is not None:
                 self._seen.add(path)
+            if mode == 'train':
+                self._pixels += pixels[:LABELS].cpu()
+                self._trained_on += 1
+        if mode == 'train' and self._trained_on >= min(
+            len(runner.train_dataloader.dataset) // runner.world_size, ENOUGH
+        ):
+            self._report(runner, known, ignored)
+
+    def after_train(self, runner: Runner) -> None:
+        """Report of a training that has not seen all its images."""
+        if known := getattr(runner.bare_model, 'num_classes', None):
+            self._report(runner, known, _ignore_index(runner))
+
+    def _report(self, runner: Runner, known: int, ignored: int) -> None:
+        """Report, once, the classes without a pixel."""
+        absent = torch.nonzero(self._pixels[:known] == 0).flatten().tolist()
+        if self._reported or not self._trained_on:
+            return
+        self._reported = True
+        if not absent:
+            return
+        names = runner.train_dataloader.dataset.metainfo.get('classes') or range(known)
+        total = max(self._pixels.sum().item(), 1)
+        void = 100 * self._pixels[ignored].item() / total if 0 <= ignored < LABELS else 0
+        advice = (
+            f': if {ignored} in your masks means a class, write its id in place of it'
+            if void > 0
+            else ''
+        )
+        runner.logger.warning(
+            f'no pixel of class {", ".join(str(names[i]) for i in absent)} in the labels of '
+            f'{self._trained_on} training images, of which {void:.1f} % are void '
+            f'({ignored}){advice}'
+        )
 
 
 def _ignore_index(runner: Runner) -> int:
@@ -76,15 +124,50 @@ def _ignore_index(runner: Runner) -> int:
 def _samples(batch: Any) -> Iterator[SegDataSample]:
     for item in batch.get('data_samples') or () if isinstance(batch, dict) else ():
         # Test-time augmentation has several of an image.
-        for sample in item if isinstance(item, list | tuple) else [item]:
-            if 'gt_sem_seg' in sample:
-                yield sample
+        yield from item if isinstance(item, list | tuple) else [item]
 
 
-def _highest(labels: Tensor, known: int, ignored: int) -> int:
-    """The highest label that counts, 0 where none does."""
-    highest = int(labels.max()) if labels.numel() else 0
-    if known <= highest == ignored:
-        # A second pass only where void is among them.
-        highest = int(labels.masked_fill(labels == ignored, 0).max())
-    return highest
+def _check_labels(pixels: Tensor, path: str | None, known: int, ignored: int) -> None:
+    """Refuse an image's labels beyond the classes that the model knows."""
+    beyond = [x for x in torch.nonzero(pixels).flatten().tolist() if x >= known and x != ignored]
+    if not beyond:
+        return
+    highest = beyond[-1]
+    if beyond == list(range(known, highest + 1)):
+        advice = (
+            f'or add the class to the data set and set model.decode_head.num_classes={highest + 1}'
+        )
+    else:
+        advice = 'and class ids in place of grey values or colours'
+    raise UserError(
+        f'{path}: has label {highest}, but the model knows 0 to {known - 1}: write {ignored} where '
+        f'no class is meant, {advice}'
+    )
+
+
+def _check_not_needed(runner: Runner, mode: str, path: str | None) -> None:
+    """Refuse a sample without labels, but where predictions are only saved."""
+    metrics = [] if mode == 'train' else getattr(runner, f'{mode}_loop').evaluator.metrics
+    if metrics and all(getattr(metric, 'format_only', False) for metric in metrics):
+        return
+    to_save = '; to save predictions alone, write test_evaluator.format_only=True with --out DIR'
+    raise UserError(
+        f'{path}: has no labels; write data_prefix=dict(img_path=..., seg_map_path=...) and '
+        f"dict(type='LoadAnnotations') in the pipeline{to_save if mode == 'test' else ''}"
+    )
+
+
+def _check_sides(runner: Runner, batch: Any) -> None:
+    """Refuse a whole image that is smaller than the strides of the transformer."""
+    model = runner.bare_model
+    padded = getattr(model.data_preprocessor, 'test_cfg', None)
+    whole = (model.test_cfg or {}).get('mode', 'whole') == 'whole'
+    if padded or not (whole and isinstance(model.backbone, MixTransformer)):
+        return
+    for image, sample in zip(batch['inputs'], batch['data_samples'], strict=False):
+        if isinstance(image, Tensor) and min(image.shape[-2:]) < SMALLEST_SIDE:
+            raise UserError(
+                f'{sample.get("img_path")}: {image.shape[-1]}x{image.shape[-2]} pixels, but the '
+                f'backbone needs {SMALLEST_SIDE} a side: write '
+                f'model.data_preprocessor.test_cfg.size_divisor={SMALLEST_SIDE} to pad it'
+            )

@@ -1,0 +1,114 @@
+"""What a config leaves open and its other keys decide."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterator
+from typing import Any
+
+from mmengine.config import Config
+from mmseg.models import SegDataPreProcessor
+from mmseg.registry import MODELS
+
+# Steps of a pipeline that cut a crop.
+CROPPING = ('SegAugment', 'RandomCrop')
+# mmseg needs either a size or a divisor to pad to; the strides of the usual backbones divide it.
+SIZE_DIVISOR = 32
+
+
+def fill_in(cfg: Config) -> None:
+    """Fill in what a checked config leaves open; what it says stays as it is.
+
+    A cropping step without `crop_size` takes the config's variable `crop_size`, and a
+    `data_preprocessor` without a size pads to the largest crop of the training pipelines. A model
+    without `test_cfg` predicts whole images.
+    """
+    if cfg.model.get('test_cfg') is None:
+        cfg.model.test_cfg = dict(mode='whole')
+    for loss in _dicts(cfg.model, 'CrossEntropyLoss'):
+        # Without sigmoid, mmseg's cross-entropy with class weights always takes the mean over the
+        # pixels that count, and raises an IndexError where it is asked for.
+        if loss.get('class_weight') and not (loss.get('use_sigmoid') or loss.get('use_mask')):
+            loss.avg_non_ignore = False
+    # The variable stays what the pipeline is.
+    for _, step in [*cropping_steps(cfg), *_cropping(cfg.get('train_pipeline'))]:
+        if step.get('crop_size') is None and cfg.get('crop_size') is not None:
+            step.crop_size = cfg.crop_size
+    crops = [crop for _, step in cropping_steps(cfg) if (crop := crop_of(step))]
+    preprocessor = cfg.model.get('data_preprocessor') or {}
+    if _pads(preprocessor) and not {'size', 'size_divisor'} & set(preprocessor):
+        if crops:
+            preprocessor.size = tuple(max(sides) for sides in zip(*crops, strict=False))
+        else:
+            preprocessor.size_divisor = SIZE_DIVISOR
+
+
+def open_crop(cfg: Config) -> bool:
+    """Remove the crops and the size that are the variable `crop_size`, for `fill_in` to set.
+
+    Returns:
+        Whether every crop of the training pipelines will follow the variable.
+    """
+    current = cfg.get('crop_size')
+    steps = [step for _, step in cropping_steps(cfg)]
+    for node, key in [
+        *((step, 'crop_size') for step in steps),
+        *((step, 'crop_size') for _, step in _cropping(cfg.get('train_pipeline'))),
+        (cfg.get('model', {}).get('data_preprocessor') or {}, 'size'),
+    ]:
+        if current is not None and node.get(key) == current:
+            del node[key]
+    return bool(steps) and not any(step.get('crop_size') for step in steps)
+
+
+def training_pipelines(cfg: Config) -> Iterator[tuple[str, list[dict]]]:
+    """The pipelines of the training data, also of data sets in wrappers, with their keys."""
+    loader = cfg.get('train_dataloader') or {}
+    return _pipelines(loader.get('dataset'), 'train_dataloader.dataset')
+
+
+def cropping_steps(cfg: Config) -> Iterator[tuple[str, dict]]:
+    """The steps of the training pipelines that cut a crop, with their keys."""
+    for where, steps in training_pipelines(cfg):
+        yield from ((f'{where}.{i}', step) for i, step in _cropping(steps))
+
+
+def crop_of(step: dict) -> tuple[int, int] | None:
+    """Height and width of a step's crop; mmseg takes one number for both."""
+    crop = step.get('crop_size')
+    if isinstance(crop, list | tuple):
+        return tuple(crop)
+    return (crop, crop) if isinstance(crop, int) else None
+
+
+def _cropping(steps: Any) -> Iterator[tuple[int, dict]]:
+    for i, step in enumerate(steps if isinstance(steps, list | tuple) else ()):
+        if isinstance(step, dict) and (step.get('type') in CROPPING or step.get('crop_size')):
+            yield i, step
+
+
+def _pipelines(dataset: dict | None, where: str) -> Iterator[tuple[str, list[dict]]]:
+    if not isinstance(dataset, dict):
+        return
+    if dataset.get('pipeline'):
+        yield f'{where}.pipeline', dataset['pipeline']
+    yield from _pipelines(dataset.get('dataset'), f'{where}.dataset')
+    for i, inner in enumerate(dataset.get('datasets') or ()):
+        yield from _pipelines(inner, f'{where}.datasets.{i}')
+
+
+def _pads(preprocessor: dict) -> bool:
+    kind = preprocessor.get('type')
+    cls = MODELS.get(kind) if isinstance(kind, str) else kind
+    return inspect.isclass(cls) and issubclass(cls, SegDataPreProcessor)
+
+
+def _dicts(node: Any, kind: str) -> Iterator[dict]:
+    """Every dict of a type, anywhere in a node."""
+    if isinstance(node, dict):
+        if node.get('type') == kind:
+            yield node
+        node = list(node.values())
+    if isinstance(node, list | tuple):
+        for item in node:
+            yield from _dicts(item, kind)

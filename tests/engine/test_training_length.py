@@ -1,0 +1,168 @@
+"""Schedules follow the length of the training, and those that do not are reported."""
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+from conftest import KD_LOSSES, ROOT, tiny_config, tiny_model
+from mmengine.config import Config
+
+from mmseg_kd.distillation import teacher as teacher_module
+from mmseg_kd.distillation.teacher import Teacher
+from mmseg_kd.engine import build_runner, choose_start, load_config
+from mmseg_kd.engine.runner import KDRunner
+from mmseg_kd.engine.training_length import follow_length, misfits
+from mmseg_kd.errors import UserError
+
+B0 = str(ROOT / 'local_configs/segformer/B0/segformer.b0.512x512.camvid.py')
+WARM_UP = dict(type='LinearLR', start_factor=1e-6, by_epoch=False, begin=0, end=1500)
+POLY = dict(type='PolyLR', eta_min=0.0, power=1.0, by_epoch=False, begin=1500)
+
+
+def spans(schedulers: list) -> list[tuple]:
+    return [(s['begin'], s['end']) for s in schedulers]
+
+
+@pytest.mark.parametrize(
+    ('length', 'expected'),
+    [
+        (40000, [(0, 1500), (1500, 40000)]),
+        (60000, [(0, 1500), (1500, 60000)]),
+        (15000, [(0, 1500), (1500, 15000)]),
+        (14000, [(0, 1400), (1400, 14000)]),
+        (100, [(0, 10), (10, 100)]),
+        (10, [(0, 1), (1, 10)]),
+        (9, [(0, 1), (1, 9)]),
+        (1, [(0, 1), (1, 2)]),
+        (0, [(0, 1), (1, 2)]),
+    ],
+)
+def test_the_shipped_schedule_by_length(length: int, expected: list) -> None:
+    cfg = load_config(B0, {'train_cfg.max_iters': length})
+    fitted = follow_length(cfg.param_scheduler, length)
+    assert spans(fitted) == expected
+
+
+@pytest.mark.parametrize(
+    'schedulers',
+    [
+        [WARM_UP, dict(POLY, end=40000)],
+        [dict(type='ConstantLR', by_epoch=False, begin=0, end=1500, factor=1.0), dict(POLY, end=9)],
+        dict(type='PolyLR', by_epoch=False, end=4),
+    ],
+)
+def test_what_says_where_it_ends_stays(schedulers: object) -> None:
+    assert follow_length(schedulers, 100) == schedulers
+
+
+def test_the_learning_rate_warms_up_and_ends_at_0(tmp_path: Path) -> None:
+    cfg = tiny_config(tmp_path, train_cfg__max_iters=20, param_scheduler=[WARM_UP, POLY])
+    build_runner(cfg).train()
+    text = next(tmp_path.glob('*/vis_data/scalars.json')).read_text(encoding='utf-8')
+    rates = [row['lr'] for row in map(json.loads, text.splitlines()) if 'lr' in row]
+    lr = cfg.optim_wrapper.optimizer.lr
+    # Two iterations of warm-up, then 17 equal steps down to 0 in the last iteration.
+    expected = [lr * (1 - i / 17) for i in range(18)]
+    assert len(rates) == 20
+    assert rates[0] == pytest.approx(1e-6 * lr)
+    assert rates[2:] == pytest.approx(expected, rel=1e-3, abs=1e-9)
+    assert 'param_scheduler ends' not in next(tmp_path.glob('*/*.log')).read_text(encoding='utf-8')
+
+
+def ready(cfg: Config) -> KDRunner:
+    """A runner as it is when training starts."""
+    runner = build_runner(cfg)
+    runner.optim_wrapper = runner.build_optim_wrapper(runner.optim_wrapper)
+    runner.param_schedulers = runner.build_param_scheduler(runner.param_schedulers)
+    return runner
+
+
+@pytest.mark.parametrize(
+    ('schedulers', 'message'),
+    [
+        ([WARM_UP, dict(POLY, end=40000)], 'not reach its last value; write param_scheduler.1'),
+        ([dict(type='PolyLR', by_epoch=False, end=4)], 'ends at iteration 4, the training at 20: '),
+        ([WARM_UP, POLY], None),
+        ([dict(WARM_UP, end=4)], None),
+        ([dict(type='MultiStepLR', by_epoch=False, milestones=[5, 9])], None),
+    ],
+)
+def test_a_learning_rate_that_ends_elsewhere(
+    tmp_path: Path, schedulers: list, message: str | None
+) -> None:
+    runner = ready(tiny_config(tmp_path, train_cfg__max_iters=20, param_scheduler=schedulers))
+    assert [message in problem for problem in misfits(runner)] == [True] * bool(message)
+
+
+def test_a_resumed_run_keeps_its_schedule_and_says_so(tmp_path: Path) -> None:
+    options = dict(param_scheduler=[WARM_UP, POLY], default_hooks__gradient_report=None)
+    build_runner(tiny_config(tmp_path, **options)).train()
+    longer = tiny_config(tmp_path, train_cfg__max_iters=9, **options)
+    choose_start(longer, 'auto')
+    build_runner(longer).train()
+    log = max(tmp_path.glob('*/*.log')).read_text(encoding='utf-8')
+    assert 'param_scheduler ends at iteration 6, the training at 9' in log
+    assert 'a resumed run keeps the schedule of its checkpoint' in log
+
+
+@pytest.mark.parametrize(
+    ('schedule', 'problem'),
+    [
+        (dict(type='LinearWarmup', value=1.0, end=1500), 'LinearWarmup has end=1500'),
+        (dict(type='CosineDecay', value=1.0, end=15), 'CosineDecay has end=15'),
+        (dict(type='LinearDecay', value=1.0, end=40), 'LinearDecay has end=40'),
+        (dict(type='Stop', value=1.0, at_iter=20), 'Stop has at_iter=20'),
+        (
+            dict(type='Milestones', value=1.0, milestones=[9, 30]),
+            r'Milestones has milestones=[9, 3',
+        ),
+        (
+            dict(type='LinearWarmup', end=5, value=dict(type='CosineDecay', value=1.0, end=30)),
+            'CosineDecay has end=30',
+        ),
+        (dict(type='LinearWarmup', value=1.0, end=5), None),
+        (dict(type='CosineDecay', value=1.0, end=20), None),
+        (dict(type='Stop', value=1.0, at_iter=10), None),
+        (1.0, None),
+    ],
+)
+def test_schedules_of_a_loss(
+    tmp_path: Path, teacher: dict, schedule: object, problem: str | None
+) -> None:
+    losses = dict(kl_loss=KD_LOSSES['kl_loss'] | dict(loss_weight=schedule))
+    model = tiny_model(type='KDEncoderDecoder', teacher=teacher, kd_losses=losses)
+    cfg = tiny_config(
+        tmp_path, model=model, train_cfg__max_iters=20, param_scheduler=[dict(POLY, begin=0)]
+    )
+    found = list(misfits(ready(cfg)))
+    assert len(found) == bool(problem)
+    if problem:
+        assert found[0].startswith(f'model.kd_losses.kl_loss.loss_weight: {problem}')
+        assert found[0].endswith('the training ends at iteration 20')
+
+
+def test_a_teacher_of_another_length_is_named(
+    trained: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config, folder = str(trained / 'config.py'), trained / 'run'
+    latest = re.escape(str(folder / 'iter_6.pth'))
+    with pytest.raises(UserError, match=f'not exist: write model.teacher.checkpoint={latest}$'):
+        Teacher(config, str(folder / 'iter_40000.pth'))
+    lines: list[str] = []
+    monkeypatch.setattr(teacher_module, 'print_log', lambda text, **_: lines.append(text))
+    Teacher(config, str(folder / 'iter_6.pth'))
+    assert not [line for line in lines if 'is not the last' in line]
+    Teacher(config, str(folder / 'iter_3.pth'))
+    assert [line for line in lines if 'is not the last of its training, which has iter_6' in line]
+
+
+def test_epochs_with_a_sampler_that_ends(tmp_path: Path) -> None:
+    loop = dict(type='EpochBasedTrainLoop', max_epochs=2, val_interval=1, _delete_=True)
+    cfg = tiny_config(tmp_path, train_cfg=loop, param_scheduler=[WARM_UP, POLY])
+    cfg.train_dataloader.sampler = dict(type='DefaultSampler', shuffle=True)
+    runner = build_runner(cfg)
+    runner.train()
+    # Two epochs of four batches; the schedule ends with them.
+    assert (runner.epoch, runner.iter) == (2, 8)
+    assert [scheduler.end for scheduler in runner.param_schedulers] == [1, 8]
