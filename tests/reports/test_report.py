@@ -117,7 +117,7 @@ def test_names_are_no_links(folders: list[Path], tmp_path: Path) -> None:
     write_study(tmp_path / 'study', runs, baseline=names[0])
     text = write_report([tmp_path / 'study'], tmp_path / 'out')[0].read_text(encoding='utf-8')
     # Markdown reads neither code nor a line of HTML; a picture is meant.
-    prose = re.sub(r'```.*?```|<summary>[^\n]*', '', text, flags=re.DOTALL)
+    prose = re.sub(r'```.*?```|<!--.*?-->|<summary>[^\n]*', '', text, flags=re.DOTALL)
     lines = [line.removeprefix('![') for line in prose.splitlines()]
     assert not [line for line in lines if re.search(r'(?<!\\)(?:\\\\)*\[', line)]
     assert 'http://' not in prose and 'www.' not in prose
