@@ -6,12 +6,23 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from conftest import tiny_config
-from mmseg.registry import MODELS
+from conftest import tiny_config, tiny_model
+from mmcv.transforms import BaseTransform
+from mmseg.registry import MODELS, TRANSFORMS
 
 from mmseg_kd.engine import build_runner
 from mmseg_kd.engine.hooks.trial_hook import TrialHook, try_training
 from mmseg_kd.errors import UserError
+
+
+def student(**settings: Any) -> dict:
+    """A student whose teacher is not read before its losses are built."""
+    loss = dict(type='AttentionTransferLoss', **settings)
+    teacher = dict(config='teacher.py', checkpoint='teacher.pth')
+    return tiny_model(
+        type='KDEncoderDecoder', teacher=teacher, kd_losses=dict(at_loss=loss), _delete_=True
+    )
+
 
 STEP = 'train_dataloader__dataset__pipeline__1__'
 
@@ -50,6 +61,11 @@ STEP = 'train_dataloader__dataset__pipeline__1__'
             'cannot be built: model.backbone: Nonsense is not in the',
         ),
         (
+            {'model': student(stages=5)},
+            'model.kd_losses.at_loss: AttentionTransferLoss: stages=5 is not a tap or a list of',
+        ),
+        ({'model': student(stages=[3, 4])}, r'at_loss: .* stages=\[3, 4\] is not a tap or a list'),
+        (
             {'visualizer__vis_backends': [dict(type='WandbVisBackend')]},
             'cannot be built: .*pip install wandb',
         ),
@@ -69,6 +85,26 @@ def test_a_pipeline_that_packs_nothing(tmp_path: Path, split: str) -> None:
     message = f'{split}_dataloader.dataset.pipeline: the last step gives no .*PackSegInputs'
     with pytest.raises(UserError, match=message):
         build_runner(cfg).train()
+
+
+def test_a_training_pipeline_without_labels(tmp_path: Path) -> None:
+    cfg = tiny_config(tmp_path)
+    pipeline = cfg.train_dataloader.dataset.pipeline
+    pipeline[:] = [step for step in pipeline if step.type != 'SegAugment']
+    pipeline.insert(1, dict(type='RemoveLabels'))
+    TRANSFORMS.register_module('RemoveLabels', module=RemoveLabels)
+    try:
+        with pytest.raises(UserError, match=r'pipeline: it loads no labels: add .*LoadAnnotations'):
+            build_runner(cfg).train()
+    finally:
+        TRANSFORMS.module_dict.pop('RemoveLabels')
+
+
+class RemoveLabels(BaseTransform):
+    """What a pipeline without `LoadAnnotations` comes to."""
+
+    def transform(self, results: dict) -> dict:
+        return {key: value for key, value in results.items() if key != 'gt_seg_map'}
 
 
 def test_a_step_that_fails_is_named(tmp_path: Path) -> None:

@@ -74,7 +74,13 @@ def try_training(model: nn.Module, sample: dict[str, Any]) -> None:
     """
     if not isinstance(model, EncoderDecoder):
         return
-    sample['data_samples'].gt_sem_seg.data.zero_()
+    labels = sample['data_samples'].get('gt_sem_seg')
+    if labels is None:
+        raise UserError(
+            'train_dataloader.dataset.pipeline: it loads no labels: add '
+            "dict(type='LoadAnnotations') after the step that loads the image"
+        )
+    labels.data.zero_()
     size = 'x'.join(map(str, sample['inputs'].shape[1:]))
     training = model.training
     model.eval()
