@@ -27,6 +27,7 @@ os.environ['PYTORCH_NVML_BASED_CUDA_CHECK'] = '1'
 # Deterministic products of matrices; read when a process first uses CUDA.
 os.environ.setdefault('CUBLAS_WORKSPACE_CONFIG', ':4096:8')
 
+import torch  # noqa: E402
 from gpu_steps import STEPS  # noqa: E402 - after the variables above
 
 
@@ -47,6 +48,7 @@ def main() -> None:
     for name in (name for name in names if STEPS[name].timed):
         check.start(name)
         check.wait(0)
+    check.threads = max(check.threads // args.jobs, 1)
     for name in (name for name in names if not STEPS[name].timed):
         check.wait(args.jobs - 1)
         check.start(name)
@@ -69,6 +71,7 @@ class Check:
         if self.file.is_file():
             self.results = json.loads(self.file.read_text(encoding='utf-8'))
         self.running: dict[str, tuple[multiprocessing.Process, float, float]] = {}
+        self.threads = os.cpu_count() or 1
         self.method = 'fork' if sys.platform == 'linux' else 'spawn'
 
     def wants(self, name: str) -> bool:
@@ -86,7 +89,7 @@ class Check:
         part, log = self.out / f'{name}.part.json', self.out / f'{name}.log'
         part.unlink(missing_ok=True)
         process = multiprocessing.get_context(self.method).Process(
-            target=_step, args=(name, self.device, str(part), str(log))
+            target=_step, args=(name, self.device, str(part), str(log), self.threads)
         )
         process.start()
         self.running[name] = (process, now, now + limit)
@@ -123,7 +126,8 @@ class Check:
         print(_markdown({name: self.results[name]}), flush=True)
 
 
-def _step(name: str, device: str, part: str, log: str) -> None:
+def _step(name: str, device: str, part: str, log: str, threads: int) -> None:
+    torch.set_num_threads(threads)
     # What a step prints goes to a file of its own.
     with Path(log).open('w', encoding='utf-8') as stream:
         os.dup2(stream.fileno(), 1)

@@ -15,7 +15,7 @@ import torch
 from mmengine.config import Config
 from mmengine.optim import AmpOptimWrapper
 
-from gpu_steps.step import LOSSES, TOY, Record, config, scratch
+from gpu_steps.step import LOSSES, TOY, TOY_TEACHER, Record, config, scratch, toy_config
 from mmseg_kd.checkpoints import read_checkpoint
 from mmseg_kd.engine import build_runner, choose_start, enable_amp
 
@@ -46,14 +46,12 @@ def variants(device: str, record: Record) -> None:
     with scratch() as folder:
         teacher_dir = f'{folder}/teacher'
         tries: dict[str, Callable[[], object]] = {
-            'teacher': lambda: train(
-                small(config('local_configs/toy/segformer.b2.toy.py'), teacher_dir)
-            )
+            'teacher': lambda: train(small(config(TOY_TEACHER), teacher_dir))
         }
         checkpoint = f'{teacher_dir}/iter_6.pth'
 
         def student(name: str, **model: Any) -> Config:
-            cfg = small(config(f'{TOY}.kd.py'), f'{folder}/{name}')
+            cfg = small(toy_config(), f'{folder}/{name}')
             cfg.model.teacher.checkpoint = checkpoint
             for key, value in model.items():
                 if key == 'teacher_dtype':
@@ -85,6 +83,7 @@ def variants(device: str, record: Record) -> None:
                 f'{folder}/test',
                 '--cfg-options',
                 f'model.teacher.checkpoint={checkpoint}',
+                f'model.teacher.config={TOY_TEACHER}',
                 'test_dataloader.dataset.num_images=6',
             ),
             'check_teacher.py': lambda: _tool(
@@ -92,6 +91,7 @@ def variants(device: str, record: Record) -> None:
                 f'{TOY}.kd.py',
                 '--cfg-options',
                 f'model.teacher.checkpoint={checkpoint}',
+                f'model.teacher.config={TOY_TEACHER}',
                 'val_dataloader.dataset.num_images=6',
             ),
             'kd --amp': lambda: train(amp(student('amp'))),
@@ -181,13 +181,13 @@ def resume(device: str, record: Record) -> None:
             'cuda_graph bf16': dict(amp=True, cuda_graph=True),
         }
     with scratch() as folder:
-        train(small(config('local_configs/toy/segformer.b2.toy.py'), f'{folder}/teacher'))
+        train(small(config(TOY_TEACHER), f'{folder}/teacher'))
         for name, options in cases.items():
             try:
                 weights = []
                 for run, stops in (('whole', (20,)), ('parts', (10, 20))):
                     for stop in stops:
-                        cfg = small(config(f'{TOY}.kd.py'), f'{folder}/{name}_{run}', 20)
+                        cfg = small(toy_config(), f'{folder}/{name}_{run}', 20)
                         cfg.model.teacher.checkpoint = f'{folder}/teacher/iter_6.pth'
                         cfg.model.backbone.drop_path_rate = 0.1
                         cfg.train_cfg.max_iters = stop
@@ -207,12 +207,12 @@ def resume(device: str, record: Record) -> None:
 
 
 def half_precision(device: str, record: Record) -> None:
-    """Train 300 iterations of the toy in bfloat16 and float16: losses, loss scale, skipped steps."""
+    """Train 300 iterations of the toy in 16 bits: losses, score, loss scale."""
     with scratch() as folder:
-        train(small(config('local_configs/toy/segformer.b2.toy.py'), f'{folder}/teacher'))
+        train(small(config(TOY_TEACHER), f'{folder}/teacher'))
         for name in ('float32', 'bf16', 'float16', 'cuda_graph bf16'):
             try:
-                cfg = small(config(f'{TOY}.kd.py'), f'{folder}/{name}', 300)
+                cfg = small(toy_config(), f'{folder}/{name}', 300)
                 cfg.model.teacher.checkpoint = f'{folder}/teacher/iter_6.pth'
                 if name == 'float16':
                     cfg.optim_wrapper.type = 'AmpOptimWrapper'
@@ -239,7 +239,7 @@ def half_precision(device: str, record: Record) -> None:
 def one_process_nccl(device: str, record: Record) -> None:
     """Train one process under torchrun, over NCCL, with an adapter and SyncBN."""
     with scratch() as folder:
-        train(small(config('local_configs/toy/segformer.b2.toy.py'), f'{folder}/teacher'))
+        train(small(config(TOY_TEACHER), f'{folder}/teacher'))
         command = [
             sys.executable,
             '-m',
@@ -254,11 +254,13 @@ def one_process_nccl(device: str, record: Record) -> None:
             f'{folder}/ddp',
             '--cfg-options',
             f'model.teacher.checkpoint={folder}/teacher/iter_6.pth',
+            f'model.teacher.config={TOY_TEACHER}',
+            f'model.teacher.config={TOY_TEACHER}',
             'train_cfg.max_iters=6',
             'model.decode_head.norm_cfg.type=SyncBN',
             'model.kd_losses.sp_loss.type=FitNet',
             'model.kd_losses.sp_loss.student_channels=256',
-            'model.kd_losses.sp_loss.teacher_channels=512',
+            'model.kd_losses.sp_loss.teacher_channels=256',
             'train_cfg.val_interval=6',
         ]
         environment = os.environ | {'PYTHONPATH': os.pathsep.join([str(Path.cwd()), *sys.path])}

@@ -16,6 +16,7 @@ import numpy as np
 import torch
 from mmengine.config import Config
 from PIL import Image
+from torch import nn
 from torch.profiler import ProfilerActivity, profile
 
 from gpu_steps.step import (
@@ -34,23 +35,27 @@ from mmseg_kd.benchmark.steps import build_pair, random_batch, train_step
 from mmseg_kd.engine import build_runner, choose_start, enable_amp
 from mmseg_kd.engine.compilation import compile_blocks
 from mmseg_kd.engine.graphed_step import GraphedStep
-from mmseg_kd.models.upsampled_cross_entropy import plain_cross_entropy, upsampled_cross_entropy
+from mmseg_kd.models.short_row_norm import LayerNorm
+from mmseg_kd.models.upsampled_cross_entropy import plain_cross_entropy
 
 BATCH, SIDE = 4, 512
-ROUNDS, STEPS = 5, 12
+ROUNDS, STEPS = 4, 8
+
+
+# Model, float32_matmul_precision, what autocast is, and other options of the config.
+SETTINGS: list[tuple[str, str, str, dict[str, Any]]] = [
+    ('kd', 'high', 'amp', {}),
+    ('kd', 'high', 'float32', {}),
+    ('base', 'high', 'amp', {}),
+    ('base', 'high', 'float32', {}),
+    ('kd, teacher bfloat16', 'high', 'float32', dict(model__teacher__dtype='bfloat16')),
+    ('kd', 'highest', 'float32', {}),
+]
 
 
 def steps(device: str, record: Record) -> None:
     """Time a step of stock mmseg, of this project, and recorded as a graph, in turns."""
-    settings = [
-        ('kd', 'high', 'float32', {}),
-        ('kd', 'high', 'amp', {}),
-        ('kd, teacher bfloat16', 'high', 'float32', dict(model__teacher__dtype='bfloat16')),
-        ('base', 'high', 'float32', {}),
-        ('base', 'high', 'amp', {}),
-        ('kd', 'highest', 'float32', {}),
-    ]
-    for name, precision, dtype, options in settings:
+    for name, precision, dtype, options in SETTINGS:
         torch.set_float32_matmul_precision(precision)
         torch.backends.cudnn.allow_tf32 = precision != 'highest'
         torch.backends.cudnn.benchmark = True
@@ -104,7 +109,7 @@ def _time_setting(name: str, cfg: Config, dtype: str, device: str, record: Recor
                 a / b for a, b in zip(total['stock'], total[run_name], strict=True)
             ),
             host_ms=statistics.median(host[run_name]),
-            busy=busy_share(run, 20),
+            busy=busy_share(run, 10),
             kernels=kernels,
             activations_MiB=memory[run_name],
             top=top,
@@ -132,43 +137,55 @@ def _kernels(run: Callable[[], object], times: int = 3) -> tuple[float, str]:
     count = 0
     for event in recorded.events():
         if event.device_type == torch.autograd.DeviceType.CUDA:
-            spent[event.name[:70]] += event.device_time
+            spent[
+                event.name.replace('void ', '')
+                .replace('at::native::', '')
+                .replace('(anonymous namespace)::', '')[:90]
+            ] += event.device_time
             count += 1
-    top = '; '.join(f'{name} {value / times:.0f}' for name, value in spent.most_common(18))
+    top = '; '.join(f'{name} {value / times:.0f}' for name, value in spent.most_common(40))
     return count / times, top.replace('|', '/').replace('\n', ' ')
 
 
 def pieces(device: str, record: Record) -> None:
-    """Time the forms of the cross-entropy, forward and backward, and the losses by themselves."""
+    """Time parts of the step by themselves, forward and backward, in microseconds of kernels."""
     logits = torch.randn(BATCH, 12, SIDE // 4, SIDE // 4, device=device, requires_grad=True)
     target = torch.randint(0, 12, (BATCH, SIDE, SIDE), device=device)
-    forms = {
-        'cross-entropy, plain': lambda: plain_cross_entropy(logits, target, 255)[0].sum(),
-        'cross-entropy, in one': lambda: upsampled_cross_entropy(logits, target, 255)[0],
-    }
-    for name, form in forms.items():
-        record(what=name, us=_graph_time(lambda form=form: form().backward()))
-        logits.grad = None
-    model, _ = build(kd_config(), device)
+    record(
+        what='cross-entropy',
+        us=_graph_time(lambda: plain_cross_entropy(logits, target, 255)[0].sum().backward()),
+    )
+    for rows, width in ((2**16, 32), (2**16, 64), (2**14, 64), (2**14, 128)):
+        x = torch.randn(rows, width, device=device, requires_grad=True)
+        norm = LayerNorm(width).to(device)
+        for name, forward in (
+            ('ours', norm),
+            ('torch', lambda x, n=norm: nn.LayerNorm.forward(n, x)),
+        ):
+            record(
+                what=f'LayerNorm {rows}x{width}, {name}',
+                us=_graph_time(lambda f=forward, x=x: f(x).sum().backward()),
+            )
     shapes = {
-        'logits': [(12, 128), (12, 128)],
+        'logits': ((12, 128), (12, 128)),
+        'stage4': ((256, 16), (512, 16)),
         **{
-            f'stage{i}.pre_norm': [(c, 128 >> i), (2 * c, 128 >> i)]
-            for i, c in enumerate((32, 64, 160, 256))
+            f'stage{i}.pre_norm': ((c, 256 >> i), (d, 256 >> i))
+            for i, c, d in ((1, 32, 64), (2, 64, 128), (3, 160, 320), (4, 256, 512))
         },
-        'stage4': [(256, 16), (512, 16)],
     }
+    model, _ = build(kd_config(), device)
     for name, loss in model.kd_losses.items():
-        maps = [
-            [
-                torch.randn(BATCH, c, s, s, device=device)
-                for c, s in (shapes[tap][i] for tap in loss.stages)
-            ]
-            for i in (0, 1)
-        ]
-        for x in maps[0]:
+        sides = [[shapes[tap][i] for tap in loss.stages] for i in (0, 1)]
+        student, teacher = (
+            [torch.randn(BATCH, c, s, s, device=device) for c, s in side] for side in sides
+        )
+        for x in student:
             x.requires_grad_()
-        record(what=name, us=_graph_time(lambda m=maps, f=loss: f(*m, target).backward()))
+        record(
+            what=name,
+            us=_graph_time(lambda a=student, b=teacher, f=loss: f(a, b, target).backward()),
+        )
 
 
 def _graph_time(run: Callable[[], object]) -> float:
@@ -210,10 +227,10 @@ def memory_stays(device: str, record: Record) -> None:
         torch.cuda.empty_cache()
 
 
-def compiled(device: str, record: Record) -> None:
+def compiled_blocks(device: str, record: Record) -> None:
     """Time the step with its blocks compiled, eager and recorded."""
     torch.set_float32_matmul_precision('high')
-    for amp in (False, True):
+    for amp in (True, False):
         model, wrapper = build(kd_config(), device, amp=amp)
         data = batch_of(model, BATCH, SIDE)
         start = time.perf_counter()
@@ -247,22 +264,24 @@ def real_loop(device: str, record: Record) -> None:
     """Train by the runner on images of CamVid's size, with workers, hooks and log lines."""
     be_quiet()
     gpu = device == 'cuda'
-    iterations = 400 if gpu else 6
-    settings = [('eager', False, False, 4)]
+    iterations = 450 if gpu else 6
+    # Recorded, in bfloat16, compiled, workers.
+    settings = [(False, False, False, 4)]
     if gpu:
         settings = [
-            ('graph', True, True, 4),
-            ('graph', True, False, 4),
-            ('eager', False, False, 4),
-            ('eager', False, True, 4),
-            ('graph', True, True, 8),
+            (True, True, False, 4),
+            (True, True, True, 4),
+            (True, False, False, 4),
+            (False, True, False, 4),
+            (True, True, False, 8),
+            (False, False, False, 4),
         ]
     with scratch() as folder:
         camvid = _images(Path(folder) / 'CamVid', 64 if gpu else 4)
         teacher = random_teacher(
             'local_configs/segformer/B2/segformer.b2.512x512.camvid.py', folder
         )
-        for i, (name, graph, amp, workers) in enumerate(settings):
+        for i, (graph, amp, compiled, workers) in enumerate(settings):
             cfg = kd_config(model__teacher__checkpoint=teacher)
             for split in ('train', 'val'):
                 cfg[f'{split}_dataloader'].dataset.data_root = camvid
@@ -280,7 +299,7 @@ def real_loop(device: str, record: Record) -> None:
             cfg.default_hooks.checkpoint = dict(
                 type='CheckpointHook', by_epoch=False, interval=10**6
             )
-            cfg.cuda_graph, cfg.work_dir = graph, f'{folder}/run{i}'
+            cfg.cuda_graph, cfg.compile, cfg.work_dir = graph, compiled, f'{folder}/run{i}'
             if amp:
                 enable_amp(cfg)
             choose_start(cfg, None)
@@ -290,7 +309,7 @@ def real_loop(device: str, record: Record) -> None:
             lines = [line for line in _scalars(cfg.work_dir) if 'time' in line]
             settled = lines[len(lines) // 2 :]
             record(
-                run=name,
+                run=('graph' if graph else 'eager') + (', compiled' if compiled else ''),
                 precision='bf16' if amp else 'TF32',
                 workers=workers,
                 iterations=iterations,

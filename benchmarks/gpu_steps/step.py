@@ -23,7 +23,9 @@ Record = Callable[..., None]
 
 SEGFORMER = 'local_configs/segformer/B0/segformer.b0.512x512.camvid'
 TOY = 'local_configs/toy/segformer.b0.toy'
-# One of each distillation loss, for the toy student (B0, 128 x 128).
+# The teacher of the toy student is a second B0 here, which is built in no time.
+TOY_TEACHER = f'{TOY}.py'
+# One of each distillation loss, for the toy student.
 LOSSES: dict[str, dict[str, Any]] = {
     'kl': dict(type='KLDivergenceLoss'),
     'kl_std': dict(type='KLDivergenceLoss', standardize=True),
@@ -33,7 +35,7 @@ LOSSES: dict[str, dict[str, Any]] = {
     'sp': dict(type='SimilarityPreservingLoss'),
     'sp_pixel': dict(type='SimilarityPreservingLoss', mode='pixel'),
     'pairwise': dict(type='PairwiseLoss'),
-    'fitnet': dict(type='FitNet', student_channels=256, teacher_channels=512),
+    'fitnet': dict(type='FitNet', student_channels=256, teacher_channels=256),
 }
 
 
@@ -64,6 +66,15 @@ def config(path: str, **options: Any) -> Config:
 def kd_config(**options: Any) -> Config:
     """The shipped distillation config of SegFormer."""
     return config(f'{SEGFORMER}.kd.py', **options)
+
+
+def toy_config(**losses: dict[str, Any]) -> Config:
+    """The toy student with the losses given, or its own."""
+    cfg = config(f'{TOY}.kd.py')
+    cfg.model.teacher.config = TOY_TEACHER
+    if losses:
+        cfg.model.kd_losses = losses
+    return cfg
 
 
 def no_chance(cfg: Config) -> Config:

@@ -108,8 +108,8 @@ def _checked(step: Callable, turned: bool) -> Callable:
 
 
 def _is_own(cls: type) -> bool:
-    # The project's data sets check their files themselves, or have none.
-    return cls.__module__.startswith('mmseg_kd.')
+    # The project's data sets, and what is derived from them, check their files themselves.
+    return any(base.__module__.startswith('mmseg_kd.') for base in cls.__mro__)
 
 
 class CheckedImage(BaseTransform):

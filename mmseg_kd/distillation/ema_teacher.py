@@ -41,6 +41,8 @@ class EMATeacher(BaseTeacher):
         super().__init__(average, dtype)
         self.momentum = momentum
         self.updates = 0
+        # Tensors of the average and of the student, by pairs; those that are floats, and the rest.
+        self._pairs: list[list[tuple[Tensor, Tensor]]] = []
 
     @property
     def source(self) -> str:
@@ -55,15 +57,21 @@ class EMATeacher(BaseTeacher):
     def update(self, student: nn.Module) -> None:
         """Take the student's present weights into the average."""
         self.updates += 1
-        own, new = self.segmentor.state_dict(), student.state_dict()
-        if next(iter(own.values())).device != next(iter(new.values())).device:
-            self.to(next(iter(new.values())).device)
-            own = self.segmentor.state_dict()
-        floats = [key for key, value in own.items() if value.is_floating_point()]
+        device = next(student.parameters()).device
+        if next(self.segmentor.parameters()).device != device:
+            self.to(device)
+        if not self._pairs or self._pairs[0][0][0].device != device:
+            own, new = self.segmentor.state_dict(), student.state_dict()
+            pairs = [(own[key], new[key]) for key in own]
+            self._pairs = [
+                [pair for pair in pairs if pair[0].is_floating_point() == floats]
+                for floats in (True, False)
+            ]
+        floats, others = self._pairs
         rest = 1 - min(self.momentum, 1 - 1 / (self.updates + 1))
-        torch._foreach_lerp_([own[key] for key in floats], [new[key] for key in floats], rest)
-        for key in own.keys() - set(floats):
-            own[key].copy_(new[key])
+        torch._foreach_lerp_([own for own, _ in floats], [new for _, new in floats], rest)
+        for own, new in others:
+            own.copy_(new)
 
     def state_dict(self) -> dict[str, Any]:
         """Return what a checkpoint has to keep."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -37,9 +37,9 @@ class Pull:
         )
 
 
-def measure_pulls(
+def measure_gradients(
     task: Tensor, losses: Mapping[str, Tensor], features: Sequence[Tensor], logits: Tensor
-) -> tuple[Pull, dict[str, Pull]]:
+) -> Tensor:
     """Differentiate each loss by itself, keeping the graph for the training step.
 
     The features are what every loss passes on its way to the backbone's weights: its stages,
@@ -53,8 +53,9 @@ def measure_pulls(
         logits: The student's logits (N, K, H, W), on it too.
 
     Returns:
-        The task's `Pull` and those of the losses by name. With several processes norms are means
-        over them.
+        A table (1 + losses, 3) on the losses' device, the task's row first: norm at the features,
+        norm at the logits, inner product with the task's gradient at the features. With several
+        processes means over them. `read_pulls` reads it.
     """
     reference = _gradients(task, features, logits)
     rows = []
@@ -64,10 +65,23 @@ def measure_pulls(
         rows.append(torch.stack([torch.as_tensor(x, device=task.device) for x in norms]))
     table = torch.stack(rows)
     all_reduce(table, op='mean')
-    table = table.tolist()
+    return table
+
+
+def read_pulls(table: Tensor, losses: Iterable[str]) -> tuple[Pull, dict[str, Pull]]:
+    """Read a table of `measure_gradients`; this waits for the device.
+
+    Args:
+        table: The table.
+        losses: Names of the losses, in its order.
+
+    Returns:
+        The task's `Pull` and those of the losses by name.
+    """
+    rows = table.tolist()
     pulls = []
-    for at_features, at_logits, dot in table:
-        both = at_features * table[0][0]
+    for at_features, at_logits, dot in rows:
+        both = at_features * rows[0][0]
         pulls.append(Pull(at_features, at_logits, dot / both if both else math.nan))
     return pulls[0], dict(zip(losses, pulls[1:], strict=True))
 

@@ -97,13 +97,19 @@ class BaseTeacher(metaclass=ABCMeta):
             if not self._same_input:
                 inputs = _renormalise(inputs, preprocessor, own)
         names = list(names)
-        with self._precision(inputs.device.type), record_taps(self.segmentor, names) as taps:
-            if all(STAGE.fullmatch(name) or name.startswith('backbone') for name in names):
-                # No loss reads the head.
-                self.segmentor.extract_feat(inputs)
-            else:
-                self.segmentor(inputs, mode='tensor')
+        with self._precision(inputs.device.type):
+            segmentor = self._segmentor_for(inputs.device.type)
+            with record_taps(segmentor, names) as taps:
+                if all(STAGE.fullmatch(name) or name.startswith('backbone') for name in names):
+                    # No loss reads the head.
+                    segmentor.extract_feat(inputs)
+                else:
+                    segmentor(inputs, mode='tensor')
         return taps
+
+    def _segmentor_for(self, device: str) -> nn.Module:
+        """The segmentor to run under the current autocast."""
+        return self.segmentor
 
     def _precision(self, device: str) -> AbstractContextManager:
         if self.dtype is None:
@@ -158,6 +164,7 @@ class Teacher(BaseTeacher):
         matched = load_strictly(segmentor, state_dict_of(loaded), source=str(checkpoint))
         self.classes = ((loaded.get('meta') or {}).get('dataset_meta') or {}).get('classes')
         super().__init__(segmentor, dtype)
+        self._cast: dict[torch.dtype, nn.Module] = {}
         if later := _later_checkpoint(Path(checkpoint)):
             print_log(
                 f'model.teacher.checkpoint: {checkpoint} is not the last of its training, which '
@@ -171,6 +178,15 @@ class Teacher(BaseTeacher):
             logger='current',
         )
 
+    def _segmentor_for(self, device: str) -> nn.Module:
+        if not torch.is_autocast_enabled(device):
+            return self.segmentor
+        dtype = torch.get_autocast_dtype(device)
+        if dtype not in self._cast:
+            # Autocast converts the weights of a frozen module again in every iteration.
+            self._cast = {dtype: _with_weights_in(self.segmentor, dtype)}
+        return self._cast[dtype]
+
     @property
     def source(self) -> str:
         """Its file."""
@@ -183,6 +199,16 @@ def _later_checkpoint(checkpoint: Path) -> Path | None:
     numbers = [re.fullmatch(r'iter_(\d+)\.pth', path.name) for path in (checkpoint, latest) if path]
     earlier = len(numbers) == 2 and all(numbers) and int(numbers[0][1]) < int(numbers[1][1])
     return latest if earlier else None
+
+
+def _with_weights_in(segmentor: nn.Module, dtype: torch.dtype) -> nn.Module:
+    """Return a copy whose backbone keeps the weights of its products in `dtype`."""
+    segmentor = copy.deepcopy(segmentor)
+    for module in segmentor.backbone.modules():
+        # Autocast computes norms and the like in float32.
+        if type(module) in (nn.Linear, nn.Conv2d):
+            module.to(dtype)
+    return segmentor
 
 
 def check_dtype(dtype: str | None) -> None:

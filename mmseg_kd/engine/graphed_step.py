@@ -36,12 +36,14 @@ class Recording:
         batch: The batch that it reads, to be filled before a replay.
         names: Names of the logged scalars.
         values: The scalars, one vector.
+        measured: What a distillation model measured, see `KDEncoderDecoder.measured`.
     """
 
     graph: torch.cuda.CUDAGraph
     batch: PackedBatch
     names: list[str]
     values: Tensor
+    measured: Any = None
 
 
 class GraphedStep:
@@ -49,9 +51,10 @@ class GraphedStep:
 
     Preprocessing, forward pass, losses, backward pass and optimizer become one CUDA graph.
     The learning rate and scheduled weights and temperatures are tensors that are filled before
-    each step. An iteration that measures gradients runs eagerly between replays, and so do the
-    first three steps of each kind: a kind is a shape of the batch, a set of losses that count, and
-    the optimizer's settings other than the learning rate. What cannot be recorded keeps running
+    each step. An iteration that finds the weight of a `GradientShare` runs eagerly between
+    replays, and so do the first three steps of each kind: a kind is a shape of the batch, a set of
+    losses that count, whether gradients are measured, and the optimizer's settings other than the
+    learning rate. What cannot be recorded keeps running
     eagerly, after one line in the log.
 
     Args:
@@ -83,6 +86,7 @@ class GraphedStep:
             if recording is None and self._steps[kind] >= WARMUP_STEPS:
                 recording = self._record(kind, batch, data, optim_wrapper)
             if recording is not None:
+                self.model.measured = recording.measured
                 return _replay(recording, batch)
             self._steps[kind] += 1
             return self._warm_up(data, optim_wrapper)
@@ -144,7 +148,8 @@ class GraphedStep:
             self._steps[kind] = -(10**9)
             optimizer.zero_grad(set_to_none=True)
             return None
-        self._recordings[kind] = Recording(graph, static, list(logs), values)
+        measured = getattr(model, 'measured', None)
+        self._recordings[kind] = Recording(graph, static, list(logs), values, measured)
         return self._recordings[kind]
 
     @contextmanager

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -29,7 +28,8 @@ def follow_length(schedulers: Any, length: int) -> Any:
     """
     if not isinstance(schedulers, list | tuple):
         return schedulers
-    fitted = copy.deepcopy(list(schedulers))
+    # When it resumes, mmengine passes the schedulers that are built.
+    fitted = [dict(s) if isinstance(s, dict) else s for s in schedulers]
     by_iter = [s for s in fitted if isinstance(s, dict) and not s.get('by_epoch', True)]
     following = [s for s in by_iter if 'end' not in s]
     # As many schedulers whatever the length: a checkpoint has the state of each.

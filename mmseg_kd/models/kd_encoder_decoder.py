@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from mmseg_kd.distillation.base import KDLoss
 from mmseg_kd.distillation.ema_teacher import EMATeacher
 from mmseg_kd.distillation.gradient_share import GradientShare, share_of
-from mmseg_kd.distillation.gradients import Pull, measure_pulls, weight_for
+from mmseg_kd.distillation.gradients import Pull, measure_gradients, read_pulls, weight_for
 from mmseg_kd.distillation.schedules import Schedule
 from mmseg_kd.distillation.taps import check_taps, record_features, record_taps
 from mmseg_kd.distillation.teacher import BaseTeacher
@@ -94,7 +94,8 @@ class KDEncoderDecoder(WholeImageEncoderDecoder):
         self._teachers: dict[str, BaseTeacher] = {}
         # A hook sets it for the next iteration, and reads `pulls` afterwards.
         self.measure_gradients = False
-        self.pulls: tuple[Pull, dict[str, Pull]] | None = None
+        # What the last iteration measured: names of the losses, and a table on the device.
+        self.measured: tuple[list[str], Tensor] | None = None
         self.register_state_dict_post_hook(_without_losses)
         self.register_load_state_dict_post_hook(_not_missing_losses)
 
@@ -107,6 +108,14 @@ class KDEncoderDecoder(WholeImageEncoderDecoder):
     def teacher(self) -> BaseTeacher | None:
         """The first teacher; None until `build_teacher`, and where no loss needs one."""
         return next(iter(self._teachers.values()), None)
+
+    @property
+    def pulls(self) -> tuple[Pull, dict[str, Pull]] | None:
+        """Gradients of the labels' losses and of each weighted one, if the last step measured."""
+        if self.measured is None:
+            return None
+        own, pulls = read_pulls(self.measured[1], self.measured[0])
+        return own, {name: pull * self.kd_losses[name].weight for name, pull in pulls.items()}
 
     @property
     def _shares(self) -> dict[str, GradientShare]:
@@ -196,14 +205,12 @@ class KDEncoderDecoder(WholeImageEncoderDecoder):
         for loss in self.kd_losses.values():
             loss.put_numbers_on(device)
 
-    def step_kind(self) -> tuple[str, ...] | None:
-        """Return the losses that the next step computes; None if it measures gradients too."""
-        if self._measures():
+    def step_kind(self) -> tuple | None:
+        """Return what the next step computes; None if it finds the weight of a share."""
+        if any(map(self._due, self._shares)):
             return None
-        return tuple(name for name in self.kd_losses if self._counts(name))
-
-    def _measures(self) -> bool:
-        return self.measure_gradients or any(map(self._due, self._shares))
+        names = (name for name in self.kd_losses if self._counts(name))
+        return self.measure_gradients, *names
 
     def start_averages(self) -> None:
         """Let averaged teachers begin as what the student is, with all its weights loaded."""
@@ -259,14 +266,16 @@ class KDEncoderDecoder(WholeImageEncoderDecoder):
         Returns:
             Scalars by name; those whose name contains 'loss' are summed and backpropagated.
         """
-        self.pulls = None
+        self.measured = None
         if not self.kd_losses:
             return super().loss(inputs, data_samples)
         self.build_teacher()
         active = {name: loss for name, loss in self.kd_losses.items() if self._counts(name)}
         # The teachers first: their activations are gone before the student's are kept.
         teacher_taps = self._run_teachers(inputs, active)
-        measure = torch.is_grad_enabled() and self._measures()
+        measure = torch.is_grad_enabled() and (
+            self.measure_gradients or any(map(self._due, self._shares))
+        )
         names = [name for loss in active.values() for name in loss.stages]
         features = record_features(self) if measure else nullcontext()
         read = [*names, 'logits'] if measure else names
@@ -340,10 +349,25 @@ class KDEncoderDecoder(WholeImageEncoderDecoder):
     ) -> None:
         """Measure the gradients of this batch and bring the shares' weights up to it."""
         task = sum(value for name, value in losses.items() if 'loss' in name)
-        measured = self._pulls(task, raw, features, logits)
-        if measured is None:
-            return
-        own, pulls = measured
+        try:
+            self.measured = list(raw), measure_gradients(task, raw, features, logits)
+        except RuntimeError as error:
+            if 'use_reentrant' not in str(error):
+                raise
+            self._cannot_measure()
+        if self.measured and any(map(self._due, self._shares)):
+            self._update_shares(*read_pulls(self.measured[1], raw))
+
+    def _cannot_measure(self) -> None:
+        reason = 'gradients cannot be measured through reentrant activation checkpointing'
+        if self._shares:
+            raise UserError(
+                f'{reason}, so GradientShare finds no weight: write numbers, or leave out '
+                'activation_checkpointing and with_cp'
+            )
+        warnings.warn(f'{reason}: there is no gradient report', stacklevel=2)
+
+    def _update_shares(self, own: Pull, pulls: dict[str, Pull]) -> None:
         total = sum(
             share.share
             for name, share in self._shares.items()
@@ -362,25 +386,6 @@ class KDEncoderDecoder(WholeImageEncoderDecoder):
                 self._shares[name].update(weight)
                 # A tensor of the weight follows.
                 self.kd_losses[name].set_iteration(self.kd_losses[name].iteration)
-        weighted = {name: pull * self.kd_losses[name].weight for name, pull in pulls.items()}
-        self.pulls = own, weighted
-
-    def _pulls(
-        self, task: Tensor, raw: dict[str, Tensor], features: list[Tensor], logits: Tensor
-    ) -> tuple[Pull, dict[str, Pull]] | None:
-        try:
-            return measure_pulls(task, raw, features, logits)
-        except RuntimeError as error:
-            if 'use_reentrant' not in str(error):
-                raise
-        reason = 'gradients cannot be measured through reentrant activation checkpointing'
-        if self._shares:
-            raise UserError(
-                f'{reason}, so GradientShare finds no weight: write numbers, or leave out '
-                'activation_checkpointing and with_cp'
-            )
-        warnings.warn(f'{reason}: there is no gradient report', stacklevel=2)
-        return None
 
     def _logged(self, raw: dict[str, Tensor], like: Tensor) -> dict[str, Tensor]:
         losses = {}

@@ -69,7 +69,7 @@ class EfficientAttention(nn.Module):
 
     def forward(self, x: Tensor, height: int, width: int) -> Tensor:
         """Attend from every token of x (N, H*W, C) to the reduced grid; same shape out."""
-        if torch.is_autocast_enabled(x.device.type):
+        if not x.is_meta and torch.is_autocast_enabled(x.device.type):
             # Once, where the queries and the reduction would each convert the tokens.
             x = x.to(torch.get_autocast_dtype(x.device.type))
         source = x

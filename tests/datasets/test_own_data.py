@@ -11,12 +11,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from mmcv.transforms import LoadImageFromFile
 from mmengine.config import ConfigDict
 from mmengine.dataset import BaseDataset
 from mmseg.registry import DATASETS
 from PIL import Image
 
-from mmseg_kd.datasets import SegAugment, checked_files
+from mmseg_kd.datasets import CamVidDataset, SegAugment, checked_files
 from mmseg_kd.datasets.training_samples import TrainingSamples
 from mmseg_kd.engine import KDRunner
 from mmseg_kd.errors import UserError
@@ -347,6 +348,16 @@ def test_data_sets_in_wrappers(root: Path) -> None:
         with pytest.raises(UserError, match=r'0\.jpg: has no mask'):
             KDRunner.build_dataloader(loader | dict(dataset=wrapper))
         save_mask(root, 0, mask())
+
+
+def test_data_sets_derived_from_the_projects_check_themselves() -> None:
+    class Mine(CamVidDataset):
+        pass
+
+    dataset = Mine(lazy_init=True, pipeline=LOAD)
+    checked_files.guard(dataset)
+    # The cache looks for these very types.
+    assert type(dataset.pipeline.transforms[0]) is LoadImageFromFile
 
 
 def test_the_image_cache_keeps_turned_photos(tmp_path: Path) -> None:

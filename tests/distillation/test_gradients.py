@@ -9,7 +9,17 @@ from mmengine.structures import PixelData
 from mmseg.registry import MODELS
 from mmseg.structures import SegDataSample
 
-from mmseg_kd.distillation.gradients import Pull, measure_pulls, shares, weight_for
+from mmseg_kd.distillation.gradients import (
+    Pull,
+    measure_gradients,
+    read_pulls,
+    shares,
+    weight_for,
+)
+
+
+def measure_pulls(task, losses, features, logits) -> tuple[Pull, dict[str, Pull]]:
+    return read_pulls(measure_gradients(task, losses, features, logits), losses)
 
 
 def test_norms_and_cosines_by_hand() -> None:

@@ -5,7 +5,11 @@ import torch
 import torch.nn.functional as F
 
 from mmseg_kd.models import upsampled_cross_entropy as module
-from mmseg_kd.models.upsampled_cross_entropy import upsampled_cross_entropy, whole_factor
+from mmseg_kd.models.upsampled_cross_entropy import (
+    plain_cross_entropy,
+    upsampled_cross_entropy,
+    whole_factor,
+)
 
 
 @pytest.mark.parametrize('factor', [1, 2, 3, 4, 8])

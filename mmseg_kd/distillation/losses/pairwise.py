@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import torch.nn.functional as F
@@ -10,6 +11,7 @@ from mmseg.registry import MODELS
 from torch import Tensor
 
 from mmseg_kd.distillation.base import KDLoss, resize_map
+from mmseg_kd.distillation.losses.pooling import max_pool
 from mmseg_kd.distillation.losses.similarity_preserving import place_similarity
 from mmseg_kd.distillation.losses.void import valid_pixels
 
@@ -86,10 +88,9 @@ class PairwiseLoss(KDLoss):
     def _one_stage(self, student: Tensor, teacher: Tensor, target: Tensor | None) -> Tensor:
         size = student.shape[2:]
         patch = [max(1, int(side * self.scale)) for side in size]
-        pool = F.max_pool2d if self.pool == 'max' else F.avg_pool2d
+        pool = max_pool if self.pool == 'max' else partial(F.avg_pool2d, ceil_mode=True)
         similarities = [
-            place_similarity(pool(x, patch, ceil_mode=True))
-            for x in (student, resize_map(teacher, size))
+            place_similarity(pool(x, patch)) for x in (student, resize_map(teacher, size))
         ]
         squared = (similarities[0] - similarities[1]).square()
         valid = valid_pixels(target, size, self.ignore_index)

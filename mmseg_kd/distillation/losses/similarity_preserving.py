@@ -10,6 +10,7 @@ from mmseg.registry import MODELS
 from torch import Tensor
 
 from mmseg_kd.distillation.base import KDLoss
+from mmseg_kd.distillation.losses.pooling import average_pool
 from mmseg_kd.errors import UserError
 
 
@@ -103,7 +104,7 @@ def batch_similarity(x: Tensor) -> Tensor:
 
 
 def _cell_similarity(x: Tensor, cells: Sequence[int]) -> Tensor:
-    return place_similarity(F.adaptive_avg_pool2d(x, tuple(cells)))
+    return place_similarity(average_pool(x, cells))
 
 
 def place_similarity(x: Tensor) -> Tensor:
