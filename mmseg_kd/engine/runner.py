@@ -268,7 +268,7 @@ class KDRunner(Runner):
 
     def build_param_scheduler(self, scheduler: Any) -> Any:
         """Build the schedulers; those without an `end` follow the length of the training."""
-        with config_errors():
+        with config_errors(self.cfg):
             return super().build_param_scheduler(follow_length(scheduler, self.max_iters))
 
     def _init_model_weights(self) -> None:
