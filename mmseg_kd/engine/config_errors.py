@@ -53,7 +53,9 @@ def reading_errors(path: str) -> Iterator[None]:
     except (UserError, KeyboardInterrupt):
         raise
     except SyntaxError as error:
-        raise UserError(f'{error.filename or path}, line {error.lineno}: {error.msg}') from error
+        # mmengine parses the text of a base config under no name.
+        file = path if error.filename in (None, '<unknown>') else error.filename
+        raise UserError(f'{file}, line {error.lineno}: {error.msg}') from error
     except UnicodeDecodeError as error:
         raise UserError(f'{path} is not UTF-8 text: {error}') from error
     except SystemExit as error:
