@@ -14,6 +14,16 @@ class UserError(Exception):
     """
 
 
+# Characters: some messages of libraries hold a whole config.
+LONGEST = 400
+
+
+def one_line(error: BaseException) -> str:
+    """The message of a library's error in one line of bearable length."""
+    text = ' '.join(str(error).split()) or type(error).__name__
+    return text if len(text) <= LONGEST else f'{text[:LONGEST]}...'
+
+
 def no_file(path: str | Path) -> str:
     """Say of a path that is no file what it is, to end a sentence that begins with it."""
     return 'is a folder; name the file in it' if Path(path).is_dir() else 'does not exist'

@@ -1,21 +1,159 @@
-"""What the documentation shows is run."""
+"""What the documentation shows is run, or at least read by what would run it."""
 
+from __future__ import annotations
+
+import argparse
+import ast
 import re
+import runpy
+import shlex
+import sys
+from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
+import pytest
 from mmengine.config import Config
 from mmseg.registry import MODELS
 
+from mmseg_kd.distillation.schedules import scheduled
+from mmseg_kd.engine import load_config
+from mmseg_kd.studies.config import load_study
+
 ROOT = Path(__file__).parents[1]
+PAGES = sorted(
+    path.relative_to(ROOT).as_posix()
+    for path in (*ROOT.glob('*.md'), *ROOT.glob('docs/*.md'), *ROOT.glob('*/README.md'))
+)
+# Its blocks make one loss together, tested below.
+BY_HAND = 'docs/adding_a_loss.md'
+# Programs that are no tool of the project.
+OTHERS = ('pip', 'pytest', 'ruff', 'pre-commit', 'conda', 'git', 'cd', 'curl', '--storage')
 
 
-def python_blocks(page: str) -> list[str]:
-    text = (ROOT / 'docs' / page).read_text(encoding='utf-8')
-    return re.findall(r'```python\n(.*?)```', text, flags=re.DOTALL)
+def blocks(page: str, language: str) -> list[str]:
+    text = (ROOT / page).read_text(encoding='utf-8')
+    return re.findall(rf'^```{language}\n(.*?)^```', text, flags=re.DOTALL | re.MULTILINE)
+
+
+def python_blocks() -> list[tuple[str, str]]:
+    found = [(page, b) for page in PAGES if page != BY_HAND for b in blocks(page, 'python')]
+    # A block of study keys goes on with the study before it.
+    studies = {page: b for page, b in found if b.startswith('study = dict(')}
+    return [(page, f'{studies[page]}{b}' if b.startswith('search') else b) for page, b in found]
+
+
+@pytest.mark.parametrize(('page', 'block'), python_blocks())
+def test_python_blocks(page: str, block: str, tmp_path: Path) -> None:
+    names: dict[str, Any] = {}
+    if 'study = dict(' in block:
+        exec(block, names)
+        if 'search' in names:
+            names['study'].pop('grid')
+            names['study']['search'] = names['search']
+        (tmp_path / 'study.py').write_text(f'study = {names["study"]!r}', encoding='utf-8')
+        assert load_study(str(tmp_path / 'study.py')).name == 'mine'
+    elif '_base_' in block:
+        # The first line says where the file would be.
+        where = (ROOT / re.match(r'# (local_configs/\S+\.py)\n', block)[1]).parent
+        text = re.sub(
+            r"(?<=_base_ = )'(.+)'", lambda match: repr((where / match[1]).as_posix()), block
+        )
+        (tmp_path / 'mine.py').write_text(text, encoding='utf-8')
+        cfg = load_config(str(tmp_path / 'mine.py'))
+        for loss in (cfg.model.get('kd_losses') or {}).values():
+            MODELS.build(loss)
+    else:
+        # Lines of settings that may have a schedule.
+        for node in ast.parse(block).body:
+            assert node.targets[0].id in ('loss_weight', 'temperature')
+            scheduled(eval(ast.unparse(node.value)))
+
+
+def commands() -> list[tuple[str, str]]:
+    found = []
+    for page in PAGES:
+        for block in blocks(page, 'bash'):
+            lines = block.replace('\\\n', ' ').splitlines()
+            parts = [part.strip() for line in lines for part in line.split('&&')]
+            found += [(page, part) for part in parts if part and not part.startswith('#')]
+    return list(dict.fromkeys(found))
+
+
+class Parsed(BaseException):
+    """The arguments of a tool, which then does not run."""
+
+
+@pytest.mark.parametrize(('page', 'command'), commands())
+def test_commands(page: str, command: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    program, *words = shlex.split(command, comments=True)
+    if program in OTHERS or words[:1] == ['-m']:
+        return
+    assert program in ('python', 'bash'), f'{program} is unknown; add it to OTHERS or test it'
+    tool, *arguments = words
+    assert (ROOT / tool).is_file()
+    for word in words:
+        assert not word.startswith('local_configs/') or (ROOT / word).is_file()
+    if program == 'bash':
+        return
+
+    for name in ('parse_args', 'parse_intermixed_args'):
+        parse = getattr(argparse.ArgumentParser, name)
+
+        def stop(*args: Any, parse: Callable = parse) -> None:
+            raise Parsed(parse(*args))
+
+        monkeypatch.setattr(argparse.ArgumentParser, name, stop)
+    monkeypatch.setattr(sys, 'argv', [tool, *arguments])
+    with pytest.raises(Parsed) as parsed:
+        runpy.run_path(str(ROOT / tool), run_name='__main__')
+    given = vars(parsed.value.args[0])
+    if 'study' in given:
+        load_study(given['study'])
+    elif str(given.get('config', '')).startswith('local_configs/'):
+        load_config(given['config'], given.get('cfg_options'))
+
+
+def test_the_page_on_configs_says_what_follows() -> None:
+    page = {
+        Path(re.match(r'# (\S+)', block)[1]).stem: block
+        for block in blocks('docs/configs.md', 'python')
+    }
+    assert set(page) == {'mine_inherit', 'mine_60k', 'mine_60k.kd', 'mine_crop'}
+    base = 'local_configs/segformer/B0/segformer.b0.512x512.camvid.py'
+    cropped = load_config(base, {'crop_size': (360, 480)})
+    step = cropped.train_dataloader.dataset.pipeline[2]
+    assert tuple(step.crop_size) == tuple(cropped.model.data_preprocessor.size) == (360, 480)
+
+
+def test_imports_point_the_way_that_the_page_on_the_architecture_says() -> None:
+    (diagram,) = (b for b in blocks('docs/architecture.md', 'text') if b.startswith('tools ->'))
+    allowed: dict[str, set[str]] = {}
+    for line in diagram.splitlines():
+        groups = [re.split(r',\s*', group.strip()) for group in line.split('->')]
+        for sources, targets in pairwise(groups):
+            for source in sources:
+                allowed.setdefault(source, set()).update(targets)
+
+    def reach(part: str) -> set[str]:
+        return allowed.get(part, set()).union(*map(reach, allowed.get(part, ())))
+
+    for part in allowed:
+        assert part not in reach(part)
+    for file in (*ROOT.glob('mmseg_kd/**/*.py'), *ROOT.glob('tools/**/*.py')):
+        parts = file.relative_to(ROOT).with_suffix('').parts
+        own = parts[0] if parts[0] == 'tools' else parts[1]
+        for node in ast.walk(ast.parse(file.read_text(encoding='utf-8'))):
+            module = (getattr(node, 'module', None) or '').split('.')
+            if isinstance(node, ast.ImportFrom) and module[0] == 'mmseg_kd' and len(module) > 1:
+                imported = module[1]
+                private = imported.startswith('_') or own.startswith('_')
+                assert private or imported == own or imported in reach(own), f'{file}: {imported}'
 
 
 def test_the_loss_of_the_page_on_adding_one() -> None:
-    loss, line, test, config = python_blocks('adding_a_loss.md')
+    loss, line, test, config = blocks(BY_HAND, 'python')
     assert line == 'from mmseg_kd.distillation.losses.cosine import CosineLoss\n'
     try:
         exec(compile(loss, 'cosine.py', 'exec'), {'__name__': 'cosine'})

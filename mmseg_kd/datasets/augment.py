@@ -59,6 +59,7 @@ class SegAugment(BaseTransform):
             beside ``gt_seg_map``.
 
     Raises:
+        ValueError: A size is not two whole numbers, or the range of ratios is empty.
         UserError: A share beyond 1, or a range upside down. In a transform: image and mask of two
             sizes, or an image that is too thin.
     """
@@ -84,6 +85,11 @@ class SegAugment(BaseTransform):
         for name, (least, greatest) in ranges.items():
             if not 0 <= least <= greatest:
                 raise UserError(f'SegAugment: {name}={(least, greatest)} is not (least, greatest)')
+        for key, size in (('scale', scale), ('crop_size', crop_size)):
+            if not _is_size(size):
+                raise ValueError(f'{key}={size!r} is not two whole numbers from 1 up')
+        if not (_are_numbers(ratio_range) and 0 < ratio_range[0] <= ratio_range[1]):
+            raise ValueError(f'ratio_range={ratio_range!r} is not (least, greatest), above 0')
         self.scale, self.ratio_range, self.keep_ratio = tuple(scale), ratio_range, keep_ratio
         self.crop_size, self.cat_max_ratio = tuple(crop_size), cat_max_ratio
         self.flip_prob = float(flip_prob)
@@ -185,6 +191,18 @@ class SegAugment(BaseTransform):
     @staticmethod
     def _draw_factor(limits: Sequence[float]) -> np.ndarray | None:
         return _tones(random.uniform(*limits), 0) if random.randint(2) else None
+
+
+def _are_numbers(pair: object) -> bool:
+    return (
+        isinstance(pair, Sequence)
+        and len(pair) == 2
+        and all(isinstance(x, int | float) and not isinstance(x, bool) for x in pair)
+    )
+
+
+def _is_size(pair: object) -> bool:
+    return _are_numbers(pair) and all(isinstance(x, int) and x > 0 for x in pair)
 
 
 def _tones(factor: float, shift: float) -> np.ndarray:

@@ -204,7 +204,10 @@ def resize_map(x: Tensor, size: Sequence[int]) -> Tensor:
 
 
 def _as_names(stages: Sequence[str] | str) -> tuple[str, ...]:
-    return (stages,) if isinstance(stages, str) else tuple(stages)
+    names = (stages,) if isinstance(stages, str) else stages
+    if not isinstance(names, Sequence) or not all(isinstance(name, str) for name in names):
+        raise ValueError(f"stages={stages!r} is not a tap or a list of taps, such as ['stage3']")
+    return tuple(names)
 
 
 def _as_weights(teacher: Any, whose: str) -> dict[str, float] | None:

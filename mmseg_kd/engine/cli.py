@@ -13,8 +13,7 @@ import warnings
 from collections.abc import Callable
 from typing import Any
 
-from mmengine.config import DictAction
-
+from mmseg_kd.engine.option_values import read_value
 from mmseg_kd.errors import UserError
 
 EXIT_USER_ERROR = 2
@@ -91,8 +90,8 @@ def add_common_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
-class CfgOptions(DictAction):
-    """mmengine's `DictAction`, with an error for people where a `=` is missing."""
+class CfgOptions(argparse.Action):
+    """mmengine's `DictAction`, which takes the spaces out of values, with errors for people."""
 
     def __call__(
         self,
@@ -102,19 +101,27 @@ class CfgOptions(DictAction):
         option_string: str | None = None,
     ) -> None:
         """Read `KEY=VALUE ...`."""
-        values = join_lists(values)
-        for value in values:
-            if '=' not in value:
+        options = dict(getattr(namespace, self.dest) or {})
+        for value in join_lists(values):
+            key, equals, text = value.partition('=')
+            if not equals:
                 raise UserError(
                     f'{option_string}: {value!r} is not KEY=VALUE; a list is written '
                     '"KEY=[a,b]", in quotes'
                 )
-            if value.partition('=')[2].startswith(('{', 'dict(')):
+            if text.startswith(('{', 'dict(')):
                 raise UserError(
                     f'{option_string}: {value!r}: a dict is written by its keys, such as '
-                    f'{value.partition("=")[0]}.type=...'
+                    f'{key}.type=...'
                 )
-        super().__call__(parser, namespace, values, option_string)
+            try:
+                options[key] = read_value(text)
+            except ValueError as error:
+                raise UserError(
+                    f'{option_string}: {value!r}: {error}; write {key}="[a,b]", or quotes within '
+                    'the quotes around text that begins with a bracket'
+                ) from error
+        setattr(namespace, self.dest, options)
 
 
 def add_cfg_options(parser: argparse.ArgumentParser) -> None:
@@ -125,7 +132,7 @@ def add_cfg_options(parser: argparse.ArgumentParser) -> None:
         action=CfgOptions,
         metavar='KEY=VALUE',
         help='override settings of the config, e.g. train_cfg.max_iters=100; a list is written '
-        '"key=[a,b]", in quotes',
+        '"key=[a,b]", in quotes; values keep their spaces',
     )
 
 

@@ -11,8 +11,10 @@ from mmengine.registry import init_default_scope
 from mmseg_kd import register_all
 from mmseg_kd.checkpoints import find_latest_checkpoint
 from mmseg_kd.checkpoints.initialization import forget_pretrained
-from mmseg_kd.engine.config_check import check_config, check_options
+from mmseg_kd.engine.config_bases import check_bases
+from mmseg_kd.engine.config_check import check_config, check_options, check_variables
 from mmseg_kd.engine.config_defaults import fill_in
+from mmseg_kd.engine.config_errors import reading_errors
 from mmseg_kd.engine.config_text import read_config
 from mmseg_kd.engine.output_paths import check_folder
 from mmseg_kd.errors import UserError, no_file
@@ -37,23 +39,15 @@ def load_config(path: str, cfg_options: dict | None = None) -> Config:
     file = Path(path)
     if not file.is_file():
         raise UserError(f'the config {path} {no_file(path)}')
-    try:
+    check_bases(file)
+    with reading_errors(path):
         cfg = read_config(path)
         # Every checkpoint and log has the config's text; yapf takes 0.3 s to lay it out.
         cfg = Config(cfg.to_dict(), cfg.text, cfg.filename, format_python_code=False)
+        check_variables(cfg, path)
         if cfg_options:
             check_options(cfg_options, cfg)
             cfg.merge_from_dict(_replacing(cfg, cfg_options))
-    except TypeError as error:
-        if 'cannot inherit from base' not in str(error):
-            raise UserError(f'{path} cannot be read: {type(error).__name__}: {error}') from error
-        key, _, _ = str(error).partition('=')
-        raise UserError(
-            f'{path}: {key} is a dict here and a single value in the base config; to replace it, '
-            f'write {key}=dict(_delete_=True, ...)'
-        ) from error
-    except (NameError, KeyError, AttributeError, ImportError, OSError) as error:
-        raise UserError(f'{path} cannot be read: {type(error).__name__}: {error}') from error
     scope = cfg.get('default_scope', 'mmseg_kd')
     init_default_scope(scope if isinstance(scope, str) else 'mmseg_kd')
     check_config(cfg, path)

@@ -8,7 +8,8 @@ import re
 from collections.abc import Iterable, Iterator
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from types import NoneType, UnionType
+from typing import Any, Union, get_args, get_origin, get_type_hints
 
 from mmengine import registry as mmengine_registry
 from mmengine.config import Config
@@ -23,7 +24,7 @@ from mmseg_kd.datasets.seeded_sampling import SeededInfiniteSampler
 from mmseg_kd.distillation.ema_teacher import EMATeacher
 from mmseg_kd.distillation.teacher import Teacher
 from mmseg_kd.engine.config_defaults import crop_of, cropping_steps, open_crop
-from mmseg_kd.engine.config_values import SPLITS, wrong_values
+from mmseg_kd.engine.config_values import SPLITS, wrong_probabilities, wrong_values
 from mmseg_kd.errors import UserError
 from mmseg_kd.models.kd_encoder_decoder import teachers_by_name
 
@@ -118,6 +119,17 @@ def check_config(cfg: Config, source: str) -> None:
         raise UserError(f'{source}: model is missing; look at a config in local_configs/')
     for where, problem in wrong_values(cfg):
         raise UserError(f'{source}: {where}: {problem}')
+    for where, problem in _problems(cfg):
+        raise UserError(f'{source}: {where}: {problem}')
+
+
+def check_variables(cfg: Config, source: str) -> None:
+    """Raise UserError for a variable of a base config that a file sets too late.
+
+    Args:
+        cfg: The config as the file has it, before the command line overrides what used it.
+        source: The file.
+    """
     for key, used in _variables_in_use(cfg).items():
         # A file without a base, such as a run leaves behind, may hold what was overridden.
         late = _line(source, '_base_') and _line(source, key)
@@ -126,8 +138,6 @@ def check_config(cfg: Config, source: str) -> None:
                 f'{source}{_line(source, key)}: {key} is a variable of a base config, used before '
                 f'this line; write {VARIABLES[key]}'
             )
-    for where, problem in _problems(cfg):
-        raise UserError(f'{source}: {where}: {problem}')
 
 
 # Modes of torch.compile that record CUDA graphs, a block each.
@@ -169,9 +179,12 @@ def check_options(options: dict, cfg: Config) -> None:
 
 def _variables_in_use(cfg: Config) -> dict[str, list]:
     """Values that the config's variables have where they are used."""
-    datasets = [cfg[f'{x}_dataloader'].dataset for x in SPLITS if cfg.get(f'{x}_dataloader')]
+    loaders = [cfg.get(f'{split}_dataloader') for split in SPLITS]
+    datasets = [loader.get('dataset') for loader in loaders if isinstance(loader, dict)]
+    datasets = [dataset for dataset in datasets if isinstance(dataset, dict)]
     pipelines = [dataset.get('pipeline') or [] for dataset in datasets]
-    crops = [step.crop_size for p in pipelines for step in p if step.get('crop_size')]
+    steps = [step for p in pipelines if isinstance(p, list) for step in p if isinstance(step, dict)]
+    crops = [step.crop_size for step in steps if step.get('crop_size')]
     used = {
         'data_root': [dataset.get('data_root') for dataset in datasets],
         'crop_size': crops,
@@ -215,6 +228,13 @@ def _problems(cfg: Config) -> Iterator[tuple[str, str]]:
     optim_wrapper = cfg.get('optim_wrapper') or {}
     yield from _unknown('optim_wrapper', optim_wrapper, wrapper, strict=False)
     yield from _paramwise(optim_wrapper.get('paramwise_cfg'))
+    kind = (optim_wrapper.get('optimizer') or {}).get('type')
+    if isinstance(kind, str) and mmseg_registry.OPTIMIZERS.get(kind) is None:
+        hint = _did_you_mean(kind, mmengine_registry.OPTIMIZERS.module_dict)
+        yield (
+            'optim_wrapper.optimizer.type',
+            f'there is no optimizer {kind!r}: ' + (hint or "write one of torch.optim, as 'AdamW'"),
+        )
     yield from _endless_epochs(cfg)
     yield from _loss_weights(cfg)
     yield from _crops(cfg)
@@ -317,12 +337,18 @@ def _inference(test_cfg: dict) -> Iterator[tuple[str, str]]:
     yield from _unknown(where, test_cfg, known, strict=False)
     if mode not in ('whole', 'slide'):
         yield f'{where}.mode', f"{mode!r} is not 'whole' or 'slide'"
-    for key in ('stride', 'crop_size'):
-        value = test_cfg.get(key)
-        if value is not None and (not isinstance(value, list | tuple) or len(value) != 2):
-            yield f'{where}.{key}', f'{value!r} is not (height, width)'
-    if mode == 'slide' and not {'stride', 'crop_size'} <= set(test_cfg):
-        yield where, "mode='slide' needs stride=(H, W) and crop_size=(H, W)"
+    if mode != 'slide':
+        return
+    sizes = [test_cfg.get(key) for key in ('stride', 'crop_size')]
+    if not all(
+        isinstance(size, list | tuple)
+        and len(size) == 2
+        and all(type(side) is int and side > 0 for side in size)
+        for size in sizes
+    ):
+        yield where, "mode='slide' needs stride=(H, W) and crop_size=(H, W), in pixels from 1 up"
+    elif any(step > side for step, side in zip(*sizes, strict=True)):
+        yield f'{where}.stride', f'{sizes[0]} exceeds crop_size={sizes[1]} and leaves gaps'
 
 
 def _paramwise(paramwise: dict | None) -> Iterator[tuple[str, str]]:
@@ -339,6 +365,7 @@ def _walk(node: Any, where: str) -> Iterator[tuple[str, str]]:
         for i, item in enumerate(node):
             yield from _walk(item, f'{where}.{i}')
     elif isinstance(node, dict):
+        yield from wrong_probabilities(node, where)
         if isinstance(node.get('type'), str):
             yield from _typed(node, where or 'config')
         for key, value in node.items():
@@ -366,6 +393,28 @@ def _typed(node: dict, where: str) -> Iterator[tuple[str, str]]:
         known |= parameters
         closed &= complete
     yield from _unknown(where, node, known, strict=closed and len(classes) == 1)
+    if len(classes) == 1:
+        for key, value in node.items():
+            if isinstance(value, str) and (wanted := _numbers_wanted(classes[0], key)):
+                yield f'{where}.{key}', f'{value!r} is not {wanted}'
+
+
+def _numbers_wanted(cls: Any, key: str) -> str:
+    """'a number' or 'a list of numbers' where an argument's annotation allows no text, else ''."""
+    for base in inspect.getmro(cls) if inspect.isclass(cls) else (cls,):
+        function = base.__dict__.get('__init__') if inspect.isclass(base) else base
+        if inspect.isfunction(function) and key in inspect.signature(function).parameters:
+            try:
+                hint = get_type_hints(function).get(key)
+            except (NameError, TypeError, AttributeError):
+                # Annotations that cannot be resolved, as of types imported for a checker alone.
+                return ''
+            kinds = set(get_args(hint)) or {hint}
+            if not kinds & {int, float, bool} or not kinds <= {int, float, bool, NoneType, ...}:
+                return ''
+            single = get_origin(hint) in (None, Union, UnionType)
+            return 'a number' if single else 'a list of numbers'
+    return ''
 
 
 def _constructor_keys(cls: Any) -> tuple[set[str], bool]:

@@ -3,23 +3,29 @@
 from __future__ import annotations
 
 import traceback
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from typing import Any
 
+from mmengine.config import Config
+from mmengine.config.config import BASE_KEY
 from mmengine.registry import build_from_cfg
 
-from mmseg_kd.errors import UserError
+from mmseg_kd.errors import LONGEST, UserError, one_line
 
 # Of these very types: what is derived from them says something of its own.
-MISTAKES = (KeyError, TypeError, ValueError, AttributeError, AssertionError, FileNotFoundError)
-
-# Of a message, in characters: some hold the whole config.
-LONGEST = 400
+MISTAKES = (
+    KeyError, TypeError, ValueError, AttributeError, AssertionError, FileNotFoundError,
+    IndexError, ZeroDivisionError, RuntimeError, ImportError, ModuleNotFoundError,
+)  # fmt: skip
 
 
 @contextmanager
-def config_errors() -> Iterator[None]:
+def config_errors(cfg: Config | None = None) -> Iterator[None]:
     """Build parts of a checked config in this block.
+
+    Args:
+        cfg: The config, in which the part that failed is looked up to name its key.
 
     Raises:
         UserError: A type is not registered, a value does not suit its constructor, or a file that
@@ -31,16 +37,52 @@ def config_errors() -> Iterator[None]:
         if cause := _user_error(error):
             raise cause from error
         if type(error) in MISTAKES:
-            raise UserError(f'the config cannot be built: {_one_line(error)}') from error
+            raise UserError(f'the config cannot be built: {_message(error, cfg)}') from error
         raise
-    except (ImportError, RuntimeError) as error:
-        # Parts of mmseg that need compiled operators or another package say so.
-        if not str(error).startswith('Please install'):
-            raise
-        raise UserError(f'the config cannot be built: {_one_line(error)}') from error
 
 
-def _one_line(error: Exception) -> str:
+@contextmanager
+def reading_errors(path: str) -> Iterator[None]:
+    """Read a config file in this block, whose code may end in any way.
+
+    Raises:
+        UserError: Reading failed; with the file and the line in it, also where it was inherited.
+    """
+    try:
+        yield
+    except (UserError, KeyboardInterrupt):
+        raise
+    except SyntaxError as error:
+        # mmengine parses the text of a base config under no name.
+        file = path if error.filename in (None, '<unknown>') else error.filename
+        raise UserError(f'{file}, line {error.lineno}: {error.msg}') from error
+    except UnicodeDecodeError as error:
+        raise UserError(f'{path} is not UTF-8 text: {error}') from error
+    except SystemExit as error:
+        raise UserError(f'{_place(error, path)}: a config must not end the program') from error
+    except Exception as error:
+        key, _, _ = str(error).partition('=')
+        if isinstance(error, TypeError) and 'cannot inherit from base' in str(error):
+            raise UserError(
+                f'{path}: {key} is a dict here and a single value in the base config; to replace '
+                f'it, write {key}=dict(_delete_=True, ...)'
+            ) from error
+        text = f'{type(error).__name__}: {one_line(error)}'
+        raise UserError(f'{_place(error, path)}: {text}') from error
+
+
+def _place(error: BaseException, path: str) -> str:
+    """The last line of a config that was running, else that the file cannot be read."""
+    frames = [
+        (frame.f_code.co_filename, line)
+        for frame, line in traceback.walk_tb(error.__traceback__)
+        # mmengine gives the code of a config this name and no `__name__`.
+        if BASE_KEY in frame.f_globals and '__name__' not in frame.f_globals
+    ]
+    return '{}, line {}'.format(*frames[-1]) if frames else f'{path} cannot be read'
+
+
+def _message(error: Exception, cfg: Config | None) -> str:
     text = str(error.args[0]) if error.args else type(error).__name__
     if isinstance(error, FileNotFoundError):
         text = str(error)
@@ -50,18 +92,34 @@ def _one_line(error: Exception) -> str:
         # mmseg checks many a value by a bare assertion, whose line is all that it says.
         text = traceback.extract_tb(error.__traceback__)[-1].line or text
     text = ' '.join(text.split()).partition(' Please check whether the value of')[0]
-    owner = _being_built(error)
-    text = text if owner in text else f'{owner}: {text}'
+    key, owner = _being_built(error, cfg)
+    for name in (owner, key):
+        text = text if name in text else f'{name}: {text}'
     return text if len(text) <= LONGEST else f'{text[:LONGEST]}...'
 
 
-def _being_built(error: Exception) -> str:
-    """The name of what mmengine's registry was building, the innermost; '' where it was not."""
-    owner = ''
+def _being_built(error: Exception, cfg: Config | None) -> tuple[str, str]:
+    """Key and type of what mmengine's registry was building, the innermost; '' where it was not."""
+    key = owner = ''
     for frame, _ in traceback.walk_tb(error.__traceback__):
         if frame.f_code is build_from_cfg.__code__:
-            owner = getattr(frame.f_locals.get('obj_cls'), '__name__', owner)
-    return owner
+            name = getattr(frame.f_locals.get('obj_cls'), '__name__', '')
+            if found := next(_keys_of(frame.f_locals.get('cfg'), cfg, ''), ''):
+                key, owner = found, name
+            owner = name or owner
+    return key, owner
+
+
+def _keys_of(part: Any, node: Any, where: str) -> Iterator[str]:
+    """Keys below which a config has a dict."""
+    if isinstance(node, Mapping | Config):
+        if where and part and dict(node) == dict(part):
+            yield where
+        items = node.items()
+    else:
+        items = enumerate(node) if isinstance(node, list | tuple) else ()
+    for key, value in items:
+        yield from _keys_of(part, value, f'{where}.{key}'.lstrip('.'))
 
 
 def _user_error(error: BaseException) -> UserError | None:

@@ -9,6 +9,7 @@ from typing import Any
 import mmengine.config.config
 from mmengine.config import Config
 
+from mmseg_kd.engine.config_bases import bases_of
 from mmseg_kd.errors import UserError
 
 
@@ -56,7 +57,7 @@ def _check_text(file: Path, seen: set[Path]) -> None:
         raise UserError(f'{file}, line {error.lineno}: {_advice(error)}') from error
     except ValueError as error:
         raise UserError(f'{file} is not Python text: {error}') from error
-    for base in _bases(tree):
+    for base in bases_of(tree):
         _check_text(file.parent / base, seen)
 
 
@@ -67,16 +68,3 @@ def _advice(error: SyntaxError) -> str:
             r"r'C:\Users\me' or 'C:/Users/me'"
         )
     return error.msg
-
-
-def _bases(tree: ast.Module) -> list[str]:
-    for node in tree.body:
-        names = [t.id for t in getattr(node, 'targets', []) if isinstance(t, ast.Name)]
-        if names == ['_base_'] and isinstance(node, ast.Assign):
-            try:
-                bases = ast.literal_eval(node.value)
-            except ValueError:
-                return []
-            bases = bases if isinstance(bases, list) else [bases]
-            return [base for base in bases if isinstance(base, str)]
-    return []

@@ -36,6 +36,8 @@ KINDS: dict[str, tuple[type, ...]] = {
     'custom_hooks': (list,),
     'env_cfg': (dict,),
     'randomness': (dict,),
+    'log_processor': (dict,),
+    'optim_wrapper.clip_grad': (dict,),
     'visualizer': (dict,),
     'default_scope': (str,),
     'work_dir': (str,),
@@ -52,6 +54,8 @@ WHOLE_NUMBERS = {
     'optim_wrapper.accumulative_counts': 1,
     'default_hooks.logger.interval': 1,
     'default_hooks.checkpoint.save_begin': 0,
+    'log_processor.window_size': 1,
+    'model.decode_head.num_classes': 1,
     'randomness.seed': 0,
     **{f'{split}_dataloader.batch_size': 1 for split in SPLITS},
     **{f'{split}_dataloader.num_workers': 0 for split in SPLITS},
@@ -61,7 +65,11 @@ POSITIVE_OR_OFF = {
     'default_hooks.checkpoint.interval': 'the last checkpoint alone',
     'default_hooks.checkpoint.max_keep_ckpts': 'all checkpoints',
 }
-NUMBERS = {'optim_wrapper.optimizer.lr': 0, 'optim_wrapper.clip_grad.max_norm': 0}
+NUMBERS = {
+    'optim_wrapper.optimizer.lr': 0,
+    'optim_wrapper.clip_grad.max_norm': 0,
+    'optim_wrapper.clip_grad.clip_value': 0,
+}
 CHOICES: dict[str, tuple] = {
     'log_level': ('DEBUG', 'INFO', 'WARNING', 'ERROR', 'CRITICAL'),
     'sync_bn': ('torch', 'mmcv'),
@@ -70,6 +78,10 @@ CHOICES: dict[str, tuple] = {
 }
 HEADS = ('decode_head', 'auxiliary_head')
 PARAMWISE = 'optim_wrapper.paramwise_cfg'
+# Of any part of the model and any step of a pipeline.
+PROBABILITIES = frozenset(
+    ['drop_path_rate', 'drop_rate', 'attn_drop_rate', 'dropout_ratio', 'flip_prob', 'cat_max_ratio']
+)
 NAMES = {dict: 'a dict', list: 'a list', str: 'a string', bool: 'True or False'}
 
 
@@ -140,6 +152,15 @@ def _is_step(value: Any) -> bool:
 def _heads(heads: Any) -> list[dict]:
     heads = heads if isinstance(heads, list | tuple) else [heads]
     return [head for head in heads if isinstance(head, dict)]
+
+
+def wrong_probabilities(node: dict, where: str) -> Iterator[tuple[str, str]]:
+    """Tell which probabilities of a dict are none."""
+    for key in PROBABILITIES & set(node):
+        value = node[key]
+        number = isinstance(value, int | float) and not isinstance(value, bool)
+        if isinstance(value, str) or (number and not 0 <= value <= 1):
+            yield f'{where}.{key}', f'{reprlib.repr(value)} is not a number from 0 to 1'
 
 
 def _at(cfg: Config, key: str) -> Any:

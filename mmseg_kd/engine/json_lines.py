@@ -10,6 +10,9 @@ from typing import Any
 
 from mmseg_kd.checkpoints import atomic_path, remove_file, retry_locked
 
+# Of a whole number; those of more are exact in no float, and Python refuses 4,300.
+MOST_DIGITS = 16
+
 
 def append_json_line(file: str | Path, record: Mapping[str, Any]) -> None:
     """Append a record to a file of one JSON object a line."""
@@ -46,7 +49,7 @@ def read_json_lines(file: str | Path) -> tuple[list[dict[str, Any]], list[int]]:
         if not line.strip():
             continue
         try:
-            record = json.loads(line)
+            record = read_json(line)
         except ValueError:
             if number < len(lines) or number == 1:
                 broken.append(number)
@@ -56,6 +59,24 @@ def read_json_lines(file: str | Path) -> tuple[list[dict[str, Any]], list[int]]:
         else:
             broken.append(number)
     return records, broken
+
+
+def read_json(text: str) -> Any:
+    """Read JSON of which a reader may rely on no more than that it is JSON.
+
+    Whole numbers of more digits than a float can hold become infinite.
+
+    Raises:
+        ValueError: It is no JSON, or nested more deeply than Python reads.
+    """
+    try:
+        return json.loads(text, parse_int=_whole)
+    except RecursionError as error:
+        raise ValueError('nested too deeply') from error
+
+
+def _whole(digits: str) -> int | float:
+    return int(digits) if len(digits) < MOST_DIGITS else float(digits)
 
 
 def is_number(value: Any) -> bool:

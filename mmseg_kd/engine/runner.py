@@ -47,18 +47,19 @@ from mmseg_kd.engine.devices import memory_errors, unused_card
 from mmseg_kd.engine.graphed_step import GraphedStep, cannot_record
 from mmseg_kd.engine.hooks.distillation_hook import DistillationHook
 from mmseg_kd.engine.hooks.label_check_hook import LabelCheckHook
+from mmseg_kd.engine.hooks.trial_hook import TrialHook
 from mmseg_kd.engine.optim import set_matmul_precision
 from mmseg_kd.engine.resuming import check_optimizer, check_resumable
 from mmseg_kd.engine.summary import describe_run, differing_crops, slow_precisions
 from mmseg_kd.engine.training_length import LengthCheckHook, follow_length
 from mmseg_kd.engine.work_dir_lock import WorkDirLock
-from mmseg_kd.errors import UserError
+from mmseg_kd.errors import UserError, one_line
 
 
 def _in_config_errors(build: Callable) -> Callable:
     @functools.wraps(build)
     def built(*args: Any, **kwargs: Any) -> Any:
-        with config_errors():
+        with config_errors(args[0].cfg):
             return build(*args, **kwargs)
 
     return built
@@ -91,7 +92,7 @@ class KDRunner(Runner):
 
     def _train(self) -> nn.Module:
         if hasattr(self.bare_model, 'build_teacher'):
-            with config_errors():
+            with config_errors(self.cfg):
                 self.bare_model.build_teacher()
             hooked = any(isinstance(hook, DistillationHook) for hook in self.hooks)
             if self.bare_model.needs_hook and not hooked:
@@ -188,7 +189,7 @@ class KDRunner(Runner):
         """
         for hook in self._hooks:
             try:
-                with config_errors() if fn_name == 'before_run' else nullcontext():
+                with config_errors(self.cfg) if fn_name == 'before_run' else nullcontext():
                     getattr(hook, fn_name, _nothing)(self, **kwargs)
             except OSError as error:
                 if self._train_loop is None or isinstance(hook, CheckpointHook):
@@ -218,7 +219,7 @@ class KDRunner(Runner):
         try:
             built = super().build_model(model)
         except (OSError, RuntimeError) as error:
-            text = ' '.join(str(error).split()) or type(error).__name__
+            text = one_line(error) or type(error).__name__
             offline = isinstance(error, OSError)
             advice = '; to download nothing, write pretrained=False' if offline else ''
             raise UserError(f'the model cannot be built: {text}{advice}') from error
@@ -308,6 +309,7 @@ class KDRunner(Runner):
         hooks = {k: v for k, v in hooks.items() if v is not None or k in own}
         super().register_default_hooks(hooks)
         self.register_hook(LabelCheckHook())
+        self.register_hook(TrialHook())
         self.register_hook(LengthCheckHook())
 
     def dump_config(self) -> None:
@@ -359,7 +361,7 @@ class KDRunner(Runner):
 
     def build_param_scheduler(self, scheduler: Any) -> Any:
         """Build the schedulers; those without an `end` follow the length of the training."""
-        with config_errors():
+        with config_errors(self.cfg):
             return super().build_param_scheduler(follow_length(scheduler, self.max_iters))
 
     def _init_model_weights(self) -> None:
@@ -393,7 +395,7 @@ def build_runner(cfg: Config) -> KDRunner:
     Raises:
         UserError: A type is not registered, or a value does not suit its constructor.
     """
-    with config_errors():
+    with config_errors(cfg):
         runner = KDRunner.from_cfg(cfg)
     if problem := unused_card():
         runner.logger.warning(problem)

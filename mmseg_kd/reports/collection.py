@@ -8,7 +8,7 @@ from pathlib import Path
 from statistics import fmean
 
 from mmseg_kd.reports.language import Message
-from mmseg_kd.reports.records.class_scores import ClassScores
+from mmseg_kd.reports.records.class_scores import ClassScores, mean_class_iou
 from mmseg_kd.reports.records.run_record import RunRecord
 from mmseg_kd.reports.records.study_file import StudyRecord
 from mmseg_kd.reports.statistics import PairedDifference, paired_difference
@@ -46,12 +46,20 @@ class Group:
 
     def by_seed(self, metric: str) -> dict[int, float]:
         """Best value of a metric by seed, of the finished runs that have one."""
-        found = {}
-        for run in self.runs:
-            row = run.best(metric)
-            if run.state == 'done' and run.seed is not None and row is not None:
-                found[run.seed] = row[metric]
-        return found
+        return {seed: row[metric] for seed, (_, row) in self._best_by_seed(metric).items()}
+
+    def classes_by_seed(self, metric: str) -> dict[int, ClassScores]:
+        """Scores of the classes at the best evaluation by seed, of the runs that have them."""
+        best = self._best_by_seed(metric)
+        found = {seed: run.classes.get(row['iteration']) for seed, (run, row) in best.items()}
+        return {seed: scores for seed, scores in found.items() if scores is not None}
+
+    def _best_by_seed(self, metric: str) -> dict[int, tuple[RunRecord, dict[str, float]]]:
+        return {
+            run.seed: (run, row)
+            for run in self.runs
+            if run.state == 'done' and run.seed is not None and (row := run.best(metric))
+        }
 
     def best_classes(self, metric: str) -> list[ClassScores]:
         """Scores of the classes at the best evaluation, of each run that counts and has them."""
@@ -134,6 +142,31 @@ class Collection:
         if self.baseline is None or group is self.baseline:
             return None
         return paired_difference(group.by_seed(self.metric), self.baseline.by_seed(self.metric))
+
+    def difference(self, group: Group) -> float | None:
+        """Points that a group has more than the baseline: the one number that a report gives.
+
+        The mean over the seeds that both have. A table of an outside run has no seeds: then the
+        difference of the means. None where the two cannot be compared.
+        """
+        if self.baseline is None or group is self.baseline:
+            return None
+        if compared := self.compare(group):
+            return compared.mean
+        if not (group.runs[0].outside or self.baseline.runs[0].outside):
+            return None
+        difference = group.mean_score(self.metric) - self.baseline.mean_score(self.metric)
+        return difference if math.isfinite(difference) else None
+
+    def class_differences(self, group: Group) -> dict[str, float]:
+        """Points of IoU that a group has more than the baseline, by class, over common seeds."""
+        if self.baseline is None or group is self.baseline:
+            return {}
+        own, base = (g.classes_by_seed(self.metric) for g in (group, self.baseline))
+        common = sorted(set(own) & set(base))
+        means = [mean_class_iou([scores[seed] for seed in common]) for scores in (own, base)]
+        differences = {name: iou - means[1].get(name, math.nan) for name, iou in means[0].items()}
+        return {name: value for name, value in differences.items() if math.isfinite(value)}
 
 
 def run_name(run: RunRecord) -> str:

@@ -110,15 +110,15 @@ def cost_table(collection: Collection) -> Table | None:
 
 
 def checkpoint_table(collection: Collection) -> Table | None:
-    """Where the best checkpoint of each run is."""
+    """Where the best checkpoint of each run is, and what that very file scores."""
     rows = [
-        [group_label(group, run), relative(file)]
+        [group_label(group, run), number(found[1]), relative(found[0])]
         for group in collection.groups
         for run in group.runs
-        if not run.outside and (file := run.best_checkpoint) is not None
+        if not run.outside and (found := run.best_checkpoint(collection.metric))
     ]
-    headings = [say('run'), say('checkpoint')]
-    return Table(headings, rows, text_columns=frozenset({0, 1})) if rows else None
+    headings = [say('run'), collection.metric, say('checkpoint')]
+    return Table(headings, rows, text_columns=frozenset({0, 2})) if rows else None
 
 
 def seconds_per_iteration(run: RunRecord) -> float | None:
@@ -132,8 +132,8 @@ def seconds_per_iteration(run: RunRecord) -> float | None:
 def throughput(run: RunRecord) -> float | None:
     """Images a second of all processes together; None where the batch is not known."""
     seconds = seconds_per_iteration(run)
-    batch = (run.config.get('train_dataloader') or {}).get('batch_size')
-    if not seconds or not isinstance(batch, int):
+    batch = run.whole_number('train_dataloader', 'batch_size')
+    if not seconds or batch is None:
         return None
     return batch * run.log.processes / seconds
 

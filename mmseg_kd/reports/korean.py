@@ -40,7 +40,7 @@ KOREAN: dict[str, str] = {
     'better': '더 좋음',
     'worse': '더 나쁨',
     'within noise': '오차 범위 안',
-    'one seed': '시드 1개',
+    'too few seeds': '시드 부족',
     'parameters': '매개변수',
     'setting': '설정',
     'settings': '설정',
@@ -68,15 +68,17 @@ KOREAN: dict[str, str] = {
     'No run is named as the baseline; --baseline NAME names one.': (
         'baseline 실험이 정해지지 않았다. --baseline NAME으로 지정할 수 있다.'
     ),
-    'Runs are paired by their seed, which fixes the order of the data and the augmentation. ± and '
-    "the first interval are 95 % confidence of the mean difference by Student's t; the second by "
-    'the bootstrap (BCa), which of few seeds is too narrow. Better and worse are said where the '
-    'first leaves 0 out, and never of one seed. The sign test cannot fall below 0.05 with fewer '
-    'than 6 seeds.': (
-        '데이터 순서와 증강을 정하는 시드가 같은 실험끼리 짝지었다. ±와 첫 번째 구간은 평균 차이의 '
-        't 분포 95 % 신뢰구간이고, 두 번째는 부트스트랩(BCa) 구간으로 시드가 적으면 실제보다 좁다. '
-        '첫 번째 구간이 0을 포함하지 않을 때만 좋음 또는 나쁨으로 판정하며, 시드 1개로는 판정하지 '
-        '않는다. 부호 검정은 시드가 6개보다 적으면 0.05 아래로 내려갈 수 없다.'
+    'Runs are paired by their seed, which fixes the order of the data and the augmentation; every '
+    'difference to the baseline in this report is the mean over the seeds that both have. ± and '
+    "the first interval are 95 % confidence of that mean by Student's t; the second by the "
+    'bootstrap (BCa), which of few seeds is too narrow. Better and worse are said where the first '
+    'leaves 0 out, and never of fewer than 3 seeds. The sign test cannot fall below 0.05 with '
+    'fewer than 6 seeds.': (
+        '데이터 순서와 증강을 정하는 시드가 같은 실험끼리 짝지었다. 이 보고서에서 baseline과의 '
+        '차이는 모두 양쪽에 공통된 시드의 평균이다. ±와 첫 번째 구간은 그 평균의 t 분포 95 % '
+        '신뢰구간이고, 두 번째는 부트스트랩(BCa) 구간으로 시드가 적으면 실제보다 좁다. '
+        '첫 번째 구간이 0을 포함하지 않을 때만 좋음 또는 나쁨으로 판정하며, 시드가 3개보다 적으면 '
+        '판정하지 않는다. 부호 검정은 시드가 6개보다 적으면 0.05 아래로 내려갈 수 없다.'
     ),
     'Of {count} such intervals about {chance} leave 0 out by chance alone.': (
         '이런 구간 {count}개 가운데 약 {chance}개는 우연만으로도 0을 벗어난다.'
@@ -89,8 +91,8 @@ KOREAN: dict[str, str] = {
     'All {count} runs': '실험 {count}개 모두',
     'All {count} rows': '{count}행 모두',
     # Findings.
-    'Highest score: {name} with {score} {metric}, {lead} more than {second}.': (
-        '최고 점수: {name}, {metric} {score}. 2위 {second}보다 {lead} 높다.'
+    'Highest mean: {name} with {score} {metric}, then {second} with {next}.': (
+        '최고 평균: {name}, {metric} {score}. 2위: {second}, {next}.'
     ),
     '{name} reached {score} {metric}.': '{name}: {metric} {score}.',
     '{name} beats {baseline} by {mean} ± {half} {metric} ({n} seeds).': (
@@ -102,10 +104,10 @@ KOREAN: dict[str, str] = {
     '{name} is within noise of {baseline}: {mean} ± {half} {metric} ({n} seeds).': (
         '{name}: {baseline} 대비 {metric} {mean} ± {half}로 오차 범위 안이다 (시드 {n}개).'
     ),
-    '{name}: {mean} {metric} against {baseline}, from one seed. One seed cannot tell a real '
-    'difference from luck.': (
-        '{name}: {baseline} 대비 {metric} {mean} (시드 1개). 시드 1개로는 실제 차이와 우연을 '
-        '구별할 수 없다.'
+    '{name}: {mean} {metric} against {baseline}, seeds in common: {n}. Too few seeds to tell a '
+    'real difference from luck: at least {least} are needed.': (
+        '{name}: {baseline} 대비 {metric} {mean} (공통 시드 {n}개). 시드가 부족하여 실제 차이와 '
+        '우연을 구별할 수 없다. 최소 {least}개가 필요하다.'
     ),
     '{name}: {mean} {metric} against {baseline}; a table has no seeds, so nothing more can be '
     'said.': (
@@ -153,10 +155,10 @@ KOREAN: dict[str, str] = {
     "{name}: swamps the labels' loss, by its share of the gradient: {losses}.": (
         '{name}: gradient 비중이 커서 정답 loss를 압도하는 loss: {losses}.'
     ),
-    'From one seed each, which cannot tell a real difference from luck, in {metric} against '
-    '{baseline}: {names}.': (
-        '시드가 1개뿐이라 실제 차이와 우연을 구별할 수 없는 실험 ({baseline} 대비 '
-        '{metric}): {names}.'
+    'Too few seeds to tell a real difference from luck (at least {least} are needed), in {metric} '
+    'against {baseline}: {names}. The number of seeds is in brackets.': (
+        '시드가 부족하여(최소 {least}개 필요) 실제 차이와 우연을 구별할 수 없는 실험 ({baseline} '
+        '대비 {metric}): {names}. 괄호 안은 시드 수.'
     ),
     'Still improving at the end: {names}. In brackets what the last evaluation has more {metric} '
     'than all before it.': (
@@ -179,8 +181,8 @@ KOREAN: dict[str, str] = {
     'The best value of {key}, {value}, is the highest that could be chosen: higher ones may be '
     'better.': '{key}의 최적값 {value}가 탐색 범위의 최댓값이다. 더 큰 값이 나을 수 있다.',
     # Next runs.
-    'More seeds of {name} and {baseline}: one seed shows no difference.': (
-        '{name}, {baseline}의 시드 추가: 시드 1개로는 차이를 보일 수 없다.'
+    'More seeds of {name} and {baseline}: fewer than {least} show no difference.': (
+        '{name}, {baseline}의 시드 추가: {least}개보다 적으면 차이를 보일 수 없다.'
     ),
     'More seeds of {name} and {baseline}: if difference and spread stay as they are, {n} seeds '
     'would tell it from noise.': (
@@ -193,8 +195,11 @@ KOREAN: dict[str, str] = {
     '{name} only as long as it improved, with a learning rate that ends there.': (
         '{name}을(를) 좋아진 시점까지만: 학습률도 그 시점에서 끝나게 한다.'
     ),
-    '{name} with weights that give each loss a tenth of the gradient.': (
-        '{name}: 각 loss의 gradient 비중이 10 %가 되는 가중치.'
+    '{name} with weights that bring each loss nearer to a tenth of the gradient, by the median of '
+    "the run's reports. One step raises a weight at most {most} times, or to 1; measure again "
+    'before the next.': (
+        '{name}: 각 loss의 gradient 비중이 10 %에 가까워지는 가중치 (실험의 gradient 기록 중앙값 '
+        '기준). 가중치는 한 번에 최대 {most}배, 또는 1까지만 올리며, 다음 단계 전에 다시 측정한다.'
     ),
     'A space that goes on where the best values lay.': '최적값이 놓인 쪽으로 넓힌 탐색 범위.',
     '{name} on the test split: its best evaluation was chosen on the validation split, which '

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
+from html import escape
 from pathlib import Path
 from urllib.parse import quote
 
@@ -45,10 +46,13 @@ def _block(block: Block, translate: Translate, folder: Path) -> str:
         caption = _escape(translate(block.caption))
         return f'![{caption}]({link})\n\n{caption}'
     if isinstance(block, Code):
-        return f'```{block.language}\n{block.text}\n```'
+        # Longer than any fence inside.
+        fence = '`' * max(3, 1 + max(map(len, re.findall('`+', block.text)), default=0))
+        return f'{fence}{block.language}\n{block.text}\n{fence}'
     if isinstance(block, Fold):
         inner = '\n\n'.join(_block(b, translate, folder) for b in block.blocks)
-        summary = _escape(translate(block.summary))
+        # Markdown reads no markup here, HTML does.
+        summary = escape(translate(block.summary))
         return f'<details>\n<summary>{summary}</summary>\n\n{inner}\n\n</details>'
     raise TypeError(f'{type(block).__name__} is no block')
 
@@ -70,6 +74,8 @@ def _cell(text: str) -> str:
 
 
 def _escape(text: str) -> str:
-    """Keep names from being read as markup: `*` and `_` at their edges, tags and backticks."""
+    """Keep names from being read as markup: links, `*` and `_` at their edges, tags, backticks."""
     text = text.replace('&', '&amp;').replace('<', '&lt;')
-    return re.sub(r'(?<!\w)([*_`])|([*_`])(?!\w)', r'\\\g<0>', text)
+    text = re.sub(r'[\\\[\]]|(?<!\w)[*_`]|[*_`](?!\w)', r'\\\g<0>', text)
+    # An address is a link by itself.
+    return text.replace('://', ':&#47;/').replace('www.', 'www&#46;')

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from mmseg_kd.engine.hooks.gradient_report_hook import MOST_CHANGE
 from mmseg_kd.engine.summary import relative
 from mmseg_kd.reports.collection import Collection, Group
 from mmseg_kd.reports.diagnoses import (
@@ -21,9 +22,9 @@ from mmseg_kd.reports.language import Message, say
 from mmseg_kd.reports.records.run_record import RunRecord
 from mmseg_kd.reports.records.study_file import StudyRecord
 from mmseg_kd.reports.search_results import best_at_the_edge, is_number
-from mmseg_kd.reports.statistics import TAILS, PairedDifference, t_quantile
+from mmseg_kd.reports.statistics import FEWEST_SEEDS, TAILS, PairedDifference, t_quantile
 
-FEWEST_SEEDS, MOST_SEEDS = 3, 20
+MOST_SEEDS = 20
 # Longer by a half is enough to see whether length is what was missing.
 LONGER = 1.5
 MOST = 3
@@ -63,11 +64,12 @@ def _seeds(collection: Collection) -> Iterator[Suggestion]:
     compared = collection.compare(best) if best is not None else None
     if compared is None:
         return
-    if compared.verdict == 'one seed':
+    if compared.verdict == 'few seeds':
         reason = say(
-            'More seeds of {name} and {baseline}: one seed shows no difference.',
+            'More seeds of {name} and {baseline}: fewer than {least} show no difference.',
             name=best.name,
             baseline=collection.baseline.name,
+            least=FEWEST_SEEDS,
         )
         wanted = range(FEWEST_SEEDS)
     elif compared.verdict == 'noise' and seeds_needed(compared):
@@ -112,8 +114,11 @@ def _loss_weights(collection: Collection) -> Iterator[Suggestion]:
             count += 1
             yield Suggestion(
                 say(
-                    '{name} with weights that give each loss a tenth of the gradient.',
+                    '{name} with weights that bring each loss nearer to a tenth of the gradient, '
+                    "by the median of the run's reports. One step raises a weight at most "
+                    '{most} times, or to 1; measure again before the next.',
                     name=group.name,
+                    most=MOST_CHANGE,
                 ),
                 _lines(collection, group, 'weights', options),
             )
@@ -152,18 +157,26 @@ def _schedule(run: RunRecord, iterations: int) -> dict[str, Any]:
 
 def _spaces(collection: Collection) -> Iterator[Suggestion]:
     for study, edges in best_at_the_edge(collection):
-        lines = [f'{key!r}: {_wider(study.space[key], edge)},' for key, (_, edge) in edges.items()]
-        yield Suggestion(say('A space that goes on where the best values lay.'), '\n'.join(lines))
+        wider = {key: _wider(study.space[key], edge) for key, (_, edge) in edges.items()}
+        lines = [f'{key!r}: {text},' for key, text in wider.items() if text is not None]
+        if lines:
+            reason = say('A space that goes on where the best values lay.')
+            yield Suggestion(reason, '\n'.join(lines))
 
 
-def _wider(choices: Any, edge: str) -> str:
+def _wider(choices: Any, edge: str) -> str | None:
+    """The choices, and one step beyond an edge; None where only a change of sign is left."""
     if isinstance(choices, list):
         numbers = sorted(filter(is_number, choices))
         first, second = numbers[:2] if edge == 'lowest' else numbers[:-3:-1]
         # On by the last step, by its factor where that keeps the sign.
         beyond = first * first / second if first > 0 and second > 0 else 2 * first - second
+        if beyond < 0 <= min(numbers):
+            return None
         return repr([*choices, float(f'{beyond:.3g}')])
     low, high = choices['low'], choices['high']
+    if edge == 'lowest' and low == 0:
+        return None
     logarithmic = str(choices.get('type', '')).startswith('log')
     if edge == 'lowest':
         low = low / 10 if logarithmic or low > 0 else low - (high - low)
@@ -177,7 +190,8 @@ def _wider(choices: Any, edge: str) -> str:
 def _test(collection: Collection) -> Iterator[Suggestion]:
     best = next(iter([*collection.students, *collection.ranked]), None)
     run = best.runs[0] if best else None
-    if run is None or run.best_checkpoint is None or not _config_of(run):
+    found = run and run.best_checkpoint(collection.metric)
+    if not found or not _config_of(run):
         return
     yield Suggestion(
         say(
@@ -185,7 +199,7 @@ def _test(collection: Collection) -> Iterator[Suggestion]:
             'which flatters it.',
             name=best.name,
         ),
-        f'python tools/test.py {_quoted(_config_of(run))} {_quoted(relative(run.best_checkpoint))}',
+        f'python tools/test.py {_quoted(_config_of(run))} {_quoted(relative(found[0]))}',
     )
 
 

@@ -66,7 +66,9 @@ class Gallery:
         scores = {name: row for name, row in scores.items() if list(row) == first}
         baseline = collection.baseline.name if collection.baseline else None
         file = self.folder / 'class_iou.png'
-        class_iou_bars(scores, baseline, self.looks, collection.metric, file)
+        deltas = {g.name: collection.class_differences(g) for g in groups if g.name in scores}
+        deltas = {name: row for name, row in deltas.items() if row}
+        class_iou_bars(scores, deltas, baseline, self.looks, collection.metric, file)
         blocks: list[Block] = [
             Heading(say('Classes')),
             Picture(
@@ -74,7 +76,7 @@ class Gallery:
                 say(
                     'IoU by class over all classes, means of the seeds, at the best evaluation of '
                     'each; beside it the difference to the baseline.'
-                    if baseline in scores and len(scores) > 1
+                    if deltas
                     else 'IoU by class over all classes, means of the seeds, at the best '
                     'evaluation of each.'
                 ),
@@ -156,7 +158,9 @@ class Gallery:
         baseline, student = pair
         file = self.folder / 'images.png'
         try:
-            rows = draw_images(baseline, student, count, file, self.collection.notes)
+            rows = draw_images(
+                baseline, student, count, file, self.collection.metric, self.collection.notes
+            )
         except (UserError, OSError, KeyError) as error:
             self.collection.notes.append(say('No images: {error}', error=error))
             return []

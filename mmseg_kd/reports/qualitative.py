@@ -50,7 +50,7 @@ def comparable_pair(collection: Collection) -> tuple[RunRecord, RunRecord] | Non
     for group in collection.students:
         for run in group.counted:
             for other in collection.baseline.counted:
-                there = run.best_checkpoint and other.best_checkpoint
+                there = all(r.best_checkpoint(collection.metric) for r in (run, other))
                 if there and run.seed == other.seed and _config_file(run) and _config_file(other):
                     return other, run
     return None
@@ -83,6 +83,7 @@ def draw_images(
     student: RunRecord,
     count: int,
     file: Path,
+    metric: str,
     notes: list[Message] | None = None,
 ) -> list[tuple[str, Chosen]]:
     """Predict the validation split with two runs and draw the images that tell them apart.
@@ -96,6 +97,7 @@ def draw_images(
         student: Run of the student; its config says which images.
         count: Images of each kind.
         file: Where to write the PNG.
+        metric: What the checkpoints are chosen by.
         notes: Receives what of the configs is left out because it is code.
 
     Returns:
@@ -113,8 +115,8 @@ def draw_images(
         dataset = DATASETS.build(cfg.val_dataloader.dataset)
         classes, palette = dataset.metainfo['classes'], dataset.metainfo['palette']
         models = {
-            'baseline': _model(_read(_config_file(baseline), notes).model, baseline),
-            'student': _model(cfg.model, student),
+            'baseline': _model(_read(_config_file(baseline), notes).model, baseline, metric),
+            'student': _model(cfg.model, student, metric),
         }
     scores = np.full((2, len(dataset)), np.nan)
     for i in tqdm(
@@ -190,10 +192,10 @@ def _parse(text: str, source: Path, notes: list[Message]) -> ConfigDict:
     return cfg
 
 
-def _model(model: ConfigDict, run: RunRecord) -> torch.nn.Module:
+def _model(model: ConfigDict, run: RunRecord, metric: str) -> torch.nn.Module:
     # Without them a student is the plain model.
     plain = {key: part for key, part in model.items() if key not in ('teacher', 'kd_losses')}
-    return Teacher(plain, str(run.best_checkpoint)).segmentor.to(get_device())
+    return Teacher(plain, str(run.best_checkpoint(metric)[0])).segmentor.to(get_device())
 
 
 def _teacher(cfg: ConfigDict, notes: list[Message]) -> torch.nn.Module | None:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 
 from mmseg_kd.reports.collection import Collection, Group
 from mmseg_kd.reports.language import Message, say
 from mmseg_kd.reports.records.class_scores import mean_class_iou
 from mmseg_kd.reports.search_results import best_at_the_edge
-from mmseg_kd.reports.statistics import sentence
+from mmseg_kd.reports.statistics import FEWEST_SEEDS, sentence
 
 # Sentences of one kind: more are read in the tables.
 MOST = 6
@@ -41,9 +40,7 @@ def class_findings(collection: Collection) -> Iterator[Message]:
         )
     if baseline is None or best is baseline:
         return
-    other = mean_class_iou(baseline.best_classes(metric))
-    deltas = {c: own[c] - other[c] for c in own if c in other and math.isfinite(own[c] - other[c])}
-    if deltas:
+    if deltas := collection.class_differences(best):
         up, down = max(deltas, key=deltas.get), min(deltas, key=deltas.get)
         yield say(
             '{name} against {baseline} by class: most gained by {up} ({gain} points of IoU), '
@@ -87,9 +84,9 @@ def _best(collection: Collection) -> Iterator[Message]:
         yield say('{name} reached {score} {metric}.', **values)
         return
     yield say(
-        'Highest score: {name} with {score} {metric}, {lead} more than {second}.',
+        'Highest mean: {name} with {score} {metric}, then {second} with {next}.',
         second=ranked[1].name,
-        lead=f'{score - ranked[1].mean_score(metric):.2f}',
+        next=f'{ranked[1].mean_score(metric):.2f}',
         **values,
     )
 
@@ -99,39 +96,41 @@ def _comparisons(collection: Collection) -> Iterator[Message]:
     if baseline is None:
         return
     metric = collection.metric
-    single = []
+    few = []
     for group in collection.students[:MOST]:
         compared = collection.compare(group)
         if compared is None:
-            yield _unpaired(group, baseline, metric)
-        elif compared.verdict == 'one seed':
-            single.append((group.name, compared))
+            yield _unpaired(collection, group)
+        elif compared.verdict == 'few seeds':
+            few.append((group.name, compared))
         else:
             yield sentence(group.name, baseline.name, metric, compared)
-    if len(single) == 1:
-        yield sentence(single[0][0], baseline.name, metric, single[0][1])
-    elif single:
+    if len(few) == 1:
+        yield sentence(few[0][0], baseline.name, metric, few[0][1])
+    elif few:
         yield say(
-            'From one seed each, which cannot tell a real difference from luck, in {metric} '
-            'against {baseline}: {names}.',
+            'Too few seeds to tell a real difference from luck (at least {least} are needed), in '
+            '{metric} against {baseline}: {names}. The number of seeds is in brackets.',
+            least=FEWEST_SEEDS,
             metric=metric,
             baseline=baseline.name,
-            names=', '.join(f'{name} {compared.mean:+.2f}' for name, compared in single),
+            names=', '.join(f'{name} {c.mean:+.2f} ({len(c.seeds)})' for name, c in few),
         )
     left = len(collection.students) - MOST
     if left > 0:
         yield say('{count} more runs are compared in the table.', count=left)
 
 
-def _unpaired(group: Group, baseline: Group, metric: str) -> Message:
-    if group.runs[0].outside or baseline.runs[0].outside:
+def _unpaired(collection: Collection, group: Group) -> Message:
+    baseline, difference = collection.baseline, collection.difference(group)
+    if difference is not None:
         return say(
             '{name}: {mean} {metric} against {baseline}; a table has no seeds, so nothing more '
             'can be said.',
             name=group.name,
             baseline=baseline.name,
-            metric=metric,
-            mean=f'{group.mean_score(metric) - baseline.mean_score(metric):+.2f}',
+            metric=collection.metric,
+            mean=f'{difference:+.2f}',
         )
     return say(
         '{name} and {baseline} have no finished seed in common and cannot be compared.',

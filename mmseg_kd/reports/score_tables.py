@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from statistics import fmean
 from typing import Any
@@ -42,18 +41,16 @@ def comparison_table(collection: Collection) -> Table:
     if chosen:
         headings.append(say('parameters'))
     rows = []
-    base = collection.baseline.mean_score(metric) if collection.baseline else math.nan
     for group in collection.ranked:
         mean, sd = mean_and_sd(group.best_scores(metric))
         best = [row for run in group.counted if (row := run.best(metric)) is not None]
         finals = [run.evaluations[-1].get(metric) for run in group.counted]
-        compared = math.isfinite(base) and group is not collection.baseline
         rows.append(
             [
                 group.name,
                 str(len(best)),
                 f'{mean:.2f}' if sd is None else f'{mean:.2f} ± {sd:.2f}',
-                f'{mean - base:+.2f}' if compared else NONE,
+                number(collection.difference(group), '+.2f'),
                 span([int(row['iteration']) for row in best]),
                 *(mean_of([row.get(name) for row in best]) for name in others),
                 mean_of(finals),
@@ -74,7 +71,7 @@ def statistics_table(collection: Collection) -> Table | None:
         'better': say('better'),
         'worse': say('worse'),
         'noise': say('within noise'),
-        'one seed': say('one seed'),
+        'few seeds': say('too few seeds'),
     }
     rows = []
     for group in collection.ranked:

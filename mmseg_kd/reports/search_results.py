@@ -58,7 +58,15 @@ def importances(points: Sequence[Point], space: Mapping[str, Any]) -> dict[str, 
         Shares that sum to 1 by dotted key.
     """
     distributions = {key: _distribution(key, choices, points) for key, choices in space.items()}
-    points = [point for point in points if set(distributions) <= set(point.params)]
+    points = [
+        point
+        for point in points
+        if all(
+            key in point.params
+            and (isinstance(kind, CategoricalDistribution) or is_number(point.params[key]))
+            for key, kind in distributions.items()
+        )
+    ]
     if len(points) < FEWEST_POINTS or len({point.score for point in points}) < 2:
         return {}
     optuna.logging.set_verbosity(optuna.logging.WARNING)

@@ -72,11 +72,12 @@ def comparison(collection: Collection) -> list[Block]:
             Paragraph(
                 say(
                     'Runs are paired by their seed, which fixes the order of the data and the '
-                    'augmentation. ± and the first interval are 95 % confidence of the mean '
-                    "difference by Student's t; the second by the bootstrap (BCa), which of few "
+                    'augmentation; every difference to the baseline in this report is the mean '
+                    'over the seeds that both have. ± and the first interval are 95 % confidence '
+                    "of that mean by Student's t; the second by the bootstrap (BCa), which of few "
                     'seeds is too narrow. Better and worse are said where the first leaves 0 out, '
-                    'and never of one seed. The sign test cannot fall below 0.05 with fewer than '
-                    '6 seeds.'
+                    'and never of fewer than 3 seeds. The sign test cannot fall below 0.05 with '
+                    'fewer than 6 seeds.'
                 ),
                 remark=True,
             ),
@@ -188,8 +189,8 @@ def _split(collection: Collection) -> Text:
 
 
 def _data(run: RunRecord) -> str | None:
-    dataset = (run.config.get('val_dataloader') or {}).get('dataset') or {}
-    if 'type' not in dataset:
+    dataset = run.setting('val_dataloader', 'dataset')
+    if not isinstance(dataset, dict) or 'type' not in dataset:
         return None
     split = dataset.get('split') or dataset.get('ann_file') or 'val'
     return f'{dataset["type"]} {split}'

@@ -14,6 +14,8 @@ from mmseg_kd.reports.language import Message, say
 # Two-sided 95 %.
 TAILS = 0.025, 0.975
 RESAMPLES = 10_000
+# An interval from two differences rests on a single degree of freedom.
+FEWEST_SEEDS = 3
 
 
 @dataclass(frozen=True)
@@ -25,9 +27,9 @@ class PairedDifference:
         differences: Group minus baseline, of each of them.
         mean: Their mean.
         sd: Their standard deviation (n - 1); None from one seed.
-        t_interval: 95 % confidence interval of the mean, from Student's t; None from one seed.
-        bootstrap: The same from the bootstrap (BCa); None from one seed or equal differences.
-        sign_p: p of the two-sided sign test; None from one seed or where all differences are 0.
+        t_interval: 95 % confidence interval of the mean, from Student's t; None below 3 seeds.
+        bootstrap: The same from the bootstrap (BCa); None below 3 seeds or of equal differences.
+        sign_p: p of the two-sided sign test; None below 3 seeds or where all differences are 0.
     """
 
     seeds: tuple[int, ...]
@@ -40,9 +42,9 @@ class PairedDifference:
 
     @property
     def verdict(self) -> str:
-        """'better' or 'worse' where the t interval leaves 0 out, else 'noise'; or 'one seed'."""
+        """'better' or 'worse' where the t interval leaves 0 out, else 'noise'; or 'few seeds'."""
         if self.t_interval is None:
-            return 'one seed'
+            return 'few seeds'
         low, high = self.t_interval
         return 'better' if low > 0 else 'worse' if high < 0 else 'noise'
 
@@ -69,6 +71,8 @@ def paired_difference(
         return None
     differences = tuple(group[seed] - baseline[seed] for seed in seeds)
     mean, sd = mean_and_sd(differences)
+    if len(seeds) < FEWEST_SEEDS:
+        return PairedDifference(seeds, differences, mean, sd, None, None, None)
     return PairedDifference(
         seeds,
         differences,
@@ -76,7 +80,7 @@ def paired_difference(
         sd,
         t_interval(differences),
         bootstrap_interval(differences),
-        sign_test(differences) if len(seeds) > 1 else None,
+        sign_test(differences),
     )
 
 
@@ -169,11 +173,12 @@ def sentence(name: str, baseline: str, metric: str, compared: PairedDifference) 
         compared: Group minus baseline.
     """
     values = dict(name=name, baseline=baseline, metric=metric, n=len(compared.seeds))
-    if compared.verdict == 'one seed':
+    if compared.verdict == 'few seeds':
         return say(
-            '{name}: {mean} {metric} against {baseline}, from one seed. One seed cannot tell a '
-            'real difference from luck.',
+            '{name}: {mean} {metric} against {baseline}, seeds in common: {n}. Too few seeds to '
+            'tell a real difference from luck: at least {least} are needed.',
             mean=f'{compared.mean:+.2f}',
+            least=FEWEST_SEEDS,
             **values,
         )
     low, high = compared.t_interval

@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from mmseg_kd.engine.config_bases import check_bases
+from mmseg_kd.engine.config_errors import reading_errors
 from mmseg_kd.engine.config_text import read_config
 from mmseg_kd.errors import UserError
 from mmseg_kd.studies.space import Parameter, read_grid, read_space
@@ -116,12 +118,9 @@ def load_study(path: str) -> Study:
     file = Path(path)
     if not file.is_file():
         raise UserError(f'the study {path} does not exist')
-    try:
+    check_bases(file)
+    with reading_errors(path):
         content = read_config(path).to_dict()
-    except UserError:
-        raise
-    except Exception as error:
-        raise UserError(f'{path} cannot be read: {type(error).__name__}: {error}') from error
     try:
         return _study(path, file.stem, content.get('study'))
     except UserError as error:

@@ -9,6 +9,8 @@ from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from mmseg_kd.visualization.literal_text import literal_text
+
 # Inches.
 CELL, PLAIN_CELL, MARGIN = 0.62, 0.18, 2.4
 # The numbers of more classes would be too small on a page of a report.
@@ -48,6 +50,7 @@ def draw_confusion(
     bar.outline.set_visible(False)
     if title:
         axes.set_title(title, loc='left', pad=12)
+    literal_text(figure)
 
 
 def _name_axes(axes: Axes, classes: Sequence[str]) -> None:

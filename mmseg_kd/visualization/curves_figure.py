@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from mmseg_kd.visualization.line_styles import line_style
+from mmseg_kd.visualization.literal_text import literal_text
 
 PANEL_WIDTH, PANEL_HEIGHT = 9.0, 3.6
 # Of more points, such as the losses, the line alone is legible.
@@ -56,6 +57,7 @@ def draw_curves(
         figure.legend(*handles, loc='outside lower center', ncols=columns, frameon=False)
     if title:
         figure.suptitle(title)
+    literal_text(figure)
 
 
 def _dress(axes: Axes, key: str) -> None:

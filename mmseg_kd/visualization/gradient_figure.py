@@ -16,6 +16,7 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from mmseg_kd.visualization.fonts import font_settings
 from mmseg_kd.visualization.line_styles import line_style
+from mmseg_kd.visualization.literal_text import literal_text
 
 # One report stands for one batch; of many, the trend is what can be read.
 FEW_REPORTS = 40
@@ -71,6 +72,7 @@ def gradient_figure(
         figure.legend(
             handles=handles, loc='outside upper center', ncols=min(len(handles), 6), frameon=False
         )
+        literal_text(figure)
         figure.savefig(file, dpi=100, format='png')
 
 

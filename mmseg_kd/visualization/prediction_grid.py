@@ -13,6 +13,7 @@ from matplotlib.patches import Patch
 from numpy.typing import ArrayLike
 
 from mmseg_kd.visualization.fonts import font_settings
+from mmseg_kd.visualization.literal_text import literal_text
 
 LEGEND_COLUMNS = 6
 
@@ -73,6 +74,7 @@ def prediction_grid(
             handlelength=1.2,
             columnspacing=1.2,
         )
+        literal_text(figure)
         figure.savefig(file, dpi=110, format='png')
 
 

@@ -1,5 +1,6 @@
 """A config's mistakes are found before anything runs, and named."""
 
+import time
 from pathlib import Path
 
 import pytest
@@ -147,6 +148,47 @@ def test_every_shipped_config_is_clean(config: str) -> None:
         ),
         ('optim_wrapper = dict(accumulative_counts=-2)', 'accumulative_counts: -2 is not a whole'),
         ('x = = 1', 'line 2: invalid syntax'),
+        ('x = 1 / 0', 'mine.py, line 2: ZeroDivisionError: division by zero$'),
+        ('y = 1\nraise ValueError("not\\nnow")', 'mine.py, line 3: ValueError: not now$'),
+        ('import sys\nsys.exit(0)', 'mine.py, line 3: a config must not end the program$'),
+        ('x = nowhere', "mine.py, line 2: NameError: name 'nowhere' is not defined"),
+        (
+            'model = dict(test_cfg=dict(mode="slide", stride=(0, 0), crop_size=(64, 64)))',
+            r'model.test_cfg: .* stride=\(H, W\) and crop_size=\(H, W\), in pixels from 1 up',
+        ),
+        (
+            'model = dict(test_cfg=dict(mode="slide", stride=(96, 64), crop_size=(64, 64)))',
+            r'test_cfg.stride: \(96, 64\) exceeds crop_size=\(64, 64\) and leaves gaps',
+        ),
+        ('default_hooks = dict(checkpoint=dict(max_keep_ckpts="x"))', "max_keep_ckpts: 'x' is not"),
+        ('optim_wrapper = dict(clip_grad=dict(max_norm="x"))', "clip_grad.max_norm: 'x' is not a"),
+        ('optim_wrapper = dict(clip_grad=dict(max_norm=-1))', 'max_norm: -1 is not a number from'),
+        (
+            'optim_wrapper = dict(optimizer=dict(type="Foo"))',
+            "optim_wrapper.optimizer.type: there is no optimizer 'Foo': write one of torch.optim",
+        ),
+        ('model = dict(decode_head=dict(num_classes="12"))', "num_classes: '12' is not a whole"),
+        ('model = dict(decode_head=dict(num_classes=-1))', 'num_classes: -1 is not a whole number'),
+        ('randomness = dict(seed="x")', "randomness.seed: 'x' is not a whole number from 0 up"),
+        ('randomness = dict(seed=1.5)', 'randomness.seed: 1.5 is not a whole number'),
+        ('log_processor = dict(window_size=0)', 'window_size: 0 is not a whole number from 1 up'),
+        ('model = dict(backbone=dict(drop_path_rate=-1))', 'drop_path_rate: -1 is not a number fr'),
+        (
+            'model = dict(decode_head=dict(dropout_ratio=2))',
+            'dropout_ratio: 2 is not a number from',
+        ),
+        (
+            'model = dict(decode_head=dict(embed_dim="x"))',
+            "model.decode_head.embed_dim: 'x' is not a number$",
+        ),
+        (
+            'param_scheduler = [dict(type="PolyLR", eta_min="x", begin=0, end=9, by_epoch=False)]',
+            "param_scheduler.0.eta_min: 'x' is not a number$",
+        ),
+        (
+            'model = dict(backbone=dict(_delete_=True, type="MixTransformer", embed_dims="x"))',
+            "model.backbone.embed_dims: 'x' is not a list of numbers",
+        ),
         (
             'train_cfg = dict(_delete_=True, type="EpochBasedTrainLoop", max_epochs=2)',
             "train_cfg: with train_dataloader.sampler.type='SeededInfiniteSampler' the first epoch",
@@ -213,6 +255,38 @@ def test_a_missing_config() -> None:
 def test_a_config_that_is_a_folder(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=f'the config {tmp_path} is a folder; name the file in it'):
         load_config(str(tmp_path))
+
+
+def test_an_error_in_a_base_names_the_base(tmp_path: Path) -> None:
+    base = tmp_path / 'base.py'
+    base.write_text('x = 1\ny = 1 / 0\n')
+    with pytest.raises(UserError, match=r'base\.py, line 2: ZeroDivisionError'):
+        load_config(write(tmp_path, '', base=str(base)))
+
+
+def test_a_config_that_inherits_from_itself(tmp_path: Path) -> None:
+    for name, base in (('a', 'b'), ('b', 'c'), ('c', 'b')):
+        (tmp_path / f'{name}.py').write_text(f"_base_ = ['./{base}.py']\n")
+    begun = time.perf_counter()
+    with pytest.raises(UserError, match=r'c\.py: _base_ = .* b\.py -> c\.py -> b\.py$'):
+        load_config(str(tmp_path / 'a.py'))
+    assert time.perf_counter() - begun < 5
+
+
+@pytest.mark.parametrize('text', ['model: [1, 2', 'a: b: c', '- 1\n- 2'])
+def test_broken_yaml_is_one_line(tmp_path: Path, text: str) -> None:
+    (tmp_path / 'mine.yaml').write_text(text)
+    with pytest.raises(UserError, match=r'mine\.yaml') as error:
+        load_config(str(tmp_path / 'mine.yaml'))
+    assert '\n' not in str(error.value)
+
+
+def test_an_override_of_a_pipeline_that_the_config_defines(tmp_path: Path) -> None:
+    pipeline = load_config(B0).train_dataloader.dataset.pipeline
+    text = f'train_pipeline = {pipeline!r}\n'
+    text += 'train_dataloader = dict(dataset=dict(pipeline=train_pipeline))'
+    cfg = load_config(write(tmp_path, text), {'train_dataloader.dataset.pipeline.2.fused': False})
+    assert cfg.train_dataloader.dataset.pipeline[2].fused is False
 
 
 def test_a_missing_base(tmp_path: Path) -> None:

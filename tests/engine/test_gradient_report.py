@@ -187,12 +187,23 @@ def test_a_loss_that_is_switched_off() -> None:
     # 2e-4 of a total of 2: 0.01 %. To have 10 %, the norm must be a ninth of the others' 2.
     assert messages(reports, sp_loss=1.0, kl_loss=1.0) == {
         'sp_loss': 'sp_loss is switched off by its scale: it has 0.01 % of the gradient at the '
-        "student's features; model.kd_losses.sp_loss.loss_weight=1.11e+03 would make it 10 %"
+        "student's features; model.kd_losses.sp_loss.loss_weight=100 would make it 0.99 % "
+        '(one step of at most 100 times; measure again before the next)'
     }
     assert not messages(reports[:2], sp_loss=1.0, kl_loss=1.0)
     # The last three count.
     recovered = [*reports, *[report(sp_loss=(0.1, 1.0), kl_loss=(1.0, 1.0))] * 3]
     assert not messages(recovered, sp_loss=1.0, kl_loss=1.0)
+
+
+def test_the_suggestion_is_from_all_reports() -> None:
+    # The last three are of a training that collapses: its labels have hardly a gradient left.
+    reports = [report(a=(0.0005, 1.0))] * 5
+    reports += [report(task=t, a=(0.000001 * t, 1.0)) for t in (0.1, 0.01, 0.001)]
+    text = messages(reports, a=1.0)['a']
+    assert 'it has 0.0001 % of the gradient' in text
+    # By those three alone it would be 111,000.
+    assert 'loss_weight=100 would make it 4.8 % (one step of at most 100 times' in text
 
 
 def test_a_loss_that_swamps_the_others() -> None:
@@ -229,7 +240,7 @@ def test_a_schedule_is_judged_at_its_full_weight() -> None:
     assert not messages([report(a=(1e-6, 1e-5))] * 3, a=warmup)
     text = messages([report(a=(1e-9, 1e-5))] * 3, a=warmup)['a']
     assert 'it has 0.02 % of' in text and 'at its full weight; ' in text
-    assert 'model.kd_losses.a.loss_weight.value.value=1.11e+03 would' in text
+    assert 'model.kd_losses.a.loss_weight.value.value=200 would' in text
 
 
 def test_a_loss_that_does_not_reach_the_backbone() -> None:

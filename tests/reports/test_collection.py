@@ -7,6 +7,9 @@ from reports.run_copies import copy_run, set_curve, write_study
 
 from mmseg_kd.errors import UserError
 from mmseg_kd.reports.collecting import read_collection
+from mmseg_kd.reports.findings import find
+from mmseg_kd.reports.records.class_scores import ClassScores
+from mmseg_kd.reports.score_tables import comparison_table, statistics_table
 
 
 @pytest.fixture
@@ -44,6 +47,29 @@ def test_the_differences_are_those_of_the_seeds(folders: list[Path]) -> None:
     compared = collection.compare(student)
     assert compared.differences == pytest.approx((2.0, 2.1, 2.2))
     assert compared.verdict == 'better'
+
+
+def test_one_comparison_is_one_number(folders: list[Path], tmp_path: Path) -> None:
+    # The student lacks the seed in which the baseline was weakest; its mean says too little.
+    collection = read_collection(folders[:-1])
+    baseline, (student,) = collection.baseline, collection.students
+    means = student.mean_score('mIoU11') - baseline.mean_score('mIoU11')
+    assert means == pytest.approx(2.55)
+    assert collection.difference(student) == pytest.approx(2.05)
+    (row,) = (r for r in comparison_table(collection).rows if r[0] == 'kd')
+    assert row[3] == '+2.05'
+    (row,) = (r for r in statistics_table(collection).rows if r[0] == 'kd')
+    assert row[2] == '+2.05'
+    assert '+2.05 mIoU11' in '\n'.join(map(str, find(collection)))
+    # So with the classes.
+    for run in baseline.runs:
+        step = run.best('mIoU11')['iteration']
+        run.classes[step] = ClassScores(step, {'Sky': 50.0 + 10 * run.seed})
+    for run in student.runs:
+        step = run.best('mIoU11')['iteration']
+        run.classes[step] = ClassScores(step, {'Sky': 51.0 + 10 * run.seed})
+    assert collection.class_differences(student) == {'Sky': 1.0}
+    assert collection.difference(baseline) is None
 
 
 def test_unfinished_runs_are_not_compared(folders: list[Path]) -> None:

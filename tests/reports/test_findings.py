@@ -31,8 +31,8 @@ def suggested(*folders: Path) -> dict[str, str]:
 def test_one_seed_shows_nothing(pair: dict[str, Path]) -> None:
     set_curve(pair['student'], [30.0, 39.9, 40.2])
     text = said(pair)
-    assert 'Highest score: student with 40.20 mIoU11, 10.00 more than baseline.' in text
-    assert 'student: +10.00 mIoU11 against baseline, from one seed. One seed cannot tell' in text
+    assert 'Highest mean: student with 40.20 mIoU11, then baseline with 30.20.' in text
+    assert 'student: +10.00 mIoU11 against baseline, seeds in common: 1. Too few seeds' in text
     lines = suggested(*pair.values())
     (command,) = [text for reason, text in lines.items() if 'More seeds' in reason]
     assert 'randomness.seed=1' in command
@@ -89,7 +89,9 @@ def test_losses_without_gradient(pair: dict[str, Path]) -> None:
     assert 'sp_loss' not in text
     lines = suggested(*pair.values())
     (command,) = [text for reason, text in lines.items() if 'a tenth of the gradient' in reason]
-    assert 'model.kd_losses.at_loss.loss_weight=13300' in command
+    # At weight 1 it has 8e-6 of the gradient; 13,300 would follow, and is too far for one step.
+    assert 'model.kd_losses.at_loss.loss_weight=100.0' in command
+    assert 'One step raises a weight at most 100 times' in '\n'.join(lines)
 
 
 def test_weights_that_did_not_arrive(pair: dict[str, Path]) -> None:
@@ -157,6 +159,28 @@ def test_a_study_gets_lines_for_its_config(pair: dict[str, Path], tmp_path: Path
     assert entry['needs'] == needs
     assert entry['options']['optim_wrapper.optimizer.lr'] == 0.01
     assert entry['options']['train_cfg.max_iters'] == 14
+
+
+@pytest.mark.parametrize(
+    ('choices', 'value'),
+    [
+        (dict(type='uniform', low=0.0, high=2.0), 0.0),
+        ([0.0, 1.0, 2.0], 0.0),
+        ([0.0, 1.0, 2.0], 2.0),
+    ],
+)
+def test_no_suggestion_changes_a_sign(
+    pair: dict[str, Path], tmp_path: Path, choices: object, value: float
+) -> None:
+    key = 'model.kd_losses.at_loss.loss_weight'
+    write_study(
+        tmp_path,
+        [dict(name='g/0', work_dir='student', params={key: value})],
+        kind='grid',
+        space={key: choices},
+    )
+    lines = [text for text in suggested(tmp_path).values() if text.startswith(repr(key))]
+    assert lines == ([f'{key!r}: [0.0, 1.0, 2.0, 4.0],'] if value else [])
 
 
 def test_a_grid_with_none_goes_on_from_its_numbers(pair: dict[str, Path], tmp_path: Path) -> None:

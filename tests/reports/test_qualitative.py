@@ -38,7 +38,7 @@ def test_real_checkpoints_are_drawn(trained_pair: dict[str, Path], tmp_path: Pat
     # The tiny baseline is the student's teacher as well.
     baseline, student = comparable_pair(collection)
     assert (baseline.name, student.name) == ('baseline', 'student')
-    rows = draw_images(baseline, student, 1, tmp_path / 'images.png')
+    rows = draw_images(baseline, student, 1, tmp_path / 'images.png', 'mIoU11')
     assert [choice.kind for _, choice in rows] == ['improved', 'damaged']
     with Image.open(tmp_path / 'images.png') as picture:
         # Six columns: input, truth, baseline, teacher, student, difference.

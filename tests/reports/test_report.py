@@ -6,6 +6,7 @@ import subprocess
 import sys
 from html.parser import HTMLParser
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,6 +14,9 @@ from conftest import ROOT
 from reports.run_copies import copy_run, set_curve, write_study
 
 from mmseg_kd.errors import UserError
+from mmseg_kd.reports import sections
+from mmseg_kd.reports.collecting import read_collection
+from mmseg_kd.reports.collection import Collection
 from mmseg_kd.reports.report import other_report, write_report
 
 
@@ -103,6 +107,108 @@ def test_names_are_no_markup(folders: list[Path], tmp_path: Path) -> None:
     markdown, page = write_report([study], study)[:2]
     assert '<b>' not in page.read_text(encoding='utf-8')
     assert 'kd\\_&lt;b>\\|\\*x\\*' in markdown.read_text(encoding='utf-8')
+
+
+def test_names_are_no_links(folders: list[Path], tmp_path: Path) -> None:
+    names = ['[a](http://evil.example)', r'\[b](c)', '![d](www.evil.example)']
+    for i in range(len(names)):
+        copy_run(folders[0], tmp_path / 'study' / str(i))
+    runs = [dict(name=name, work_dir=str(i)) for i, name in enumerate(names)]
+    write_study(tmp_path / 'study', runs, baseline=names[0])
+    text = write_report([tmp_path / 'study'], tmp_path / 'out')[0].read_text(encoding='utf-8')
+    # Markdown reads neither code nor a line of HTML; a picture is meant.
+    prose = re.sub(r'```.*?```|<!--.*?-->|<summary>[^\n]*', '', text, flags=re.DOTALL)
+    lines = [line.removeprefix('![') for line in prose.splitlines()]
+    assert not [line for line in lines if re.search(r'(?<!\\)(?:\\\\)*\[', line)]
+    assert 'http://' not in prose and 'www.' not in prose
+    assert r'\[a\](http:&#47;/evil.example)' in prose
+
+
+DEEP = 50_000 * '[' + 50_000 * ']'
+# A value for every number and name in a file, as text of JSON or Python.
+DAMAGE = {
+    'digits': 5000 * '9',
+    'floats': '1e999',
+    'text': '"9"',
+    'lists': '[["a"]]',
+    'nothing': 'null',
+}
+
+
+@pytest.mark.parametrize('value', DAMAGE.values(), ids=DAMAGE)
+@pytest.mark.parametrize(
+    ('name', 'keys'),
+    [
+        ('teacher.json', ['mIoU', 'entropy', 'sha256', 'data', 'deterministic', 'checkpoint']),
+        ('gradients.jsonl', ['features', 'raw', 'iter', 'cosine', 'task']),
+        ('confusion.jsonl', ['iter', 'classes', 'matrix']),
+        ('scalars.json', ['mIoU11', 'step', 'loss', 'lr', 'time']),
+    ],
+)
+def test_damaged_values_are_left_out(
+    trained_pair: dict[str, Path], tmp_path: Path, name: str, keys: list[str], value: str
+) -> None:
+    baseline = copy_run(trained_pair['baseline'], tmp_path / 'baseline')
+    for key in keys:
+        folder = copy_run(trained_pair['student'], tmp_path / key)
+        (file,) = folder.rglob(name)
+        lines = file.read_text().splitlines() if name != 'teacher.json' else [file.read_text()]
+        lines = [json.dumps(replaced(json.loads(line), key)) for line in lines]
+        file.write_text('\n'.join(lines).replace('"HERE"', value))
+        assert value in file.read_text()
+        blocks = described(read_collection([baseline, folder]))
+        assert 'Report' in blocks[0]
+
+
+def replaced(node: Any, key: str) -> Any:
+    if isinstance(node, dict):
+        return {k: 'HERE' if k == key else replaced(v, key) for k, v in node.items()}
+    return [replaced(item, key) for item in node] if isinstance(node, list) else node
+
+
+def described(collection: Collection) -> list[str]:
+    parts = (
+        sections.opening,
+        sections.comparison,
+        sections.settings,
+        sections.teachers,
+        sections.evaluations,
+        sections.costs,
+        sections.next_steps,
+    )
+    return [str(block) for part in parts for block in part(collection)]
+
+
+def test_a_damaged_folder_is_drawn(trained_pair: dict[str, Path], tmp_path: Path) -> None:
+    baseline = copy_run(trained_pair['baseline'], tmp_path / '$x$ and $y')
+    student = copy_run(trained_pair['student'], tmp_path / 'student')
+    (student / 'teacher.json').write_text(DEEP)
+    (log,) = student.glob('*/*.log')
+    log.write_text(re.sub(r'\d{4}/\d\d/\d\d \d\d:', '2026/13/45 99:', log.read_text()))
+    (config,) = student.glob('*/vis_data/config.py')
+    config.write_text('train_cfg = [1]\nmodel = 5\nrandomness = "x"\n' + 200 * '(')
+    for folder in (baseline, student):
+        file = folder / 'confusion.jsonl'
+        file.write_text(file.read_text().replace('"Sky"', r'"$\\frac{1}$"'))
+    file.write_text(file.read_text() + '\n' + DEEP + '\n{"iter": 9, "classes": [], "matrix": []}')
+    collection = read_collection([baseline, student])
+    notes = ' '.join(map(str, collection.notes))
+    assert 'teacher.json: damaged, left out' in notes and 'the config cannot be read' in notes
+    assert collection.groups[1].runs[0].log.seconds is None
+    files = write_report([baseline, student], tmp_path / 'out', images=0)
+    assert {'class_iou.png', 'confusion_1.png'} <= {file.name for file in files}
+
+
+@pytest.mark.parametrize(
+    'content',
+    [DEEP, f'{{"name": "x", "runs": [], "space": {5000 * "9"}}}', '{"name": "x", "runs": 5}'],
+    ids=['deep', 'digits', 'number'],
+)
+def test_a_damaged_study_is_one_line(tmp_path: Path, content: str) -> None:
+    (tmp_path / 'study.json').write_text(content)
+    with pytest.raises(UserError, match=r'study\.json') as error:
+        read_collection([tmp_path])
+    assert '\n' not in str(error.value)
 
 
 def test_another_report_is_not_overwritten(folders: list[Path], tmp_path: Path) -> None:

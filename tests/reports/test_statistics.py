@@ -68,7 +68,8 @@ def test_seeds_are_paired() -> None:
         ((41.3, 42.2, 40.9), 'better', 'beats base by 1.47 ± 0.94 mIoU11 (3 seeds)'),
         ((38.7, 39.9, 37.6), 'worse', 'is below base by 1.27 ± 0.38 mIoU11 (3 seeds)'),
         ((41.0, 39.9, 40.0), 'noise', 'is within noise of base: +0.30'),
-        ((49.0,), 'one seed', 'One seed cannot tell'),
+        ((49.0, 50.0), 'few seeds', 'kd: +9.00 mIoU11 against base, seeds in common: 2. Too few'),
+        ((49.0,), 'few seeds', 'seeds in common: 1. Too few seeds to tell'),
     ],
 )
 def test_the_sentence_says_no_more_than_the_numbers(
@@ -80,8 +81,14 @@ def test_the_sentence_says_no_more_than_the_numbers(
     assert words in str(sentence('kd', 'base', 'mIoU11', compared))
 
 
+def test_two_seeds_have_no_interval() -> None:
+    compared = paired_difference({0: 41.0, 1: 42.0}, {0: 40.0, 1: 40.0})
+    assert (compared.mean, compared.t_interval, compared.bootstrap) == (1.5, None, None)
+    assert compared.sign_p is None
+
+
 def test_equal_differences_need_no_bootstrap() -> None:
-    compared = paired_difference({0: 41.0, 1: 42.0}, {0: 40.0, 1: 41.0})
+    compared = paired_difference({0: 41.0, 1: 42.0, 2: 7.0}, {0: 40.0, 1: 41.0, 2: 6.0})
     assert compared.bootstrap is None
     assert compared.t_interval == (1.0, 1.0)
     assert compared.verdict == 'better'

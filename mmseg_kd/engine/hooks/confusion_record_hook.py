@@ -10,7 +10,12 @@ from mmengine.hooks import Hook
 from mmengine.runner import Runner
 from mmseg.registry import HOOKS
 
-from mmseg_kd.engine.json_lines import append_json_line, read_json_lines, write_json_lines
+from mmseg_kd.engine.json_lines import (
+    append_json_line,
+    is_number,
+    read_json_lines,
+    write_json_lines,
+)
 
 
 @HOOKS.register_module()
@@ -57,17 +62,22 @@ def read_confusions(file: str | Path) -> list[dict[str, Any]]:
 
     Lines that a kill or a power cut has damaged are left out, and so are those of other content.
     """
-    records = {}
-    for record in read_json_lines(file)[0]:
-        try:
-            size = len(record['classes'])
-            if not isinstance(record['iter'], int):
-                continue
-            if size == len(record['matrix']) and {len(row) for row in record['matrix']} == {size}:
-                records[record['iter']] = record
-        except (KeyError, TypeError):
-            continue
+    records = {record['iter']: record for record in read_json_lines(file)[0] if _is_whole(record)}
     return [records[iteration] for iteration in sorted(records)]
+
+
+def _is_whole(record: dict[str, Any]) -> bool:
+    classes, matrix = record.get('classes'), record.get('matrix')
+    return (
+        type(record.get('iter')) is int
+        and isinstance(classes, list)
+        and all(isinstance(name, str) for name in classes)
+        and len(set(classes)) == len(classes) > 0
+        and isinstance(matrix, list)
+        and len(matrix) == len(classes)
+        and all(isinstance(row, list) and len(row) == len(classes) for row in matrix)
+        and all(is_number(count) and count >= 0 for row in matrix for count in row)
+    )
 
 
 def _file(runner: Runner) -> Path:

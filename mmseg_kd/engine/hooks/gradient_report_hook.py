@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from statistics import fmean
+from statistics import fmean, median
 from typing import Any
 
 import torch
@@ -21,7 +21,12 @@ from mmseg_kd.checkpoints import atomic_path, remove_file
 from mmseg_kd.distillation.gradient_share import share_of
 from mmseg_kd.distillation.gradients import Pull, shares, weight_for
 from mmseg_kd.distillation.schedules import Schedule
-from mmseg_kd.engine.json_lines import append_json_line, read_json_lines, write_json_lines
+from mmseg_kd.engine.json_lines import (
+    append_json_line,
+    is_number,
+    read_json_lines,
+    write_json_lines,
+)
 from mmseg_kd.engine.summary import relative
 from mmseg_kd.errors import UserError
 from mmseg_kd.models.kd_encoder_decoder import log_names
@@ -33,6 +38,12 @@ OFF, SWAMPS = 0.001, 0.9
 # A warning that stands ends here, so that a share at the limit is told once.
 NO_LONGER_OFF, NO_LONGER_SWAMPS = 0.002, 0.8
 SUGGESTED_SHARE = 0.1
+# A share of a few batches is not a reason to raise a weight above 1 by more in one step.
+MOST_CHANGE = 100
+
+# What a report has for the labels, and for each loss.
+OF_LABELS = frozenset(['weighted', 'features', 'logits', 'share'])
+OF_A_LOSS = OF_LABELS | {'raw', 'weight', 'cosine'}
 
 
 @dataclass(frozen=True)
@@ -131,9 +142,10 @@ class GradientReportHook(Hook):
         if not getattr(model, 'measure_gradients', False):
             return
         model.measure_gradients = False
-        if model.pulls is None or not is_main_process():
+        pulls = model.pulls
+        if pulls is None or not is_main_process():
             return
-        report = make_report(runner.iter, model.pulls, model.kd_losses, outputs or {})
+        report = make_report(runner.iter, pulls, model.kd_losses, outputs or {})
         runner.logger.info(describe(report))
         for finding in self._judge(report, runner):
             runner.logger.warning(finding.message)
@@ -229,7 +241,8 @@ def diagnose(
     of its scale. While one loss swamps the others, none of them is called switched off.
 
     Args:
-        reports: In order; fewer than three find nothing.
+        reports: In order; fewer than three find nothing. The last three decide what is wrong,
+            the median of all of them the weight that would mend it.
         weights: Of the losses, by name. One of weight 0 is not judged, nor the size of a
             `GradientShare`.
         standing: Conditions found at the report before, which end at other limits than they
@@ -260,7 +273,7 @@ def diagnose(
                 f'whatever {weight.key}',
             )
         elif weight.value and all(row['weight'] for row in rows):
-            finding = _judge_scale(name, weight, recent, rows, standing.get(name))
+            finding = _judge_scale(name, weight, reports, standing.get(name))
             if finding:
                 findings[name] = finding
     if any(finding.condition == 'swamps' for finding in findings.values()):
@@ -280,8 +293,21 @@ def full_weight(name: str, loss_weight: float | Schedule) -> FullWeight:
 
 
 def read_reports(file: str | Path) -> list[dict[str, Any]]:
-    """Read `gradients.jsonl`; lines that a kill or a power cut has damaged are left out."""
-    return read_json_lines(file)[0]
+    """Read `gradients.jsonl`; lines that are damaged or of other content are left out."""
+    return [report for report in read_json_lines(file)[0] if _is_whole(report)]
+
+
+def _is_whole(report: Mapping[str, Any]) -> bool:
+    losses = report.get('losses')
+    if type(report.get('iter')) is not int or not isinstance(losses, dict):
+        return False
+    rows = [(report.get('task'), OF_LABELS), *((row, OF_A_LOSS) for row in losses.values())]
+    return all(
+        isinstance(row, dict)
+        and keys <= set(row)
+        and all(row[key] is None or is_number(row[key]) for key in keys)
+        for row, keys in rows
+    )
 
 
 def _is_cut(
@@ -300,15 +326,13 @@ def _judge_scale(
     name: str,
     weight: FullWeight,
     reports: Sequence[Mapping[str, Any]],
-    rows: Sequence[Mapping[str, Any]],
     standing: str | None,
 ) -> Finding | None:
-    at_one = [row['features'] / abs(row['weight']) for row in rows]
-    others = [_others(report, name) for report in reports]
-    if None in others or not all(map(math.isfinite, at_one)):
+    pairs = [_at_weight_one(report, name) for report in reports]
+    recent = pairs[-REPORTS:]
+    if None in recent:
         return None
-    full = [abs(weight.value) * norm for norm in at_one]
-    share = fmean(a / (a + b) if a else 0.0 for a, b in zip(full, others, strict=True))
+    share = fmean(_share(abs(weight.value) * own, others) for own, others in recent)
     if share < (NO_LONGER_OFF if standing == 'off' else OFF):
         condition, trouble = 'off', 'is switched off by its scale'
     elif share > (NO_LONGER_SWAMPS if standing == 'swamps' else SWAMPS):
@@ -320,12 +344,29 @@ def _judge_scale(
     )
     if weight.scheduled:
         message += ' at its full weight'
-    mean = Pull(fmean(at_one), 0.0, math.nan)
-    better = math.copysign(weight_for(SUGGESTED_SHARE, mean, fmean(others)), weight.value)
-    if not better or not math.isfinite(better):
+    own, others = (median(values) for values in zip(*filter(None, pairs), strict=True))
+    wanted = weight_for(SUGGESTED_SHARE, Pull(own, 0.0, math.nan), others)
+    if not wanted or not math.isfinite(wanted):
         return Finding(condition, message, share)
-    message += f'; {weight.key}={better:.3g} would make it {100 * SUGGESTED_SHARE:g} %'
-    return Finding(condition, message, share, better)
+    better = min(wanted, max(1.0, MOST_CHANGE * abs(weight.value)))
+    message += f'; {weight.key}={math.copysign(better, weight.value):.3g} would make it '
+    message += f'{100 * _share(better * own, others):.2g} %'
+    if better < wanted:
+        message += f' (one step of at most {MOST_CHANGE} times; measure again before the next)'
+    return Finding(condition, message, share, math.copysign(better, weight.value))
+
+
+def _at_weight_one(report: Mapping[str, Any], name: str) -> tuple[float, float] | None:
+    """Gradient norms of a loss at weight 1 and of all others; None where one is not known."""
+    row, others = report['losses'].get(name), _others(report, name)
+    if not row or not row['weight'] or row['features'] is None or others is None:
+        return None
+    own = row['features'] / abs(row['weight'])
+    return (own, others) if math.isfinite(own) else None
+
+
+def _share(own: float, others: float) -> float:
+    return own / (own + others) if own else 0.0
 
 
 def _others(report: Mapping[str, Any], name: str) -> float | None:

@@ -16,6 +16,7 @@ from mmseg_kd.checkpoints import atomic_path
 from mmseg_kd.reports.collection import Collection
 from mmseg_kd.visualization.fonts import font_settings
 from mmseg_kd.visualization.line_styles import line_style
+from mmseg_kd.visualization.literal_text import literal_text
 
 # Inches and dots: 1,152 pixels, which a phone can still show legibly at half the size.
 WIDTH, DPI = 7.2, 160
@@ -56,6 +57,7 @@ def canvas(file: Path, height: float = WIDTH) -> Iterator[Figure]:
         figure = Figure(figsize=(WIDTH, height), layout='constrained')
         figure.get_layout_engine().set(w_pad=0.06, h_pad=0.06)
         yield figure
+        literal_text(figure)
         with atomic_path(file) as partial:
             figure.savefig(partial, dpi=DPI, format='png')
 

@@ -16,6 +16,7 @@ HATCHES = {'-': '', '--': '////', ':': '....'}
 
 def class_iou_bars(
     scores: Mapping[str, Mapping[str, float]],
+    deltas: Mapping[str, Mapping[str, float]],
     baseline: str | None,
     looks: Mapping[str, Look],
     metric: str,
@@ -25,24 +26,19 @@ def class_iou_bars(
 
     Args:
         scores: IoU in percent by class, by name of the run; NaN is no bar.
-        baseline: The run that the others are compared with; None leaves the differences out.
+        deltas: Difference to the baseline in points, alike; empty leaves the second panel out.
+        baseline: The run that the others are compared with, or None.
         looks: Colours by name of the run.
         metric: What the best evaluation was chosen by.
         file: Where to write the PNG.
     """
     classes = list(next(iter(scores.values())))
-    others = [name for name in scores if name != baseline]
-    differ = baseline in scores and bool(others)
     height = 1.3 + len(classes) * max(0.26, 0.13 * len(scores) + 0.08)
     with canvas(file, height) as figure:
-        panels = figure.subplots(1, 2 if differ else 1, sharey=True, squeeze=False)[0]
+        panels = figure.subplots(1, 2 if deltas else 1, sharey=True, squeeze=False)[0]
         _bars(panels[0], classes, scores, looks)
         tidy(panels[0], f'IoU [%] at the best {metric}', xlim=(0, 100))
-        if differ:
-            deltas = {
-                name: {c: scores[name][c] - scores[baseline].get(c, np.nan) for c in classes}
-                for name in others
-            }
+        if deltas:
             _bars(panels[1], classes, deltas, looks)
             panels[1].axvline(0, color='black', linewidth=0.8)
             tidy(panels[1], f'difference to {shorten(baseline)} [points]')
@@ -66,7 +62,8 @@ def _bars(
     thickness = 0.8 / len(scores)
     for i, (name, row) in enumerate(scores.items()):
         places = np.arange(len(classes)) + (i - (len(scores) - 1) / 2) * thickness
-        axes.barh(places, [row[c] for c in classes], height=thickness * 0.9, **_fill(looks[name]))
+        widths = [row.get(c, np.nan) for c in classes]
+        axes.barh(places, widths, height=thickness * 0.9, **_fill(looks[name]))
 
 
 def _fill(look: Look) -> dict[str, str]:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,6 +11,7 @@ import numpy as np
 
 from mmseg_kd.engine.hooks.confusion_record_hook import read_confusions
 from mmseg_kd.engine.hooks.gradient_report_hook import read_reports
+from mmseg_kd.engine.json_lines import MOST_DIGITS, is_number, read_json
 from mmseg_kd.engine.scalars import scalar_files
 from mmseg_kd.errors import UserError
 from mmseg_kd.reports.language import Message, say
@@ -74,27 +73,44 @@ class RunRecord:
     @property
     def max_iters(self) -> int | None:
         """How long it was to be."""
-        value = (self.config.get('train_cfg') or {}).get('max_iters')
-        return value if isinstance(value, int) else None
+        return self.whole_number('train_cfg', 'max_iters')
 
     @property
     def kd_losses(self) -> dict[str, Any]:
         """Its distillation losses as the config has them, by name."""
-        return (self.config.get('model') or {}).get('kd_losses') or {}
+        losses = self.setting('model', 'kd_losses')
+        return losses if isinstance(losses, dict) else {}
+
+    def setting(self, *keys: str) -> Any:
+        """The value that its config has below these keys; None where there is none."""
+        node: Any = self.config
+        for key in keys:
+            node = node.get(key) if isinstance(node, dict) else None
+        return node
+
+    def whole_number(self, *keys: str) -> int | None:
+        """The same, None also where it is no whole number that can be meant."""
+        value = self.setting(*keys)
+        return value if type(value) is int and abs(value) < 10**MOST_DIGITS else None
 
     def best(self, metric: str) -> dict[str, float] | None:
         """The evaluation with the most of a metric, the first of equals; None without any."""
         rows = [row for row in self.evaluations if math.isfinite(row.get(metric, math.nan))]
         return max(rows, key=lambda row: row[metric], default=None)
 
-    @property
-    def best_checkpoint(self) -> Path | None:
-        """The newest `best_*.pth`, else the newest `iter_*.pth`."""
-        for pattern in ('best_*.pth', 'iter_*.pth'):
-            found = sorted(self.source.glob(pattern), key=lambda file: _iteration(file))
-            if found:
-                return found[-1]
-        return None
+    def best_checkpoint(self, metric: str) -> tuple[Path, float | None] | None:
+        """Find the checkpoint that has the most of a metric, among those that are still there.
+
+        Returns:
+            The file and its value of the metric. A checkpoint of an iteration that was not
+            evaluated has None and comes last, the newest first. None without a checkpoint.
+        """
+        scores = {row['iteration']: row.get(metric, math.nan) for row in self.evaluations}
+        scores = {step: score for step, score in scores.items() if math.isfinite(score)}
+        # Of two files of one iteration `best_*.pth` has the weights alone and is smaller.
+        found = [file for p in ('iter_*.pth', 'best_*.pth') for file in self.source.glob(p)]
+        found.sort(key=lambda file: (scores.get(_iteration(file), -math.inf), _iteration(file)))
+        return (found[-1], scores.get(_iteration(found[-1]))) if found else None
 
 
 def read_run(folder: str | Path, name: str | None = None) -> RunRecord:
@@ -123,9 +139,9 @@ def read_run(folder: str | Path, name: str | None = None) -> RunRecord:
     record = RunRecord(name or folder.name, folder, notes=notes)
     record.evaluations, record.training = evaluations, training
     record.config = _config(files[-1].with_name('config.py'), notes)
-    record.seed = _seed(record.config)
+    record.seed = record.whole_number('randomness', 'seed')
     record.teachers = _teachers(folder / 'teacher.json', notes)
-    record.gradients = [r for r in read_reports(folder / 'gradients.jsonl') if _is_report(r)]
+    record.gradients = read_reports(folder / 'gradients.jsonl')
     _add_classes(record, folder, files)
     last = max([*training.get('step', []), *(row['iteration'] for row in evaluations)], default=0)
     if record.max_iters and last < record.max_iters:
@@ -150,7 +166,8 @@ def _add_classes(record: RunRecord, folder: Path, files: list[Path]) -> None:
 def _config(file: Path, notes: list[Message]) -> dict[str, Any]:
     try:
         return read_literals(file)
-    except (OSError, SyntaxError, ValueError) as error:
+    # A config is as deep and as long as who damaged it likes.
+    except (OSError, SyntaxError, ValueError, TypeError, RecursionError, MemoryError) as error:
         notes.append(
             say(
                 '{file}: the config cannot be read ({error}).',
@@ -161,31 +178,35 @@ def _config(file: Path, notes: list[Message]) -> dict[str, Any]:
         return {}
 
 
-def _seed(config: Mapping[str, Any]) -> int | None:
-    seed = (config.get('randomness') or {}).get('seed')
-    return seed if isinstance(seed, int) else None
-
-
 def _teachers(file: Path, notes: list[Message]) -> dict[str, dict[str, Any]]:
     if not file.is_file():
         return {}
     try:
-        content = json.loads(file.read_text(encoding='utf-8'))
-        # One teacher's card is kept without its name.
-        cards = {'teacher': content} if 'sha256' in content else content
-        return {name: card for name, card in cards.items() if 'sha256' in card}
-    except (OSError, ValueError, TypeError, AttributeError):
+        content = read_json(file.read_text(encoding='utf-8'))
+    except (OSError, ValueError):
+        content = None
+    # One teacher's card is kept without its name.
+    cards = {'teacher': content} if _is_card(content) else content
+    cards = cards if isinstance(cards, dict) else {'teacher': None}
+    whole = {name: card for name, card in cards.items() if _is_card(card)}
+    if len(whole) < len(cards):
         notes.append(say('{file}: damaged, left out.', file=file.as_posix()))
-        return {}
+    return whole
 
 
-def _is_report(report: Any) -> bool:
+def _is_card(card: Any) -> bool:
+    """Whether a record of `teacher_card` has the kinds that a report reads."""
+    if not isinstance(card, dict) or not isinstance(card.get('sha256'), str):
+        return False
+    metrics, baseline = card.get('metrics') or {}, card.get('baseline') or {'mIoU': 0}
     return (
-        isinstance(report, dict)
-        and isinstance(report.get('iter'), int)
-        and isinstance(report.get('task'), dict)
-        and isinstance(report.get('losses'), dict)
-        and all(isinstance(row, dict) for row in report['losses'].values())
+        isinstance(metrics, dict)
+        and all(is_number(score) for score in metrics.values())
+        and isinstance(baseline, dict)
+        and is_number(baseline.get('mIoU'))
+        and all(card.get(key) is None or is_number(card[key]) for key in ('entropy', 'ece'))
+        and isinstance(card.get('deterministic'), bool | None)
+        and all(isinstance(card.get(key), str | None) for key in ('data', 'checkpoint'))
     )
 
 

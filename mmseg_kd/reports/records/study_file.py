@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from mmseg_kd.engine.json_lines import is_number, read_json
 from mmseg_kd.errors import UserError
 from mmseg_kd.reports.language import say
 from mmseg_kd.reports.records.run_record import RunRecord, read_run
@@ -48,15 +48,15 @@ def read_study(folder: str | Path) -> StudyRecord:
     """
     file = Path(folder) / 'study.json'
     try:
-        content = json.loads(file.read_text(encoding='utf-8'))
+        content = read_json(file.read_text(encoding='utf-8'))
         objective = content.get('objective') or {}
         study = StudyRecord(
             str(content['name']),
             [_run(file.parent, entry) for entry in content['runs']],
-            content.get('baseline'),
-            objective.get('metric'),
+            _text(content.get('baseline')),
+            _text(objective.get('metric')),
             content.get('kind', 'list'),
-            dict(content.get('space') or {}),
+            {key: _choices(spec) for key, spec in (content.get('space') or {}).items()},
             {entry['name']: str(entry.get('config', '')) for entry in content['runs']},
             {entry['name']: entry.get('needs') or {} for entry in content['runs']},
         )
@@ -69,19 +69,37 @@ def read_study(folder: str | Path) -> StudyRecord:
     return study
 
 
+def _text(value: Any) -> str | None:
+    if not isinstance(value, str | None):
+        raise TypeError(f'{value!r} is not a name')
+    return value
+
+
+def _choices(spec: Any) -> Any:
+    if isinstance(spec, dict) and 'choices' not in spec:
+        known = all(is_number(spec.get(end)) for end in ('low', 'high'))
+    else:
+        known = isinstance(spec['choices'] if isinstance(spec, dict) else spec, list)
+    if not known:
+        raise TypeError(f'{spec!r} is not what a search chooses from')
+    return spec
+
+
 def _run(folder: Path, entry: Mapping[str, Any]) -> RunRecord:
-    work_dir = folder / entry['work_dir']
-    state = entry['state']
+    name, work_dir = str(entry['name']), folder / entry['work_dir']
+    state, seed = entry['state'], entry.get('seed')
     if state not in STATES:
         raise KeyError(f'state {state!r}')
+    if not isinstance(seed, int | None):
+        raise TypeError(f'seed {seed!r}')
     try:
-        record = read_run(work_dir, entry['name'])
+        record = read_run(work_dir, name)
     except UserError as error:
-        record = RunRecord(entry['name'], work_dir)
+        record = RunRecord(name, work_dir)
         if state not in ('waiting', 'failed', 'running'):
             record.notes.append(say('{error}', error=error))
-    record.seed = entry.get('seed', record.seed)
-    record.state, record.error = state, entry.get('error')
+    record.seed = record.seed if seed is None else seed
+    record.state, record.error = state, _text(entry.get('error'))
     record.params = dict(entry.get('params') or {})
     record.options = dict(entry.get('options') or {})
     return record

@@ -9,15 +9,15 @@ from datetime import datetime
 from pathlib import Path
 
 STAMP = re.compile(r'^(\d{4}/\d\d/\d\d \d\d:\d\d:\d\d) - ', re.MULTILINE)
-MATCHED = re.compile(r'(\S+): .*layout.*matched (\d+)/(\d+) tensors')
+MATCHED = re.compile(r'(\S+): .*layout.*matched (\d{1,9})/(\d{1,9}) tensors')
 # mmengine's words where a checkpoint does not fit.
 UNEXPECTED = re.compile(r'^unexpected key in source state_dict: (.+)', re.MULTILINE)
 MISSING = re.compile(r'^missing keys in source state_dict: (.+)', re.MULTILINE)
-PROCESSES = re.compile(r'^\s+GPU number: (\d+)', re.MULTILINE)
+PROCESSES = re.compile(r'^\s+GPU number: (\d{1,9})\b', re.MULTILINE)
 DEVICE = re.compile(r'^\s+device\s+(.+), torch \S+, seed', re.MULTILINE)
 # mmseg's table and this project's, whose header has the class names' column and IoU.
 TABLE = re.compile(r'^\|\s*[Cc]lass\s*\|\s*IoU\s*\|.*\n((?:[|+].*\n)+)', re.MULTILINE)
-ROW = re.compile(r'^\|\s*(\S[^|]*?)\s*\|\s*([\d.]+|nan|-)\s*\|', re.MULTILINE)
+ROW = re.compile(r'^\|\s*(\S[^|]*?)\s*\|\s*(\d+(?:\.\d+)?|nan|-)\s*\|', re.MULTILINE)
 
 
 @dataclass
@@ -86,7 +86,11 @@ def _first_and_last(text: str) -> Sequence[datetime] | None:
         return None
     # The last lines may be a table.
     last = STAMP.findall(text[-20_000:])[-1:] or [first[1]]
-    return [datetime.strptime(stamp, '%Y/%m/%d %H:%M:%S') for stamp in (first[1], last[0])]
+    try:
+        return [datetime.strptime(stamp, '%Y/%m/%d %H:%M:%S') for stamp in (first[1], last[0])]
+    except ValueError:
+        # Digits in the form of a date that the calendar does not have.
+        return None
 
 
 def _scores(table: str) -> dict[str, float]:

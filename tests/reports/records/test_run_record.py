@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from reports.run_copies import copy_run
+from reports.run_copies import copy_run, set_curve
 
 from mmseg_kd.errors import UserError
 from mmseg_kd.reports.records.run_record import read_run
@@ -29,8 +29,29 @@ def test_a_real_run(trained_pair: dict[str, Path]) -> None:
     assert [report['iter'] for report in run.gradients] == [0, 2, 4, 6, 8]
     assert run.log.seconds >= 0
     assert run.log.device
-    assert run.best_checkpoint.name.startswith('best_mIoU_iter_')
+    for metric in ('mIoU', 'mIoU11'):
+        file, score = run.best_checkpoint(metric)
+        assert score == run.best(metric)[metric]
+        assert file.stem.endswith(f'_{run.best(metric)["iteration"]}')
     assert not run.notes
+
+
+def test_the_checkpoint_offered_has_the_score_shown(
+    trained_pair: dict[str, Path], tmp_path: Path
+) -> None:
+    folder = copy_run(trained_pair['baseline'], tmp_path / 'run')
+    set_curve(folder, [10.0, 40.0, 30.0])
+    for name in ('iter_3.pth', 'iter_6.pth', 'iter_9.pth', 'best_mIoU_iter_9.pth'):
+        (folder / name).touch()
+    run = read_run(folder)
+    assert run.best_checkpoint('mIoU11') == (folder / 'iter_6.pth', 40.0)
+    (folder / 'best_mIoU11_iter_6.pth').touch()
+    assert run.best_checkpoint('mIoU11') == (folder / 'best_mIoU11_iter_6.pth', 40.0)
+    for file in folder.glob('*iter_6.pth'):
+        file.unlink()
+    # The headline is 40; the best file that is left says itself what it has.
+    assert run.best_checkpoint('mIoU11') == (folder / 'best_mIoU_iter_9.pth', 30.0)
+    assert run.best_checkpoint('mDice')[1] is None
 
 
 def test_class_scores_are_the_metrics(trained_pair: dict[str, Path]) -> None:
