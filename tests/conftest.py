@@ -12,7 +12,8 @@ from mmengine.config import Config
 from mmengine.registry import init_default_scope
 from mmseg.registry import MODELS
 
-from mmseg_kd.engine import build_runner, load_config
+from mmseg_kd.config import load_config
+from mmseg_kd.engine import build_runner
 
 ROOT = Path(__file__).parents[1]
 

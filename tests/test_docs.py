@@ -17,8 +17,8 @@ import pytest
 from mmengine.config import Config
 from mmseg.registry import MODELS
 
+from mmseg_kd.config import load_config
 from mmseg_kd.distillation.schedules import scheduled
-from mmseg_kd.engine import load_config
 from mmseg_kd.studies.config import load_study
 
 ROOT = Path(__file__).parents[1]

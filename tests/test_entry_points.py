@@ -11,8 +11,9 @@ import torch
 from conftest import KD_LOSSES, TINY_BACKBONE, config_file, run, tiny_config, tiny_model
 from mmseg.registry import MODELS
 
+from mmseg_kd.config import choose_start, prepare_test
 from mmseg_kd.distillation.teacher import Teacher, build_segmentor
-from mmseg_kd.engine import build_runner, choose_start, prepare_test
+from mmseg_kd.engine import build_runner
 
 HEAD = dict(
     type='FCNHead', in_channels=32, in_index=3, channels=8, num_classes=12, norm_cfg=dict(type='BN')

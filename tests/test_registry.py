@@ -11,8 +11,9 @@ from mmseg import registry as mmseg_registry
 
 from mmseg_kd import models
 from mmseg_kd.benchmark.stock import stock_model
+from mmseg_kd.config import load_config
 from mmseg_kd.distillation import losses
-from mmseg_kd.engine import build_runner, load_config
+from mmseg_kd.engine import build_runner
 from mmseg_kd.errors import UserError
 from mmseg_kd.models import EncoderDecoder, KDEncoderDecoder
 from mmseg_kd.registry import MODELS, REGISTRIES

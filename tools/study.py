@@ -9,8 +9,8 @@ python tools/study.py report STUDY [--lang en|ko]
 import argparse
 import sys
 
-from mmseg_kd.engine.cli import join_numbers, run_tool
-from mmseg_kd.reports.language import LANGUAGES
+from mmseg_kd.command_line import join_numbers, run_tool
+from mmseg_kd.reports.writing.language import LANGUAGES
 from mmseg_kd.studies.commands import report, run, status
 
 

@@ -9,11 +9,12 @@ import copy
 
 from mmseg.registry import DATASETS
 
-from mmseg_kd.engine import build_runner, load_config, prepare_test
-from mmseg_kd.engine.cli import add_common_arguments, at_least, export_local_rank, run_tool
-from mmseg_kd.engine.config_errors import config_errors
-from mmseg_kd.engine.output_paths import check_beside_data, check_folder
+from mmseg_kd.command_line import add_common_arguments, at_least, export_local_rank, run_tool
+from mmseg_kd.config import load_config, prepare_test
+from mmseg_kd.config.errors import config_errors
+from mmseg_kd.engine import build_runner
 from mmseg_kd.errors import UserError
+from mmseg_kd.paths import check_beside_data, check_folder
 
 
 def parse_args() -> argparse.Namespace:

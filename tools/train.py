@@ -6,8 +6,9 @@ python tools/train.py CONFIG [--work-dir DIR] [--resume [PATH]] [--amp]
 
 import argparse
 
-from mmseg_kd.engine import build_runner, choose_start, enable_amp, load_config
-from mmseg_kd.engine.cli import add_common_arguments, export_local_rank, run_tool
+from mmseg_kd.command_line import add_common_arguments, export_local_rank, run_tool
+from mmseg_kd.config import choose_start, enable_amp, load_config
+from mmseg_kd.engine import build_runner
 
 
 def parse_args() -> argparse.Namespace:

@@ -17,7 +17,8 @@ from mmengine.optim import AmpOptimWrapper
 
 from gpu_steps.step import LOSSES, TOY, TOY_TEACHER, Record, config, scratch, toy_config
 from mmseg_kd.checkpoints import read_checkpoint
-from mmseg_kd.engine import build_runner, choose_start, enable_amp
+from mmseg_kd.config import choose_start, enable_amp
+from mmseg_kd.engine import build_runner
 
 
 def small(cfg: Config, work_dir: str, iterations: int = 6) -> Config:

@@ -32,7 +32,8 @@ from gpu_steps.step import (
 from mmseg_kd.benchmark.about import be_quiet
 from mmseg_kd.benchmark.floor import busy_share, rates_of, work_of
 from mmseg_kd.benchmark.steps import build_pair, random_batch, train_step
-from mmseg_kd.engine import build_runner, choose_start, enable_amp
+from mmseg_kd.config import choose_start, enable_amp
+from mmseg_kd.engine import build_runner
 from mmseg_kd.engine.compilation import compile_blocks
 from mmseg_kd.engine.graphed_step import GraphedStep
 from mmseg_kd.models.short_row_norm import LayerNorm

@@ -17,7 +17,7 @@ from mmseg.registry import MODELS
 
 from mmseg_kd.benchmark.about import be_quiet
 from mmseg_kd.benchmark.steps import build_own, random_batch
-from mmseg_kd.engine import enable_amp, load_config
+from mmseg_kd.config import enable_amp, load_config
 
 Record = Callable[..., None]
 

@@ -12,7 +12,7 @@ from mmengine.registry import DefaultScope
 from mmengine.runner import Runner
 from torch.utils.data import Sampler
 
-from mmseg_kd.datasets.camvid_classes import CamVidClasses
+from mmseg_kd.datasets.camvid.classes import CamVidClasses
 
 SEED = 0
 

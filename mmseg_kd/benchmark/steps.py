@@ -18,7 +18,7 @@ from mmseg.structures import SegDataSample
 from torch import Tensor
 
 from mmseg_kd.benchmark.stock import stock_model, stock_optim_wrapper, stock_student
-from mmseg_kd.engine import enable_amp, load_config
+from mmseg_kd.config import enable_amp, load_config
 
 VOID_ROWS = 10
 

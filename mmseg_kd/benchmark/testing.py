@@ -21,7 +21,8 @@ from mmseg.registry import MODELS
 from mmseg_kd.benchmark.data import stock_dataloader
 from mmseg_kd.benchmark.loop import STOCK_HOOKS
 from mmseg_kd.benchmark.stock import stock_model
-from mmseg_kd.engine import build_runner, load_config, prepare_test
+from mmseg_kd.config import load_config, prepare_test
+from mmseg_kd.engine import build_runner
 
 CHECKPOINT = 'random.pth'
 

@@ -1,11 +1,11 @@
 """Datasets, their transforms and samplers, in mmseg's registries."""
 
 from mmseg_kd.datasets.augment import SegAugment
-from mmseg_kd.datasets.camvid import CamVidDataset
+from mmseg_kd.datasets.camvid.dataset import CamVidDataset
 from mmseg_kd.datasets.collate import one_piece_collate
 from mmseg_kd.datasets.image_cache import CachedDataset
 from mmseg_kd.datasets.seeded_sampling import SeededDataset, SeededIndex, SeededInfiniteSampler
-from mmseg_kd.datasets.toy_camvid import LoadToyScene, ToyCamVidDataset
+from mmseg_kd.datasets.toy.dataset import LoadToyScene, ToyCamVidDataset
 
 __all__ = [
     'CachedDataset',

@@ -203,6 +203,16 @@ def resize_map(x: Tensor, size: Sequence[int]) -> Tensor:
     return F.interpolate(x, tuple(size), mode='bilinear', align_corners=False)
 
 
+def log_names(name: str) -> tuple[str, str]:
+    """Names under which a loss is logged, weighted and raw.
+
+    mmengine backpropagates what has 'loss' in its name, so the weighted one must have it and
+    the raw one must not: `kl_loss` gives ('kl_loss', 'kl_raw'), `cwd` ('cwd_loss', 'cwd_raw').
+    """
+    stem = name.replace('loss', '').strip('_') or 'kd'
+    return (name if 'loss' in name else f'{name}_loss'), f'{stem}_raw'
+
+
 def _as_names(stages: Sequence[str] | str) -> tuple[str, ...]:
     names = (stages,) if isinstance(stages, str) else stages
     if not isinstance(names, Sequence) or not all(isinstance(name, str) for name in names):

@@ -132,7 +132,7 @@ class Teacher(BaseTeacher):
         dtype: As for `BaseTeacher`.
         baseline: What the student reaches without a teacher, where it is known: its mIoU on the
             validation split in percent, or the work_dir of that run. The teacher's own is
-            compared with it before training (`mmseg_kd.engine.teacher_card`).
+            compared with it before training (`mmseg_kd.teacher_report.card`).
         classes: Names of its classes in the order of their ids, in the place of those in the
             checkpoint. They have to be the student's.
 

@@ -1,7 +1,6 @@
-"""What makes a run: its config, runner and hooks."""
+"""What trains and tests: the runner, its loop, the optimizer, and hooks."""
 
 from mmseg_kd.engine import hooks
-from mmseg_kd.engine.config import choose_start, enable_amp, load_config, prepare_test
 from mmseg_kd.engine.optim import Bf16OptimWrapper
 from mmseg_kd.engine.parameter_groups import GroupedOptimWrapperConstructor
 from mmseg_kd.engine.prefetching_loop import PrefetchingTrainLoop
@@ -13,9 +12,5 @@ __all__ = [
     'KDRunner',
     'PrefetchingTrainLoop',
     'build_runner',
-    'choose_start',
-    'enable_amp',
     'hooks',
-    'load_config',
-    'prepare_test',
 ]

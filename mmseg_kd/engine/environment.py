@@ -20,14 +20,14 @@ from torch import nn
 
 from mmseg_kd.checkpoints import load_strictly, read_checkpoint, state_dict_of
 from mmseg_kd.checkpoints.initialization import check_files, forget_pretrained, init_weights
-from mmseg_kd.engine.config import load_config
-from mmseg_kd.engine.config_errors import config_errors
-from mmseg_kd.engine.config_values import SPLITS
+from mmseg_kd.config.errors import config_errors
+from mmseg_kd.config.loading import load_config
+from mmseg_kd.config.values import SPLITS
 from mmseg_kd.engine.devices import GIB, unused_card
-from mmseg_kd.engine.output_paths import check_folder
-from mmseg_kd.engine.teacher_card import check_classes
 from mmseg_kd.errors import UserError
 from mmseg_kd.installation import FORKS
+from mmseg_kd.paths import check_folder
+from mmseg_kd.teacher_report.card import check_classes
 
 # Below these, a training of the shipped configs is likely to fail.
 LEAST_FREE_GPU, LEAST_FREE_MEMORY = 3 * GIB, 4 * GIB

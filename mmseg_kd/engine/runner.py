@@ -39,10 +39,10 @@ from mmseg_kd.checkpoints import (
     state_dict_of,
 )
 from mmseg_kd.checkpoints.initialization import check_files, init_weights
+from mmseg_kd.command_line import OF_THE_SYSTEM
+from mmseg_kd.config.errors import config_errors
 from mmseg_kd.datasets.checked_files import check_listing, guard
-from mmseg_kd.engine.cli import OF_THE_SYSTEM
 from mmseg_kd.engine.compilation import cannot_compile, compile_blocks
-from mmseg_kd.engine.config_errors import config_errors
 from mmseg_kd.engine.devices import memory_errors, unused_card
 from mmseg_kd.engine.graphed_step import GraphedStep, cannot_record
 from mmseg_kd.engine.hooks.distillation_hook import DistillationHook

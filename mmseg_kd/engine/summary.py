@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import platform
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -11,8 +10,9 @@ from mmengine.config import Config
 from mmengine.device import get_device
 from mmengine.runner import Runner
 
-from mmseg_kd.engine.config_defaults import crop_of, cropping_steps, training_pipelines
+from mmseg_kd.config.defaults import crop_of, cropping_steps, training_pipelines
 from mmseg_kd.engine.optim import fast_on_cpu
+from mmseg_kd.paths import relative
 
 # Of a range of scales, for the mean over it.
 RATIOS = 100
@@ -123,11 +123,3 @@ def _device() -> str:
     if get_device() == 'cuda':
         return torch.cuda.get_device_name()
     return f'{platform.processor() or platform.machine()} CPU, {torch.get_num_threads()} threads'
-
-
-def relative(path: str | Path) -> str:
-    """Shorten a path below the current folder."""
-    try:
-        return Path(path).resolve().relative_to(Path.cwd()).as_posix()
-    except ValueError:
-        return str(path)

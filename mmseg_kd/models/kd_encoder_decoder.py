@@ -16,7 +16,7 @@ from mmseg.registry import MODELS, TASK_UTILS
 from mmseg.structures import SegDataSample
 from torch import Tensor, nn
 
-from mmseg_kd.distillation.base import KDLoss
+from mmseg_kd.distillation.base import KDLoss, log_names
 from mmseg_kd.distillation.ema_teacher import EMATeacher
 from mmseg_kd.distillation.gradient_share import GradientShare, share_of
 from mmseg_kd.distillation.gradients import Pull, measure_gradients, read_pulls, weight_for
@@ -451,13 +451,3 @@ def _check_names(names: Iterable[str]) -> None:
                     f'{owners[logged]}: give it another name'
                 )
             owners[logged] = name
-
-
-def log_names(name: str) -> tuple[str, str]:
-    """Names under which a loss is logged, weighted and raw.
-
-    mmengine backpropagates what has 'loss' in its name, so the weighted one must have it and
-    the raw one must not: `kl_loss` gives ('kl_loss', 'kl_raw'), `cwd` ('cwd_loss', 'cwd_raw').
-    """
-    stem = name.replace('loss', '').strip('_') or 'kd'
-    return (name if 'loss' in name else f'{name}_loss'), f'{stem}_raw'

@@ -9,17 +9,17 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from mmseg_kd.checkpoints import atomic_path
-from mmseg_kd.engine.output_paths import check_folder
 from mmseg_kd.errors import UserError
-from mmseg_kd.reports import sections
-from mmseg_kd.reports.collecting import read_collection
-from mmseg_kd.reports.collection import Collection
-from mmseg_kd.reports.document import Block
-from mmseg_kd.reports.html_page import to_html
-from mmseg_kd.reports.language import translator
-from mmseg_kd.reports.markdown import to_markdown
-from mmseg_kd.reports.pictures import Gallery
-from mmseg_kd.reports.search_section import search_section
+from mmseg_kd.paths import check_folder
+from mmseg_kd.reports.comparing.collecting import read_collection
+from mmseg_kd.reports.comparing.collection import Collection
+from mmseg_kd.reports.figures.pictures import Gallery
+from mmseg_kd.reports.sections import order as sections
+from mmseg_kd.reports.sections.search_section import search_section
+from mmseg_kd.reports.writing.document import Block
+from mmseg_kd.reports.writing.html_page import to_html
+from mmseg_kd.reports.writing.language import translator
+from mmseg_kd.reports.writing.markdown import to_markdown
 
 PAGES = ('report.md', 'report.html')
 # At the end of report.md: which runs it is about.

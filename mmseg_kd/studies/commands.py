@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from mmseg_kd.engine.devices import unused_card
-from mmseg_kd.engine.summary import relative
 from mmseg_kd.errors import UserError
+from mmseg_kd.paths import relative
 from mmseg_kd.studies.config import Study, load_study
 from mmseg_kd.studies.plan import PlannedRun, check_files, plan_study
 from mmseg_kd.studies.run_queue import RunQueue

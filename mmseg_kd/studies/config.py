@@ -10,9 +10,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from mmseg_kd.engine.config_bases import check_bases
-from mmseg_kd.engine.config_errors import reading_errors
-from mmseg_kd.engine.config_text import read_config
+from mmseg_kd.config.bases import check_bases
+from mmseg_kd.config.errors import reading_errors
+from mmseg_kd.config.text import read_config
 from mmseg_kd.errors import UserError
 from mmseg_kd.studies.space import Parameter, read_grid, read_space
 

@@ -17,11 +17,11 @@ from prettytable import PrettyTable
 from tqdm import tqdm
 
 from mmseg_kd.checkpoints import find_latest_checkpoint
-from mmseg_kd.engine.config import load_config
+from mmseg_kd.config.loading import load_config
 from mmseg_kd.errors import UserError
+from mmseg_kd.records.progress import read_progress
 from mmseg_kd.studies.config import Study
 from mmseg_kd.studies.plan import PlannedRun, kind_of
-from mmseg_kd.studies.progress import read_progress
 from mmseg_kd.studies.run_queue import STATES, RunQueue
 from mmseg_kd.studies.training_process import Task, TrainingProcess
 

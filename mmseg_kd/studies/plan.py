@@ -11,7 +11,7 @@ from typing import Any
 
 from mmengine.config import Config
 
-from mmseg_kd.engine.config import load_config
+from mmseg_kd.config.loading import load_config
 from mmseg_kd.errors import UserError
 from mmseg_kd.models.kd_encoder_decoder import teachers_by_name
 from mmseg_kd.studies.config import Study

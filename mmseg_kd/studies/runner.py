@@ -13,11 +13,11 @@ from optuna.trial import TrialState
 
 from mmseg_kd.checkpoints import find_latest_checkpoint
 from mmseg_kd.errors import UserError
+from mmseg_kd.records.progress import read_progress
 from mmseg_kd.studies.claim import Claim
 from mmseg_kd.studies.config import Study
 from mmseg_kd.studies.owner import HEARTBEAT, this_process, with_child
 from mmseg_kd.studies.plan import PlannedRun
-from mmseg_kd.studies.progress import read_progress
 from mmseg_kd.studies.run_queue import RunQueue, same_settings
 from mmseg_kd.studies.settings import differences
 from mmseg_kd.studies.state import write_state

@@ -13,8 +13,8 @@ from optuna.trial import FrozenTrial
 from prettytable import PrettyTable
 
 from mmseg_kd.checkpoints import atomic_path
+from mmseg_kd.records.progress import read_progress
 from mmseg_kd.studies.plan import PlannedRun
-from mmseg_kd.studies.progress import read_progress
 from mmseg_kd.studies.run_queue import STATES, RunQueue
 
 

@@ -24,8 +24,9 @@ from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
 from mmseg_kd.checkpoints import atomic_path, find_latest_checkpoint
-from mmseg_kd.engine import build_runner, choose_start, load_config
-from mmseg_kd.engine.cli import prepare_process, user_message
+from mmseg_kd.command_line import prepare_process, user_message
+from mmseg_kd.config import choose_start, load_config
+from mmseg_kd.engine import build_runner
 from mmseg_kd.errors import UserError
 from mmseg_kd.studies.settings import fingerprint, flat_settings
 from mmseg_kd.studies.training_process import MARK, Task

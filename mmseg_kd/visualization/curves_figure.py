@@ -29,7 +29,7 @@ def draw_curves(
 
     Args:
         figure: An empty figure; its size is set.
-        runs: Of each run, the value by iteration by name (`mmseg_kd.engine.scalars`).
+        runs: Of each run, the value by iteration by name (`mmseg_kd.records.scalars`).
         keys: The names to draw, one a panel; a run without one has no curve there.
         labels: Of each run, its name in the legend of each panel.
         title: Heads the figure.

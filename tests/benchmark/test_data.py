@@ -10,8 +10,8 @@ from conftest import ROOT
 from mmengine.runner import Runner
 
 from mmseg_kd.benchmark.data import data_runs, stock_dataloader
+from mmseg_kd.config import load_config
 from mmseg_kd.datasets.seeded_sampling import seeded
-from mmseg_kd.engine import load_config
 
 CAMVID = ROOT / 'local_configs' / 'segformer' / 'B0' / 'segformer.b0.512x512.camvid.py'
 TOY = ROOT / 'local_configs' / 'toy' / 'segformer.b0.toy.py'

@@ -6,7 +6,7 @@ import pytest
 from conftest import ROOT
 
 from mmseg_kd.benchmark.testing import testing_runs as make_runs
-from mmseg_kd.engine import load_config
+from mmseg_kd.config import load_config
 
 
 @pytest.mark.slow

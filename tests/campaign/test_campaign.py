@@ -15,7 +15,7 @@ from campaign.case import Case
 from conftest import KD_LOSSES, run, tiny_config
 from PIL import Image
 
-from mmseg_kd.datasets.camvid_classes import CLASSES, PALETTE
+from mmseg_kd.datasets.camvid.classes import CLASSES, PALETTE
 from mmseg_kd.studies.config import load_study
 from mmseg_kd.studies.plan import plan_study
 from mmseg_kd.studies.run_queue import RunQueue

@@ -9,7 +9,7 @@ from mmengine.dataset import Compose
 from mmseg.registry import MODELS
 
 from mmseg_kd.datasets.seeded_sampling import seeded
-from mmseg_kd.datasets.toy_camvid import _scene
+from mmseg_kd.datasets.toy.dataset import _scene
 
 SIZE = dict(scale=(96, 64), ratio_range=(0.5, 2.0))
 CROP = dict(crop_size=(64, 72), cat_max_ratio=0.4)

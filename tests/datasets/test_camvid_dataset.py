@@ -15,7 +15,7 @@ from PIL import Image
 from torch.utils.data import DataLoader, Subset
 
 from mmseg_kd.datasets import CamVidDataset, SeededInfiniteSampler
-from mmseg_kd.datasets.camvid_classes import CLASSES, PALETTE
+from mmseg_kd.datasets.camvid.classes import CLASSES, PALETTE
 from mmseg_kd.errors import UserError
 
 LOAD = [dict(type='LoadImageFromFile'), dict(type='LoadAnnotations')]
@@ -257,7 +257,7 @@ def test_real_counts(camvid_root):
 
 @pytest.mark.real_data
 def test_real_val_frequencies(camvid_root):
-    from mmseg_kd.datasets.camvid_layouts import summarise
+    from mmseg_kd.datasets.camvid.layouts import summarise
 
     pixels = np.zeros(12)
     dataset = build(camvid_root, split='val')
@@ -299,7 +299,7 @@ def test_real_eleven_classes(camvid_root):
 
 @pytest.mark.real_data
 def test_real_names_follow_the_split_rule(camvid_root):
-    from mmseg_kd.datasets.camvid_layouts import segnet_split
+    from mmseg_kd.datasets.camvid.layouts import segnet_split
 
     for split in ('train', 'val', 'test'):
         names = [path.stem for path in (camvid_root / split).glob('*.png')]

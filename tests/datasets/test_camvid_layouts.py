@@ -10,10 +10,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from mmseg_kd.datasets import CamVidDataset, camvid_layouts
-from mmseg_kd.datasets.camvid_colours import COLOURS, NAMESAKES, ids_of_colours, merged_id
-from mmseg_kd.datasets.camvid_download import download
-from mmseg_kd.datasets.camvid_layouts import convert, detect_layout, segnet_split
+from mmseg_kd.datasets import CamVidDataset
+from mmseg_kd.datasets.camvid import layouts as camvid_layouts
+from mmseg_kd.datasets.camvid.colours import COLOURS, NAMESAKES, ids_of_colours, merged_id
+from mmseg_kd.datasets.camvid.download import download
+from mmseg_kd.datasets.camvid.layouts import convert, detect_layout, segnet_split
 from mmseg_kd.errors import UserError
 
 FRAMES = dict(train='0001TP_006690', val='0016E5_07959', test='Seq05VD_f00000')

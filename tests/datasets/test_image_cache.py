@@ -15,7 +15,7 @@ from PIL import Image
 from torch.utils.data import DataLoader
 
 from mmseg_kd.datasets import SeededInfiniteSampler, image_cache
-from mmseg_kd.datasets.camvid_classes import CLASSES
+from mmseg_kd.datasets.camvid.classes import CLASSES
 from mmseg_kd.errors import UserError
 
 LOAD = [dict(type='LoadImageFromFile'), dict(type='LoadAnnotations')]

@@ -6,8 +6,8 @@ import pytest
 from conftest import ROOT
 from mmseg.registry import DATASETS
 
+from mmseg_kd.config import load_config
 from mmseg_kd.datasets import SeededInfiniteSampler
-from mmseg_kd.engine import load_config
 
 CONFIGS = sorted((ROOT / 'local_configs' / 'segformer').rglob('*.py'))
 

@@ -11,8 +11,8 @@ import pytest
 from mmseg.registry import DATASETS
 
 from mmseg_kd.datasets import ToyCamVidDataset
-from mmseg_kd.datasets.camvid_classes import CLASSES
-from mmseg_kd.datasets.toy_camvid import _scene
+from mmseg_kd.datasets.camvid.classes import CLASSES
+from mmseg_kd.datasets.toy.dataset import _scene
 from mmseg_kd.errors import UserError
 
 LOAD = [dict(type='LoadToyScene')]

@@ -15,8 +15,8 @@ from mmseg.models.decode_heads.decode_head import BaseDecodeHead
 from mmseg.registry import MODELS
 from mmseg.structures import SegDataSample
 
+from mmseg_kd.config.errors import config_errors
 from mmseg_kd.distillation.taps import LOGITS_INDEX, WITHOUT_LOGITS, list_taps, record_taps
-from mmseg_kd.engine.config_errors import config_errors
 from mmseg_kd.errors import UserError
 
 CLASSES, SIZE = 5, 64

@@ -11,16 +11,13 @@ from conftest import KD_LOSSES, tiny_config, tiny_model
 from matplotlib.image import imread
 from mmengine.hooks import Hook
 
+from mmseg_kd.config import choose_start
+from mmseg_kd.distillation.gradient_diagnosis import FullWeight, diagnose, full_weight
 from mmseg_kd.distillation.gradients import Pull, weight_for
 from mmseg_kd.distillation.schedules import scheduled
-from mmseg_kd.engine import build_runner, choose_start
-from mmseg_kd.engine.hooks.gradient_report_hook import (
-    FullWeight,
-    diagnose,
-    full_weight,
-    read_reports,
-)
+from mmseg_kd.engine import build_runner
 from mmseg_kd.errors import UserError
+from mmseg_kd.records.gradient_reports import read_reports
 from mmseg_kd.visualization.gradient_figure import gradient_figure
 
 

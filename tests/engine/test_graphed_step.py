@@ -12,7 +12,7 @@ from mmengine.optim import build_optim_wrapper
 from mmengine.structures import PixelData
 from mmseg.structures import SegDataSample
 
-from mmseg_kd.engine import enable_amp, load_config
+from mmseg_kd.config import enable_amp, load_config
 from mmseg_kd.engine.graphed_step import GraphedStep, cannot_record
 from mmseg_kd.registry import MODELS
 

@@ -8,7 +8,8 @@ from conftest import tiny_config
 from mmengine.config import Config
 from PIL import Image
 
-from mmseg_kd.engine import build_runner, prepare_test
+from mmseg_kd.config import prepare_test
+from mmseg_kd.engine import build_runner
 from mmseg_kd.errors import UserError
 
 

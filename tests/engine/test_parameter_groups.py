@@ -9,7 +9,8 @@ from mmengine.optim import build_optim_wrapper
 from mmseg.registry import MODELS
 from test_resume import train
 
-from mmseg_kd.engine import build_runner, choose_start, load_config
+from mmseg_kd.config import choose_start, load_config
+from mmseg_kd.engine import build_runner
 from mmseg_kd.errors import UserError
 
 STOCK = 'DefaultOptimWrapperConstructor'

@@ -8,8 +8,9 @@ from conftest import KD_LOSSES, tiny_config, tiny_model
 from mmengine.hooks import Hook
 
 from mmseg_kd.checkpoints import read_checkpoint
+from mmseg_kd.config import choose_start
 from mmseg_kd.datasets import CamVidDataset
-from mmseg_kd.engine import build_runner, choose_start
+from mmseg_kd.engine import build_runner
 from mmseg_kd.errors import UserError
 
 

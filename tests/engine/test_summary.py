@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 from conftest import KD_LOSSES, tiny_config, tiny_model
 
-from mmseg_kd.engine import build_runner, enable_amp
+from mmseg_kd.config import enable_amp
+from mmseg_kd.engine import build_runner
 from mmseg_kd.engine.summary import describe_run
 
 

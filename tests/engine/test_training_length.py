@@ -8,9 +8,10 @@ import pytest
 from conftest import KD_LOSSES, ROOT, tiny_config, tiny_model
 from mmengine.config import Config
 
+from mmseg_kd.config import choose_start, load_config
 from mmseg_kd.distillation import teacher as teacher_module
 from mmseg_kd.distillation.teacher import Teacher
-from mmseg_kd.engine import build_runner, choose_start, load_config
+from mmseg_kd.engine import build_runner
 from mmseg_kd.engine.runner import KDRunner
 from mmseg_kd.engine.training_length import follow_length, misfits
 from mmseg_kd.errors import UserError

@@ -16,7 +16,8 @@ from mmengine.config import Config
 from mmengine.hooks import Hook
 
 from mmseg_kd.checkpoints import read_checkpoint
-from mmseg_kd.engine import build_runner, choose_start
+from mmseg_kd.config import choose_start
+from mmseg_kd.engine import build_runner
 from mmseg_kd.engine.work_dir_lock import WorkDirLock
 from mmseg_kd.errors import UserError
 

@@ -7,7 +7,7 @@ from mmseg.registry import MODELS
 from torch import nn
 
 from mmseg_kd.checkpoints.initialization import forget_pretrained
-from mmseg_kd.engine import load_config
+from mmseg_kd.config import load_config
 from mmseg_kd.errors import UserError
 from mmseg_kd.models.complexity import measure_complexity, published_fusion
 

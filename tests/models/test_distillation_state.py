@@ -10,8 +10,9 @@ from mmseg.registry import MODELS
 from mmseg.structures import SegDataSample
 
 from mmseg_kd.checkpoints import read_checkpoint
+from mmseg_kd.config import choose_start, load_config
 from mmseg_kd.distillation.gradients import shares
-from mmseg_kd.engine import build_runner, choose_start, load_config
+from mmseg_kd.engine import build_runner
 from mmseg_kd.errors import UserError
 
 

@@ -8,8 +8,8 @@ from mmengine.structures import PixelData
 from mmseg.registry import MODELS
 from mmseg.structures import SegDataSample
 
+from mmseg_kd.distillation.base import log_names
 from mmseg_kd.errors import UserError
-from mmseg_kd.models.kd_encoder_decoder import log_names
 
 KEYS = ('at_loss', 'at_raw', 'kl_loss', 'kl_raw', 'sp_loss', 'sp_raw')
 

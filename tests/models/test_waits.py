@@ -15,8 +15,8 @@ from mmengine.structures import PixelData
 from mmseg.structures import SegDataSample
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from mmseg_kd.config import load_config
 from mmseg_kd.distillation import teacher
-from mmseg_kd.engine import load_config
 from mmseg_kd.models.launches import let_launches_be_free
 from mmseg_kd.registry import MODELS
 

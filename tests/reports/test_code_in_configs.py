@@ -12,9 +12,9 @@ from conftest import run
 from reports.run_copies import write_study
 
 from mmseg_kd.errors import UserError
-from mmseg_kd.reports.collecting import read_collection
-from mmseg_kd.reports.qualitative import comparable_pair, draw_images
-from mmseg_kd.reports.records.literal_config import parse_buildable
+from mmseg_kd.records.literal_config import parse_buildable
+from mmseg_kd.reports.comparing.collecting import read_collection
+from mmseg_kd.reports.figures.qualitative import comparable_pair, draw_images
 
 
 def test_code_is_left_out_and_named(tmp_path: Path) -> None:

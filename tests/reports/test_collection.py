@@ -6,10 +6,10 @@ import pytest
 from reports.run_copies import copy_run, set_curve, write_study
 
 from mmseg_kd.errors import UserError
-from mmseg_kd.reports.collecting import read_collection
-from mmseg_kd.reports.findings import find
-from mmseg_kd.reports.records.class_scores import ClassScores
-from mmseg_kd.reports.score_tables import comparison_table, statistics_table
+from mmseg_kd.records.class_scores import ClassScores
+from mmseg_kd.reports.comparing.collecting import read_collection
+from mmseg_kd.reports.findings.finding import find
+from mmseg_kd.reports.sections.score_tables import comparison_table, statistics_table
 
 
 @pytest.fixture

@@ -1,7 +1,7 @@
 from pathlib import Path
 
-from mmseg_kd.reports.differing_settings import differing_settings
-from mmseg_kd.reports.records.literal_config import read_literals
+from mmseg_kd.records.literal_config import read_literals
+from mmseg_kd.reports.comparing.differing_settings import differing_settings
 
 
 def test_only_what_differs() -> None:

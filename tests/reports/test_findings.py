@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 from reports.run_copies import copy_run, set_curve, write_study
 
-from mmseg_kd.reports.collecting import read_collection
-from mmseg_kd.reports.findings import find
-from mmseg_kd.reports.next_runs import _quoted, suggest
+from mmseg_kd.reports.comparing.collecting import read_collection
+from mmseg_kd.reports.findings.finding import find
+from mmseg_kd.reports.findings.next_runs import _quoted, suggest
 
 
 @pytest.fixture

@@ -8,14 +8,15 @@ import pytest
 from conftest import ROOT
 
 from mmseg_kd.errors import UserError
-from mmseg_kd.reports.korean import KOREAN
-from mmseg_kd.reports.language import say, translator
+from mmseg_kd.records.message import say
+from mmseg_kd.reports.writing.korean import KOREAN
+from mmseg_kd.reports.writing.language import translator
 
 
 def said() -> set[str]:
     """Templates of all calls of `say`; each is written out where it is said."""
     templates = set()
-    for file in Path(ROOT, 'mmseg_kd', 'reports').rglob('*.py'):
+    for file in Path(ROOT, 'mmseg_kd').rglob('*.py'):
         for node in ast.walk(ast.parse(file.read_text(encoding='utf-8'))):
             if isinstance(node, ast.Call) and getattr(node.func, 'id', '') == 'say':
                 first = node.args[0]

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from mmseg_kd.reports.collecting import read_collection
-from mmseg_kd.reports.qualitative import (
+from mmseg_kd.reports.comparing.collecting import read_collection
+from mmseg_kd.reports.figures.qualitative import (
     BETTER,
     WORSE,
     choose_images,

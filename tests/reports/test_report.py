@@ -14,10 +14,10 @@ from conftest import ROOT
 from reports.run_copies import copy_run, set_curve, write_study
 
 from mmseg_kd.errors import UserError
-from mmseg_kd.reports import sections
-from mmseg_kd.reports.collecting import read_collection
-from mmseg_kd.reports.collection import Collection
+from mmseg_kd.reports.comparing.collecting import read_collection
+from mmseg_kd.reports.comparing.collection import Collection
 from mmseg_kd.reports.report import other_report, write_report
+from mmseg_kd.reports.sections import order as sections
 
 
 class Page(HTMLParser):

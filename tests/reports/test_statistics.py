@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import scipy.stats
 
-from mmseg_kd.reports.statistics import (
+from mmseg_kd.reports.comparing.statistics import (
     bootstrap_interval,
     paired_difference,
     sentence,

@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 from conftest import ROOT
 
-from mmseg_kd.engine import load_config
+from mmseg_kd.config import load_config
 from mmseg_kd.errors import UserError
 from mmseg_kd.studies.config import load_study
 from mmseg_kd.studies.plan import PlannedRun, check_files, plan_study

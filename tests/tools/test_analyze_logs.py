@@ -9,7 +9,7 @@ from conftest import run
 from matplotlib.figure import Figure
 from PIL import Image
 
-from mmseg_kd.engine.scalars import read_curves
+from mmseg_kd.records.scalars import read_curves
 from mmseg_kd.visualization.curves_figure import draw_curves
 
 TOOL = 'analysis_tools/analyze_logs.py'

@@ -6,7 +6,7 @@ import pytest
 from conftest import run
 from mmengine.config import Config
 
-from mmseg_kd.engine import load_config
+from mmseg_kd.config import load_config
 
 CONFIG = 'local_configs/segformer/B0/segformer.b0.512x512.camvid.kd.py'
 TOOL = 'misc/print_config.py'

@@ -17,7 +17,7 @@ from mmengine.config import Config
 from PIL import Image
 
 from mmseg_kd.checkpoints import read_checkpoint
-from mmseg_kd.engine import load_config
+from mmseg_kd.config import load_config
 
 
 @pytest.fixture(scope='module')

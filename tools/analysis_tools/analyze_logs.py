@@ -13,10 +13,10 @@ import matplotlib.pyplot as plt
 from matplotlib.figure import Figure
 
 from mmseg_kd.checkpoints import atomic_path
-from mmseg_kd.engine.cli import run_tool
-from mmseg_kd.engine.output_paths import check_new_file
-from mmseg_kd.engine.scalars import Curve, read_curves
+from mmseg_kd.command_line import run_tool
 from mmseg_kd.errors import UserError
+from mmseg_kd.paths import check_new_file
+from mmseg_kd.records.scalars import Curve, read_curves
 from mmseg_kd.visualization.curves_figure import draw_curves
 from mmseg_kd.visualization.fonts import font_settings
 from mmseg_kd.visualization.window import window_figure

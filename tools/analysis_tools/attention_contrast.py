@@ -13,10 +13,10 @@ import torch
 from mmengine.runner import Runner
 from tqdm import tqdm
 
+from mmseg_kd.command_line import add_cfg_options, run_tool
+from mmseg_kd.config import load_config
 from mmseg_kd.distillation import Teacher
 from mmseg_kd.distillation.tap_statistics import attention_contrast
-from mmseg_kd.engine import load_config
-from mmseg_kd.engine.cli import add_cfg_options, run_tool
 from mmseg_kd.errors import UserError
 
 STAGES = [f'stage{i}' for i in (1, 2, 3, 4)]

@@ -40,11 +40,11 @@ from mmseg_kd.benchmark.steps import (
 )
 from mmseg_kd.benchmark.testing import testing_runs
 from mmseg_kd.checkpoints import atomic_path
-from mmseg_kd.engine import load_config
-from mmseg_kd.engine.cli import add_cfg_options, at_least, run_tool
+from mmseg_kd.command_line import add_cfg_options, at_least, run_tool
+from mmseg_kd.config import load_config
 from mmseg_kd.engine.optim import fast_on_cpu
-from mmseg_kd.engine.output_paths import check_new_file
 from mmseg_kd.errors import UserError
+from mmseg_kd.paths import check_new_file
 
 MODES = ('train', 'kd', 'floor', 'infer', 'memory', 'data', 'loop', 'test')
 CONFIGS = (

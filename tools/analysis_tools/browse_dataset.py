@@ -16,12 +16,12 @@ from mmengine.config import Config
 from tqdm import tqdm
 
 from mmseg_kd.checkpoints import atomic_path
+from mmseg_kd.command_line import add_cfg_options, at_least, run_tool
+from mmseg_kd.config import load_config
+from mmseg_kd.config.errors import config_errors
 from mmseg_kd.datasets.training_samples import TrainingSample, TrainingSamples
-from mmseg_kd.engine import load_config
-from mmseg_kd.engine.cli import add_cfg_options, at_least, run_tool
-from mmseg_kd.engine.config_errors import config_errors
-from mmseg_kd.engine.output_paths import check_new_folder
 from mmseg_kd.errors import UserError
+from mmseg_kd.paths import check_new_folder
 from mmseg_kd.visualization import Panel, prediction_grid
 from mmseg_kd.visualization.window import show_picture, window_figure
 

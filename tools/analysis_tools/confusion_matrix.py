@@ -23,14 +23,14 @@ from mmengine.logging import MMLogger
 from mmseg.registry import DATASETS, METRICS
 
 from mmseg_kd.checkpoints import atomic_path
-from mmseg_kd.engine import load_config
-from mmseg_kd.engine.cli import add_cfg_options, run_tool
-from mmseg_kd.engine.config import choose_split
-from mmseg_kd.engine.config_errors import config_errors
-from mmseg_kd.engine.output_paths import check_new_file
+from mmseg_kd.command_line import add_cfg_options, run_tool
+from mmseg_kd.config import load_config
+from mmseg_kd.config.errors import config_errors
+from mmseg_kd.config.loading import choose_split
 from mmseg_kd.errors import UserError
 from mmseg_kd.evaluation import SegmentationMetric
 from mmseg_kd.evaluation.saved_predictions import score_saved, worst_confusions
+from mmseg_kd.paths import check_new_file
 from mmseg_kd.visualization.confusion_figure import draw_confusion
 from mmseg_kd.visualization.fonts import font_settings
 from mmseg_kd.visualization.window import window_figure

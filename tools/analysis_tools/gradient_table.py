@@ -18,9 +18,9 @@ from typing import Any
 
 from prettytable import PrettyTable
 
-from mmseg_kd.engine.cli import at_least, run_tool
-from mmseg_kd.engine.hooks.gradient_report_hook import read_reports
+from mmseg_kd.command_line import at_least, run_tool
 from mmseg_kd.errors import UserError
+from mmseg_kd.records.gradient_reports import read_reports
 
 
 def main() -> None:

@@ -23,10 +23,10 @@ from mmseg_kd.benchmark.measure import Spread, interleaved
 from mmseg_kd.benchmark.memory import peak_memory
 from mmseg_kd.benchmark.steps import build_own, random_batch
 from mmseg_kd.checkpoints import atomic_path
-from mmseg_kd.engine import load_config
-from mmseg_kd.engine.cli import add_cfg_options, at_least, run_tool
-from mmseg_kd.engine.output_paths import check_new_file
+from mmseg_kd.command_line import add_cfg_options, at_least, run_tool
+from mmseg_kd.config import load_config
 from mmseg_kd.errors import UserError
+from mmseg_kd.paths import check_new_file
 
 
 def main() -> None:

@@ -13,11 +13,11 @@ import os
 import sys
 from pathlib import Path
 
-from mmseg_kd.engine.cli import run_tool
-from mmseg_kd.engine.summary import relative
+from mmseg_kd.command_line import run_tool
 from mmseg_kd.errors import UserError
-from mmseg_kd.reports.language import LANGUAGES
+from mmseg_kd.paths import relative
 from mmseg_kd.reports.report import other_report, write_report
+from mmseg_kd.reports.writing.language import LANGUAGES
 
 
 def main() -> None:

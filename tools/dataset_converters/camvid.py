@@ -5,10 +5,10 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from mmseg_kd.datasets.camvid_colours import PROTOCOLS
-from mmseg_kd.datasets.camvid_download import URL, download
-from mmseg_kd.datasets.camvid_layouts import LAYOUTS, convert
-from mmseg_kd.engine.cli import run_tool
+from mmseg_kd.command_line import run_tool
+from mmseg_kd.datasets.camvid.colours import PROTOCOLS
+from mmseg_kd.datasets.camvid.download import URL, download
+from mmseg_kd.datasets.camvid.layouts import LAYOUTS, convert
 from mmseg_kd.errors import UserError
 
 

@@ -9,7 +9,7 @@ weights, teacher and disk. A line that begins with `!!` says what to do; the exi
 import argparse
 import sys
 
-from mmseg_kd.engine.cli import EXIT_USER_ERROR, add_cfg_options, run_tool
+from mmseg_kd.command_line import EXIT_USER_ERROR, add_cfg_options, run_tool
 from mmseg_kd.engine.environment import check_environment
 
 

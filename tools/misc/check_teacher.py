@@ -21,13 +21,14 @@ from mmseg.registry import MODELS
 
 from mmseg_kd.checkpoints import atomic_path
 from mmseg_kd.checkpoints.initialization import forget_pretrained
+from mmseg_kd.command_line import add_cfg_options, run_tool
+from mmseg_kd.config import load_config
+from mmseg_kd.config.errors import config_errors
 from mmseg_kd.distillation.teacher import Teacher
-from mmseg_kd.engine import KDRunner, load_config
-from mmseg_kd.engine.cli import add_cfg_options, run_tool
-from mmseg_kd.engine.config_errors import config_errors
-from mmseg_kd.engine.output_paths import check_new_file
-from mmseg_kd.engine.teacher_card import card_table, card_warnings, check_classes, teacher_card
+from mmseg_kd.engine import KDRunner
 from mmseg_kd.errors import UserError
+from mmseg_kd.paths import check_new_file
+from mmseg_kd.teacher_report.card import card_table, card_warnings, check_classes, teacher_card
 
 
 def main() -> None:

@@ -10,11 +10,11 @@ import torch
 from mmseg.registry import MODELS
 
 from mmseg_kd.checkpoints.initialization import forget_pretrained
+from mmseg_kd.command_line import add_cfg_options, run_tool
+from mmseg_kd.config import load_config
+from mmseg_kd.config.errors import config_errors
 from mmseg_kd.distillation import list_taps
 from mmseg_kd.distillation.teacher import build_segmentor
-from mmseg_kd.engine import load_config
-from mmseg_kd.engine.cli import add_cfg_options, run_tool
-from mmseg_kd.engine.config_errors import config_errors
 from mmseg_kd.errors import UserError
 from mmseg_kd.models.kd_encoder_decoder import teachers_by_name
 

@@ -15,11 +15,11 @@ from mmengine.config import Config
 from mmseg.registry import MODELS
 
 from mmseg_kd.checkpoints import atomic_path
-from mmseg_kd.engine import load_config
-from mmseg_kd.engine.cli import add_cfg_options, run_tool
-from mmseg_kd.engine.config_errors import config_errors
-from mmseg_kd.engine.output_paths import check_new_file
+from mmseg_kd.command_line import add_cfg_options, run_tool
+from mmseg_kd.config import load_config
+from mmseg_kd.config.errors import config_errors
 from mmseg_kd.errors import UserError
+from mmseg_kd.paths import check_new_file
 
 SUFFIXES = ('.py', '.json')
 

@@ -10,8 +10,8 @@ import argparse
 from pathlib import Path
 
 from mmseg_kd.checkpoints.publishing import publish
-from mmseg_kd.engine.cli import run_tool
-from mmseg_kd.engine.output_paths import check_folder
+from mmseg_kd.command_line import run_tool
+from mmseg_kd.paths import check_folder
 
 MIB = 2**20
 

@@ -3,19 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 from mmengine.dist import is_main_process
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 from mmseg.registry import HOOKS
 
-from mmseg_kd.engine.json_lines import (
-    append_json_line,
-    is_number,
-    read_json_lines,
-    write_json_lines,
-)
+from mmseg_kd.records.confusions import read_confusions
+from mmseg_kd.records.json_lines import append_json_line, write_json_lines
 
 
 @HOOKS.register_module()
@@ -55,29 +50,6 @@ class ConfusionRecordHook(Hook):
             }
             append_json_line(_file(runner), record)
             return
-
-
-def read_confusions(file: str | Path) -> list[dict[str, Any]]:
-    """Read `confusion.jsonl` by iteration; of two lines of one iteration the later counts.
-
-    Lines that a kill or a power cut has damaged are left out, and so are those of other content.
-    """
-    records = {record['iter']: record for record in read_json_lines(file)[0] if _is_whole(record)}
-    return [records[iteration] for iteration in sorted(records)]
-
-
-def _is_whole(record: dict[str, Any]) -> bool:
-    classes, matrix = record.get('classes'), record.get('matrix')
-    return (
-        type(record.get('iter')) is int
-        and isinstance(classes, list)
-        and all(isinstance(name, str) for name in classes)
-        and len(set(classes)) == len(classes) > 0
-        and isinstance(matrix, list)
-        and len(matrix) == len(classes)
-        and all(isinstance(row, list) and len(row) == len(classes) for row in matrix)
-        and all(is_number(count) and count >= 0 for row in matrix for count in row)
-    )
 
 
 def _file(runner: Runner) -> Path:

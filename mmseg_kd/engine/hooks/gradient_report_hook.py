@@ -2,80 +2,32 @@
 
 from __future__ import annotations
 
-import math
 from collections import deque
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
 from pathlib import Path
-from statistics import fmean, median
 from typing import Any
 
-import torch
 from mmengine.dist import is_main_process
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 from mmseg.registry import HOOKS
-from torch import Tensor
 
 from mmseg_kd.checkpoints import atomic_path, remove_file
-from mmseg_kd.distillation.gradient_share import share_of
-from mmseg_kd.distillation.gradients import Pull, shares, weight_for
-from mmseg_kd.distillation.schedules import Schedule
-from mmseg_kd.engine.json_lines import (
-    append_json_line,
-    is_number,
-    read_json_lines,
-    write_json_lines,
+from mmseg_kd.distillation.gradient_diagnosis import (
+    OFF,
+    REPORTS,
+    SWAMPS,
+    Finding,
+    describe,
+    diagnose,
+    full_weight,
+    make_report,
 )
-from mmseg_kd.engine.summary import relative
 from mmseg_kd.errors import UserError
-from mmseg_kd.models.kd_encoder_decoder import log_names
+from mmseg_kd.paths import relative
+from mmseg_kd.records.gradient_reports import read_reports
+from mmseg_kd.records.json_lines import append_json_line, write_json_lines
 from mmseg_kd.visualization.gradient_figure import gradient_figure
-
-# A warning is from the mean of so many reports: one batch says little.
-REPORTS = 3
-OFF, SWAMPS = 0.001, 0.9
-# A warning that stands ends here, so that a share at the limit is told once.
-NO_LONGER_OFF, NO_LONGER_SWAMPS = 0.002, 0.8
-SUGGESTED_SHARE = 0.1
-# A share of a few batches is not a reason to raise a weight above 1 by more in one step.
-MOST_CHANGE = 100
-
-# What a report has for the labels, and for each loss.
-OF_LABELS = frozenset(['weighted', 'features', 'logits', 'share'])
-OF_A_LOSS = OF_LABELS | {'raw', 'weight', 'cosine'}
-
-
-@dataclass(frozen=True)
-class FullWeight:
-    """Where the config has the weight of a loss, and what it is where no schedule lowers it.
-
-    Attributes:
-        key: Config key.
-        value: The weight; None for a `GradientShare`, which finds it by itself.
-        scheduled: Whether a schedule multiplies it.
-    """
-
-    key: str
-    value: float | None
-    scheduled: bool = False
-
-
-@dataclass(frozen=True)
-class Finding:
-    """What is wrong with a loss: 'off', 'swamps', 'cut' or 'zero', and in words.
-
-    Attributes:
-        condition: One of the four.
-        message: A sentence, with the weight that would mend it.
-        share: Of the gradient, where the scale is what is wrong.
-        better: That weight, where there is one.
-    """
-
-    condition: str
-    message: str
-    share: float | None = None
-    better: float | None = None
 
 
 @HOOKS.register_module()
@@ -175,218 +127,6 @@ class GradientReportHook(Hook):
         return new
 
 
-def make_report(
-    iteration: int,
-    pulls: tuple[Pull, Mapping[str, Pull]],
-    losses: Mapping[str, Any],
-    outputs: Mapping[str, Tensor],
-) -> dict[str, Any]:
-    """Put a measurement into one record, as `gradients.jsonl` has it.
-
-    Args:
-        iteration: Number of the iteration, from 0.
-        pulls: The gradient of the labels' losses, and those of the weighted losses by name; a
-            loss that was not computed is missing.
-        losses: The distillation losses by name.
-        outputs: What the training step returned.
-
-    Returns:
-        `iter`, `task` and, by name, `losses`. What is not finite, and a cosine where there is
-        no gradient, is None.
-    """
-    task, weighted = pulls
-    values = _numbers(outputs)
-    names = {name: log_names(name) for name in losses}
-    own = {'loss', *(logged for logged, _ in names.values())}
-    share = shares(task, weighted)
-    return {
-        'iter': iteration,
-        'task': {
-            'weighted': _finite(sum(v for k, v in values.items() if 'loss' in k and k not in own)),
-            'features': _finite(task.features),
-            'logits': _finite(task.logits),
-            'share': _finite(share['task']),
-        },
-        'losses': {
-            name: {
-                'raw': _finite(values.get(names[name][1])),
-                'weighted': _finite(values.get(names[name][0])),
-                **_entry(loss, weighted.get(name), share.get(name, 0.0)),
-            }
-            for name, loss in losses.items()
-        },
-    }
-
-
-def describe(report: Mapping[str, Any]) -> str:
-    """Put a report into one line."""
-    parts = [f'labels {_percent(report["task"]["share"])}']
-    for name, row in report['losses'].items():
-        if row['weight'] == 0:
-            parts.append(f'{name} weight 0')
-            continue
-        cosine = '' if row['cosine'] is None else f' (cos {row["cosine"]:+.2f})'
-        parts.append(f'{name} {_percent(row["share"])}{cosine}')
-    return f'gradient at {report["iter"]}: {", ".join(parts)}'
-
-
-def diagnose(
-    reports: Sequence[Mapping[str, Any]],
-    weights: Mapping[str, FullWeight],
-    standing: Mapping[str, str],
-) -> dict[str, Finding]:
-    """Find losses whose scale makes them useless, from the last three reports.
-
-    A loss with a schedule is judged at its full weight: that a schedule lowers it is no fault
-    of its scale. While one loss swamps the others, none of them is called switched off.
-
-    Args:
-        reports: In order; fewer than three find nothing. The last three decide what is wrong,
-            the median of all of them the weight that would mend it.
-        weights: Of the losses, by name. One of weight 0 is not judged, nor the size of a
-            `GradientShare`.
-        standing: Conditions found at the report before, which end at other limits than they
-            begin.
-
-    Returns:
-        Findings by name of the loss.
-    """
-    recent = list(reports)[-REPORTS:]
-    if len(recent) < REPORTS:
-        return {}
-    findings = {}
-    for name, weight in weights.items():
-        rows = [report['losses'].get(name) for report in recent]
-        if weight.value != 0 and all(row and row['raw'] == 0 for row in rows):
-            findings[name] = Finding(
-                'zero',
-                f'{name} was exactly 0 in the last {REPORTS} reports, so it teaches nothing: the '
-                'student equals the teacher at its taps (stages), or it does not depend on them',
-            )
-            continue
-        if any(row is None or row['features'] is None or not row['raw'] for row in rows):
-            continue
-        if _is_cut(recent, rows, weight):
-            findings[name] = Finding(
-                'cut',
-                f"no gradient of {name} reaches the backbone's stages: it does not teach them, "
-                f'whatever {weight.key}',
-            )
-        elif weight.value and all(row['weight'] for row in rows):
-            finding = _judge_scale(name, weight, reports, standing.get(name))
-            if finding:
-                findings[name] = finding
-    if any(finding.condition == 'swamps' for finding in findings.values()):
-        return {name: f for name, f in findings.items() if f.condition != 'off'}
-    return findings
-
-
-def full_weight(name: str, loss_weight: float | Schedule) -> FullWeight:
-    """Find the weight that schedules multiply, and its config key."""
-    key = f'model.kd_losses.{name}.loss_weight'
-    if share_of(loss_weight):
-        return FullWeight(key, None)
-    value, depth = loss_weight, 0
-    while isinstance(value, Schedule):
-        value, depth = value.value, depth + 1
-    return FullWeight(key + '.value' * depth, value, depth > 0)
-
-
-def read_reports(file: str | Path) -> list[dict[str, Any]]:
-    """Read `gradients.jsonl`; lines that are damaged or of other content are left out."""
-    return [report for report in read_json_lines(file)[0] if _is_whole(report)]
-
-
-def _is_whole(report: Mapping[str, Any]) -> bool:
-    losses = report.get('losses')
-    if type(report.get('iter')) is not int or not isinstance(losses, dict):
-        return False
-    rows = [(report.get('task'), OF_LABELS), *((row, OF_A_LOSS) for row in losses.values())]
-    return all(
-        isinstance(row, dict)
-        and keys <= set(row)
-        and all(row[key] is None or is_number(row[key]) for key in keys)
-        for row, keys in rows
-    )
-
-
-def _is_cut(
-    reports: Sequence[Mapping[str, Any]], rows: Sequence[Mapping[str, Any]], weight: FullWeight
-) -> bool:
-    if weight.value is None:
-        # The weight stays 0, so only the cosine of the loss itself shows that there is nothing.
-        return all(
-            row['cosine'] is None and report['task']['features']
-            for report, row in zip(reports, rows, strict=True)
-        )
-    return all(row['weight'] and row['features'] == 0 for row in rows)
-
-
-def _judge_scale(
-    name: str,
-    weight: FullWeight,
-    reports: Sequence[Mapping[str, Any]],
-    standing: str | None,
-) -> Finding | None:
-    pairs = [_at_weight_one(report, name) for report in reports]
-    recent = pairs[-REPORTS:]
-    if None in recent:
-        return None
-    share = fmean(_share(abs(weight.value) * own, others) for own, others in recent)
-    if share < (NO_LONGER_OFF if standing == 'off' else OFF):
-        condition, trouble = 'off', 'is switched off by its scale'
-    elif share > (NO_LONGER_SWAMPS if standing == 'swamps' else SWAMPS):
-        condition, trouble = 'swamps', "swamps the labels' loss"
-    else:
-        return None
-    message = (
-        f"{name} {trouble}: it has {_percent(share)} of the gradient at the student's features"
-    )
-    if weight.scheduled:
-        message += ' at its full weight'
-    own, others = (median(values) for values in zip(*filter(None, pairs), strict=True))
-    wanted = weight_for(SUGGESTED_SHARE, Pull(own, 0.0, math.nan), others)
-    if not wanted or not math.isfinite(wanted):
-        return Finding(condition, message, share)
-    better = min(wanted, max(1.0, MOST_CHANGE * abs(weight.value)))
-    message += f'; {weight.key}={math.copysign(better, weight.value):.3g} would make it '
-    message += f'{100 * _share(better * own, others):.2g} %'
-    if better < wanted:
-        message += f' (one step of at most {MOST_CHANGE} times; measure again before the next)'
-    return Finding(condition, message, share, math.copysign(better, weight.value))
-
-
-def _at_weight_one(report: Mapping[str, Any], name: str) -> tuple[float, float] | None:
-    """Gradient norms of a loss at weight 1 and of all others; None where one is not known."""
-    row, others = report['losses'].get(name), _others(report, name)
-    if not row or not row['weight'] or row['features'] is None or others is None:
-        return None
-    own = row['features'] / abs(row['weight'])
-    return (own, others) if math.isfinite(own) else None
-
-
-def _share(own: float, others: float) -> float:
-    return own / (own + others) if own else 0.0
-
-
-def _others(report: Mapping[str, Any], name: str) -> float | None:
-    """Norms at the features of all that is not this loss; None where one is not finite."""
-    norms = [row['features'] for key, row in report['losses'].items() if key != name]
-    norms.append(report['task']['features'])
-    return None if None in norms else sum(norms)
-
-
-def _entry(loss: Any, pull: Pull | None, share: float) -> dict[str, float | None]:
-    pull = pull or Pull(0.0, 0.0, math.nan)
-    return {
-        'weight': _finite(loss.weight),
-        'features': _finite(pull.features),
-        'logits': _finite(pull.logits),
-        'share': _finite(share),
-        'cosine': _finite(pull.cosine),
-    }
-
-
 def _scalars(report: Mapping[str, Any]) -> dict[str, float]:
     rows = {'task': report['task'], **report['losses']}
     return {
@@ -397,29 +137,9 @@ def _scalars(report: Mapping[str, Any]) -> dict[str, float]:
     }
 
 
-def _numbers(outputs: Mapping[str, Any]) -> dict[str, float]:
-    # All at once: every fetch waits for the device.
-    tensors = {k: v for k, v in outputs.items() if isinstance(v, Tensor) and v.numel() == 1}
-    if not tensors:
-        return {}
-    stacked = torch.stack([v.detach().reshape(()).double() for v in tensors.values()])
-    return dict(zip(tensors, stacked.tolist(), strict=True))
-
-
 def _losses(runner: Runner) -> Mapping[str, Any]:
     return dict(getattr(runner.bare_model, 'kd_losses', {}).items())
 
 
 def _file(runner: Runner) -> Path:
     return Path(runner.work_dir) / 'gradients.jsonl'
-
-
-def _finite(value: float | None) -> float | None:
-    return value if value is not None and math.isfinite(value) else None
-
-
-def _percent(share: float | None) -> str:
-    if share is None:
-        return 'nan %'
-    percent = 100 * share
-    return f'{percent:.1f} %' if percent >= 0.1 else f'{percent:.1g} %'

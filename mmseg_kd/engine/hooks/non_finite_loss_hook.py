@@ -10,8 +10,8 @@ from mmengine.runner import Runner
 from mmseg.registry import HOOKS
 
 from mmseg_kd.checkpoints import find_latest_checkpoint
+from mmseg_kd.distillation.base import log_names
 from mmseg_kd.errors import UserError
-from mmseg_kd.models.kd_encoder_decoder import log_names
 
 
 @HOOKS.register_module()

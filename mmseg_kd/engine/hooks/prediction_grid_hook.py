@@ -14,7 +14,7 @@ from mmseg.registry import HOOKS
 from prettytable import PrettyTable
 
 from mmseg_kd.checkpoints import atomic_path
-from mmseg_kd.engine.summary import relative
+from mmseg_kd.paths import relative
 from mmseg_kd.visualization import Panel, prediction_grid
 
 

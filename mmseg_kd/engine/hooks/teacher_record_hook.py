@@ -13,7 +13,7 @@ from mmseg.registry import HOOKS
 
 from mmseg_kd.checkpoints import atomic_path
 from mmseg_kd.distillation.teacher import Teacher
-from mmseg_kd.engine.teacher_card import card_table, card_warnings, check_classes, teacher_card
+from mmseg_kd.teacher_report.card import card_table, card_warnings, check_classes, teacher_card
 
 
 @HOOKS.register_module()
@@ -21,7 +21,7 @@ class TeacherRecordHook(Hook):
     """Measure the teacher on the student's validation split and write `teacher.json`.
 
     A teacher that cannot be better than its student is the first thing to rule out. The
-    record of `mmseg_kd.engine.teacher_card.teacher_card` also goes into the student's
+    record of `mmseg_kd.teacher_report.card.teacher_card` also goes into the student's
     checkpoints, under 'teacher' in the message hub. With several teachers both hold a record
     for each name. A measurement is read back while teacher, data and settings stay the same.
 

@@ -13,7 +13,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from mmseg_kd.checkpoints import atomic_path
-from mmseg_kd.reports.collection import Collection
+from mmseg_kd.reports.comparing.collection import Collection
 from mmseg_kd.visualization.fonts import font_settings
 from mmseg_kd.visualization.line_styles import line_style
 from mmseg_kd.visualization.literal_text import literal_text

@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
-from mmseg_kd.reports.collection import Collection, Group
+from mmseg_kd.reports.comparing.collection import Collection, Group
 from mmseg_kd.reports.figures.canvas import Look, canvas, legend, shorten, tidy
 
 

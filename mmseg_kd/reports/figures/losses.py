@@ -10,9 +10,9 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter, StrMethodFormatter
 
-from mmseg_kd.models.kd_encoder_decoder import log_names
+from mmseg_kd.distillation.base import log_names
+from mmseg_kd.records.run_record import RunRecord
 from mmseg_kd.reports.figures.canvas import canvas, legend, shorten, tidy
-from mmseg_kd.reports.records.run_record import RunRecord
 from mmseg_kd.visualization.line_styles import DASHES, line_style
 
 # More points than pixels show nothing.

@@ -12,9 +12,9 @@ from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize
 
-from mmseg_kd.reports.differing_settings import setting_text, short_keys
+from mmseg_kd.reports.comparing.differing_settings import setting_text, short_keys
 from mmseg_kd.reports.figures.canvas import canvas, shorten, tidy
-from mmseg_kd.reports.search_results import Point, is_number
+from mmseg_kd.reports.sections.search_results import Point, is_number
 from mmseg_kd.visualization.line_styles import COLOURS
 
 # Beyond these a figure would have to be taller than a screen, or its axes touch.

@@ -1,0 +1,1 @@
+"""CamVid: the data set, its classes and colours, other layouts, the download."""

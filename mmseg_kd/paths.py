@@ -1,0 +1,84 @@
+"""Where a tool may write, found out before the work is done."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from mmengine.dataset import BaseDataset
+
+from mmseg_kd.errors import UserError
+
+
+def check_new_file(path: str | Path, option: str) -> None:
+    """Raise UserError where a file could not be written, or would replace something.
+
+    Args:
+        path: The file to write.
+        option: What the user wrote it for, e.g. '--out'.
+    """
+    path = Path(path)
+    if path.is_dir():
+        raise UserError(f'{option}: {path} is a folder; name a file')
+    if path.exists():
+        raise UserError(f'{option}: {path} exists; name a new file')
+    _check_parents(path, option)
+
+
+def check_new_folder(path: str | Path, option: str) -> None:
+    """Raise UserError where a folder could not be filled, or holds something already.
+
+    Args:
+        path: The folder to fill.
+        option: What the user wrote it for.
+    """
+    path = Path(path)
+    check_folder(path, option)
+    if path.is_dir() and any(path.iterdir()):
+        raise UserError(f'{option}: the folder {path} is not empty; name another')
+
+
+def check_folder(path: str | Path, option: str) -> None:
+    """Raise UserError where a folder could not be made or written to.
+
+    Args:
+        path: The folder; what it holds stays.
+        option: What the user wrote it for.
+    """
+    if not str(path).strip():
+        raise UserError(f'{option} is empty; name a folder')
+    path = Path(path)
+    if path.exists() and not path.is_dir():
+        raise UserError(f'{option}: {path} is a file; name a folder')
+    _check_parents(path / 'any', option)
+
+
+def check_beside_data(path: str | Path, option: str, dataset: BaseDataset) -> None:
+    """Raise UserError where a folder to write to holds files that the data set reads.
+
+    Args:
+        path: The folder.
+        option: What the user wrote it for.
+        dataset: The data set.
+    """
+    infos = map(dataset.get_data_info, range(len(dataset)))
+    files = [info.get(key) for info in infos for key in ('img_path', 'seg_map_path')]
+    folders = {Path(file).parent for file in files if file is not None}
+    if Path(path).resolve() in {folder.resolve() for folder in folders}:
+        raise UserError(f'{option}: {path} holds files of the data set; name another folder')
+
+
+def _check_parents(path: Path, option: str) -> None:
+    parent = next((folder for folder in path.parents if folder.exists()), Path())
+    if not parent.is_dir():
+        raise UserError(f'{option}: {path.parent} cannot be written, {parent} is a file')
+    if not os.access(parent, os.W_OK | os.X_OK):
+        raise UserError(f'{option}: the folder {parent} cannot be written to; name another')
+
+
+def relative(path: str | Path) -> str:
+    """Shorten a path below the current folder."""
+    try:
+        return Path(path).resolve().relative_to(Path.cwd()).as_posix()
+    except ValueError:
+        return str(path)

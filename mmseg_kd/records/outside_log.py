@@ -1,0 +1,122 @@
+"""A run of another program, from a table that was written by hand."""
+
+from __future__ import annotations
+
+import csv
+import math
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+from mmseg_kd.errors import UserError
+from mmseg_kd.records.run_record import RunRecord
+from mmseg_kd.text_files import read_text
+
+SUFFIXES = ('.csv', '.md', '.markdown', '.txt')
+# Lower-case heading to name; mIoU of some classes (mIoU11) keeps its number.
+NAMES = {
+    'iteration': 'iteration', 'iterations': 'iteration', 'iter': 'iteration', 'step': 'iteration',
+    'miou': 'mIoU', 'macc': 'mAcc', 'aacc': 'aAcc', 'lr': 'lr', 'learning rate': 'lr',
+    'learning_rate': 'lr',
+}  # fmt: skip
+NOTHING = ('', '-', '–', '—')  # noqa: RUF001
+
+
+def read_outside_log(file: str | Path) -> RunRecord:
+    """Read a CSV or Markdown table with a row for each evaluation.
+
+    Args:
+        file: Has the columns `iteration` and `mIoU`, and where they are known `mAcc`, `aAcc`,
+            `lr`, `mIoU11`, in any order and case. Metrics are in percent, with or without the
+            sign; an empty cell or `-` is a value that is not known. Other columns are left out.
+
+    Returns:
+        The run, with the file's name.
+
+    Raises:
+        UserError: The file or a column is missing, or a cell is no number; with the line.
+    """
+    file = Path(file)
+    rows = list(_cells(file, read_text(file).splitlines()))
+    if not rows:
+        raise UserError(f'{file} holds no table; write CSV or Markdown with a line of headings')
+    (heading_line, headings), *rows = rows
+    names = [_name(heading) for heading in headings]
+    for needed in ('iteration', 'mIoU'):
+        if names.count(needed) != 1:
+            found = ', '.join(filter(None, headings))
+            raise UserError(
+                f'{file}, line {heading_line}: the table needs one column {needed}; it has {found}'
+            )
+    evaluations: dict[int, dict[str, float]] = {}
+    for line, cells in rows:
+        row = _evaluation(f'{file}, line {line}', names, cells)
+        if row['iteration'] in evaluations:
+            raise UserError(f'{file}, line {line}: iteration {row["iteration"]} is there twice')
+        evaluations[int(row['iteration'])] = row
+    if not evaluations:
+        raise UserError(f'{file}: the table has no rows')
+    return RunRecord(file.stem, file, evaluations=[evaluations[i] for i in sorted(evaluations)])
+
+
+def _cells(file: Path, lines: list[str]) -> Iterator[tuple[int, list[str]]]:
+    """Yield number and cells of the lines of the first table."""
+    markdown = any(line.lstrip().startswith('|') for line in lines)
+    begun = False
+    for number, line in enumerate(lines, 1):
+        text = line.strip()
+        if not text or (markdown and not text.startswith('|')):
+            if begun and markdown:
+                return
+            continue
+        if markdown:
+            cells = text.strip('|').split('|')
+            if all(re.fullmatch(r':?-+:?', cell.strip()) for cell in cells):
+                continue
+        else:
+            delimiter = next((d for d in ',;\t' if d in text), ',')
+            try:
+                cells = next(csv.reader([text], delimiter=delimiter))
+            except csv.Error as error:
+                raise UserError(f'{file}, line {number}: {error}') from error
+        begun = True
+        yield number, [cell.strip().strip('*`') for cell in cells]
+
+
+def _name(heading: str) -> str | None:
+    text = re.sub(r'\s*(\(%\)|\[%\]|%)', '', heading).strip().lower()
+    if re.fullmatch(r'miou\d+', text):
+        return 'mIoU' + text[4:]
+    return NAMES.get(text)
+
+
+def _evaluation(place: str, names: list[str | None], cells: list[str]) -> dict[str, float]:
+    if len(cells) != len(names):
+        raise UserError(f'{place}: {len(cells)} cells under {len(names)} headings')
+    row: dict[str, float] = {}
+    for name, cell in zip(names, cells, strict=True):
+        if name is None or cell in NOTHING:
+            continue
+        row[name] = _number(place, name, cell)
+    if 'iteration' not in row:
+        raise UserError(f'{place}: the iteration is missing')
+    if row['iteration'] != int(row['iteration']) or row['iteration'] < 0:
+        raise UserError(f'{place}: the iteration {row["iteration"]} is no whole number')
+    return row | {'iteration': int(row['iteration'])}
+
+
+def _number(place: str, name: str, cell: str) -> float:
+    text = cell.rstrip('%').strip()
+    if name == 'iteration':
+        # 4,000 and 4k, as people write them.
+        text = re.sub(r'(?<=\d)[, _](?=\d{3})', '', text)
+        text = re.sub(r'^(\d+\.?\d*)k$', lambda m: str(float(m[1]) * 1000), text, flags=re.I)
+    try:
+        value = float(text)
+    except ValueError:
+        raise UserError(f'{place}: {name} {cell!r} is no number') from None
+    if not math.isfinite(value):
+        raise UserError(f'{place}: {name} {cell!r} is not finite')
+    if name not in ('iteration', 'lr') and not 0 <= value <= 100:
+        raise UserError(f'{place}: {name} {cell!r} is no percentage from 0 to 100')
+    return value

@@ -1,0 +1,124 @@
+"""What the numbers of a run show: its course, its teacher, its weights, its losses."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from mmseg_kd.distillation.gradient_diagnosis import Finding, FullWeight, diagnose
+from mmseg_kd.records.run_record import RunRecord
+from mmseg_kd.reports.comparing.collection import Collection, Group
+
+# Points: less is what two evaluations in a row differ by anyway.
+STILL_IMPROVING, FELL = 0.5, 1.0
+FEWEST_EVALUATIONS = 3
+
+
+@dataclass(frozen=True)
+class Course:
+    """How a mean curve ended.
+
+    Attributes:
+        peak: Iteration of its highest value.
+        gain: What the last evaluation had more than all before it; None where it was no peak.
+        loss: What the last evaluation had less than the peak.
+    """
+
+    peak: int
+    gain: float | None
+    loss: float
+
+
+def course(group: Group, metric: str) -> Course | None:
+    """Look at the end of a group's mean curve; None for fewer than three evaluations."""
+    curve = [point for point in group.mean_curve(metric) if math.isfinite(point[1])]
+    if len(curve) < FEWEST_EVALUATIONS:
+        return None
+    final = curve[-1][1]
+    peak, best = max(curve, key=lambda point: point[1])
+    gain = final - max(value for _, value in curve[:-1])
+    return Course(peak, gain if gain > 0 else None, best - final)
+
+
+def still_improving(group: Group, metric: str) -> Course | None:
+    """The course of a group whose last evaluation was better than all before by half a point."""
+    found = course(group, metric)
+    return found if found and (found.gain or 0) >= STILL_IMPROVING else None
+
+
+def peaked_and_fell(group: Group, metric: str) -> Course | None:
+    """The course of a group that ended a point or more below its peak."""
+    found = course(group, metric)
+    return found if found and found.loss >= FELL else None
+
+
+def weak_teachers(collection: Collection) -> dict[str, tuple[str, float, float, str]]:
+    """Teachers that do not beat the baseline, by checkpoint.
+
+    Returns:
+        Name of the metric, the teacher's score, the baseline's, and where that is from.
+    """
+    found = {}
+    for run in collection.runs:
+        for card in run.teachers.values():
+            metrics = card.get('metrics') or {}
+            metric = collection.metric if collection.metric in metrics else 'mIoU'
+            score, baseline = metrics.get(metric), _baseline_score(collection, card, metric)
+            if score is not None and baseline is not None and score <= baseline[0]:
+                found[str(card.get('checkpoint'))] = (metric, score, *baseline)
+    return found
+
+
+def _baseline_score(
+    collection: Collection, card: Mapping[str, Any], metric: str
+) -> tuple[float, str] | None:
+    if collection.baseline is not None:
+        score = collection.baseline.mean_score(metric)
+        if math.isfinite(score):
+            return score, collection.baseline.name
+    known = card.get('baseline')
+    if isinstance(known, Mapping) and metric == 'mIoU':
+        return float(known['mIoU']), str(known.get('source'))
+    return None
+
+
+def loss_faults(run: RunRecord) -> dict[str, tuple[str, Finding]]:
+    """Distillation losses whose scale makes them useless at the end of a run.
+
+    Returns:
+        Config key of the weight, and what is wrong, by name of the loss.
+    """
+    if not run.gradients:
+        return {}
+    weights = {}
+    for name, row in run.gradients[-1]['losses'].items():
+        setting = run.kd_losses.get(name)
+        setting = setting if isinstance(setting, Mapping) else {}
+        weights[name] = _full_weight(name, setting.get('loss_weight', row.get('weight')))
+    try:
+        found = diagnose(run.gradients, weights, {})
+    except (KeyError, TypeError):
+        # A line of another content than a report's.
+        return {}
+    return {name: (weights[name].key, finding) for name, finding in found.items()}
+
+
+def _full_weight(name: str, weight: Any) -> FullWeight:
+    key = f'model.kd_losses.{name}.loss_weight'
+    scheduled = isinstance(weight, Mapping)
+    while isinstance(weight, Mapping):
+        weight, key = weight.get('value'), f'{key}.value'
+    return FullWeight(key, weight if isinstance(weight, int | float) else None, scheduled)
+
+
+def diverged(run: RunRecord) -> int | None:
+    """The iteration at which the loss was not finite any more, or None."""
+    loss = run.training.get('loss')
+    if loss is None:
+        return None
+    bad = np.flatnonzero(~np.isfinite(loss))
+    return int(run.training['step'][bad[0]]) if len(bad) else None

@@ -1,1 +1,0 @@
-"""What runs left behind, read into records."""

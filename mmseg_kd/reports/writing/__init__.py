@@ -1,0 +1,1 @@
+"""A report as a document, HTML and Markdown, in English and Korean."""

@@ -1,0 +1,96 @@
+"""A report as one HTML file that needs no other."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Iterator, Sequence
+from html import escape
+
+from mmseg_kd.reports.writing.document import (
+    Block,
+    Bullets,
+    Code,
+    Fold,
+    Heading,
+    Paragraph,
+    Picture,
+    Table,
+)
+from mmseg_kd.reports.writing.language import Translate
+from mmseg_kd.reports.writing.page_style import STYLE
+
+
+def to_html(blocks: Sequence[Block], translate: Translate, lang: str) -> str:
+    """Write blocks as a page with its style and pictures inside.
+
+    Args:
+        blocks: The report; begins with its title.
+        translate: Puts messages into the report's language.
+        lang: That language, 'en' or 'ko'.
+    """
+    title = escape(translate(blocks[0].text))
+    contents = ''.join(
+        f'<a href="#{_anchor(i)}">{escape(translate(block.text))}</a>'
+        for i, block in enumerate(blocks)
+        if isinstance(block, Heading) and block.level == 2
+    )
+    parts = []
+    for i, block in enumerate(blocks):
+        anchor = _anchor(i) if isinstance(block, Heading) else ''
+        parts.append(_block(block, translate, anchor))
+        if i == 0:
+            parts.append(f'<nav>{contents}</nav>')
+    body = '\n'.join(parts)
+    return (
+        f'<!DOCTYPE html>\n<html lang="{lang}">\n<head>\n<meta charset="utf-8">\n'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
+        '<meta name="color-scheme" content="light dark">\n'
+        f'<title>{title}</title>\n<style>\n{STYLE}</style>\n</head>\n'
+        f'<body>\n<main>\n{body}\n</main>\n</body>\n</html>\n'
+    )
+
+
+def _anchor(number: int) -> str:
+    return f'part{number}'
+
+
+def _block(block: Block, translate: Translate, anchor: str = '') -> str:
+    if isinstance(block, Heading):
+        where = f' id="{anchor}"' if anchor else ''
+        return f'<h{block.level}{where}>{escape(translate(block.text))}</h{block.level}>'
+    if isinstance(block, Paragraph):
+        kind = ' class="remark"' if block.remark else ''
+        return f'<p{kind}>{escape(translate(block.text))}</p>'
+    if isinstance(block, Bullets):
+        items = ''.join(f'<li>{escape(translate(item))}</li>' for item in block.items)
+        return f'<ul>{items}</ul>'
+    if isinstance(block, Table):
+        return f'<div class="wide"><table>{"".join(_table(block, translate))}</table></div>'
+    if isinstance(block, Picture):
+        data = base64.b64encode(block.file.read_bytes()).decode('ascii')
+        caption = escape(translate(block.caption))
+        return (
+            f'<figure><div class="wide"><img alt="{caption}" src="data:image/png;base64,{data}">'
+            f'</div><figcaption>{caption}</figcaption></figure>'
+        )
+    if isinstance(block, Code):
+        return f'<pre><code>{escape(block.text)}</code></pre>'
+    if isinstance(block, Fold):
+        inner = ''.join(_block(b, translate) for b in block.blocks)
+        return f'<details><summary>{escape(translate(block.summary))}</summary>{inner}</details>'
+    raise TypeError(f'{type(block).__name__} is no block')
+
+
+def _table(table: Table, translate: Translate) -> Iterator[str]:
+    kinds = [' class="text"' if i in table.text_columns else '' for i in range(len(table.headings))]
+    yield '<thead><tr>'
+    for kind, heading in zip(kinds, table.headings, strict=True):
+        yield f'<th scope="col"{kind}>{escape(translate(heading))}</th>'
+    yield '</tr></thead><tbody>'
+    for i, row in enumerate(table.rows):
+        yield '<tr class="strong">' if i in table.strong else '<tr>'
+        for j, (kind, cell) in enumerate(zip(kinds, row, strict=True)):
+            text = escape(translate(cell))
+            yield f'<th scope="row"{kind}>{text}</th>' if j == 0 else f'<td{kind}>{text}</td>'
+        yield '</tr>'
+    yield '</tbody>'

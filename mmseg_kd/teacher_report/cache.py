@@ -1,0 +1,138 @@
+"""Measurements of teachers, kept and found again.
+
+A measurement is kept in `<checkpoint>.card.json`, a list of records beside the checkpoint, and
+found there again for the same file, data, settings and device, whichever run asks. Where that
+folder is read-only, `teacher.json` in the work_dir is all there is. A file that is damaged or
+holds something else counts as missing.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+from mmengine.config import Config
+from mmengine.device import get_device
+from mmengine.dist import broadcast_object_list, is_main_process
+from torch.utils.data import DataLoader, Dataset
+
+from mmseg_kd import __version__
+from mmseg_kd.checkpoints import atomic_path
+from mmseg_kd.distillation.teacher import Teacher
+from mmseg_kd.records.json_lines import is_number
+from mmseg_kd.teacher_report.measurement import BINS
+
+# What a record adds to the identity that it is looked up by.
+MEASURED = ('metrics', 'entropy', 'ece', 'deterministic')
+
+
+def identity_of(teacher: Teacher, cfg: Config, dataloader: DataLoader | None) -> dict[str, str]:
+    """Tell what a measurement depends on. Where the files lie is no part of it."""
+    data = 'none'
+    if dataloader is not None:
+        dataset = dataloader.dataset
+        # How the images are kept in memory says nothing about them.
+        settings = {k: v for k, v in cfg.val_dataloader.dataset.items() if k != 'cache_mib'}
+        settings = [settings, _files_of(dataset)]
+        data = (
+            f'{type(dataset).__name__} {getattr(dataset, "split", "")}, {len(dataset)} images, '
+            f'{_short_hash(settings)}'
+        )
+    device = torch.cuda.get_device_name() if get_device() == 'cuda' else get_device()
+    repeatable = [
+        (cfg.get('randomness') or {}).get('deterministic', False),
+        (cfg.get('env_cfg') or {}).get('cudnn_benchmark', False),
+    ]
+    # One file's weights can be read by two configs, of other heads or another test_cfg.
+    settings = [teacher.model_cfg, cfg.get('val_evaluator'), BINS, repeatable, __version__]
+    return {
+        'sha256': teacher.sha256,
+        'data': data,
+        'settings': _short_hash(settings),
+        'device': device,
+    }
+
+
+def _files_of(dataset: Dataset) -> list[tuple[str, int, int]]:
+    """Name, size and time of each image and label: a corrected label is other data."""
+    samples = dataset.load_data_list() if hasattr(dataset, 'load_data_list') else []
+    files = [Path(str(x.get(key))) for x in samples for key in ('img_path', 'seg_map_path')]
+    return [(f.name, f.stat().st_size, f.stat().st_mtime_ns) for f in files if f.is_file()]
+
+
+def _short_hash(settings: Any) -> str:
+    # A config that was written out and read again has its keys in another order.
+    text = json.dumps(settings, sort_keys=True, default=repr)
+    return hashlib.sha256(text.encode()).hexdigest()[:8]
+
+
+def _cache_file(teacher: Teacher) -> Path:
+    checkpoint = Path(teacher.checkpoint)
+    return checkpoint.with_name(f'{checkpoint.name}.card.json')
+
+
+def look_up(
+    teacher: Teacher, identity: dict[str, str], work_dir: str | Path | None
+) -> tuple[dict[str, Any], Path] | None:
+    """Find what was measured of a teacher before, and where; None where nothing fits it."""
+    # One process decides: on a network folder another may not see the file yet.
+    found: list[tuple[dict, Path] | None] = [None]
+    if is_main_process():
+        files = [_cache_file(teacher)]
+        files += [Path(work_dir) / 'teacher.json'] if work_dir is not None else []
+        for file in files:
+            for record in _records(file):
+                if found[0] is None and _fits(record, identity):
+                    found = [({key: record[key] for key in MEASURED}, file)]
+    broadcast_object_list(found)
+    return found[0]
+
+
+def keep(teacher: Teacher, identity: dict[str, str], record: dict[str, Any]) -> None:
+    """Keep a record beside the teacher, in the place of an older one of its identity."""
+    if not is_main_process():
+        return
+    file = _cache_file(teacher)
+    others = [
+        other
+        for other in _records(file)
+        if isinstance(other, dict) and 'sha256' in other and not _is_of(other, identity)
+    ]
+    try:
+        with atomic_path(file) as partial:
+            partial.write_text(json.dumps([*others, record], indent=2), encoding='utf-8')
+    except OSError:
+        # Teachers may lie in a read-only folder; the work_dir's record is read as well.
+        pass
+
+
+def _records(file: Path) -> list:
+    try:
+        content = json.loads(file.read_text(encoding='utf-8'))
+    except (OSError, ValueError):
+        return []
+    if isinstance(content, dict):
+        # teacher.json: a record, or one for each teacher.
+        content = [content] if 'sha256' in content else list(content.values())
+    return content if isinstance(content, list) else []
+
+
+def _is_of(record: dict, identity: dict[str, str]) -> bool:
+    return all(record.get(key) == value for key, value in identity.items())
+
+
+def _fits(record: Any, identity: dict[str, str]) -> bool:
+    if not isinstance(record, dict) or not set(MEASURED) <= set(record):
+        return False
+    metrics = record['metrics']
+    return (
+        _is_of(record, identity)
+        and isinstance(metrics, dict)
+        and bool(metrics)
+        and all(map(is_number, metrics.values()))
+        and all(record[key] is None or is_number(record[key]) for key in ('entropy', 'ece'))
+        and isinstance(record['deterministic'], bool)
+    )

@@ -1,0 +1,187 @@
+"""What is known of a teacher before it teaches: its score, its doubts, its file."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from mmengine.config import Config
+from mmengine.evaluator import Evaluator
+from mmengine.logging import MMLogger
+from prettytable import PrettyTable
+from torch.utils.data import DataLoader
+
+from mmseg_kd.distillation.teacher import Teacher
+from mmseg_kd.errors import UserError
+from mmseg_kd.paths import relative
+from mmseg_kd.teacher_report.baseline import find_baseline
+from mmseg_kd.teacher_report.cache import MEASURED, identity_of, keep, look_up
+from mmseg_kd.teacher_report.measurement import measure
+
+
+def teacher_card(
+    teacher: Teacher,
+    cfg: Config,
+    dataloader: DataLoader | None,
+    evaluator: Evaluator | None,
+    work_dir: str | Path | None = None,
+    name: str = 'teacher',
+    say: Callable[[str], None] | None = None,
+) -> dict[str, Any]:
+    """Measure a teacher on the student's validation split, or read what was measured before.
+
+    The measurement is kept for the next run that asks (`mmseg_kd.teacher_report.cache`).
+
+    Args:
+        teacher: Who is measured, in float32 whatever its `dtype`.
+        cfg: The student's config; names the data, the evaluator and an inline teacher.
+        dataloader: Of the validation split; None leaves the measurement out.
+        evaluator: Counts the metrics; with a data loader only.
+        work_dir: The student's, whose `teacher.json` is looked into too; nothing is written.
+        name: The teacher's among several, for its place in the config.
+        say: Is told whether the teacher is measured or was; the current log by default.
+
+    Returns:
+        A record that JSON can hold:
+
+        - `config`, `checkpoint`, `sha256`: the teacher's files
+        - `data`, `settings`, `device`: what it was measured on, with hashes of all settings
+        - `metrics`: the evaluator's, by name; `mIoU` and others in percent; empty without data
+        - `entropy`, `ece`: see `summarise`; None without data or without a labelled pixel
+        - `deterministic`: whether two forwards of one batch gave the same bits, or None
+        - `baseline`: `dict(mIoU=..., source=...)` of `find_baseline`, or None
+        - `difference`: teacher minus baseline, in points of mIoU, or None
+
+    Raises:
+        UserError: The baseline cannot be read, or the teacher's logits are not finite.
+    """
+    # First, because a mistake in it should not cost an evaluation.
+    key = 'model.teacher' if name == 'teacher' else f'model.teacher.{name}'
+    baseline = find_baseline(teacher.baseline, f'{key}.baseline')
+    files = {'config': teacher.config, 'checkpoint': teacher.checkpoint}
+    identity = identity_of(teacher, cfg, dataloader)
+    measured: dict[str, Any] = {'metrics': {}} | dict.fromkeys(MEASURED[1:])
+    if dataloader is not None:
+        say = say or MMLogger.get_current_instance().info
+        if found := look_up(teacher, identity, work_dir):
+            measured, file = found
+            say(f'{name}: measured before, read from {relative(file)}; to measure anew, remove it')
+        else:
+            say(f'evaluating the teacher {teacher.checkpoint} on the validation split')
+            measured = measure(teacher, dataloader, evaluator)
+            keep(teacher, identity, files | identity | measured)
+    miou = measured['metrics'].get('mIoU')
+    compared = miou is not None and baseline is not None
+    return {
+        **files,
+        **identity,
+        **measured,
+        'baseline': baseline,
+        'difference': round(miou - baseline['mIoU'], 2) if compared else None,
+    }
+
+
+def check_classes(teacher: Teacher, classes: Sequence[str] | None) -> None:
+    """Raise UserError where teacher and student number the classes otherwise.
+
+    Args:
+        teacher: Its checkpoint may say which classes it knows.
+        classes: The student's, in the order of their ids.
+    """
+    if not (teacher.classes and classes):
+        return
+    theirs, own = ([_spelling(name) for name in names] for names in (teacher.classes, classes))
+    if theirs == own:
+        return
+    lead = f'the teacher ({teacher.checkpoint}) was trained on'
+    names = f'{list(teacher.classes)}, the student on {list(classes)}'
+    if sorted(theirs) == sorted(own):
+        raise UserError(
+            f'{lead} the same classes in another order: {names}; train them on labels of one order'
+        )
+    if len(theirs) != len(own):
+        raise UserError(f'{lead} {len(theirs)} classes instead of {len(own)}: {names}')
+    differing = [
+        f'{i} ({a!r}, {b!r})'
+        for i, (a, b) in enumerate(zip(teacher.classes, classes, strict=True))
+        if _spelling(a) != _spelling(b)
+    ]
+    raise UserError(
+        f'{lead} other classes or in another order: ids {", ".join(differing)} differ; if only the '
+        f'names differ, write model.teacher.classes={list(classes)} in the config'
+    )
+
+
+def _spelling(name: object) -> str:
+    """A class' name without what data sets spell differently: case, spaces, `_` and `-`."""
+    return re.sub(r'[\s_-]', '', str(name)).casefold()
+
+
+def card_table(cards: Mapping[str, Mapping[str, Any]]) -> str:
+    """Lay out the records of `teacher_card`, by the teachers' names, a row each."""
+    scores = list(dict.fromkeys(name for card in cards.values() for name in card['metrics']))
+    others = [name for name in scores if name.startswith('mIoU') and name != 'mIoU']
+    table = PrettyTable(
+        [
+            'teacher',
+            'mIoU',
+            'baseline',
+            'difference',
+            *others,
+            'entropy [nats]',
+            'ECE',
+            'deterministic',
+            'sha256',
+        ]
+    )
+    table.align = 'r'
+    table.align['teacher'] = 'l'
+    for name, card in cards.items():
+        metrics, baseline = card['metrics'], card['baseline'] or {}
+        table.add_row(
+            [
+                name,
+                _cell(metrics.get('mIoU'), '.2f'),
+                _cell(baseline.get('mIoU'), '.2f'),
+                _cell(card['difference'], '+.2f'),
+                *(_cell(metrics.get(other), '.2f') for other in others),
+                _cell(card['entropy'], '.3f'),
+                _cell(card['ece'], '.3f'),
+                {True: 'yes', False: 'NO', None: '-'}[card['deterministic']],
+                card['sha256'][:8],
+            ]
+        )
+    lines = [table.get_string()]
+    for name, card in cards.items():
+        lines.append(f'{name}: {relative(card["checkpoint"])} on {card["data"]}')
+        if card['baseline']:
+            lines.append(f'baseline: {card["baseline"]["source"]}')
+    return '\n'.join(lines)
+
+
+def card_warnings(cards: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """What a user should know before training with these teachers, a sentence each."""
+    found = []
+    for name, card in cards.items():
+        who = 'the teacher' if len(cards) == 1 else f'the teacher {name!r}'
+        difference = card['difference']
+        if difference is not None and difference <= 0:
+            lead = 'only as much as' if difference == 0 else f'{-difference:.2f} points less than'
+            found.append(
+                f"{who} does not beat the student's baseline: its mIoU is "
+                f'{card["metrics"]["mIoU"]:.2f}, {lead} the {card["baseline"]["mIoU"]:.2f} of '
+                f'{card["baseline"]["source"]}. Such a teacher can hardly help: improve it first'
+            )
+        if card['deterministic'] is False:
+            found.append(
+                f'{who} gave two answers to one batch on this device: its logits cannot be '
+                'reproduced bit for bit, so neither can the training; '
+                'randomness.deterministic=True may help'
+            )
+    return found
+
+
+def _cell(value: float | None, form: str) -> str:
+    return '-' if value is None else format(value, form)

@@ -1,0 +1,147 @@
+"""What a work_dir tells, whole and damaged."""
+
+import json
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+from reports.run_copies import copy_run, set_curve
+
+from mmseg_kd.errors import UserError
+from mmseg_kd.records.run_record import read_run
+
+
+def scalars(folder: Path) -> Path:
+    return next(folder.glob('*/vis_data/scalars.json'))
+
+
+def test_a_real_run(trained_pair: dict[str, Path]) -> None:
+    run = read_run(trained_pair['student'])
+    assert (run.name, run.seed, run.state, run.max_iters) == ('student', 0, 'done', 9)
+    assert [row['iteration'] for row in run.evaluations] == [3, 6, 9]
+    assert set(run.metrics) == {'aAcc', 'mIoU', 'mAcc', 'mIoU11'}
+    assert all(0 < row['lr'] < 1 for row in run.evaluations[:2])
+    assert run.training['step'].tolist() == list(range(1, 10))
+    assert np.isfinite(run.training['kl_loss']).all()
+    assert run.config['model']['kd_losses']['kl_loss']['temperature'] == 4.0
+    assert run.teachers['teacher']['metrics']['mIoU'] > 0
+    assert [report['iter'] for report in run.gradients] == [0, 2, 4, 6, 8]
+    assert run.log.seconds >= 0
+    assert run.log.device
+    for metric in ('mIoU', 'mIoU11'):
+        file, score = run.best_checkpoint(metric)
+        assert score == run.best(metric)[metric]
+        assert file.stem.endswith(f'_{run.best(metric)["iteration"]}')
+    assert not run.notes
+
+
+def test_the_checkpoint_offered_has_the_score_shown(
+    trained_pair: dict[str, Path], tmp_path: Path
+) -> None:
+    folder = copy_run(trained_pair['baseline'], tmp_path / 'run')
+    set_curve(folder, [10.0, 40.0, 30.0])
+    for name in ('iter_3.pth', 'iter_6.pth', 'iter_9.pth', 'best_mIoU_iter_9.pth'):
+        (folder / name).touch()
+    run = read_run(folder)
+    assert run.best_checkpoint('mIoU11') == (folder / 'iter_6.pth', 40.0)
+    (folder / 'best_mIoU11_iter_6.pth').touch()
+    assert run.best_checkpoint('mIoU11') == (folder / 'best_mIoU11_iter_6.pth', 40.0)
+    for file in folder.glob('*iter_6.pth'):
+        file.unlink()
+    # The headline is 40; the best file that is left says itself what it has.
+    assert run.best_checkpoint('mIoU11') == (folder / 'best_mIoU_iter_9.pth', 30.0)
+    assert run.best_checkpoint('mDice')[1] is None
+
+
+def test_class_scores_are_the_metrics(trained_pair: dict[str, Path]) -> None:
+    run = read_run(trained_pair['baseline'])
+    assert sorted(run.classes) == [3, 6, 9]
+    for row in run.evaluations:
+        scores = run.classes[row['iteration']]
+        there = [value for value in scores.iou.values() if math.isfinite(value)]
+        assert sum(there) / len(there) == pytest.approx(row['mIoU'], abs=0.006)
+        right = np.trace(scores.confusion) / scores.confusion.sum()
+        assert 100 * right == pytest.approx(row['aAcc'], abs=0.006)
+
+
+def test_without_matrices_the_log_has_the_classes(
+    trained_pair: dict[str, Path], tmp_path: Path
+) -> None:
+    whole = read_run(trained_pair['baseline'])
+    folder = copy_run(trained_pair['baseline'], tmp_path / 'old')
+    (folder / 'confusion.jsonl').unlink()
+    old = read_run(folder)
+    assert sorted(old.classes) == [3, 6, 9]
+    for iteration, scores in old.classes.items():
+        assert scores.confusion is None
+        expected = whole.classes[iteration].iou
+        assert scores.iou == pytest.approx(expected, abs=0.006, nan_ok=True)
+
+
+def test_later_starts_win(trained_pair: dict[str, Path], tmp_path: Path) -> None:
+    folder = copy_run(trained_pair['baseline'], tmp_path / 'resumed')
+    later = folder / '29991231_000000' / 'vis_data' / 'scalars.json'
+    later.parent.mkdir(parents=True)
+    rows = [{'loss': 7.0, 'step': 9}, {'mIoU': 88.0, 'step': 9}]
+    later.write_text('\n'.join(map(json.dumps, rows)))
+    run = read_run(folder)
+    assert run.training['loss'][-1] == 7.0
+    assert run.evaluations[-1]['mIoU'] == 88.0
+    assert len(run.evaluations) == 3
+
+
+def test_a_torn_last_line_is_no_news(trained_pair: dict[str, Path], tmp_path: Path) -> None:
+    folder = copy_run(trained_pair['baseline'], tmp_path / 'torn')
+    text = scalars(folder).read_text()
+    scalars(folder).write_text(text[: -len(text.splitlines()[-1]) // 2])
+    run = read_run(folder)
+    assert [row['iteration'] for row in run.evaluations] == [3, 6]
+    assert not run.notes
+
+
+def test_damage_is_noted(trained_pair: dict[str, Path], tmp_path: Path) -> None:
+    folder = copy_run(trained_pair['student'], tmp_path / 'damaged')
+    lines = scalars(folder).read_text().splitlines()
+    lines[2] = lines[2][:9]
+    scalars(folder).write_text('\n'.join(lines))
+    scalars(folder).with_name('config.py').write_text('model = dict(')
+    (folder / 'teacher.json').write_text('[')
+    (folder / 'gradients.jsonl').write_text('{"iter": 3}\n[]\n')
+    (folder / 'confusion.jsonl').write_text('{"iter": 3, "classes": ["a"], "matrix": [[1, 2]]}\n5')
+    run = read_run(folder)
+    notes = ' '.join(map(str, run.notes))
+    assert '1 lines are no JSON and were left out (the first is line 3)' in notes
+    assert 'the config cannot be read' in notes
+    assert 'teacher.json: damaged' in notes
+    assert not run.gradients
+    assert len(run.evaluations) == 3
+
+
+def test_the_config_is_not_run(trained_pair: dict[str, Path], tmp_path: Path) -> None:
+    folder = copy_run(trained_pair['baseline'], tmp_path / 'code')
+    marker = tmp_path / 'was_run'
+    config = scalars(folder).with_name('config.py')
+    config.write_text(f'model = open({str(marker)!r}, "w")\nrandomness = dict(seed=-3)\n')
+    run = read_run(folder)
+    assert not marker.exists()
+    assert run.config['model'].startswith('open(')
+    assert run.seed == -3
+
+
+@pytest.mark.parametrize('content', ['', 'not json\nat all\n', '[1]\n', '{"step": 3}\n'])
+def test_nothing_to_read_is_one_line(
+    trained_pair: dict[str, Path], tmp_path: Path, content: str
+) -> None:
+    folder = copy_run(trained_pair['baseline'], tmp_path / 'empty')
+    scalars(folder).write_text(content)
+    with pytest.raises(UserError, match='no line of a training or an evaluation') as error:
+        read_run(folder)
+    assert '\n' not in str(error.value)
+
+
+def test_a_folder_without_a_run(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match='does not exist'):
+        read_run(tmp_path / 'nowhere')
+    with pytest.raises(UserError, match='holds no'):
+        read_run(tmp_path)

@@ -1,0 +1,543 @@
+"""What is measured of a teacher, what it is compared with, and when it is measured again."""
+
+import ast
+import json
+import logging
+import os
+import shutil
+import socket
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from conftest import KD_LOSSES, ROOT, tiny_config, tiny_model
+from mmengine.config import Config
+from mmengine.evaluator import Evaluator
+from mmengine.runner import Runner
+
+from mmseg_kd.checkpoints import read_checkpoint
+from mmseg_kd.distillation.teacher import Teacher
+from mmseg_kd.engine import build_runner
+from mmseg_kd.errors import UserError
+from mmseg_kd.teacher_report import card as teacher_card
+from mmseg_kd.teacher_report.baseline import find_baseline
+from mmseg_kd.teacher_report.card import card_table, card_warnings
+from mmseg_kd.teacher_report.measurement import measure, pixel_statistics, summarise
+
+
+def reference(
+    logits: np.ndarray, label: np.ndarray, ignore_index: int = 255
+) -> tuple[float, float]:
+    """Entropy and ECE of logits (..., K) and labels (...), in float64, a bin at a time."""
+    logits, label = logits.reshape(-1, logits.shape[-1]).astype(np.float64), label.ravel()
+    logits, label = logits[label != ignore_index], label[label != ignore_index]
+    p = np.exp(logits - logits.max(axis=1, keepdims=True))
+    p /= p.sum(axis=1, keepdims=True)
+    entropy = -np.where(p > 0, p * np.log(np.maximum(p, 1e-300)), 0).sum(axis=1).mean()
+    confidence, right = p.max(axis=1), p.argmax(axis=1) == label
+    ece = 0.0
+    for i in range(15):
+        inside = (confidence > i / 15) & (confidence <= (i + 1) / 15)
+        if inside.any():
+            ece += inside.mean() * abs(right[inside].mean() - confidence[inside].mean())
+    return entropy, ece
+
+
+def student_config(folder: Path, teacher: dict, **options: Any) -> Config:
+    model = tiny_model(type='KDEncoderDecoder', teacher=teacher, kd_losses=KD_LOSSES)
+    return tiny_config(folder, model=model, train_cfg__max_iters=1, **options)
+
+
+def card(folder: Path, teacher: dict, **options: Any) -> dict:
+    """The card of a teacher under a student's config, as a run would ask for it."""
+    cfg = student_config(folder, teacher, **options)
+    data = Runner.build_dataloader(cfg.val_dataloader)
+    evaluator = Evaluator(cfg.val_evaluator)
+    return teacher_card.teacher_card(Teacher(**teacher), cfg, data, evaluator, cfg.work_dir)
+
+
+@pytest.fixture
+def measured(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The checkpoints that were measured, rather than looked up."""
+    calls = []
+
+    def counted(teacher: Teacher, *args: Any) -> dict:
+        calls.append(teacher.checkpoint)
+        return measure(teacher, *args)
+
+    monkeypatch.setattr(teacher_card, 'measure', counted)
+    return calls
+
+
+def cache_of(teacher: dict) -> Path:
+    return Path(teacher['checkpoint'] + '.card.json')
+
+
+@pytest.mark.parametrize('scale', [0.1, 1.0, 5.0, 100.0])
+@pytest.mark.parametrize('ignore_index', [255, 3])
+def test_entropy_and_calibration_are_the_papers(scale: float, ignore_index: int) -> None:
+    rng = np.random.default_rng(0)
+    logits = (scale * rng.standard_normal((7, 40, 50))).astype(np.float32)
+    label = np.where(
+        rng.random((40, 50)) < 0.5, logits.argmax(axis=0), rng.integers(0, 7, (40, 50))
+    )
+    label[:10] = ignore_index
+    # What is not counted may be anything.
+    logits[:, :5] = 1e9
+    x, y = torch.from_numpy(logits), torch.from_numpy(label)
+    entropy, ece = summarise(pixel_statistics(x, x.argmax(dim=0), y, ignore_index))
+    expected = reference(logits.transpose(1, 2, 0), label, ignore_index)
+    assert entropy == pytest.approx(expected[0], rel=1e-5, abs=1e-7)
+    assert ece == pytest.approx(expected[1], abs=1e-5)
+
+
+def test_entropy_and_calibration_by_hand() -> None:
+    label = torch.zeros(1, 4, dtype=torch.long)
+    uniform = torch.zeros(8, 1, 4)
+    # Every class as likely as the other, and always right: 1/8 sure, wholly accurate.
+    entropy, ece = summarise(pixel_statistics(uniform, label, label))
+    assert entropy == pytest.approx(np.log(8))
+    assert ece == pytest.approx(1 - 1 / 8)
+    # Wholly sure of class 0; half of the labels are another.
+    label[0, 2:] = 1
+    sure = torch.full((8, 1, 4), -200.0)
+    sure[0] = 200.0
+    statistics = pixel_statistics(sure, sure.argmax(dim=0), label)
+    assert summarise(statistics) == pytest.approx((0.0, 0.5))
+    # One who is sure is in the last bin, and one at the edge of two in the lower one.
+    assert statistics[0].tolist() == [0.0] * 14 + [4.0]
+    edge = torch.tensor([0.2, 0.2, 0.2, 0.2, 0.2]).log().view(5, 1, 1)
+    counts = pixel_statistics(edge.double(), torch.zeros(1, 1), torch.zeros(1, 1), bins=5)[0]
+    assert counts.sum() == 1
+    assert counts[:2].sum() == 1
+
+
+def test_errors_of_two_bins_do_not_cancel() -> None:
+    # Too sure by 0.4 in one bin, too doubtful by 0.4 in another.
+    p = torch.tensor([0.9] * 10 + [0.6] * 10)
+    logits = torch.stack([p.log(), (1 - p).log()]).view(2, 1, 20)
+    label = torch.tensor([0] * 5 + [1] * 5 + [0] * 10).view(1, 20)
+    _, ece = summarise(pixel_statistics(logits, logits.argmax(dim=0), label))
+    assert ece == pytest.approx(0.4, abs=1e-6)
+
+
+def test_one_channel_is_a_probability() -> None:
+    # mmseg's heads of one channel give the sigmoid.
+    p = torch.tensor([[[0.5, 0.9]]])
+    label = torch.tensor([[1, 1]])
+    entropy, ece = summarise(pixel_statistics(p, torch.tensor([[0, 1]]), label))
+    expected = (np.log(2) - 0.9 * np.log(0.9) - 0.1 * np.log(0.1)) / 2
+    assert entropy == pytest.approx(expected, rel=1e-5)
+    assert ece == pytest.approx((0.5 + 0.1) / 2, rel=1e-5)
+
+
+def test_without_a_labelled_pixel_nothing_is_known() -> None:
+    label = torch.full((2, 2), 255)
+    logits = torch.randn(3, 2, 2)
+    assert summarise(pixel_statistics(logits, logits.argmax(dim=0), label)) == (None, None)
+
+
+def test_a_card_is_what_the_teacher_gives(tmp_path: Path, teacher: dict) -> None:
+    cfg = student_config(
+        tmp_path, teacher, val_dataloader__batch_size=2, val_dataloader__dataset__num_images=3
+    )
+    cfg.val_evaluator.ignore_index = 3
+    known = Teacher(**teacher)
+    # Sharper, so that there are confidences in every bin.
+    known.segmentor.decode_head.linear_pred.weight.data *= 30
+    data = Runner.build_dataloader(cfg.val_dataloader)
+    torch.manual_seed(5)
+    found = measure(known, data, Evaluator(cfg.val_evaluator))
+    after = torch.rand(1)
+    torch.manual_seed(5)
+    assert after == torch.rand(1)
+    logits, labels = [], []
+    for sample in data.dataset:
+        batch = known.segmentor.data_preprocessor(
+            {'inputs': [sample['inputs']], 'data_samples': [sample['data_samples']]}
+        )
+        x = known.segmentor.decode_head(known.segmentor.extract_feat(batch['inputs']))
+        label = sample['data_samples'].gt_sem_seg.data[0]
+        x = torch.nn.functional.interpolate(
+            x, size=label.shape, mode='bilinear', align_corners=False
+        )
+        logits.append(x[0].permute(1, 2, 0).detach().numpy())
+        labels.append(label.numpy())
+    logits, labels = np.stack(logits), np.stack(labels)
+    entropy, ece = reference(logits, labels, ignore_index=3)
+    assert found['entropy'] == pytest.approx(entropy, rel=1e-4)
+    assert found['ece'] == pytest.approx(ece, abs=1e-4)
+    assert found['deterministic'] is True
+    counted = labels != 3
+    assert 0 < counted.mean() < 1
+    accuracy = 100 * (logits.argmax(axis=-1) == labels)[counted].mean()
+    assert found['metrics']['aAcc'] == pytest.approx(accuracy, abs=0.02)
+
+
+def test_one_who_answers_twice_differently_is_told(tmp_path: Path, teacher: dict) -> None:
+    cfg = student_config(tmp_path, teacher)
+    known = Teacher(**teacher)
+    known.segmentor.backbone.register_forward_hook(
+        lambda module, inputs, stages: [x + 1e-3 * torch.rand_like(x) for x in stages]
+    )
+    data = Runner.build_dataloader(cfg.val_dataloader)
+    found = teacher_card.teacher_card(known, cfg, data, Evaluator(cfg.val_evaluator))
+    assert found['deterministic'] is False
+    (warning,) = card_warnings({'teacher': found})
+    assert 'the teacher gave two answers to one batch' in warning
+
+
+def test_logits_that_are_not_finite_stop_the_run(tmp_path: Path, teacher: dict) -> None:
+    weights = torch.load(teacher['checkpoint'], weights_only=True)
+    weights['state_dict']['decode_head.linear_pred.weight'].fill_(3e38)
+    torch.save(weights, teacher['checkpoint'])
+    with pytest.raises(UserError, match=r"teacher's logits are not all finite .*teacher\.pth"):
+        card(tmp_path, teacher)
+    assert not cache_of(teacher).exists()
+
+
+def test_a_run_keeps_the_card_and_the_next_reads_it(
+    tmp_path: Path, teacher: dict, measured: list[str]
+) -> None:
+    records = []
+    for name in ('first', 'second'):
+        build_runner(student_config(tmp_path / name, teacher)).train()
+        assert len(measured) == 1
+        records.append(json.loads((tmp_path / name / 'teacher.json').read_text()))
+        checkpoint = read_checkpoint(tmp_path / name / 'iter_1.pth')
+        assert checkpoint['message_hub']['runtime_info']['teacher'] == records[-1]
+    assert records[0] == records[1]
+    assert records[0]['metrics'].keys() >= {'mIoU', 'mIoU11'}
+    assert len(records[0]['sha256']) == 64
+    assert records[0]['baseline'] is None
+    assert records[0]['difference'] is None
+    (text,) = (tmp_path / 'second').glob('*/*.log')
+    assert 'teacher.pth.card.json' in text.read_text()
+    assert '| deterministic |' in text.read_text()
+
+
+def test_what_the_measurement_depends_on_is_measured_again(
+    tmp_path: Path, teacher: dict, measured: list[str]
+) -> None:
+    first = card(tmp_path, teacher)
+    for same in (
+        dict(train_dataloader__batch_size=4),
+        dict(val_dataloader__batch_size=2),
+        dict(optim_wrapper__optimizer__lr=1.0),
+    ):
+        assert card(tmp_path / 'elsewhere', teacher, **same) == first
+    moved = tmp_path / 'moved' / 'other.pth'
+    moved.parent.mkdir()
+    shutil.copy(teacher['checkpoint'], moved)
+    shutil.copy(cache_of(teacher), f'{moved}.card.json')
+    again = card(tmp_path, teacher | dict(checkpoint=str(moved)))
+    assert again == first | dict(checkpoint=str(moved))
+    assert len(measured) == 1
+
+    changes = [
+        dict(val_dataloader__dataset__num_images=3),
+        dict(val_dataloader__dataset__split='test'),
+        dict(val_evaluator__ignore_index=3),
+    ]
+    # Whether two forwards are equal depends on it, nothing else need.
+    determined = card(tmp_path, teacher, randomness__deterministic=True)
+    assert determined['settings'] != first['settings']
+    assert measured.pop()
+    for number, change in enumerate(changes, start=2):
+        assert card(tmp_path, teacher, **change)['metrics'] != first['metrics']
+        assert len(measured) == number
+    # The same weights, seen through another config.
+    Path(teacher['config']).write_text(
+        f'model = {tiny_model(test_cfg=dict(mode="slide", crop_size=(64, 64), stride=(32, 32)))!r}'
+    )
+    card(tmp_path, teacher)
+    assert len(measured) == 5
+    # None of them drove out another.
+    assert len(json.loads(cache_of(teacher).read_text())) == 6
+    weights = read_checkpoint(teacher['checkpoint'])['state_dict']
+    weights['decode_head.linear_pred.bias'] += 1e-6
+    torch.save({'state_dict': weights}, teacher['checkpoint'])
+    assert card(tmp_path, teacher)['sha256'] != first['sha256']
+    assert len(measured) == 6
+
+
+def test_an_inline_teacher_is_measured_again_when_it_changes(
+    tmp_path: Path, teacher: dict, measured: list[str]
+) -> None:
+    inline = teacher | dict(config=tiny_model())
+    first = card(tmp_path, inline)
+    assert first['config'] == '(inline)'
+    assert card(tmp_path, inline) == first
+    # What it is compared with is no part of it.
+    card(tmp_path, inline | dict(baseline=50.0))
+    assert len(measured) == 1
+    card(tmp_path, teacher | dict(config=tiny_model(pretrained=None)))
+    assert len(measured) == 2
+
+
+@pytest.mark.parametrize(
+    'content',
+    [
+        b'',
+        b'{"metrics": {"mIoU": 1',
+        b'\xff\xfe\x00',
+        b'[]',
+        b'7',
+        b'{"another": "tool", "wrote": ["this"]}',
+        b'[7, null, "text", {"sha256": 1}]',
+    ],
+)
+def test_a_cache_that_is_none_is_rewritten(
+    content: bytes, tmp_path: Path, teacher: dict, measured: list[str]
+) -> None:
+    cache_of(teacher).write_bytes(content)
+    first = card(tmp_path, teacher)
+    assert card(tmp_path, teacher) == first
+    assert len(measured) == 1
+    assert json.loads(cache_of(teacher).read_text())[-1]['metrics'] == first['metrics']
+
+
+@pytest.mark.parametrize(
+    'change',
+    [
+        dict(metrics={}),
+        dict(metrics=dict(mIoU='high')),
+        dict(metrics=[1, 2]),
+        dict(entropy='much'),
+        dict(deterministic=None),
+        dict(device='another device'),
+    ],
+)
+def test_a_record_that_is_none_is_measured_again(
+    change: dict, tmp_path: Path, teacher: dict, measured: list[str]
+) -> None:
+    first = card(tmp_path, teacher)
+    (record,) = json.loads(cache_of(teacher).read_text())
+    cache_of(teacher).write_text(json.dumps([record | change]))
+    assert card(tmp_path, teacher) == first
+    assert len(measured) == 2
+    kept = json.loads(cache_of(teacher).read_text())
+    # Another device's record is of use there; a wrong one is not.
+    assert len(kept) == (2 if 'device' in change else 1)
+
+
+def test_a_folder_that_takes_no_file(tmp_path: Path, teacher: dict, measured: list[str]) -> None:
+    # Nobody, not even root, can write a file of this name.
+    cache_of(teacher).mkdir()
+    for _ in range(2):
+        build_runner(student_config(tmp_path / 'run', teacher)).train()
+        for checkpoint in (tmp_path / 'run').glob('*.pth'):
+            checkpoint.unlink()
+    assert len(measured) == 1
+    assert not list(tmp_path.glob('.*.tmp*'))
+
+
+def test_nothing_is_measured_where_it_is_not_asked_for(
+    tmp_path: Path, teacher: dict, measured: list[str]
+) -> None:
+    cfg = student_config(tmp_path / 'run', teacher | dict(baseline=50.0))
+    cfg.default_hooks.teacher_record.evaluate = False
+    build_runner(cfg).train()
+    assert not measured
+    record = json.loads((tmp_path / 'run' / 'teacher.json').read_text())
+    assert record['metrics'] == {}
+    assert record['entropy'] is record['deterministic'] is record['difference'] is None
+    assert record['baseline'] == dict(mIoU=50.0, source='model.teacher.baseline')
+    assert not cache_of(teacher).exists()
+
+
+def scalars(work_dir: Path, start: str, rows: list[dict], tail: str = '') -> None:
+    file = work_dir / start / 'vis_data' / 'scalars.json'
+    file.parent.mkdir(parents=True)
+    file.write_text('\n'.join(map(json.dumps, rows)) + tail)
+
+
+def test_the_baseline_is_a_number_or_a_run(tmp_path: Path) -> None:
+    assert find_baseline(None) is None
+    assert find_baseline(64) == dict(mIoU=64.0, source='model.teacher.baseline')
+    assert find_baseline(64.09)['mIoU'] == 64.09
+    loss = dict(loss=1.0, step=1)
+    # The best of both starts of a run, the last line of one cut short.
+    rows = [loss, dict(mIoU=40.5, mIoU11=43.0, step=300), dict(mIoU=61.25, step=600)]
+    scalars(tmp_path, '20250101_000000', rows, tail='\n{"mIoU": 99.0, "st')
+    scalars(tmp_path, '20250102_000000', [loss, dict(mIoU=58.0, step=900), dict(mIoU='high')])
+    found = find_baseline(str(tmp_path))
+    assert found == dict(mIoU=61.25, source=f'{tmp_path}, iteration 600')
+
+
+@pytest.mark.parametrize('baseline', [0.64, 1, -3.0, 101.0, float('nan'), True, ['a']])
+def test_a_baseline_is_in_percent(baseline: Any) -> None:
+    with pytest.raises(UserError, match=r'model\.teacher\.baseline: .* is no mIoU in percent'):
+        find_baseline(baseline)
+
+
+def test_a_baseline_that_is_not_there(tmp_path: Path, teacher: dict, measured: list[str]) -> None:
+    with pytest.raises(UserError, match=r'model\.teacher\.baseline: the work_dir .*lost does not'):
+        card(tmp_path, teacher | dict(baseline=str(tmp_path / 'lost')))
+    scalars(tmp_path / 'never', '20250101_000000', [dict(loss=1.0, step=1)])
+    with pytest.raises(UserError, match=r'model\.teacher\.baseline: .*never has no evaluation'):
+        card(tmp_path, teacher | dict(baseline=str(tmp_path / 'never')))
+    # The mistake is told before the teacher is measured.
+    assert not measured
+
+
+def test_a_teacher_below_the_baseline_is_told(
+    tmp_path: Path, teacher: dict, measured: list[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    miou = card(tmp_path, teacher)['metrics']['mIoU']
+    worse = card(tmp_path, teacher | dict(baseline=round(miou + 3.8, 2)))
+    # Another baseline is no reason to measure again.
+    assert len(measured) == 1
+    assert worse['difference'] == -3.8
+    (warning,) = card_warnings({'teacher': worse})
+    assert warning.startswith("the teacher does not beat the student's baseline: its mIoU is ")
+    assert f'{miou:.2f}, 3.80 points less than the {miou + 3.8:.2f} of' in warning
+    assert 'can hardly help: improve it first' in warning
+    (equal,) = card_warnings({'teacher': card(tmp_path, teacher | dict(baseline=max(miou, 1.01)))})
+    assert ('only as much as' in equal) == (miou > 1.01)
+
+    scalars(tmp_path / 'low', '20250101_000000', [dict(mIoU=miou - 0.25, step=7)])
+    better = card(tmp_path, teacher | dict(baseline=str(tmp_path / 'low')))
+    assert better['difference'] == 0.25
+    assert card_warnings({'teacher': better}) == []
+
+    (tmp_path / 'run').mkdir()
+    runner = build_runner(student_config(tmp_path / 'run', teacher | dict(baseline=99)))
+    with caplog.at_level(logging.WARNING):
+        runner.train()
+    (text,) = (tmp_path / 'run').glob('*/*.log')
+    assert "WARNING - the teacher does not beat the student's baseline" in text.read_text()
+
+
+def test_the_table_shows_the_difference(tmp_path: Path) -> None:
+    known = dict(
+        checkpoint='work_dirs/b2/iter_9.pth',
+        sha256='0123456789abcdef',
+        data='CamVidDataset val, 101 images, 01234567',
+        metrics=dict(aAcc=90.0, mIoU=64.09, mAcc=70.0, mIoU11=66.5),
+        entropy=0.12345,
+        ece=0.04321,
+        deterministic=True,
+        baseline=dict(mIoU=67.94, source='work_dirs/b0, iteration 4000'),
+        difference=-3.85,
+    )
+    unknown = known | dict(
+        metrics={}, entropy=None, ece=None, deterministic=None, baseline=None, difference=None
+    )
+    table = card_table({'large': known, 'small': unknown})
+    cells = {
+        row.split('|')[1].strip(): [cell.strip() for cell in row.split('|')[2:-1]]
+        for row in table.splitlines()
+        if row.startswith('|')
+    }
+    assert cells['teacher'][:4] == ['mIoU', 'baseline', 'difference', 'mIoU11']
+    expected = ['64.09', '67.94', '-3.85', '66.50', '0.123', '0.043', 'yes', '01234567']
+    assert cells['large'] == expected
+    assert cells['small'] == ['-'] * 7 + ['01234567']
+    assert table.splitlines()[-3:] == [
+        'large: work_dirs/b2/iter_9.pth on CamVidDataset val, 101 images, 01234567',
+        'baseline: work_dirs/b0, iteration 4000',
+        'small: work_dirs/b2/iter_9.pth on CamVidDataset val, 101 images, 01234567',
+    ]
+    (warning,) = card_warnings({'large': known, 'small': unknown})
+    assert warning.startswith("the teacher 'large' does not beat")
+
+
+def test_several_teachers_have_a_record_each(
+    tmp_path: Path, teacher: dict, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    torch.manual_seed(2)
+    weights = read_checkpoint(teacher['checkpoint'])['state_dict']
+    weights['decode_head.linear_pred.bias'] = torch.randn(12)
+    torch.save({'state_dict': weights}, tmp_path / 'second.pth')
+    second = teacher | dict(checkpoint=str(tmp_path / 'second.pth'))
+    # The average of the student has no file, so no record.
+    several = dict(large=teacher, small=second | dict(baseline=99), average=dict(type='EMATeacher'))
+    cfg = student_config(tmp_path / 'run', several)
+    build_runner(cfg).train()
+    records = json.loads((tmp_path / 'run' / 'teacher.json').read_text())
+    assert list(records) == ['large', 'small']
+    assert records['large']['checkpoint'] == teacher['checkpoint']
+    assert records['small']['metrics'] != records['large']['metrics']
+    source = 'model.teacher.small.baseline'
+    assert records['small']['baseline'] == dict(mIoU=99.0, source=source)
+    (text,) = (tmp_path / 'run').glob('*/*.log')
+    assert "the teacher 'small' does not beat the student's baseline" in text.read_text()
+    hub = read_checkpoint(tmp_path / 'run' / 'iter_1.pth')['message_hub']
+    assert hub['runtime_info']['teacher'] == records
+    # Where the folder of one keeps nothing, its record in teacher.json is as good.
+    cache_of(second).unlink()
+    monkeypatch.setattr(teacher_card, 'measure', None)
+    (tmp_path / 'run' / 'iter_1.pth').unlink()
+    (tmp_path / 'run' / 'last_checkpoint').unlink()
+    build_runner(cfg).train()
+    assert json.loads((tmp_path / 'run' / 'teacher.json').read_text()) == records
+
+
+def test_two_processes_measure_what_one_does(tmp_path: Path, teacher: dict) -> None:
+    # Three images: two processes see one of them twice.
+    options = dict(val_dataloader__dataset__num_images=3)
+    alone = card(tmp_path, teacher, **options)
+    cache_of(teacher).unlink()
+    student_config(tmp_path / 'run', teacher, **options).dump(tmp_path / 'config.py')
+    with socket.socket() as probe:
+        probe.bind(('127.0.0.1', 0))
+        port = probe.getsockname()[1]
+    command = [sys.executable, '-m', 'torch.distributed.run', '--nproc_per_node=2']
+    command += [f'--master_port={port}', str(ROOT / 'tools/train.py')]
+    done = subprocess.run(
+        [*command, str(tmp_path / 'config.py'), '--launcher', 'pytorch'],
+        cwd=ROOT,
+        env=os.environ | dict(OMP_NUM_THREADS='1'),
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    together = json.loads((tmp_path / 'run' / 'teacher.json').read_text())
+    for key in ('entropy', 'ece'):
+        assert together[key] == pytest.approx(alone.pop(key), rel=1e-9)
+        del together[key]
+    assert together == alone
+
+
+def with_meta(teacher: dict, **meta: object) -> dict:
+    weights = torch.load(teacher['checkpoint'], weights_only=True)
+    torch.save(weights | dict(meta=meta), teacher['checkpoint'])
+    return teacher
+
+
+@pytest.mark.parametrize(
+    'meta',
+    [dict(CLASSES=('Sky', 'street_sign')), dict(dataset_meta=dict(classes=['sky', 'Street sign']))],
+)
+def test_classes_of_both_versions_of_mmseg_are_compared(teacher: dict, meta: dict) -> None:
+    known = Teacher(**with_meta(teacher, **meta))
+    teacher_card.check_classes(known, ('SKY', 'Street-Sign'))
+    with pytest.raises(UserError, match='the same classes in another order') as caught:
+        teacher_card.check_classes(known, ('street sign', 'sky'))
+    assert str(known.checkpoint) in str(caught.value)
+    with pytest.raises(UserError, match='2 classes instead of 3'):
+        teacher_card.check_classes(known, ('sky', 'street sign', 'car'))
+
+
+def test_other_names_for_the_same_ids_can_be_declared(teacher: dict) -> None:
+    own = ('sky', 'bike')
+    with pytest.raises(UserError) as caught:
+        teacher_card.check_classes(Teacher(**with_meta(teacher, CLASSES=('sky', 'bicycle'))), own)
+    assert "ids 1 ('bicycle', 'bike') differ; if only the names differ, write" in str(caught.value)
+    setting = str(caught.value).rpartition('model.teacher.classes=')[2].partition(' in the')[0]
+    teacher_card.check_classes(Teacher(**teacher, classes=ast.literal_eval(setting)), own)
+
+
+@pytest.mark.parametrize('meta', [None, 'x', dict(CLASSES=5), dict(dataset_meta=7), {}])
+def test_a_checkpoint_without_classes_is_a_teacher_all_the_same(
+    teacher: dict, meta: object
+) -> None:
+    weights = torch.load(teacher['checkpoint'], weights_only=True)
+    torch.save(weights | dict(meta=meta), teacher['checkpoint'])
+    teacher_card.check_classes(Teacher(**teacher), ('sky',))
