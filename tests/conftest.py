@@ -1,12 +1,21 @@
+# ruff: noqa: E402 - what torch reads when it starts comes first
 from __future__ import annotations
 
 import gc
 import os
 import runpy
+import signal
 import sys
 from pathlib import Path
 
 import pytest
+
+if 'PYTEST_XDIST_WORKER' in os.environ:
+    # A core each: threads of several workers would wait for one another. Read when torch starts.
+    os.environ.setdefault('OMP_NUM_THREADS', '1')
+# In a shell's background Ctrl-C is ignored, by all that the tests start too.
+signal.signal(signal.SIGINT, signal.default_int_handler)
+
 import torch
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
