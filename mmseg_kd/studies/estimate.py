@@ -22,7 +22,7 @@ from mmseg_kd.errors import UserError
 from mmseg_kd.records.progress import read_progress
 from mmseg_kd.studies.config import Study
 from mmseg_kd.studies.plan import PlannedRun, kind_of
-from mmseg_kd.studies.run_queue import STATES, RunQueue
+from mmseg_kd.studies.run_queue import RunQueue, state_of
 from mmseg_kd.studies.training_process import Task, TrainingProcess
 
 # Iterations that are timed, and how many of the first are left out as warming up.
@@ -62,7 +62,7 @@ def describe_plan(
     """
     states = {}
     if queue is not None:
-        states = {key: STATES[trial.state] for key, trial in queue.current().items()}
+        states = {key: state_of(trial) for key, trial in queue.current().items()}
     print(_plan_table(plan, states))
     left = [run for run in plan if states.get(run.key) not in ('done', 'pruned')]
     print(f'{study.name}: {len(plan)} runs, {len(left)} of them left, in {folder}')

@@ -14,11 +14,11 @@ from optuna.trial import TrialState
 from mmseg_kd.checkpoints import find_latest_checkpoint
 from mmseg_kd.errors import UserError
 from mmseg_kd.records.progress import read_progress
-from mmseg_kd.studies.claim import Claim
 from mmseg_kd.studies.config import Study
+from mmseg_kd.studies.lease import Lease
 from mmseg_kd.studies.owner import HEARTBEAT, this_process, with_child
 from mmseg_kd.studies.plan import PlannedRun
-from mmseg_kd.studies.run_queue import RunQueue, same_settings
+from mmseg_kd.studies.run_queue import RunQueue, state_of
 from mmseg_kd.studies.settings import differences
 from mmseg_kd.studies.state import write_state
 from mmseg_kd.studies.training_process import Task, TrainingProcess
@@ -65,7 +65,7 @@ class StudyRunner:
             KeyboardInterrupt: The trainings were asked to stop and can be resumed.
         """
         self._handle_changed(rerun_changed)
-        self.queue.enqueue(retry_failed)
+        self.queue.prepare(retry_failed)
         write_state(self.queue, self.folder)
         slots: list[Future] = []
         try:
@@ -95,9 +95,9 @@ class StudyRunner:
         current, changed = self.queue.current(), []
         for run in self.plan:
             trial = current.get(run.key)
-            if trial is None or same_settings(run, trial):
+            if trial is None or self.queue.same_settings(run, trial):
                 continue
-            if trial.state in (TrialState.WAITING, TrialState.FAIL) and not self._begun(run):
+            if state_of(trial) in ('waiting', 'failed') and not self._begun(run):
                 continue
             if trial.state == TrialState.RUNNING and not self.queue.is_lost(trial):
                 raise UserError(
@@ -110,7 +110,7 @@ class StudyRunner:
         for run, trial in changed:
             self._set_aside(run)
             if trial.state != TrialState.RUNNING:
-                self.queue.enqueue_again(run)
+                self.queue.put_back(run, trial)
 
     def _begun(self, run: PlannedRun) -> bool:
         return find_latest_checkpoint(self.folder / run.work_dir) is not None
@@ -147,23 +147,23 @@ class StudyRunner:
             self._stopping.set()
             raise
 
-    def _train(self, run: PlannedRun, claim: Claim, device: str | None) -> None:
+    def _train(self, run: PlannedRun, lease: Lease, device: str | None) -> None:
         place = f'[{self.plan.index(run) + 1}/{len(self.plan)}]'
-        point = ', '.join(f'{key}={value}' for key, value in claim.params.items())
+        point = ', '.join(f'{key}={value}' for key, value in lease.params.items())
         self._say(f'{place} {run.label}' + (f': {point}' if point else ''))
         started = time.monotonic()
         process = TrainingProcess(
-            self._task(run, claim),
-            on_evaluation=lambda step, metrics: self._report(claim, step, metrics),
+            self._task(run, lease),
+            on_evaluation=lambda step, metrics: self._report(lease, step, metrics),
             device=device,
             console=self.folder / run.work_dir / 'console.log' if len(self.devices) > 1 else None,
         )
         self._processes.append(process)
         try:
-            claim.set('owner', with_child(this_process(), process.pid))
+            lease.set('owner', with_child(this_process(), process.pid))
             with self._lock:
                 write_state(self.queue, self.folder)
-            kept = self._follow(process, claim)
+            kept = self._follow(process, lease)
         except BaseException:
             process.kill()
             raise
@@ -172,12 +172,12 @@ class StudyRunner:
         if not kept:
             self._say(f'{run.label} was given to another process')
             return
-        earlier = claim.trial.user_attrs['seconds']
-        self._finish(run, claim, process.outcome, earlier + time.monotonic() - started, place)
+        earlier = lease.trial.user_attrs['seconds']
+        self._finish(run, lease, process.outcome, earlier + time.monotonic() - started, place)
         with self._lock:
             write_state(self.queue, self.folder)
 
-    def _follow(self, process: TrainingProcess, claim: Claim) -> bool:
+    def _follow(self, process: TrainingProcess, lease: Lease) -> bool:
         """Wait for a training and show that it lives; False where another process has it now."""
         beaten = -HEARTBEAT
         while not process.wait(0.1):
@@ -186,14 +186,14 @@ class StudyRunner:
                 break
             if time.monotonic() - beaten > HEARTBEAT:
                 beaten = time.monotonic()
-                if not claim.beat():
+                if not lease.beat():
                     process.kill()
                     return False
         return True
 
-    def _task(self, run: PlannedRun, claim: Claim) -> Task:
+    def _task(self, run: PlannedRun, lease: Lease) -> Task:
         needed = {other.key: other for other in self.plan}
-        options = {**run.options, **claim.params}
+        options = {**run.options, **lease.params}
         for key, need in run.needs.items():
             options[key] = str(find_latest_checkpoint(self.folder / needed[need].work_dir) or '')
         return Task(
@@ -206,19 +206,18 @@ class StudyRunner:
             evaluations=bool(run.space) and self.study.variation.pruner is not None,
         )
 
-    def _report(self, claim: Claim, step: int, metrics: dict[str, float]) -> bool:
+    def _report(self, lease: Lease, step: int, metrics: dict[str, float]) -> bool:
         if self.study.metric not in metrics:
             return False
-        return claim.should_prune(step, metrics[self.study.metric])
+        return lease.should_prune(step, metrics[self.study.metric])
 
     def _finish(
-        self, run: PlannedRun, claim: Claim, outcome: dict[str, Any], seconds: float, place: str
+        self, run: PlannedRun, lease: Lease, outcome: dict[str, Any], seconds: float, place: str
     ) -> None:
-        claim.set('seconds', round(seconds, 1))
+        lease.set('seconds', round(seconds, 1))
         end, error = outcome['outcome'], outcome.get('error')
         if self._stopping.is_set() and end not in ('done', 'pruned'):
-            claim.finish(TrialState.FAIL)
-            self.queue.enqueue()
+            lease.finish(TrialState.FAIL)
             return
         progress = read_progress(self.folder / run.work_dir)
         best = progress.best(self.study.metric, self.study.direction)
@@ -226,11 +225,11 @@ class StudyRunner:
             metrics = sorted({key for row in progress.evaluations.values() for key in row})
             end, error = 'failed', f'no evaluation has {self.study.metric}; they have {metrics}'
         if end == 'failed':
-            claim.set('error', error)
-            claim.finish(TrialState.FAIL)
+            lease.set('error', error)
+            lease.finish(TrialState.FAIL)
             self._say(f'{place} {run.label} failed: {error}')
             return
-        if not claim.finish(TrialState.COMPLETE if end == 'done' else TrialState.PRUNED, best):
+        if not lease.finish(TrialState.COMPLETE if end == 'done' else TrialState.PRUNED, best):
             self._say(f'{run.label} was given to another process')
             return
         self._say(f'{place} {run.label} {end}: {self.study.metric} {best:.2f}, {seconds:.0f} s')

@@ -5,16 +5,20 @@ from __future__ import annotations
 import difflib
 import hashlib
 import json
+import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
 from mmengine.config import Config
 
 from mmseg_kd.config.checks import check_config, check_options
+from mmseg_kd.engine.training_length import WARM_UP_SHARE
 from mmseg_kd.errors import UserError
 
 # Where a run writes and what it shows, which changes neither weights nor metrics.
 NOT_COMPARED = ('work_dir', 'resume', 'launcher', 'log_level', 'visualizer', 'vis_backends')
+# How a data loader works, which changes neither.
+SPEED = re.compile(r'\w+_dataloader\.(num_workers|persistent_workers|prefetch_factor|pin_memory)')
 # Dicts without a type whose keys the config's own check knows, so that a new one may be set.
 CHECKED = ('train_cfg', 'optim_wrapper', 'model.teacher', 'model.test_cfg')
 CHECKED += tuple(f'{split}_dataloader' for split in ('train', 'val', 'test'))
@@ -113,9 +117,30 @@ def fingerprint(settings: Mapping[str, Any]) -> str:
     return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:16]
 
 
+def changed_keys(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
+    """Return the keys in which two flat settings differ, without those that train the same."""
+    old, new = _compared(old), _compared(new)
+    return [key for key in {**old, **new} if old.get(key, ...) != new.get(key, ...)]
+
+
+def _compared(settings: Mapping[str, Any]) -> dict[str, Any]:
+    found = {key: settings[key] for key in settings if not SPEED.fullmatch(key)}
+    length = settings.get('train_cfg.max_iters')
+    warm_up = settings.get('param_scheduler.0.end', 0)
+    if not isinstance(length, int) or warm_up > max(length // WARM_UP_SHARE, 1):
+        # A longer warm-up is cut short where a later `end` is left out, but kept otherwise.
+        return found
+    for key in settings:
+        scheduler, _, last = key.rpartition('.')
+        if scheduler.startswith('param_scheduler.') and last == 'by_epoch' and not settings[key]:
+            begin = settings.get(f'{scheduler}.begin', 0)
+            found.setdefault(f'{scheduler}.end', max(length, begin + 1))
+    return found
+
+
 def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> str:
-    """What changed between two flat settings, in one line with the first keys."""
-    keys = [key for key in {**old, **new} if old.get(key, ...) != new.get(key, ...)]
+    """Describe in one line what changed between two flat settings, with the first keys."""
+    keys = changed_keys(old, new)
     parts = [f'{key} {_show(old, key)} -> {_show(new, key)}' for key in keys[:MOST_SHOWN]]
     if len(keys) > MOST_SHOWN:
         parts.append(f'{len(keys) - MOST_SHOWN} more')

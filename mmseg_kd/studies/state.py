@@ -15,7 +15,7 @@ from prettytable import PrettyTable
 from mmseg_kd.checkpoints import atomic_path
 from mmseg_kd.records.progress import read_progress
 from mmseg_kd.studies.plan import PlannedRun
-from mmseg_kd.studies.run_queue import STATES, RunQueue
+from mmseg_kd.studies.run_queue import RunQueue, state_of
 
 
 def study_state(queue: RunQueue) -> dict[str, Any]:
@@ -42,10 +42,8 @@ def _run_state(queue: RunQueue, run: PlannedRun, trial: FrozenTrial | None) -> d
         params |= {
             key: p.decode(trial.params[key]) for key, p in decode.items() if key in trial.params
         }
-    state = 'waiting' if trial is None else STATES[trial.state]
-    if (state == 'failed' and 'error' not in attrs) or (trial and queue.is_lost(trial)):
-        # Interrupted, or its process was killed; another attempt follows.
-        state = 'waiting'
+    # If its process was killed, another attempt follows.
+    state = 'waiting' if trial and queue.is_lost(trial) else state_of(trial)
     return {
         'name': run.name,
         'seed': run.seed,
@@ -56,7 +54,7 @@ def _run_state(queue: RunQueue, run: PlannedRun, trial: FrozenTrial | None) -> d
         'options': {**{k: v for k, v in run.options.items() if k != 'randomness.seed'}, **params},
         'params': params,
         'needs': {key: needed for key, (needed, _) in run.needs.items()},
-        'value': trial.value if trial is not None and state in ('done', 'pruned') else None,
+        'value': attrs.get('best', trial.value) if state in ('done', 'pruned') else None,
         'seconds': attrs.get('seconds'),
     }
 

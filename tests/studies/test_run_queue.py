@@ -57,8 +57,8 @@ def queue(study: Study, plan: list[PlannedRun], storage: str, grace: float = 60.
 def test_a_run_waits_for_what_it_needs(tmp_path: Path, storage: str) -> None:
     study, plan = planned(tmp_path, LIST)
     first, second = queue(study, plan, storage), queue(study, plan, storage)
-    first.enqueue()
-    second.enqueue()
+    first.prepare()
+    second.prepare()
     run, claim = first.claim()
     assert run.key == ('a', 0)
     assert first.claim() is None
@@ -72,14 +72,14 @@ def test_a_run_waits_for_what_it_needs(tmp_path: Path, storage: str) -> None:
 def test_a_failed_run_blocks_and_is_retried_on_demand(tmp_path: Path, storage: str) -> None:
     study, plan = planned(tmp_path, LIST)
     runs = queue(study, plan, storage)
-    runs.enqueue()
+    runs.prepare()
     _, claim = runs.claim()
     claim.set('error', 'it broke')
     claim.finish(TrialState.FAIL)
-    runs.enqueue()
+    runs.prepare()
     assert runs.claim() is None
     assert runs.unreachable() == {('b', 0): 'a seed 0'}
-    runs.enqueue(retry_failed=True)
+    runs.prepare(retry_failed=True)
     run, _ = runs.claim()
     assert run.key == ('a', 0)
     assert runs.unreachable() == {}
@@ -88,7 +88,7 @@ def test_a_failed_run_blocks_and_is_retried_on_demand(tmp_path: Path, storage: s
 def test_the_run_of_a_dead_process_is_given_on(tmp_path: Path, storage: str) -> None:
     study, plan = planned(tmp_path, LIST)
     runs = queue(study, plan, storage)
-    runs.enqueue()
+    runs.prepare()
     _, claim = runs.claim()
     # Alive: it is this process.
     assert runs.release_lost() == []
@@ -104,10 +104,46 @@ def test_the_run_of_a_dead_process_is_given_on(tmp_path: Path, storage: str) -> 
     assert claim.should_prune(1, 1.0)
 
 
+def test_what_an_older_version_put_in_line(tmp_path: Path, storage: str) -> None:
+    # It added all trainings at once, also those that cannot start yet.
+    study, plan = planned(tmp_path, LIST)
+    runs = queue(study, plan, storage)
+    for run in reversed(plan):
+        runs._add(run, TrialState.WAITING, None)
+    run, claim = runs.claim()
+    assert run.key == ('a', 0)
+    assert runs.claim() is None
+    assert claim.finish(TrialState.COMPLETE, 1.0)
+    run, _ = runs.claim()
+    assert run.key == ('b', 0)
+
+
+@pytest.mark.parametrize(
+    ('key', 'before', 'after', 'same'),
+    [
+        ('train_dataloader.num_workers', 0, 1, True),
+        ('train_dataloader.batch_size', 4, 2, False),
+    ],
+)
+def test_an_edit_that_trains_the_same_is_no_change(
+    tmp_path: Path, key: str, before: int, after: int, same: bool
+) -> None:
+    text = LIST.replace('seeds=SEEDS', f'options={{{key!r}: VALUE}}')
+    study, plan = planned(tmp_path, text, VALUE=before, NAME="'one'")
+    runs = queue(study, plan, str(tmp_path / 'study.db'))
+    for _ in plan:
+        assert runs.claim()[1].finish(TrialState.COMPLETE, 1.0)
+    study, plan = planned(tmp_path, text, VALUE=after, NAME="'one'")
+    runs = queue(study, plan, str(tmp_path / 'study.db'))
+    # Of the second, what it needs was edited too.
+    trials = runs.current()
+    assert [runs.same_settings(run, trials[run.key]) for run in plan] == [same, same]
+
+
 def test_a_silent_process_elsewhere_is_taken_for_dead(tmp_path: Path, storage: str) -> None:
     study, plan = planned(tmp_path, LIST)
     runs = queue(study, plan, storage, grace=0.0)
-    runs.enqueue()
+    runs.prepare()
     _, claim = runs.claim()
     claim.set('owner', {'host': 'elsewhere', 'processes': [[1, 0.0]]})
     assert claim.beat()
@@ -135,7 +171,7 @@ def test_workers_that_start_at_once_share_the_runs(tmp_path: Path, storage: str)
     def work(_: int) -> list[str]:
         runs = queue(study, plan, storage)
         together.wait()
-        runs.enqueue()
+        runs.prepare()
         taken = []
         while (claimed := runs.claim()) is not None:
             assert claimed[1].finish(TrialState.COMPLETE, 1.0)
@@ -151,7 +187,7 @@ def test_workers_that_start_at_once_share_the_runs(tmp_path: Path, storage: str)
 def test_a_point_is_chosen_once_and_kept(tmp_path: Path, sampler: str) -> None:
     study, plan = planned(tmp_path, SEARCH, SAMPLER=sampler)
     runs = queue(study, plan, str(tmp_path / 'study.db'))
-    runs.enqueue()
+    runs.prepare()
     (first, one), (second, two) = runs.claim(), runs.claim()
     assert (first.key, second.key) == (('a/0', 0), ('a/0', 1))
     assert one.params == two.params
@@ -159,7 +195,7 @@ def test_a_point_is_chosen_once_and_kept(tmp_path: Path, sampler: str) -> None:
     assert one.params['model.backbone.drop_path_rate'] in (0.0, 0.1)
     one.set('error', 'it broke')
     one.finish(TrialState.FAIL)
-    runs.enqueue(retry_failed=True)
+    runs.prepare(retry_failed=True)
     run, again = runs.claim()
     assert run.key == ('a/0', 0)
     assert again.params == one.params
@@ -171,7 +207,7 @@ def test_a_point_is_chosen_once_and_kept(tmp_path: Path, sampler: str) -> None:
 def test_a_journal_that_a_power_cut_tore_is_mended(tmp_path: Path) -> None:
     study, plan = planned(tmp_path, LIST)
     file = tmp_path / 'study.log'
-    queue(study, plan, str(file)).enqueue()
+    queue(study, plan, str(file)).prepare()
     whole = file.read_bytes()
     file.write_bytes(whole + b'{"op_code":4,"wor')
     runs = queue(study, plan, str(file))

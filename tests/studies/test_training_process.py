@@ -15,7 +15,7 @@ from optuna.trial import TrialState
 from mmseg_kd.studies.config import load_study
 from mmseg_kd.studies.owner import Watch, this_host, this_process
 from mmseg_kd.studies.plan import plan_study
-from mmseg_kd.studies.run_queue import RunQueue
+from mmseg_kd.studies.run_queue import RunQueue, state_of
 from mmseg_kd.studies.runner import StudyRunner
 from mmseg_kd.studies.state import study_state, write_state
 from mmseg_kd.studies.storage import open_storage
@@ -137,12 +137,12 @@ def test_a_stopped_study_gives_everything_back(
     assert time.monotonic() - started < 30
     state = json.loads((tmp_path / 'out' / 'study.json').read_text(encoding='utf-8'))
     assert [run['state'] for run in state['runs']] == ['waiting'] * 3
-    assert {trial.state for trial in queue.current().values()} == {TrialState.WAITING}
+    assert {state_of(trial) for trial in queue.current().values()} == {'waiting'}
 
 
 def test_a_run_whose_process_was_killed_does_not_run(tmp_path: Path) -> None:
     queue = study_of(tmp_path, 1)
-    queue.enqueue()
+    queue.prepare()
     _, claim = queue.claim()
     assert study_state(queue)['runs'][0]['state'] == 'running'
     claim.set('owner', {'host': this_host(), 'processes': [[os.getpid(), 0.0]]})
@@ -153,7 +153,7 @@ def test_a_state_that_cannot_be_written_stops_nothing(
     tmp_path: Path, capsys: pytest.CaptureFixture
 ) -> None:
     queue = study_of(tmp_path, 1)
-    queue.enqueue()
+    queue.prepare()
     (tmp_path / 'out' / 'study.json').mkdir()
     assert write_state(queue, tmp_path / 'out')['runs'][0]['state'] == 'waiting'
     assert 'study.json was not written' in capsys.readouterr().err
