@@ -76,7 +76,7 @@ class RunQueue:
         return [t for t in self.optuna.get_trials(deepcopy=False) if 'run' in t.user_attrs]
 
     def same_settings(self, run: PlannedRun, trial: FrozenTrial) -> bool:
-        """Return whether a trial was trained, or would be, as its config is now."""
+        """Return whether a trial's settings train the same as those of now."""
         if trial.user_attrs['fingerprint'] == run.fingerprint:
             return True
         settings = trial.user_attrs['settings']
@@ -94,7 +94,7 @@ class RunQueue:
         )
 
     def prepare(self, retry_failed: bool = False) -> None:
-        """Give what waits the settings of now, and let failed trainings wait if asked."""
+        """Update the settings of trainings that wait; let failed ones wait again if asked."""
         self.release_lost()
         for key, trial in self.current().items():
             run, state = self.runs.get(key), state_of(trial)
@@ -109,8 +109,8 @@ class RunQueue:
         self._add(run, TrialState.FAIL, trial)
 
     def _add(self, run: PlannedRun, state: TrialState, earlier: FrozenTrial | None) -> None:
-        # The earlier attempt as it was when the need for this one was seen: two processes that see
-        # the same add the same number.
+        # `earlier` is the trial that was looked at: two processes that saw the same one add the same
+        # attempt, and only the first of these counts.
         space = self.study.variation.space if run.point is not None else ()
         params, seconds = {}, 0.0
         if earlier is not None and self.same_settings(run, earlier):
@@ -118,8 +118,9 @@ class RunQueue:
             params, seconds = earlier.params, earlier.user_attrs['seconds']
         if run.params:
             params = {p.key: p.encode(run.params[p.key]) for p in space}
-        elif run.space and self._first_seed(run) != run.key:
-            params = self.current()[self._first_seed(run)].params
+        elif run.space and not params and state == TrialState.WAITING:
+            first = self._first_seed(run)
+            params = {} if first == run.key else self.current()[first].params
         self.optuna.add_trial(
             create_trial(
                 state=state,
@@ -146,13 +147,12 @@ class RunQueue:
 
     def release_lost(self) -> list[str]:
         """Let trainings wait again whose process died, and return their labels."""
-        return [
-            self.runs[key].label
-            for key, trial in self.current().items()
-            if key in self.runs
-            and self.is_lost(trial)
-            and end_trial(self.optuna, trial.number, TrialState.FAIL)
-        ]
+        released = []
+        for key, trial in self.current().items():
+            lost = key in self.runs and self.is_lost(trial)
+            if lost and end_trial(self.optuna, trial.number, TrialState.FAIL):
+                released.append(self.runs[key].label)
+        return released
 
     def claim(self) -> tuple[PlannedRun, Lease] | None:
         """Take the first training that can start, for this process alone; None if none can."""
@@ -217,15 +217,6 @@ class RunQueue:
         """Return what somebody trains: others may need it, or its process may die."""
         current = self.current()
         return [run.label for run in self.plan if state_of(current.get(run.key)) == 'running']
-
-    def unreachable(self) -> dict[Key, str]:
-        """Return the trainings that cannot start, and which failed one each waits for."""
-        current, found = self.current(), {}
-        for run in self.plan:
-            for need in run.needs.values():
-                if state_of(current.get(need)) == 'failed' or need in found:
-                    found[run.key] = self.runs[need].label
-        return found
 
 
 def state_of(trial: FrozenTrial | None) -> str:

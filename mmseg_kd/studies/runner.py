@@ -1,4 +1,4 @@
-"""Running a study: alone, beside other processes, and again after it was stopped."""
+"""Run a study: alone, together with other processes, and again after an interruption."""
 
 from __future__ import annotations
 
@@ -14,7 +14,6 @@ from optuna.trial import TrialState
 from mmseg_kd.checkpoints import find_latest_checkpoint
 from mmseg_kd.errors import UserError
 from mmseg_kd.records.progress import read_progress
-from mmseg_kd.studies.config import Study
 from mmseg_kd.studies.lease import Lease
 from mmseg_kd.studies.owner import HEARTBEAT, this_process, with_child
 from mmseg_kd.studies.plan import PlannedRun
@@ -23,46 +22,37 @@ from mmseg_kd.studies.settings import differences
 from mmseg_kd.studies.state import write_state
 from mmseg_kd.studies.training_process import Task, TrainingProcess
 
-# How often a process that waits for others looks again, in seconds.
+# Seconds between two looks of a process that waits for others.
 LOOK_AGAIN = 2.0
 
 
 class StudyRunner:
-    """Works through a study until nothing of it can be run.
+    """Train what is left of a study until nothing more can be run.
 
     Args:
-        study: The study.
-        plan: Its trainings.
-        queue: Their trials.
-        folder: Of the study.
-        devices: One training at a time on each, as for `CUDA_VISIBLE_DEVICES`; None means one
-            training at a time in the environment as it is.
+        queue: Queue of the study's trainings.
+        folder: Folder of the study.
+        devices: Values of `CUDA_VISIBLE_DEVICES`, each for one training at a time; None trains one
+            at a time and leaves the variable as it is.
     """
 
-    def __init__(
-        self,
-        study: Study,
-        plan: Sequence[PlannedRun],
-        queue: RunQueue,
-        folder: Path,
-        devices: Sequence[str] | None = None,
-    ) -> None:
-        self.study, self.plan, self.queue, self.folder = study, plan, queue, folder
+    def __init__(self, queue: RunQueue, folder: Path, devices: Sequence[str] | None = None) -> None:
+        self.study, self.plan, self.queue, self.folder = queue.study, queue.plan, queue, folder
         self.devices = list(devices) if devices else [None]
         self._stopping = threading.Event()
         self._lock = threading.Lock()
         self._processes: list[TrainingProcess] = []
 
     def run(self, retry_failed: bool = False, rerun_changed: bool = False) -> dict[str, Any]:
-        """Run what is left; the study's state at the end, as in `study.json`.
+        """Train what is left and return the study's state at the end, as in `study.json`.
 
         Args:
-            retry_failed: Try failed trainings again.
-            rerun_changed: Train those again whose config was edited since.
+            retry_failed: Train failed runs again.
+            rerun_changed: Train runs again whose config was edited since.
 
         Raises:
-            UserError: The config of a training was edited since it ran.
-            KeyboardInterrupt: The trainings were asked to stop and can be resumed.
+            UserError: The config of a run was edited since it was trained.
+            KeyboardInterrupt: The user stopped the study; its trainings can be resumed.
         """
         self._handle_changed(rerun_changed)
         self.queue.prepare(retry_failed)
@@ -82,7 +72,7 @@ class StudyRunner:
         return state
 
     def _wind_up(self, slots: Sequence[Future]) -> None:
-        """Stop what still trains and give it back; at a second Ctrl-C, without waiting for it."""
+        """Stop what still trains so that it can be resumed; a second Ctrl-C kills it."""
         self._stopping.set()
         while True:
             try:
@@ -130,7 +120,7 @@ class StudyRunner:
         try:
             while not self._stopping.is_set():
                 for label in self.queue.release_lost():
-                    self._say(f'{label}: its process died; it goes on from its last checkpoint')
+                    self._say(f'{label}: its process died; it continues from its last checkpoint')
                 claimed = self.queue.claim()
                 if claimed is not None:
                     told = False
@@ -170,7 +160,7 @@ class StudyRunner:
         finally:
             self._processes.remove(process)
         if not kept:
-            self._say(f'{run.label} was given to another process')
+            self._say(f'{run.label} was taken over by another process')
             return
         earlier = lease.trial.user_attrs['seconds']
         self._finish(run, lease, process.outcome, earlier + time.monotonic() - started, place)
@@ -178,7 +168,7 @@ class StudyRunner:
             write_state(self.queue, self.folder)
 
     def _follow(self, process: TrainingProcess, lease: Lease) -> bool:
-        """Wait for a training and show that it lives; False where another process has it now."""
+        """Wait for a training to end; return False if another process took it over."""
         beaten = -HEARTBEAT
         while not process.wait(0.1):
             if self._stopping.is_set():
@@ -192,10 +182,10 @@ class StudyRunner:
         return True
 
     def _task(self, run: PlannedRun, lease: Lease) -> Task:
-        needed = {other.key: other for other in self.plan}
         options = {**run.options, **lease.params}
         for key, need in run.needs.items():
-            options[key] = str(find_latest_checkpoint(self.folder / needed[need].work_dir) or '')
+            needed = self.folder / self.queue.runs[need].work_dir
+            options[key] = str(find_latest_checkpoint(needed) or '')
         return Task(
             run.config,
             options,
@@ -230,16 +220,18 @@ class StudyRunner:
             self._say(f'{place} {run.label} failed: {error}')
             return
         if not lease.finish(TrialState.COMPLETE if end == 'done' else TrialState.PRUNED, best):
-            self._say(f'{run.label} was given to another process')
+            self._say(f'{run.label} was taken over by another process')
             return
-        self._say(f'{place} {run.label} {end}: {self.study.metric} {best:.2f}, {seconds:.0f} s')
+        # A pruned training may have measured nothing but NaN.
+        value = '-' if best is None else f'{best:.2f}'
+        self._say(f'{place} {run.label} {end}: {self.study.metric} {value}, {seconds:.0f} s')
 
     def _say(self, text: str) -> None:
         print(text, flush=True)
 
 
 def _wait_for(slots: Sequence[Future]) -> None:
-    # With a timeout, for Windows would not let Ctrl-C through.
+    # Without a timeout, Windows does not deliver Ctrl-C.
     while wait(slots, timeout=0.1).not_done:
         pass
 
@@ -253,5 +245,5 @@ def _changes(changed: list) -> str:
         lines.append(f'{len(changed) - 3} more')
     return (
         f'the config was edited since these were trained: {"; ".join(lines)}. Undo the edit, write '
-        'another study.name, or add --rerun-changed, which keeps the old folders beside the new'
+        'another study.name, or add --rerun-changed, which keeps the old folders'
     )

@@ -1,4 +1,4 @@
-"""`study.json`, the state of a study for readers, and the table of it for people."""
+"""The state of a study: `study.json` for programs and a table for people."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from mmseg_kd.studies.run_queue import RunQueue, state_of
 
 
 def study_state(queue: RunQueue) -> dict[str, Any]:
-    """Describe a study and its runs, as `study.json` holds it."""
+    """Return the state of a study and its runs, the content of `study.json`."""
     study, current = queue.study, queue.current()
     variation = study.variation
     return {
@@ -62,8 +62,7 @@ def _run_state(queue: RunQueue, run: PlannedRun, trial: FrozenTrial | None) -> d
 def write_state(queue: RunQueue, folder: Path) -> dict[str, Any]:
     """Write `study.json` into a study's folder and return what it holds.
 
-    The storage has the study; this copy for readers is not worth stopping it. Where the file cannot
-    be written, a line says so.
+    If the file cannot be written, the study continues with a warning: the storage has it all.
     """
     while True:
         state = study_state(queue)
@@ -76,13 +75,13 @@ def write_state(queue: RunQueue, folder: Path) -> dict[str, Any]:
                 file=sys.stderr,
             )
             return state
-        # Another process may have written something newer before what was read here.
+        # Another process may have written a newer state in between.
         if state == study_state(queue):
             return state
 
 
 def status_table(state: Mapping[str, Any], plan: Sequence[PlannedRun], folder: Path) -> str:
-    """One line a training: state, best objective, iteration and the time it still needs."""
+    """Format one line per training: state, best objective, iteration and remaining time."""
     metric, direction = state['objective']['metric'], state['objective']['direction']
     table = PrettyTable(['run', 'seed', 'state', metric, 'iteration', 'ETA', 'note'])
     table.align = 'r'

@@ -121,7 +121,7 @@ def test_a_stopped_study_gives_everything_back(
 ) -> None:
     training(code)
     queue = study_of(tmp_path, 3)
-    runner = StudyRunner(queue.study, queue.plan, queue, tmp_path / 'out', ['0', '1'])
+    runner = StudyRunner(queue, tmp_path / 'out', ['0', '1'])
 
     def interrupt() -> None:
         while sum(t.state == TrialState.RUNNING for t in queue.current().values()) < 2:
@@ -138,6 +138,31 @@ def test_a_stopped_study_gives_everything_back(
     state = json.loads((tmp_path / 'out' / 'study.json').read_text(encoding='utf-8'))
     assert [run['state'] for run in state['runs']] == ['waiting'] * 3
     assert {state_of(trial) for trial in queue.current().values()} == {'waiting'}
+
+
+def test_a_process_that_lost_its_run_stops_training_it(
+    training: Callable[[str], None],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture,
+) -> None:
+    training(STUBBORN)
+    monkeypatch.setattr('mmseg_kd.studies.runner.HEARTBEAT', 2.0)
+    queue, other = study_of(tmp_path, 1), study_of(tmp_path, 1)
+
+    def take_over() -> None:
+        while not (trials := list(other.current().values())) or 'owner' not in trials[0].user_attrs:
+            time.sleep(0.05)
+        other.optuna.tell(trials[0].number, state=TrialState.FAIL)
+        _, lease = other.claim()
+        time.sleep(4.0)
+        lease.finish(TrialState.COMPLETE, 1.0)
+
+    threading.Thread(target=take_over, daemon=True).start()
+    state = StudyRunner(queue, tmp_path / 'out').run()
+    assert [(run['state'], run['value']) for run in state['runs']] == [('done', 1.0)]
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[1:] == ['r0 seed 0 was taken over by another process', 'waiting for r0 seed 0']
 
 
 def test_a_run_whose_process_was_killed_does_not_run(tmp_path: Path) -> None:
