@@ -1,4 +1,4 @@
-"""Who gets which training, with every kind of storage."""
+"""Workers share a study's trainings, with every kind of storage."""
 
 import subprocess
 import sys
@@ -88,7 +88,7 @@ def test_the_run_of_a_dead_process_is_given_on(tmp_path: Path, storage: str) -> 
     runs = queue(study, plan, storage)
     runs.prepare()
     _, claim = runs.claim()
-    # Alive: it is this process.
+    # Its owner is this process, which is alive.
     assert runs.release_lost() == []
     dead = subprocess.Popen([sys.executable, '-c', ''])
     dead.wait()
@@ -96,7 +96,7 @@ def test_the_run_of_a_dead_process_is_given_on(tmp_path: Path, storage: str) -> 
     assert runs.release_lost() == ['a seed 0']
     run, _ = runs.claim()
     assert run.key == ('a', 0)
-    # Who comes back from the dead learns it.
+    # A process that was asleep and continues finds out.
     assert not claim.beat()
     assert not claim.finish(TrialState.COMPLETE, 1.0)
     assert claim.should_prune(1, 1.0)
@@ -133,7 +133,7 @@ def test_an_edit_that_trains_the_same_is_no_change(
         assert runs.claim()[1].finish(TrialState.COMPLETE, 1.0)
     study, plan = planned(tmp_path, text, VALUE=after, NAME="'one'")
     runs = queue(study, plan, str(tmp_path / 'study.db'))
-    # Of the second, what it needs was edited too.
+    # The run that the second one needs was edited too.
     trials = runs.current()
     assert [runs.same_settings(run, trials[run.key]) for run in plan] == [same, same]
 
@@ -161,7 +161,7 @@ def test_a_watch_needs_no_common_clock() -> None:
 
 
 def test_workers_that_start_at_once_share_the_runs(tmp_path: Path, storage: str) -> None:
-    # Each with a connection of its own, as a process has; those are in test_several_processes.
+    # Each with a connection of its own, as a process has. Processes: test_several_processes.
     text = LIST.replace(", needs={'load_from': 'a'}", '')
     study, plan = planned(tmp_path, text, SEEDS=list(range(12)))
     together = threading.Barrier(4, timeout=60)

@@ -1,4 +1,4 @@
-"""The talk between a study and its trainings, and what a stopped study leaves."""
+"""Messages between a study and its trainings, and the state that a stopped study leaves."""
 
 import _thread
 import json
@@ -21,7 +21,7 @@ from mmseg_kd.studies.state import study_state, write_state
 from mmseg_kd.studies.storage import open_storage
 from mmseg_kd.studies.training_process import Task, TrainingProcess
 
-# Stands in for mmseg_kd.studies.training, which takes seconds to start.
+# Replaces mmseg_kd.studies.training, which takes seconds to start.
 TRAINING = """
 import json, os, sys
 
@@ -52,7 +52,7 @@ time.sleep(60)
 
 @pytest.fixture
 def training(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
-    """Let trainings be this code; `python -m` looks in the current folder first."""
+    """Replace the training by some code; `python -m` looks in the current folder first."""
     monkeypatch.chdir(tmp_path)
 
     def replace(code: str) -> None:
