@@ -109,8 +109,8 @@ class RunQueue:
         self._add(run, TrialState.FAIL, trial)
 
     def _add(self, run: PlannedRun, state: TrialState, earlier: FrozenTrial | None) -> None:
-        # `earlier` is the trial that was looked at. Two processes that saw the same one add the same
-        # attempt, of which only the first counts.
+        # Two processes that looked at the same trial, `earlier`, add the same attempt. Only the
+        # first of these counts.
         space = self.study.variation.space if run.point is not None else ()
         params, seconds = {}, 0.0
         if earlier is not None and self.same_settings(run, earlier):

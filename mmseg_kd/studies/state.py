@@ -59,10 +59,14 @@ def _run_state(queue: RunQueue, run: PlannedRun, trial: FrozenTrial | None) -> d
     }
 
 
-def write_state(queue: RunQueue, folder: Path) -> dict[str, Any]:
+def write_state(queue: RunQueue, folder: Path, must: bool = False) -> dict[str, Any]:
     """Write `study.json` into a study's folder and return what it holds.
 
-    If the file cannot be written, the study continues with a warning: the storage has it all.
+    Args:
+        queue: Queue of the study.
+        folder: Folder of the study.
+        must: Whether to raise the error if the file cannot be written. Otherwise it is a warning,
+            because a training must not be lost for it.
     """
     while True:
         state = study_state(queue)
@@ -70,6 +74,8 @@ def write_state(queue: RunQueue, folder: Path) -> dict[str, Any]:
             with atomic_path(folder / 'study.json') as partial:
                 partial.write_text(json.dumps(state, indent=1, default=str), encoding='utf-8')
         except OSError as error:
+            if must:
+                raise
             print(
                 f'warning: {folder / "study.json"} was not written: {error.strerror}',
                 file=sys.stderr,
