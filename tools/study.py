@@ -1,4 +1,4 @@
-"""Run the trainings that belong together, see how far they are, and report on them.
+"""Run a study's trainings, show their progress, and write the report.
 
 python tools/study.py run    STUDY [--dry-run] [--retry-failed] [--rerun-changed] [--gpus 0,1]
                               [--no-report]
@@ -16,36 +16,40 @@ from mmseg_kd.studies.commands import report, run, status
 
 def parse_args() -> argparse.Namespace:
     """Read the command line."""
-    parser = argparse.ArgumentParser(description='Run and report trainings that belong together')
+    parser = argparse.ArgumentParser(description='Run and report the trainings of a study')
     commands = parser.add_subparsers(required=True, metavar='COMMAND')
     common = argparse.ArgumentParser(add_help=False)
     common.add_argument('study', help='the config file of the study')
-    common.add_argument('--work-dir', help='the folder of the study, else work_dirs/NAME')
+    common.add_argument('--work-dir', help='the folder of the study; default: work_dirs/NAME')
     common.add_argument(
         '--storage',
         help='where Optuna keeps the study: an RDB URL, a file ending in .db for SQLite, or any '
-        'other file for a journal on a shared disk; else study.db in the folder of the study',
+        'other file for a journal on a shared disk; default: study.db in the folder of the study',
     )
     common.add_argument(
         '--lang', choices=LANGUAGES, default='en', help='the language of the report'
     )
 
-    command = commands.add_parser('run', parents=[common], help='run what is left, then report')
+    command = commands.add_parser(
+        'run', parents=[common], help='train what is left, then write the report'
+    )
     command.set_defaults(function=run)
     command.add_argument(
-        '--dry-run', action='store_true', help='print the plan and an estimate of time, run nothing'
+        '--dry-run',
+        action='store_true',
+        help='print the plan and an estimate of the time, train nothing',
     )
-    command.add_argument('--retry-failed', action='store_true', help='try failed runs again')
+    command.add_argument('--retry-failed', action='store_true', help='train failed runs again')
     command.add_argument(
         '--rerun-changed',
         action='store_true',
-        help='train runs again whose config was edited since; their old folders are kept',
+        help='train runs again whose config was edited since, and keep their old folders',
     )
     command.add_argument(
-        '--gpus', metavar='0,1', help='run one training at a time on each of these devices'
+        '--gpus', metavar='0,1', help='train on each of these devices, one run at a time'
     )
     command.add_argument('--no-report', action='store_true', help='write no report at the end')
-    command = commands.add_parser('status', parents=[common], help='how far the runs are')
+    command = commands.add_parser('status', parents=[common], help='show the progress of the runs')
     command.set_defaults(function=status)
     command = commands.add_parser('report', parents=[common], help='write the report')
     command.set_defaults(function=report)

@@ -1,4 +1,4 @@
-"""What `tools/study.py` does for each of its commands."""
+"""The commands of `tools/study.py`."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from mmseg_kd.studies.storage import open_storage
 
 
 def run(args: argparse.Namespace) -> None:
-    """Run what is left of a study and report on it; or, with `--dry-run`, say what that is."""
+    """Train what is left of a study and write the report; with `--dry-run`, print the plan."""
     study, plan, folder = _read(args)
     devices = _devices(args.gpus)
     if args.dry_run:
@@ -34,29 +34,29 @@ def run(args: argparse.Namespace) -> None:
     if problem := unused_card():
         print(f'warning: {problem}')
     queue = RunQueue(study, plan, open_storage(args.storage, folder))
-    runner = StudyRunner(study, plan, queue, folder, devices)
+    runner = StudyRunner(queue, folder, devices)
     _stop_on_termination()
     try:
         state = runner.run(args.retry_failed, args.rerun_changed)
     except KeyboardInterrupt:
-        print('the same command goes on from the last checkpoints')
+        print('run the same command again to continue from the last checkpoints')
         raise
     print(status_table(state, plan, folder))
     if not args.no_report:
         _report(folder, args.lang)
-    _complain(state, queue)
+    _complain(state)
 
 
 def status(args: argparse.Namespace) -> None:
     """Print the state of every training."""
     queue, folder = _begun(args)
-    print(status_table(write_state(queue, folder), queue.plan, folder))
+    print(status_table(write_state(queue, folder, must=True), queue.plan, folder))
 
 
 def report(args: argparse.Namespace) -> None:
-    """Write the report from what there is."""
+    """Write the report from the runs so far."""
     queue, folder = _begun(args)
-    write_state(queue, folder)
+    write_state(queue, folder, must=True)
     _report(folder, args.lang)
 
 
@@ -77,7 +77,7 @@ def _begun(args: argparse.Namespace) -> tuple[RunQueue, Path]:
 def _stored(
     args: argparse.Namespace, study: Study, plan: list[PlannedRun], folder: Path
 ) -> RunQueue | None:
-    """The queue of a study that was run before; asking must not make one."""
+    """Return the queue of a study that was run before, without creating one."""
     where = args.storage or str(folder / 'study.db')
     if '://' not in where and not Path(where).is_file():
         return None
@@ -85,7 +85,7 @@ def _stored(
 
 
 def _devices(gpus: str | None) -> list[str] | None:
-    """The devices of `--gpus`, as the training's `CUDA_VISIBLE_DEVICES` names them."""
+    """Return the values of `CUDA_VISIBLE_DEVICES` for the devices of `--gpus`."""
     if gpus is None:
         return None
     if not re.fullmatch(r'\d+(,\d+)*', gpus):
@@ -96,7 +96,7 @@ def _devices(gpus: str | None) -> list[str] | None:
     outer = os.environ.get('CUDA_VISIBLE_DEVICES')
     if outer is None:
         return [str(number) for number in numbers]
-    # A scheduler gave this process some of the machine's devices; CUDA counts among these.
+    # A scheduler gave this process some devices of the machine; CUDA numbers only these.
     visible = [device.strip() for device in outer.split(',') if device.strip()]
     if max(numbers) >= len(visible):
         raise UserError(
@@ -111,7 +111,7 @@ def _stop_on_termination() -> None:
         raise KeyboardInterrupt
 
     if threading.current_thread() is threading.main_thread():
-        # What a cluster sends before it takes the machine away, and Ctrl-Break on Windows.
+        # A cluster sends SIGTERM before it stops a job; SIGBREAK is Ctrl-Break on Windows.
         for name in ('SIGTERM', 'SIGBREAK'):
             if hasattr(signal, name):
                 signal.signal(getattr(signal, name), interrupt)
@@ -125,15 +125,15 @@ def _report(folder: Path, lang: str) -> None:
             print(f'report: {relative(path)}')
 
 
-def _complain(state: dict[str, Any], queue: RunQueue) -> None:
+def _complain(state: dict[str, Any]) -> None:
     failed = [row for row in state['runs'] if row['state'] == 'failed']
     if not failed:
         return
     lines = [f'{row["name"]} seed {row["seed"]}: {row["error"]}' for row in failed[:3]]
     lines += [f'{len(failed) - 3} more'] if len(failed) > 3 else []
-    blocked = len(queue.unreachable())
-    waiting = f'; {blocked} that need them wait' if blocked else ''
+    blocked = sum(row['state'] == 'waiting' for row in state['runs'])
+    waiting = f'; {blocked} more wait for them' if blocked else ''
     raise UserError(
-        f'{len(failed)} of {len(state["runs"])} runs failed{waiting}: {"; ".join(lines)}. Mend '
+        f'{len(failed)} of {len(state["runs"])} runs failed{waiting}: {"; ".join(lines)}. Fix '
         'the cause and add --retry-failed'
     )

@@ -1,4 +1,4 @@
-"""A study's config file: which runs belong together."""
+"""Read and check a study's config file."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from mmseg_kd.errors import UserError
 from mmseg_kd.studies.space import Parameter, read_grid, read_space
 
 NAME = re.compile(r'[^\W_][\w.+-]*')
-# Names of devices on Windows, whatever follows after a dot.
+# Names of devices on Windows, with any file extension.
 RESERVED = {'con', 'prn', 'aux', 'nul'} | {f'{d}{n}' for d in ('com', 'lpt') for n in range(1, 10)}
 SAMPLERS = ('TPE', 'Random')
 PRUNERS = ('Median', 'SuccessiveHalving', 'Hyperband', None)
@@ -41,13 +41,13 @@ KEYS = {
 
 @dataclass(frozen=True)
 class Run:
-    """One named run of a study: a config, overrides by dotted key, and what it needs first.
+    """One named run of a study.
 
     Attributes:
         config: The config file.
-        options: Overrides by dotted key, those of the whole study included.
-        needs: Which run's checkpoint a dotted key gets.
-        seeds: One training each.
+        options: Overrides by dotted key, including those of the whole study.
+        needs: Name of the run whose checkpoint a dotted key gets.
+        seeds: Seeds, one training for each.
     """
 
     config: str
@@ -58,15 +58,15 @@ class Run:
 
 @dataclass(frozen=True)
 class Variation:
-    """How one run of a study is varied.
+    """The grid or the search over one run's settings.
 
     Attributes:
-        run: Its name.
-        space: What varies.
-        trials: How many points a search has; a grid has all.
-        sampler: Of a search, one of `SAMPLERS`; None for a grid.
-        pruner: Of a search, one of `PRUNERS`.
-        seed: Of a search.
+        run: Name of the run.
+        space: The keys that vary.
+        trials: Number of points of a search.
+        sampler: One of `SAMPLERS` for a search; None for a grid.
+        pruner: One of `PRUNERS` for a search.
+        seed: Seed of a search.
     """
 
     run: str
@@ -84,15 +84,15 @@ class Variation:
 
 @dataclass(frozen=True)
 class Study:
-    """What a study's file says, checked.
+    """The checked content of a study's file.
 
     Attributes:
         file: The file.
-        name: Of its folder in `work_dirs` and in the storage.
-        metric: What is compared, as the evaluator calls it.
+        name: Name of its folder in `work_dirs`, and in the storage.
+        metric: The evaluator's metric that is compared.
         direction: 'maximize' or 'minimize'.
-        baseline: The run that others are compared with.
-        runs: By name.
+        baseline: Name of the run that the others are compared with.
+        runs: Runs by name, each after those that it needs.
         variation: The grid or search, if any.
     """
 
@@ -112,8 +112,8 @@ def load_study(path: str) -> Study:
         path: A Python file with one dict, `study`.
 
     Raises:
-        UserError: The file is missing or no valid Python, or something in it is unknown,
-            missing, empty, of a wrong type, or needs itself.
+        UserError: The file is missing or is not valid Python, or a key in it is unknown, missing,
+            empty, of a wrong type, or needs itself.
     """
     file = Path(path)
     if not file.is_file():
@@ -145,10 +145,8 @@ def _study(path: str, stem: str, study: Any) -> Study:
         _one_of('study.baseline', baseline, fixed)
     for run, spec in runs.items():
         _check_needs(run, spec, runs, variation)
-    order = in_order(runs)
-    return Study(
-        path, name, metric, direction, baseline, {run: runs[run] for run in order}, variation
-    )
+    ordered = {run: runs[run] for run in in_order(runs)}
+    return Study(path, name, metric, direction, baseline, ordered, variation)
 
 
 def _runs(study: dict) -> dict[str, Run]:
@@ -223,7 +221,7 @@ def _check_needs(name: str, run: Run, runs: Mapping[str, Run], varied: Variation
 
 
 def in_order(runs: Mapping[str, Run]) -> list[str]:
-    """Names of the runs, each after those that it needs, else as in the file.
+    """Return the names of the runs, each after those that it needs, else as in the file.
 
     Raises:
         UserError: Runs need each other.
@@ -274,7 +272,7 @@ def _name(where: str, name: Any) -> None:
 
 
 def _folder(name: str) -> str:
-    # Windows and macOS tell neither upper from lower case nor composed from single letters.
+    # Windows and macOS ignore case, and how an accented or Korean letter is composed.
     return unicodedata.normalize('NFC', name).casefold()
 
 

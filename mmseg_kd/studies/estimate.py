@@ -1,4 +1,4 @@
-"""What a study will do, in which order, and about how long that takes."""
+"""Print what a study will train, in which order, and an estimate of the time."""
 
 from __future__ import annotations
 
@@ -22,24 +22,24 @@ from mmseg_kd.errors import UserError
 from mmseg_kd.records.progress import read_progress
 from mmseg_kd.studies.config import Study
 from mmseg_kd.studies.plan import PlannedRun, kind_of
-from mmseg_kd.studies.run_queue import STATES, RunQueue
+from mmseg_kd.studies.run_queue import RunQueue, state_of
 from mmseg_kd.studies.training_process import Task, TrainingProcess
 
-# Iterations that are timed, and how many of the first are left out as warming up.
+# Number of timed iterations, and how many of the first are left out as warm-up.
 TIMED, WARM_UP = 8, 3
 IMAGES = 4
 
 
 @dataclass(frozen=True)
 class Cost:
-    """What a training costs, in seconds: once, an iteration, an evaluation."""
+    """Seconds that a training takes: once, per iteration and per evaluation."""
 
     start: float
     iteration: float
     evaluation: float
 
     def of(self, run: PlannedRun, done: int = 0) -> float:
-        """Seconds that a training still takes after `done` iterations."""
+        """Return the seconds that a training still takes after `done` iterations."""
         iterations = run.max_iters or 0
         interval = run.settings.get('train_cfg.val_interval') or iterations or 1
         left = max(iterations - done, 0)
@@ -56,13 +56,13 @@ def describe_plan(
     Args:
         study: The study.
         plan: Its trainings.
-        folder: Of the study.
-        queue: Of what was run before, if anything.
-        slots: How many trainings run at a time.
+        folder: Folder of the study.
+        queue: Queue of a study that was run before.
+        slots: Number of trainings that run at the same time.
     """
     states = {}
     if queue is not None:
-        states = {key: STATES[trial.state] for key, trial in queue.current().items()}
+        states = {key: state_of(trial) for key, trial in queue.current().items()}
     print(_plan_table(plan, states))
     left = [run for run in plan if states.get(run.key) not in ('done', 'pruned')]
     print(f'{study.name}: {len(plan)} runs, {len(left)} of them left, in {folder}')
@@ -75,10 +75,10 @@ def describe_plan(
             seconds += cost.of(run, read_progress(folder / run.work_dir).iteration)
     if costs:
         span = datetime.timedelta(seconds=round(seconds / slots))
-        beside = f' on {slots} devices' if slots > 1 else ''
-        print(f'about {span}{beside}, from {TIMED - WARM_UP} timed iterations of each kind of run')
+        where = f' on {slots} devices' if slots > 1 else ''
+        print(f'about {span}{where}, from {TIMED - WARM_UP} timed iterations of each kind of run')
     if problem is not None:
-        raise UserError(f'the estimate lacks what could not be timed: {problem}')
+        raise UserError(f'the estimate is incomplete: a run could not be timed: {problem}')
 
 
 def _plan_table(plan: Sequence[PlannedRun], states: dict) -> str:
@@ -99,31 +99,29 @@ def _plan_table(plan: Sequence[PlannedRun], states: dict) -> str:
 def _time_kinds(
     left: list[PlannedRun], plan: Sequence[PlannedRun], folder: Path
 ) -> tuple[dict[str, Cost], str | None]:
-    """Time one training of each kind; those that differ in numbers alone cost the same."""
-    by_key = {run.key: run for run in plan}
-    kinds = {kind_of(run.config, run.options): run for run in reversed(left)}
+    """Time one training of each kind: options that differ in numbers only take the same time."""
+    kinds: dict[str, PlannedRun] = {}
+    for run in left:
+        kinds.setdefault(kind_of(run.config, run.options), run)
     costs: dict[str, Cost] = {}
     problem = None
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as scratch:
-        made: dict[tuple[str, int], Path] = {run.key: folder / run.work_dir for run in plan}
-        for number, run in enumerate(
-            tqdm(list(reversed(kinds.values())), desc='timing', unit='run')
-        ):
-            kind = kind_of(run.config, run.options)
-            work_dir = Path(scratch) / str(number)
+        folders = {run.key: folder / run.work_dir for run in plan}
+        for kind, run in tqdm(kinds.items(), desc='timing', unit='run'):
+            work_dir = Path(scratch) / str(len(costs))
             checkpoints = {
-                key: str(find_latest_checkpoint(made[by_key[need].key]) or '')
+                key: str(find_latest_checkpoint(folders[need]) or '')
                 for key, need in run.needs.items()
             }
             try:
                 costs[kind] = _time(run, work_dir, checkpoints)
             except UserError as error:
                 problem = problem or f'{run.label}: {error}'
-            # A student is timed with the teacher that was timed, where there is no other yet.
+            # A student without a trained teacher yet is timed with the teacher that was timed.
             for other in left:
-                fresh = find_latest_checkpoint(made[other.key]) is None
-                if fresh and kind_of(other.config, other.options) == kind:
-                    made[other.key] = work_dir
+                untrained = find_latest_checkpoint(folders[other.key]) is None
+                if untrained and kind_of(other.config, other.options) == kind:
+                    folders[other.key] = work_dir
     return costs, problem
 
 

@@ -1,4 +1,4 @@
-"""Who runs a training, and whether that process still lives."""
+"""Who runs a training, and whether that process is still alive."""
 
 from __future__ import annotations
 
@@ -10,19 +10,18 @@ from pathlib import Path
 
 import psutil
 
-# A worker elsewhere that says nothing for so long is taken for dead, in seconds.
+# Seconds after which a silent worker on another machine counts as dead.
 GRACE = 120.0
 HEARTBEAT = 20.0
-# When a process started is reckoned back from the clock too; seconds by which that may move.
+# A process' start time is computed from the clock; seconds by which the clock may be corrected.
 CLOCK_MOVES = 5.0
 
 
 def this_host() -> str:
-    """This machine; inside a container, the container.
+    """Identify this machine or, inside a container, the container.
 
-    On Linux machines and containers may share a name, so that the kernel's own mark of this start
-    of the machine and the container's namespace follow. The time of the start is no mark: it is
-    reckoned back from the clock, and moves with it.
+    Machines and containers may share a host name. On Linux the kernel's boot id and the process
+    namespace are added to it. The boot time is not used, because it changes with the clock.
     """
     boot, namespace = Path('/proc/sys/kernel/random/boot_id'), Path('/proc/self/ns/pid')
     parts = [platform.node()]
@@ -34,17 +33,17 @@ def this_host() -> str:
 
 
 def this_process() -> dict[str, object]:
-    """This process, as `Watch.is_lost` recognises it."""
+    """Describe this process for `Watch.is_lost`."""
     return {'host': this_host(), 'processes': [_identity(os.getpid())]}
 
 
 def with_child(owner: dict, pid: int) -> dict[str, object]:
-    """The same owner with the process that trains."""
+    """Add the process that trains to an owner."""
     return {**owner, 'processes': [*owner['processes'][:1], _identity(pid)]}
 
 
 def _identity(pid: int) -> list[float]:
-    # Numbers of processes are used again; together with the start they are not.
+    # Process ids are reused, so the start time is part of the identity.
     try:
         return [pid, psutil.Process(pid).create_time()]
     except psutil.Error:
@@ -64,25 +63,25 @@ def _lives(pid: int, created: float) -> bool:
 
 @dataclass
 class Watch:
-    """Tells which owners are dead.
+    """Find out which owners are dead.
 
-    On this host the process table says it at once. Of another host only its heartbeat is
-    known, and no two hosts' clocks agree, so a heartbeat is watched for a change.
+    On this host the process table answers at once. On another host only the heartbeat shows it.
+    Clocks of two hosts differ, so the heartbeat carries no time; it is watched for a change.
 
     Attributes:
-        grace: For how many seconds a heartbeat may stay as it is.
+        grace: Seconds after which an unchanged heartbeat means that the owner is dead.
     """
 
     grace: float = GRACE
     _seen: dict[int, tuple[object, float]] = field(default_factory=dict)
 
     def is_lost(self, number: int, owner: dict | None, heartbeat: object) -> bool:
-        """Whether nobody works on a training any more.
+        """Return whether nobody works on a training any more.
 
         Args:
-            number: The trial's.
-            owner: As `this_process` gave it; None where the worker died before it said so.
-            heartbeat: Anything that changes while the owner lives.
+            number: Number of the trial.
+            owner: As `this_process` returned it; None if the worker died before it was stored.
+            heartbeat: A value that changes while the owner is alive.
         """
         if owner is not None and owner['host'] == this_host():
             return not any(_lives(*process) for process in owner['processes'])

@@ -1,4 +1,4 @@
-"""From a study to the trainings it consists of, checked before anything runs."""
+"""List the trainings of a study and check them before anything runs."""
 
 from __future__ import annotations
 
@@ -24,17 +24,17 @@ class PlannedRun:
     """One training of a study.
 
     Attributes:
-        name: Of the run; of a point of a grid or search `<run>/<n>`.
-        seed: Its `randomness.seed`.
+        name: Name of the run, `<run>/<n>` for a point of a grid or search.
+        seed: Value of `randomness.seed`.
         config: The config file.
-        options: Overrides by dotted key, the seed and the point of a grid included.
-        needs: Which training's checkpoint a dotted key gets, as (name, seed).
-        work_dir: Below the study's folder.
-        params: The point, of a grid only.
-        space: What a search is to choose.
+        options: Overrides by dotted key, including the seed and a grid's point.
+        needs: Name and seed of the training whose checkpoint a dotted key gets.
+        work_dir: Folder of the run, relative to the study's.
+        params: A grid's point.
+        space: Keys whose values a search chooses.
         point: Number of the point in its grid or search.
-        settings: The resolved config, flat, without what a search chooses.
-        max_iters: How long it trains.
+        settings: The flat config, without the keys of `space`.
+        max_iters: Length of the training in iterations.
     """
 
     name: str
@@ -51,12 +51,12 @@ class PlannedRun:
 
     @property
     def key(self) -> tuple[str, int]:
-        """Name and seed, which no two trainings of a study share."""
+        """Name and seed, which identify a training of a study."""
         return self.name, self.seed
 
     @property
     def label(self) -> str:
-        """For people."""
+        """Name and seed as text."""
         return f'{self.name} seed {self.seed}'
 
     @property
@@ -66,7 +66,7 @@ class PlannedRun:
 
     @property
     def marks(self) -> dict[str, Any]:
-        """Settings that stand for what is not in the run's own config."""
+        """Settings that are not in the run's own config: what it needs, and a search's space."""
         return {key: self.settings[key] for key in (*self.needs, *_marked(self.space))}
 
     @property
@@ -89,8 +89,8 @@ def plan_study(study: Study) -> list[PlannedRun]:
 
 
 def check_files(plan: list[PlannedRun]) -> None:
-    """Raise UserError for a file that a training reads and that no training makes."""
-    # Trainings that differ in a seed or a weight read the same files.
+    """Raise UserError if a file that a training reads is missing and no training makes it."""
+    # All points and seeds of a run read the same files.
     for run in {(run.name.split('/')[0], run.config): run for run in plan}.values():
         for key, path in _files(load_config(run.config, run.options)):
             if key not in run.needs and not Path(path).is_file():
@@ -113,7 +113,7 @@ def _files(cfg: Config) -> Iterator[tuple[str, str]]:
 
 
 class _Planner:
-    """Plans run after run; every config file is read once, every kind of override checked once."""
+    """Plan run after run, reading every config file and checking every kind of override once."""
 
     def __init__(self, study: Study) -> None:
         self.study = study
@@ -122,7 +122,7 @@ class _Planner:
         self.fingerprints: dict[tuple[str, int], str] = {}
 
     def trainings(self, name: str) -> list[PlannedRun]:
-        """The trainings of one run: its points times its seeds."""
+        """Return the trainings of one run: its points times its seeds."""
         run, variation = self.study.runs[name], self.study.variation
         varied = variation if variation is not None and variation.run == name else None
         if varied is None:
@@ -168,7 +168,7 @@ class _Planner:
         )
 
     def _check_examples(self, name: str, space: tuple[Parameter, ...]) -> None:
-        # Each value once, the other keys at their first, not every combination.
+        # Each value once, with the other keys at their first value, instead of every combination.
         run = self.study.runs[name]
         for parameter in space:
             for value in parameter.examples():
@@ -179,7 +179,7 @@ class _Planner:
         if config not in self.configs:
             self.configs[config] = load_config(config).to_dict()
         cfg = Config(copy.deepcopy(self.configs[config]), filename=config, format_python_code=False)
-        # A weight of 0.1 is as well named as one of 0.5.
+        # Another number for a checked key needs no second check.
         kind = kind_of(config, options)
         if kind in self.checked:
             cfg.merge_from_dict(options)
@@ -190,13 +190,13 @@ class _Planner:
 
 
 def kind_of(config: str, options: dict[str, Any]) -> str:
-    """What trainings have in common that differ in the numbers of their options alone."""
+    """Return a key that trainings share if only the numbers in their options differ."""
     named = {k: type(v).__name__ if isinstance(v, int | float) else v for k, v in options.items()}
     return json.dumps([config, named], default=repr)
 
 
 def _marked(space: tuple[Parameter, ...]) -> dict[str, Any]:
-    # The kind and the bounds of what a search chooses are settings too.
+    # The kinds and bounds of a search space are settings too.
     return {f'study.search.space.{parameter.key}': repr(parameter.spec) for parameter in space}
 
 

@@ -1,19 +1,24 @@
-"""The trainings of a study as the trials of one Optuna study that many processes share."""
+"""The trainings of a study as the trials of one Optuna study that many processes share.
+
+Optuna hands out the trials (`ask`) and ends them (`tell`). `Study.optimize` and Optuna's own
+heartbeat are not used: only databases have that heartbeat, journal files and the gRPC proxy do
+not; a worker that dies before its first beat blocks its run forever; and the beat ends for good at
+the first error of the database.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import optuna
-from optuna.exceptions import UpdateFinishedTrialError
 from optuna.storages import BaseStorage
 from optuna.trial import FrozenTrial, Trial, TrialState, create_trial
 
-from mmseg_kd.studies.claim import Claim
 from mmseg_kd.studies.config import Study, Variation
+from mmseg_kd.studies.lease import Lease, end_trial
 from mmseg_kd.studies.owner import GRACE, Watch, this_process
 from mmseg_kd.studies.plan import PlannedRun
+from mmseg_kd.studies.settings import changed_keys
 
 STATES = {
     TrialState.WAITING: 'waiting',
@@ -26,17 +31,17 @@ Key = tuple[str, int]
 
 
 class RunQueue:
-    """Hands the trainings of a plan to workers; each to one at a time.
+    """Give each training of a plan to one worker at a time.
 
-    A training's trials are its attempts, numbered by their user attribute 'attempt'. The one
-    that counts is the first trial of the last attempt, so that processes which enqueue the
-    same at the same time agree without a lock. Trials are added and never removed. A FAIL
-    without the user attribute 'error' was lost or interrupted and is to be tried again.
+    A training is identified by its name and seed. Each attempt at it is a trial, numbered by the
+    user attribute 'attempt', and added only when it can start. The trial that counts is the first
+    one of the last attempt, so that processes which add the same attempt at the same time agree
+    without a lock. Trials are never removed.
 
     Args:
         study: The study.
         plan: Its trainings, in order.
-        storage: Of `open_storage`.
+        storage: As `open_storage` returns it.
         grace: See `Watch`.
     """
 
@@ -48,6 +53,7 @@ class RunQueue:
         grace: float = GRACE,
     ) -> None:
         self.study, self.plan, self.storage = study, plan, storage
+        self.runs = {run.key: run for run in plan}
         self.watch = Watch(grace)
         self.optuna = optuna.create_study(
             study_name=study.name,
@@ -57,54 +63,73 @@ class RunQueue:
         )
 
     def current(self) -> dict[Key, FrozenTrial]:
-        """The trial that counts of each training that was ever enqueued, planned or not."""
+        """Return the trial that counts of each training that was begun, planned or not."""
         found: dict[Key, FrozenTrial] = {}
-        for trial in self.optuna.get_trials(deepcopy=False):
-            if 'run' not in trial.user_attrs:
-                # Of somebody who added trials to the study by other means.
-                continue
+        for trial in self._trials():
             key = (trial.user_attrs['run'], trial.user_attrs['seed'])
-            if key not in found or attempt(trial) > attempt(found[key]):
+            if key not in found or _attempt(trial) > _attempt(found[key]):
                 found[key] = trial
         return found
 
-    def enqueue(self, retry_failed: bool = False) -> None:
-        """Add what the plan has and the storage lacks, and what is to be tried again."""
+    def _trials(self) -> list[FrozenTrial]:
+        # Others are what `ask` makes where nothing waits.
+        return [t for t in self.optuna.get_trials(deepcopy=False) if 'run' in t.user_attrs]
+
+    def same_settings(self, run: PlannedRun, trial: FrozenTrial) -> bool:
+        """Return whether a trial's settings train the same as those of now."""
+        if trial.user_attrs['fingerprint'] == run.fingerprint:
+            return True
+        settings = trial.user_attrs['settings']
+        return all(
+            key in run.needs and self._same_need(self.runs[run.needs[key]], settings.get(key, ''))
+            for key in changed_keys(settings, run.settings)
+        )
+
+    def _same_need(self, needed: PlannedRun, mark: str) -> bool:
+        """Return whether the run behind a mark, `NAME FINGERPRINT`, had the settings of now."""
+        return any(
+            f'{trial.user_attrs["run"]} {trial.user_attrs["fingerprint"]}' == mark
+            and self.same_settings(needed, trial)
+            for trial in self._trials()
+        )
+
+    def prepare(self, retry_failed: bool = False) -> None:
+        """Update the settings of trainings that wait; let failed ones wait again if asked."""
         self.release_lost()
-        current = self.current()
-        for run in self.plan:
-            trial = current.get(run.key)
-            if trial is None:
-                self._add(run, 1)
-            elif trial.state == TrialState.FAIL and retry_failed:
-                self._add(run, attempt(trial) + 1, trial)
-            elif trial.state == TrialState.WAITING and not same_settings(run, trial):
-                # Nobody has begun it, so nothing is lost; a worker with the older file stops.
-                self._add(run, attempt(trial) + 1)
-        self._drop_duplicates()
+        for key, trial in self.current().items():
+            run, state = self.runs.get(key), state_of(trial)
+            if run is None:
+                continue
+            edited = state == 'waiting' and not self.same_settings(run, trial)
+            if edited or (state == 'failed' and retry_failed):
+                self.put_back(run, trial)
 
-    def enqueue_again(self, run: PlannedRun) -> None:
-        """Add another attempt of a training that has ended."""
-        self._add(run, attempt(self.current()[run.key]) + 1)
+    def put_back(self, run: PlannedRun, trial: FrozenTrial) -> None:
+        """Let a training wait for the attempt that follows a trial."""
+        self._add(run, TrialState.FAIL, trial)
 
-    def _add(self, run: PlannedRun, number: int, earlier: FrozenTrial | None = None) -> None:
-        params = {p.key: p for p in (*run.space, *_grid(self.study, run))}
-        drawn: dict[str, Any] = {}
-        seconds = 0.0
-        if earlier is not None and same_settings(run, earlier):
-            # A point that was chosen is tried again as it was, from where it stopped.
-            drawn, seconds = earlier.params, earlier.user_attrs['seconds']
-        elif run.params:
-            drawn = {key: params[key].encode(value) for key, value in run.params.items()}
+    def _add(self, run: PlannedRun, state: TrialState, earlier: FrozenTrial | None) -> None:
+        # Two processes that looked at the same trial, `earlier`, add the same attempt. Only the
+        # first of these counts.
+        space = self.study.variation.space if run.point is not None else ()
+        params, seconds = {}, 0.0
+        if earlier is not None and self.same_settings(run, earlier):
+            # It continues where it stopped, with the values that were drawn for it.
+            params, seconds = earlier.params, earlier.user_attrs['seconds']
+        if run.params:
+            params = {p.key: p.encode(run.params[p.key]) for p in space}
+        elif run.space and not params and state == TrialState.WAITING:
+            first = self._first_seed(run)
+            params = {} if first == run.key else self.current()[first].params
         self.optuna.add_trial(
             create_trial(
-                state=TrialState.WAITING,
-                params=drawn,
-                distributions={key: params[key].distribution for key in drawn},
+                state=state,
+                params=params,
+                distributions={p.key: p.distribution for p in space if p.key in params},
                 user_attrs={
                     'run': run.name,
                     'seed': run.seed,
-                    'attempt': number,
+                    'attempt': _attempt(earlier) + 1 if earlier else 1,
                     'fingerprint': run.fingerprint,
                     'settings': run.settings,
                     'work_dir': run.work_dir,
@@ -113,142 +138,112 @@ class RunQueue:
             )
         )
 
-    def _drop_duplicates(self) -> None:
-        counting = {trial.number for trial in self.current().values()}
-        waiting = self.optuna.get_trials(deepcopy=False, states=(TrialState.WAITING,))
-        for trial in waiting:
-            if trial.number not in counting and 'run' in trial.user_attrs:
-                self._fail(trial._trial_id)
-
     def is_lost(self, trial: FrozenTrial) -> bool:
-        """Whether the process that ran a trial has died."""
+        """Return whether the process that ran a trial has died."""
         attrs = trial.user_attrs
         return trial.state == TrialState.RUNNING and self.watch.is_lost(
             trial.number, attrs.get('owner'), attrs.get('heartbeat')
         )
 
     def release_lost(self) -> list[str]:
-        """Put trainings back whose worker died or was stopped; what they are called."""
+        """Let trainings wait again whose process died, and return their labels."""
         released = []
-        current = self.current()
-        for run in self.plan:
-            trial = current.get(run.key)
-            if trial is None:
-                continue
-            attrs = trial.user_attrs
-            if trial.state == TrialState.RUNNING:
-                lost = self.is_lost(trial) and self._fail(trial._trial_id)
-            else:
-                # Its worker died, or another process put it back only this moment.
-                lost = trial.state == TrialState.FAIL and 'error' not in attrs
-            if lost:
-                self._add(run, attempt(trial) + 1, trial)
-                released.append(run.label)
+        for key, trial in self.current().items():
+            lost = key in self.runs and self.is_lost(trial)
+            if lost and end_trial(self.optuna, trial.number, TrialState.FAIL):
+                released.append(self.runs[key].label)
         return released
 
-    def _fail(self, trial_id: int) -> bool:
-        try:
-            return self.storage.set_trial_state_values(trial_id, state=TrialState.FAIL)
-        except UpdateFinishedTrialError:
-            return False
-
-    def claim(self) -> tuple[PlannedRun, Claim] | None:
-        """Take the first waiting training whose needs are met, for this process alone."""
-        current = self.current()
-        for run in self.plan:
+    def claim(self) -> tuple[PlannedRun, Lease] | None:
+        """Take the first training that can start, for this process alone; None if none can."""
+        while True:
+            current = self.current()
+            waiting = (run for run in self.plan if state_of(current.get(run.key)) == 'waiting')
+            run = next((run for run in waiting if self._is_ready(run, current)), None)
+            if run is None:
+                return None
             trial = current.get(run.key)
-            if trial is None or trial.state != TrialState.WAITING or not same_settings(run, trial):
-                continue
-            if not self._is_ready(run, current):
-                continue
-            try:
-                taken = self.storage.set_trial_state_values(
-                    trial._trial_id, state=TrialState.RUNNING
-                )
-            except UpdateFinishedTrialError:
-                continue
-            if taken:
-                return run, self._take(run, trial, current)
-        return None
+            if trial is None or trial.state != TrialState.WAITING:
+                self._add(run, TrialState.WAITING, trial)
+            claimed = self._take()
+            if claimed is not None:
+                return claimed
+
+    def _is_ready(self, run: PlannedRun, current: dict[Key, FrozenTrial]) -> bool:
+        """Return whether all that a training needs is done, and its settings are those of now."""
+        trial = current.get(run.key)
+        if trial is not None and not self.same_settings(run, trial):
+            return False
+        if any(state_of(current.get(need)) != 'done' for need in run.needs.values()):
+            return False
+        # The first seed of a search's point draws the values for the others.
+        first = self._first_seed(run)
+        drawn = current[first].params if first in current else {}
+        return not run.space or first == run.key or len(drawn) == len(run.space)
 
     def _first_seed(self, run: PlannedRun) -> Key:
         return next(other.key for other in self.plan if other.name == run.name)
 
-    def _is_ready(self, run: PlannedRun, current: dict[Key, FrozenTrial]) -> bool:
-        for need in run.needs.values():
-            if need not in current or current[need].state != TrialState.COMPLETE:
-                return False
-        # The first seed of a point chooses for the others.
-        first = self._first_seed(run)
-        chosen = current[first].params if first in current else {}
-        return not run.space or first == run.key or len(chosen) == len(run.space)
+    def _take(self) -> tuple[PlannedRun, Lease] | None:
+        """Ask Optuna for a trial; end it and return None if it is not to be run by this process."""
+        variation = self.study.variation
+        study = optuna.load_study(
+            study_name=self.study.name, storage=self.storage, pruner=_pruner(variation)
+        )
+        trial = study.ask()
+        run = self._to_run(trial)
+        if run is None:
+            end_trial(study, trial, TrialState.FAIL)
+            return None
+        trial.set_user_attr('owner', this_process())
+        if run.space:
+            # Optuna draws at the first `suggest`. A point does not depend on who runs it.
+            study.sampler = _sampler(variation, run.point or 0)
+        return run, Lease(trial, study, run)
+
+    def _to_run(self, trial: Trial) -> PlannedRun | None:
+        """Return the training of a trial that was handed out, if it is to be run.
+
+        It is not if another process was faster, which leaves an empty trial or a second one of
+        the same attempt, or if the config of the process that added it differs.
+        """
+        attrs, current = trial.user_attrs, self.current()
+        run = self.runs.get((attrs.get('run'), attrs.get('seed')))
+        if run is None or current[run.key].number != trial.number:
+            return None
+        return run if self._is_ready(run, current) else None
 
     def busy(self) -> list[str]:
-        """Trainings that somebody runs: others may need them, or their worker may die."""
+        """Return what somebody trains: others may need it, or its process may die."""
         current = self.current()
-        return [
-            run.label
-            for run in self.plan
-            if run.key in current and current[run.key].state == TrialState.RUNNING
-        ]
-
-    def _take(self, run: PlannedRun, trial: FrozenTrial, current: dict[Key, FrozenTrial]) -> Claim:
-        self.storage.set_trial_user_attr(trial._trial_id, 'owner', this_process())
-        first = self._first_seed(run)
-        if run.space and first != run.key:
-            for p in run.space:
-                if p.key not in trial.params:
-                    held = p.distribution.to_internal_repr(current[first].params[p.key])
-                    self.storage.set_trial_param(trial._trial_id, p.key, held, p.distribution)
-        study = self.optuna
-        if self.study.variation is not None and run.space:
-            # A sampler and a pruner of its own: a point does not depend on who runs it.
-            study = optuna.load_study(
-                study_name=self.study.name,
-                storage=self.storage,
-                sampler=_sampler(self.study.variation, run.point or 0),
-                pruner=_pruner(self.study.variation),
-            )
-            # Optuna's cache of a database knows a trial only once it was listed.
-            study.get_trials(deepcopy=False)
-        return Claim(Trial(study, trial._trial_id), self.storage, run)
-
-    def unreachable(self) -> dict[Key, str]:
-        """Waiting trainings that cannot start, and which failed one they wait for."""
-        current, found = self.current(), {}
-        for run in self.plan:
-            for need in run.needs.values():
-                trial = current.get(need)
-                failed = trial is not None and trial.state == TrialState.FAIL
-                if failed or need in found:
-                    found[run.key] = f'{need[0]} seed {need[1]}'
-        return found
+        return [run.label for run in self.plan if state_of(current.get(run.key)) == 'running']
 
 
-def attempt(trial: FrozenTrial) -> int:
-    """How often the training had been begun or put back, and once more."""
+def state_of(trial: FrozenTrial | None) -> str:
+    """Return a training's state, one of the values of `STATES`, from the trial that counts.
+
+    A FAIL without the user attribute 'error' was interrupted, or its process died: it waits for
+    another attempt, as a training without a trial does for its first.
+    """
+    if trial is None or (trial.state == TrialState.FAIL and 'error' not in trial.user_attrs):
+        return 'waiting'
+    return STATES[trial.state]
+
+
+def _attempt(trial: FrozenTrial) -> int:
     return trial.user_attrs['attempt']
-
-
-def same_settings(run: PlannedRun, trial: FrozenTrial) -> bool:
-    """Whether a trial is of the config as it is now."""
-    return trial.user_attrs['fingerprint'] == run.fingerprint
-
-
-def _grid(study: Study, run: PlannedRun) -> Sequence[Any]:
-    return study.variation.space if study.variation is not None and run.params else ()
 
 
 def _sampler(variation: Variation, point: int) -> optuna.samplers.BaseSampler:
     seed = variation.seed * 100_003 + point
     if variation.sampler == 'Random':
         return optuna.samplers.RandomSampler(seed=seed)
-    # In groups, since runs beside the search have no parameters; running points count as bad
-    # ones, so that processes side by side do not try the same.
+    # In groups, since other runs of the study have no parameters. Running points count as bad
+    # ones, so that processes that work at the same time do not try the same.
     return optuna.samplers.TPESampler(seed=seed, multivariate=True, group=True, constant_liar=True)
 
 
-def _pruner(variation: Variation) -> optuna.pruners.BasePruner:
-    if variation.pruner is None:
+def _pruner(variation: Variation | None) -> optuna.pruners.BasePruner:
+    if variation is None or variation.pruner is None:
         return optuna.pruners.NopPruner()
     return getattr(optuna.pruners, f'{variation.pruner}Pruner')()

@@ -1,4 +1,4 @@
-"""Running a study: alone, beside other processes, and again after it was stopped."""
+"""Run a study: alone, together with other processes, and again after an interruption."""
 
 from __future__ import annotations
 
@@ -14,58 +14,48 @@ from optuna.trial import TrialState
 from mmseg_kd.checkpoints import find_latest_checkpoint
 from mmseg_kd.errors import UserError
 from mmseg_kd.records.progress import read_progress
-from mmseg_kd.studies.claim import Claim
-from mmseg_kd.studies.config import Study
+from mmseg_kd.studies.lease import Lease
 from mmseg_kd.studies.owner import HEARTBEAT, this_process, with_child
 from mmseg_kd.studies.plan import PlannedRun
-from mmseg_kd.studies.run_queue import RunQueue, same_settings
+from mmseg_kd.studies.run_queue import RunQueue, state_of
 from mmseg_kd.studies.settings import differences
 from mmseg_kd.studies.state import write_state
 from mmseg_kd.studies.training_process import Task, TrainingProcess
 
-# How often a process that waits for others looks again, in seconds.
+# Seconds between two looks of a process that waits for others.
 LOOK_AGAIN = 2.0
 
 
 class StudyRunner:
-    """Works through a study until nothing of it can be run.
+    """Train what is left of a study until nothing more can be run.
 
     Args:
-        study: The study.
-        plan: Its trainings.
-        queue: Their trials.
-        folder: Of the study.
-        devices: One training at a time on each, as for `CUDA_VISIBLE_DEVICES`; None means one
-            training at a time in the environment as it is.
+        queue: Queue of the study's trainings.
+        folder: Folder of the study.
+        devices: Values of `CUDA_VISIBLE_DEVICES`, each for one training at a time; None trains one
+            at a time and leaves the variable as it is.
     """
 
-    def __init__(
-        self,
-        study: Study,
-        plan: Sequence[PlannedRun],
-        queue: RunQueue,
-        folder: Path,
-        devices: Sequence[str] | None = None,
-    ) -> None:
-        self.study, self.plan, self.queue, self.folder = study, plan, queue, folder
+    def __init__(self, queue: RunQueue, folder: Path, devices: Sequence[str] | None = None) -> None:
+        self.study, self.plan, self.queue, self.folder = queue.study, queue.plan, queue, folder
         self.devices = list(devices) if devices else [None]
         self._stopping = threading.Event()
         self._lock = threading.Lock()
         self._processes: list[TrainingProcess] = []
 
     def run(self, retry_failed: bool = False, rerun_changed: bool = False) -> dict[str, Any]:
-        """Run what is left; the study's state at the end, as in `study.json`.
+        """Train what is left and return the study's state at the end, as in `study.json`.
 
         Args:
-            retry_failed: Try failed trainings again.
-            rerun_changed: Train those again whose config was edited since.
+            retry_failed: Train failed runs again.
+            rerun_changed: Train runs again whose config was edited since.
 
         Raises:
-            UserError: The config of a training was edited since it ran.
-            KeyboardInterrupt: The trainings were asked to stop and can be resumed.
+            UserError: The config of a run was edited since it was trained.
+            KeyboardInterrupt: The user stopped the study; its trainings can be resumed.
         """
         self._handle_changed(rerun_changed)
-        self.queue.enqueue(retry_failed)
+        self.queue.prepare(retry_failed)
         write_state(self.queue, self.folder)
         slots: list[Future] = []
         try:
@@ -82,7 +72,7 @@ class StudyRunner:
         return state
 
     def _wind_up(self, slots: Sequence[Future]) -> None:
-        """Stop what still trains and give it back; at a second Ctrl-C, without waiting for it."""
+        """Stop what still trains so that it can be resumed; a second Ctrl-C kills it."""
         self._stopping.set()
         while True:
             try:
@@ -95,9 +85,9 @@ class StudyRunner:
         current, changed = self.queue.current(), []
         for run in self.plan:
             trial = current.get(run.key)
-            if trial is None or same_settings(run, trial):
+            if trial is None or self.queue.same_settings(run, trial):
                 continue
-            if trial.state in (TrialState.WAITING, TrialState.FAIL) and not self._begun(run):
+            if state_of(trial) in ('waiting', 'failed') and not self._begun(run):
                 continue
             if trial.state == TrialState.RUNNING and not self.queue.is_lost(trial):
                 raise UserError(
@@ -110,7 +100,7 @@ class StudyRunner:
         for run, trial in changed:
             self._set_aside(run)
             if trial.state != TrialState.RUNNING:
-                self.queue.enqueue_again(run)
+                self.queue.put_back(run, trial)
 
     def _begun(self, run: PlannedRun) -> bool:
         return find_latest_checkpoint(self.folder / run.work_dir) is not None
@@ -130,7 +120,7 @@ class StudyRunner:
         try:
             while not self._stopping.is_set():
                 for label in self.queue.release_lost():
-                    self._say(f'{label}: its process died; it goes on from its last checkpoint')
+                    self._say(f'{label}: its process died; it continues from its last checkpoint')
                 claimed = self.queue.claim()
                 if claimed is not None:
                     told = False
@@ -147,38 +137,38 @@ class StudyRunner:
             self._stopping.set()
             raise
 
-    def _train(self, run: PlannedRun, claim: Claim, device: str | None) -> None:
+    def _train(self, run: PlannedRun, lease: Lease, device: str | None) -> None:
         place = f'[{self.plan.index(run) + 1}/{len(self.plan)}]'
-        point = ', '.join(f'{key}={value}' for key, value in claim.params.items())
+        point = ', '.join(f'{key}={value}' for key, value in lease.params.items())
         self._say(f'{place} {run.label}' + (f': {point}' if point else ''))
         started = time.monotonic()
         process = TrainingProcess(
-            self._task(run, claim),
-            on_evaluation=lambda step, metrics: self._report(claim, step, metrics),
+            self._task(run, lease),
+            on_evaluation=lambda step, metrics: self._report(lease, step, metrics),
             device=device,
             console=self.folder / run.work_dir / 'console.log' if len(self.devices) > 1 else None,
         )
         self._processes.append(process)
         try:
-            claim.set('owner', with_child(this_process(), process.pid))
+            lease.set('owner', with_child(this_process(), process.pid))
             with self._lock:
                 write_state(self.queue, self.folder)
-            kept = self._follow(process, claim)
+            kept = self._follow(process, lease)
         except BaseException:
             process.kill()
             raise
         finally:
             self._processes.remove(process)
         if not kept:
-            self._say(f'{run.label} was given to another process')
+            self._say(f'{run.label} was taken over by another process')
             return
-        earlier = claim.trial.user_attrs['seconds']
-        self._finish(run, claim, process.outcome, earlier + time.monotonic() - started, place)
+        earlier = lease.trial.user_attrs['seconds']
+        self._finish(run, lease, process.outcome, earlier + time.monotonic() - started, place)
         with self._lock:
             write_state(self.queue, self.folder)
 
-    def _follow(self, process: TrainingProcess, claim: Claim) -> bool:
-        """Wait for a training and show that it lives; False where another process has it now."""
+    def _follow(self, process: TrainingProcess, lease: Lease) -> bool:
+        """Wait for a training to end; return False if another process took it over."""
         beaten = -HEARTBEAT
         while not process.wait(0.1):
             if self._stopping.is_set():
@@ -186,16 +176,16 @@ class StudyRunner:
                 break
             if time.monotonic() - beaten > HEARTBEAT:
                 beaten = time.monotonic()
-                if not claim.beat():
+                if not lease.beat():
                     process.kill()
                     return False
         return True
 
-    def _task(self, run: PlannedRun, claim: Claim) -> Task:
-        needed = {other.key: other for other in self.plan}
-        options = {**run.options, **claim.params}
+    def _task(self, run: PlannedRun, lease: Lease) -> Task:
+        options = {**run.options, **lease.params}
         for key, need in run.needs.items():
-            options[key] = str(find_latest_checkpoint(self.folder / needed[need].work_dir) or '')
+            needed = self.folder / self.queue.runs[need].work_dir
+            options[key] = str(find_latest_checkpoint(needed) or '')
         return Task(
             run.config,
             options,
@@ -206,19 +196,18 @@ class StudyRunner:
             evaluations=bool(run.space) and self.study.variation.pruner is not None,
         )
 
-    def _report(self, claim: Claim, step: int, metrics: dict[str, float]) -> bool:
+    def _report(self, lease: Lease, step: int, metrics: dict[str, float]) -> bool:
         if self.study.metric not in metrics:
             return False
-        return claim.should_prune(step, metrics[self.study.metric])
+        return lease.should_prune(step, metrics[self.study.metric])
 
     def _finish(
-        self, run: PlannedRun, claim: Claim, outcome: dict[str, Any], seconds: float, place: str
+        self, run: PlannedRun, lease: Lease, outcome: dict[str, Any], seconds: float, place: str
     ) -> None:
-        claim.set('seconds', round(seconds, 1))
+        lease.set('seconds', round(seconds, 1))
         end, error = outcome['outcome'], outcome.get('error')
         if self._stopping.is_set() and end not in ('done', 'pruned'):
-            claim.finish(TrialState.FAIL)
-            self.queue.enqueue()
+            lease.finish(TrialState.FAIL)
             return
         progress = read_progress(self.folder / run.work_dir)
         best = progress.best(self.study.metric, self.study.direction)
@@ -226,21 +215,23 @@ class StudyRunner:
             metrics = sorted({key for row in progress.evaluations.values() for key in row})
             end, error = 'failed', f'no evaluation has {self.study.metric}; they have {metrics}'
         if end == 'failed':
-            claim.set('error', error)
-            claim.finish(TrialState.FAIL)
+            lease.set('error', error)
+            lease.finish(TrialState.FAIL)
             self._say(f'{place} {run.label} failed: {error}')
             return
-        if not claim.finish(TrialState.COMPLETE if end == 'done' else TrialState.PRUNED, best):
-            self._say(f'{run.label} was given to another process')
+        if not lease.finish(TrialState.COMPLETE if end == 'done' else TrialState.PRUNED, best):
+            self._say(f'{run.label} was taken over by another process')
             return
-        self._say(f'{place} {run.label} {end}: {self.study.metric} {best:.2f}, {seconds:.0f} s')
+        # A pruned training may have measured nothing but NaN.
+        value = '-' if best is None else f'{best:.2f}'
+        self._say(f'{place} {run.label} {end}: {self.study.metric} {value}, {seconds:.0f} s')
 
     def _say(self, text: str) -> None:
         print(text, flush=True)
 
 
 def _wait_for(slots: Sequence[Future]) -> None:
-    # With a timeout, for Windows would not let Ctrl-C through.
+    # Without a timeout, Windows does not deliver Ctrl-C.
     while wait(slots, timeout=0.1).not_done:
         pass
 
@@ -254,5 +245,5 @@ def _changes(changed: list) -> str:
         lines.append(f'{len(changed) - 3} more')
     return (
         f'the config was edited since these were trained: {"; ".join(lines)}. Undo the edit, write '
-        'another study.name, or add --rerun-changed, which keeps the old folders beside the new'
+        'another study.name, or add --rerun-changed, which keeps the old folders'
     )

@@ -1,25 +1,29 @@
-"""A run's resolved config as flat settings: what is hashed, compared and overridden."""
+"""A run's resolved config as flat settings, to override, hash and compare them."""
 
 from __future__ import annotations
 
 import difflib
 import hashlib
 import json
+import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
 from mmengine.config import Config
 
 from mmseg_kd.config.checks import check_config, check_options
+from mmseg_kd.engine.training_length import WARM_UP_SHARE
 from mmseg_kd.errors import UserError
 
-# Where a run writes and what it shows, which changes neither weights nor metrics.
+# Keys that change neither weights nor metrics: where a run writes and what it shows.
 NOT_COMPARED = ('work_dir', 'resume', 'launcher', 'log_level', 'visualizer', 'vis_backends')
-# Dicts without a type whose keys the config's own check knows, so that a new one may be set.
+# Keys of data loaders that change how fast a run is, not what it computes.
+SPEED = re.compile(r'\w+_dataloader\.(num_workers|persistent_workers|prefetch_factor|pin_memory)')
+# Dicts without a type whose keys `check_config` knows, so that a new key may be set.
 CHECKED = ('train_cfg', 'optim_wrapper', 'model.teacher', 'model.test_cfg')
 CHECKED += tuple(f'{split}_dataloader' for split in ('train', 'val', 'test'))
 CHECKED += ('optim_wrapper.paramwise_cfg',)
-# Of the keys that differ; a line has no room for more.
+# Number of differing keys in a message.
 MOST_SHOWN = 4
 
 
@@ -29,10 +33,10 @@ def override(cfg: Config, options: Mapping[str, Any], source: str) -> None:
     Args:
         cfg: The config, changed in place.
         options: Values by dotted key.
-        source: Where the keys are from, for the message.
+        source: File and part of it that the keys come from, for the message.
 
     Raises:
-        UserError: Nothing reads a key, or a value does not suit it.
+        UserError: A key is unknown, or its value is wrong.
     """
     try:
         check_options(dict(options), cfg)
@@ -49,48 +53,42 @@ def override(cfg: Config, options: Mapping[str, Any], source: str) -> None:
 
 def check_key(cfg: Config, key: str, value: Any, source: str) -> None:
     """Raise UserError for a dotted key that is neither in the config nor may be added to it."""
-    node: Any = cfg._cfg_dict
-    *parents, last = key.split('.')
+    node: Any = dict(cfg.items())
     path = ''
-    for part in parents:
-        node = _step(node, part, path, key, source)
-        path = f'{path}.{part}'.lstrip('.')
-    if not isinstance(node, dict):
-        _step(node, last, path, key, source)
-    elif last not in node and 'type' not in node and path not in CHECKED:
-        addition = isinstance(value, dict) and 'type' in value
-        if not addition:
-            _unknown(node, last, path, key, source)
+    for part in key.split('.'):
+        following = f'{path}.{part}'.lstrip('.')
+        if isinstance(node, list | tuple):
+            if not part.isdigit() or int(part) >= len(node):
+                below = f'write a number below {len(node)}, not {part!r}'
+                raise UserError(f'{source}: {key}: {path} is a list; {below}')
+            node = node[int(part)]
+        elif not isinstance(node, dict):
+            raise UserError(f'{source}: {key}: {path} is {node!r}, so it has no {part!r}')
+        elif part in node:
+            node = node[part]
+        elif following == key and _may_be_added(node, path, value):
+            return
+        else:
+            close = difflib.get_close_matches(part, list(node), n=1, cutoff=0.6)
+            names = ', '.join(name for name in node if not name.startswith('_'))
+            hint = f'did you mean {close[0]!r}?' if close else f'it has {names}'
+            where = path or 'the config'
+            raise UserError(f'{source}: unknown key {key}: {where} has no {part!r}; {hint}')
+        path = following
 
 
-def _step(node: Any, part: str, path: str, key: str, source: str) -> Any:
-    if isinstance(node, list | tuple):
-        if not part.isdigit() or int(part) >= len(node):
-            raise UserError(
-                f'{source}: {key}: {path} is a list; write a number below {len(node)}, not {part!r}'
-            )
-        return node[int(part)]
-    if not isinstance(node, dict):
-        raise UserError(f'{source}: {key}: {path} is {node!r}, so it has no {part!r}')
-    if part not in node:
-        _unknown(node, part, path, key, source)
-    return node[part]
-
-
-def _unknown(node: Mapping, part: str, path: str, key: str, source: str) -> None:
-    near = difflib.get_close_matches(part, list(node), n=1, cutoff=0.6)
-    names = ', '.join(name for name in node if not name.startswith('_'))
-    hint = f'did you mean {near[0]!r}?' if near else f'it has {names}'
-    raise UserError(f'{source}: unknown key {key}: {path or "the config"} has no {part!r}; {hint}')
+def _may_be_added(node: Mapping, path: str, value: Any) -> bool:
+    """Return whether `check_config` checks a new key at this place."""
+    return 'type' in node or path in CHECKED or (isinstance(value, dict) and 'type' in value)
 
 
 def flat_settings(cfg: Config, without: Iterable[str], marks: Mapping[str, Any]) -> dict[str, Any]:
-    """Flatten a config into values by dotted key, as JSON would give them back.
+    """Flatten a config into values by dotted key, in the types of JSON.
 
     Args:
         cfg: The config.
-        without: Dotted keys to leave out, with all below them.
-        marks: Values to put in, such as the identity of a teacher in place of its path.
+        without: Dotted keys to leave out, with everything below them.
+        marks: Values to add, such as a teacher's name and fingerprint instead of its path.
     """
     without = (*NOT_COMPARED, *without, *marks)
     found: dict[str, Any] = {}
@@ -109,13 +107,34 @@ def _flatten(node: Any, path: str, without: tuple[str, ...], found: dict[str, An
 
 
 def fingerprint(settings: Mapping[str, Any]) -> str:
-    """Hash of flat settings."""
+    """Return a hash of flat settings."""
     return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:16]
 
 
+def changed_keys(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
+    """Return the keys in which two flat settings differ, without those that train the same."""
+    old, new = _compared(old), _compared(new)
+    return [key for key in {**old, **new} if old.get(key, ...) != new.get(key, ...)]
+
+
+def _compared(settings: Mapping[str, Any]) -> dict[str, Any]:
+    found = {key: settings[key] for key in settings if not SPEED.fullmatch(key)}
+    length = settings.get('train_cfg.max_iters')
+    warm_up = settings.get('param_scheduler.0.end', 0)
+    if not isinstance(length, int) or warm_up > max(length // WARM_UP_SHARE, 1):
+        # A longer warm-up is cut short where a later `end` is left out, but kept otherwise.
+        return found
+    for key in settings:
+        scheduler, _, last = key.rpartition('.')
+        if scheduler.startswith('param_scheduler.') and last == 'by_epoch' and not settings[key]:
+            begin = settings.get(f'{scheduler}.begin', 0)
+            found.setdefault(f'{scheduler}.end', max(length, begin + 1))
+    return found
+
+
 def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> str:
-    """What changed between two flat settings, in one line with the first keys."""
-    keys = [key for key in {**old, **new} if old.get(key, ...) != new.get(key, ...)]
+    """Describe in one line what changed between two flat settings, with the first keys."""
+    keys = changed_keys(old, new)
     parts = [f'{key} {_show(old, key)} -> {_show(new, key)}' for key in keys[:MOST_SHOWN]]
     if len(keys) > MOST_SHOWN:
         parts.append(f'{len(keys) - MOST_SHOWN} more')

@@ -1,4 +1,4 @@
-"""What a grid or a search varies, as Optuna's distributions."""
+"""The keys that a grid or a search varies, as Optuna's distributions."""
 
 from __future__ import annotations
 
@@ -32,10 +32,10 @@ class Parameter:
 
     Attributes:
         key: The dotted key.
-        distribution: What Optuna draws from.
-        spec: As the study's file has it: a list for a grid, a dict for a search.
-        choices: The values of a list or choice; Optuna holds text for those that are no
-            number, text, bool or None.
+        distribution: The values that Optuna draws from.
+        spec: The entry in the study's file: a list for a grid, a dict for a search.
+        choices: The values of a list or choice. Optuna stores those that are not a number, text,
+            bool or None as JSON.
     """
 
     key: str
@@ -44,17 +44,17 @@ class Parameter:
     choices: tuple[Any, ...] = ()
 
     def decode(self, drawn: Any) -> Any:
-        """What the config gets for what Optuna drew."""
+        """Return the config's value for a value that Optuna drew."""
         if not self.choices:
             return drawn
         return self.choices[self.distribution.choices.index(drawn)]
 
     def encode(self, value: Any) -> Any:
-        """What Optuna holds for a value of the config."""
+        """Return Optuna's value for a value of the config."""
         return _plain(value) if self.choices else value
 
     def examples(self) -> list[Any]:
-        """Values that stand for all others when a config is checked."""
+        """Return values with which to check a config: all choices, or both bounds."""
         return list(self.choices) or [self.distribution.low, self.distribution.high]
 
 
@@ -62,7 +62,7 @@ def read_grid(space: Any, where: str) -> tuple[Parameter, ...]:
     """Read the lists of a grid.
 
     Raises:
-        UserError: The space or a list is empty, of a wrong type, or has a value twice.
+        UserError: The space or a list is empty, has a wrong type, or has a value twice.
     """
     _not_empty(space, where, "{'model.kd_losses.kl_loss.temperature': [1, 2, 4]}")
     return tuple(_choice(key, values, values, f'{where}[{key!r}]') for key, values in space.items())
@@ -72,7 +72,7 @@ def read_space(space: Any, where: str) -> tuple[Parameter, ...]:
     """Read the space of a search.
 
     Raises:
-        UserError: The space is empty, or a kind is unknown or lacks something.
+        UserError: The space is empty, or an entry has an unknown kind or wrong keys.
     """
     example = "{'optim_wrapper.optimizer.lr': dict(type='loguniform', low=1e-5, high=1e-3)}"
     _not_empty(space, where, example)
@@ -80,14 +80,14 @@ def read_space(space: Any, where: str) -> tuple[Parameter, ...]:
 
 
 def grid_points(space: Sequence[Parameter]) -> Iterator[dict[str, Any]]:
-    """All combinations of a grid, the last key changing first."""
+    """Yield all combinations of a grid; the last key changes first."""
     for values in itertools.product(*(parameter.choices for parameter in space)):
         yield {p.key: value for p, value in zip(space, values, strict=True)}
 
 
 def _not_empty(space: Any, where: str, example: str) -> None:
     if not isinstance(space, dict) or not space:
-        raise UserError(f'{where} is empty or no dict; write {example}')
+        raise UserError(f'{where} is empty or not a dict; write {example}')
 
 
 def _parameter(key: str, spec: Any, where: str) -> Parameter:
@@ -108,7 +108,7 @@ def _parameter(key: str, spec: Any, where: str) -> Parameter:
     if not low < high:
         raise UserError(f'{where}: low={low!r} is not below high={high!r}')
     if kind == 'loguniform' and low <= 0:
-        raise UserError(f'{where}: low={low!r} has no logarithm; write something above 0')
+        raise UserError(f'{where}: low={low!r} has no logarithm; write a number above 0')
     if kind == 'int':
         return Parameter(key, IntDistribution(low, high), spec)
     return Parameter(key, FloatDistribution(low, high, log=kind == 'loguniform'), spec)

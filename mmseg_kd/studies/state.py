@@ -1,4 +1,4 @@
-"""`study.json`, the state of a study for readers, and the table of it for people."""
+"""The state of a study: `study.json` for programs and a table for people."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from prettytable import PrettyTable
 from mmseg_kd.checkpoints import atomic_path
 from mmseg_kd.records.progress import read_progress
 from mmseg_kd.studies.plan import PlannedRun
-from mmseg_kd.studies.run_queue import STATES, RunQueue
+from mmseg_kd.studies.run_queue import RunQueue, state_of
 
 
 def study_state(queue: RunQueue) -> dict[str, Any]:
-    """Describe a study and its runs, as `study.json` holds it."""
+    """Return the state of a study and its runs, the content of `study.json`."""
     study, current = queue.study, queue.current()
     variation = study.variation
     return {
@@ -42,10 +42,8 @@ def _run_state(queue: RunQueue, run: PlannedRun, trial: FrozenTrial | None) -> d
         params |= {
             key: p.decode(trial.params[key]) for key, p in decode.items() if key in trial.params
         }
-    state = 'waiting' if trial is None else STATES[trial.state]
-    if (state == 'failed' and 'error' not in attrs) or (trial and queue.is_lost(trial)):
-        # Interrupted, or its process was killed; another attempt follows.
-        state = 'waiting'
+    # If its process was killed, another attempt follows.
+    state = 'waiting' if trial and queue.is_lost(trial) else state_of(trial)
     return {
         'name': run.name,
         'seed': run.seed,
@@ -56,16 +54,19 @@ def _run_state(queue: RunQueue, run: PlannedRun, trial: FrozenTrial | None) -> d
         'options': {**{k: v for k, v in run.options.items() if k != 'randomness.seed'}, **params},
         'params': params,
         'needs': {key: needed for key, (needed, _) in run.needs.items()},
-        'value': trial.value if trial is not None and state in ('done', 'pruned') else None,
+        'value': attrs.get('best', trial.value) if state in ('done', 'pruned') else None,
         'seconds': attrs.get('seconds'),
     }
 
 
-def write_state(queue: RunQueue, folder: Path) -> dict[str, Any]:
+def write_state(queue: RunQueue, folder: Path, must: bool = False) -> dict[str, Any]:
     """Write `study.json` into a study's folder and return what it holds.
 
-    The storage has the study; this copy for readers is not worth stopping it. Where the file cannot
-    be written, a line says so.
+    Args:
+        queue: Queue of the study.
+        folder: Folder of the study.
+        must: Whether to raise the error if the file cannot be written. Otherwise it is a warning,
+            because a training must not be lost for it.
     """
     while True:
         state = study_state(queue)
@@ -73,18 +74,20 @@ def write_state(queue: RunQueue, folder: Path) -> dict[str, Any]:
             with atomic_path(folder / 'study.json') as partial:
                 partial.write_text(json.dumps(state, indent=1, default=str), encoding='utf-8')
         except OSError as error:
+            if must:
+                raise
             print(
                 f'warning: {folder / "study.json"} was not written: {error.strerror}',
                 file=sys.stderr,
             )
             return state
-        # Another process may have written something newer before what was read here.
+        # Another process may have written a newer state in between.
         if state == study_state(queue):
             return state
 
 
 def status_table(state: Mapping[str, Any], plan: Sequence[PlannedRun], folder: Path) -> str:
-    """One line a training: state, best objective, iteration and the time it still needs."""
+    """Format one line per training: state, best objective, iteration and remaining time."""
     metric, direction = state['objective']['metric'], state['objective']['direction']
     table = PrettyTable(['run', 'seed', 'state', metric, 'iteration', 'ETA', 'note'])
     table.align = 'r'

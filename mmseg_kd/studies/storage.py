@@ -16,7 +16,6 @@ from sqlalchemy.engine import Connection, Engine, make_url
 from sqlalchemy.exc import (
     ArgumentError,
     IntegrityError,
-    NoSuchModuleError,
     OperationalError,
     ProgrammingError,
     SQLAlchemyError,
@@ -24,13 +23,13 @@ from sqlalchemy.exc import (
 
 from mmseg_kd.errors import UserError
 
-# How long a process waits for another that writes, in seconds.
+# Seconds that a process waits for another one that writes.
 PATIENCE = 60
 SQLITE = ('.db', '.sqlite', '.sqlite3')
 
 
 def open_storage(where: str | None, folder: Path) -> BaseStorage:
-    """Open a study's storage, made where it is missing.
+    """Open a study's storage, and create it if it is missing.
 
     Args:
         where: An RDB URL, a path ending in .db for SQLite, or any other path for a journal
@@ -54,8 +53,6 @@ def open_storage(where: str | None, folder: Path) -> BaseStorage:
         return (
             _database(f'sqlite:///{path.as_posix()}') if path.suffix in SQLITE else _journal(path)
         )
-    except (ArgumentError, NoSuchModuleError) as error:
-        raise UserError(f'--storage {shown(where)}: {_first_line(error)}') from error
     except ImportError as error:
         raise UserError(
             f'--storage {shown(where)}: its driver is missing ({_first_line(error)}); for '
@@ -68,7 +65,7 @@ def open_storage(where: str | None, folder: Path) -> BaseStorage:
 
 
 def shown(where: str) -> str:
-    """A storage's address without its password."""
+    """Return a storage's address without its password."""
     try:
         return make_url(where).render_as_string(hide_password=True) if '://' in where else where
     except ArgumentError:
@@ -76,18 +73,15 @@ def shown(where: str) -> str:
 
 
 def _database(url: str) -> RDBStorage:
-    options: dict = {'pool_pre_ping': True}
-    sqlite = url.startswith('sqlite')
-    if sqlite:
-        options = {'connect_args': {'timeout': PATIENCE}}
-    storage = _made(url, options)
-    if sqlite:
-        _one_writer(storage.engine)
+    if not url.startswith('sqlite'):
+        return _create(url, {'pool_pre_ping': True})
+    storage = _create(url, {'connect_args': {'timeout': PATIENCE}})
+    _allow_one_writer(storage.engine)
     return storage
 
 
-def _made(url: str, options: dict) -> RDBStorage:
-    # Processes that start at once all make the tables, and all but one fail at it.
+def _create(url: str, options: dict) -> RDBStorage:
+    # Processes that start together all create the tables, and all but one of them fail.
     for attempt in range(10):
         try:
             return RDBStorage(url, engine_kwargs=options)
@@ -110,9 +104,9 @@ def _answers(url: str) -> bool:
         engine.dispose()
 
 
-def _one_writer(engine: Engine) -> None:
-    # Python's driver begins a transaction at the first write only, so two processes could both
-    # read that a run is waiting and both take it. SQLite has no lock of one row.
+def _allow_one_writer(engine: Engine) -> None:
+    # Python's driver begins a transaction at the first write, so two processes could both read
+    # that a run waits and both take it. Optuna locks a row, which SQLite cannot.
     @event.listens_for(engine, 'connect')
     def _leave_transactions_alone(connection: object, _: object) -> None:
         connection.isolation_level = None
@@ -121,23 +115,23 @@ def _one_writer(engine: Engine) -> None:
     def _begin(connection: Connection) -> None:
         connection.exec_driver_sql('BEGIN IMMEDIATE')
 
-    # The connections that made the tables know nothing of this.
+    # The connections that created the tables do not have these listeners.
     engine.dispose()
 
 
 def _journal(path: Path) -> JournalStorage:
     lock = JournalFileOpenLock(str(path))
     if path.is_file():
-        _mend(path, lock)
-    # A lock by link needs rights on Windows that users lack.
+        _cut_unfinished_line(path, lock)
+    # The default lock makes a symbolic link, for which Windows users lack the rights.
     return JournalStorage(JournalFileBackend(str(path), lock_obj=lock))
 
 
-def _mend(path: Path, lock: JournalFileOpenLock) -> None:
-    """Cut off a line that a power cut left unfinished; Optuna would write on behind it."""
+def _cut_unfinished_line(path: Path, lock: JournalFileOpenLock) -> None:
+    """Remove a last line that a power cut left unfinished; Optuna would append to it."""
     with path.open('rb') as file:
         if file.read(1) not in (b'', b'{'):
-            raise UserError(f'--storage {path} is no journal of a study; write another path')
+            raise UserError(f'--storage {path} holds no journal of a study; write another path')
     lock.acquire()
     try:
         with path.open('rb+') as file:
@@ -149,7 +143,7 @@ def _mend(path: Path, lock: JournalFileOpenLock) -> None:
 
 
 def _first_line(error: BaseException) -> str:
-    # Optuna wraps the driver's message in advice of its own.
+    # Optuna wraps the driver's message in its own advice.
     while error.__cause__ is not None:
         error = error.__cause__
     lines = [line for line in str(error).splitlines() if line.strip()]

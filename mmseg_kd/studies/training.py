@@ -1,9 +1,9 @@
 """One training of a study, in a process of its own: `python -m mmseg_kd.studies.training`.
 
-The first line of standard input says what to train. Later lines are `stop`, or the answer to an
-evaluation, `go on` or `prune`; its end means that the study's process is gone. Evaluations and the
-outcome are JSON objects on standard output, a line each, that begin with `MARK`. What the training
-prints goes to standard error.
+The first line of standard input is the task. Later lines are `stop`, or the answer to an
+evaluation: `go on` or `prune`. The end of standard input means that the study's process has died.
+Evaluations and the outcome are JSON objects on standard output, one per line, that begin with
+`MARK`. What the training prints goes to standard error.
 """
 
 from __future__ import annotations
@@ -33,25 +33,25 @@ from mmseg_kd.studies.training_process import MARK, Task
 
 
 class Pruned(Exception):
-    """The study's pruner ended the training."""
+    """The study's pruner stopped the training."""
 
 
 class StudyProcess:
-    """The study's process at the other end of standard input and output."""
+    """The study's process, reached through standard input and output."""
 
     def __init__(self) -> None:
-        # Data loaders inherit the numbers 0 and 1, and close them.
+        # Data loader workers inherit file descriptors 0 and 1 and close them.
         self._input, self._output = os.dup(0), os.dup(1)
         os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
         sys.stdout.flush()
         os.dup2(2, 1)
-        # On Windows only what is a console from the start is written to in Unicode.
+        # On Windows, Python writes Unicode only to a stream that was a console from the start.
         sys.stdout = sys.stderr
         self._pending = b''
         self._answers: queue.Queue[str] = queue.Queue()
 
     def read_line(self) -> str:
-        """The next line, waited for; empty at the end."""
+        """Wait for the next line and return it; an empty text at the end."""
         while b'\n' not in self._pending:
             part = os.read(self._input, 65536)
             if not part:
@@ -61,8 +61,8 @@ class StudyProcess:
         return line.decode()
 
     def listen(self) -> None:
-        """Obey from now on, in a thread."""
-        # Not set where the study was started in the background.
+        """Start a thread that follows the study's commands."""
+        # A study that was started in the background passes on that SIGINT is ignored.
         signal.signal(signal.SIGINT, signal.default_int_handler)
         threading.Thread(target=self._listen, daemon=True).start()
 
@@ -72,7 +72,7 @@ class StudyProcess:
                 signal.raise_signal(signal.SIGINT)
             else:
                 self._answers.put(line)
-        # Nobody may go on in a folder that another process is about to be given.
+        # The study's process is dead: another process may take over this run's folder.
         os._exit(1)
 
     def tell(self, **message: Any) -> None:
@@ -86,7 +86,7 @@ class StudyProcess:
 
 
 class StudyHook(Hook):
-    """Tell the study of every evaluation, and stop where its pruner says so."""
+    """Report every evaluation to the study, and stop if its pruner says so."""
 
     priority = 'LOWEST'
 
@@ -115,7 +115,7 @@ def train(task: Task, study: StudyProcess) -> None:
 
 
 def main() -> None:
-    """Train what standard input says."""
+    """Train the task that standard input names."""
     study = StudyProcess()
     prepare_process()
     task = Task(**ast.literal_eval(study.read_line()))

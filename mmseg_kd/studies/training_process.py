@@ -1,6 +1,6 @@
-"""The study's end of a training that runs in a process of its own.
+"""Start a training in a process of its own and talk to it.
 
-A training that is killed for memory or crashes ends alone and gives everything back.
+A training that crashes or is killed for its memory does not end the study, and frees the GPU.
 """
 
 from __future__ import annotations
@@ -16,25 +16,25 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-# Begins a message of a training; whatever else is on its standard output was printed by a library.
+# Begins a message of a training; all else on its standard output was printed by a library.
 MARK = b'\x1emmseg_kd '
-# How long a training may take to stop when asked, in seconds.
+# Seconds after which a training that was asked to stop is killed.
 STOP_WITHIN = 60.0
 
 
 @dataclass(frozen=True)
 class Task:
-    """What a training is told.
+    """What to train, and where.
 
     Attributes:
         config: The config file.
         options: Overrides by dotted key.
-        work_dir: Where it writes, and goes on from.
-        fingerprint: Of the settings that were planned, with `open_keys` left out and `marks` put
-            in; None takes any.
+        work_dir: Where it writes, and continues from.
+        fingerprint: Fingerprint of the planned settings, without `open_keys` and with `marks`; None
+            to train any.
         open_keys: Dotted keys that a search chooses.
-        marks: Settings that stand for what is not in the config.
-        evaluations: Whether each evaluation is told, and may end the training.
+        marks: Settings that are not in the config.
+        evaluations: Whether to report each evaluation and stop if the answer says so.
     """
 
     config: str
@@ -47,14 +47,14 @@ class Task:
 
 
 class TrainingProcess:
-    """Starts one training and talks to it.
+    """One training in a process of its own.
 
     Args:
         task: What to train.
-        on_evaluation: Called with the iteration and the metrics; True ends the training. Only
-            where the task asks for evaluations.
-        device: Of `CUDA_VISIBLE_DEVICES`; None leaves it as it is.
-        console: Where the training's console output goes; None means to this process'.
+        on_evaluation: Called with the iteration and the metrics if the task asks for evaluations;
+            True stops the training.
+        device: Value of `CUDA_VISIBLE_DEVICES`; None leaves it as it is.
+        console: File for the training's console output; None shows it here.
     """
 
     def __init__(
@@ -78,16 +78,16 @@ class TrainingProcess:
 
     @property
     def pid(self) -> int:
-        """Of the process that trains."""
+        """Id of the process that trains."""
         return self.process.pid
 
     def wait(self, seconds: float) -> bool:
-        """Whether the training ended within some seconds."""
+        """Wait some seconds and return whether the training has ended."""
         try:
             self.process.wait(seconds)
         except subprocess.TimeoutExpired:
             return False
-        # Data loaders of a killed training hold its output open for a while.
+        # Data loader workers of a killed training keep its output open for a while.
         self._reader.join(2.0)
         if self._error is not None:
             raise self._error
@@ -96,13 +96,13 @@ class TrainingProcess:
         return True
 
     def stop(self) -> None:
-        """Ask the training to end, and end it where it does not."""
+        """Ask the training to stop, and kill it if it does not."""
         self._send('stop')
         if not self.wait(STOP_WITHIN):
             self.kill()
 
     def kill(self) -> None:
-        """End the training at once; its files are whole at any instant."""
+        """Kill the training; its files are complete at any instant."""
         self.process.kill()
         self.process.wait()
 
@@ -115,7 +115,7 @@ class TrainingProcess:
                 if message:
                     self._receive(json.loads(message))
         except Exception as error:
-            # A training that waits for an answer would wait for ever.
+            # Otherwise a training that waits for an answer would wait forever.
             self._error = error
             self.process.kill()
 
@@ -129,7 +129,7 @@ class TrainingProcess:
         self._send('prune' if prune else 'go on')
 
     def _show(self, printed: bytes) -> None:
-        """Pass on what a library printed while the training was starting."""
+        """Show what a library printed while the training was starting."""
         if self._console is not None:
             with self._console.open('ab') as file:
                 file.write(printed)
@@ -141,12 +141,12 @@ class TrainingProcess:
             self.process.stdin.write(line.encode() + b'\n')
             self.process.stdin.flush()
         except OSError:
-            # It has ended; `wait` says how.
+            # It has ended; `wait` returns how.
             pass
 
 
 def _start(environment: dict[str, str], console: Path | None) -> subprocess.Popen:
-    # Ctrl-C is for the study, which then asks its trainings to stop.
+    # Only the study receives Ctrl-C, and then asks its trainings to stop.
     apart: dict[str, Any] = {'start_new_session': True}
     if sys.platform == 'win32':
         apart = {'creationflags': subprocess.CREATE_NEW_PROCESS_GROUP}
@@ -155,7 +155,7 @@ def _start(environment: dict[str, str], console: Path | None) -> subprocess.Pope
     if console is None:
         return subprocess.Popen(command, env=environment, **pipes, **apart)
     console.parent.mkdir(parents=True, exist_ok=True)
-    # A file is read with an editor, not with the encoding of a console.
+    # Editors read the file as UTF-8, whatever the encoding of the console.
     environment['PYTHONIOENCODING'] = 'utf-8:backslashreplace'
     with console.open('ab') as file:
         return subprocess.Popen(command, env=environment, stderr=file, **pipes, **apart)
@@ -163,10 +163,10 @@ def _start(environment: dict[str, str], console: Path | None) -> subprocess.Pope
 
 def _death(code: int) -> str:
     if code >= 0:
-        return f'the training ended with exit code {code} and said nothing'
+        return f'the training ended with exit code {code} without a message'
     try:
         name = signal.Signals(-code).name
     except ValueError:
         name = f'signal {-code}'
-    memory = '; was there memory left?' if name == 'SIGKILL' else ''
-    return f'the training was ended by {name}{memory}'
+    memory = '; the machine may be out of memory' if name == 'SIGKILL' else ''
+    return f'the training was killed by {name}{memory}'

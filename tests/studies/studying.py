@@ -1,4 +1,4 @@
-"""Studies of trainings that take seconds, and the tool that runs them."""
+"""Make studies whose trainings take seconds, and run the tool on them."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from conftest import ROOT, tiny_config
 
 
 def study_file(folder: Path, text: str, **options: object) -> Path:
-    """A study of the tiny model; in its text CONFIG stands for the config file."""
+    """Write a study of the tiny model; CONFIG in its text stands for the config file."""
     config = folder / 'tiny.py'
     tiny_config(folder / 'unused', **options).dump(config)
     file = folder / 'study.py'
@@ -22,7 +22,7 @@ def study_file(folder: Path, text: str, **options: object) -> Path:
 
 
 def start(command: str, study: Path, *arguments: object) -> subprocess.Popen:
-    """Start tools/study.py on a study, in the folder `out` beside it."""
+    """Start tools/study.py on a study; it writes into `out` next to the study's file."""
     arguments = ('--work-dir', study.parent / 'out', *arguments)
     return subprocess.Popen(
         [sys.executable, str(ROOT / 'tools' / 'study.py'), command, str(study)]
@@ -38,24 +38,24 @@ def start(command: str, study: Path, *arguments: object) -> subprocess.Popen:
 
 
 def run(command: str, study: Path, *arguments: object) -> tuple[int, str, str]:
-    """Run tools/study.py; exit code, standard output and standard error."""
+    """Run tools/study.py and return exit code, standard output and standard error."""
     process = start(command, study, *arguments)
     out, err = process.communicate(timeout=300)
     return process.returncode, out, err
 
 
 def state(study: Path) -> dict:
-    """What study.json says."""
+    """Return the content of study.json."""
     return json.loads((study.parent / 'out' / 'study.json').read_text(encoding='utf-8'))
 
 
 def evaluated(work_dir: Path) -> list[int]:
-    """At which iterations a run was evaluated, over all its starts."""
+    """Return the iterations at which a run was evaluated, over all its starts."""
     return [row['step'] for row in _rows(work_dir) if 'mIoU' in row]
 
 
 def trained(work_dir: Path) -> list[int]:
-    """Which iterations a run trained, over all its starts."""
+    """Return the iterations that a run trained, over all its starts."""
     return [row['step'] for row in _rows(work_dir) if 'loss' in row]
 
 
@@ -63,7 +63,7 @@ def _rows(work_dir: Path) -> list[dict]:
     rows = []
     for file in sorted(work_dir.glob('*/vis_data/scalars.json')):
         for line in file.read_text(encoding='utf-8').splitlines():
-            # A killed run may end within a line.
+            # The last line of a killed run may be incomplete.
             with suppress(ValueError):
                 rows.append(json.loads(line))
     return rows

@@ -1,4 +1,4 @@
-"""What the arguments of `tools/study.py` mean."""
+"""The arguments of `tools/study.py`."""
 
 import pytest
 

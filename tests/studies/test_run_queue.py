@@ -1,4 +1,4 @@
-"""Who gets which training, with every kind of storage."""
+"""Workers share a study's trainings, with every kind of storage."""
 
 import subprocess
 import sys
@@ -57,8 +57,8 @@ def queue(study: Study, plan: list[PlannedRun], storage: str, grace: float = 60.
 def test_a_run_waits_for_what_it_needs(tmp_path: Path, storage: str) -> None:
     study, plan = planned(tmp_path, LIST)
     first, second = queue(study, plan, storage), queue(study, plan, storage)
-    first.enqueue()
-    second.enqueue()
+    first.prepare()
+    second.prepare()
     run, claim = first.claim()
     assert run.key == ('a', 0)
     assert first.claim() is None
@@ -72,25 +72,23 @@ def test_a_run_waits_for_what_it_needs(tmp_path: Path, storage: str) -> None:
 def test_a_failed_run_blocks_and_is_retried_on_demand(tmp_path: Path, storage: str) -> None:
     study, plan = planned(tmp_path, LIST)
     runs = queue(study, plan, storage)
-    runs.enqueue()
+    runs.prepare()
     _, claim = runs.claim()
     claim.set('error', 'it broke')
     claim.finish(TrialState.FAIL)
-    runs.enqueue()
+    runs.prepare()
     assert runs.claim() is None
-    assert runs.unreachable() == {('b', 0): 'a seed 0'}
-    runs.enqueue(retry_failed=True)
+    runs.prepare(retry_failed=True)
     run, _ = runs.claim()
     assert run.key == ('a', 0)
-    assert runs.unreachable() == {}
 
 
 def test_the_run_of_a_dead_process_is_given_on(tmp_path: Path, storage: str) -> None:
     study, plan = planned(tmp_path, LIST)
     runs = queue(study, plan, storage)
-    runs.enqueue()
+    runs.prepare()
     _, claim = runs.claim()
-    # Alive: it is this process.
+    # Its owner is this process, which is alive.
     assert runs.release_lost() == []
     dead = subprocess.Popen([sys.executable, '-c', ''])
     dead.wait()
@@ -98,16 +96,52 @@ def test_the_run_of_a_dead_process_is_given_on(tmp_path: Path, storage: str) -> 
     assert runs.release_lost() == ['a seed 0']
     run, _ = runs.claim()
     assert run.key == ('a', 0)
-    # Who comes back from the dead learns it.
+    # A process that was asleep and continues finds out.
     assert not claim.beat()
     assert not claim.finish(TrialState.COMPLETE, 1.0)
     assert claim.should_prune(1, 1.0)
 
 
+def test_what_an_older_version_put_in_line(tmp_path: Path, storage: str) -> None:
+    # It added all trainings at once, also those that cannot start yet.
+    study, plan = planned(tmp_path, LIST)
+    runs = queue(study, plan, storage)
+    for run in reversed(plan):
+        runs._add(run, TrialState.WAITING, None)
+    run, claim = runs.claim()
+    assert run.key == ('a', 0)
+    assert runs.claim() is None
+    assert claim.finish(TrialState.COMPLETE, 1.0)
+    run, _ = runs.claim()
+    assert run.key == ('b', 0)
+
+
+@pytest.mark.parametrize(
+    ('key', 'before', 'after', 'same'),
+    [
+        ('train_dataloader.num_workers', 0, 1, True),
+        ('train_dataloader.batch_size', 4, 2, False),
+    ],
+)
+def test_an_edit_that_trains_the_same_is_no_change(
+    tmp_path: Path, key: str, before: int, after: int, same: bool
+) -> None:
+    text = LIST.replace('seeds=SEEDS', f'options={{{key!r}: VALUE}}')
+    study, plan = planned(tmp_path, text, VALUE=before, NAME="'one'")
+    runs = queue(study, plan, str(tmp_path / 'study.db'))
+    for _ in plan:
+        assert runs.claim()[1].finish(TrialState.COMPLETE, 1.0)
+    study, plan = planned(tmp_path, text, VALUE=after, NAME="'one'")
+    runs = queue(study, plan, str(tmp_path / 'study.db'))
+    # The run that the second one needs was edited too.
+    trials = runs.current()
+    assert [runs.same_settings(run, trials[run.key]) for run in plan] == [same, same]
+
+
 def test_a_silent_process_elsewhere_is_taken_for_dead(tmp_path: Path, storage: str) -> None:
     study, plan = planned(tmp_path, LIST)
     runs = queue(study, plan, storage, grace=0.0)
-    runs.enqueue()
+    runs.prepare()
     _, claim = runs.claim()
     claim.set('owner', {'host': 'elsewhere', 'processes': [[1, 0.0]]})
     assert claim.beat()
@@ -127,7 +161,7 @@ def test_a_watch_needs_no_common_clock() -> None:
 
 
 def test_workers_that_start_at_once_share_the_runs(tmp_path: Path, storage: str) -> None:
-    # Each with a connection of its own, as a process has; those are in test_several_processes.
+    # Each with a connection of its own, as a process has. Processes: test_several_processes.
     text = LIST.replace(", needs={'load_from': 'a'}", '')
     study, plan = planned(tmp_path, text, SEEDS=list(range(12)))
     together = threading.Barrier(4, timeout=60)
@@ -135,7 +169,7 @@ def test_workers_that_start_at_once_share_the_runs(tmp_path: Path, storage: str)
     def work(_: int) -> list[str]:
         runs = queue(study, plan, storage)
         together.wait()
-        runs.enqueue()
+        runs.prepare()
         taken = []
         while (claimed := runs.claim()) is not None:
             assert claimed[1].finish(TrialState.COMPLETE, 1.0)
@@ -151,7 +185,7 @@ def test_workers_that_start_at_once_share_the_runs(tmp_path: Path, storage: str)
 def test_a_point_is_chosen_once_and_kept(tmp_path: Path, sampler: str) -> None:
     study, plan = planned(tmp_path, SEARCH, SAMPLER=sampler)
     runs = queue(study, plan, str(tmp_path / 'study.db'))
-    runs.enqueue()
+    runs.prepare()
     (first, one), (second, two) = runs.claim(), runs.claim()
     assert (first.key, second.key) == (('a/0', 0), ('a/0', 1))
     assert one.params == two.params
@@ -159,7 +193,7 @@ def test_a_point_is_chosen_once_and_kept(tmp_path: Path, sampler: str) -> None:
     assert one.params['model.backbone.drop_path_rate'] in (0.0, 0.1)
     one.set('error', 'it broke')
     one.finish(TrialState.FAIL)
-    runs.enqueue(retry_failed=True)
+    runs.prepare(retry_failed=True)
     run, again = runs.claim()
     assert run.key == ('a/0', 0)
     assert again.params == one.params
@@ -171,7 +205,7 @@ def test_a_point_is_chosen_once_and_kept(tmp_path: Path, sampler: str) -> None:
 def test_a_journal_that_a_power_cut_tore_is_mended(tmp_path: Path) -> None:
     study, plan = planned(tmp_path, LIST)
     file = tmp_path / 'study.log'
-    queue(study, plan, str(file)).enqueue()
+    queue(study, plan, str(file)).prepare()
     whole = file.read_bytes()
     file.write_bytes(whole + b'{"op_code":4,"wor')
     runs = queue(study, plan, str(file))

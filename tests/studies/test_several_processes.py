@@ -25,7 +25,7 @@ def trials(study: Path, storage: str) -> RunQueue:
 
 
 def owner_in_the_middle(queue: RunQueue, out: Path) -> tuple[str, int]:
-    """A run that has a checkpoint and is not done, and the process that works on it."""
+    """Return a running run that has a checkpoint, and the process that trains it."""
     until = time.monotonic() + 240
     while time.monotonic() < until:
         for (name, seed), trial in queue.current().items():
@@ -65,7 +65,7 @@ def test_a_killed_worker_loses_no_run_and_none_is_run_twice(
     for run in runs:
         folder = tmp_path / 'out' / run['work_dir']
         assert evaluated(folder).count(12) == 1
-        # Resumed, not begun anew.
+        # Resumed, not started from the beginning.
         assert trained(folder).count(1) == 1
         starts = len(list(folder.glob('*/vis_data')))
         assert starts == (2 if run['work_dir'].endswith(killed) else 1)

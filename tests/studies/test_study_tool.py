@@ -1,4 +1,4 @@
-"""The command line, from a study's file to what the user finds afterwards."""
+"""`tools/study.py`, from a study's file to the files that the user finds."""
 
 import signal
 import sys

@@ -1,4 +1,4 @@
-"""The talk between a study and its trainings, and what a stopped study leaves."""
+"""Messages between a study and its trainings, and the state that a stopped study leaves."""
 
 import _thread
 import json
@@ -15,13 +15,13 @@ from optuna.trial import TrialState
 from mmseg_kd.studies.config import load_study
 from mmseg_kd.studies.owner import Watch, this_host, this_process
 from mmseg_kd.studies.plan import plan_study
-from mmseg_kd.studies.run_queue import RunQueue
+from mmseg_kd.studies.run_queue import RunQueue, state_of
 from mmseg_kd.studies.runner import StudyRunner
 from mmseg_kd.studies.state import study_state, write_state
 from mmseg_kd.studies.storage import open_storage
 from mmseg_kd.studies.training_process import Task, TrainingProcess
 
-# Stands in for mmseg_kd.studies.training, which takes seconds to start.
+# Replaces mmseg_kd.studies.training, which takes seconds to start.
 TRAINING = """
 import json, os, sys
 
@@ -52,7 +52,7 @@ time.sleep(60)
 
 @pytest.fixture
 def training(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
-    """Let trainings be this code; `python -m` looks in the current folder first."""
+    """Replace the training by some code; `python -m` looks in the current folder first."""
     monkeypatch.chdir(tmp_path)
 
     def replace(code: str) -> None:
@@ -121,7 +121,7 @@ def test_a_stopped_study_gives_everything_back(
 ) -> None:
     training(code)
     queue = study_of(tmp_path, 3)
-    runner = StudyRunner(queue.study, queue.plan, queue, tmp_path / 'out', ['0', '1'])
+    runner = StudyRunner(queue, tmp_path / 'out', ['0', '1'])
 
     def interrupt() -> None:
         while sum(t.state == TrialState.RUNNING for t in queue.current().values()) < 2:
@@ -137,12 +137,37 @@ def test_a_stopped_study_gives_everything_back(
     assert time.monotonic() - started < 30
     state = json.loads((tmp_path / 'out' / 'study.json').read_text(encoding='utf-8'))
     assert [run['state'] for run in state['runs']] == ['waiting'] * 3
-    assert {trial.state for trial in queue.current().values()} == {TrialState.WAITING}
+    assert {state_of(trial) for trial in queue.current().values()} == {'waiting'}
+
+
+def test_a_process_that_lost_its_run_stops_training_it(
+    training: Callable[[str], None],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture,
+) -> None:
+    training(STUBBORN)
+    monkeypatch.setattr('mmseg_kd.studies.runner.HEARTBEAT', 2.0)
+    queue, other = study_of(tmp_path, 1), study_of(tmp_path, 1)
+
+    def take_over() -> None:
+        while not (trials := list(other.current().values())) or 'owner' not in trials[0].user_attrs:
+            time.sleep(0.05)
+        other.optuna.tell(trials[0].number, state=TrialState.FAIL)
+        _, lease = other.claim()
+        time.sleep(4.0)
+        lease.finish(TrialState.COMPLETE, 1.0)
+
+    threading.Thread(target=take_over, daemon=True).start()
+    state = StudyRunner(queue, tmp_path / 'out').run()
+    assert [(run['state'], run['value']) for run in state['runs']] == [('done', 1.0)]
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[1:] == ['r0 seed 0 was taken over by another process', 'waiting for r0 seed 0']
 
 
 def test_a_run_whose_process_was_killed_does_not_run(tmp_path: Path) -> None:
     queue = study_of(tmp_path, 1)
-    queue.enqueue()
+    queue.prepare()
     _, claim = queue.claim()
     assert study_state(queue)['runs'][0]['state'] == 'running'
     claim.set('owner', {'host': this_host(), 'processes': [[os.getpid(), 0.0]]})
@@ -153,7 +178,7 @@ def test_a_state_that_cannot_be_written_stops_nothing(
     tmp_path: Path, capsys: pytest.CaptureFixture
 ) -> None:
     queue = study_of(tmp_path, 1)
-    queue.enqueue()
+    queue.prepare()
     (tmp_path / 'out' / 'study.json').mkdir()
     assert write_state(queue, tmp_path / 'out')['runs'][0]['state'] == 'waiting'
     assert 'study.json was not written' in capsys.readouterr().err

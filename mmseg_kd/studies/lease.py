@@ -5,45 +5,40 @@ from __future__ import annotations
 import logging
 from typing import Any
 
+from optuna import Study
 from optuna.distributions import BaseDistribution, CategoricalDistribution, IntDistribution
 from optuna.exceptions import UpdateFinishedTrialError
-from optuna.storages import BaseStorage
 from optuna.trial import Trial, TrialState
 
 from mmseg_kd.studies.plan import PlannedRun
 
 
-class Claim:
-    """A training that this process runs: the trial, its heartbeat and its end.
+class Lease:
+    """The right to run one training, until it ends or another process takes it over.
 
     Args:
-        trial: The trial, running.
-        storage: Where it is kept.
+        trial: The running trial.
+        study: The Optuna study that handed it out.
         run: The training.
     """
 
-    def __init__(self, trial: Trial, storage: BaseStorage, run: PlannedRun) -> None:
-        self.trial, self.storage = trial, storage
+    def __init__(self, trial: Trial, study: Study, run: PlannedRun) -> None:
+        self.trial, self.study = trial, study
         self.params = {
             p.key: p.decode(_draw(trial, p.key, p.distribution)) for p in run.space
         } or dict(run.params)
         self._beats = 0
 
-    @property
-    def number(self) -> int:
-        """The trial's."""
-        return self.trial.number
-
     def set(self, name: str, value: Any) -> bool:
-        """Keep something with the trial; False where it was given to another process."""
+        """Store something with the trial; return False if another process took the run over."""
         try:
-            self.storage.set_trial_user_attr(self.trial._trial_id, name, value)
+            self.trial.set_user_attr(name, value)
         except UpdateFinishedTrialError:
             return False
         return True
 
     def beat(self) -> bool:
-        """Say that this process lives; False where the training was given to another."""
+        """Record that this process is alive; return False if another took the run over."""
         self._beats += 1
         try:
             return self.set('heartbeat', self._beats)
@@ -53,7 +48,7 @@ class Claim:
         return True
 
     def should_prune(self, step: int, value: float) -> bool:
-        """Report an evaluation and ask whether to stop."""
+        """Report an evaluation and return whether to stop the training."""
         try:
             self.trial.report(value, step)
         except UpdateFinishedTrialError:
@@ -61,17 +56,32 @@ class Claim:
         return self.trial.should_prune()
 
     def finish(self, state: TrialState, value: float | None = None) -> bool:
-        """End the trial; False where it was given to another before."""
-        values = None if value is None else [value]
-        try:
-            self.storage.set_trial_state_values(self.trial._trial_id, state=state, values=values)
-        except UpdateFinishedTrialError:
+        """End the trial; return False if another process took the run over before.
+
+        Args:
+            state: How the training ended.
+            value: Its best value, of a training that was not stopped by an error.
+        """
+        # Optuna takes the value of a pruned trial from its last evaluation, not from its best.
+        if state == TrialState.PRUNED and not self.set('best', value):
             return False
-        return True
+        complete = state == TrialState.COMPLETE
+        return end_trial(self.study, self.trial, state, value if complete else None)
+
+
+def end_trial(
+    study: Study, trial: Trial | int, state: TrialState, value: float | None = None
+) -> bool:
+    """End a running trial, given by its number or itself; return False if it has ended before."""
+    try:
+        study.tell(trial, value, state)
+    except (UpdateFinishedTrialError, ValueError):
+        return False
+    return True
 
 
 def _draw(trial: Trial, key: str, distribution: BaseDistribution) -> Any:
-    """What the trial has, else what its sampler chooses."""
+    """Return the trial's value of a parameter, drawn by the sampler if it has none."""
     if isinstance(distribution, CategoricalDistribution):
         return trial.suggest_categorical(key, distribution.choices)
     if isinstance(distribution, IntDistribution):
