@@ -13,6 +13,7 @@ from optuna.trial import FrozenTrial
 from prettytable import PrettyTable
 
 from mmseg_kd.checkpoints import atomic_path
+from mmseg_kd.errors import UserError
 from mmseg_kd.records.progress import read_progress
 from mmseg_kd.studies.plan import PlannedRun
 from mmseg_kd.studies.run_queue import STATES, RunQueue
@@ -66,7 +67,12 @@ def write_state(queue: RunQueue, folder: Path) -> dict[str, Any]:
 
     The storage has the study; this copy for readers is not worth stopping it. Where the file cannot
     be written, a line says so.
+
+    Raises:
+        UserError: `study.json` is a folder.
     """
+    if (folder / 'study.json').is_dir():
+        raise UserError(f'{folder / "study.json"} is a folder, but the study writes a file there')
     while True:
         state = study_state(queue)
         try:
