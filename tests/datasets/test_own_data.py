@@ -17,7 +17,7 @@ from mmengine.dataset import BaseDataset
 from mmseg.registry import DATASETS
 from PIL import Image
 
-from mmseg_kd.datasets import CamVidDataset, SegAugment, checked_files
+from mmseg_kd.datasets import CamVidDataset, SegAugment, checked_files, listing
 from mmseg_kd.datasets.training_samples import TrainingSamples
 from mmseg_kd.engine import KDRunner
 from mmseg_kd.errors import UserError
@@ -283,7 +283,7 @@ def test_images_of_another_suffix_are_reported(
     root: Path, folder: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     lines: list[str] = []
-    monkeypatch.setattr(checked_files, 'print_log', lambda text, **_: lines.append(text))
+    monkeypatch.setattr(listing, 'print_log', lambda text, **_: lines.append(text))
     for i in (1, 3):
         (root / 'images' / f'{i}.jpg').rename(root / 'images' / f'{i}.JPEG')
     if folder == 'labels':

@@ -13,9 +13,8 @@ from mmseg.registry import DATASETS
 from PIL import Image
 
 from mmseg_kd.datasets.camvid.classes import CLASSES, CamVidClasses
-from mmseg_kd.datasets.checked_files import check_file, too_large
+from mmseg_kd.datasets.checked_files import check_file, read_png_header, too_large
 from mmseg_kd.datasets.image_cache import CachedDataset
-from mmseg_kd.datasets.png import read_header
 from mmseg_kd.datasets.seeded_sampling import SeededDataset
 from mmseg_kd.errors import UserError
 from mmseg_kd.text_files import read_text
@@ -89,19 +88,24 @@ class CamVidDataset(SeededDataset, CachedDataset, CamVidClasses, BaseSegDataset)
 
 
 def check_pair(image_path: Path, mask_path: Path) -> None:
-    """Both files are intact, of one size, and the mask holds ids 0..11."""
-    image, mask = read_header(image_path), read_header(mask_path)
-    if mask.channels != 1 or mask.bit_depth != 8:
+    """Check that both files are intact and of one size, and that the mask holds ids 0..11.
+
+    Raises:
+        UserError: Something of this is not so.
+    """
+    _, size = read_png_header(image_path)
+    mode, mask_size = read_png_header(mask_path)
+    if mode not in ('L', 'P'):
         raise UserError(
-            f'{mask_path}: a picture of {mask.channels} x {mask.bit_depth} bits, not class ids '
-            f'0..11 in one channel of 8; convert it: {CONVERTER} SRC DEST'
+            f'{mask_path}: a picture of mode {mode}, not class ids 0..11 in one channel of 8 bits; '
+            f'convert it: {CONVERTER} SRC DEST'
         )
-    if image[:2] != mask[:2]:
+    if size != mask_size:
         raise UserError(
-            f'{mask_path}: mask is {mask.width}x{mask.height} but its image is '
-            f'{image.width}x{image.height}; both must come from one copy of CamVid'
+            f'{mask_path}: mask is {mask_size[0]}x{mask_size[1]} but its image is '
+            f'{size[0]}x{size[1]}; both must come from one copy of CamVid'
         )
-    # read as mmseg's LoadAnnotations does
+    # Read as mmseg's LoadAnnotations does.
     try:
         highest = int(mmcv.imread(mask_path, flag='unchanged', backend='pillow').max())
     except Image.DecompressionBombError:

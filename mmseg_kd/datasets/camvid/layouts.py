@@ -22,7 +22,7 @@ from mmseg_kd.datasets.camvid.colours import (
     ids_of_colours,
     merged_id,
 )
-from mmseg_kd.datasets.png import PngHeader, read_header
+from mmseg_kd.datasets.checked_files import read_png_header
 from mmseg_kd.errors import UserError
 
 SPLITS = ('train', 'val', 'test')
@@ -177,11 +177,11 @@ class MaskReader:
                     raise UserError(f'{codes}: {name!r} is no CamVid class')
                 self.new_ids[code] = merged_id(name, protocol)
 
-    def read(self, path: Path, header: PngHeader) -> np.ndarray:
-        """Ids, with ``OFF_PALETTE`` for what is none of the labels of this layout."""
+    def read(self, path: Path) -> np.ndarray:
+        """Return the ids (H, W); `OFF_PALETTE` for a value that this layout does not have."""
         with Image.open(path) as mask:
-            if self.labels == 'colours' or header.channels >= 3:
-                if header.channels < 3 and not header.has_palette:
+            if self.labels == 'colours' or mask.mode in ('RGB', 'RGBA'):
+                if mask.mode not in ('P', 'RGB', 'RGBA'):
                     raise UserError(f'{path}: a grey picture where a colour mask was expected')
                 return ids_of_colours(np.asarray(mask.convert('RGB')), self.protocol)
             ids = self.new_ids[np.asarray(mask, np.uint8)]
@@ -208,10 +208,9 @@ def convert(src: Path, dest: Path, protocol: str = 'merge', split: str = 'own') 
             (folder / name).mkdir()
             (folder / f'{name}annot').mkdir()
         for part, image, mask in tqdm(pairs, desc=layout.name, unit='image'):
-            size, header = read_header(image)[:2], read_header(mask)
-            if size != header[:2]:
+            if read_png_header(image)[1] != read_png_header(mask)[1]:
                 raise UserError(f'{mask}: mask and image differ in size; both must be of one copy')
-            ids = reader.read(mask, header)
+            ids = reader.read(mask)
             strange = ids == OFF_PALETTE
             if strange.any():
                 summary.off_palette[mask.name] = int(strange.sum())
@@ -231,7 +230,7 @@ def summarise(root: Path) -> Summary:
     summary = Summary()
     for split in SPLITS:
         for path in sorted((root / f'{split}annot').glob('*.png')):
-            read_header(path)
+            read_png_header(path)
             with Image.open(path) as mask:
                 summary.add(split, np.asarray(mask))
     return summary
