@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -15,49 +14,34 @@ from mmseg_kd.errors import UserError
 _UNUSED = ('decode_head.conv_seg.weight', 'decode_head.conv_seg.bias')
 
 
-@dataclass(frozen=True)
 class Match:
-    """How the tensors of a file compare with the tensors of a model.
+    """Compare the tensors of a file with the tensors of a model.
 
     Attributes:
         matched: Names that agree in shape and in kind of number.
         missing: Names only the model has.
         unexpected: Names only the file has.
         misshapen: Names on both sides, with the file's and the model's shape.
-        mistyped: Names with the file's dtype, where the model has real numbers and the file not.
+        mistyped: Names with the file's dtype, where only the model has real numbers.
     """
 
-    matched: list[str]
-    missing: list[str]
-    unexpected: list[str]
-    misshapen: dict[str, tuple[tuple[int, ...], tuple[int, ...]]]
-    mistyped: dict[str, torch.dtype]
-
-    @classmethod
-    def of(cls, model: Mapping[str, Tensor], found: Mapping[str, Tensor]) -> Match:
-        """Compare a file's tensors with a model's, by name and shape."""
-        shapes = {
-            key: (tuple(found[key].shape), tuple(value.shape))
-            for key, value in model.items()
-            if key in found
-        }
-        mistyped = {
-            # Copying would drop an imaginary part, or fill weights with whole numbers, silently.
-            key: found[key].dtype
-            for key in shapes
-            if model[key].is_floating_point() and not found[key].is_floating_point()
-        }
-        return cls(
-            matched=[k for k, (file, own) in shapes.items() if file == own and k not in mistyped],
-            missing=[key for key in model if key not in found],
-            unexpected=[key for key in found if key not in model],
-            misshapen={
-                k: (file, own)
-                for k, (file, own) in shapes.items()
-                if file != own and k not in mistyped
-            },
-            mistyped=mistyped,
-        )
+    def __init__(self, model: Mapping[str, Tensor], found: Mapping[str, Tensor]) -> None:
+        self.matched: list[str] = []
+        self.missing = [key for key in model if key not in found]
+        self.unexpected = [key for key in found if key not in model]
+        self.misshapen: dict[str, tuple[tuple[int, ...], tuple[int, ...]]] = {}
+        self.mistyped: dict[str, torch.dtype] = {}
+        for key, own in model.items():
+            if key not in found:
+                continue
+            file = found[key]
+            if own.is_floating_point() and not file.is_floating_point():
+                # Copying would drop an imaginary part, or round weights, without a warning.
+                self.mistyped[key] = file.dtype
+            elif file.shape != own.shape:
+                self.misshapen[key] = tuple(file.shape), tuple(own.shape)
+            else:
+                self.matched.append(key)
 
     @property
     def total(self) -> int:
@@ -131,7 +115,7 @@ def fit(
         for key, value in own.items()
         if key in found or not key.endswith('.num_batches_tracked')
     }
-    match = Match.of(needed, found)
+    match = Match(needed, found)
     if (strict and match.differences()) or not match.matched:
         if classes := match.classes():
             hint = f'the checkpoint has {classes[0]} classes, the model {classes[1]}'

@@ -52,7 +52,7 @@ def load_pretrained(backbone: nn.Module, path: str | Path, strict: bool = True) 
         )
     layout, tensors = to_nvlabs(state_dict_of(read_checkpoint(path), path), path)
     own = backbone.state_dict()
-    match = Match.of(own, tensors)
+    match = Match(own, tensors)
     if not match.matched or (strict and match.differences()):
         file, model = _variant(tensors), _variant(own)
         other = f'; the file is {file}, the backbone {model}' if file != model else ''

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import re
+import tarfile
 import threading
 import warnings
+import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -24,12 +26,6 @@ from mmseg_kd.checkpoints.inert import STAND_INS, restore
 from mmseg_kd.errors import UserError
 
 _REFUSED = re.compile(r'GLOBAL (\S+) (?:was not an allowed global|whose module)')
-# What torch's error says of a file, and what it means to the user.
-_OLD_FORMATS = {
-    'TorchScript': 'it is a TorchScript program, which is code; save its state_dict()',
-    'legacy .tar': 'it is in the tar format of before PyTorch 0.1.10; load it where it is trusted'
-    ' and torch.save it again',
-}
 _WEIGHTS = ('state_dict', 'model', 'model_state_dict')
 # Bytes. A tensor above this size must not show its storage several times over.
 MOST_REPEATED = 2**20
@@ -191,9 +187,13 @@ def _reason(path: Path, error: Exception) -> str:
         return f'is a web page ({size}) saved under this name, download the file itself'
     if all(0x20 <= byte < 0x80 or byte in b'\t\r\n' for byte in head):
         return f'is a text file ({size}, "{_printable(head.decode(), 40)}"), not a checkpoint'
-    for sign, meaning in _OLD_FORMATS.items():
-        if sign in message:
-            return f'refuses to load, {meaning}'
+    if tarfile.is_tarfile(path):
+        return (
+            'refuses to load, it is in the tar format of before PyTorch 0.1.10;'
+            ' load it where it is trusted and torch.save it again'
+        )
+    if _is_torchscript(path):
+        return 'refuses to load, it is a TorchScript program, which is code; save its state_dict()'
     # torch's own advice comes first, which is to load the file unsafely.
     why = message.split('WeightsUnpickler error: ')[-1].strip().split('\n')[0].split('. ')[0]
     why = type(error).__name__ if 'weights_only' in why else _printable(why)
@@ -203,6 +203,13 @@ def _reason(path: Path, error: Exception) -> str:
             ' torch.save the state_dict'
         )
     return f'is truncated, damaged or not a checkpoint ({size}; {why}), copy or download it again'
+
+
+def _is_torchscript(path: Path) -> bool:
+    if not zipfile.is_zipfile(path):
+        return False
+    with zipfile.ZipFile(path) as archive:
+        return any(name.endswith('/constants.pkl') for name in archive.namelist())
 
 
 def _printable(text: str, length: int = 120) -> str:

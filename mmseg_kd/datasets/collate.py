@@ -101,8 +101,7 @@ def _free_block(size: int) -> Tensor:
         if block.numel() > size:
             return block
     _sending[:] = [block for block in _sending if block[-1]]
-    block = torch.empty(0, dtype=torch.uint8)
-    block.set_(torch.UntypedStorage._new_shared(size + size // 4 + 1))
+    block = torch.empty(size + size // 4 + 1, dtype=torch.uint8).share_memory_()
     _sending.append(block)
     return block
 

@@ -101,9 +101,12 @@ class CachedDataset:
 
     def full_init(self) -> None:
         """List the images and reserve memory for them."""
-        if not self._fully_initialized:
-            super().full_init()
+        super().full_init()
+        if self.cache_mib and self.cache is None:
             self.cache = self._new_cache()
+            if self.cache is None:
+                # Not tried again, so that the reason is logged once.
+                self.cache_mib = 0
 
     def check(self, info: dict) -> None:
         """Check both files of a sample before they are loaded; raise UserError."""
@@ -133,7 +136,7 @@ class CachedDataset:
         return transforms[:steps], transforms[steps:]
 
     def _new_cache(self) -> ImageCache | None:
-        if not self.cache_mib or not self._divided_pipeline()[0]:
+        if not self._divided_pipeline()[0]:
             return None
         paths = (self.get_data_info(index)['img_path'] for index in range(len(self)))
         shapes = {path: _shape(path) for path in paths}
