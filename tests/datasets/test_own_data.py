@@ -236,6 +236,11 @@ def test_masks_that_are_loaded_after_a_resize(root: Path) -> None:
             dict(data_prefix=dict(img_path='photos', seg_map_path='labels')),
             r'dataset\.data_prefix\.img_path: .*photos is not a folder',
         ),
+        (
+            dict(data_prefix=dict(img='images', mask='labels')),
+            r'dataset\.data_prefix: has img, mask, but not img_path',
+        ),
+        (dict(metainfo=dict()), r'dataset\.metainfo: has no classes'),
         (dict(seg_map_suffix='.bmp'), r'images/0\.jpg: has no mask, .*0\.bmp is missing'),
         (dict(ann_file='list.txt'), r'dataset\.ann_file: .*list\.txt does not exist'),
         (dict(data_prefix=dict(img_path='images')), r'images/0\.jpg: has no mask; write data_pref'),
