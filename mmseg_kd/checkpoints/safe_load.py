@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors.torch import load_file
 from torch import Tensor
 from torch.serialization import (
     add_safe_globals,
@@ -55,14 +56,12 @@ def read_checkpoint(path: str | Path, map_location: str | torch.device = 'cpu') 
         raise UserError(f'{path}: is empty (0 bytes), copy or download it again')
     try:
         if path.suffix == '.safetensors':
-            return _read_safetensors(path, map_location)
+            return load_file(path, device=str(map_location))
         # torch's warnings before a refusal advise how to load the file anyway.
         with _only_stand_ins(), warnings.catch_warnings():
             warnings.simplefilter('ignore')
             checkpoint = torch.load(path, map_location=map_location, weights_only=True)
         checkpoint = restore(checkpoint)
-    except UserError:
-        raise
     # A damaged or hostile file can make the reader raise anything.
     except Exception as error:
         raise UserError(f'{path}: {_reason(path, error)}') from error
@@ -156,16 +155,6 @@ def _only_stand_ins() -> Iterator[None]:
                 yield
         finally:
             add_safe_globals(others)
-
-
-def _read_safetensors(path: Path, map_location: str | torch.device) -> dict[str, Tensor]:
-    try:
-        from safetensors.torch import load_file
-    except ImportError:
-        raise UserError(
-            f'{path}: reading it needs a library, run: pip install safetensors'
-        ) from None
-    return load_file(path, device=str(map_location))
 
 
 def _reason(path: Path, error: Exception) -> str:
