@@ -153,14 +153,8 @@ def check_files(model: Any) -> dict[str, int]:
     Raises:
         UserError: A file is missing, holds code or is not finite.
     """
-    found: dict[str, int] = {}
-    if isinstance(model, dict):
-        if file := model.get('checkpoint_path'):
-            found[str(file)] = len(state_dict_of(read_checkpoint(file), file))
-        model = [part for key, part in model.items() if key != 'teacher']
-    for part in model if isinstance(model, list | tuple) else ():
-        found |= check_files(part)
-    return found
+    files = [part['checkpoint_path'] for part in _parts(model) if part.get('checkpoint_path')]
+    return {str(file): len(state_dict_of(read_checkpoint(file), file)) for file in files}
 
 
 def forget_pretrained(model: Any) -> None:
@@ -168,21 +162,23 @@ def forget_pretrained(model: Any) -> None:
 
     Teachers keep theirs.
     """
-    if isinstance(model, list | tuple):
-        for part in model:
-            forget_pretrained(part)
-    if not isinstance(model, dict):
-        return
-    if _names_a_file(model.get('init_cfg')):
-        model.pop('init_cfg')
-    model.pop('checkpoint_path', None)
-    default = _default(model.get('type'), 'pretrained')
-    if 'pretrained' in model or default:
-        # timm's backbones download weights by default.
-        model['pretrained'] = False if isinstance(default, bool) else None
-    for key, part in model.items():
-        if key != 'teacher':
-            forget_pretrained(part)
+    for part in list(_parts(model)):
+        if _names_a_file(part.get('init_cfg')):
+            part.pop('init_cfg')
+        part.pop('checkpoint_path', None)
+        default = _default(part.get('type'), 'pretrained')
+        if 'pretrained' in part or default:
+            # timm's backbones download weights by default.
+            part['pretrained'] = False if isinstance(default, bool) else None
+
+
+def _parts(model: Any) -> Iterator[dict]:
+    """Yield every dict in a model dict, except those of teachers."""
+    if isinstance(model, dict):
+        yield model
+        model = [part for key, part in model.items() if key != 'teacher']
+    for part in model if isinstance(model, list | tuple) else ():
+        yield from _parts(part)
 
 
 def _names_a_file(init_cfg: Any) -> bool:

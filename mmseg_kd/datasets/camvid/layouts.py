@@ -204,9 +204,6 @@ def convert(src: Path, dest: Path, protocol: str = 'merge', split: str = 'own') 
     pairs = find_pairs(root, layout, resplit=split == 'segnet')
     summary = Summary()
     with new_folder(dest) as folder:
-        for name in SPLITS:
-            (folder / name).mkdir()
-            (folder / f'{name}annot').mkdir()
         for part, image, mask in tqdm(pairs, desc=layout.name, unit='image'):
             if read_png_header(image)[1] != read_png_header(mask)[1]:
                 raise UserError(f'{mask}: mask and image differ in size; both must be of one copy')
@@ -238,7 +235,7 @@ def summarise(root: Path) -> Summary:
 
 @contextmanager
 def new_folder(dest: Path) -> Iterator[Path]:
-    """Yield a temporary folder that becomes `dest` when the block ends without an error."""
+    """Yield a folder with the splits that becomes `dest` when the block ends without an error."""
     if dest.exists() and (not dest.is_dir() or any(dest.iterdir())):
         raise UserError(f'DEST: {dest.resolve()} exists already; name a new folder or remove it')
     dest = dest.resolve()
@@ -246,7 +243,9 @@ def new_folder(dest: Path) -> Iterator[Path]:
     # Left over from a run that was killed.
     shutil.rmtree(partial, ignore_errors=True)
     try:
-        partial.mkdir(parents=True)
+        for split in SPLITS:
+            (partial / split).mkdir(parents=True)
+            (partial / f'{split}annot').mkdir()
         yield partial
         if dest.exists():
             dest.rmdir()
