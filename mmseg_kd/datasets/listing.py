@@ -108,13 +108,11 @@ def _check_suffix(listing: BaseSegDataset, where: str, found: list[dict]) -> Non
     others = sorted(_other_images(listing, folder, {Path(item['img_path']) for item in found}))
     if not found:
         suffixes = sorted({path.suffix for path in others})
-        advice = [
-            f'; it holds {", ".join(suffixes)}: write {where}.img_suffix={one!r}'
-            for one in suffixes[:1]
-        ]
+        advice = ''
+        if suffixes:
+            advice = f'; it holds {", ".join(suffixes)}: write {where}.img_suffix={suffixes[0]!r}'
         raise UserError(
-            f'{where}: {folder} holds no image with img_suffix={listing.img_suffix!r}'
-            f'{"".join(advice)}'
+            f'{where}: {folder} holds no image with img_suffix={listing.img_suffix!r}{advice}'
         )
     if others:
         print_log(

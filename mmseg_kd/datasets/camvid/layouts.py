@@ -174,7 +174,7 @@ class MaskReader:
                 raise UserError(f'{codes}: {len(names)} names, but a mask has 256 ids')
             for code, name in enumerate(names):
                 if name not in COLOURS:
-                    raise UserError(f'{codes}: {name!r} is no CamVid class')
+                    raise UserError(f'{codes}: {name!r} is not a CamVid class')
                 self.new_ids[code] = merged_id(name, protocol)
 
     def read(self, path: Path) -> np.ndarray:

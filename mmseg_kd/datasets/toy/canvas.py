@@ -28,6 +28,7 @@ def quad(x: Span | float, y: Span | float, z: Span | float) -> list[Point]:
     """Return the corners of a rectangle: one coordinate is a number, the others are spans."""
     corners = []
     for order in ((0, 0), (1, 0), (1, 1), (0, 1)):
+        # The first span takes the first index, the second span the second.
         ends = iter(order)
         corners.append(tuple(c[next(ends)] if isinstance(c, Sequence) else c for c in (x, y, z)))
     return corners
