@@ -1,4 +1,4 @@
-"""Text files of the user, in the encodings that editors, Excel and shells write."""
+"""Read the user's text files in the encodings that editors, Excel and shells write."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from mmseg_kd.errors import UserError
 
 
 def read_text(path: str | Path) -> str:
-    """Read UTF-8 with or without a mark, UTF-16 with a mark, or the Korean cp949.
+    """Read UTF-8 with or without BOM, UTF-16 with BOM, or the Korean cp949.
 
-    UTF-16 is what `>` of PowerShell 5 and Excel's "Unicode text" write, cp949 is what Excel and
-    Notepad's "ANSI" write on a Korean Windows.
+    PowerShell 5 (`>`) and Excel ("Unicode text") write UTF-16. On a Korean Windows, Excel and
+    Notepad ("ANSI") write cp949.
 
     Raises:
-        UserError: The file cannot be opened, or is none of these.
+        UserError: The file cannot be opened, or has another encoding.
     """
     try:
         content = Path(path).read_bytes()

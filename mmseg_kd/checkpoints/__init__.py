@@ -1,4 +1,4 @@
-"""Reading checkpoints safely, writing files whole, and matching weights to models."""
+"""Checkpoints: read them without running code, match weights to models, write files atomically."""
 
 from mmseg_kd.checkpoints.atomic import atomic_path, remove_file, retry_locked
 from mmseg_kd.checkpoints.latest import find_latest_checkpoint

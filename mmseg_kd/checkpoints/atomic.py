@@ -1,4 +1,4 @@
-"""Files that appear whole or not at all."""
+"""Write files atomically: a reader sees the old file or the whole new one."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from uuid import uuid4
 P = ParamSpec('P')
 T = TypeVar('T')
 
-# Seconds between attempts, 6 in all.
+# Seconds between attempts.
 WAITS = (0.05, 0.1, 0.2, 0.4, 0.8, 1.6, 3.0)
 
 
@@ -24,12 +24,12 @@ def retry_locked(action: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T
     replace or remove it.
 
     Args:
-        action: What opens, replaces or removes a file.
-        *args: Its arguments.
-        **kwargs: Its arguments by name.
+        action: A function that opens, replaces or removes a file.
+        *args: Positional arguments of the function.
+        **kwargs: Keyword arguments of the function.
 
     Returns:
-        What the function returns.
+        The function's result.
 
     Raises:
         PermissionError: The last attempt failed too.
@@ -43,7 +43,7 @@ def retry_locked(action: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T
 
 
 def remove_file(path: str | Path) -> None:
-    """Remove a plain file; a folder, a link or nothing at this path stays as it is."""
+    """Remove a plain file. Folders, links and missing files are left alone."""
     path = Path(path)
     if path.is_file() and not path.is_symlink():
         retry_locked(path.unlink, missing_ok=True)
@@ -51,14 +51,14 @@ def remove_file(path: str | Path) -> None:
 
 @contextmanager
 def atomic_path(path: str | Path) -> Iterator[Path]:
-    """Write a file so that nobody ever sees a part of it.
+    """Write a file so that no reader ever sees a part of it.
 
-    Yields a path in the same folder to write to. It replaces `path` when the
-    block ends and is removed when the block fails; `path` is then as it was. A `path` that another
-    program holds open is waited for, for a few seconds.
+    Yields a temporary path in the same folder. When the block ends, the temporary file replaces
+    `path`. When the block fails, the temporary file is removed and `path` stays as it was. If
+    another program holds `path` open, the replacement is retried for a few seconds.
 
     Args:
-        path: The file to write; its folder is made where it is missing.
+        path: The file to write; a missing folder is created.
 
     Raises:
         FileNotFoundError: The block ended without writing the file.
@@ -66,18 +66,18 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    # The suffix stays last: numpy, matplotlib and OpenCV go by it.
+    # The suffix stays last, because numpy, matplotlib and OpenCV choose the format by it.
     temporary = path.with_name(f'.{path.stem}.{uuid4().hex[:12]}.tmp{path.suffix}')
     try:
         yield temporary
-        # Windows syncs only what is open for writing.
+        # Windows syncs only files that are open for writing.
         with retry_locked(temporary.open, 'rb+') as file:
             os.fsync(file.fileno())
-        # The rename is what makes it atomic; pathlib's own is the same call.
+        # A rename within a folder is atomic.
         retry_locked(os.replace, temporary, path)
         _sync_folder(path.parent)
     except OSError as error:
-        # A full disk names no file, and the temporary name says nothing to the user.
+        # The error of a full disk names no file, and the user does not know the temporary name.
         if error.filename in (None, str(temporary)):
             error.filename, error.filename2 = str(path), None
         raise
@@ -87,8 +87,7 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
 
 
 def _sync_folder(folder: Path) -> None:
-    # The new name survives a power cut only when the folder is synced too,
-    # which Windows has no call for.
+    # The new name survives a power cut only if the folder is synced. Windows has no such call.
     if os.name != 'posix':
         return
     descriptor = os.open(folder, os.O_RDONLY)

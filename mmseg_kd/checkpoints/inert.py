@@ -1,13 +1,11 @@
-"""What the names in a stock mmengine checkpoint stand for while it is read.
+"""Stand-ins for numpy and mmengine while a stock mmengine checkpoint is read.
 
-A pickle may call every name it is allowed to use, with any argument, and may
-set the state of what it made. numpy's own constructors are no match for that:
-a forged dtype makes numpy take plain bytes for object pointers, and a second
-state set on an array frees memory another tensor still shows. So while a file
-is read the names of numpy and of mmengine stand for records, which only keep
-what they were given. Records become arrays, numbers and history buffers when
-the whole file has been read, and only where they have the plain form that
-numpy and mmengine write.
+A pickle may call every allowed name with any argument, and may set the state of what it made.
+numpy's own constructors are not safe against that: a forged dtype makes numpy take plain bytes for
+object pointers, and a second state set on an array frees memory that a tensor still shows.
+Therefore the names of numpy and mmengine resolve to records, which only keep their arguments.
+After the whole file has been read, `restore` turns records into arrays, numbers and history
+buffers, and only if they have the plain form that numpy and mmengine write.
 """
 
 from __future__ import annotations
@@ -20,13 +18,12 @@ from typing import Any, NoReturn
 import numpy as np
 from mmengine.logging import HistoryBuffer
 
-# Booleans, integers, floats and complex numbers of a stated width: no objects,
-# no records, no text.
+# Booleans, integers, floats and complex numbers: no objects, no records, no text.
 _NUMBER = re.compile(r'[biufc]\d{1,2}')
 
 
 class _Record:
-    """An object as the file describes it: what it is made of, and its state."""
+    """An object as the file describes it: its arguments and its state."""
 
     args: tuple = ()
     state: Any = None
@@ -38,19 +35,15 @@ class _Record:
         self.state = state
 
     def restore(self) -> Any:
+        # `numpy.ndarray` itself is only ever an argument of an array.
         _refuse('numpy.ndarray')
-
-
-class _ArrayType(_Record):
-    """`numpy.ndarray`, which only ever stands as the first argument of an array."""
 
 
 class _Dtype(_Record):
     def restore(self) -> np.dtype:
         code, order = self.args[0], self.state[1]
-        if not (
-            isinstance(code, str) and _NUMBER.fullmatch(code) and order in ('<', '>', '|', '=')
-        ):
+        is_number = isinstance(code, str) and _NUMBER.fullmatch(code)
+        if not (is_number and order in ('<', '>', '|', '=')):
             _refuse(f'numpy.dtype({code!r})')
         return np.dtype(code).newbyteorder(order)
 
@@ -69,8 +62,8 @@ class _Scalar(_Record):
 
 class _History(_Record):
     def restore(self) -> HistoryBuffer:
-        # Anything else in the state is left behind: the original's
-        # `__setstate__` would let a file replace methods of this process.
+        # The rest of the state is dropped: the original's `__setstate__` would let a file replace
+        # methods of the class.
         log, counts = (self.state[key] for key in ('_log_history', '_count_history'))
         if not (isinstance(log, _Array) and isinstance(counts, _Array)):
             _refuse('HistoryBuffer(object)')
@@ -85,10 +78,7 @@ def _numbers(shape: tuple, dtype: Any, raw: Any, order: str = 'C') -> np.ndarray
 
 
 def _statistics_method(owner: Any, name: Any) -> str:
-    """`getattr`, for the one use mmengine has for it: naming a statistics method.
-
-    The methods come from the class again, so the name is all that is kept.
-    """
+    """Stand in for `getattr`, by which mmengine names a statistics method; keep the name only."""
     if owner is not _History or name not in ('min', 'max', 'current', 'mean'):
         owner = 'HistoryBuffer' if owner is _History else type(owner).__name__
         _refuse(f'getattr({owner},{name!r})')
@@ -96,13 +86,12 @@ def _statistics_method(owner: Any, name: Any) -> str:
 
 
 def _refuse(name: str) -> NoReturn:
-    # In torch's words, because torch keeps only the text of an error raised
-    # while it reads.
+    # In torch's words, because torch keeps only the text of an error raised while it reads.
     raise UnpicklingError(f'GLOBAL {name} was not an allowed global')
 
 
 def _no_bytes() -> bytes:
-    """`bytes()`, as an empty array is written; `bytes(n)` would fill the memory."""
+    """Stand in for `bytes()`, as an empty array is written; `bytes(n)` would fill the memory."""
     return b''
 
 
@@ -111,27 +100,24 @@ STAND_INS: list[tuple[Callable, str]] = [
     (_History, 'mmengine.logging.history_buffer.HistoryBuffer'),
     (_statistics_method, 'builtins.getattr'),
     (_no_bytes, 'builtins.bytes'),
-    (_ArrayType, 'numpy.ndarray'),
+    (_Record, 'numpy.ndarray'),
     (_Dtype, 'numpy.dtype'),
-    # `_core` since numpy 2
-    (_Array, 'numpy._core.multiarray._reconstruct'),
-    (_Array, 'numpy.core.multiarray._reconstruct'),
-    (_Scalar, 'numpy._core.multiarray.scalar'),
-    (_Scalar, 'numpy.core.multiarray.scalar'),
+    # numpy 2 and numpy 1.
+    *((_Array, f'numpy.{core}.multiarray._reconstruct') for core in ('_core', 'core')),
+    *((_Scalar, f'numpy.{core}.multiarray.scalar') for core in ('_core', 'core')),
 ]
 
 
 def restore(value: Any, done: dict[int, tuple[Any, Any]] | None = None) -> Any:
-    """Put real objects in the place of records, in dicts, lists and tuples.
+    """Replace records by real objects, in dicts, lists and tuples.
 
     Args:
-        value: What was read; dicts and lists are changed in place.
-        done: Originals and results by `id` of the original. Containers in a
-            file may be shared or hold themselves. The original is kept because
-            its `id` must not be used again.
+        value: The content of the file; dicts and lists are changed in place.
+        done: Originals and results by `id` of the original, because containers in a file may be
+            shared or hold themselves. Keeping the original keeps its `id` from being used again.
 
     Raises:
-        UnpicklingError: A record has not the form numpy or mmengine write.
+        UnpicklingError: A record does not have the form that numpy or mmengine write.
     """
     done = {} if done is None else done
     if id(value) in done:
@@ -143,7 +129,7 @@ def restore(value: Any, done: dict[int, tuple[Any, Any]] | None = None) -> Any:
         result = tuple(restore(item, done) for item in value)
     done[id(value)] = (value, result)
     if isinstance(value, dict):
-        # `dict.items`: a file may set an `items` attribute on an OrderedDict
+        # `dict.items`, because a file may set an `items` attribute on an OrderedDict.
         for key, item in list(dict.items(value)):
             value[key] = restore(item, done)
     elif type(value) is list:

@@ -1,7 +1,7 @@
-"""Weights named by `init_cfg`, anywhere in a model: read as data, and all of them fit.
+"""Load the weights that `init_cfg` names, anywhere in a model, as data and completely.
 
-Importing this module replaces the loaders of mmengine's `CheckpointLoader`, which run the code of
-a file that they cannot read as data. Every backbone and head of mmseg reads its weights there.
+Importing this module replaces the loaders of mmengine's `CheckpointLoader`, by which every backbone
+and head of mmseg reads its weights. mmengine's own run the code in a file.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from mmseg_kd.checkpoints.safe_load import read_checkpoint, state_dict_of
 from mmseg_kd.checkpoints.sources import NAMED, URLS, find_weights
 from mmseg_kd.errors import UserError
 
-# Layers of ImageNet classifiers, which no backbone has.
+# Layers of ImageNet classifiers that backbones do not have.
 CLASSIFIERS = ('head.', 'fc.', 'classifier.')
 
 
@@ -30,13 +30,13 @@ CLASSIFIERS = ('head.', 'fc.', 'classifier.')
     prefixes=['', *URLS, 'pavi://', r'(\S+\:)?s3://', r'(\S+\:)?petrel://'], force=True
 )
 def load_from_file(filename: str, map_location: Any = None) -> dict[str, Any]:
-    """Read a checkpoint as data, in the place of mmengine's loaders."""
+    """Read a checkpoint as data, instead of mmengine's loaders."""
     return read_checkpoint(find_weights(filename), map_location or 'cpu')
 
 
 @CheckpointLoader.register_scheme(prefixes=[f'{name}://' for name in NAMED], force=True)
 def load_from_name(filename: str, map_location: Any = None) -> dict[str, Any]:
-    """Read weights by name; of a classifier of mmcls, the backbone alone."""
+    """Read weights by name; of a classifier of mmcls, only the backbone."""
     checkpoint = load_from_file(filename, map_location)
     if not filename.startswith('mmcls://'):
         return checkpoint
@@ -47,13 +47,13 @@ def load_from_name(filename: str, map_location: Any = None) -> dict[str, Any]:
 
 @WEIGHT_INITIALIZERS.register_module(name='Pretrained', force=True)
 class StrictPretrainedInit(PretrainedInit):
-    """mmengine's `Pretrained`, under `init_weights`, which refuses what does not fit.
+    """mmengine's `Pretrained` with an option; `init_weights` refuses weights that do not fit.
 
     Args:
         checkpoint: A path, a URL or a name such as `open-mmlab://resnet50_v1c`.
-        prefix: What stands before the names of the part to load, such as `backbone.`.
+        prefix: Prefix of the part to load, such as `backbone.`.
         map_location: As for `torch.load`.
-        strict: Whether the file must fill every tensor; False reports what it does not fill.
+        strict: Whether the file must fill every tensor; with False the log lists the others.
     """
 
     def __init__(
@@ -68,7 +68,7 @@ class StrictPretrainedInit(PretrainedInit):
 
 
 class _Entry:
-    """A module and the file that its `init_cfg` names."""
+    """A module and the file in its `init_cfg`."""
 
     def __init__(self, where: str, module: nn.Module, init_cfg: dict) -> None:
         self.where, self.module = where, module
@@ -77,9 +77,9 @@ class _Entry:
         self.handle = module.register_load_state_dict_pre_hook(self.check)
 
     def check(self, module: nn.Module, state_dict: dict, prefix: str, *_: Any) -> None:
-        """Leave in `state_dict` what fits; both torch and mmengine hand over a copy."""
+        """Keep only what fits in `state_dict`, which is a copy in both torch and mmengine."""
         if prefix:
-            # The weights of a module around this one.
+            # A module around this one is being loaded.
             return
         found = state_dict_of(state_dict, self.source)
         own = module.state_dict()
@@ -99,12 +99,12 @@ class _Entry:
 
 
 def init_weights(model: nn.Module) -> None:
-    """Initialise a model; a file that an `init_cfg` names fills its part entirely.
+    """Initialise a model; a file in an `init_cfg` must fill its part completely.
 
-    The log says for each file how many tensors matched.
+    The log reports how many tensors of each file matched.
 
     Raises:
-        UserError: A file is missing, is not data, does not fit, or nothing reads it.
+        UserError: A file is missing, holds code, does not fit, or is not read by its module.
     """
     entries = list(_entries(model))
     try:
@@ -142,44 +142,43 @@ def _is_pretrained(init_cfg: dict) -> bool:
 
 
 def check_files(model: Any) -> dict[str, int]:
-    """Read the files that a model dict's constructors load by themselves, as timm's backbones do.
+    """Read the files that constructors of a model load by themselves, such as timm's backbones.
+
+    Args:
+        model: A model dict.
 
     Returns:
         The number of tensors in each file.
 
     Raises:
-        UserError: A file is missing, is not data or is not finite.
+        UserError: A file is missing, holds code or is not finite.
     """
-    found: dict[str, int] = {}
-    if isinstance(model, dict):
-        if file := model.get('checkpoint_path'):
-            found[str(file)] = len(state_dict_of(read_checkpoint(file), file))
-        model = [part for key, part in model.items() if key != 'teacher']
-    for part in model if isinstance(model, list | tuple) else ():
-        found |= check_files(part)
-    return found
+    files = [part['checkpoint_path'] for part in _parts(model) if part.get('checkpoint_path')]
+    return {str(file): len(state_dict_of(read_checkpoint(file), file)) for file in files}
 
 
 def forget_pretrained(model: Any) -> None:
-    """Drop the weights that a model dict starts from, at any depth, where a checkpoint has all.
+    """Remove pretrained weights from a model dict, at any depth, because a checkpoint follows.
 
-    Teachers stay as they are.
+    Teachers keep theirs.
     """
-    if isinstance(model, list | tuple):
-        for part in model:
-            forget_pretrained(part)
-    if not isinstance(model, dict):
-        return
-    if _names_a_file(model.get('init_cfg')):
-        model.pop('init_cfg')
-    model.pop('checkpoint_path', None)
-    default = _default(model.get('type'), 'pretrained')
-    if 'pretrained' in model or default:
-        # timm's backbones download weights unless told not to.
-        model['pretrained'] = False if isinstance(default, bool) else None
-    for key, part in model.items():
-        if key != 'teacher':
-            forget_pretrained(part)
+    for part in list(_parts(model)):
+        if _names_a_file(part.get('init_cfg')):
+            part.pop('init_cfg')
+        part.pop('checkpoint_path', None)
+        default = _default(part.get('type'), 'pretrained')
+        if 'pretrained' in part or default:
+            # timm's backbones download weights by default.
+            part['pretrained'] = False if isinstance(default, bool) else None
+
+
+def _parts(model: Any) -> Iterator[dict]:
+    """Yield every dict in a model dict, except those of teachers."""
+    if isinstance(model, dict):
+        yield model
+        model = [part for key, part in model.items() if key != 'teacher']
+    for part in model if isinstance(model, list | tuple) else ():
+        yield from _parts(part)
 
 
 def _names_a_file(init_cfg: Any) -> bool:
@@ -191,7 +190,7 @@ def _names_a_file(init_cfg: Any) -> bool:
 
 
 def _default(kind: Any, argument: str) -> Any:
-    """The default of a registered class' argument; None where it has none."""
+    """Return the default of an argument of a registered class; None if it has none."""
     known = (registry.module_dict.get(kind) for registry in (MODELS, *MODELS.children.values()))
     cls = next(filter(None, known), None) if isinstance(kind, str) else kind
     if not inspect.isclass(cls):

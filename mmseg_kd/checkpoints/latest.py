@@ -1,4 +1,4 @@
-"""The checkpoint a run resumes from."""
+"""Find the checkpoint from which a run resumes."""
 
 from __future__ import annotations
 
@@ -9,17 +9,16 @@ _SAVED = re.compile(r'(?:iter|epoch)_(\d+)\.pth')
 
 
 def find_latest_checkpoint(work_dir: str | Path) -> Path | None:
-    """Find the newest checkpoint of a run, also when its folder was moved.
+    """Find the newest checkpoint of a run, even if its folder was moved.
 
-    mmengine's `last_checkpoint` file decides. Where it is missing, empty, cut
-    short or names a file that is gone, the largest `iter_N.pth` or `epoch_N.pth`
-    does.
+    mmengine's file `last_checkpoint` decides. If it is missing, empty, truncated or names a
+    missing file, the `iter_N.pth` or `epoch_N.pth` with the largest N is taken.
 
     Args:
         work_dir: The run's folder; it need not exist.
 
     Returns:
-        The checkpoint, or None where there is none.
+        The checkpoint, or None if there is none.
     """
     work_dir = Path(work_dir)
     for named in _named(work_dir / 'last_checkpoint'):
@@ -37,9 +36,9 @@ def _named(pointer: Path) -> list[Path]:
     if not pointer.is_file():
         return []
     text = pointer.read_text(encoding='utf-8', errors='replace').strip().strip('\0')
-    # A Windows path splits at both kinds of slash, wherever the run began.
+    # The run may come from Windows or Linux; a Windows path splits at both kinds of slash.
     name = PureWindowsPath(text).name
     if not name.endswith('.pth'):
         return []
-    # The run's own folder first: a copied folder's pointer still names the original.
+    # The run's own folder first, because the pointer of a copied folder names the original.
     return [pointer.parent / name, Path(text)]

@@ -1,7 +1,7 @@
-"""The four published layouts of Mix Transformer weights, and the way to one.
+"""Convert the four published layouts of Mix Transformer weights to one.
 
-The names of the authors' own release are the ones this project uses:
-`patch_embed{1..4}`, `block{1..4}.{j}` and `norm{1..4}`.
+This project uses the names of the authors' release: `patch_embed{1..4}`, `block{1..4}.{j}` and
+`norm{1..4}`.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ from mmseg_kd.errors import UserError
 
 @dataclass(frozen=True)
 class _Layout:
-    """Where a layout keeps the parts of stage i, counted from `first`.
+    """The names of the parts of a stage in a layout; stages are counted from `first`.
 
-    Each pattern captures the stage, a block's also the block. What follows is
+    Each pattern captures the stage; that of a block captures the block too. The rest of a name is
     the layer inside the part, which `inside` translates.
     """
 
@@ -34,12 +34,12 @@ class _Layout:
     first: int = 0
 
     def prefixes(self, keys: Iterable[str]) -> list[str]:
-        """What stands before the backbone's own names, once for each backbone."""
+        """Return the prefix of each backbone's names."""
         marker = re.compile(rf'((?:.*\.)?){re.escape(self.marker)}')
         return [match[1] for match in map(marker.fullmatch, keys) if match]
 
     def rename(self, key: str) -> str:
-        """The name in the NVlabs layout; a name the layout does not have stays."""
+        """Return the name in the NVlabs layout; names unknown to the layout stay."""
         if not (tensor := re.fullmatch(r'(.+)[._](weight|bias)', key)):
             return key
         for part, pattern in (
@@ -54,8 +54,8 @@ class _Layout:
         return key
 
 
-# `attn.qkv`, `attn.k` and `attn.v` are no names of any layout: they mark what
-# `_to_q_and_kv` takes apart or joins.
+# `attn.qkv`, `attn.k` and `attn.v` occur in no layout: they mark the tensors that `_to_q_and_kv`
+# splits or joins.
 _LAYOUTS = (
     _Layout(
         'NVlabs',
@@ -123,7 +123,7 @@ _HEADS = ('head.', 'classifier.', 'decode_head.', 'auxiliary_head.')
 
 
 def detect_layout(keys: Iterable[str]) -> str | None:
-    """Name the layout of Mix Transformer weights, under any prefix.
+    """Return the layout's name of Mix Transformer weights, under any prefix.
 
     Args:
         keys: The names of a state dict.
@@ -141,13 +141,13 @@ def to_nvlabs(
 ) -> tuple[str, dict[str, Tensor]]:
     """Convert a Mix Transformer of any published layout to the NVlabs names.
 
-    Heads are dropped. A name inside the backbone that its layout does not have
-    stays as it is, so that it shows as left over where the weights are loaded.
+    Heads are dropped. A backbone's name that its layout does not have stays as it is, so that
+    loading reports it as unexpected.
 
     Args:
-        state_dict: Tensors by name, under prefixes such as `backbone.`,
-            `encoder.` or `segformer.encoder.`.
-        source: What an error calls the weights.
+        state_dict: Tensors by name, under prefixes such as `backbone.`, `encoder.` or
+            `segformer.encoder.`.
+        source: The file's name in errors.
 
     Returns:
         The name of the layout found, and the converted tensors. For a stage of

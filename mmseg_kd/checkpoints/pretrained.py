@@ -1,4 +1,4 @@
-"""ImageNet weights for a Mix Transformer, and the proof that they arrived."""
+"""Load ImageNet weights into a Mix Transformer and report how many tensors matched."""
 
 from __future__ import annotations
 
@@ -52,18 +52,16 @@ def load_pretrained(backbone: nn.Module, path: str | Path, strict: bool = True) 
         )
     layout, tensors = to_nvlabs(state_dict_of(read_checkpoint(path), path), path)
     own = backbone.state_dict()
-    match = Match.of(own, tensors)
-    report = f'matched {len(match.matched)}/{match.total} tensors'
-    if differences := match.differences():
-        report += f', {", ".join(differences)}'
-    if not match.matched or (strict and differences):
+    match = Match(own, tensors)
+    if not match.matched or (strict and match.differences()):
         file, model = _variant(tensors), _variant(own)
         other = f'; the file is {file}, the backbone {model}' if file != model else ''
         raise UserError(
-            f'{path}: {layout} layout does not fill {type(backbone).__name__}: {report}{other}'
+            f'{path}: {layout} layout does not fill {type(backbone).__name__}: '
+            f'{match.report}{other}'
         )
     backbone.load_state_dict({key: tensors[key] for key in match.matched}, strict=False)
-    return f'{path}: {layout} layout, sha256 {sha256_of(path)[:8]}, {report}'
+    return f'{path}: {layout} layout, sha256 {sha256_of(path)[:8]}, {match.report}'
 
 
 def _variant(tensors: Mapping[str, Tensor]) -> str:

@@ -1,4 +1,4 @@
-"""Where weights come from: files, URLs, and the names of OpenMMLab and torchvision."""
+"""Find weights by path, URL, or name in OpenMMLab's and torchvision's lists."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from mmengine.dist import barrier, get_dist_info
 
 from mmseg_kd.errors import UserError
 
-# The start of a file's sha256 in its name, as OpenMMLab and torchvision write it.
+# The first digits of the sha256 in a file's name, as OpenMMLab and torchvision write them.
 HASH = re.compile(r'-([a-f0-9]{8,})\.')
 URLS = ('http://', 'https://')
 # Names of weights by scheme, and mmengine's function that lists their URLs.
@@ -27,9 +27,9 @@ NAMED = {
 
 
 def find_weights(source: str | Path) -> Path:
-    """Find the file of a path, a URL or a name such as `open-mmlab://resnet50_v1c`.
+    """Return the file of a path, a URL or a name such as `open-mmlab://resnet50_v1c`.
 
-    What a URL names is downloaded once, into `checkpoints` of torch.hub's folder.
+    A URL is downloaded once, into the folder `checkpoints` of torch.hub.
 
     Raises:
         UserError: The name is unknown, or the URL cannot be fetched.
@@ -39,7 +39,7 @@ def find_weights(source: str | Path) -> Path:
     if not separator:
         return Path(source).expanduser()
     if scheme in NAMED:
-        # Late, because data-loading workers import this package and need no runner.
+        # Imported late, because data-loading workers import this package and need no runner.
         urls = getattr(import_module('mmengine.runner.checkpoint'), NAMED[scheme])()
         if rest not in urls:
             raise UserError(f'{name}: {scheme} has no weights of this name, write a file or a URL')
@@ -49,7 +49,7 @@ def find_weights(source: str | Path) -> Path:
     folder, file = Path(torch.hub.get_dir()) / 'checkpoints', Path(urlparse(name).path).name
     digits = HASH.search(file)
     if digits is None:
-        # Many a URL ends in `pytorch_model.bin`.
+        # Different URLs may end in the same name, such as `pytorch_model.bin`.
         folder /= hashlib.sha256(name.encode()).hexdigest()[:8]
     if get_dist_info()[0] == 0 and not (folder / file).is_file():
         _download(name, folder / file, digits and digits[1])
@@ -60,9 +60,9 @@ def find_weights(source: str | Path) -> Path:
 def _download(url: str, file: Path, digits: str | None) -> None:
     file.parent.mkdir(parents=True, exist_ok=True)
     try:
-        # It renames the file when the file is complete and its sha256 begins with the digits.
+        # The file gets its name when it is complete and its sha256 begins with the digits.
         torch.hub.download_url_to_file(url, str(file), digits)
-    # Besides OSError, `http.client` has a base class of its own, and a URL can be malformed.
+    # OSError, errors of `http.client`, or ValueError for a malformed URL.
     except Exception as error:
         reason = ' '.join(str(error).split()) or type(error).__name__
         raise UserError(

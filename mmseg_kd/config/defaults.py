@@ -10,6 +10,8 @@ from mmengine.config import Config
 from mmseg.models import SegDataPreProcessor
 from mmseg.registry import MODELS
 
+from mmseg_kd.datasets.wrappers import walk
+
 # Steps of a pipeline that cut a crop.
 CROPPING = ('SegAugment', 'RandomCrop')
 # mmseg needs either a size or a divisor to pad to; the strides of the usual backbones divide it.
@@ -64,7 +66,9 @@ def open_crop(cfg: Config) -> bool:
 def training_pipelines(cfg: Config) -> Iterator[tuple[str, list[dict]]]:
     """The pipelines of the training data, also of data sets in wrappers, with their keys."""
     loader = cfg.get('train_dataloader') or {}
-    return _pipelines(loader.get('dataset'), 'train_dataloader.dataset')
+    for where, dataset in walk(loader.get('dataset'), 'train_dataloader.dataset'):
+        if isinstance(dataset, dict) and dataset.get('pipeline'):
+            yield f'{where}.pipeline', dataset['pipeline']
 
 
 def cropping_steps(cfg: Config) -> Iterator[tuple[str, dict]]:
@@ -85,16 +89,6 @@ def _cropping(steps: Any) -> Iterator[tuple[int, dict]]:
     for i, step in enumerate(steps if isinstance(steps, list | tuple) else ()):
         if isinstance(step, dict) and (step.get('type') in CROPPING or step.get('crop_size')):
             yield i, step
-
-
-def _pipelines(dataset: dict | None, where: str) -> Iterator[tuple[str, list[dict]]]:
-    if not isinstance(dataset, dict):
-        return
-    if dataset.get('pipeline'):
-        yield f'{where}.pipeline', dataset['pipeline']
-    yield from _pipelines(dataset.get('dataset'), f'{where}.dataset')
-    for i, inner in enumerate(dataset.get('datasets') or ()):
-        yield from _pipelines(inner, f'{where}.datasets.{i}')
 
 
 def _pads(preprocessor: dict) -> bool:

@@ -1,4 +1,4 @@
-"""mmseg's training augmentation in one transform: the same samples, bit for bit, in less time."""
+"""Fuse mmseg's training augmentation into one transform: the same bits in less time."""
 
 # ruff: noqa: NPY002 - mmseg draws from numpy's global stream
 from __future__ import annotations
@@ -23,7 +23,7 @@ LEVELS = np.arange(256, dtype=np.uint8)
 
 @dataclass(frozen=True)
 class Draw:
-    """What was drawn for one sample. A table has 256 entries; ``None`` changes nothing."""
+    """The random parameters of one sample. Tables have 256 entries; None changes nothing."""
 
     scale: tuple[int, int]  # (width, height) to fit into
     size: tuple[int, int]  # (width, height) after the resize
@@ -39,29 +39,29 @@ class Draw:
 
 @TRANSFORMS.register_module()
 class SegAugment(BaseTransform):
-    """mmseg's ``RandomResize``, ``RandomCrop``, ``RandomFlip`` and ``PhotoMetricDistortion``.
+    """mmseg's `RandomResize`, `RandomCrop`, `RandomFlip` and `PhotoMetricDistortion` in one.
 
-    It draws from ``numpy.random`` what these four draw, in their order, and gives the same bits.
-    Like theirs, its result is smaller than the crop where the resized image is.
+    It draws the same numbers from `numpy.random` in the same order and gives the same bits. As with
+    mmseg, the result is smaller than the crop if the resized image is.
 
     Args:
         scale: Width and height at ratio 1.
-        ratio_range: Least and greatest ratio.
+        ratio_range: Smallest and largest ratio.
         crop_size: Height and width of the crop.
         cat_max_ratio: A crop with a greater share of one class is drawn again, at most ten times.
-        flip_prob: How often left and right change places.
-        brightness_delta: Greatest shift of the brightness.
-        contrast_range: Least and greatest factor of the contrast.
-        saturation_range: Least and greatest factor of the saturation.
-        hue_delta: Greatest shift of the hue, in steps of 2 degrees.
+        flip_prob: Probability of a horizontal flip.
+        brightness_delta: Largest shift of the brightness.
+        contrast_range: Smallest and largest factor of the contrast.
+        saturation_range: Smallest and largest factor of the saturation.
+        hue_delta: Largest shift of the hue, in steps of 2 degrees.
         keep_ratio: Whether the resized image fits into the scale or fills it.
-        fused: ``False`` runs mmseg's four. So do images that are not uint8 and samples with maps
-            beside ``gt_seg_map``.
+        fused: False runs mmseg's four transforms. They also run for images that are not uint8 and
+            for samples with maps other than `gt_seg_map`.
 
     Raises:
         ValueError: A size is not two whole numbers, or the range of ratios is empty.
-        UserError: A share beyond 1, or a range upside down. In a transform: image and mask of two
-            sizes, or an image that is too thin.
+        UserError: A share is above 1, or a range is reversed. During a transform: image and mask
+            differ in size, or the image is too thin.
     """
 
     def __init__(
@@ -104,7 +104,7 @@ class SegAugment(BaseTransform):
         ]
 
     def transform(self, results: dict) -> dict:
-        """Augment ``img`` (H, W, 3) and ``gt_seg_map`` (H, W)."""
+        """Augment `img` (H, W, 3) and `gt_seg_map` (H, W)."""
         image, labels = results['img'], results['gt_seg_map']
         plain = image.dtype == np.uint8 and results['seg_fields'] == ['gt_seg_map']
         if not (self.fused and plain):
@@ -126,11 +126,11 @@ class SegAugment(BaseTransform):
         )
 
     def draw(self, labels: np.ndarray, path: str = 'a sample') -> tuple[Draw, np.ndarray]:
-        """Parameters for one sample and its labels (H, W) augmented, on which the crop depends.
+        """Draw the parameters of a sample; return them with its augmented labels.
 
         Args:
-            labels: Class ids.
-            path: The sample's name in an error.
+            labels: Class ids (H, W), on which the crop depends.
+            path: The sample's name in errors.
         """
         least, greatest = self.ratio_range
         ratio = random.random_sample() * (greatest - least) + least
@@ -163,7 +163,7 @@ class SegAugment(BaseTransform):
         return random.randint(0, margins[0] + 1), random.randint(0, margins[1] + 1)
 
     def _is_varied(self, labels: np.ndarray) -> bool:
-        # counted, where np.unique would sort the pixels
+        # A histogram is faster than np.unique, which sorts the pixels.
         pixels = cv2.calcHist([labels], [0], None, [256], [0, 256])[:IGNORED].astype(int)
         total = pixels.sum()
         return bool(total and pixels.max() / total < self.cat_max_ratio)
@@ -172,7 +172,7 @@ class SegAugment(BaseTransform):
         return array[top : top + self.crop_size[0], left : left + self.crop_size[1]]
 
     def _draw_colour(self) -> tuple[np.ndarray | None, ...]:
-        """The four tables of a :class:`Draw`."""
+        """Draw the four tables of a `Draw`."""
         delta, steps = self.brightness_delta, self.hue_delta
         brightness = _tones(1, random.uniform(-delta, delta)) if random.randint(2) else None
         contrast_first = random.randint(2) == 1
@@ -214,18 +214,18 @@ def _chain(first: np.ndarray | None, second: np.ndarray | None) -> np.ndarray | 
 
 
 def apply(draw: Draw, image: np.ndarray) -> np.ndarray:
-    """A uint8 image (H, W, 3) resized, cropped, flipped and coloured.
+    """Resize, crop, flip and colour a uint8 image (H, W, 3).
 
     Returns:
         A view (H, W, 3) of memory in the order (3, H, W), which is packed without a copy.
     """
     image = cv2.resize(image, draw.size)
     image = image[draw.top : draw.top + draw.crop[0], draw.left : draw.left + draw.crop[1]]
-    # OpenCV is slower on a view of rows that do not touch
+    # OpenCV is slower on images that are not contiguous.
     image = cv2.flip(image, 1) if draw.flip else np.ascontiguousarray(image)
     if draw.tones_first is not None:
         image = cv2.LUT(image, draw.tones_first)
-    # a round trip each, as two in one would round differently
+    # One conversion to HSV and back for each, because a shared one would round differently.
     for channel, table in ((1, draw.saturation), (0, draw.hue)):
         if table is not None:
             image = cv2.cvtColor(image, cv2.COLOR_BGR2HSV)

@@ -1,4 +1,4 @@
-"""Batches that travel from a data loader worker as one piece."""
+"""Send a batch from a data loader worker in one block of shared memory."""
 
 from __future__ import annotations
 
@@ -16,26 +16,26 @@ from torch import Tensor
 from torch.utils.data import get_worker_info
 
 ALIGNMENT = 16
-# Fresh shared memory is slow, so blocks are used again. The last byte of each says whether it
-# holds a batch that has not been received. A worker pickles in one thread alone, its queue's.
+# New shared memory is slow, so blocks are reused. The last byte of a block is True while it holds a
+# batch that has not been received. A worker pickles in a single thread, that of its queue.
 _sending: list[Tensor] = []
-# torch maps a block once for as long as somebody holds it, so a mapping lives for its last 64
-# batches. Loaders in several threads append; nobody looks inside.
+# torch keeps the mapping of a block while somebody holds it; the last 64 blocks are held. Loaders
+# in several threads append; nobody reads.
 _received: deque[Tensor] = deque(maxlen=64)
 
 
 @FUNCTIONS.register_module()
 def one_piece_collate(samples: Sequence[Any]) -> Any:
-    """What mmengine's ``pseudo_collate`` gives, sent by a worker in one block of shared memory.
+    """Return what mmengine's `pseudo_collate` returns, sent by a worker in one block.
 
-    A worker otherwise sends every tensor in a block of its own, and int64 labels at full width.
+    Otherwise a worker sends every tensor in its own block of shared memory, and labels as int64.
     """
     batch = pseudo_collate(samples)
     return batch if get_worker_info() is None else _OnePiece(batch)
 
 
 class _OnePiece:
-    """Becomes the batch itself where it is unpickled."""
+    """A batch that unpickles as the batch itself."""
 
     def __init__(self, batch: Any) -> None:
         self.batch = batch
@@ -52,7 +52,7 @@ class _OnePiece:
 
 
 class _Packer(pickle.Pickler):
-    """Writes where in the block a tensor is in place of the tensor."""
+    """Pickle the positions of tensors in the block instead of the tensors."""
 
     def __init__(self, *args: Any) -> None:
         super().__init__(*args)
@@ -82,7 +82,7 @@ class _Unpacker(pickle.Unpickler):
         start, sent, shape, dtype = pid
         part = _part(self.block, start, sent, shape)
         if sent == torch.uint8:
-            # numpy copies in this thread; torch would ask for a core that a worker is using.
+            # numpy copies in this thread; torch would use threads on cores that workers need.
             kind = np.int64 if dtype == torch.int64 else np.uint8
             return torch.from_numpy(part.numpy().astype(kind))
         return part.to(dtype, copy=True)
@@ -101,8 +101,7 @@ def _free_block(size: int) -> Tensor:
         if block.numel() > size:
             return block
     _sending[:] = [block for block in _sending if block[-1]]
-    block = torch.empty(0, dtype=torch.uint8)
-    block.set_(torch.UntypedStorage._new_shared(size + size // 4 + 1))
+    block = torch.empty(size + size // 4 + 1, dtype=torch.uint8).share_memory_()
     _sending.append(block)
     return block
 

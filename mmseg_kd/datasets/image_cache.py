@@ -1,4 +1,4 @@
-"""Decoded images in memory that all data loader workers share."""
+"""Keep decoded images in memory that all data loader workers share."""
 
 from __future__ import annotations
 
@@ -29,10 +29,10 @@ class ImageCache:
     """Images (H, W, 3) with labels (H, W), uint8, in one block of shared memory.
 
     Args:
-        shapes: Height and width of each image by its path; (0, 0) is never kept.
+        shapes: Height and width of each image by its path; (0, 0) is not cached.
 
     Raises:
-        RuntimeError: The system has no such block of shared memory.
+        RuntimeError: The system cannot provide the shared memory.
     """
 
     def __init__(self, shapes: Mapping[str, tuple[int, int]]) -> None:
@@ -44,11 +44,11 @@ class ImageCache:
         self.kept = torch.zeros(len(self.shapes), dtype=torch.bool).share_memory_()
 
     def __deepcopy__(self, memo: dict) -> ImageCache:
-        # Images are found by their path, so a subset of the data set can use the same.
+        # Images are found by their path, so subsets of the data set can share the cache.
         return self
 
     def get(self, path: str) -> tuple[np.ndarray, np.ndarray] | None:
-        """Copies of an image and its labels, or ``None`` where they are not kept."""
+        """Return copies of an image and its labels, or None if they are not cached."""
         slot = self.slots.get(path)
         if slot is None or not self.kept[slot]:
             return None
@@ -56,7 +56,7 @@ class ImageCache:
         return image.copy(), labels.copy()
 
     def put(self, path: str, image: np.ndarray, labels: np.ndarray) -> None:
-        """Keep copies, if they are uint8 and of the announced shape."""
+        """Store copies if both arrays are uint8 and of the expected shape."""
         slot = self.slots.get(path)
         if slot is None or {image.dtype, labels.dtype} != {np.dtype(np.uint8)}:
             return
@@ -64,14 +64,14 @@ class ImageCache:
         if (image.shape, labels.shape) != (views[0].shape, views[1].shape) or not labels.size:
             return
         views[0][:], views[1][:] = image, labels
-        # last, as other workers read the pixels from here on
+        # Set last, because other workers read the pixels from now on.
         self.kept[slot] = True
 
     def _views(self, slot: int) -> tuple[np.ndarray, np.ndarray]:
         height, width = self.shapes[slot]
         start, end = self.bounds[slot : slot + 2]
         labels = end - height * width
-        # a numpy view as an attribute would be copied into each spawned worker
+        # Created here, because as an attribute it would be copied into each spawned worker.
         pixels = self.pixels.numpy()
         return (
             pixels[start:labels].reshape(height, width, 3),
@@ -80,15 +80,15 @@ class ImageCache:
 
 
 class CachedDataset:
-    """Mixin for a ``BaseSegDataset``: an image is decoded once, by the worker that needs it first.
+    """Mixin for a `BaseSegDataset`: an image is decoded once, by the worker that needs it first.
 
-    What ``LoadImageFromFile`` and ``LoadAnnotations`` at the head of the pipeline give is kept; the
-    transforms after them get copies.
+    The cache holds the results of `LoadImageFromFile` and `LoadAnnotations` at the start of the
+    pipeline; the transforms after them get copies.
 
     Args:
-        cache_mib: Most MiB to keep; 0 keeps nothing. Of a split that needs more, or more than half
-            of the free memory, nothing is kept, and the log says so.
-        **kwargs: The arguments of the dataset.
+        cache_mib: Maximum size in MiB; 0 switches the cache off. A split that needs more, or more
+            than half of the free memory, is not cached, and the log says so.
+        **kwargs: The arguments of the data set.
     """
 
     cache: ImageCache | None = None
@@ -101,15 +101,18 @@ class CachedDataset:
 
     def full_init(self) -> None:
         """List the images and reserve memory for them."""
-        if not self._fully_initialized:
-            super().full_init()
+        super().full_init()
+        if self.cache_mib and self.cache is None:
             self.cache = self._new_cache()
+            if self.cache is None:
+                # Not tried again, so that the reason is logged once.
+                self.cache_mib = 0
 
     def check(self, info: dict) -> None:
-        """Raise a ``UserError`` for files that are not what they should be, before their load."""
+        """Check both files of a sample before they are loaded; raise UserError."""
 
     def prepare_data(self, idx: int) -> Any:
-        """The sample after the pipeline."""
+        """Return a sample after the pipeline."""
         results = self.get_data_info(idx)
         loaders, rest = self._divided_pipeline()
         kept = self.cache.get(results['img_path']) if self.cache and loaders else None
@@ -133,12 +136,12 @@ class CachedDataset:
         return transforms[:steps], transforms[steps:]
 
     def _new_cache(self) -> ImageCache | None:
-        if not self.cache_mib or not self._divided_pipeline()[0]:
+        if not self._divided_pipeline()[0]:
             return None
         paths = (self.get_data_info(index)['img_path'] for index in range(len(self)))
         shapes = {path: _shape(path) for path in paths}
         needed = sum(CHANNELS * height * width for height, width in shapes.values())
-        # Every process of this machine keeps its own.
+        # Every training process of this machine has its own cache.
         free = _free_memory() / int(os.environ.get('LOCAL_WORLD_SIZE', 1))
         if needed > self.cache_mib * MIB:
             reason = f'cache_mib is {self.cache_mib}'
@@ -166,7 +169,7 @@ def _run(transforms: Iterable[BaseTransform], results: dict | None) -> Any:
 
 
 def _shape(path: str) -> tuple[int, int]:
-    """Height and width of a file's image as it is loaded; (0, 0) where there is none."""
+    """Return height and width of an image as it is loaded; (0, 0) if it cannot be read."""
     try:
         with Image.open(path) as image:
             size = image.height, image.width

@@ -1,4 +1,4 @@
-"""What training sees of a data set, beside what the files hold."""
+"""Show images and labels as loaded and as training sees them."""
 
 from __future__ import annotations
 
@@ -13,9 +13,11 @@ from mmengine.config import ConfigDict
 from mmengine.dataset import BaseDataset
 from mmseg.datasets import PackSegInputs
 from mmseg.registry import DATA_SAMPLERS, DATASETS, MODELS
-from torch import Tensor, nn
+from torch import Tensor
 
-from mmseg_kd.datasets.checked_files import check_listing, guard
+from mmseg_kd.datasets.checked_files import guard
+from mmseg_kd.datasets.listing import check_listing
+from mmseg_kd.datasets.wrappers import walk
 from mmseg_kd.errors import UserError
 
 KEPT = 'as_loaded'
@@ -29,8 +31,8 @@ class TrainingSample:
         path: The image's file.
         image: As loaded, RGB (H, W, 3).
         labels: Class ids (H, W).
-        seen: The network's input, its normalisation undone, RGB (H', W', 3).
-        seen_labels: Class ids (H', W'), 255 where nothing is learned.
+        seen: The network's input without its normalisation, RGB (H', W', 3).
+        seen_labels: Class ids (H', W'), 255 for ignored pixels.
     """
 
     path: str
@@ -43,11 +45,11 @@ class TrainingSample:
 class TrainingSamples:
     """The samples of a training, in its order and with its augmentation.
 
-    With `SeededInfiniteSampler` they are those of the run with that seed, one by one.
+    With `SeededInfiniteSampler` they are exactly the samples of the run with that seed.
 
     Args:
         dataloader: The config's `train_dataloader`.
-        preprocessor: The config's `model.data_preprocessor`; it pads as in training.
+        preprocessor: The config's `model.data_preprocessor`, which pads the samples.
         seed: The config's `randomness.seed`.
     """
 
@@ -61,14 +63,15 @@ class TrainingSamples:
         guard(self.dataset)
         arguments = dict(dataset=self.dataset, seed=seed)
         self.sampler = DATA_SAMPLERS.build(dataloader.sampler, default_args=arguments)
+        self.settings = dict(preprocessor or {})
         self.preprocessor = MODELS.build(preprocessor) if preprocessor else None
 
     def __len__(self) -> int:
-        """Images of the data set."""
+        """Return the number of images."""
         return len(self.dataset)
 
     def first(self, count: int) -> Iterator[TrainingSample]:
-        """The first samples of the training."""
+        """Yield the first samples of the training."""
         for index in islice(self.sampler, count):
             yield self._sample(self.dataset[index])
 
@@ -84,28 +87,29 @@ class TrainingSamples:
             path=sample.img_path,
             image=image[..., ::-1],
             labels=labels,
-            seen=_as_picture(inputs, self.preprocessor),
+            seen=self._as_picture(inputs),
             seen_labels=sample.gt_sem_seg.data[0].numpy(),
         )
 
+    def _as_picture(self, inputs: Tensor) -> np.ndarray:
+        """Undo normalisation and channel order of an input (3, H, W): RGB (H, W, 3), 0 to 255."""
+        if self.settings.get('mean') is not None:
+            inputs = inputs * self.preprocessor.std + self.preprocessor.mean
+        if not (self.settings.get('bgr_to_rgb') or self.settings.get('rgb_to_bgr')):
+            # mmcv reads BGR.
+            inputs = inputs.flip(0)
+        return inputs.round().clamp(0, 255).to(torch.uint8).permute(1, 2, 0).numpy()
 
-def _as_picture(inputs: Tensor, preprocessor: nn.Module | None) -> np.ndarray:
-    """Undo normalisation and channel order of an input (3, H, W): RGB (H, W, 3), 0 to 255."""
-    if getattr(preprocessor, '_enable_normalize', False):
-        inputs = inputs * preprocessor.std + preprocessor.mean
-    if not getattr(preprocessor, '_channel_conversion', False):
-        # As loaded: mmcv reads BGR.
-        inputs = inputs.flip(0)
-    return inputs.round().clamp(0, 255).to(torch.uint8).permute(1, 2, 0).numpy()
 
-
-def _keep_originals(config: dict) -> None:
-    """Insert a step behind the loading ones of every pipeline; wrapped data sets have theirs."""
-    nested = config.get('datasets') or [config.get('dataset')]
-    for inner in filter(None, nested):
-        _keep_originals(inner)
-    if 'pipeline' in config:
-        steps = config['pipeline']
+def _keep_originals(dataset: dict) -> None:
+    """Insert a step after the loading steps of every pipeline, and switch caches off."""
+    for _, config in walk(dataset):
+        if 'cache_mib' in config:
+            # Every image is read once.
+            config['cache_mib'] = 0
+        steps = config.get('pipeline')
+        if steps is None:
+            continue
         loaders = [step.get('type', '').startswith('Load') for step in steps]
         after = max((i for i, loads in enumerate(loaders, start=1) if loads), default=0)
         packs = [step for step in steps if step.get('type') == 'PackSegInputs']
@@ -114,9 +118,6 @@ def _keep_originals(config: dict) -> None:
         meta = packs[-1].get('meta_keys') or PackSegInputs().meta_keys
         packs[-1]['meta_keys'] = (*meta, KEPT)
         steps.insert(after, _keep)
-    if 'cache_mib' in config:
-        # Every image is read once.
-        config['cache_mib'] = 0
 
 
 def _keep(results: dict) -> dict:

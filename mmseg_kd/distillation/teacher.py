@@ -211,7 +211,10 @@ def _classes_of(meta: Any) -> list[str] | None:
     """The class names that a checkpoint of mmseg 1.x or 0.x keeps; None where it has none."""
     meta = meta if isinstance(meta, dict) else {}
     dataset = meta.get('dataset_meta')
-    classes = dataset.get('classes') if isinstance(dataset, dict) else meta.get('CLASSES')
+    # A list in place of the dict is taken for the names.
+    classes = (
+        dataset.get('classes') if isinstance(dataset, dict) else dataset or meta.get('CLASSES')
+    )
     return list(classes) if isinstance(classes, list | tuple) and classes else None
 
 

@@ -41,7 +41,8 @@ from mmseg_kd.checkpoints import (
 from mmseg_kd.checkpoints.initialization import check_files, init_weights
 from mmseg_kd.command_line import OF_THE_SYSTEM
 from mmseg_kd.config.errors import config_errors
-from mmseg_kd.datasets.checked_files import check_listing, guard
+from mmseg_kd.datasets.checked_files import guard
+from mmseg_kd.datasets.listing import check_listing
 from mmseg_kd.engine.compilation import cannot_compile, compile_blocks
 from mmseg_kd.engine.devices import memory_errors, unused_card
 from mmseg_kd.engine.graphed_step import GraphedStep, cannot_record

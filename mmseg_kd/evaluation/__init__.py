@@ -1,4 +1,4 @@
-"""Metrics, registered in mmseg's own registry."""
+"""Metrics and the scoring of saved predictions."""
 
 from mmseg_kd.evaluation.segmentation_metric import SegmentationMetric
 

@@ -1,4 +1,4 @@
-"""Predictions that were saved as PNG files, scored."""
+"""Score predictions that were saved as PNG files."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from mmseg_kd.evaluation.segmentation_metric import SegmentationMetric
 def score_saved(
     dataset: BaseDataset, folder: str | Path, metric: SegmentationMetric
 ) -> dict[str, float]:
-    """Compare a folder of predictions with the labels of a data set; shows its progress.
+    """Compare a folder of predictions with the labels of a data set; show a progress bar.
 
     Args:
-        dataset: Its samples have labels, its `metainfo` the classes.
-        folder: Holds a PNG of class ids for each image, `STEM.png`, as `tools/test.py --out`
-            writes it.
-        metric: Counts; afterwards its `confusion` is the matrix.
+        dataset: A data set with labels, and the classes in its `metainfo`.
+        folder: A folder with a PNG of class ids for each image, `STEM.png`, as written by
+            `tools/test.py --out`.
+        metric: The metric; afterwards its `confusion` is the matrix.
 
     Returns:
         The metrics, in percent.
@@ -86,12 +86,12 @@ def _size(ids: Tensor) -> str:
 def worst_confusions(
     matrix: np.ndarray, classes: Sequence[str], count: int = 5
 ) -> list[tuple[str, str, float]]:
-    """The wrong classes that take most of a true class.
+    """List the largest confusions of a true class with another.
 
     Args:
         matrix: Counts (K, K), row = truth.
         classes: K names.
-        count: Most pairs to return.
+        count: Maximum number of pairs.
 
     Returns:
         True class, predicted class and the share of the true class' pixels, largest first.

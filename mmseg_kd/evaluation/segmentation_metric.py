@@ -1,4 +1,4 @@
-"""Segmentation metrics from one confusion matrix."""
+"""Compute segmentation metrics from one confusion matrix."""
 
 from __future__ import annotations
 
@@ -20,26 +20,25 @@ from mmseg_kd.errors import UserError
 
 @METRICS.register_module()
 class SegmentationMetric(BaseMetric):
-    """aAcc, mIoU and mAcc over all classes, and mIoU over the classes that are not void.
+    """aAcc, mIoU and mAcc over all classes, and mIoU without the void class.
 
-    All from one confusion matrix over the whole split. Where the data set has a void class
-    (CamVid's `Unlabelled`), the second mean is the published figure, `mIoU11` for CamVid:
-    pixels whose truth is void are dropped, a true class predicted as void still counts as
-    wrong, and the mean runs over the other classes (the evaluation script of
-    Badrinarayanan et al., SegNet, TPAMI 2017). Classes that neither truth nor prediction
-    contain are left out of a mean.
+    All come from one confusion matrix over the whole split. If the data set has a void class
+    (CamVid's `Unlabelled`), the mean without it is the published metric, `mIoU11` for CamVid:
+    pixels labelled void are dropped, another class predicted as void still counts as wrong, and
+    the mean is over the other classes (the evaluation script of Badrinarayanan et al., SegNet,
+    TPAMI 2017). A class in neither labels nor predictions is left out of a mean.
 
-    Keys and rounding are those of mmseg's `IoUMetric`, whose figures it reproduces.
+    Keys, rounding and values are those of mmseg's `IoUMetric`.
 
     After an evaluation `confusion` holds the matrix (K, K), row = truth.
 
     Args:
-        ignore_index: Label of pixels that no metric counts.
+        ignore_index: Label of ignored pixels.
         void_class: Name of the class that `mIoU{n}` leaves out.
-        output_dir: Where to write the predictions as PNG files of class ids.
-        format_only: Only write the predictions; the data has no labels.
-        collect_device: As for mmengine's `BaseMetric`; 'gpu' gathers through the process group,
-            whatever it runs on, where 'cpu' would leave files in the current folder.
+        output_dir: Folder for the predictions as PNG files of class ids.
+        format_only: Whether to only write the predictions; the data needs no labels then.
+        collect_device: As for mmengine's `BaseMetric`; 'gpu' gathers through the process group on
+            any device, 'cpu' would leave files in the current folder.
         prefix: As for mmengine's `BaseMetric`.
     """
 
@@ -60,7 +59,7 @@ class SegmentationMetric(BaseMetric):
         self.confusion: Tensor | None = None
 
     def process(self, data_batch: dict, data_samples: Sequence[dict]) -> None:
-        """Count true and predicted classes, on the device that has the predictions."""
+        """Count true and predicted classes, on the device of the predictions."""
         num_classes = len(self.dataset_meta['classes'])
         for sample in data_samples:
             prediction = sample['pred_sem_seg']['data'].squeeze(0)
@@ -77,13 +76,13 @@ class SegmentationMetric(BaseMetric):
                 self._write(prediction, sample['img_path'])
 
     def evaluate(self, size: int) -> dict[str, float]:
-        """Fetch the counts, gather them from all processes and derive the metrics."""
+        """Gather the counts of all processes and compute the metrics."""
         if self.results:
             self.results = list(torch.stack(self.results).cpu())
         return super().evaluate(size)
 
     def compute_metrics(self, results: list[Tensor]) -> dict[str, float]:
-        """Sum the matrices and derive the metrics, in percent; print the table of classes."""
+        """Sum the matrices, compute the metrics in percent and log the table of classes."""
         logger = MMLogger.get_current_instance()
         if self.format_only:
             logger.info(f'predictions are in {self.output_dir}')
@@ -108,7 +107,7 @@ class SegmentationMetric(BaseMetric):
         if self.results and not is_distributed():
             self.results[0] += matrix
         else:
-            # By image: mmengine drops those that several processes see twice.
+            # By image, because mmengine drops images that two processes have seen.
             self.results.append(matrix)
 
     def _write(self, prediction: Tensor, image_path: str) -> None:
@@ -129,9 +128,9 @@ def confusion_matrix(
         ignore_index: Label of pixels to leave out.
 
     Returns:
-        Counts (K, K), int64, row = truth, column = prediction, where the prediction is.
+        Counts (K, K), int64, row = truth, column = prediction, on the device of the prediction.
     """
-    # To select pixels, or to count with bincount, a GPU would have to tell the host how many.
+    # No masked selection and no bincount, because both make the host wait for the GPU.
     label = label.to(prediction.device, torch.int64)
     row = label.masked_fill(label == ignore_index, num_classes)
     index = (row * num_classes + prediction.long()).flatten()
@@ -141,15 +140,15 @@ def confusion_matrix(
 
 
 def iou_and_accuracy(matrix: Tensor, kept: Sequence[int] | None = None) -> tuple[Tensor, Tensor]:
-    """Intersection over union and recall of each class.
+    """Compute intersection over union and recall of each class.
 
     Args:
         matrix: Confusion matrix (K, K), row = truth.
-        kept: Classes that count; rows of the others are dropped, their columns are not, so
-            that predicting one of them stays an error.
+        kept: Classes to evaluate. Rows of the others are dropped; their columns stay, so that
+            predicting one of them is an error.
 
     Returns:
-        IoU and accuracy of the kept classes, NaN where a class does not occur.
+        IoU and accuracy of the kept classes, NaN for a class that does not occur.
     """
     kept = list(range(len(matrix))) if kept is None else list(kept)
     rows = matrix[kept]

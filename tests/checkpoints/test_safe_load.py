@@ -486,12 +486,6 @@ class TestFormats:
         path.write_text('<html></html>')
         assert 'web page' in refusal(path)
 
-    def test_safetensors_library_missing(self, tmp_path, monkeypatch):
-        path = tmp_path / 'model.safetensors'
-        path.write_bytes(b'x')
-        monkeypatch.setitem(sys.modules, 'safetensors.torch', None)
-        assert 'pip install safetensors' in refusal(path)
-
 
 class TestStateDictOf:
     @pytest.mark.parametrize('key', ['state_dict', 'model', 'model_state_dict'])

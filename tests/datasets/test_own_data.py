@@ -17,7 +17,7 @@ from mmengine.dataset import BaseDataset
 from mmseg.registry import DATASETS
 from PIL import Image
 
-from mmseg_kd.datasets import CamVidDataset, SegAugment, checked_files
+from mmseg_kd.datasets import CamVidDataset, SegAugment, checked_files, listing
 from mmseg_kd.datasets.training_samples import TrainingSamples
 from mmseg_kd.engine import KDRunner
 from mmseg_kd.errors import UserError
@@ -236,6 +236,11 @@ def test_masks_that_are_loaded_after_a_resize(root: Path) -> None:
             dict(data_prefix=dict(img_path='photos', seg_map_path='labels')),
             r'dataset\.data_prefix\.img_path: .*photos is not a folder',
         ),
+        (
+            dict(data_prefix=dict(img='images', mask='labels')),
+            r'dataset\.data_prefix: has img, mask, but not img_path',
+        ),
+        (dict(metainfo=dict()), r'dataset\.metainfo: has no classes'),
         (dict(seg_map_suffix='.bmp'), r'images/0\.jpg: has no mask, .*0\.bmp is missing'),
         (dict(ann_file='list.txt'), r'dataset\.ann_file: .*list\.txt does not exist'),
         (dict(data_prefix=dict(img_path='images')), r'images/0\.jpg: has no mask; write data_pref'),
@@ -283,7 +288,7 @@ def test_images_of_another_suffix_are_reported(
     root: Path, folder: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     lines: list[str] = []
-    monkeypatch.setattr(checked_files, 'print_log', lambda text, **_: lines.append(text))
+    monkeypatch.setattr(listing, 'print_log', lambda text, **_: lines.append(text))
     for i in (1, 3):
         (root / 'images' / f'{i}.jpg').rename(root / 'images' / f'{i}.JPEG')
     if folder == 'labels':

@@ -1,10 +1,10 @@
-"""Look at the training data: images and labels as loaded, and as training sees them.
+"""Show the training data: images and labels as loaded, and as training sees them.
 
 python tools/analysis_tools/browse_dataset.py CONFIG --output-dir DIR --not-show [--show-number N]
                                               [--mode original|transformed|concat]
 
-The order and the augmentation are those of a training with the config's `randomness.seed`, where
-its sampler is `SeededInfiniteSampler`: the first pictures are its first batch.
+If the config's sampler is `SeededInfiniteSampler`, the order and the augmentation are those of a
+training with its `randomness.seed`: the first pictures are the first batch.
 """
 
 import argparse
@@ -31,7 +31,7 @@ SEEN_LABELS = 'its labels (white: ignored)'
 
 def parse_args() -> argparse.Namespace:
     """Read the command line."""
-    parser = argparse.ArgumentParser(description='Look at the training data')
+    parser = argparse.ArgumentParser(description='Show the training data')
     parser.add_argument('config', help='the config file')
     parser.add_argument('--output-dir', type=Path, help='a folder for the pictures')
     parser.add_argument('--not-show', action='store_true', help='open no window')
@@ -55,7 +55,7 @@ def parse_args() -> argparse.Namespace:
 
 
 def check(args: argparse.Namespace) -> None:
-    """Refuse arguments by which nothing would be seen, or something lost."""
+    """Refuse arguments that would show nothing or overwrite something."""
     if args.not_show and args.output_dir is None:
         raise UserError('--not-show without --output-dir DIR shows nothing; write one')
     if args.show_number is not None and args.show_number < 1:
@@ -65,14 +65,14 @@ def check(args: argparse.Namespace) -> None:
 
 
 def panels(sample: TrainingSample, mode: str) -> list[Panel]:
-    """The pictures of a sample, side by side."""
+    """Return the pictures of a sample, side by side."""
     original = [Panel('image', sample.image), Panel('labels', labels=sample.labels)]
     seen = [Panel('in training', sample.seen), Panel(SEEN_LABELS, labels=sample.seen_labels)]
     return {'original': original, 'transformed': seen, 'concat': original + seen}[mode]
 
 
 def build(cfg: Config) -> TrainingSamples:
-    """The training data of a config."""
+    """Build the training data of a config."""
     if cfg.get('train_dataloader') is None:
         raise UserError(f'{cfg.filename} has no train_dataloader')
     seed = (cfg.get('randomness') or {}).get('seed')
@@ -81,7 +81,7 @@ def build(cfg: Config) -> TrainingSamples:
 
 
 def main() -> None:
-    """Draw one picture an image."""
+    """Draw one picture per image."""
     args = parse_args()
     check(args)
     samples = build(load_config(args.config, args.cfg_options))

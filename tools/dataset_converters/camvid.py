@@ -1,4 +1,4 @@
-"""Bring any copy of CamVid into the layout that CamVidDataset reads, or download it."""
+"""Convert a copy of CamVid to the layout that CamVidDataset reads, or download it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from mmseg_kd.errors import UserError
 
 
 def parse_args() -> argparse.Namespace:
-    """The command line."""
+    """Read the command line."""
     layouts = ', '.join(layout.name for layout in LAYOUTS)
     parser = argparse.ArgumentParser(
         description=__doc__,
@@ -36,7 +36,7 @@ def parse_args() -> argparse.Namespace:
 
 
 def main() -> None:
-    """Convert or download, then say what there is."""
+    """Convert or download, then print what the folder holds."""
     args = parse_args()
     if args.download and not args.paths:
         dest, summary = args.download, download(Path(args.download), args.url)

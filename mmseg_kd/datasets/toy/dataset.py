@@ -1,4 +1,4 @@
-"""A generated stand-in for CamVid, for trying a config in minutes and without a download."""
+"""A generated stand-in for CamVid: try a config in minutes, without a download."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ SPLITS = ('train', 'val', 'test')
 class ToyCamVidDataset(SeededDataset, CamVidClasses, BaseSegDataset):
     """Drawn street scenes with CamVid's classes; no file is read or written.
 
-    Its pipeline begins with :class:`LoadToyScene`, where others load files.
+    Its pipeline begins with `LoadToyScene` instead of the steps that load files.
 
     Args:
-        split: ``train``, ``val`` or ``test``: different scenes.
-        num_images: Scenes in the split.
+        split: `train`, `val` or `test`; each has its own scenes.
+        num_images: Number of scenes.
         size: Width and height in pixels.
-        seed: Another seed is another city.
-        **kwargs: The other arguments of ``BaseSegDataset``.
+        seed: Seed of all scenes.
+        **kwargs: The other arguments of `BaseSegDataset`.
     """
 
     def __init__(
@@ -51,7 +51,7 @@ class ToyCamVidDataset(SeededDataset, CamVidClasses, BaseSegDataset):
         super().__init__(**kwargs)
 
     def load_data_list(self) -> list[dict]:
-        """What each scene is drawn from."""
+        """List the seeds of the scenes."""
         return [
             dict(
                 img_path=f'toy/{self.split}/{index:04d}.png',
@@ -66,10 +66,10 @@ class ToyCamVidDataset(SeededDataset, CamVidClasses, BaseSegDataset):
 
 @TRANSFORMS.register_module()
 class LoadToyScene(BaseTransform):
-    """Draw the scene of a ``ToyCamVidDataset``: image and annotation in one."""
+    """Draw a scene of a `ToyCamVidDataset`: both image and labels."""
 
     def transform(self, results: dict) -> dict:
-        """Add ``img`` and ``gt_seg_map``."""
+        """Add `img` (H, W, 3) and `gt_seg_map` (H, W)."""
         image, labels = _scene(*results['scene'])
         results['img'] = image.copy()
         results['img_shape'] = results['ori_shape'] = labels.shape

@@ -1,7 +1,6 @@
-"""Street scenes drawn from a seed: a stand-in for CamVid that needs no download.
+"""Compose street scenes from a seed: a stand-in for CamVid that needs no download.
 
-A scene is a street in metres seen by a camera 1.5 m above the road: x to the right, y up from the
-ground, z into the picture. Everything is drawn from far to near.
+A scene is a street seen by a camera 1.5 m above the road. Everything is drawn from far to near.
 """
 
 from __future__ import annotations
@@ -10,56 +9,42 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
+from mmseg_kd.datasets.toy import things
 from mmseg_kd.datasets.toy.canvas import FAR, NEAR, Canvas
-from mmseg_kd.datasets.toy.things import (
-    draw_bonnet,
-    draw_building,
-    draw_car,
-    draw_cyclist,
-    draw_ground,
-    draw_lamp_post,
-    draw_litter_bin,
-    draw_park,
-    draw_person,
-    draw_sign,
-    draw_sky,
-    draw_skyline,
-    draw_tree,
-)
 
 Drawing = Callable[[Canvas, float, float], None]
 
 
 def draw_scene(rng: np.random.Generator, width: int, height: int) -> tuple[np.ndarray, np.ndarray]:
-    """One street: its picture (BGR, as files are read) and its class ids."""
+    """Draw a street; return its picture (BGR, as files are read) and its class ids."""
     canvas = Canvas(rng, width, height)
     kerbs = -rng.uniform(2.4, 5.0), rng.uniform(2.2, 4.4)
     walls = kerbs[0] - rng.uniform(1.7, 3.6), kerbs[1] + rng.uniform(1.7, 3.6)
-    draw_sky(canvas)
-    draw_ground(canvas, kerbs, walls)
-    draw_skyline(canvas)
+    things.draw_sky(canvas)
+    things.draw_ground(canvas, kerbs, walls)
+    things.draw_skyline(canvas)
     for side, wall in zip((-1, 1), walls, strict=True):
         draw_frontage(canvas, side, wall)
     draw_shadows(canvas, walls)
     draw_traffic(canvas, kerbs)
     if rng.random() < 0.4:
-        draw_bonnet(canvas)
+        things.draw_bonnet(canvas)
     return canvas.develop()
 
 
 def draw_frontage(canvas: Canvas, side: int, wall: float) -> None:
-    """Houses and parks along one side of the street."""
+    """Draw houses and parks along one side of the street."""
     rng, far = canvas.rng, FAR * 0.8
     green = rng.uniform(0.1, 0.5)
     while far > NEAR:
         near = max(far - rng.uniform(7, 18) * (0.5 + far / FAR), NEAR)
-        kind = draw_park if rng.random() < green else draw_building
+        kind = things.draw_park if rng.random() < green else things.draw_building
         kind(canvas, side, wall, (near, far))
         far = near
 
 
 def draw_shadows(canvas: Canvas, walls: Sequence[float]) -> None:
-    """What the houses and trees on the sunny side throw over the street."""
+    """Draw the shadows of the houses and trees on the sunny side."""
     rng = canvas.rng
     if rng.random() < 0.35:
         return
@@ -73,7 +58,7 @@ def draw_shadows(canvas: Canvas, walls: Sequence[float]) -> None:
 
 
 def draw_traffic(canvas: Canvas, kerbs: Sequence[float]) -> None:
-    """Everything that stands or moves on the street, from far to near."""
+    """Draw everything that stands or moves on the street, from far to near."""
     rng = canvas.rng
     standing = []
 
@@ -84,13 +69,13 @@ def draw_traffic(canvas: Canvas, kerbs: Sequence[float]) -> None:
             z = near + (far - near) * rng.random() ** 1.5
             standing.append((z, draw, kerbs[side] + outward * rng.uniform(*offset)))
 
-    place(draw_tree, rng.integers(0, 4), 8, 45, (0.4, 1.4))
-    place(draw_lamp_post, rng.integers(1, 4), 8, 45, (0.2, 0.5))
-    place(draw_sign, rng.integers(2, 5), 7, 30, (0.2, 0.6))
-    place(draw_car, rng.integers(1, 6), 6, 34, (-1.2, -0.9))
-    place(draw_car, rng.integers(0, 3), 8, 40, (-2.6, -1.8))
-    place(draw_person, rng.integers(1, 6), 6, 28, (0.3, 1.6))
-    place(draw_cyclist, rng.integers(0, 3), 8, 28, (-1.3, -0.3))
-    place(draw_litter_bin, rng.integers(1, 4), 5, 20, (0.3, 1.5))
+    place(things.draw_tree, rng.integers(0, 4), 8, 45, (0.4, 1.4))
+    place(things.draw_lamp_post, rng.integers(1, 4), 8, 45, (0.2, 0.5))
+    place(things.draw_sign, rng.integers(2, 5), 7, 30, (0.2, 0.6))
+    place(things.draw_car, rng.integers(1, 6), 6, 34, (-1.2, -0.9))
+    place(things.draw_car, rng.integers(0, 3), 8, 40, (-2.6, -1.8))
+    place(things.draw_person, rng.integers(1, 6), 6, 28, (0.3, 1.6))
+    place(things.draw_cyclist, rng.integers(0, 3), 8, 28, (-1.3, -0.3))
+    place(things.draw_litter_bin, rng.integers(1, 4), 5, 20, (0.3, 1.5))
     for z, draw, x in sorted(standing, key=lambda thing: -thing[0]):
         draw(canvas, x, z)

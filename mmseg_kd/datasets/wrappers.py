@@ -1,0 +1,31 @@
+"""Visit a data set and the data sets inside its wrappers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+
+def walk(dataset: Any, where: str = 'dataset') -> Iterator[tuple[str, Any]]:
+    """Yield a data set and, at any depth, those that RepeatDataset, ConcatDataset etc. wrap.
+
+    Args:
+        dataset: A data set, or the config of one.
+        where: Its key in the config.
+
+    Yields:
+        Key and data set, the outermost first.
+    """
+    is_config = isinstance(dataset, dict)
+    if dataset is None:
+        return
+    yield where, dataset
+    for name in ('dataset', 'datasets'):
+        inner = dataset.get(name) if is_config else getattr(dataset, name, None)
+        if isinstance(inner, list | tuple):
+            found = {f'{where}.{name}.{i}': one for i, one in enumerate(inner)}
+        else:
+            found = {f'{where}.{name}': inner}
+        for key, one in found.items():
+            if isinstance(one, dict) == is_config:
+                yield from walk(one, key)
