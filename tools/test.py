@@ -7,14 +7,21 @@ python tools/test.py CONFIG CHECKPOINT [--split val] [--work-dir DIR] [--out DIR
 import argparse
 import copy
 
-from mmseg.registry import DATASETS
+# `--help` and a mistake in the config's text come before the seconds of importing torch and mmseg.
+REGISTER_LATE = True
 
-from mmseg_kd.command_line import add_common_arguments, at_least, export_local_rank, run_tool
-from mmseg_kd.config import load_config, prepare_test
-from mmseg_kd.config.errors import config_errors
-from mmseg_kd.engine import build_runner
-from mmseg_kd.errors import UserError
-from mmseg_kd.paths import check_beside_data, check_folder
+from mmseg.registry import DATASETS  # noqa: E402
+
+from mmseg_kd.command_line import (  # noqa: E402
+    add_common_arguments,
+    at_least,
+    export_local_rank,
+    run_tool,
+)
+from mmseg_kd.config import load_config, prepare_test  # noqa: E402
+from mmseg_kd.config.errors import config_errors  # noqa: E402
+from mmseg_kd.errors import UserError  # noqa: E402
+from mmseg_kd.paths import check_beside_data, check_folder  # noqa: E402
 
 
 def parse_args() -> argparse.Namespace:
@@ -42,6 +49,8 @@ def main() -> None:
     args = parse_args()
     export_local_rank(args.local_rank)
     cfg = load_config(args.config, args.cfg_options)
+    from mmseg_kd.engine import build_runner
+
     cfg.launcher = args.launcher
     if args.work_dir is not None:
         cfg.work_dir = args.work_dir
