@@ -12,7 +12,7 @@ TOY = 'local_configs/toy/'
 def test_every_mode(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     out = tmp_path / 'benchmark.json'
     code = run(
-        'analysis_tools/benchmark.py',
+        '../benchmarks/compare.py',
         TOY + 'segformer.b0.toy.py',
         TOY + 'segformer.b0.toy.kd.py',
         '--modes', 'train', 'kd', 'infer', 'memory', 'loop',
@@ -31,7 +31,7 @@ def test_every_mode(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     assert all(row['ratio']['median'] > 1.2 and row['unit'] == 'MiB' for row in memory)
 
     capsys.readouterr()
-    assert run('analysis_tools/benchmark.py', TOY + 'segformer.b0.toy.py', '--out', out) == 2
+    assert run('../benchmarks/compare.py', TOY + 'segformer.b0.toy.py', '--out', out) == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert f'{out} exists' in line
 
@@ -44,6 +44,6 @@ def test_a_model_that_stock_does_not_have(tmp_path: Path, capsys: pytest.Capture
         "model = dict(decode_head=dict(_delete_=True, type='FCNHead', in_channels=256, in_index=3,"
         " channels=16, num_classes=12, loss_decode=dict(type='CrossEntropyLoss')))\n"
     )
-    assert run('analysis_tools/benchmark.py', config, '--modes', 'train') == 2
+    assert run('../benchmarks/compare.py', config, '--modes', 'train') == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert 'FCNHead' in line
