@@ -20,6 +20,9 @@ from tempfile import TemporaryDirectory
 
 import mmseg_kd  # noqa: F401  # isort: skip  (first, because it refuses mixed installations)
 import torch
+from mmengine.config import Config
+from prettytable import PrettyTable
+
 from measuring.command import add_options, be_quiet, prepare, write
 from measuring.lower_bound import busy_share, rates_of, work_of
 from measuring.runs import data_runs, loop_runs, testing_runs
@@ -32,9 +35,6 @@ from measuring.steps import (
     train_step,
 )
 from measuring.timing import Spread, interleaved, peak_memory, ratio
-from mmengine.config import Config
-from prettytable import PrettyTable
-
 from mmseg_kd.command_line import run_tool
 from mmseg_kd.config import load_config
 from mmseg_kd.engine.optim import fast_on_cpu

@@ -11,12 +11,12 @@ from __future__ import annotations
 import argparse
 
 import mmseg_kd  # noqa: F401  # isort: skip  (first, because it refuses mixed installations)
-from measuring.command import add_options, prepare, write
-from measuring.steps import PLAIN, REPORT, build_own, loss_runs, random_batch
-from measuring.timing import Spread, interleaved, peak_memory
 from mmengine.config import Config
 from prettytable import PrettyTable
 
+from measuring.command import add_options, prepare, write
+from measuring.steps import PLAIN, REPORT, build_own, loss_runs, random_batch
+from measuring.timing import Spread, interleaved, peak_memory
 from mmseg_kd.command_line import run_tool
 from mmseg_kd.config import load_config
 from mmseg_kd.errors import UserError

@@ -6,9 +6,10 @@ python benchmarks/stock_test.py CONFIG CHECKPOINT --work-dir DIR
 import argparse
 
 import mmseg_kd  # noqa: F401  # isort: skip  (first, because it refuses mixed installations)
-from measuring.stock import stock_dataloader, stock_runner
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
+
+from measuring.stock import stock_dataloader, stock_runner
 
 
 def main() -> None:

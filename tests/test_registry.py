@@ -5,11 +5,11 @@ from pathlib import Path
 import mmseg.models
 import pytest
 from conftest import KD_LOSSES, ROOT, tiny_config, tiny_model
-from measuring.stock import stock_model
 from mmengine.registry import MODELS as ROOT_MODELS
 from mmengine.registry import DefaultScope
 from mmseg import registry as mmseg_registry
 
+from measuring.stock import stock_model
 from mmseg_kd import models
 from mmseg_kd.config import load_config
 from mmseg_kd.distillation import losses

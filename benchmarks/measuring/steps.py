@@ -61,12 +61,13 @@ def build_own(cfg: Config, device: str) -> BaseModel:
     """Build a config's model, and its teacher if it has one, with random weights, on a device."""
     cfg = copy.deepcopy(cfg)
     cfg.model.pretrained = None
-    if not isinstance(cfg.model.get('teacher', {}).get('config'), str):
+    teacher = cfg.model.get('teacher') or {}
+    if not (cfg.model.get('kd_losses') and isinstance(teacher.get('config'), str)):
         return MODELS.build(cfg.model).to(device)
     with tempfile.TemporaryDirectory() as folder:
         checkpoint = str(Path(folder) / 'teacher.pth')
         torch.save(dict(state_dict=MODELS.build(_teacher_model(cfg)).state_dict()), checkpoint)
-        cfg.model.teacher.checkpoint = checkpoint
+        teacher.checkpoint = checkpoint
         student = MODELS.build(cfg.model)
         student.build_teacher().to(device)
     return student.to(device)

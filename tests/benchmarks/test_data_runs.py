@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 import torch
 from conftest import ROOT
-from measuring.runs import data_runs
-from measuring.stock import stock_dataloader
 from mmengine.runner import Runner
 
+from measuring.runs import data_runs
+from measuring.stock import stock_dataloader
 from mmseg_kd.config import load_config
 from mmseg_kd.datasets.seeded_sampling import seeded
 

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 from conftest import ROOT
-from measuring.runs import loop_runs
 
+from measuring.runs import loop_runs
 from mmseg_kd.config import load_config
 
 

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 from conftest import ROOT, run
+
 from measuring.steps import PLAIN, REPORT
 
 KD = 'local_configs/toy/segformer.b0.toy.kd.py'

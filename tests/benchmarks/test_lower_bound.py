@@ -6,6 +6,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from conftest import run, tiny_config
+
 from measuring.lower_bound import covered, rates_of, work_of
 
 

@@ -3,6 +3,7 @@
 import time
 
 import pytest
+
 from measuring.timing import interleaved, ratio
 
 
