@@ -29,7 +29,7 @@ def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description='Test (and evaluate) a segmentor')
     parser.add_argument('config', help='the config file')
     parser.add_argument('checkpoint', help='the checkpoint file')
-    parser.add_argument('--work-dir', help='where the metrics are written as JSON')
+    parser.add_argument('--work-dir', help='folder for the metrics as JSON')
     parser.add_argument(
         '--split', choices=['train', 'val', 'test'], help='the split to test on (default: test)'
     )
@@ -45,7 +45,7 @@ def parse_args() -> argparse.Namespace:
 
 
 def main() -> None:
-    """Test."""
+    """Test the checkpoint."""
     args = parse_args()
     export_local_rank(args.local_rank)
     cfg = load_config(args.config, args.cfg_options)

@@ -29,6 +29,8 @@ from mmseg_kd.checkpoints import read_checkpoint
 from mmseg_kd.config import choose_start, enable_amp
 from mmseg_kd.engine import build_runner
 
+# The shipped configs record the step as a graph.
+EAGER = dict(cuda_graph=False)
 FLOAT16 = {'optim_wrapper.type': 'AmpOptimWrapper', 'optim_wrapper.loss_scale': 'dynamic'}
 
 
@@ -168,7 +170,7 @@ def resume(device: str, record: Record) -> None:
                 weights = []
                 for run, stops in (('whole', (20,)), ('parts', (10, 20))):
                     for stop in stops:
-                        cfg = student(folder, f'{name}_{run}', 20, **keys, **options)
+                        cfg = student(folder, f'{name}_{run}', 20, **EAGER | keys | options)
                         cfg.train_cfg.max_iters = stop
                         train(cfg, 'auto' if stop > stops[0] else None)
                     state = read_checkpoint(f'{cfg.work_dir}/iter_20.pth')['state_dict']
@@ -189,7 +191,7 @@ def half_precision(device: str, record: Record) -> None:
         train_teacher(folder)
         for name, options in cases.items():
             with attempt(record, run=name):
-                runner = train(student(folder, name, 300, **options))
+                runner = train(student(folder, name, 300, **EAGER | options))
                 wrapper, hub = runner.optim_wrapper, runner.message_hub
                 log = hub.get_scalar('train/loss').data[0]
                 scaled = isinstance(wrapper, AmpOptimWrapper)

@@ -1,15 +1,21 @@
 """The benchmark runs every mode on the toy configs and writes what it measured."""
 
 import json
+from functools import partial
 from pathlib import Path
 
 import pytest
 from conftest import run
 
+from measuring import runs
+
 TOY = 'local_configs/toy/'
 
 
-def test_every_mode(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+def test_every_mode(
+    tmp_path: Path, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(runs, 'loop_runs', partial(runs.loop_runs, iterations=1))
     out = tmp_path / 'benchmark.json'
     code = run(
         '../benchmarks/compare.py',
@@ -17,6 +23,8 @@ def test_every_mode(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
         TOY + 'segformer.b0.toy.kd.py',
         '--modes', 'train', 'kd', 'infer', 'memory', 'loop',
         '--repeats', '1', '--size', '64', '64', '--out', str(out),
+        '--cfg-options', 'train_dataloader.dataset.num_images=8',
+        'train_dataloader.num_workers=0', 'train_dataloader.persistent_workers=False',
     )  # fmt: skip
     assert code == 0
     written = json.loads(out.read_text())
