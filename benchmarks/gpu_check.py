@@ -28,6 +28,7 @@ os.environ['PYTORCH_NVML_BASED_CUDA_CHECK'] = '1'
 os.environ.setdefault('CUBLAS_WORKSPACE_CONFIG', ':4096:8')
 
 import torch  # noqa: E402
+
 from gpu_steps import STEPS  # noqa: E402 - after the variables above
 
 

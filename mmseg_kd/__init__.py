@@ -1,10 +1,12 @@
 """Config-driven knowledge distillation for semantic segmentation, on mmsegmentation 1.x.
 
 Importing the package registers its models, losses, data sets, metrics and hooks in mmseg's
-registries, so that a config names them like mmseg's own.
+registries, so that a config names them like mmseg's own. This takes seconds. A program whose
+`__main__` sets `REGISTER_LATE = True` before the import registers them by `load_config`.
 """
 
 import multiprocessing
+import sys
 from importlib import import_module
 
 from mmseg_kd._quiet import quiet_imports
@@ -23,10 +25,10 @@ def register_all() -> None:
             import_module(f'mmseg_kd.{part}')
 
 
-# A spawned process reads what it is to do and imports the package for it. For a data loader's
-# worker that is a data set; the rest would take three times as long and 250 MiB.
+# A spawned data loader's worker imports the package for its data set. All of it would take three
+# times as long and 250 MiB.
 if getattr(multiprocessing.current_process(), '_inheriting', False):
     with quiet_imports():
         import_module('mmseg_kd.datasets')
-else:
+elif not getattr(sys.modules['__main__'], 'REGISTER_LATE', False):
     register_all()

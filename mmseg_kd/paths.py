@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-
-from mmengine.dataset import BaseDataset
+from typing import TYPE_CHECKING
 
 from mmseg_kd.errors import UserError
+
+if TYPE_CHECKING:  # Takes seconds to import.
+    from mmengine.dataset import BaseDataset
 
 
 def check_new_file(path: str | Path, option: str) -> None:

@@ -9,8 +9,8 @@ from mmengine.registry import MODELS as ROOT_MODELS
 from mmengine.registry import DefaultScope
 from mmseg import registry as mmseg_registry
 
+from measuring.stock import stock_model
 from mmseg_kd import models
-from mmseg_kd.benchmark.stock import stock_model
 from mmseg_kd.config import load_config
 from mmseg_kd.distillation import losses
 from mmseg_kd.engine import build_runner

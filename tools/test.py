@@ -7,14 +7,21 @@ python tools/test.py CONFIG CHECKPOINT [--split val] [--work-dir DIR] [--out DIR
 import argparse
 import copy
 
-from mmseg.registry import DATASETS
+# `--help` and a mistake in the config's text come before the seconds of importing torch and mmseg.
+REGISTER_LATE = True
 
-from mmseg_kd.command_line import add_common_arguments, at_least, export_local_rank, run_tool
-from mmseg_kd.config import load_config, prepare_test
-from mmseg_kd.config.errors import config_errors
-from mmseg_kd.engine import build_runner
-from mmseg_kd.errors import UserError
-from mmseg_kd.paths import check_beside_data, check_folder
+from mmseg.registry import DATASETS  # noqa: E402
+
+from mmseg_kd.command_line import (  # noqa: E402
+    add_common_arguments,
+    at_least,
+    export_local_rank,
+    run_tool,
+)
+from mmseg_kd.config import load_config, prepare_test  # noqa: E402
+from mmseg_kd.config.errors import config_errors  # noqa: E402
+from mmseg_kd.errors import UserError  # noqa: E402
+from mmseg_kd.paths import check_beside_data, check_folder  # noqa: E402
 
 
 def parse_args() -> argparse.Namespace:
@@ -22,7 +29,7 @@ def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description='Test (and evaluate) a segmentor')
     parser.add_argument('config', help='the config file')
     parser.add_argument('checkpoint', help='the checkpoint file')
-    parser.add_argument('--work-dir', help='where the metrics are written as JSON')
+    parser.add_argument('--work-dir', help='folder for the metrics as JSON')
     parser.add_argument(
         '--split', choices=['train', 'val', 'test'], help='the split to test on (default: test)'
     )
@@ -38,10 +45,12 @@ def parse_args() -> argparse.Namespace:
 
 
 def main() -> None:
-    """Test."""
+    """Test the checkpoint."""
     args = parse_args()
     export_local_rank(args.local_rank)
     cfg = load_config(args.config, args.cfg_options)
+    from mmseg_kd.engine import build_runner
+
     cfg.launcher = args.launcher
     if args.work_dir is not None:
         cfg.work_dir = args.work_dir

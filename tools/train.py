@@ -6,9 +6,15 @@ python tools/train.py CONFIG [--work-dir DIR] [--resume [PATH]] [--amp]
 
 import argparse
 
-from mmseg_kd.command_line import add_common_arguments, export_local_rank, run_tool
-from mmseg_kd.config import choose_start, enable_amp, load_config
-from mmseg_kd.engine import build_runner
+# `--help` and a mistake in the config's text come before the seconds of importing torch and mmseg.
+REGISTER_LATE = True
+
+from mmseg_kd.command_line import (  # noqa: E402
+    add_common_arguments,
+    export_local_rank,
+    run_tool,
+)
+from mmseg_kd.config import choose_start, enable_amp, load_config  # noqa: E402
 
 
 def parse_args() -> argparse.Namespace:
@@ -29,10 +35,12 @@ def parse_args() -> argparse.Namespace:
 
 
 def main() -> None:
-    """Train."""
+    """Train from the config."""
     args = parse_args()
     export_local_rank(args.local_rank)
     cfg = load_config(args.config, args.cfg_options)
+    from mmseg_kd.engine import build_runner
+
     cfg.launcher = args.launcher
     if args.work_dir is not None:
         cfg.work_dir = args.work_dir

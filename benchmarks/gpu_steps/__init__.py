@@ -1,6 +1,6 @@
 """The steps of `gpu_check.py`, by name, in the order in which they run."""
 
-from gpu_steps import correctness, device, running, speed
+from gpu_steps import correctness, device, real_loop, running, speed
 from gpu_steps.step import Step
 
 STEPS: dict[str, Step] = {
@@ -9,7 +9,7 @@ STEPS: dict[str, Step] = {
     'time': Step(speed.steps, 150, needs_gpu=True, timed=True),
     'graph': Step(correctness.graph_equals_eager, 120, needs_gpu=True),
     'waits': Step(correctness.waits, 90, needs_gpu=True),
-    'loop': Step(speed.real_loop, 120, timed=True),
+    'loop': Step(real_loop.real_loop, 120, timed=True),
     'right': Step(correctness.cpu_equals_gpu, 90, needs_gpu=True),
     'deterministic': Step(correctness.deterministic, 90, needs_gpu=True),
     'resume': Step(running.resume, 120),

@@ -1,9 +1,8 @@
-"""Whether a GPU computes what a CPU computes, and a recorded step what an eager one does."""
+"""Compare a GPU with a CPU, and a recorded step with an eager one."""
 
 from __future__ import annotations
 
 import copy
-import traceback
 from collections.abc import Callable
 from typing import Any
 
@@ -17,6 +16,7 @@ from gpu_steps.step import (
     SEGFORMER,
     TOY,
     Record,
+    attempt,
     batch_of,
     build,
     config,
@@ -24,106 +24,80 @@ from gpu_steps.step import (
     no_chance,
     toy_config,
 )
-from mmseg_kd.benchmark.steps import random_batch
+from measuring.steps import random_batch
 from mmseg_kd.engine.graphed_step import GraphedStep
 
 
 def waits(device: str, record: Record) -> None:
-    """Train a step with every wait for the GPU an error."""
-    scheduled = dict(
-        kl=dict(
-            type='KLDivergenceLoss',
-            temperature=dict(type='CosineDecay', value=8.0, end=100, stop=0.5),
-            loss_weight=dict(type='LinearWarmup', value=1.0, end=10),
-        )
-    )
+    """Train a step in which every wait for the GPU is an error."""
     cases = {
         'base': config(f'{TOY}.py'),
         **{name: toy_config(x=loss) for name, loss in LOSSES.items()},
-        'scheduled': toy_config(**scheduled),
+        'scheduled': toy_config(kl=_scheduled(end=100)),
         'fpn_r18': config('local_configs/scratch/fpn.r18.scratch.py'),
     }
     for name, cfg in cases.items():
         for amp in (False, True) if name in ('base', 'at', 'fpn_r18') else (False,):
-            try:
+            with attempt(record, case=name, amp=amp):
                 model, wrapper = build(cfg, device, amp=amp)
                 data = batch_of(model, 2, 128)
                 for _ in range(3):
                     model.train_step(data, wrapper)
                 torch.cuda.synchronize()
-                torch.cuda.set_sync_debug_mode('error')
-                model.train_step(data, wrapper)
+                try:
+                    torch.cuda.set_sync_debug_mode('error')
+                    model.train_step(data, wrapper)
+                finally:
+                    torch.cuda.set_sync_debug_mode('default')
                 record(case=name, amp=amp, waits='none')
-            except Exception:
-                record(case=name, amp=amp, error=traceback.format_exc()[-1500:])
-            finally:
-                torch.cuda.set_sync_debug_mode('default')
+
+
+def _scheduled(end: int) -> dict[str, Any]:
+    return dict(
+        type='KLDivergenceLoss',
+        temperature=dict(type='CosineDecay', value=8.0, end=end, stop=0.5),
+        loss_weight=dict(type='LinearWarmup', value=1.0, end=10, start=0.1),
+    )
 
 
 def graph_equals_eager(device: str, record: Record) -> None:
     """Train twelve steps eagerly and recorded, from the same weights, and compare."""
     torch.backends.cudnn.benchmark = False
-    chance = kd_config()
-    cases: dict[str, tuple[Config, bool]] = {
-        'kd TF32': (no_chance(chance), False),
-        'kd bf16': (no_chance(chance), True),
-        'kd TF32, dropout and drop path': (chance, False),
-        'toy, scheduled weight and temperature': (
-            no_chance(
-                toy_config(
-                    kl=dict(
-                        type='KLDivergenceLoss',
-                        temperature=dict(type='CosineDecay', value=8.0, end=12, stop=0.5),
-                        loss_weight=dict(type='LinearWarmup', value=1.0, end=10, start=0.1),
-                    ),
-                    at=dict(
-                        type='AttentionTransferLoss',
-                        loss_weight=dict(type='Stop', value=1.0, at_iter=8),
-                    ),
-                )
-            ),
-            False,
-        ),
-        'toy, a share and an EMA teacher': (
-            no_chance(
-                _ema(
-                    toy_config(
-                        at=dict(
-                            type='AttentionTransferLoss',
-                            loss_weight=dict(type='GradientShare', share=0.2, interval=5),
-                        ),
-                    )
-                )
-            ),
-            False,
-        ),
-        **{f'toy {n}': (no_chance(toy_config(x=loss)), False) for n, loss in LOSSES.items()},
-    }
     torch.set_float32_matmul_precision('high')
-    for name, (cfg, amp) in cases.items():
-        try:
-            side, size = (512, 4) if name.startswith('kd') else (128, 4)
-            torch.use_deterministic_algorithms(True, warn_only=True)
-            runs = [_train(cfg, device, amp, graph, side, size) for graph in (False, True, True)]
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    for name, cfg in _graph_cases().items():
+        with attempt(record, case=name):
+            side = 512 if name.startswith('kd') else 128
+            amp = name == 'kd bf16'
+            runs = [_train(cfg, device, amp, graph, side, size=4) for graph in (False, True, True)]
             (eager, weights), (graphed, graph_weights), (again, again_weights) = runs
+            pairs = zip(eager, graphed, strict=True)
             record(
                 case=name,
                 loss_first=eager[0],
                 loss_last=eager[-1],
                 graph_last=graphed[-1],
-                largest_relative_difference=max(
-                    abs(a - b) / abs(a) for a, b in zip(eager, graphed, strict=True)
-                ),
+                largest_relative_difference=max(abs(a - b) / abs(a) for a, b in pairs),
                 weights_relative=_difference(weights, graph_weights),
                 twice_the_same=graphed == again and _difference(graph_weights, again_weights) == 0,
             )
-        except Exception:
-            record(case=name, error=traceback.format_exc()[-1500:])
 
 
-def _ema(cfg: Config) -> Config:
-    cfg.model.teacher = dict(type='EMATeacher')
-    return cfg
+def _graph_cases() -> dict[str, Config]:
+    attention = dict(type='AttentionTransferLoss')
+    stopped = attention | dict(loss_weight=dict(type='Stop', value=1.0, at_iter=8))
+    share = attention | dict(loss_weight=dict(type='GradientShare', share=0.2, interval=5))
+    ema = toy_config(at=share)
+    ema.model.teacher = dict(type='EMATeacher')
+    plain = {
+        'kd TF32': kd_config(),
+        'kd bf16': kd_config(),
+        'toy, scheduled weight and temperature': toy_config(kl=_scheduled(end=12), at=stopped),
+        'toy, a share and an EMA teacher': ema,
+        **{f'toy {name}': toy_config(x=loss) for name, loss in LOSSES.items()},
+    }
+    cases = {name: no_chance(cfg) for name, cfg in plain.items()}
+    return cases | {'kd TF32, dropout and drop path': kd_config()}
 
 
 def _train(
@@ -161,7 +135,7 @@ def cpu_equals_gpu(device: str, record: Record) -> None:
     torch.backends.cudnn.allow_tf32 = False
     cases = {'toy kd': toy_config(), **{n: toy_config(x=loss) for n, loss in LOSSES.items()}}
     for name, cfg in cases.items():
-        try:
+        with attempt(record, case=name):
             here, _ = build(no_chance(cfg), 'cpu')
             there = copy.deepcopy(here)
             there._teachers = {k: copy.copy(t) for k, t in here._teachers.items()}
@@ -177,8 +151,6 @@ def cpu_equals_gpu(device: str, record: Record) -> None:
                 row[f'{dtype} losses'] = max(abs(a[k] - b[k]) / max(abs(a[k]), 1e-12) for k in a)
                 row[f'{dtype} gradient'] = abs(norm_a - norm_b) / norm_a
             record(**row)
-        except Exception:
-            record(case=name, error=traceback.format_exc()[-1500:])
     here, _ = build(config(f'{SEGFORMER}.py'), 'cpu')
     there = copy.deepcopy(here).to(device)
     batch = random_batch(2, (360, 480), 12)
@@ -212,11 +184,9 @@ def deterministic(device: str, record: Record) -> None:
         **{name: toy_config(x=loss) for name, loss in LOSSES.items()},
     }
     for name, cfg in cases.items():
-        try:
+        with attempt(record, case=name):
             results = [_three_steps(cfg, device) for _ in range(2)]
             record(case=name, equal=bool(torch.equal(*results)))
-        except Exception:
-            record(case=name, error=traceback.format_exc()[-1500:])
 
 
 def _three_steps(cfg: Config, device: str) -> Tensor:

@@ -1,21 +1,19 @@
-"""How long a training step takes, what it does, and how the real loop keeps up with it."""
+"""Time a training step and its parts, and count what it does."""
 
 from __future__ import annotations
 
 import copy
 import gc
-import json
+import re
 import statistics
 import time
 from collections import Counter
 from collections.abc import Callable
-from pathlib import Path
+from functools import partial
 from typing import Any
 
-import numpy as np
 import torch
 from mmengine.config import Config
-from PIL import Image
 from torch import nn
 from torch.profiler import ProfilerActivity, profile
 
@@ -25,15 +23,13 @@ from gpu_steps.step import (
     batch_of,
     build,
     config,
+    graph_seconds,
+    host_and_total,
     kd_config,
-    random_teacher,
-    scratch,
 )
-from mmseg_kd.benchmark.about import be_quiet
-from mmseg_kd.benchmark.floor import busy_share, rates_of, work_of
-from mmseg_kd.benchmark.steps import build_pair, random_batch, train_step
-from mmseg_kd.config import choose_start, enable_amp
-from mmseg_kd.engine import build_runner
+from measuring.lower_bound import busy_share, rates_of, work_of
+from measuring.steps import build_pair, compute_dtype, random_batch, train_step
+from measuring.timing import MIB, ratio, seconds_of
 from mmseg_kd.engine.compilation import compile_blocks
 from mmseg_kd.engine.graphed_step import GraphedStep
 from mmseg_kd.models.short_row_norm import LayerNorm
@@ -68,36 +64,22 @@ def steps(device: str, record: Record) -> None:
 
 
 def _time_setting(name: str, cfg: Config, dtype: str, device: str, record: Record) -> None:
-    torch.manual_seed(0)
-    pair = build_pair(cfg, device)
-    batch = random_batch(BATCH, (SIDE, SIDE), pair['stock'].num_classes)
-    runs: dict[str, Callable[[], object]] = {}
+    runs = _candidates(name, cfg, dtype, device, record)
     memory: dict[str, float] = {}
-    runs['stock'] = train_step(pair['stock'], cfg, copy.deepcopy(batch), dtype, stock=True)
-    packed = pair['mmseg_kd'].data_preprocessor.prepare(batch)
-    runs['eager'] = train_step(pair['mmseg_kd'], cfg, packed, dtype, stock=False)
-    graphed, wrapper = build(cfg, device, amp=dtype == 'amp')
-    step = GraphedStep(graphed, lambda line: record(setting=name, error=line))
-    runs['graph'] = lambda: step(packed, wrapper)
     for run_name, run in runs.items():
         torch.cuda.reset_peak_memory_stats()
         before = torch.cuda.memory_allocated()
         for _ in range(6):
             run()
         torch.cuda.synchronize()
-        memory[run_name] = (torch.cuda.max_memory_allocated() - before) / 2**20
-    total: dict[str, list[float]] = {run: [] for run in runs}
-    host: dict[str, list[float]] = {run: [] for run in runs}
+        memory[run_name] = (torch.cuda.max_memory_allocated() - before) / MIB
+    times: dict[str, list[tuple[float, float]]] = {run: [] for run in runs}
     for _ in range(ROUNDS):
         for run_name, run in runs.items():
-            torch.cuda.synchronize()
-            start = time.perf_counter()
-            for _ in range(STEPS):
-                run()
-            launched = time.perf_counter()
-            torch.cuda.synchronize()
-            host[run_name].append(1e3 * (launched - start) / STEPS)
-            total[run_name].append(1e3 * (time.perf_counter() - start) / STEPS)
+            times[run_name].append(host_and_total(run, STEPS))
+    host, total = (
+        {run: [1e3 * both[i] for both in values] for run, values in times.items()} for i in (0, 1)
+    )
     for run_name, run in runs.items():
         kernels, top = _kernels(run)
         record(
@@ -106,9 +88,7 @@ def _time_setting(name: str, cfg: Config, dtype: str, device: str, record: Recor
             ms=statistics.median(total[run_name]),
             least=min(total[run_name]),
             most=max(total[run_name]),
-            times_stock=statistics.median(
-                a / b for a, b in zip(total['stock'], total[run_name], strict=True)
-            ),
+            times_stock=ratio(total['stock'], total[run_name]).median,
             host_ms=statistics.median(host[run_name]),
             busy=busy_share(run, 10),
             kernels=kernels,
@@ -116,9 +96,7 @@ def _time_setting(name: str, cfg: Config, dtype: str, device: str, record: Recor
             top=top,
         )
     if 'teacher' not in name:
-        work = work_of(runs['eager'])
-        products = torch.bfloat16 if dtype == 'amp' else torch.float32
-        rates = rates_of(device, products)
+        work, rates = work_of(runs['eager']), rates_of(device, compute_dtype(cfg, dtype))
         record(
             setting=name,
             run='lower bound',
@@ -128,8 +106,22 @@ def _time_setting(name: str, cfg: Config, dtype: str, device: str, record: Recor
         )
 
 
+def _candidates(
+    name: str, cfg: Config, dtype: str, device: str, record: Record
+) -> dict[str, Callable[[], object]]:
+    torch.manual_seed(0)
+    pair = build_pair(cfg, device)
+    batch = random_batch(BATCH, (SIDE, SIDE), pair['stock'].num_classes)
+    stock = train_step(pair['stock'], cfg, copy.deepcopy(batch), dtype, stock=True)
+    packed = pair['mmseg_kd'].data_preprocessor.prepare(batch)
+    eager = train_step(pair['mmseg_kd'], cfg, packed, dtype)
+    graphed, wrapper = build(cfg, device, amp=dtype == 'amp')
+    step = GraphedStep(graphed, lambda line: record(setting=name, error=line))
+    return dict(stock=stock, eager=eager, graph=lambda: step(packed, wrapper))
+
+
 def _kernels(run: Callable[[], object], times: int = 3) -> tuple[float, str]:
-    """Kernels a step, and those that take longest, in microseconds a step."""
+    """Count kernels per step; name those that take longest, in microseconds per step."""
     with profile(activities=[ProfilerActivity.CUDA]) as recorded:
         for _ in range(times):
             run()
@@ -138,24 +130,19 @@ def _kernels(run: Callable[[], object], times: int = 3) -> tuple[float, str]:
     count = 0
     for event in recorded.events():
         if event.device_type == torch.autograd.DeviceType.CUDA:
-            spent[
-                event.name.replace('void ', '')
-                .replace('at::native::', '')
-                .replace('(anonymous namespace)::', '')[:90]
-            ] += event.device_time
+            name = re.sub(r'void |at::native::|\(anonymous namespace\)::', '', event.name)
+            spent[name[:90]] += event.device_time
             count += 1
     top = '; '.join(f'{name} {value / times:.0f}' for name, value in spent.most_common(40))
     return count / times, top.replace('|', '/').replace('\n', ' ')
 
 
 def pieces(device: str, record: Record) -> None:
-    """Time parts of the step by themselves, forward and backward, in microseconds of kernels."""
+    """Time parts of the step, forward and backward, in microseconds of their kernels."""
     logits = torch.randn(BATCH, 12, SIDE // 4, SIDE // 4, device=device, requires_grad=True)
     target = torch.randint(0, 12, (BATCH, SIDE, SIDE), device=device)
-    record(
-        what='cross-entropy',
-        us=_graph_time(lambda: plain_cross_entropy(logits, target, 255)[0].sum().backward()),
-    )
+    seconds = graph_seconds(lambda: plain_cross_entropy(logits, target, 255)[0].sum().backward())
+    record(what='cross-entropy', us=1e6 * seconds)
     for rows, width in ((2**16, 32), (2**16, 64), (2**14, 64), (2**14, 128)):
         x = torch.randn(rows, width, device=device, requires_grad=True)
         norm = LayerNorm(width).to(device)
@@ -165,7 +152,7 @@ def pieces(device: str, record: Record) -> None:
         ):
             record(
                 what=f'LayerNorm {rows}x{width}, {name}',
-                us=_graph_time(lambda f=forward, x=x: f(x).sum().backward()),
+                us=1e6 * graph_seconds(lambda f=forward, x=x: f(x).sum().backward()),
             )
     shapes = {
         'logits': ((12, 128), (12, 128)),
@@ -185,28 +172,8 @@ def pieces(device: str, record: Record) -> None:
             x.requires_grad_()
         record(
             what=name,
-            us=_graph_time(lambda a=student, b=teacher, f=loss: f(a, b, target).backward()),
+            us=1e6 * graph_seconds(lambda a=student, b=teacher, f=loss: f(a, b, target).backward()),
         )
-
-
-def _graph_time(run: Callable[[], object]) -> float:
-    """Microseconds of the kernels of a call, from replays of a graph of it."""
-    stream = torch.cuda.Stream()
-    stream.wait_stream(torch.cuda.current_stream())
-    with torch.cuda.stream(stream):
-        for _ in range(3):
-            run()
-    torch.cuda.current_stream().wait_stream(stream)
-    graph = torch.cuda.CUDAGraph()
-    with torch.cuda.graph(graph, stream=stream):
-        run()
-    graph.replay()
-    torch.cuda.synchronize()
-    start = time.perf_counter()
-    for _ in range(50):
-        graph.replay()
-    torch.cuda.synchronize()
-    return 1e6 * (time.perf_counter() - start) / 50
 
 
 def memory_stays(device: str, record: Record) -> None:
@@ -221,8 +188,8 @@ def memory_stays(device: str, record: Record) -> None:
             step(data, wrapper)
             if i in (50, 150, 250):
                 torch.cuda.synchronize()
-                used[f'after {i}, MiB'] = torch.cuda.memory_allocated() / 2**20
-        record(run=name, **used, reserved_MiB=torch.cuda.memory_reserved() / 2**20)
+                used[f'after {i}, MiB'] = torch.cuda.memory_allocated() / MIB
+        record(run=name, **used, reserved_MiB=torch.cuda.memory_reserved() / MIB)
         del model, wrapper, graphed, step
         gc.collect()
         torch.cuda.empty_cache()
@@ -237,112 +204,22 @@ def compiled_blocks(device: str, record: Record) -> None:
         start = time.perf_counter()
         for part in (model, model.teacher.segmentor):
             compile_blocks(part, {})
+        step = partial(model.train_step, data, wrapper)
         for _ in range(3):
-            model.train_step(data, wrapper)
+            step()
         torch.cuda.synchronize()
         seconds = time.perf_counter() - start
         row = dict(precision='bf16' if amp else 'TF32', seconds_to_compile=seconds)
-        row['eager ms'] = _ms(lambda m=model, w=wrapper, d=data: m.train_step(d, w))
+        row['eager ms'] = 1e3 * _settled_seconds(step)
         record(**row)
         graphed = GraphedStep(model, lambda line: record(error=line))
+        step = partial(graphed, data, wrapper)
         for _ in range(5):
-            graphed(data, wrapper)
-        record(**row, **{'graph ms': _ms(lambda g=graphed, w=wrapper, d=data: g(d, w))})
+            step()
+        record(**row, **{'graph ms': 1e3 * _settled_seconds(step)})
 
 
-def _ms(run: Callable[[], object], times: int = 30) -> float:
+def _settled_seconds(run: Callable[[], object]) -> float:
     for _ in range(3):
         run()
-    torch.cuda.synchronize()
-    start = time.perf_counter()
-    for _ in range(times):
-        run()
-    torch.cuda.synchronize()
-    return 1e3 * (time.perf_counter() - start) / times
-
-
-def real_loop(device: str, record: Record) -> None:
-    """Train by the runner on images of CamVid's size, with workers, hooks and log lines."""
-    be_quiet()
-    gpu = device == 'cuda'
-    iterations = 450 if gpu else 6
-    # Recorded, in bfloat16, compiled, workers.
-    settings = [(False, False, False, 4)]
-    if gpu:
-        settings = [
-            (True, True, False, 4),
-            (True, True, True, 4),
-            (True, False, False, 4),
-            (False, True, False, 4),
-            (True, True, False, 8),
-            (False, False, False, 4),
-        ]
-    with scratch() as folder:
-        camvid = _images(Path(folder) / 'CamVid', 64 if gpu else 4)
-        teacher = random_teacher(
-            'local_configs/segformer/B2/segformer.b2.512x512.camvid.py', folder
-        )
-        for i, (graph, amp, compiled, workers) in enumerate(settings):
-            cfg = kd_config(model__teacher__checkpoint=teacher)
-            for split in ('train', 'val'):
-                cfg[f'{split}_dataloader'].dataset.data_root = camvid
-            if not gpu:
-                cfg.train_dataloader.batch_size = 2
-                _shrink(cfg)
-            cfg.train_dataloader.num_workers = workers if gpu else 0
-            cfg.train_dataloader.persistent_workers = gpu
-            cfg.train_cfg.max_iters = iterations
-            cfg.train_cfg.val_interval = 10**6
-            for key in ('val_dataloader', 'val_cfg', 'val_evaluator'):
-                cfg.pop(key)
-            for hook in ('prediction_grid', 'teacher_record', 'confusion_record'):
-                cfg.default_hooks[hook] = None
-            cfg.default_hooks.checkpoint = dict(
-                type='CheckpointHook', by_epoch=False, interval=10**6
-            )
-            cfg.cuda_graph, cfg.compile, cfg.work_dir = graph, compiled, f'{folder}/run{i}'
-            if amp:
-                enable_amp(cfg)
-            choose_start(cfg, None)
-            start = time.perf_counter()
-            build_runner(cfg).train()
-            seconds = time.perf_counter() - start
-            lines = [line for line in _scalars(cfg.work_dir) if 'time' in line]
-            settled = lines[len(lines) // 2 :]
-            record(
-                run=('graph' if graph else 'eager') + (', compiled' if compiled else ''),
-                precision='bf16' if amp else 'TF32',
-                workers=workers,
-                iterations=iterations,
-                ms=1e3 * statistics.mean(line['time'] for line in settled),
-                data_ms=1e3 * statistics.mean(line['data_time'] for line in settled),
-                seconds_in_all=seconds,
-                loss_first=lines[0]['loss'],
-                loss_last=lines[-1]['loss'],
-            )
-
-
-def _shrink(cfg: Config) -> None:
-    cfg.model.data_preprocessor.size = (64, 64)
-    cfg.train_dataloader.dataset.pipeline[2].crop_size = (64, 64)
-
-
-def _scalars(work_dir: str) -> list[dict[str, Any]]:
-    (file,) = Path(work_dir).glob('*/vis_data/scalars.json')
-    return [json.loads(line) for line in file.read_text(encoding='utf-8').splitlines()]
-
-
-def _images(root: Path, count: int) -> str:
-    """Scenes of CamVid's size in its layout: a few smooth shapes, so that they pack like photos."""
-    rng = np.random.default_rng(0)
-    for split in ('train', 'val'):
-        for part in (split, f'{split}annot'):
-            (root / part).mkdir(parents=True)
-        for i in range(count):
-            coarse = rng.integers(0, 256, (12, 16, 3), dtype=np.uint8)
-            image = Image.fromarray(coarse).resize((480, 360), Image.Resampling.BICUBIC)
-            labels = rng.integers(0, 12, (9, 12), dtype=np.uint8)
-            mask = Image.fromarray(labels).resize((480, 360), Image.Resampling.NEAREST)
-            image.save(root / split / f'{i:03}.png')
-            mask.save(root / f'{split}annot' / f'{i:03}.png')
-    return str(root)
+    return seconds_of(run, 30)

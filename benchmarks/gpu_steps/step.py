@@ -1,10 +1,13 @@
-"""What a step is, and what several of them share."""
+"""The type of a step, and what several steps share."""
 
 from __future__ import annotations
 
 import copy
 import tempfile
-from collections.abc import Callable
+import time
+import traceback
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,15 +18,16 @@ from mmengine.model import BaseModel
 from mmengine.optim import OptimWrapper, build_optim_wrapper
 from mmseg.registry import MODELS
 
-from mmseg_kd.benchmark.about import be_quiet
-from mmseg_kd.benchmark.steps import build_own, random_batch
+from measuring.command import be_quiet
+from measuring.steps import build_own, random_batch
+from measuring.timing import seconds_of, wait_for_device
 from mmseg_kd.config import enable_amp, load_config
 
 Record = Callable[..., None]
 
 SEGFORMER = 'local_configs/segformer/B0/segformer.b0.512x512.camvid'
 TOY = 'local_configs/toy/segformer.b0.toy'
-# The teacher of the toy student is a second B0 here, which is built in no time.
+# The teacher of the toy student is a second B0 here, which is built quickly.
 TOY_TEACHER = f'{TOY}.py'
 # One of each distillation loss, for the toy student.
 LOSSES: dict[str, dict[str, Any]] = {
@@ -44,10 +48,10 @@ class Step:
     """A step of the check.
 
     Attributes:
-        run: Called with the device and with what records a row of results.
+        run: Called with the device and a function that records a row of results.
         seconds: Its time limit.
-        needs_gpu: Whether it means nothing on a CPU.
-        timed: Whether nothing else may run meanwhile.
+        needs_gpu: Whether it is skipped on a CPU.
+        timed: Whether no other step may run at the same time.
     """
 
     run: Callable[[str, Record], None]
@@ -57,19 +61,19 @@ class Step:
 
 
 def config(path: str, **options: Any) -> Config:
-    """A config without pretrained weights; options by dotted key, with `__` for the dots."""
+    """Load a config without pretrained weights; options by dotted key, with `__` for the dots."""
     cfg = load_config(path, {key.replace('__', '.'): value for key, value in options.items()})
     cfg.model.pretrained = None
     return cfg
 
 
 def kd_config(**options: Any) -> Config:
-    """The shipped distillation config of SegFormer."""
+    """Load the shipped distillation config of SegFormer."""
     return config(f'{SEGFORMER}.kd.py', **options)
 
 
 def toy_config(**losses: dict[str, Any]) -> Config:
-    """The toy student with the losses given, or its own."""
+    """Load the toy student with the losses given, or its own."""
     cfg = config(f'{TOY}.kd.py')
     cfg.model.teacher.config = TOY_TEACHER
     if losses:
@@ -78,7 +82,7 @@ def toy_config(**losses: dict[str, Any]) -> Config:
 
 
 def no_chance(cfg: Config) -> Config:
-    """Without dropout and stochastic depth."""
+    """Copy a config without dropout and stochastic depth."""
     cfg = copy.deepcopy(cfg)
     cfg.model.decode_head.dropout_ratio = 0.0
     cfg.model.backbone.drop_path_rate = 0.0
@@ -88,21 +92,18 @@ def no_chance(cfg: Config) -> Config:
 def build(
     cfg: Config, device: str, seed: int = 0, amp: bool = False
 ) -> tuple[BaseModel, OptimWrapper]:
-    """A model with random weights and its optimizer."""
+    """Build a model with random weights, and its optimizer."""
     be_quiet()
     torch.manual_seed(seed)
     cfg = copy.deepcopy(cfg)
     if amp:
         enable_amp(cfg)
-    if cfg.model.get('teacher', {}).get('type') == 'EMATeacher':
-        model = MODELS.build(cfg.model).to(device).train()
-    else:
-        model = build_own(cfg, device).train()
+    model = build_own(cfg, device).train()
     return model, build_optim_wrapper(model, cfg.optim_wrapper)
 
 
 def batch_of(model: BaseModel, size: int, side: int, seed: int = 0) -> dict[str, Any]:
-    """A batch as the training loop hands it over: packed, in page-locked memory."""
+    """Make a batch as the training loop gives it to the model: packed, in page-locked memory."""
     batch = random_batch(size, (side, side), model.num_classes, seed)
     return model.data_preprocessor.prepare(batch)
 
@@ -116,5 +117,40 @@ def random_teacher(config_path: str, folder: str | Path) -> str:
 
 
 def scratch() -> tempfile.TemporaryDirectory:
-    """A folder for the files of a step."""
+    """Make a folder for the files of a step."""
     return tempfile.TemporaryDirectory(prefix='gpu_check_')
+
+
+@contextmanager
+def attempt(record: Record, **labels: Any) -> Iterator[None]:
+    """Record the traceback of a case that fails in this block, so that the next case runs."""
+    try:
+        yield
+    except (Exception, SystemExit):
+        record(**labels, error=traceback.format_exc()[-1800:])
+
+
+def host_and_total(run: Callable[[], object], times: int) -> tuple[float, float]:
+    """Time calls until all are launched, and until their kernels end; seconds per call."""
+    wait_for_device()
+    start = time.perf_counter()
+    for _ in range(times):
+        run()
+    launched = time.perf_counter()
+    wait_for_device()
+    return (launched - start) / times, (time.perf_counter() - start) / times
+
+
+def graph_seconds(run: Callable[[], object], times: int = 50) -> float:
+    """Time the kernels of a call, from replays of a graph of it; seconds per call."""
+    stream = torch.cuda.Stream()
+    stream.wait_stream(torch.cuda.current_stream())
+    with torch.cuda.stream(stream):
+        for _ in range(3):
+            run()
+    torch.cuda.current_stream().wait_stream(stream)
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph, stream=stream):
+        run()
+    graph.replay()
+    return seconds_of(graph.replay, times)

@@ -1,21 +1,20 @@
-"""From a config file and the command line to a config that can be run."""
+"""From a config file and the command line to a config that can be run.
+
+What imports torch or mmseg's models, which takes seconds, is imported in the functions: the tools
+report a missing file and broken syntax before.
+"""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-import torch
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
 
 from mmseg_kd import register_all
-from mmseg_kd.checkpoints import find_latest_checkpoint
-from mmseg_kd.checkpoints.initialization import forget_pretrained
 from mmseg_kd.config.bases import check_bases
-from mmseg_kd.config.checks import check_config, check_options, check_variables
-from mmseg_kd.config.defaults import fill_in
 from mmseg_kd.config.errors import reading_errors
-from mmseg_kd.config.text import read_config
+from mmseg_kd.config.text import check_text, read_config
 from mmseg_kd.errors import UserError, no_file
 from mmseg_kd.paths import check_folder
 
@@ -34,12 +33,16 @@ def load_config(path: str, cfg_options: dict | None = None) -> Config:
     Raises:
         UserError: The file is missing, is no valid Python, or has a key that nothing reads.
     """
-    # In a process that a program of the user's spawned, only a worker's part was imported.
-    register_all()
     file = Path(path)
     if not file.is_file():
         raise UserError(f'the config {path} {no_file(path)}')
     check_bases(file)
+    check_text(file)
+    # A tool has not registered anything yet, a spawned process only a worker's part.
+    register_all()
+    from mmseg_kd.config.checks import check_config, check_options, check_variables
+    from mmseg_kd.config.defaults import fill_in
+
     with reading_errors(path):
         cfg = read_config(path)
         # Every checkpoint and log has the config's text; yapf takes 0.3 s to lay it out.
@@ -73,6 +76,8 @@ def _replacing(cfg: Config, options: dict) -> dict:
 
 def enable_amp(cfg: Config) -> None:
     """Turn on mixed precision: bfloat16, or float16 on a GPU that has no bfloat16."""
+    import torch
+
     wrapper = cfg.optim_wrapper
     wrapper.setdefault('type', 'OptimWrapper')
     if wrapper.type in ('AmpOptimWrapper', 'Bf16OptimWrapper'):
@@ -100,6 +105,9 @@ def choose_start(cfg: Config, resume: str | None) -> None:
         UserError: The checkpoint is missing, a new run would overwrite an older one, or nothing
             can be written into the work_dir.
     """
+    from mmseg_kd.checkpoints import find_latest_checkpoint
+    from mmseg_kd.checkpoints.initialization import forget_pretrained
+
     if resume is None and cfg.get('resume'):
         resume = cfg.get('load_from') or 'auto'
     for key in ('train_dataloader', 'train_cfg', 'optim_wrapper'):
@@ -163,6 +171,8 @@ def prepare_test(
         UserError: The checkpoint is missing, the config lacks what is asked for, or nothing can be
             written where the results go.
     """
+    from mmseg_kd.checkpoints.initialization import forget_pretrained
+
     if not Path(checkpoint).is_file():
         raise UserError(f'the checkpoint {checkpoint} {no_file(checkpoint)}')
     for key in ('test_dataloader', 'test_cfg', 'test_evaluator'):

@@ -23,7 +23,7 @@ def read_config(path: str | Path) -> Config:
         return Config.fromfile(path, format_python_code=False)
     except (SyntaxError, UnicodeDecodeError) as error:
         # mmengine names neither an inherited file nor, for some mistakes, the file itself.
-        _check_text(Path(path), set())
+        check_text(Path(path))
         line = f', line {error.lineno}' if isinstance(error, SyntaxError) else ''
         raise UserError(f'{path}{line}: {error}') from error
 
@@ -39,11 +39,11 @@ def _open(file: Any, mode: str = 'r', encoding: str | None = None, **kwargs: Any
 mmengine.config.config.open = _open
 
 
-def _check_text(file: Path, seen: set[Path]) -> None:
-    """Raise UserError for the file of a chain of configs that cannot be parsed."""
+def check_text(file: Path, seen: frozenset[Path] = frozenset()) -> None:
+    """Raise UserError where a config, or one that it inherits from, cannot be parsed."""
     if file.suffix != '.py' or not file.is_file() or file.resolve() in seen:
         return
-    seen.add(file.resolve())
+    seen = seen | {file.resolve()}
     content = file.read_bytes()
     try:
         tree = ast.parse(content.decode('utf-8-sig'))
@@ -58,7 +58,7 @@ def _check_text(file: Path, seen: set[Path]) -> None:
     except ValueError as error:
         raise UserError(f'{file} is not Python text: {error}') from error
     for base in bases_of(tree):
-        _check_text(file.parent / base, seen)
+        check_text(file.parent / base, seen)
 
 
 def _advice(error: SyntaxError) -> str:

@@ -2,11 +2,12 @@
 
 python tools/analysis_tools/attention_contrast.py CONFIG CHECKPOINT [--taps NAME ...]
 
-For each tap: the coefficient of variation of the attention map within an image (0 is flat),
-mean over the validation split, for p = 2 and p = 4.
+Prints, for each tap and for p = 2 and p = 4, the coefficient of variation of the attention map
+within an image (0 is flat), averaged over the validation split.
 """
 
 import argparse
+from itertools import product
 
 import mmseg_kd  # noqa: F401  # isort: skip  (first, because it refuses mixed installations)
 import torch
@@ -41,7 +42,7 @@ def main() -> None:
     model.check_taps(args.taps)
     if torch.cuda.is_available():
         model.to('cuda')
-    sums = {(tap, p): 0.0 for tap in args.taps for p in EXPONENTS}
+    sums = dict.fromkeys(product(args.taps, EXPONENTS), 0.0)
     images = 0
     for batch in tqdm(Runner.build_dataloader(cfg.val_dataloader), unit='batch'):
         inputs = model.segmentor.data_preprocessor(batch)['inputs']

@@ -1,10 +1,10 @@
-"""Count a model's parameters and multiply-accumulates, part by part; no weights, no data are read.
+"""Count a model's parameters and multiply-accumulates, part by part, without weights and data.
 
 python tools/analysis_tools/get_flops.py CONFIG [--shape HEIGHT WIDTH]
                                          [--cfg-options KEY=VALUE ...]
 
-What papers call FLOPs are MACs; one MAC is two floating point operations. Of a distilled
-student's config, student and teachers are counted apart.
+What papers call FLOPs are MACs; one MAC is two floating point operations. The student and the
+teachers of a distillation config are counted separately.
 """
 
 import argparse
@@ -28,8 +28,8 @@ from mmseg_kd.models.kd_encoder_decoder import teachers_by_name
 UNITS = """
 GMACs: 10^9 multiply-accumulates of convolutions, linear maps and attention, GFLOPs in papers.
 Floating point operations are twice as many. Norms, activations and interpolation do not count."""
-FOLDED = """As published: SegFormer's head runs its wide convolution at stride 4. Here its weights
-are folded first, once a batch, and for inference on the CPU once for all"""
+FOLDED = """As published, SegFormer's head runs its wide convolution at stride 4. Here its weights
+are folded first: once per batch, and once per model for inference on the CPU"""
 
 
 def parse_args() -> argparse.Namespace:
@@ -48,7 +48,7 @@ def parse_args() -> argparse.Namespace:
 
 
 def image_size(cfg: Config, shape: list[int] | None) -> tuple[int, int]:
-    """Height and width of the image to count for."""
+    """Return height and width of the image to count for."""
     if shape is None:
         shape = list((cfg.model.get('data_preprocessor') or {}).get('size') or (512,))
     if len(shape) > 2 or min(shape) < 1:
@@ -57,7 +57,7 @@ def image_size(cfg: Config, shape: list[int] | None) -> tuple[int, int]:
 
 
 def models(cfg: Config) -> Iterator[tuple[str, nn.Module]]:
-    """The config's model and its teachers, with their titles."""
+    """Build the config's model and its teachers; yields their titles too."""
     teachers = teachers_by_name(cfg.model.get('teacher') or {})
     forget_pretrained(cfg.model)
     with config_errors():
@@ -65,7 +65,7 @@ def models(cfg: Config) -> Iterator[tuple[str, nn.Module]]:
     yield 'student' if teachers else 'model', model
     for name, teacher in teachers.items():
         if teacher.get('type') == 'EMATeacher':
-            print(f'{name}: an average of the student, of the same size')
+            print(f'{name}: an average of the student, with the same counts')
             continue
         title = name if name == 'teacher' else f'teacher {name}'
         if isinstance(teacher['config'], str):
@@ -76,7 +76,7 @@ def models(cfg: Config) -> Iterator[tuple[str, nn.Module]]:
 
 
 def table(complexity: Complexity) -> str:
-    """Lay out the counts; the published formula has columns where it differs."""
+    """Lay out the counts, with a column for the published formula where it differs."""
     total = complexity.total
     differs = total.published != total.macs
     names = ['part', 'parameters (M)', 'GMACs', 'share']

@@ -1,9 +1,10 @@
-"""Check that this machine, and what a config needs, are ready to train.
+"""Check that this machine is ready to train, and that everything a config needs is there.
 
 python tools/misc/check_environment.py [CONFIG] [--cfg-options KEY=VALUE ...]
 
-Prints a line for torch, CUDA, memory and the console's encoding and, with a config, for its data,
-weights, teacher and disk. A line that begins with `!!` says what to do; the exit code is then 2.
+Prints a line each for torch, CUDA, memory and the console's encoding and, with a config, for its
+data, weights, teacher and disk. A line that begins with `!!` says what to do; the exit code is
+then 2.
 """
 
 import argparse

@@ -2,9 +2,9 @@
 
 python tools/misc/check_teacher.py CONFIG [--out FILE.json] [--cfg-options KEY=VALUE ...]
 
-Prints mIoU beside the student's baseline (`model.teacher.baseline`: a number, or a work_dir),
-entropy and calibration on the validation split. The measurement is kept beside the teacher's
-checkpoint in `<checkpoint>.card.json`, where training, and this tool, find it again.
+Prints mIoU, next to the student's baseline (`model.teacher.baseline`: a number, or a work_dir),
+entropy and calibration on the validation split. The measurement is saved next to the teacher's
+checkpoint as `<checkpoint>.card.json`, which training and this tool read again.
 """
 
 import argparse
@@ -14,6 +14,7 @@ from pathlib import Path
 
 import mmseg_kd  # noqa: F401  # isort: skip  (first, because it refuses mixed installations)
 import torch
+from mmengine.config import Config
 from mmengine.evaluator import Evaluator
 from mmengine.logging import MMLogger
 from mmengine.runner import set_random_seed
@@ -31,9 +32,34 @@ from mmseg_kd.paths import check_new_file
 from mmseg_kd.teacher_report.card import card_table, card_warnings, check_classes, teacher_card
 
 
+def build_teachers(cfg: Config, path: str) -> dict[str, Teacher]:
+    """Build the teachers of a student's config, by name, with their weights.
+
+    Raises:
+        UserError: No teacher has a checkpoint.
+    """
+    forget_pretrained(cfg.model)
+    with config_errors():
+        student = MODELS.build(cfg.model)
+        if hasattr(student, 'build_teacher'):
+            student.build_teacher()
+    found = getattr(student, 'teachers', {})
+    teachers = {name: teacher for name, teacher in found.items() if isinstance(teacher, Teacher)}
+    if not found:
+        raise UserError(
+            f'{path} has no teacher that a loss reads; write '
+            'model.teacher=dict(config=..., checkpoint=...) and model.kd_losses'
+        )
+    if not teachers:
+        raise UserError(
+            f'{path} has no teacher with a checkpoint: there is nothing to measure before training'
+        )
+    return teachers
+
+
 def main() -> None:
     """Print the table, and write the record where `--out` says."""
-    parser = argparse.ArgumentParser(description='Measure the teacher before it teaches')
+    parser = argparse.ArgumentParser(description='Measure the teacher before training')
     parser.add_argument('config', help="the student's config")
     parser.add_argument('--out', type=Path, help='a JSON file for the record')
     add_cfg_options(parser)
@@ -45,24 +71,10 @@ def main() -> None:
     for key in ('val_dataloader', 'val_evaluator'):
         if cfg.get(key) is None:
             raise UserError(f'{args.config} has no {key}, so its teacher cannot be measured')
-    # Its class tables are not asked for here; the warnings of the card are printed below.
+    # Metrics log class tables; the warnings of the card are printed below.
     MMLogger.get_instance(f'check_teacher {uuid.uuid4()}', log_level='ERROR')
-    forget_pretrained(cfg.model)
-    with config_errors():
-        student = MODELS.build(cfg.model)
-        if hasattr(student, 'build_teacher'):
-            student.build_teacher()
-    found = getattr(student, 'teachers', {})
-    teachers = {name: teacher for name, teacher in found.items() if isinstance(teacher, Teacher)}
-    if not teachers:
-        raise UserError(
-            f'{args.config} has no teacher with a checkpoint: there is nothing to measure before '
-            'training'
-            if found
-            else f'{args.config} has no teacher that a loss reads; write '
-            'model.teacher=dict(config=..., checkpoint=...) and model.kd_losses'
-        )
-    # As training has them, in its order, because they decide whether two forwards are equal.
+    teachers = build_teachers(cfg, args.config)
+    # As in training, and in its order: they decide whether two forward passes are equal.
     torch.backends.cudnn.benchmark = bool((cfg.get('env_cfg') or {}).get('cudnn_benchmark'))
     with config_errors():
         set_random_seed(**(cfg.get('randomness') or {}))

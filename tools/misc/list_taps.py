@@ -1,4 +1,4 @@
-"""List every tap of a config's student and of the teachers it has.
+"""List every tap of a config's student and of its teachers, with their shapes.
 
 python tools/misc/list_taps.py CONFIG [--shape HEIGHT WIDTH] [--cfg-options KEY=VALUE ...]
 """
@@ -20,7 +20,7 @@ from mmseg_kd.models.kd_encoder_decoder import teachers_by_name
 
 
 def main() -> None:
-    """Print the table; no weights, no data are read."""
+    """Print the table; reads neither weights nor data."""
     parser = argparse.ArgumentParser(description='List the tap names of student and teacher')
     parser.add_argument('config', help='the config file')
     parser.add_argument(

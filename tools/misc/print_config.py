@@ -3,7 +3,7 @@
 python tools/misc/print_config.py CONFIG [--save-path FILE.py] [--graph]
                                   [--cfg-options KEY=VALUE ...]
 
-What is printed is a config itself.
+The output is a config file.
 """
 
 import argparse
@@ -28,7 +28,7 @@ def main() -> None:
     """Print, and write where `--save-path` says."""
     parser = argparse.ArgumentParser(description='Print a config in full')
     parser.add_argument('config', help='the config file')
-    parser.add_argument('--save-path', type=Path, help='a file for it: .py or .json')
+    parser.add_argument('--save-path', type=Path, help='also write it to this .py or .json file')
     parser.add_argument('--graph', action='store_true', help="print the model's modules too")
     add_cfg_options(parser)
     args = parser.parse_args()
@@ -37,14 +37,14 @@ def main() -> None:
         if args.save_path.suffix not in SUFFIXES:
             raise UserError(f'--save-path: {args.save_path} does not end in .py or .json')
     cfg = load_config(args.config, args.cfg_options)
-    # Laid out for people; load_config leaves that out for speed.
+    # Formatted by yapf, which load_config leaves out for speed.
     cfg = Config(cfg.to_dict(), cfg.text, cfg.filename)
     print(cfg.pretty_text.rstrip())
     if args.graph:
         with config_errors():
             # A copy, because mmseg moves keys of what it builds.
             model = MODELS.build(copy.deepcopy(cfg.model))
-        # As comments, so that the whole is still a config.
+        # As comments, so that the output is still a config.
         print('\n'.join(f'# {line}' for line in str(model).splitlines()))
     if args.save_path is not None:
         with atomic_path(args.save_path) as partial:

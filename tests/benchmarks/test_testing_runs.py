@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from conftest import ROOT
 
-from mmseg_kd.benchmark.testing import testing_runs as make_runs
+from measuring.runs import testing_runs as make_runs
 from mmseg_kd.config import load_config
 
 

@@ -1,10 +1,10 @@
-"""Training, distillation and inference steps of a config beside their stock counterparts."""
+"""Training, distillation and inference steps of a config and of its stock counterpart."""
 
 from __future__ import annotations
 
 import copy
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -15,18 +15,21 @@ from mmengine.optim import build_optim_wrapper
 from mmengine.structures import PixelData
 from mmseg.registry import MODELS
 from mmseg.structures import SegDataSample
-from torch import Tensor
+from torch import Tensor, nn
 
-from mmseg_kd.benchmark.stock import stock_model, stock_optim_wrapper, stock_student
+from measuring.stock import stock_model, stock_optim_wrapper, stock_student
 from mmseg_kd.config import enable_amp, load_config
 
 VOID_ROWS = 10
+# The names of the runs of `loss_runs` that are not a loss.
+PLAIN = 'plain step'
+REPORT = 'gradient report'
 
 
 def random_batch(
     batch_size: int, size: tuple[int, int], num_classes: int, seed: int = 0
 ) -> dict[str, list]:
-    """A batch as the data loader gives it: uint8 images (3, H, W) and labels, some of them void."""
+    """Draw a batch as the data loader gives it: uint8 images (3, H, W) and labels, some void."""
     generator = torch.Generator().manual_seed(seed)
     batch: dict[str, list] = dict(inputs=[], data_samples=[])
     for _ in range(batch_size):
@@ -41,9 +44,10 @@ def random_batch(
 
 
 def build_pair(cfg: Config, device: str) -> dict[str, BaseModel]:
-    """Build the stock counterpart and the config's model, with random weights, on a device.
+    """Build the stock counterpart and the config's model, and their teachers, with random weights.
 
-    A student's teacher is built too, from its config, also with random weights.
+    Returns:
+        The models `stock` and `mmseg_kd`, on the device.
     """
     if not cfg.model.get('kd_losses'):
         stock = stock_model(cfg.model)
@@ -57,12 +61,13 @@ def build_own(cfg: Config, device: str) -> BaseModel:
     """Build a config's model, and its teacher if it has one, with random weights, on a device."""
     cfg = copy.deepcopy(cfg)
     cfg.model.pretrained = None
-    if not cfg.model.get('kd_losses'):
+    teacher = cfg.model.get('teacher') or {}
+    if not (cfg.model.get('kd_losses') and isinstance(teacher.get('config'), str)):
         return MODELS.build(cfg.model).to(device)
     with tempfile.TemporaryDirectory() as folder:
         checkpoint = str(Path(folder) / 'teacher.pth')
         torch.save(dict(state_dict=MODELS.build(_teacher_model(cfg)).state_dict()), checkpoint)
-        cfg.model.teacher.checkpoint = checkpoint
+        teacher.checkpoint = checkpoint
         student = MODELS.build(cfg.model)
         student.build_teacher().to(device)
     return student.to(device)
@@ -75,16 +80,16 @@ def _teacher_model(cfg: Config) -> dict:
 
 
 def train_step(
-    model: BaseModel, cfg: Config, batch: dict[str, Any], dtype: str, stock: bool
+    model: BaseModel, cfg: Config, batch: dict[str, Any], dtype: str, stock: bool = False
 ) -> Callable[[], object]:
-    """What does one training step: preprocessing, forward, backward, optimizer.
+    """Make a function that does one training step: preprocessing, forward, backward, optimizer.
 
     Args:
         model: A model, on its device.
         cfg: Its config, for the optimizer.
         batch: Of `random_batch`.
-        dtype: 'float32', or the type to compute in under autocast.
-        stock: Whether to build the optimizer as mmengine does without being told more.
+        dtype: 'float32', or 'amp' for mixed precision.
+        stock: Whether to build the optimizer without this project's settings.
     """
     cfg = copy.deepcopy(cfg)
     if stock:
@@ -96,15 +101,17 @@ def train_step(
     return lambda: model.train_step(batch, wrapper)
 
 
-def compute_dtype(device: str, dtype: str) -> torch.dtype:
-    """The type of the products of `train_step`: 'float32', or under 'amp' the device's."""
+def compute_dtype(cfg: Config, dtype: str) -> torch.dtype:
+    """Return the type in which `train_step` multiplies: that of autocast under 'amp'."""
     if dtype == 'float32':
         return torch.float32
-    return torch.bfloat16 if device == 'cpu' else torch.float16
+    cfg = copy.deepcopy(cfg)
+    enable_amp(cfg)
+    return torch.float16 if cfg.optim_wrapper.type == 'AmpOptimWrapper' else torch.bfloat16
 
 
 def infer_step(model: BaseModel, batch: dict[str, Any]) -> Callable[[], Tensor]:
-    """What predicts the classes of a batch of whole images, at their own size."""
+    """Make a function that predicts the classes of a batch of whole images, at their own size."""
     model.eval()
 
     @torch.no_grad()
@@ -112,3 +119,38 @@ def infer_step(model: BaseModel, batch: dict[str, Any]) -> Callable[[], Tensor]:
         return model.test_step(batch)[-1].pred_sem_seg.data
 
     return step
+
+
+def loss_runs(
+    model: BaseModel, cfg: Config, batch: dict[str, Any], dtype: str
+) -> dict[str, Callable[[], object]]:
+    """Make functions that do a training step with one loss more than the first.
+
+    Args:
+        model: A student with its teacher, on its device.
+        cfg: Its config; the first of its losses is part of every step.
+        batch: Of `random_batch`.
+        dtype: 'float32', or 'amp' for mixed precision.
+
+    Returns:
+        `PLAIN` has the first loss alone, `REPORT` measures its gradient as well, and each other
+        loss, by its name, is added to the first.
+    """
+    losses = dict(model.kd_losses.items())
+    for loss in losses.values():
+        # A loss whose schedule starts at 0 would cost nothing, and a share is measured by itself.
+        loss.loss_weight = 1.0
+    step = train_step(model, cfg, batch, dtype)
+    first, *others = losses
+
+    def run(names: Iterable[str], measure: bool = False) -> Callable[[], object]:
+        def with_losses() -> None:
+            model.kd_losses = nn.ModuleDict({name: losses[name] for name in names})
+            model.measure_gradients = measure
+            step()
+
+        return with_losses
+
+    return {PLAIN: run([first]), REPORT: run([first], measure=True)} | {
+        name: run([first, name]) for name in others
+    }

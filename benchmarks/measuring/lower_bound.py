@@ -1,4 +1,4 @@
-"""What a step cannot be faster than on a device, and how much of the time a GPU is at work."""
+"""The lower bound of a step's time on a device, and the share of time that a GPU is busy."""
 
 from __future__ import annotations
 
@@ -6,8 +6,7 @@ import math
 import statistics
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -20,7 +19,7 @@ from torch.utils.flop_counter import (
     sdpa_flop_count,
 )
 
-from mmseg_kd.benchmark.measure import interleaved
+from measuring.timing import interleaved, wait_for_device
 
 aten = torch.ops.aten
 
@@ -30,34 +29,25 @@ SIDES = {'cpu': 2048, 'cuda': 8192}
 COPIED = {'cpu': 2**28, 'cuda': 2**31}
 
 
-@dataclass(frozen=True)
-class Work:
-    """What a step does.
+class Work(NamedTuple):
+    """What a step does: floating point operations, and bytes that its operators read and write.
 
-    Attributes:
-        flops: Operations of its products, convolutions and attention.
-        bytes: What its operators read and write, each by itself; fused ones would move less.
+    Operations are those of products, convolutions and attention. Fused operators would move less.
     """
 
     flops: int
     bytes: int
 
 
-@dataclass(frozen=True)
-class Rates:
-    """What a device does at most, measured.
-
-    Attributes:
-        flops: Operations a second of a large product of matrices.
-        bytes: Read and written a second by a large copy.
-    """
+class Rates(NamedTuple):
+    """What a device does per second at most: operations of a product, bytes of a copy."""
 
     flops: float
     bytes: float
 
 
 def work_of(step: Callable[[], object]) -> Work:
-    """Count what a step does; it is run twice."""
+    """Count what a step does; runs it twice."""
     step()
     counter = FlopCounterMode(display=False, custom_mapping=FORMULAS)
     with counter as operations, _Traffic() as traffic:
@@ -74,7 +64,7 @@ def _attention_backward(grad: Any, query: Any, key: Any, value: Any, *_: Any, **
 
 
 def _convolution_backward(grad: Any, image: Any, weight: Any, *others: Any, **__: Any) -> int:
-    """As much as forward for each gradient; torch's own formula forgets the groups in one."""
+    """Count the forward pass once per gradient; torch's formula ignores the groups in one."""
     transposed, wanted = others[4], others[7]
     places = image if transposed else grad
     forward = 2 * places[0] * math.prod(places[2:]) * math.prod(weight)
@@ -90,7 +80,7 @@ FORMULAS = {
 
 
 def rates_of(device: str, dtype: torch.dtype) -> Rates:
-    """Measure a device with products of `dtype`; the median of 9."""
+    """Measure a device with large products of `dtype` and copies; the median of 9."""
     kind = torch.device(device).type
     side, count = SIDES[kind], COPIED[kind] // torch.float32.itemsize
     a, b = (torch.randn(side, side, device=device, dtype=dtype) for _ in range(2))
@@ -106,13 +96,13 @@ def rates_of(device: str, dtype: torch.dtype) -> Rates:
 
 
 def busy_share(step: Callable[[], object], times: int = 20) -> float:
-    """Share of the time in which a GPU has a kernel or a copy to work on, over some steps."""
-    torch.cuda.synchronize()
+    """Measure the share of time in which a GPU runs a kernel or a copy, over some steps."""
+    wait_for_device()
     with profile(activities=[ProfilerActivity.CUDA]) as recorded:
         start = time.perf_counter()
         for _ in range(times):
             step()
-        torch.cuda.synchronize()
+        wait_for_device()
         passed = time.perf_counter() - start
     events = recorded.profiler.kineto_results.events()
     spans = [
@@ -124,20 +114,16 @@ def busy_share(step: Callable[[], object], times: int = 20) -> float:
 
 
 def covered(spans: Iterable[tuple[int, int]]) -> int:
-    """Length of the union of spans (start, end)."""
-    total, reached = 0, None
+    """Return the length of the union of spans (start, end)."""
+    total = reached = 0
     for start, end in sorted(spans):
-        if reached is None or start > reached:
-            total += end - start
-            reached = end
-        elif end > reached:
-            total += end - reached
-            reached = end
+        total += max(end - max(start, reached), 0)
+        reached = max(reached, end)
     return total
 
 
 class _Traffic(TorchDispatchMode):
-    """Adds up the bytes of the tensors that operators read and write."""
+    """Sum the bytes of the tensors that operators read and write."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -160,7 +146,7 @@ def _tensors(tree: Any) -> list[Tensor]:
 
 
 def _views(func: Any, inputs: list[Tensor], outputs: list[Tensor]) -> bool:
-    """Whether nothing was read or written: an empty tensor, or a view of an argument."""
+    """Return whether nothing was read or written: an empty tensor, or a view of an argument."""
     if func._schema.is_mutable:
         return False
     if not inputs:

@@ -9,7 +9,8 @@ import torch
 from conftest import ROOT
 from mmengine.runner import Runner
 
-from mmseg_kd.benchmark.data import data_runs, stock_dataloader
+from measuring.runs import data_runs
+from measuring.stock import stock_dataloader
 from mmseg_kd.config import load_config
 from mmseg_kd.datasets.seeded_sampling import seeded
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from conftest import ROOT
 
-from mmseg_kd.benchmark.loop import loop_runs
+from measuring.runs import loop_runs
 from mmseg_kd.config import load_config
 
 

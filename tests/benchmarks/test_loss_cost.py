@@ -4,13 +4,12 @@ import json
 from pathlib import Path
 
 import pytest
-from conftest import ROOT
-from test_train_and_test import run
+from conftest import ROOT, run
 
-from mmseg_kd.benchmark.losses import PLAIN, REPORT
+from measuring.steps import PLAIN, REPORT
 
 KD = 'local_configs/toy/segformer.b0.toy.kd.py'
-TOOL = 'analysis_tools/loss_cost.py'
+TOOL = '../benchmarks/loss_cost.py'
 
 
 def test_each_loss_and_the_report(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:

@@ -1,4 +1,4 @@
-"""What the floor of a step is made of."""
+"""The lower bound of a step is counted from its operations, bytes and the device's rates."""
 
 from __future__ import annotations
 
@@ -7,7 +7,13 @@ import torch
 import torch.nn.functional as F
 from conftest import run, tiny_config
 
-from mmseg_kd.benchmark.floor import covered, rates_of, work_of
+from measuring.lower_bound import COPIED, SIDES, covered, rates_of, work_of
+
+
+@pytest.fixture(autouse=True)
+def small_measurements(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(SIDES, 'cpu', 512)
+    monkeypatch.setitem(COPIED, 'cpu', 2**24)
 
 
 def test_operations_and_bytes_of_a_product() -> None:
@@ -57,6 +63,6 @@ def test_the_tool_prints_both_floors(tmp_path, capsys: pytest.CaptureFixture) ->
     cfg = tiny_config(tmp_path / 'run')
     cfg.dump(tmp_path / 'config.py')
     options = ['--modes', 'floor', '--dtypes', 'float32', '--repeats', '2', '--size', '64', '64']
-    assert run('analysis_tools/benchmark.py', tmp_path / 'config.py', *options) == 0
+    assert run('../benchmarks/compare.py', tmp_path / 'config.py', *options) == 0
     out = capsys.readouterr().out
     assert 'step over 0.' in out and 'GFLOP at' in out and 'GB at' in out

@@ -1,32 +1,44 @@
-"""The stock counterpart of a config: the same network, built from mmseg's own parts.
+"""The stock counterpart of a config: the same network, data and runner, from mmseg's own parts.
 
 MiT becomes mmseg's `MixVisionTransformer`. `SegFormerHead` becomes mmseg's `SegformerHead` at
-embed_dim 256, and at other widths, for which mmseg ships no config, the formula of the paper
-written out: project, upsample to stride 4, concatenate, fuse, classify.
+embed_dim 256, and `PublishedHead` at other widths, for which mmseg ships no config.
 """
 
 from __future__ import annotations
 
 import copy
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import torch
 import torch.nn.functional as F
-from mmengine.config import ConfigDict
+from mmengine.config import Config, ConfigDict
+from mmengine.runner import Runner
 from mmseg.models import EncoderDecoder
 from mmseg.models.decode_heads.decode_head import BaseDecodeHead
 from mmseg.registry import MODELS
 from torch import Tensor, nn
 
+from mmseg_kd.datasets.camvid.classes import CamVidClasses
 from mmseg_kd.errors import UserError
 from mmseg_kd.models.mit import VARIANTS
 
 MMSEG_EMBED_DIM = 256
+ENDLESS = 10**6
+# The default hooks of mmseg's configs.
+STOCK_HOOKS = dict(
+    timer=dict(type='IterTimerHook'),
+    logger=dict(type='LoggerHook', interval=50, log_metric_by_epoch=False),
+    param_scheduler=dict(type='ParamSchedulerHook'),
+    checkpoint=dict(type='CheckpointHook', by_epoch=False, interval=ENDLESS),
+    sampler_seed=dict(type='DistSamplerSeedHook'),
+    visualization=dict(type='SegVisualizationHook'),
+)
 
 
 class PublishedHead(BaseDecodeHead):
-    """SegFormer's head as published: a linear map a level, concatenation at stride 4, fusion."""
+    """SegFormer's head by the paper's formula: project, upsample to stride 4, concatenate, fuse."""
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(input_transform='multiple_select', **kwargs)
@@ -88,43 +100,94 @@ def _stock_cfg(model_cfg: ConfigDict) -> ConfigDict:
 
 
 def stock_optim_wrapper(wrapper_cfg: ConfigDict) -> ConfigDict:
-    """The config of an optimizer as mmengine builds it without being told more."""
+    """Return the optimizer's config without this project's settings."""
     wrapper_cfg = copy.deepcopy(wrapper_cfg)
     wrapper_cfg.pop('constructor', None)
     wrapper_cfg.optimizer.pop('fused', None)
     return wrapper_cfg
 
 
-class StockStudent(EncoderDecoder):
-    """Distillation the plain way: a frozen stock teacher and the same losses on module outputs.
+def stock_dataloader(dataloader: dict) -> dict:
+    """Return the data loader as mmseg's configs write it."""
+    stock = copy.deepcopy(dict(dataloader))
+    stock.pop('collate_fn', None)
+    stock['sampler'] = dict(type='InfiniteSampler', shuffle=True)
+    dataset = stock['dataset']
+    dataset.pop('cache_mib', None)
+    dataset['pipeline'] = [step for entry in dataset['pipeline'] for step in _stock_steps(entry)]
+    if dataset['type'] == 'CamVidDataset':
+        split = dataset.pop('split', 'train')
+        dataset.update(
+            type='BaseSegDataset',
+            metainfo=CamVidClasses.METAINFO | dataset.get('metainfo', {}),
+            data_prefix=dict(img_path=split, seg_map_path=f'{split}annot'),
+            img_suffix='.png',
+            seg_map_suffix='.png',
+        )
+    return stock
 
-    Losses that read a stage before its norm read the stage's output, of the same size.
+
+def _stock_steps(step: dict) -> list[dict]:
+    """Split `SegAugment` into mmseg's four augmentations."""
+    if step['type'] != 'SegAugment':
+        return [step]
+
+    def given(*keys: str) -> dict:
+        return {key: step[key] for key in keys if key in step}
+
+    colours = given('brightness_delta', 'contrast_range', 'saturation_range', 'hue_delta')
+    return [
+        dict(type='RandomResize', keep_ratio=True) | given('scale', 'ratio_range', 'keep_ratio'),
+        dict(type='RandomCrop', **given('crop_size', 'cat_max_ratio')),
+        dict(type='RandomFlip', prob=step.get('flip_prob', 0.5)),
+        dict(type='PhotoMetricDistortion', **colours),
+    ]
+
+
+def stock_runner(cfg: Config, work_dir: str | Path, **parts: Any) -> Runner:
+    """Build mmengine's Runner with mmseg's model and default hooks.
+
+    Args:
+        cfg: A config of this project.
+        work_dir: Where it logs.
+        parts: What it trains or tests with.
+    """
+    return Runner(
+        model=stock_model(cfg.model),
+        work_dir=str(work_dir),
+        default_hooks=copy.deepcopy(STOCK_HOOKS),
+        log_processor=dict(by_epoch=False),
+        visualizer=cfg.visualizer | dict(type='SegLocalVisualizer'),
+        env_cfg=cfg.env_cfg,
+        default_scope='mmseg',
+        experiment_name=f'stock {Path(work_dir).resolve().parent.name}',
+        **parts,
+    )
+
+
+class StockStudent(EncoderDecoder):
+    """Distil plainly: a frozen stock teacher, and the same losses on the modules' outputs.
+
+    A loss that reads a stage before its norm reads the stage's output, which has the same size.
     """
 
     def __init__(self, teacher: EncoderDecoder, kd_losses: ConfigDict, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.kd_losses = nn.ModuleDict({n: MODELS.build(x) for n, x in kd_losses.items() if x})
-        # In a list it is no submodule.
-        self._teacher = [teacher.eval().requires_grad_(False)]
-
-    @property
-    def teacher(self) -> EncoderDecoder:
-        """The teacher."""
-        return self._teacher[0]
+        # Not a submodule: its weights belong neither to the optimizer nor to the checkpoint.
+        object.__setattr__(self, 'teacher', teacher.eval().requires_grad_(False))
 
     def loss(self, inputs: Tensor, data_samples: list) -> dict[str, Tensor]:
-        """The student's loss and the distillation losses, weighted."""
+        """Compute the student's loss and the weighted distillation losses."""
         with torch.no_grad():
             theirs = _taps(self.teacher, inputs)
         ours = _taps(self, inputs)
         losses = self.decode_head.loss_by_feat(ours['logits'], data_samples)
         target = torch.stack([sample.gt_sem_seg.data[0] for sample in data_samples])
         for name, loss in self.kd_losses.items():
-            losses[name] = loss(
-                [ours[tap.partition('.')[0]] for tap in loss.stages],
-                [theirs[tap.partition('.')[0]] for tap in loss.teacher_stages],
-                target,
-            )
+            pairs = ((ours, loss.stages), (theirs, loss.teacher_stages))
+            sides = ([taps[tap.partition('.')[0]] for tap in names] for taps, names in pairs)
+            losses[name] = loss(*sides, target)
         return losses
 
 

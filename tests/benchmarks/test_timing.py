@@ -4,7 +4,7 @@ import time
 
 import pytest
 
-from mmseg_kd.benchmark.measure import interleaved, ratio
+from measuring.timing import interleaved, ratio
 
 
 @pytest.mark.parametrize(('settle', 'calls'), [(True, 2), (False, 1)])

@@ -1,0 +1,110 @@
+"""Time whole iterations of the runner."""
+
+from __future__ import annotations
+
+import json
+import statistics
+import time
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from mmengine.config import Config
+from PIL import Image
+
+from gpu_steps.step import Record, kd_config, random_teacher, scratch
+from measuring.command import be_quiet
+from mmseg_kd.config import choose_start, enable_amp
+from mmseg_kd.engine import build_runner
+
+TEACHER = 'local_configs/segformer/B2/segformer.b2.512x512.camvid.py'
+
+
+class Setting(NamedTuple):
+    """How a run trains: recorded as a graph, in bfloat16, compiled, with so many workers."""
+
+    graph: bool = False
+    amp: bool = False
+    compiled: bool = False
+    workers: int = 4
+
+
+SETTINGS = (
+    Setting(graph=True, amp=True),
+    Setting(graph=True, amp=True, compiled=True),
+    Setting(graph=True),
+    Setting(amp=True),
+    Setting(graph=True, amp=True, workers=8),
+    Setting(),
+)
+
+
+def real_loop(device: str, record: Record) -> None:
+    """Train by the runner on images of CamVid's size, with workers, hooks and log lines."""
+    be_quiet()
+    gpu = device == 'cuda'
+    with scratch() as folder:
+        camvid = _images(Path(folder) / 'CamVid', 64 if gpu else 4)
+        teacher = random_teacher(TEACHER, folder)
+        for i, setting in enumerate(SETTINGS if gpu else [Setting(workers=0)]):
+            cfg = _config(setting, camvid, teacher)
+            cfg.train_cfg.max_iters = 450 if gpu else 6
+            if not gpu:
+                cfg.train_dataloader.batch_size = 2
+                cfg.model.data_preprocessor.size = (64, 64)
+                cfg.train_dataloader.dataset.pipeline[2].crop_size = (64, 64)
+            cfg.work_dir = f'{folder}/run{i}'
+            choose_start(cfg, None)
+            start = time.perf_counter()
+            build_runner(cfg).train()
+            seconds = time.perf_counter() - start
+            lines = [line for line in _scalars(cfg.work_dir) if 'time' in line]
+            settled = lines[len(lines) // 2 :]
+            record(
+                run=('graph' if setting.graph else 'eager') + ', compiled' * setting.compiled,
+                precision='bf16' if setting.amp else 'TF32',
+                workers=setting.workers,
+                iterations=cfg.train_cfg.max_iters,
+                ms=1e3 * statistics.mean(line['time'] for line in settled),
+                data_ms=1e3 * statistics.mean(line['data_time'] for line in settled),
+                seconds_in_all=seconds,
+                loss_first=lines[0]['loss'],
+                loss_last=lines[-1]['loss'],
+            )
+
+
+def _config(setting: Setting, data_root: str, teacher: str) -> Config:
+    cfg = kd_config(model__teacher__checkpoint=teacher)
+    cfg.train_dataloader.dataset.data_root = data_root
+    cfg.train_dataloader.num_workers = setting.workers
+    cfg.train_dataloader.persistent_workers = setting.workers > 0
+    cfg.train_cfg.val_interval = 10**6
+    for key in ('val_dataloader', 'val_cfg', 'val_evaluator'):
+        cfg.pop(key)
+    for hook in ('prediction_grid', 'teacher_record', 'confusion_record'):
+        cfg.default_hooks[hook] = None
+    cfg.default_hooks.checkpoint = dict(type='CheckpointHook', by_epoch=False, interval=10**6)
+    cfg.cuda_graph, cfg.compile = setting.graph, setting.compiled
+    if setting.amp:
+        enable_amp(cfg)
+    return cfg
+
+
+def _scalars(work_dir: str) -> list[dict[str, Any]]:
+    (file,) = Path(work_dir).glob('*/vis_data/scalars.json')
+    return [json.loads(line) for line in file.read_text(encoding='utf-8').splitlines()]
+
+
+def _images(root: Path, count: int) -> str:
+    """Write scenes in CamVid's size and layout: smooth shapes, which compress like photographs."""
+    rng = np.random.default_rng(0)
+    for folder in ('train', 'trainannot'):
+        (root / folder).mkdir(parents=True)
+    for i in range(count):
+        coarse = rng.integers(0, 256, (12, 16, 3), dtype=np.uint8)
+        image = Image.fromarray(coarse).resize((480, 360), Image.Resampling.BICUBIC)
+        labels = rng.integers(0, 12, (9, 12), dtype=np.uint8)
+        mask = Image.fromarray(labels).resize((480, 360), Image.Resampling.NEAREST)
+        image.save(root / 'train' / f'{i:03}.png')
+        mask.save(root / 'trainannot' / f'{i:03}.png')
+    return str(root)

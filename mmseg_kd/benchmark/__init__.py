@@ -1,1 +1,0 @@
-"""Side-by-side timing of this project and the stock libraries it builds on."""
