@@ -5,8 +5,6 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from mmengine.dataset import BaseDataset
-
 from mmseg_kd.errors import UserError
 
 
@@ -51,21 +49,6 @@ def check_folder(path: str | Path, option: str) -> None:
     if path.exists() and not path.is_dir():
         raise UserError(f'{option}: {path} is a file; name a folder')
     _check_parents(path / 'any', option)
-
-
-def check_beside_data(path: str | Path, option: str, dataset: BaseDataset) -> None:
-    """Raise UserError where a folder to write to holds files that the data set reads.
-
-    Args:
-        path: The folder.
-        option: What the user wrote it for.
-        dataset: The data set.
-    """
-    infos = map(dataset.get_data_info, range(len(dataset)))
-    files = [info.get(key) for info in infos for key in ('img_path', 'seg_map_path')]
-    folders = {Path(file).parent for file in files if file is not None}
-    if Path(path).resolve() in {folder.resolve() for folder in folders}:
-        raise UserError(f'{option}: {path} holds files of the data set; name another folder')
 
 
 def _check_parents(path: Path, option: str) -> None:

@@ -5,16 +5,10 @@ python tools/test.py CONFIG CHECKPOINT [--split val] [--work-dir DIR] [--out DIR
 """
 
 import argparse
-import copy
-
-from mmseg.registry import DATASETS
 
 from mmseg_kd.command_line import add_common_arguments, at_least, export_local_rank, run_tool
-from mmseg_kd.config import load_config, prepare_test
-from mmseg_kd.config.errors import config_errors
+from mmseg_kd.config import load_config, prepare_test, show_predictions
 from mmseg_kd.engine import build_runner
-from mmseg_kd.errors import UserError
-from mmseg_kd.paths import check_beside_data, check_folder
 
 
 def parse_args() -> argparse.Namespace:
@@ -47,20 +41,7 @@ def main() -> None:
         cfg.work_dir = args.work_dir
     prepare_test(cfg, args.checkpoint, split=args.split, out=args.out, tta=args.tta)
     if args.show or args.show_dir:
-        if not cfg.get('default_hooks', {}).get('visualization'):
-            raise UserError(
-                "--show and --show-dir need default_hooks.visualization=dict(type='PaintingHook')"
-            )
-        cfg.default_hooks.visualization.update(draw=True, show=args.show, wait_time=args.wait_time)
-        if args.show_dir:
-            check_folder(args.show_dir, '--show-dir')
-            cfg.visualizer.save_dir = args.show_dir
-    if args.out or args.show_dir:
-        with config_errors():
-            dataset = DATASETS.build(copy.deepcopy(cfg.test_dataloader.dataset))
-        for folder, option in ((args.out, '--out'), (args.show_dir, '--show-dir')):
-            if folder is not None:
-                check_beside_data(folder, option, dataset)
+        show_predictions(cfg, args.show, args.show_dir, args.wait_time)
     build_runner(cfg).test()
 
 

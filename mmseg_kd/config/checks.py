@@ -7,7 +7,6 @@ import inspect
 import re
 from collections.abc import Iterable, Iterator
 from importlib.util import find_spec
-from pathlib import Path
 from types import NoneType, UnionType
 from typing import Any, Union, get_args, get_origin, get_type_hints
 
@@ -20,7 +19,8 @@ from mmengine.runner import IterBasedTrainLoop, Runner
 from mmseg import registry as mmseg_registry
 from torch.utils.data import DataLoader
 
-from mmseg_kd.config.defaults import crop_of, cropping_steps, open_crop
+from mmseg_kd.config.defaults import crop_of, cropping_steps
+from mmseg_kd.config.options import line_of
 from mmseg_kd.config.values import SPLITS, wrong_probabilities, wrong_values
 from mmseg_kd.datasets.seeded_sampling import SeededInfiniteSampler
 from mmseg_kd.distillation.ema_teacher import EMATeacher
@@ -114,7 +114,7 @@ def check_config(cfg: Config, source: str) -> None:
     """
     for key in cfg:
         if not key.startswith('_') and not _used(cfg, key):
-            raise UserError(f'{source}{_line(source, key)}: {_advice(key)}')
+            raise UserError(f'{source}{line_of(source, key)}: {_advice(key)}')
     if cfg.get('model') is None:
         raise UserError(f'{source}: model is missing; look at a config in local_configs/')
     for where, problem in wrong_values(cfg):
@@ -123,75 +123,8 @@ def check_config(cfg: Config, source: str) -> None:
         raise UserError(f'{source}: {where}: {problem}')
 
 
-def check_variables(cfg: Config, source: str) -> None:
-    """Raise UserError for a variable of a base config that a file sets too late.
-
-    Args:
-        cfg: The config as the file has it, before the command line overrides what used it.
-        source: The file.
-    """
-    for key, used in _variables_in_use(cfg).items():
-        # A file without a base, such as a run leaves behind, may hold what was overridden.
-        late = _line(source, '_base_') and _line(source, key)
-        if late and used and cfg[key] not in used:
-            raise UserError(
-                f'{source}{_line(source, key)}: {key} is a variable of a base config, used before '
-                f'this line; write {VARIABLES[key]}'
-            )
-
-
 # Modes of torch.compile that record CUDA graphs, a block each.
 CUDA_GRAPHS = ('reduce-overhead', 'max-autotune')
-
-# Where a variable of the config has gone by the time the command line is applied.
-VARIABLES = {
-    'data_root': 'train_dataloader.dataset.data_root=PATH (and val_, test_)',
-    'dataset_type': 'train_dataloader.dataset.type=TYPE (and val_, test_)',
-    'crop_size': 'train_dataloader.dataset.pipeline.N.crop_size=(H, W)',
-    'num_classes': 'model.decode_head.num_classes=N',
-    'norm_cfg': 'model.decode_head.norm_cfg.type=TYPE',
-    'max_iters': 'train_cfg.max_iters=N',
-    'optimizer': 'optim_wrapper.optimizer.KEY=VALUE',
-    'train_pipeline': 'train_dataloader.dataset.pipeline.N.KEY=VALUE',
-    'test_pipeline': 'test_dataloader.dataset.pipeline.N.KEY=VALUE',
-    'custom_imports': 'it in a config of your own',
-    'vis_backends': 'visualizer.vis_backends.N.KEY=VALUE',
-}
-
-
-def check_options(options: dict, cfg: Config) -> None:
-    """Raise UserError for a `--cfg-options` key that comes too late to have an effect.
-
-    Args:
-        options: Overrides by dotted key.
-        cfg: The config before them; crops that are its `crop_size` will follow another one.
-    """
-    for key in options:
-        if not all(key.split('.')):
-            raise UserError(f'--cfg-options {key}={options[key]}: a part of the key is empty')
-        follows = key == 'crop_size' and open_crop(cfg)
-        if not follows and (instead := VARIABLES.get(key.split('.')[0])):
-            raise UserError(
-                f'--cfg-options {key}: a variable of the config file, used before the command '
-                f'line is read; write {instead}'
-            )
-
-
-def _variables_in_use(cfg: Config) -> dict[str, list]:
-    """Values that the config's variables have where they are used."""
-    loaders = [cfg.get(f'{split}_dataloader') for split in SPLITS]
-    datasets = [loader.get('dataset') for loader in loaders if isinstance(loader, dict)]
-    datasets = [dataset for dataset in datasets if isinstance(dataset, dict)]
-    pipelines = [dataset.get('pipeline') or [] for dataset in datasets]
-    steps = [step for p in pipelines if isinstance(p, list) for step in p if isinstance(step, dict)]
-    crops = [step.crop_size for step in steps if step.get('crop_size')]
-    used = {
-        'data_root': [dataset.get('data_root') for dataset in datasets],
-        'crop_size': crops,
-        'train_pipeline': pipelines,
-        'test_pipeline': pipelines,
-    }
-    return {key: values for key, values in used.items() if key in cfg}
 
 
 def _used(cfg: Config, key: str) -> bool:
@@ -456,11 +389,3 @@ def _registries() -> list[Registry]:
     modules = (mmseg_registry, mmengine_registry)
     found = [r for m in modules for r in vars(m).values() if isinstance(r, Registry)]
     return list({id(r): r for r in found}.values())
-
-
-def _line(source: str, key: str) -> str:
-    """Where a key is assigned in the config file, as ', line N'."""
-    for number, text in enumerate(Path(source).read_text(encoding='utf-8').splitlines(), start=1):
-        if re.match(rf'{re.escape(key)}\s*=', text):
-            return f', line {number}'
-    return ''

@@ -5,6 +5,7 @@ from __future__ import annotations
 import traceback
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 from mmengine.config import Config
@@ -42,7 +43,7 @@ def config_errors(cfg: Config | None = None) -> Iterator[None]:
 
 
 @contextmanager
-def reading_errors(path: str) -> Iterator[None]:
+def reading_errors(path: str | Path) -> Iterator[None]:
     """Read a config file in this block, whose code may end in any way.
 
     Raises:
@@ -52,12 +53,6 @@ def reading_errors(path: str) -> Iterator[None]:
         yield
     except (UserError, KeyboardInterrupt):
         raise
-    except SyntaxError as error:
-        # mmengine parses the text of a base config under no name.
-        file = path if error.filename in (None, '<unknown>') else error.filename
-        raise UserError(f'{file}, line {error.lineno}: {error.msg}') from error
-    except UnicodeDecodeError as error:
-        raise UserError(f'{path} is not UTF-8 text: {error}') from error
     except SystemExit as error:
         raise UserError(f'{_place(error, path)}: a config must not end the program') from error
     except Exception as error:
@@ -71,7 +66,7 @@ def reading_errors(path: str) -> Iterator[None]:
         raise UserError(f'{_place(error, path)}: {text}') from error
 
 
-def _place(error: BaseException, path: str) -> str:
+def _place(error: BaseException, path: str | Path) -> str:
     """The last line of a config that was running, else that the file cannot be read."""
     frames = [
         (frame.f_code.co_filename, line)

@@ -10,7 +10,8 @@ from typing import Any
 
 from mmengine.config import Config
 
-from mmseg_kd.config.checks import check_config, check_options
+from mmseg_kd.config.checks import check_config
+from mmseg_kd.config.options import check_options
 from mmseg_kd.errors import UserError
 
 # Where a run writes and what it shows, which changes neither weights nor metrics.
