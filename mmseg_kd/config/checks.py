@@ -241,15 +241,19 @@ def _endless_epochs(cfg: Config) -> Iterator[tuple[str, str]]:
 
 def _loss_weights(cfg: Config) -> Iterator[tuple[str, str]]:
     """Losses of the heads that cannot be computed."""
+    counts = []
     for key in ('decode_head', 'auxiliary_head'):
         heads = cfg.model.get(key) or []
         several = isinstance(heads, list | tuple)
         for i, head in enumerate(heads if several else [heads]):
+            counts += [head.get('num_classes')] if isinstance(head, dict) else []
             losses = head.get('loss_decode') if isinstance(head, dict) else None
             losses = losses if isinstance(losses, list | tuple) else [losses]
             for loss in (loss for loss in losses if isinstance(loss, dict)):
                 where = f'model.{key}' + f'.{i}' * several + '.loss_decode'
                 yield from _loss_weight(where, loss, head.get('num_classes'))
+    if len(set(counts) - {None}) > 1:
+        yield 'model.auxiliary_head', f'the heads have {counts} classes; write one num_classes'
 
 
 def _loss_weight(where: str, loss: dict, num_classes: int | None) -> Iterator[tuple[str, str]]:
