@@ -1,13 +1,40 @@
 """Private parts of other libraries that the package depends on, each with its reason.
 
-`tests/test_compat.py` fails where a release of a library renames or changes one of them.
+`tests/test_compat.py` fails where a release of a library renames or changes one of them. Methods
+that a subclass overrides although their names are private are in `OVERRIDDEN`.
+
+torch, mmcv and mmseg are imported in the functions: they take seconds, and a tool reports a broken
+config before it needs them.
 """
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
 
-import mmengine.config.config
+if TYPE_CHECKING:
+    import torch
+    from mmengine.optim import OptimWrapper
+    from torch import Tensor, nn
+
+# Private methods of mmengine that this package overrides, and the public one that calls each.
+OVERRIDDEN = {
+    # Initialise with weights that must fit, and without a line for each parameter in the log.
+    'mmengine.runner.Runner._init_model_weights': 'train',
+    # Compile the blocks in the place of the whole training step.
+    'mmengine.runner.Runner._maybe_compile': 'train',
+    # Write a checkpoint whole, with the random state of every process.
+    'mmengine.hooks.CheckpointHook._save_checkpoint_with_step': '_save_checkpoint',
+    # Keep the best checkpoint until the next is written.
+    'mmengine.hooks.CheckpointHook._save_best_checkpoint': 'after_val_epoch',
+}
+
+# Blocks share their code, and each rate of stochastic depth, precision and mode is one version.
+MOST_VERSIONS = 256
+
+# Registered with any of these, something reads or changes what a module computes.
+HOOKS = ('_forward_hooks', '_forward_pre_hooks', '_backward_hooks', '_backward_pre_hooks')
 
 
 def read_configs_with_byte_order_marks() -> None:
@@ -16,6 +43,8 @@ def read_configs_with_byte_order_marks() -> None:
     `Config.fromfile` opens the files of a config in many places and has no setting for their
     encoding, so the module gets an `open` of its own.
     """
+    import mmengine.config.config
+
     mmengine.config.config.open = _open_without_mark
 
 
@@ -23,3 +52,104 @@ def _open_without_mark(file: Any, mode: str = 'r', encoding: str | None = None, 
     if mode == 'r' and encoding == 'utf-8':
         encoding = 'utf-8-sig'
     return open(file, mode, encoding=encoding, **kw)  # noqa: PTH123
+
+
+@contextmanager
+def without_init_listing(model: nn.Module) -> Iterator[None]:
+    """Initialise a model in this block without a line in the log for each of its parameters.
+
+    mmengine's `BaseModule.init_weights` has no setting for it.
+    """
+    model._dump_init_info = lambda: None
+    try:
+        yield
+    finally:
+        del model._dump_init_info
+
+
+def paramwise_keys() -> set[str]:
+    """Return the keys that `optim_wrapper.paramwise_cfg` takes.
+
+    mmengine reads them from a dict and documents them in prose alone, so they are taken from its
+    source.
+    """
+    import inspect
+    import re
+
+    from mmengine.optim import DefaultOptimWrapperConstructor
+
+    source = inspect.getsource(DefaultOptimWrapperConstructor)
+    return set(re.findall(r"paramwise_cfg\.get\(\s*'(\w+)'", source))
+
+
+def accumulated_batches(wrapper: OptimWrapper) -> int:
+    """Return the number of batches whose gradients make one step; mmengine has no getter."""
+    return wrapper._accumulative_counts
+
+
+def configure_compiler() -> None:
+    """Set what `torch.compile` has no arguments for, or none beside `mode`."""
+    import torch._inductor.config
+
+    torch._dynamo.config.recompile_limit = MOST_VERSIONS
+    torch._dynamo.config.accumulated_recompile_limit = MOST_VERSIONS
+    # A hook on a part of a block is heard, also one that is registered in mid-training.
+    torch._dynamo.config.skip_nnmodule_hook_guards = False
+    # Stochastic depth drops the samples that it would without compilation.
+    torch._inductor.config.fallback_random = True
+    # The gradients of several losses are taken one after another.
+    torch._functorch.config.donated_buffer = False
+
+
+def cpu_computes_in(dtype: torch.dtype) -> bool:
+    """Whether oneDNN has products of a 16-bit type for this processor; torch exports no such test.
+
+    Raises:
+        KeyError: Another type.
+    """
+    import torch
+
+    if not torch.backends.mkldnn.is_available():
+        return False
+    return {
+        torch.bfloat16: torch.ops.mkldnn._is_mkldnn_bf16_supported,
+        torch.float16: torch.ops.mkldnn._is_mkldnn_fp16_supported,
+    }[dtype]()
+
+
+def writes_to(tensor: Tensor) -> int:
+    """Return how often a tensor was written to, autograd's own count."""
+    return tensor._version
+
+
+def has_hooks(module: nn.Module) -> bool:
+    """Whether something is registered on a module or one below it; torch lists no hooks."""
+    return any(getattr(part, hooks) for part in module.modules() for hooks in HOOKS)
+
+
+def shared_bytes(size: int) -> torch.UntypedStorage:
+    """Return a new block of shared memory; `Tensor.share_memory_` would copy into one."""
+    import torch
+
+    return torch.UntypedStorage._new_shared(size)
+
+
+def stacked_labels(head: nn.Module, samples: list) -> Tensor:
+    """Return the labels (N, 1, H, W) that a decode head of mmseg computes its losses on."""
+    return head._stack_batch_gt(samples)
+
+
+def swaps_channels(preprocessor: nn.Module | None) -> bool:
+    """Whether a data preprocessor swaps BGR and RGB; it keeps no public record of it."""
+    return _takes_images(preprocessor) and preprocessor._channel_conversion
+
+
+def normalises(preprocessor: nn.Module | None) -> bool:
+    """Whether a data preprocessor subtracts a mean and divides by a deviation."""
+    return _takes_images(preprocessor) and preprocessor._enable_normalize
+
+
+def _takes_images(preprocessor: nn.Module | None) -> bool:
+    from mmengine.model import ImgDataPreprocessor
+
+    return isinstance(preprocessor, ImgDataPreprocessor)

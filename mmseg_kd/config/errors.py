@@ -87,22 +87,34 @@ def _message(error: Exception, cfg: Config | None) -> str:
         # mmseg checks many a value by a bare assertion, whose line is all that it says.
         text = traceback.extract_tb(error.__traceback__)[-1].line or text
     text = ' '.join(text.split()).partition(' Please check whether the value of')[0]
-    key, owner = _being_built(error, cfg)
+    key, owner, argument = _being_built(error, cfg)
+    if isinstance(error, IndexError) and argument:
+        # "list index out of range" alone does not say of which argument.
+        key = f'{key}.{argument}'
     for name in (owner, key):
         text = text if name in text else f'{name}: {text}'
     return text if len(text) <= LONGEST else f'{text[:LONGEST]}...'
 
 
-def _being_built(error: Exception, cfg: Config | None) -> tuple[str, str]:
-    """Key and type of what mmengine's registry was building, the innermost; '' where it was not."""
+def _being_built(error: Exception, cfg: Config | None) -> tuple[str, str, str]:
+    """Return key and type of what mmengine's registry was building, the innermost.
+
+    The third is the argument, if a single one, that the line that failed was working on. Each is
+    '' where there is none.
+    """
     key = owner = ''
+    part: Any = {}
+    names: Mapping[str, Any] = {}
     for frame, _ in traceback.walk_tb(error.__traceback__):
+        names = frame.f_locals
         if frame.f_code is build_from_cfg.__code__:
-            name = getattr(frame.f_locals.get('obj_cls'), '__name__', '')
-            if found := next(_keys_of(frame.f_locals.get('cfg'), cfg, ''), ''):
+            part = names.get('cfg') or {}
+            name = getattr(names.get('obj_cls'), '__name__', '')
+            if found := next(_keys_of(part, cfg, ''), ''):
                 key, owner = found, name
             owner = name or owner
-    return key, owner
+    arguments = [argument for argument in part if argument in names]
+    return key, owner, arguments[0] if len(arguments) == 1 and key else ''
 
 
 def _keys_of(part: Any, node: Any, where: str) -> Iterator[str]:

@@ -47,10 +47,8 @@ def _is_interval(value: Any) -> bool:
 
 
 DICT, LIST = _kind('a dict', dict), _kind('a list', list, tuple)
-DICT_OR_LIST, DICT_OR_NONE = (
-    _kind('a dict or a list', dict, list, tuple),
-    _kind('a dict or None', dict),
-)
+DICT_OR_LIST = _kind('a dict or a list', dict, list, tuple)
+DICT_OR_NONE = _kind('a dict or None', dict)
 STRING, SWITCH = _kind('a string', str), _kind('True or False', bool)
 COUNT, POSITIVE, NUMBER = _number(0, whole=True), _number(1, whole=True), _number(0)
 PROBABILITY = Rule(lambda value: NUMBER.accepts(value) and value <= 1, 'a number from 0 to 1')

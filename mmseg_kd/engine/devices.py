@@ -72,6 +72,12 @@ def memory_errors(method: Callable) -> Callable:
     return wrapped
 
 
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an allocator of torch, cuBLAS, cuDNN or Python found no more memory."""
+    memory = isinstance(error, torch.OutOfMemoryError | MemoryError)
+    return memory or any(part in str(error) for part in NO_MEMORY)
+
+
 def _memory_message(runner: Runner, error: Exception) -> str | None:
     text = str(error)
     if any(part in text for part in DEAD_WORKER):
@@ -80,12 +86,11 @@ def _memory_message(runner: Runner, error: Exception) -> str | None:
             f'out ({_memory_of_machine()}); lower num_workers of train_dataloader and '
             'val_dataloader, 0 needs the least'
         )
-    memory = isinstance(error, torch.OutOfMemoryError | MemoryError)
-    if not (memory or any(part in text for part in NO_MEMORY)):
+    if not is_out_of_memory(error):
         return None
     model = runner.bare_model
-    training = runner._train_loop is not None and model.training
-    split = 'train' if training else ('test' if runner._train_loop is None else 'val')
+    training = runner.trains and model.training
+    split = 'train' if training else ('val' if runner.trains else 'test')
     loader = runner.cfg.get(f'{split}_dataloader') or {}
     facts = [f'batch {loader.get("batch_size")}', *_size(runner, split), _peak()]
     if training:

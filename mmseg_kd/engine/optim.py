@@ -10,6 +10,7 @@ from mmengine.optim import OptimWrapper
 from mmseg.registry import OPTIM_WRAPPERS
 from torch import nn
 
+from mmseg_kd.compat import cpu_computes_in
 from mmseg_kd.errors import UserError
 
 PRECISIONS = ('highest', 'high', 'medium')
@@ -30,19 +31,9 @@ class Bf16OptimWrapper(OptimWrapper):
             yield
 
 
-# Whether oneDNN computes in a type on this processor.
-SUPPORTED = {
-    torch.bfloat16: '_is_mkldnn_bf16_supported',
-    torch.float16: '_is_mkldnn_fp16_supported',
-}
-
-
 def fast_on_cpu(dtype: torch.dtype) -> bool:
     """Whether torch has products of a type for this CPU; else it is far slower than float32."""
-    if dtype not in SUPPORTED:
-        return True
-    asked = getattr(torch.ops.mkldnn, SUPPORTED[dtype], None)
-    return bool(asked and asked())
+    return dtype not in (torch.bfloat16, torch.float16) or cpu_computes_in(dtype)
 
 
 def set_matmul_precision(precision: str | None, inform: Callable[[str], None]) -> None:

@@ -57,24 +57,40 @@ def check_resumable(checkpoint: dict[str, Any], runner: Runner, source: str | Pa
     with _refusals(source):
         _check_meta(checkpoint['meta'], runner)
         _check_messages(checkpoint['message_hub'], runner)
-        if isinstance(runner.param_schedulers, list):
-            _check_schedulers(checkpoint['param_schedulers'], runner.param_schedulers)
         _typed(checkpoint.get('global_batch', 0), int, 'global_batch')
 
 
-def check_optimizer(saved: Any, wrapper: OptimWrapper, source: str | Path) -> None:
-    """Make sure that an optimizer can take a saved state; fused ones crash on another shape.
+def check_optimizer(checkpoint: dict[str, Any], runner: Runner, source: str | Path) -> None:
+    """Make sure that optimizer and schedules can take a saved state.
+
+    A fused optimizer crashes on a state of another shape.
 
     Args:
-        saved: The checkpoint's `optimizer`; what an older torch left out is filled in.
-        wrapper: The run's optimizer.
+        checkpoint: A checkpoint that `check_resumable` has passed; what an older torch left out
+            of its optimizer is filled in.
+        runner: The run, with its optimizer and schedules built.
         source: The file, for messages.
 
     Raises:
-        UserError: It is of other parameters or of another kind of optimizer.
+        UserError: It is of other parameters, or of another kind of optimizer or schedule.
     """
+    wrapper, saved = runner.optim_wrapper, checkpoint['optimizer']
     with _refusals(source):
-        _check_optimizer(saved, wrapper)
+        # An optimizer wrapper of the user's own, or several, have states of their own.
+        if isinstance(wrapper, OptimWrapper):
+            _check_optimizer(saved, wrapper)
+            # With float16, the first steps may all have been skipped.
+            accumulated = runner.cfg.optim_wrapper.get('accumulative_counts', 1)
+            stepped = checkpoint['meta']['iter'] >= accumulated
+            if stepped and 'loss_scaler' not in saved and _state_kept(wrapper.optimizer, (2, 3)):
+                _expect(bool(saved['state']), 'optimizer.state', saved['state'])
+            # torch would take the checkpoint's choice, while GradScaler asks the config's.
+            fused = runner.cfg.optim_wrapper.get('optimizer', {}).get('fused')
+            for group in saved['param_groups']:
+                if 'fused' in group:
+                    group['fused'] = fused
+        if isinstance(runner.param_schedulers, list):
+            _check_schedulers(checkpoint['param_schedulers'], runner.param_schedulers)
 
 
 @contextmanager
@@ -113,8 +129,9 @@ def _check_messages(hub: Any, runner: Runner) -> None:
         _expect(known, f'message_hub.log_scalars.{key}', log)
     info = hub['runtime_info']
     _check_runtime_info(info)
+    resumed = runner.message_hub.state_dict()['resumed_keys']
     # What this run does not resume came from no run's checkpoint.
-    for key in [k for k in info if runner.message_hub._resumed_keys.get(k) is False]:
+    for key in [k for k in info if resumed.get(k) is False]:
         del info[key]
     # A run saves only what is to be resumed.
     hub['resumed_keys'] = dict.fromkeys([*hub['log_scalars'], *info], True)
@@ -238,7 +255,8 @@ def _check_state(entry: dict, kept: dict, parameter: Tensor, where: str) -> None
             # Counted in a plain number by an older torch.
             value = entry[key] = torch.tensor(float(value))
         shape = {(): (), (2, 3): tuple(parameter.shape)}.get(tuple(example.shape))
-        _expect(_is_plain(value) and shape in (None, tuple(value.shape)), f'{where}.{key}', value)
+        known = _is_plain(value) and shape in (None, tuple(value.shape))
+        _expect(known and bool(value.isfinite().all()), f'{where}.{key}', value)
 
 
 def _check_schedulers(saved: Any, own: list) -> None:

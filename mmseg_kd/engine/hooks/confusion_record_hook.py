@@ -34,7 +34,7 @@ class ConfusionRecordHook(Hook):
 
     def after_val_epoch(self, runner: Runner, metrics: dict | None = None) -> None:
         """Add a line."""
-        if not is_main_process() or runner._train_loop is None:
+        if not is_main_process() or not runner.trains:
             return
         for metric in runner.val_loop.evaluator.metrics:
             matrix = getattr(metric, 'confusion', None)

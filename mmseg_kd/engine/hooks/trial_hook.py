@@ -16,6 +16,7 @@ from torch import nn
 from torch.utils.data import Dataset
 
 from mmseg_kd.datasets.seeded_sampling import seeded
+from mmseg_kd.engine.devices import is_out_of_memory
 from mmseg_kd.errors import UserError, one_line
 
 
@@ -88,9 +89,11 @@ def try_training(model: nn.Module, sample: dict[str, Any]) -> None:
         with seeded(0):
             data = model.data_preprocessor(pseudo_collate([sample]), training=True)
             EncoderDecoder.loss(model, data['inputs'], data['data_samples'])
-    except (UserError, torch.OutOfMemoryError):
+    except UserError:
         raise
     except Exception as error:
+        if is_out_of_memory(error):
+            raise
         frame = traceback.extract_tb(error.__traceback__)[-1]
         raise UserError(
             f'{_part(model, error)} fails on a training crop of {size} pixels: {one_line(error)} '
