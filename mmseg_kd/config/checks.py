@@ -13,12 +13,13 @@ from typing import Any, Union, get_args, get_origin, get_type_hints
 from mmengine import registry as mmengine_registry
 from mmengine.config import Config
 from mmengine.dataset import InfiniteSampler
-from mmengine.optim import DefaultOptimWrapperConstructor, OptimWrapper
+from mmengine.optim import OptimWrapper
 from mmengine.registry import Registry
 from mmengine.runner import IterBasedTrainLoop, Runner
 from mmseg import registry as mmseg_registry
 from torch.utils.data import DataLoader
 
+from mmseg_kd.compat import paramwise_keys
 from mmseg_kd.config.defaults import crop_of, cropping_steps
 from mmseg_kd.config.options import line_of
 from mmseg_kd.config.values import SPLITS, wrong_probabilities, wrong_values
@@ -179,7 +180,7 @@ def _problems(cfg: Config) -> Iterator[tuple[str, str]]:
     elif teacher:
         for name, one in teachers_by_name(teacher).items():
             yield from _teacher('model.teacher' + ('' if one is teacher else f'.{name}'), one)
-    yield from _walk(cfg._cfg_dict, '')
+    yield from _walk(cfg.to_dict(), '')
 
 
 def _teacher(where: str, teacher: dict) -> Iterator[tuple[str, str]]:
@@ -291,9 +292,7 @@ def _inference(test_cfg: dict) -> Iterator[tuple[str, str]]:
 def _paramwise(paramwise: dict | None) -> Iterator[tuple[str, str]]:
     if not paramwise:
         return
-    source = inspect.getsource(DefaultOptimWrapperConstructor)
-    known = set(re.findall(r"paramwise_cfg\.get\(\s*'(\w+)'", source))
-    yield from _unknown('optim_wrapper.paramwise_cfg', paramwise, known)
+    yield from _unknown('optim_wrapper.paramwise_cfg', paramwise, paramwise_keys())
 
 
 def _walk(node: Any, where: str) -> Iterator[tuple[str, str]]:

@@ -1,4 +1,8 @@
-"""Load a config file: read it, apply the command line, check it, fill in what it leaves open."""
+"""Load a config file: read it, apply the command line, check it, fill in what it leaves open.
+
+What imports torch or mmseg's models, which takes seconds, is imported in the function: a missing
+file and broken syntax are reported before.
+"""
 
 from __future__ import annotations
 
@@ -9,11 +13,8 @@ from mmengine.config import Config
 from mmengine.registry import init_default_scope
 
 from mmseg_kd import register_all
-from mmseg_kd.config.checks import check_config
-from mmseg_kd.config.defaults import fill_in
 from mmseg_kd.config.errors import reading_errors
-from mmseg_kd.config.options import apply_options, check_variables
-from mmseg_kd.config.text import read_config
+from mmseg_kd.config.text import check_text, read_config
 from mmseg_kd.errors import UserError, no_file
 
 
@@ -31,11 +32,16 @@ def load_config(path: str, cfg_options: dict[str, Any] | None = None) -> Config:
     Raises:
         UserError: The file is missing or not valid Python, or has a key that nothing reads.
     """
-    # In a process that a user's program spawned, only the part for data workers was imported.
-    register_all()
     file = Path(path)
     if not file.is_file():
         raise UserError(f'the config {path} {no_file(path)}')
+    check_text(file)
+    # In a process that a user's program spawned, only the part for data workers was imported.
+    register_all()
+    from mmseg_kd.config.checks import check_config
+    from mmseg_kd.config.defaults import fill_in
+    from mmseg_kd.config.options import apply_options, check_variables
+
     cfg = read_config(path)
     with reading_errors(path):
         # Every checkpoint and log has the config's text; yapf takes 0.3 s to lay it out.

@@ -1,16 +1,15 @@
-"""Prepare a loaded config for training or testing, by what the command line asks for."""
+"""Prepare a loaded config for training or testing, by what the command line asks for.
+
+torch and mmseg, which take seconds to import, are imported in the functions.
+"""
 
 from __future__ import annotations
 
 import copy
 from pathlib import Path
 
-import torch
 from mmengine.config import Config
-from mmseg.registry import DATASETS
 
-from mmseg_kd.checkpoints import find_latest_checkpoint
-from mmseg_kd.checkpoints.initialization import forget_pretrained
 from mmseg_kd.config.errors import config_errors
 from mmseg_kd.errors import UserError, no_file
 from mmseg_kd.paths import check_folder
@@ -18,6 +17,8 @@ from mmseg_kd.paths import check_folder
 
 def enable_amp(cfg: Config) -> None:
     """Turn on mixed precision: bfloat16, or float16 on a GPU that has no bfloat16."""
+    import torch
+
     wrapper = cfg.optim_wrapper
     wrapper.setdefault('type', 'OptimWrapper')
     if wrapper.type in ('AmpOptimWrapper', 'Bf16OptimWrapper'):
@@ -45,6 +46,9 @@ def choose_start(cfg: Config, resume: str | None) -> None:
         UserError: The checkpoint is missing, a new run would overwrite an older one, or nothing
             can be written into the work_dir.
     """
+    from mmseg_kd.checkpoints import find_latest_checkpoint
+    from mmseg_kd.checkpoints.initialization import forget_pretrained
+
     if resume is None and cfg.get('resume'):
         resume = cfg.get('load_from') or 'auto'
     for key in ('train_dataloader', 'train_cfg', 'optim_wrapper'):
@@ -108,6 +112,8 @@ def prepare_test(
         UserError: The checkpoint is missing, the config lacks what is asked for, or nothing can be
             written where the results go.
     """
+    from mmseg_kd.checkpoints.initialization import forget_pretrained
+
     if not Path(checkpoint).is_file():
         raise UserError(f'the checkpoint {checkpoint} {no_file(checkpoint)}')
     for key in ('test_dataloader', 'test_cfg', 'test_evaluator'):
@@ -161,6 +167,8 @@ def show_predictions(
 
 def _check_outputs(cfg: Config, folder: str, option: str) -> None:
     """Check a folder for predictions, which must not hold the files of the test data."""
+    from mmseg.registry import DATASETS
+
     check_folder(folder, option)
     with config_errors():
         dataset = DATASETS.build(copy.deepcopy(cfg.test_dataloader.dataset))

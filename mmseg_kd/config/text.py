@@ -22,14 +22,23 @@ def read_config(path: str | Path) -> Config:
         UserError: One of the files is not UTF-8 text or not valid Python, inherits from itself,
             or its code fails; with its name and line.
     """
-    # mmengine names neither an inherited file nor, for some mistakes, the file itself.
-    _check_file(Path(path), ())
+    check_text(Path(path))
     with reading_errors(path):
         return Config.fromfile(path, format_python_code=False)
 
 
-def _check_file(file: Path, chain: tuple[Path, ...]) -> None:
-    """Check that a file of a chain of configs, and all that it inherits from, can be parsed."""
+def check_text(file: Path, chain: tuple[Path, ...] = ()) -> None:
+    """Check that a config, and all that it inherits from, can be parsed.
+
+    mmengine names neither an inherited file nor, for some mistakes, the file itself.
+
+    Args:
+        file: The config.
+        chain: The files that inherit from it.
+
+    Raises:
+        UserError: A file is not UTF-8 text or not valid Python, or inherits from itself.
+    """
     if file.suffix != '.py' or not file.is_file():
         return
     chain = (*chain, file.resolve())
@@ -38,7 +47,7 @@ def _check_file(file: Path, chain: tuple[Path, ...]) -> None:
         if path in chain:
             names = ' -> '.join(f.name for f in (*chain[chain.index(path) :], path))
             raise UserError(f'{file}: _base_ = {base!r} leads back to the file itself: {names}')
-        _check_file(file.parent / base, chain)
+        check_text(file.parent / base, chain)
 
 
 def _parse(file: Path) -> ast.Module:

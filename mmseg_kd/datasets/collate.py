@@ -15,6 +15,8 @@ from mmengine.registry import FUNCTIONS
 from torch import Tensor
 from torch.utils.data import get_worker_info
 
+from mmseg_kd.compat import shared_bytes
+
 ALIGNMENT = 16
 # Fresh shared memory is slow, so blocks are used again. The last byte of each says whether it
 # holds a batch that has not been received. A worker pickles in one thread alone, its queue's.
@@ -102,7 +104,7 @@ def _free_block(size: int) -> Tensor:
             return block
     _sending[:] = [block for block in _sending if block[-1]]
     block = torch.empty(0, dtype=torch.uint8)
-    block.set_(torch.UntypedStorage._new_shared(size + size // 4 + 1))
+    block.set_(shared_bytes(size + size // 4 + 1))
     _sending.append(block)
     return block
 

@@ -56,6 +56,8 @@ class KDRunner(Runner):
     _lock: WorkDirLock | None = None
 
     def __init__(self, *args: Any, experiment_name: str | None = None, **kwargs: Any) -> None:
+        # The loops that were built, by split: those of the training, or that of the test.
+        self.loops: dict[str, BaseLoop] = {}
         self._unwritable: set[tuple[str, int]] = set()
         # mmengine shares logger and message hub between runs of one name in one second.
         name = experiment_name or uuid.uuid4().hex[:8]
@@ -256,18 +258,20 @@ class KDRunner(Runner):
 
     def build_train_loop(self, loop: Any) -> BaseLoop:
         """Build the loop of the training."""
-        with config_errors(self.cfg):
-            return super().build_train_loop(loop)
+        return self._note_loop('train', super().build_train_loop, loop)
 
     def build_val_loop(self, loop: Any) -> BaseLoop:
         """Build the loop of the validation."""
-        with config_errors(self.cfg):
-            return super().build_val_loop(loop)
+        return self._note_loop('val', super().build_val_loop, loop)
 
     def build_test_loop(self, loop: Any) -> BaseLoop:
         """Build the loop of the test."""
+        return self._note_loop('test', super().build_test_loop, loop)
+
+    def _note_loop(self, split: str, build: Callable, loop: Any) -> BaseLoop:
         with config_errors(self.cfg):
-            return super().build_test_loop(loop)
+            self.loops[split] = build(loop)
+        return self.loops[split]
 
     def build_optim_wrapper(self, optim_wrapper: Any) -> OptimWrapper:
         """Build the optimizer."""

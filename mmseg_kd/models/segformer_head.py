@@ -18,14 +18,13 @@ from mmseg.registry import MODELS
 from mmseg.structures import SegDataSample
 from torch import Tensor, nn
 
+from mmseg_kd.compat import has_hooks, writes_to
 from mmseg_kd.errors import UserError
 from mmseg_kd.models.bilinear import sum_at_finest
 from mmseg_kd.models.blocked_fusion import fold_norm, fuse_and_classify, infer
 from mmseg_kd.models.launches import KnowsLaunches
 from mmseg_kd.models.plain_loss import head_losses, is_plain
 from mmseg_kd.models.upsampled_cross_entropy import upsampled_cross_entropy, whole_factor
-
-HOOKS = ('_forward_hooks', '_forward_pre_hooks', '_backward_hooks', '_backward_pre_hooks')
 
 
 class LevelProjection(nn.Module):
@@ -216,7 +215,7 @@ class SegFormerHead(BaseDecodeHead):
             if capturing or any(x.is_inference() for x in tensors):
                 # A graph would keep today's kernels; tensors of inference mode count no changes.
                 return fold_norm(*fuse.fold(levels), fuse.bn)
-            state = [(x.data_ptr(), x.dtype, x._version) for x in tensors]
+            state = [(x.data_ptr(), x.dtype, writes_to(x)) for x in tensors]
             if self._fold_of is None or self._fold_of[0] != state:
                 self._fold_of = state, fold_norm(*fuse.fold(levels), fuse.bn)
             return self._fold_of[1]
@@ -233,7 +232,7 @@ class SegFormerHead(BaseDecodeHead):
             and fuse.bn.training == self.training
             and self.training == torch.is_grad_enabled()
             # Whoever listens to a part of the head wants that part to run.
-            and not any(getattr(m, hooks) for m in self.modules() for hooks in HOOKS)
+            and not has_hooks(self)
             # A trace would keep this batch's size and these weights.
             and not (torch.compiler.is_compiling() or torch.jit.is_tracing())
         )

@@ -42,9 +42,9 @@ class ResumableCheckpointHook(CheckpointHook):
 
     def before_run(self, runner: Runner) -> None:
         """Raise UserError where `save_best` names a metric that the evaluation does not have."""
-        if runner.val_loop is None:
+        if 'val' not in runner.loops:
             return
-        metrics = runner.val_loop.evaluator.metrics
+        metrics = runner.loops['val'].evaluator.metrics
         # Metrics of other projects do not say beforehand what they return.
         if all(hasattr(metric, 'metric_names') for metric in metrics):
             self._check_save_best([name for metric in metrics for name in metric.metric_names])

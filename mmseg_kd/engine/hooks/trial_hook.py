@@ -10,7 +10,7 @@ import torch
 from mmcv.transforms import BaseTransform
 from mmengine.dataset import pseudo_collate
 from mmengine.hooks import Hook
-from mmengine.runner import BaseLoop, Runner
+from mmengine.runner import Runner
 from mmseg.models import EncoderDecoder
 from torch import nn
 from torch.utils.data import Dataset
@@ -36,9 +36,8 @@ class TrialHook(Hook):
 
     def before_run(self, runner: Runner) -> None:
         """Try the data of all loops, and the training step."""
-        for split in ('train', 'val', 'test'):
-            loop = getattr(runner, f'_{split}_loop')
-            if isinstance(loop, BaseLoop) and len(loop.dataloader.dataset):
+        for split, loop in runner.loops.items():
+            if len(loop.dataloader.dataset):
                 sample = try_data(loop.dataloader.dataset, f'{split}_dataloader.dataset')
                 if split == 'train':
                     try_training(runner.bare_model, sample)
