@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -52,6 +53,29 @@ def _open_without_mark(file: Any, mode: str = 'r', encoding: str | None = None, 
     if mode == 'r' and encoding == 'utf-8':
         encoding = 'utf-8-sig'
     return open(file, mode, encoding=encoding, **kw)  # noqa: PTH123
+
+
+def is_code_of_a_config(frame: FrameType) -> bool:
+    """Whether a frame of a traceback ran a config, which mmengine compiles under no name.
+
+    Its global variables hold the base configs, and no `__name__`.
+    """
+    from mmengine.config.config import BASE_KEY
+
+    return BASE_KEY in frame.f_globals and '__name__' not in frame.f_globals
+
+
+def part_being_built(frame: FrameType) -> tuple[dict, str] | None:
+    """Return the dict and the type's name that a frame of a traceback was building, else None.
+
+    mmengine's registry raises what a constructor raised, without saying where in the config the
+    constructor's dict is. The name is '' before the type is looked up.
+    """
+    from mmengine.registry import build_from_cfg
+
+    if frame.f_code is not build_from_cfg.__code__:
+        return None
+    return frame.f_locals['cfg'], getattr(frame.f_locals.get('obj_cls'), '__name__', '')
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 
 import inspect
 from pathlib import Path
+from traceback import walk_tb
 
 import pytest
 import torch
@@ -30,6 +31,18 @@ def test_a_config_with_a_mark(tmp_path: Path) -> None:
     compat.read_configs_with_byte_order_marks()
     (tmp_path / 'config.py').write_text('x = 1\n', encoding='utf-8-sig')
     assert Config.fromfile(tmp_path / 'config.py').x == 1
+
+
+def test_the_frames_of_a_config_and_of_what_is_built(tmp_path: Path) -> None:
+    (tmp_path / 'config.py').write_text('x = 1 / 0\n')
+    with pytest.raises(ZeroDivisionError) as reading:
+        Config.fromfile(tmp_path / 'config.py')
+    assert sum(compat.is_code_of_a_config(f) for f, _ in walk_tb(reading.value.__traceback__)) == 1
+    part = dict(type='SegDataPreProcessor', mean=[1, 2])
+    with pytest.raises(AssertionError) as building:
+        MODELS.build(part)
+    built = [compat.part_being_built(f) for f, _ in walk_tb(building.value.__traceback__)]
+    assert [one for one in built if one] == [(part, 'SegDataPreProcessor')]
 
 
 def test_the_listing_of_an_initialisation() -> None:

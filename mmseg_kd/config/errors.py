@@ -9,9 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from mmengine.config import Config
-from mmengine.config.config import BASE_KEY
-from mmengine.registry import build_from_cfg
 
+from mmseg_kd.compat import is_code_of_a_config, part_being_built
 from mmseg_kd.errors import LONGEST, UserError, one_line
 
 # Of these very types: what is derived from them says something of its own.
@@ -71,8 +70,7 @@ def _place(error: BaseException, path: str | Path) -> str:
     frames = [
         (frame.f_code.co_filename, line)
         for frame, line in traceback.walk_tb(error.__traceback__)
-        # mmengine gives the code of a config this name and no `__name__`.
-        if BASE_KEY in frame.f_globals and '__name__' not in frame.f_globals
+        if is_code_of_a_config(frame)
     ]
     return '{}, line {}'.format(*frames[-1]) if frames else f'{path} cannot be read'
 
@@ -107,9 +105,8 @@ def _being_built(error: Exception, cfg: Config | None) -> tuple[str, str, str]:
     names: Mapping[str, Any] = {}
     for frame, _ in traceback.walk_tb(error.__traceback__):
         names = frame.f_locals
-        if frame.f_code is build_from_cfg.__code__:
-            part = names.get('cfg') or {}
-            name = getattr(names.get('obj_cls'), '__name__', '')
+        if (built := part_being_built(frame)) is not None:
+            part, name = built
             if found := next(_keys_of(part, cfg, ''), ''):
                 key, owner = found, name
             owner = name or owner

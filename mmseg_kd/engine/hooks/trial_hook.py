@@ -104,11 +104,12 @@ def try_training(model: nn.Module, sample: dict[str, Any]) -> None:
 
 def _step(error: Exception) -> str:
     """The innermost step of a pipeline that was running, as the end of a config key."""
-    found = ''
+    found, steps = '', []
     for frame, _ in traceback.walk_tb(error.__traceback__):
-        step, steps = frame.f_locals.get('t'), getattr(frame.f_locals.get('self'), 'transforms', ())
-        if isinstance(step, BaseTransform) and step in steps:
-            found = f'.pipeline.{steps.index(step)} ({type(step).__name__})'
+        owner = frame.f_locals.get('self')
+        if isinstance(owner, BaseTransform) and owner in steps:
+            found = f'.pipeline.{steps.index(owner)} ({type(owner).__name__})'
+        steps = getattr(owner, 'transforms', steps)
     return found
 
 
