@@ -67,6 +67,7 @@ RULES: dict[str, Rule] = {
     'model.decode_head': DICT_OR_LIST,
     'model.decode_head.num_classes': POSITIVE,
     'model.test_cfg': DICT,
+    'model.test_cfg.mode': _one_of('whole', 'slide'),
     'model.kd_losses': DICT,
     'model.kd_losses.*': DICT_OR_NONE,
     'model.teacher.config': _kind('a string or a dict', str, dict),
@@ -114,6 +115,7 @@ RULES: dict[str, Rule] = {
     'work_dir': STRING,
     'load_from': STRING,
     'resume': SWITCH,
+    'compile': _kind('True, False or dict(mode=...)', bool, dict),
     'cuda_graph': SWITCH,
     'float32_matmul_precision': STRING,
 }
