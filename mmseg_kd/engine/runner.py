@@ -28,7 +28,6 @@ from mmseg_kd.checkpoints import (
     state_dict_of,
 )
 from mmseg_kd.checkpoints.initialization import check_files, init_weights
-from mmseg_kd.command_line import OF_THE_SYSTEM
 from mmseg_kd.compat import without_init_listing
 from mmseg_kd.config.errors import config_errors
 from mmseg_kd.datasets.checked_files import check_listing, guard
@@ -41,6 +40,7 @@ from mmseg_kd.engine.processes import joining, lock_work_dir, wrap_on_cpu
 from mmseg_kd.engine.resuming import check_optimizer, check_resumable
 from mmseg_kd.engine.starting import prepare_training, reporting_interruptions
 from mmseg_kd.engine.training_length import LengthCheckHook, follow_length
+from mmseg_kd.engine.unwritable_files import UnwritableFiles
 from mmseg_kd.engine.work_dir_lock import WorkDirLock
 from mmseg_kd.errors import UserError, one_line
 
@@ -58,7 +58,7 @@ class KDRunner(Runner):
     def __init__(self, *args: Any, experiment_name: str | None = None, **kwargs: Any) -> None:
         # The loops that were built, by split: those of the training, or that of the test.
         self.loops: dict[str, BaseLoop] = {}
-        self._unwritable: set[tuple[str, int]] = set()
+        self._unwritable = UnwritableFiles()
         # mmengine shares logger and message hub between runs of one name in one second.
         name = experiment_name or uuid.uuid4().hex[:8]
         super().__init__(*args, experiment_name=name, **kwargs)
@@ -164,27 +164,16 @@ class KDRunner(Runner):
             fn_name: The hooks' method.
             **kwargs: Its arguments.
         """
-        for hook in self.hooks:
+        for hook in [hook for hook in self.hooks if hasattr(hook, fn_name)]:
             try:
                 with config_errors(self.cfg) if fn_name == 'before_run' else nullcontext():
-                    getattr(hook, fn_name, _nothing)(self, **kwargs)
+                    getattr(hook, fn_name)(self, **kwargs)
             except OSError as error:
                 if not self.trains or isinstance(hook, CheckpointHook):
                     raise
-                self._warn_unwritable(type(hook).__name__, error)
-
-    def _warn_unwritable(self, writer: str, error: OSError) -> None:
-        """Warn, once, that a hook cannot write a file that training does not need."""
-        if self._lock is not None:
-            self._lock.check()
-        if error.errno not in OF_THE_SYSTEM:
-            raise error
-        if (writer, error.errno) not in self._unwritable:
-            self._unwritable.add((writer, error.errno))
-            self.logger.warning(
-                f'{writer} cannot write {error.filename or "its file"} ({error.strerror}): '
-                'training continues without it'
-            )
+                if self._lock is not None:
+                    self._lock.check()
+                self._unwritable.warn(type(hook).__name__, error)
 
     def build_model(self, model: nn.Module | dict) -> nn.Module:
         """Build the model. Some constructors load or download weights.
@@ -294,10 +283,6 @@ class KDRunner(Runner):
         if target == 'train_step':
             compile_training(self)
             record_training_step(self)
-
-
-def _nothing(*args: Any, **kwargs: Any) -> None:
-    pass
 
 
 def build_runner(cfg: Config) -> KDRunner:
