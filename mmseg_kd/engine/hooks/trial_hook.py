@@ -92,7 +92,8 @@ def try_training(model: nn.Module, sample: dict[str, Any]) -> None:
         raise
     except Exception as error:
         if is_out_of_memory(error):
-            raise
+            # The config can be built: another type than what a wrong value raises.
+            raise torch.OutOfMemoryError(one_line(error)) from error
         frame = traceback.extract_tb(error.__traceback__)[-1]
         raise UserError(
             f'{_part(model, error)} fails on a training crop of {size} pixels: {one_line(error)} '
