@@ -8,6 +8,7 @@ parameter names are those of the published checkpoints.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 
 import torch
 import torch.nn.functional as F
@@ -210,7 +211,9 @@ class SegFormerHead(BaseDecodeHead):
         fuse = self.linear_fuse
         tensors = [*fuse.parameters(), *fuse.buffers()]
         tensors += [p for level in levels for p in level.parameters()]
-        with torch.autocast(fuse.conv.weight.device.type, enabled=False):
+        device = fuse.conv.weight.device.type
+        # Tensors without data, on which operations are counted, have no autocast.
+        with nullcontext() if device == 'meta' else torch.autocast(device, enabled=False):
             capturing = fuse.conv.weight.is_cuda and torch.cuda.is_current_stream_capturing()
             if capturing or any(x.is_inference() for x in tensors):
                 # A graph would keep today's kernels; tensors of inference mode count no changes.
