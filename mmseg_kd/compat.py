@@ -112,7 +112,7 @@ def accumulated_batches(wrapper: OptimWrapper) -> int:
 
 
 def configure_compiler() -> None:
-    """Set what `torch.compile` has no arguments for, or none beside `mode`."""
+    """Set what `torch.compile` has no arguments for, or none that go together with `mode`."""
     import torch._inductor.config
 
     torch._dynamo.config.recompile_limit = MOST_VERSIONS

@@ -1,4 +1,4 @@
-"""Where a tool may write, found out before the work is done."""
+"""Check where a tool may write, before it does the work; shorten paths for messages."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ def check_new_file(path: str | Path, option: str) -> None:
 
     Args:
         path: The file to write.
-        option: What the user wrote it for, e.g. '--out'.
+        option: The option or key that names it, e.g. '--out'.
     """
     path = Path(path)
     if path.is_dir():
@@ -28,7 +28,7 @@ def check_new_folder(path: str | Path, option: str) -> None:
 
     Args:
         path: The folder to fill.
-        option: What the user wrote it for.
+        option: The option or key that names it.
     """
     path = Path(path)
     check_folder(path, option)
@@ -41,7 +41,7 @@ def check_folder(path: str | Path, option: str) -> None:
 
     Args:
         path: The folder; what it holds stays.
-        option: What the user wrote it for.
+        option: The option or key that names it.
     """
     if not str(path).strip():
         raise UserError(f'{option} is empty; name a folder')

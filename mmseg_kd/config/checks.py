@@ -59,7 +59,7 @@ def _crops(cfg: Config) -> Iterator[tuple[str, str]]:
 
 
 def _endless_epochs(cfg: Config) -> Iterator[tuple[str, str]]:
-    """A loop over epochs with a sampler whose epoch does not end."""
+    """Find a loop over epochs with a sampler whose epoch does not end."""
     loop = cfg.get('train_cfg') or {}
     sampler = (cfg.get('train_dataloader') or {}).get('sampler')
     kind = sampler.get('type') if isinstance(sampler, dict) else None
@@ -75,7 +75,7 @@ def _endless_epochs(cfg: Config) -> Iterator[tuple[str, str]]:
 
 
 def _heads(cfg: Config) -> Iterator[tuple[str, str]]:
-    """Losses of the heads that cannot be computed, and heads of different classes."""
+    """Find losses of the heads that cannot be computed, and heads of different classes."""
     counts = []
     for key in ('decode_head', 'auxiliary_head'):
         heads = cfg.model.get(key) or []
@@ -104,7 +104,7 @@ def _loss_weight(where: str, loss: dict, num_classes: int | None) -> Iterator[tu
 
 
 def _sliding(cfg: Config) -> Iterator[tuple[str, str]]:
-    """Windows of sliding inference that are not windows, or leave gaps."""
+    """Find sliding windows without a size, or with gaps between them."""
     test_cfg = cfg.model.get('test_cfg') or {}
     if test_cfg.get('mode') != 'slide':
         return

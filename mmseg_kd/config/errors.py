@@ -1,4 +1,4 @@
-"""What goes wrong while the parts of a config are built, said to its author."""
+"""Errors raised while a config is read or built, as one line for its author."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from mmengine.config import Config
 from mmseg_kd.compat import is_code_of_a_config, part_being_built
 from mmseg_kd.errors import LONGEST, UserError, one_line
 
-# Of these very types: what is derived from them says something of its own.
+# These types and no subclass of them: a subclass has a meaning of its own.
 MISTAKES = (
     KeyError, TypeError, ValueError, AttributeError, AssertionError, FileNotFoundError,
     IndexError, ZeroDivisionError, RuntimeError, ImportError, ModuleNotFoundError,
@@ -66,7 +66,7 @@ def reading_errors(path: str | Path) -> Iterator[None]:
 
 
 def _place(error: BaseException, path: str | Path) -> str:
-    """The last line of a config that was running, else that the file cannot be read."""
+    """Return the line of a config that failed, or that the file cannot be read."""
     frames = [
         (frame.f_code.co_filename, line)
         for frame, line in traceback.walk_tb(error.__traceback__)
@@ -98,7 +98,7 @@ def _being_built(error: Exception, cfg: Config | None) -> tuple[str, str, str]:
     """Return key and type of what mmengine's registry was building, the innermost.
 
     The third is the argument, if a single one, that the line that failed was working on. Each is
-    '' where there is none.
+    '' if it is unknown.
     """
     key = owner = ''
     part: Any = {}
@@ -115,7 +115,7 @@ def _being_built(error: Exception, cfg: Config | None) -> tuple[str, str, str]:
 
 
 def _keys_of(part: Any, node: Any, where: str) -> Iterator[str]:
-    """Keys below which a config has a dict."""
+    """Yield the keys at which a config has a dict."""
     if isinstance(node, Mapping | Config):
         if where and part and dict(node) == dict(part):
             yield where

@@ -249,7 +249,7 @@ def _numbers_wanted(cls: Any, key: str) -> str:
 
 
 def _constructor_keys(cls: Any) -> tuple[set[str], bool]:
-    """Keyword arguments of a class or function, and whether there can be no others."""
+    """Return the keyword arguments of a class or function, and whether these are all."""
     known: set[str] = set()
     for base in inspect.getmro(cls) if inspect.isclass(cls) else (cls,):
         function = base.__dict__.get('__init__') if inspect.isclass(base) else base

@@ -79,7 +79,7 @@ def _advice(error: SyntaxError) -> str:
 
 
 def _base_names(tree: ast.Module, file: Path) -> list[str]:
-    """Return the names under `_base_`; none where the config computes them."""
+    """Return the names under `_base_`; an empty list if the config computes them."""
     names: list[str] = []
     for node in tree.body:
         targets = getattr(node, 'targets', ())

@@ -120,7 +120,7 @@ RULES: dict[str, Rule] = {
     'float32_matmul_precision': STRING,
 }
 PARAMWISE = 'optim_wrapper.paramwise_cfg'
-# Of any part of the model and any step of a pipeline.
+# In any part of the model and any step of a pipeline.
 PROBABILITIES = frozenset(
     ['drop_path_rate', 'drop_rate', 'attn_drop_rate', 'dropout_ratio', 'flip_prob', 'cat_max_ratio']
 )
@@ -133,8 +133,8 @@ def wrong_values(cfg: Config) -> Iterator[tuple[str, str]]:
     """
     for key, rule in RULES.items():
         for where, value in _values(cfg, key):
-            none = value is None and not key.endswith('pipeline.*')
-            if not none and not rule.accepts(value):
+            unset = value is None and not key.endswith('pipeline.*')
+            if not unset and not rule.accepts(value):
                 yield where, f'{reprlib.repr(value)} is not {rule.words}'
     yield from _missing_parts(cfg)
 

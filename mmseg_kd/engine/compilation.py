@@ -71,7 +71,7 @@ def compile_blocks(model: nn.Module, options: dict[str, Any]) -> int:
         forward = torch.compile(plain, **options)
         if trains:
             forward = partial(_with_gradients, forward, plain)
-        # As a partial it is copied with the block; a bound method would go on with the old one.
+        # As a partial it is copied with the block; a bound method would stay with the old one.
         block.forward = partial(forward, block)
     return len(blocks)
 
@@ -81,10 +81,10 @@ def _with_gradients(compiled: Callable, plain: Callable, *args: Any) -> Any:
 
 
 def cannot_compile(device: torch.device, options: dict[str, Any]) -> str | None:
-    """Why this machine cannot compile, such as the lack of a compiler; None if it can.
+    """Return why this machine cannot compile, such as a missing compiler; None if it can.
 
     Raises:
-        UserError: The options are none of `torch.compile`'s.
+        UserError: `torch.compile` does not have such options.
     """
     try:
         compiled = torch.compile(_sample, **options)
@@ -93,7 +93,7 @@ def cannot_compile(device: torch.device, options: dict[str, Any]) -> str | None:
     try:
         compiled(torch.ones(8, device=device))
     except Exception as error:
-        # Whatever a backend raises, training goes on without it.
+        # Backends raise errors of any type; training continues without compilation.
         return _one_line(error)
     return None
 

@@ -1,4 +1,4 @@
-"""What the machine's devices have: a card that torch cannot use, memory that ran out."""
+"""Explain problems of the devices: a card that torch cannot use, memory that ran out."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ DEAD_WORKER = ('is killed by signal', 'exited unexpectedly')
 
 
 def unused_card() -> str | None:
-    """Say that the machine has an NVIDIA card that torch cannot use, and what to do; else None."""
+    """Return what to do about an NVIDIA card that torch cannot use, or None without such a card."""
     hidden = os.environ.get('CUDA_VISIBLE_DEVICES') in ('', '-1')
     if hidden or torch.cuda.is_available() or not (card := _nvidia_card()):
         return None

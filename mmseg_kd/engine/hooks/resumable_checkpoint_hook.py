@@ -1,4 +1,4 @@
-"""Checkpoints from which a killed run goes on as if nothing had happened."""
+"""Write checkpoints from which a killed run continues exactly."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ class ResumableCheckpointHook(CheckpointHook):
             return
         if 'rng_states' in checkpoint:
             self._resumed_rng = _own_rng_state(checkpoint['rng_states'], runner.cfg.load_from)
-        # The sampler was built before the checkpoint told its run's seed.
+        # The sampler was built before the checkpoint with the seed of its run was read.
         sampler = runner.train_dataloader.sampler
         if hasattr(sampler, 'seed') and checkpoint['meta'].get('seed') is not None:
             sampler.seed = checkpoint['meta']['seed']
@@ -76,7 +76,7 @@ class ResumableCheckpointHook(CheckpointHook):
         if before not in (None, now):
             runner.logger.warning(
                 f'the checkpoint was trained with {before} images an iteration, this run has '
-                f'{now}: it goes on elsewhere in the data'
+                f'{now}: it continues at another place in the data'
             )
 
     def before_train_epoch(self, runner: Runner) -> None:
@@ -262,7 +262,7 @@ def _own_rng_state(states: Any, source: str) -> dict[str, Any] | None:
 def average_buffers(model: torch.nn.Module) -> None:
     """Bring BN's running statistics of all processes to their mean; nothing for one process."""
     model = model.module if is_model_wrapper(model) else model
-    # An averaged teacher follows each process' own statistics, and is no part of the model.
+    # An averaged teacher follows each process' own statistics, and is not part of the model.
     teachers = getattr(model, 'teachers', {}).values()
     models = [model, *(t.segmentor for t in teachers if isinstance(t, EMATeacher))]
     norms = (m for x in models for m in x.modules() if isinstance(m, BATCH_NORMS))
