@@ -1,6 +1,7 @@
 """A release of a library that renames or changes a private part that is used fails here."""
 
 import inspect
+from importlib import import_module
 from pathlib import Path
 from traceback import walk_tb
 
@@ -25,6 +26,16 @@ def test_what_is_overridden_is_still_called(method: str, caller: str) -> None:
     cls = get_object_from_string(owner)
     assert inspect.isfunction(getattr(cls, name))
     assert f'self.{name}(' in inspect.getsource(getattr(cls, caller))
+
+
+@pytest.mark.parametrize(('message', 'module'), compat.DEVELOPER_MESSAGES.items())
+def test_messages_kept_from_the_console_are_still_logged(message: str, module: str) -> None:
+    assert message.strip('"') in inspect.getsource(import_module(module))
+
+
+@pytest.mark.parametrize('message', compat.DEAD_WORKER)
+def test_what_torch_says_of_a_dead_worker(message: str) -> None:
+    assert message in inspect.getsource(import_module('torch.utils.data.dataloader'))
 
 
 def test_a_config_with_a_mark(tmp_path: Path) -> None:

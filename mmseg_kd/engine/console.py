@@ -3,14 +3,8 @@
 from __future__ import annotations
 
 import logging
-import re
 
-# What mmengine logs for its own developers, by the beginning of the message.
-FILE_ONLY = re.compile(
-    r'[\s-]*(System environment|Config:|Hooks will be executed|Distributed training is not used'
-    r'|Checkpoints will be saved|Exp name|Advance dataloader|per class results|Load checkpoint'
-    r'|resumed epoch|paramwise_options|The prefix is not set|"(FileClient|HardDiskBackend)")'
-)
+from mmseg_kd.compat import DEVELOPER_MESSAGES
 
 
 def quieten_console(logger: logging.Logger) -> None:
@@ -21,4 +15,5 @@ def quieten_console(logger: logging.Logger) -> None:
 
 
 def _for_the_console(record: logging.LogRecord) -> bool:
-    return not FILE_ONLY.match(record.getMessage())
+    # Some messages begin with a line of dashes.
+    return not record.getMessage().lstrip(' \n\t-').startswith(tuple(DEVELOPER_MESSAGES))

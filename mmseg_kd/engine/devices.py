@@ -13,12 +13,12 @@ import psutil
 import torch
 from mmengine.runner import Runner
 
+from mmseg_kd.compat import DEAD_WORKER
 from mmseg_kd.errors import UserError
 
 GIB = 2**30
-# In the messages of torch's allocators, of cuBLAS and cuDNN, and of a data loader's dead worker.
+# In the messages of torch's allocators, of cuBLAS and of cuDNN.
 NO_MEMORY = ('out of memory', "can't allocate memory", 'not enough memory', 'ALLOC_FAILED')
-DEAD_WORKER = ('is killed by signal', 'exited unexpectedly')
 
 
 def unused_card() -> str | None:
