@@ -19,14 +19,14 @@ from mmseg_kd.option_values import read_value
 EXIT_USER_ERROR = 2
 EXIT_INTERRUPTED = 130
 
-# What a disk, or its owner, says: no error of the program's.
+# Errors of the disk or of permissions, not of the program.
 OF_THE_SYSTEM = frozenset(
     {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.ENAMETOOLONG}
     # A folder where a file is to be written, or the other way round.
     | {errno.EISDIR, errno.ENOTDIR, errno.EEXIST}
 )
 
-# Of libraries, on settings that are as they should be.
+# Warnings of libraries about settings that are intended.
 REMARKS = (
     'This DataLoader will create',
     '.*the method `get_instance` should not accept',
@@ -34,7 +34,7 @@ REMARKS = (
 
 
 def run_tool(main: Callable[[], None]) -> None:
-    """Run a tool's `main`; a user's mistake is one line and exit code 2, Ctrl-C is 130."""
+    """Run a tool's `main`: a user's mistake is one line with exit code 2, Ctrl-C is 130."""
     prepare_process()
     try:
         main()
@@ -48,7 +48,7 @@ def run_tool(main: Callable[[], None]) -> None:
             return
         if error.errno not in OF_THE_SYSTEM:
             raise
-        # Of a rename, the name that was to be taken.
+        # `filename2` is the new name in a rename.
         sys.exit(_fail(f'{error.filename2 or error.filename or "a file"}: {error.strerror}'))
     except KeyboardInterrupt:
         print('\ninterrupted', file=sys.stderr)

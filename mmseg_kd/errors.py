@@ -1,4 +1,4 @@
-"""What is written for the user: one exception, and words for it."""
+"""The exception for mistakes of the user, and words for its messages."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from pathlib import Path
 
 
 class UserError(Exception):
-    """A mistake the user can mend: a wrong path, key, file or value.
+    """A mistake that the user can fix: a wrong path, key, file or value.
 
     The message is one line: what is wrong, where (config key, file, line),
     and what to write instead. The command-line tools print it without a
@@ -19,11 +19,11 @@ LONGEST = 400
 
 
 def one_line(error: BaseException) -> str:
-    """The message of a library's error in one line of bearable length."""
+    """Return the message of a library's error in one line of at most `LONGEST` characters."""
     text = ' '.join(str(error).split()) or type(error).__name__
     return text if len(text) <= LONGEST else f'{text[:LONGEST]}...'
 
 
 def no_file(path: str | Path) -> str:
-    """Say of a path that is no file what it is, to end a sentence that begins with it."""
+    """Return the end of a sentence about a path that is not a file."""
     return 'is a folder; name the file in it' if Path(path).is_dir() else 'does not exist'

@@ -1,6 +1,6 @@
-"""Upstream OpenMMLab packages beside the forks that this project runs on.
+"""Find upstream OpenMMLab packages installed next to the forks that this project needs.
 
-Standard library only: it is looked at before any of those packages is imported.
+Uses the standard library only, because it runs before any of those packages is imported.
 """
 
 from __future__ import annotations

@@ -7,7 +7,7 @@ from typing import Any
 
 CLOSING = {'[': ']', '(': ')'}
 QUOTES = '\'"'
-# What a list without brackets may hold: numbers and names, which no path or sentence consists of.
+# An item of a list without brackets: a number or a name, which a path or a sentence is not.
 PLAIN_ITEM = re.compile(r'[\w.+-]+|[\[(].*[\])]')
 
 
@@ -43,7 +43,7 @@ def _is_quoted(text: str) -> bool:
 
 
 def _end(text: str) -> int:
-    """The place of the bracket that closes the first one."""
+    """Return the position of the bracket that closes the first one."""
     open_ones: list[str] = []
     for place, character in _outside_quotes(text):
         if character in CLOSING:
@@ -57,7 +57,7 @@ def _end(text: str) -> int:
 
 
 def _split(text: str) -> list[str]:
-    """The parts between commas that are in no brackets or quotes; none of an empty text."""
+    """Split at the commas outside brackets and quotes; an empty text has no parts."""
     parts, begin, place = [], 0, 0
     while place < len(text):
         character = text[place]

@@ -1,15 +1,11 @@
-"""Where a tool may write, found out before the work is done."""
+"""Check where a tool may write, before it does the work; shorten paths for messages."""
 
 from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from mmseg_kd.errors import UserError
-
-if TYPE_CHECKING:  # Takes seconds to import.
-    from mmengine.dataset import BaseDataset
 
 
 def check_new_file(path: str | Path, option: str) -> None:
@@ -17,7 +13,7 @@ def check_new_file(path: str | Path, option: str) -> None:
 
     Args:
         path: The file to write.
-        option: What the user wrote it for, e.g. '--out'.
+        option: The option or key that names it, e.g. '--out'.
     """
     path = Path(path)
     if path.is_dir():
@@ -32,7 +28,7 @@ def check_new_folder(path: str | Path, option: str) -> None:
 
     Args:
         path: The folder to fill.
-        option: What the user wrote it for.
+        option: The option or key that names it.
     """
     path = Path(path)
     check_folder(path, option)
@@ -45,7 +41,7 @@ def check_folder(path: str | Path, option: str) -> None:
 
     Args:
         path: The folder; what it holds stays.
-        option: What the user wrote it for.
+        option: The option or key that names it.
     """
     if not str(path).strip():
         raise UserError(f'{option} is empty; name a folder')
@@ -53,21 +49,6 @@ def check_folder(path: str | Path, option: str) -> None:
     if path.exists() and not path.is_dir():
         raise UserError(f'{option}: {path} is a file; name a folder')
     _check_parents(path / 'any', option)
-
-
-def check_beside_data(path: str | Path, option: str, dataset: BaseDataset) -> None:
-    """Raise UserError where a folder to write to holds files that the data set reads.
-
-    Args:
-        path: The folder.
-        option: What the user wrote it for.
-        dataset: The data set.
-    """
-    infos = map(dataset.get_data_info, range(len(dataset)))
-    files = [info.get(key) for info in infos for key in ('img_path', 'seg_map_path')]
-    folders = {Path(file).parent for file in files if file is not None}
-    if Path(path).resolve() in {folder.resolve() for folder in folders}:
-        raise UserError(f'{option}: {path} holds files of the data set; name another folder')
 
 
 def _check_parents(path: Path, option: str) -> None:

@@ -5,12 +5,9 @@ python tools/test.py CONFIG CHECKPOINT [--split val] [--work-dir DIR] [--out DIR
 """
 
 import argparse
-import copy
 
 # `--help` and a mistake in the config's text come before the seconds of importing torch and mmseg.
 REGISTER_LATE = True
-
-from mmseg.registry import DATASETS  # noqa: E402
 
 from mmseg_kd.command_line import (  # noqa: E402
     add_common_arguments,
@@ -18,10 +15,7 @@ from mmseg_kd.command_line import (  # noqa: E402
     export_local_rank,
     run_tool,
 )
-from mmseg_kd.config import load_config, prepare_test  # noqa: E402
-from mmseg_kd.config.errors import config_errors  # noqa: E402
-from mmseg_kd.errors import UserError  # noqa: E402
-from mmseg_kd.paths import check_beside_data, check_folder  # noqa: E402
+from mmseg_kd.config import load_config, prepare_test, show_predictions  # noqa: E402
 
 
 def parse_args() -> argparse.Namespace:
@@ -29,7 +23,7 @@ def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description='Test (and evaluate) a segmentor')
     parser.add_argument('config', help='the config file')
     parser.add_argument('checkpoint', help='the checkpoint file')
-    parser.add_argument('--work-dir', help='folder for the metrics as JSON')
+    parser.add_argument('--work-dir', help='where the metrics are written as JSON')
     parser.add_argument(
         '--split', choices=['train', 'val', 'test'], help='the split to test on (default: test)'
     )
@@ -45,7 +39,7 @@ def parse_args() -> argparse.Namespace:
 
 
 def main() -> None:
-    """Test the checkpoint."""
+    """Test."""
     args = parse_args()
     export_local_rank(args.local_rank)
     cfg = load_config(args.config, args.cfg_options)
@@ -56,20 +50,7 @@ def main() -> None:
         cfg.work_dir = args.work_dir
     prepare_test(cfg, args.checkpoint, split=args.split, out=args.out, tta=args.tta)
     if args.show or args.show_dir:
-        if not cfg.get('default_hooks', {}).get('visualization'):
-            raise UserError(
-                "--show and --show-dir need default_hooks.visualization=dict(type='PaintingHook')"
-            )
-        cfg.default_hooks.visualization.update(draw=True, show=args.show, wait_time=args.wait_time)
-        if args.show_dir:
-            check_folder(args.show_dir, '--show-dir')
-            cfg.visualizer.save_dir = args.show_dir
-    if args.out or args.show_dir:
-        with config_errors():
-            dataset = DATASETS.build(copy.deepcopy(cfg.test_dataloader.dataset))
-        for folder, option in ((args.out, '--out'), (args.show_dir, '--show-dir')):
-            if folder is not None:
-                check_beside_data(folder, option, dataset)
+        show_predictions(cfg, args.show, args.show_dir, args.wait_time)
     build_runner(cfg).test()
 
 

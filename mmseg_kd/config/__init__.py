@@ -1,14 +1,22 @@
-"""From a config file and the command line to a config that can be run: reading, checks, defaults.
+"""Load a config and prepare it for a run: reading, checks, defaults, the command line.
 
-`load_config` reads; what it refuses is one line that names the key.
+A mistake is one line that names the key.
 """
 
-from mmseg_kd.config.loading import (
+from mmseg_kd.config.loading import load_config
+from mmseg_kd.config.preparing import (
     choose_split,
     choose_start,
     enable_amp,
-    load_config,
     prepare_test,
+    show_predictions,
 )
 
-__all__ = ['choose_split', 'choose_start', 'enable_amp', 'load_config', 'prepare_test']
+__all__ = [
+    'choose_split',
+    'choose_start',
+    'enable_amp',
+    'load_config',
+    'prepare_test',
+    'show_predictions',
+]

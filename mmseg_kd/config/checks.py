@@ -1,104 +1,23 @@
-"""Find the mistakes in a config, above all keys that nothing would read."""
+"""Find the mistakes in a config before anything is built."""
 
 from __future__ import annotations
 
-import difflib
-import inspect
-import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from importlib.util import find_spec
-from pathlib import Path
-from types import NoneType, UnionType
-from typing import Any, Union, get_args, get_origin, get_type_hints
+from typing import Any
 
-from mmengine import registry as mmengine_registry
 from mmengine.config import Config
 from mmengine.dataset import InfiniteSampler
-from mmengine.optim import DefaultOptimWrapperConstructor, OptimWrapper
-from mmengine.registry import Registry
-from mmengine.runner import IterBasedTrainLoop, Runner
 from mmseg import registry as mmseg_registry
-from torch.utils.data import DataLoader
 
-from mmseg_kd.config.defaults import crop_of, cropping_steps, open_crop
-from mmseg_kd.config.values import SPLITS, wrong_probabilities, wrong_values
+from mmseg_kd.config.defaults import crop_of, cropping_steps
+from mmseg_kd.config.keys import check_top_level, unknown_keys
+from mmseg_kd.config.values import wrong_values
 from mmseg_kd.datasets.seeded_sampling import SeededInfiniteSampler
-from mmseg_kd.distillation.ema_teacher import EMATeacher
-from mmseg_kd.distillation.teacher import Teacher
 from mmseg_kd.errors import UserError
-from mmseg_kd.models.kd_encoder_decoder import teachers_by_name
 
-# Keys of mmsegmentation 0.x and what 1.x has instead.
-RENAMED = {
-    'data': 'train_dataloader=dict(batch_size=4, num_workers=4, dataset=dict(...)), and '
-    'val_dataloader and test_dataloader alike',
-    'lr_config': "param_scheduler=[dict(type='LinearLR', start_factor=1e-6, by_epoch=False, "
-    "begin=0, end=1500), dict(type='PolyLR', power=1.0, begin=1500, end=40000, by_epoch=False)]",
-    'runner': "train_cfg=dict(type='IterBasedTrainLoop', max_iters=40000, val_interval=4000)",
-    'total_iters': "train_cfg=dict(type='IterBasedTrainLoop', max_iters=40000, val_interval=4000)",
-    'evaluation': "train_cfg.val_interval=4000 and val_evaluator=dict(type='SegmentationMetric')",
-    'optimizer': "optim_wrapper=dict(type='OptimWrapper', optimizer=dict(type='AdamW', lr=3e-5))",
-    'optimizer_config': "optim_wrapper=dict(type='OptimWrapper', clip_grad=dict(max_norm=1.0))",
-    'checkpoint_config': "default_hooks=dict(checkpoint=dict(type='ResumableCheckpointHook', "
-    'by_epoch=False, interval=4000))',
-    'log_config': "default_hooks=dict(logger=dict(type='LoggerHook', interval=50))",
-    'resume_from': "load_from='PATH' with resume=True, or --resume PATH",
-    'cudnn_benchmark': 'env_cfg=dict(cudnn_benchmark=True)',
-    'dist_params': "env_cfg=dict(dist_cfg=dict(backend='nccl'))",
-    'fp16': '--amp on the command line',
-    'workflow': 'nothing: train_cfg and val_cfg replace it',
-}
-
-# Read by mmengine's Runner beyond its arguments, by the tools, or by custom with mmseg.
-OTHER_KEYS = frozenset(
-    [
-        'custom_imports',
-        'find_unused_parameters',
-        'model_wrapper_cfg',
-        'sync_bn',
-        'compile',
-        'cuda_graph',
-        'float32_matmul_precision',
-        'activation_checkpointing',
-        'efficient_conv_bn_eval',
-        'tta_model',
-        'tta_pipeline',
-        'dataset_type',
-        'data_root',
-        'crop_size',
-        'img_scale',
-        'img_ratios',
-        'num_classes',
-        'norm_cfg',
-        'max_iters',
-        'train_pipeline',
-        'val_pipeline',
-        'test_pipeline',
-        'vis_backends',
-    ]
-)
-TOP_LEVEL = (frozenset(inspect.signature(Runner.__init__).parameters) | OTHER_KEYS) - {
-    'self',
-    'cfg',
-}
-
-# Dicts of these names are passed on piecemeal, their keys are not a constructor's.
-PASSED_ON = frozenset({'norm_cfg', 'act_cfg', 'conv_cfg', 'init_cfg', 'override'})
-LAYERS = ('norm_cfg', 'act_cfg', 'conv_cfg')
-# Arguments that the runner fills in.
-FILLED_IN = frozenset(
-    [
-        'self',
-        'runner',
-        'dataloader',
-        'dataset',
-        'optimizer',
-        'module',
-        'name',
-        'constructor',
-        'paramwise_cfg',
-    ]
-)
+# Modes of torch.compile that record a CUDA graph for each block.
+CUDA_GRAPHS = ('reduce-overhead', 'max-autotune')
 
 
 def check_config(cfg: Config, source: str) -> None:
@@ -112,168 +31,17 @@ def check_config(cfg: Config, source: str) -> None:
         UserError: An unknown or misspelt key, a key of mmsegmentation 0.x, a value of the wrong
             kind, or a type that is not registered but close to one that is.
     """
-    for key in cfg:
-        if not key.startswith('_') and not _used(cfg, key):
-            raise UserError(f'{source}{_line(source, key)}: {_advice(key)}')
+    check_top_level(cfg, source)
     if cfg.get('model') is None:
         raise UserError(f'{source}: model is missing; look at a config in local_configs/')
-    for where, problem in wrong_values(cfg):
-        raise UserError(f'{source}: {where}: {problem}')
-    for where, problem in _problems(cfg):
-        raise UserError(f'{source}: {where}: {problem}')
+    for check in (wrong_values, _endless_epochs, _heads, _crops, _sliding, _compile, unknown_keys):
+        for where, problem in check(cfg):
+            raise UserError(f'{source}: {where}: {problem}')
 
 
-def check_variables(cfg: Config, source: str) -> None:
-    """Raise UserError for a variable of a base config that a file sets too late.
-
-    Args:
-        cfg: The config as the file has it, before the command line overrides what used it.
-        source: The file.
-    """
-    for key, used in _variables_in_use(cfg).items():
-        # A file without a base, such as a run leaves behind, may hold what was overridden.
-        late = _line(source, '_base_') and _line(source, key)
-        if late and used and cfg[key] not in used:
-            raise UserError(
-                f'{source}{_line(source, key)}: {key} is a variable of a base config, used before '
-                f'this line; write {VARIABLES[key]}'
-            )
-
-
-# Modes of torch.compile that record CUDA graphs, a block each.
-CUDA_GRAPHS = ('reduce-overhead', 'max-autotune')
-
-# Where a variable of the config has gone by the time the command line is applied.
-VARIABLES = {
-    'data_root': 'train_dataloader.dataset.data_root=PATH (and val_, test_)',
-    'dataset_type': 'train_dataloader.dataset.type=TYPE (and val_, test_)',
-    'crop_size': 'train_dataloader.dataset.pipeline.N.crop_size=(H, W)',
-    'num_classes': 'model.decode_head.num_classes=N',
-    'norm_cfg': 'model.decode_head.norm_cfg.type=TYPE',
-    'max_iters': 'train_cfg.max_iters=N',
-    'optimizer': 'optim_wrapper.optimizer.KEY=VALUE',
-    'train_pipeline': 'train_dataloader.dataset.pipeline.N.KEY=VALUE',
-    'test_pipeline': 'test_dataloader.dataset.pipeline.N.KEY=VALUE',
-    'custom_imports': 'it in a config of your own',
-    'vis_backends': 'visualizer.vis_backends.N.KEY=VALUE',
-}
-
-
-def check_options(options: dict, cfg: Config) -> None:
-    """Raise UserError for a `--cfg-options` key that comes too late to have an effect.
-
-    Args:
-        options: Overrides by dotted key.
-        cfg: The config before them; crops that are its `crop_size` will follow another one.
-    """
-    for key in options:
-        if not all(key.split('.')):
-            raise UserError(f'--cfg-options {key}={options[key]}: a part of the key is empty')
-        follows = key == 'crop_size' and open_crop(cfg)
-        if not follows and (instead := VARIABLES.get(key.split('.')[0])):
-            raise UserError(
-                f'--cfg-options {key}: a variable of the config file, used before the command '
-                f'line is read; write {instead}'
-            )
-
-
-def _variables_in_use(cfg: Config) -> dict[str, list]:
-    """Values that the config's variables have where they are used."""
-    loaders = [cfg.get(f'{split}_dataloader') for split in SPLITS]
-    datasets = [loader.get('dataset') for loader in loaders if isinstance(loader, dict)]
-    datasets = [dataset for dataset in datasets if isinstance(dataset, dict)]
-    pipelines = [dataset.get('pipeline') or [] for dataset in datasets]
-    steps = [step for p in pipelines if isinstance(p, list) for step in p if isinstance(step, dict)]
-    crops = [step.crop_size for step in steps if step.get('crop_size')]
-    used = {
-        'data_root': [dataset.get('data_root') for dataset in datasets],
-        'crop_size': crops,
-        'train_pipeline': pipelines,
-        'test_pipeline': pipelines,
-    }
-    return {key: values for key, values in used.items() if key in cfg}
-
-
-def _used(cfg: Config, key: str) -> bool:
-    if key == 'optimizer':
-        # A customary variable of 1.x configs; without effect unless the wrapper holds it.
-        return cfg.get('optim_wrapper', {}).get('optimizer') == cfg.optimizer
-    return key in TOP_LEVEL
-
-
-def _advice(key: str) -> str:
-    if key == 'study':
-        return 'a study is run by `python tools/study.py run` with this file'
-    if key in RENAMED:
-        return f'{key!r} is a key of mmsegmentation 0.x; in 1.x write {RENAMED[key]}'
-    hint = _did_you_mean(key, TOP_LEVEL)
-    return f'unknown key {key!r}: ' + (
-        hint or 'nothing reads it. Start its name with an underscore if it is a variable of yours'
-    )
-
-
-def _problems(cfg: Config) -> Iterator[tuple[str, str]]:
-    loader = set(inspect.signature(DataLoader.__init__).parameters) - {'self'}
-    loader |= {'num_batch_per_epoch', 'disable_subprocess_warning'}
-    for split in SPLITS:
-        if cfg.get(f'{split}_dataloader'):
-            yield from _unknown(f'{split}_dataloader', cfg[f'{split}_dataloader'], loader)
-    loop = set(inspect.signature(IterBasedTrainLoop.__init__).parameters) | {
-        'by_epoch',
-        'max_epochs',
-    }
-    yield from _unknown('train_cfg', cfg.get('train_cfg') or {}, loop)
-    wrapper = set(inspect.signature(OptimWrapper.__init__).parameters)
-    wrapper |= {'constructor', 'paramwise_cfg', 'loss_scale', 'dtype', 'use_fsdp'}
-    optim_wrapper = cfg.get('optim_wrapper') or {}
-    yield from _unknown('optim_wrapper', optim_wrapper, wrapper, strict=False)
-    yield from _paramwise(optim_wrapper.get('paramwise_cfg'))
-    kind = (optim_wrapper.get('optimizer') or {}).get('type')
-    if isinstance(kind, str) and mmseg_registry.OPTIMIZERS.get(kind) is None:
-        hint = _did_you_mean(kind, mmengine_registry.OPTIMIZERS.module_dict)
-        yield (
-            'optim_wrapper.optimizer.type',
-            f'there is no optimizer {kind!r}: ' + (hint or "write one of torch.optim, as 'AdamW'"),
-        )
-    yield from _endless_epochs(cfg)
-    yield from _loss_weights(cfg)
-    yield from _crops(cfg)
-    yield from _inference(cfg.model.get('test_cfg') or {})
-    yield from _compile(cfg.get('compile'))
-    teacher = cfg.model.get('teacher')
-    if teacher and not isinstance(teacher, dict):
-        yield 'model.teacher', 'write teacher=dict(config=..., checkpoint=...)'
-    elif teacher:
-        for name, one in teachers_by_name(teacher).items():
-            yield from _teacher('model.teacher' + ('' if one is teacher else f'.{name}'), one)
-    yield from _walk(cfg._cfg_dict, '')
-
-
-def _teacher(where: str, teacher: dict) -> Iterator[tuple[str, str]]:
-    kind = teacher.get('type', 'Teacher')
-    if kind == 'EMATeacher':
-        yield from _unknown(where, teacher, _constructor_keys(EMATeacher)[0] - {'average'})
-    elif kind == 'Teacher':
-        known = _constructor_keys(Teacher)[0] - {'segmentor'}
-        for key in [key for key in teacher if key not in known and isinstance(teacher[key], dict)]:
-            yield (
-                f'{where}.{key}',
-                'several teachers are a dict of teachers by name and nothing beside them: write '
-                'teacher=dict(_delete_=True, NAME=dict(config=..., checkpoint=...), ...), and '
-                f'{where}.NAME.baseline and the like',
-            )
-        teacher = {key: value for key, value in teacher.items() if not isinstance(value, dict)} | {
-            key: teacher[key] for key in known & set(teacher)
-        }
-        yield from _unknown(where, teacher, known)
-        for key in sorted({'config', 'checkpoint'} - set(teacher)):
-            yield where, f'{key} is missing: write teacher=dict(config=..., checkpoint=...)'
-
-
-def _compile(options: Any) -> Iterator[tuple[str, str]]:
-    if not isinstance(options, bool | dict | None):
-        yield 'compile', f'{options!r} is not True, False or dict(mode=...)'
-    elif isinstance(options, dict) and options.get('mode') in CUDA_GRAPHS:
+def _compile(cfg: Config) -> Iterator[tuple[str, str]]:
+    options = cfg.get('compile')
+    if isinstance(options, dict) and options.get('mode') in CUDA_GRAPHS:
         yield (
             'compile.mode',
             f'{options["mode"]!r} keeps what a block gives in memory that the next block writes '
@@ -291,7 +59,7 @@ def _crops(cfg: Config) -> Iterator[tuple[str, str]]:
 
 
 def _endless_epochs(cfg: Config) -> Iterator[tuple[str, str]]:
-    """A loop over epochs with a sampler whose epoch does not end."""
+    """Find a loop over epochs with a sampler whose epoch does not end."""
     loop = cfg.get('train_cfg') or {}
     sampler = (cfg.get('train_dataloader') or {}).get('sampler')
     kind = sampler.get('type') if isinstance(sampler, dict) else None
@@ -306,17 +74,21 @@ def _endless_epochs(cfg: Config) -> Iterator[tuple[str, str]]:
         )
 
 
-def _loss_weights(cfg: Config) -> Iterator[tuple[str, str]]:
-    """Losses of the heads that cannot be computed."""
+def _heads(cfg: Config) -> Iterator[tuple[str, str]]:
+    """Find losses of the heads that cannot be computed, and heads of different classes."""
+    counts = []
     for key in ('decode_head', 'auxiliary_head'):
         heads = cfg.model.get(key) or []
         several = isinstance(heads, list | tuple)
         for i, head in enumerate(heads if several else [heads]):
+            counts += [head.get('num_classes')] if isinstance(head, dict) else []
             losses = head.get('loss_decode') if isinstance(head, dict) else None
             losses = losses if isinstance(losses, list | tuple) else [losses]
             for loss in (loss for loss in losses if isinstance(loss, dict)):
                 where = f'model.{key}' + f'.{i}' * several + '.loss_decode'
                 yield from _loss_weight(where, loss, head.get('num_classes'))
+    if len(set(counts) - {None}) > 1:
+        yield 'model.auxiliary_head', f'the heads have {counts} classes; write one num_classes'
 
 
 def _loss_weight(where: str, loss: dict, num_classes: int | None) -> Iterator[tuple[str, str]]:
@@ -331,136 +103,21 @@ def _loss_weight(where: str, loss: dict, num_classes: int | None) -> Iterator[tu
         yield f'{where}.class_weight', f'{len(weights)} weights for {num_classes} classes'
 
 
-def _inference(test_cfg: dict) -> Iterator[tuple[str, str]]:
-    where, mode = 'model.test_cfg', test_cfg.get('mode', 'whole')
-    known = {'mode', 'stride', 'crop_size', 'logits', 'rescale'}
-    yield from _unknown(where, test_cfg, known, strict=False)
-    if mode not in ('whole', 'slide'):
-        yield f'{where}.mode', f"{mode!r} is not 'whole' or 'slide'"
-    if mode != 'slide':
+def _sliding(cfg: Config) -> Iterator[tuple[str, str]]:
+    """Find sliding windows without a size, or with gaps between them."""
+    test_cfg = cfg.model.get('test_cfg') or {}
+    if test_cfg.get('mode') != 'slide':
         return
-    sizes = [test_cfg.get(key) for key in ('stride', 'crop_size')]
-    if not all(
-        isinstance(size, list | tuple)
-        and len(size) == 2
-        and all(type(side) is int and side > 0 for side in size)
-        for size in sizes
-    ):
-        yield where, "mode='slide' needs stride=(H, W) and crop_size=(H, W), in pixels from 1 up"
-    elif any(step > side for step, side in zip(*sizes, strict=True)):
-        yield f'{where}.stride', f'{sizes[0]} exceeds crop_size={sizes[1]} and leaves gaps'
+    stride, crop = test_cfg.get('stride'), test_cfg.get('crop_size')
+    if not (_is_size(stride) and _is_size(crop)):
+        yield (
+            'model.test_cfg',
+            "mode='slide' needs stride=(H, W) and crop_size=(H, W), in pixels from 1 up",
+        )
+    elif any(step > side for step, side in zip(stride, crop, strict=True)):
+        yield 'model.test_cfg.stride', f'{stride} exceeds crop_size={crop} and leaves gaps'
 
 
-def _paramwise(paramwise: dict | None) -> Iterator[tuple[str, str]]:
-    if not paramwise:
-        return
-    source = inspect.getsource(DefaultOptimWrapperConstructor)
-    known = set(re.findall(r"paramwise_cfg\.get\(\s*'(\w+)'", source))
-    yield from _unknown('optim_wrapper.paramwise_cfg', paramwise, known)
-
-
-def _walk(node: Any, where: str) -> Iterator[tuple[str, str]]:
-    """Check every dict that has a `type`, anywhere in the config."""
-    if isinstance(node, list | tuple):
-        for i, item in enumerate(node):
-            yield from _walk(item, f'{where}.{i}')
-    elif isinstance(node, dict):
-        yield from wrong_probabilities(node, where)
-        if isinstance(node.get('type'), str):
-            yield from _typed(node, where or 'config')
-        for key, value in node.items():
-            if key not in PASSED_ON:
-                yield from _walk(value, f'{where}.{key}'.lstrip('.'))
-            elif key in LAYERS and isinstance(value, dict):
-                layer = value.get('type')
-                # mmcv's own message lacks the name.
-                if isinstance(layer, str) and mmseg_registry.MODELS.get(layer) is None:
-                    yield f'{where}.{key}.type', f'{layer!r} is not registered'
-
-
-def _typed(node: dict, where: str) -> Iterator[tuple[str, str]]:
-    # A scope may precede the name, as in mmseg.EncoderDecoder.
-    kind = re.sub(r'^(mmseg_kd|mmseg|mmengine)\.', '', node['type'])
-    classes = [r.get(kind) for r in _registries() if kind in r.module_dict]
-    if not classes:
-        names = (name for r in _registries() for name in r.module_dict)
-        if hint := _did_you_mean(kind, names):
-            yield where, f'type {node["type"]!r} is not registered: {hint}'
-        return
-    known, closed = set(), True
-    for cls in classes:
-        parameters, complete = _constructor_keys(cls)
-        known |= parameters
-        closed &= complete
-    yield from _unknown(where, node, known, strict=closed and len(classes) == 1)
-    if len(classes) == 1:
-        for key, value in node.items():
-            if isinstance(value, str) and (wanted := _numbers_wanted(classes[0], key)):
-                yield f'{where}.{key}', f'{value!r} is not {wanted}'
-
-
-def _numbers_wanted(cls: Any, key: str) -> str:
-    """'a number' or 'a list of numbers' where an argument's annotation allows no text, else ''."""
-    for base in inspect.getmro(cls) if inspect.isclass(cls) else (cls,):
-        function = base.__dict__.get('__init__') if inspect.isclass(base) else base
-        if inspect.isfunction(function) and key in inspect.signature(function).parameters:
-            try:
-                hint = get_type_hints(function).get(key)
-            except (NameError, TypeError, AttributeError):
-                # Annotations that cannot be resolved, as of types imported for a checker alone.
-                return ''
-            kinds = set(get_args(hint)) or {hint}
-            if not kinds & {int, float, bool} or not kinds <= {int, float, bool, NoneType, ...}:
-                return ''
-            single = get_origin(hint) in (None, Union, UnionType)
-            return 'a number' if single else 'a list of numbers'
-    return ''
-
-
-def _constructor_keys(cls: Any) -> tuple[set[str], bool]:
-    """Keyword arguments of a class or function, and whether there can be no others."""
-    known: set[str] = set()
-    for base in inspect.getmro(cls) if inspect.isclass(cls) else (cls,):
-        function = base.__dict__.get('__init__') if inspect.isclass(base) else base
-        if function is None or not inspect.isfunction(function):
-            continue
-        parameters = inspect.signature(function).parameters.values()
-        known |= {p.name for p in parameters if p.kind is not p.VAR_KEYWORD}
-        if not any(p.kind is p.VAR_KEYWORD for p in parameters):
-            # Passing **kwargs on to this base leaves no room for anything else, as this
-            # project's classes do; others may hand them to something that is not a base.
-            own = cls.__module__.startswith('mmseg_kd.')
-            return known, own or function is getattr(cls, '__init__', cls)
-    return known, False
-
-
-def _unknown(
-    where: str, node: dict, known: Iterable[str], strict: bool = True
-) -> Iterator[tuple[str, str]]:
-    known = set(known) | FILLED_IN | {'type', '_scope_', '_delete_'}
-    for key in node:
-        if key not in known:
-            hint = _did_you_mean(key, known - {'self', 'runner'})
-            if hint or strict:
-                options = ', '.join(sorted(known - FILLED_IN - {'type', '_scope_', '_delete_'}))
-                name = node.get('type', where)
-                yield f'{where}.{key}', hint or f'{name} has no such key; it has {options}'
-
-
-def _did_you_mean(word: str, known: Iterable[str]) -> str:
-    near = difflib.get_close_matches(word, list(known), n=1, cutoff=0.75)
-    return f'did you mean {near[0]!r}?' if near else ''
-
-
-def _registries() -> list[Registry]:
-    modules = (mmseg_registry, mmengine_registry)
-    found = [r for m in modules for r in vars(m).values() if isinstance(r, Registry)]
-    return list({id(r): r for r in found}.values())
-
-
-def _line(source: str, key: str) -> str:
-    """Where a key is assigned in the config file, as ', line N'."""
-    for number, text in enumerate(Path(source).read_text(encoding='utf-8').splitlines(), start=1):
-        if re.match(rf'{re.escape(key)}\s*=', text):
-            return f', line {number}'
-    return ''
+def _is_size(value: Any) -> bool:
+    pair = isinstance(value, list | tuple) and len(value) == 2
+    return pair and all(type(side) is int and side > 0 for side in value)

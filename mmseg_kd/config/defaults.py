@@ -1,4 +1,4 @@
-"""What a config leaves open and its other keys decide."""
+"""Fill in what a config leaves open and its other keys decide."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def open_crop(cfg: Config) -> bool:
 
 
 def training_pipelines(cfg: Config) -> Iterator[tuple[str, list[dict]]]:
-    """The pipelines of the training data, also of data sets in wrappers, with their keys."""
+    """Yield key and steps of each training pipeline, also of data sets in wrappers."""
     loader = cfg.get('train_dataloader') or {}
     for where, dataset in walk(loader.get('dataset'), 'train_dataloader.dataset'):
         if isinstance(dataset, dict) and dataset.get('pipeline'):
@@ -72,13 +72,13 @@ def training_pipelines(cfg: Config) -> Iterator[tuple[str, list[dict]]]:
 
 
 def cropping_steps(cfg: Config) -> Iterator[tuple[str, dict]]:
-    """The steps of the training pipelines that cut a crop, with their keys."""
+    """Yield key and dict of each step of the training pipelines that cuts a crop."""
     for where, steps in training_pipelines(cfg):
         yield from ((f'{where}.{i}', step) for i, step in _cropping(steps))
 
 
 def crop_of(step: dict) -> tuple[int, int] | None:
-    """Height and width of a step's crop; mmseg takes one number for both."""
+    """Return height and width of a step's crop; mmseg takes one number for both."""
     crop = step.get('crop_size')
     if isinstance(crop, list | tuple):
         return tuple(crop)
@@ -98,7 +98,7 @@ def _pads(preprocessor: dict) -> bool:
 
 
 def _dicts(node: Any, kind: str) -> Iterator[dict]:
-    """Every dict of a type, anywhere in a node."""
+    """Yield every dict of a type, anywhere in a node."""
     if isinstance(node, dict):
         if node.get('type') == kind:
             yield node

@@ -1,19 +1,19 @@
-"""What goes wrong while the parts of a config are built, said to its author."""
+"""Errors raised while a config is read or built, as one line for its author."""
 
 from __future__ import annotations
 
 import traceback
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 from mmengine.config import Config
-from mmengine.config.config import BASE_KEY
-from mmengine.registry import build_from_cfg
 
+from mmseg_kd.compat import is_code_of_a_config, part_being_built
 from mmseg_kd.errors import LONGEST, UserError, one_line
 
-# Of these very types: what is derived from them says something of its own.
+# These types and no subclass of them: a subclass has a meaning of its own.
 MISTAKES = (
     KeyError, TypeError, ValueError, AttributeError, AssertionError, FileNotFoundError,
     IndexError, ZeroDivisionError, RuntimeError, ImportError, ModuleNotFoundError,
@@ -42,7 +42,7 @@ def config_errors(cfg: Config | None = None) -> Iterator[None]:
 
 
 @contextmanager
-def reading_errors(path: str) -> Iterator[None]:
+def reading_errors(path: str | Path) -> Iterator[None]:
     """Read a config file in this block, whose code may end in any way.
 
     Raises:
@@ -52,12 +52,6 @@ def reading_errors(path: str) -> Iterator[None]:
         yield
     except (UserError, KeyboardInterrupt):
         raise
-    except SyntaxError as error:
-        # mmengine parses the text of a base config under no name.
-        file = path if error.filename in (None, '<unknown>') else error.filename
-        raise UserError(f'{file}, line {error.lineno}: {error.msg}') from error
-    except UnicodeDecodeError as error:
-        raise UserError(f'{path} is not UTF-8 text: {error}') from error
     except SystemExit as error:
         raise UserError(f'{_place(error, path)}: a config must not end the program') from error
     except Exception as error:
@@ -71,13 +65,12 @@ def reading_errors(path: str) -> Iterator[None]:
         raise UserError(f'{_place(error, path)}: {text}') from error
 
 
-def _place(error: BaseException, path: str) -> str:
-    """The last line of a config that was running, else that the file cannot be read."""
+def _place(error: BaseException, path: str | Path) -> str:
+    """Return the line of a config that failed, or that the file cannot be read."""
     frames = [
         (frame.f_code.co_filename, line)
         for frame, line in traceback.walk_tb(error.__traceback__)
-        # mmengine gives the code of a config this name and no `__name__`.
-        if BASE_KEY in frame.f_globals and '__name__' not in frame.f_globals
+        if is_code_of_a_config(frame)
     ]
     return '{}, line {}'.format(*frames[-1]) if frames else f'{path} cannot be read'
 
@@ -92,26 +85,37 @@ def _message(error: Exception, cfg: Config | None) -> str:
         # mmseg checks many a value by a bare assertion, whose line is all that it says.
         text = traceback.extract_tb(error.__traceback__)[-1].line or text
     text = ' '.join(text.split()).partition(' Please check whether the value of')[0]
-    key, owner = _being_built(error, cfg)
+    key, owner, argument = _being_built(error, cfg)
+    if isinstance(error, IndexError) and argument:
+        # "list index out of range" alone does not say of which argument.
+        key = f'{key}.{argument}'
     for name in (owner, key):
         text = text if name in text else f'{name}: {text}'
     return text if len(text) <= LONGEST else f'{text[:LONGEST]}...'
 
 
-def _being_built(error: Exception, cfg: Config | None) -> tuple[str, str]:
-    """Key and type of what mmengine's registry was building, the innermost; '' where it was not."""
+def _being_built(error: Exception, cfg: Config | None) -> tuple[str, str, str]:
+    """Return key and type of what mmengine's registry was building, the innermost.
+
+    The third is the argument, if a single one, that the line that failed was working on. Each is
+    '' if it is unknown.
+    """
     key = owner = ''
+    part: Any = {}
+    names: Mapping[str, Any] = {}
     for frame, _ in traceback.walk_tb(error.__traceback__):
-        if frame.f_code is build_from_cfg.__code__:
-            name = getattr(frame.f_locals.get('obj_cls'), '__name__', '')
-            if found := next(_keys_of(frame.f_locals.get('cfg'), cfg, ''), ''):
+        names = frame.f_locals
+        if (built := part_being_built(frame)) is not None:
+            part, name = built
+            if found := next(_keys_of(part, cfg, ''), ''):
                 key, owner = found, name
             owner = name or owner
-    return key, owner
+    arguments = [argument for argument in part if argument in names]
+    return key, owner, arguments[0] if len(arguments) == 1 and key else ''
 
 
 def _keys_of(part: Any, node: Any, where: str) -> Iterator[str]:
-    """Keys below which a config has a dict."""
+    """Yield the keys at which a config has a dict."""
     if isinstance(node, Mapping | Config):
         if where and part and dict(node) == dict(part):
             yield where

@@ -1,52 +1,61 @@
-"""The text of config files, as editors and shells write it."""
+"""Read a config file, and those that it inherits from, as editors and shells write them."""
 
 from __future__ import annotations
 
 import ast
+from contextlib import suppress
 from pathlib import Path
-from typing import Any
 
-import mmengine.config.config
 from mmengine.config import Config
 
-from mmseg_kd.config.bases import bases_of
+from mmseg_kd.compat import read_configs_with_byte_order_marks
+from mmseg_kd.config.errors import reading_errors
 from mmseg_kd.errors import UserError
+
+read_configs_with_byte_order_marks()
 
 
 def read_config(path: str | Path) -> Config:
     """Read a config file and those that it inherits from.
 
     Raises:
-        UserError: One of the files is not UTF-8 text or not valid Python; with its name and line.
+        UserError: One of the files is not UTF-8 text or not valid Python, inherits from itself,
+            or its code fails; with its name and line.
     """
-    try:
+    check_text(Path(path))
+    with reading_errors(path):
         return Config.fromfile(path, format_python_code=False)
-    except (SyntaxError, UnicodeDecodeError) as error:
-        # mmengine names neither an inherited file nor, for some mistakes, the file itself.
-        check_text(Path(path))
-        line = f', line {error.lineno}' if isinstance(error, SyntaxError) else ''
-        raise UserError(f'{path}{line}: {error}') from error
 
 
-def _open(file: Any, mode: str = 'r', encoding: str | None = None, **kwargs: Any) -> Any:
-    """Open a file for mmengine, without the mark that begins UTF-8 files of Windows' editors."""
-    if mode == 'r' and encoding == 'utf-8':
-        encoding = 'utf-8-sig'
-    return open(file, mode, encoding=encoding, **kwargs)  # noqa: PTH123
+def check_text(file: Path, chain: tuple[Path, ...] = ()) -> None:
+    """Check that a config, and all that it inherits from, can be parsed.
 
+    mmengine names neither an inherited file nor, for some mistakes, the file itself.
 
-# `Config.fromfile` reads files in many places and has no setting for it.
-mmengine.config.config.open = _open
+    Args:
+        file: The config.
+        chain: The files that inherit from it.
 
-
-def check_text(file: Path, seen: frozenset[Path] = frozenset()) -> None:
-    """Raise UserError where a config, or one that it inherits from, cannot be parsed."""
-    if file.suffix != '.py' or not file.is_file() or file.resolve() in seen:
+    Raises:
+        UserError: A file is not UTF-8 text or not valid Python, or inherits from itself.
+    """
+    if file.suffix != '.py' or not file.is_file():
         return
-    seen = seen | {file.resolve()}
+    chain = (*chain, file.resolve())
+    for base in _base_names(_parse(file), file):
+        path = (file.parent / base).resolve()
+        if path in chain:
+            names = ' -> '.join(f.name for f in (*chain[chain.index(path) :], path))
+            raise UserError(f'{file}: _base_ = {base!r} leads back to the file itself: {names}')
+        check_text(file.parent / base, chain)
+
+
+def _parse(file: Path) -> ast.Module:
     content = file.read_bytes()
     try:
         tree = ast.parse(content.decode('utf-8-sig'))
+        # Some mistakes, such as a `return` outside a function, are found only here.
+        compile(tree, str(file), 'exec')
     except UnicodeDecodeError as error:
         line = content.count(b'\n', 0, error.start) + 1
         raise UserError(
@@ -57,8 +66,7 @@ def check_text(file: Path, seen: frozenset[Path] = frozenset()) -> None:
         raise UserError(f'{file}, line {error.lineno}: {_advice(error)}') from error
     except ValueError as error:
         raise UserError(f'{file} is not Python text: {error}') from error
-    for base in bases_of(tree):
-        check_text(file.parent / base, seen)
+    return tree
 
 
 def _advice(error: SyntaxError) -> str:
@@ -68,3 +76,18 @@ def _advice(error: SyntaxError) -> str:
             r"r'C:\Users\me' or 'C:/Users/me'"
         )
     return error.msg
+
+
+def _base_names(tree: ast.Module, file: Path) -> list[str]:
+    """Return the names under `_base_`; an empty list if the config computes them."""
+    names: list[str] = []
+    for node in tree.body:
+        targets = getattr(node, 'targets', ())
+        if not any(isinstance(target, ast.Name) and target.id == '_base_' for target in targets):
+            continue
+        with suppress(ValueError):
+            value = ast.literal_eval(node.value)
+            names += value if isinstance(value, list | tuple) else [value]
+    if not all(isinstance(name, str) for name in names):
+        raise UserError(f'{file}: _base_ is not the name of a file, or a list of names')
+    return names

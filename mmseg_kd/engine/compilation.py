@@ -7,13 +7,43 @@ from functools import partial
 from typing import Any
 
 import torch
-import torch._inductor.config
+from mmengine.device import get_device
+from mmengine.runner import Runner
 from torch import nn
 
+from mmseg_kd.compat import configure_compiler
+from mmseg_kd.engine.graphed_step import GraphedStep, cannot_record
 from mmseg_kd.errors import UserError
 
-# Blocks share their code, and each rate of stochastic depth, precision and mode is one version.
-MOST_VERSIONS = 256
+
+def compile_training(runner: Runner) -> None:
+    """Compile the blocks of student and teachers, where the config's `compile` asks for it."""
+    options = runner.cfg.get('compile')
+    if not options:
+        return
+    options = {} if options is True else dict(options)
+    if reason := cannot_compile(torch.device(get_device()), options):
+        runner.logger.warning(f'compile: not possible here, training goes on without ({reason})')
+        return
+    teachers = getattr(runner.bare_model, 'teachers', {}).values()
+    models = [runner.bare_model, *(teacher.segmentor for teacher in teachers)]
+    count = sum(compile_blocks(model, options) for model in models)
+    runner.logger.info(
+        f'compile: {count} blocks; the first iterations take a minute or more'
+        if count
+        else 'compile: neither the student nor a teacher has blocks to compile'
+    )
+
+
+def record_training_step(runner: Runner) -> None:
+    """Record the training step as a CUDA graph, where the config's `cuda_graph` asks for it."""
+    if not runner.cfg.get('cuda_graph') or get_device() != 'cuda':
+        return
+    if reason := cannot_record(runner.model, runner.optim_wrapper):
+        runner.logger.warning(f'cuda_graph: training runs eagerly ({reason})')
+        return
+    runner.model.train_step = GraphedStep(runner.model, runner.logger.warning)
+    runner.logger.info('cuda_graph: the training step is recorded after three iterations')
 
 
 def compile_blocks(model: nn.Module, options: dict[str, Any]) -> int:
@@ -31,14 +61,7 @@ def compile_blocks(model: nn.Module, options: dict[str, Any]) -> int:
     Returns:
         How many blocks there are.
     """
-    torch._dynamo.config.recompile_limit = MOST_VERSIONS
-    torch._dynamo.config.accumulated_recompile_limit = MOST_VERSIONS
-    # Whoever listens to a part of a block is heard, also where it begins to in mid-training.
-    torch._dynamo.config.skip_nnmodule_hook_guards = False
-    # Stochastic depth drops the samples that it would without.
-    torch._inductor.config.fallback_random = True
-    # The gradients of several losses are taken one after another.
-    torch._functorch.config.donated_buffer = False
+    configure_compiler()
     # Sizes that differ by stage are constants; inductor cannot order what it does not know.
     options = {'dynamic': False, **options}
     trains = any(parameter.requires_grad for parameter in model.backbone.parameters())
@@ -48,7 +71,7 @@ def compile_blocks(model: nn.Module, options: dict[str, Any]) -> int:
         forward = torch.compile(plain, **options)
         if trains:
             forward = partial(_with_gradients, forward, plain)
-        # As a partial it is copied with the block; a bound method would go on with the old one.
+        # As a partial it is copied with the block; a bound method would stay with the old one.
         block.forward = partial(forward, block)
     return len(blocks)
 
@@ -58,10 +81,10 @@ def _with_gradients(compiled: Callable, plain: Callable, *args: Any) -> Any:
 
 
 def cannot_compile(device: torch.device, options: dict[str, Any]) -> str | None:
-    """Why this machine cannot compile, such as the lack of a compiler; None if it can.
+    """Return why this machine cannot compile, such as a missing compiler; None if it can.
 
     Raises:
-        UserError: The options are none of `torch.compile`'s.
+        UserError: `torch.compile` does not have such options.
     """
     try:
         compiled = torch.compile(_sample, **options)
@@ -70,7 +93,7 @@ def cannot_compile(device: torch.device, options: dict[str, Any]) -> str | None:
     try:
         compiled(torch.ones(8, device=device))
     except Exception as error:
-        # Whatever a backend raises, training goes on without it.
+        # Backends raise errors of any type; training continues without compilation.
         return _one_line(error)
     return None
 

@@ -19,7 +19,7 @@ class DeferredBuffer(HistoryBuffer):
     here appending takes constant time. A copy or a pickle is a plain HistoryBuffer.
 
     Args:
-        history: The buffer whose history goes on.
+        history: The buffer to continue.
     """
 
     def __init__(self, history: HistoryBuffer) -> None:

@@ -1,4 +1,4 @@
-"""What the machine's devices have: a card that torch cannot use, memory that ran out."""
+"""Explain problems of the devices: a card that torch cannot use, memory that ran out."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ import psutil
 import torch
 from mmengine.runner import Runner
 
+from mmseg_kd.compat import DEAD_WORKER
 from mmseg_kd.errors import UserError
 
 GIB = 2**30
-# In the messages of torch's allocators, of cuBLAS and cuDNN, and of a data loader's dead worker.
+# In the messages of torch's allocators, of cuBLAS and of cuDNN.
 NO_MEMORY = ('out of memory', "can't allocate memory", 'not enough memory', 'ALLOC_FAILED')
-DEAD_WORKER = ('is killed by signal', 'exited unexpectedly')
 
 
 def unused_card() -> str | None:
-    """Say that the machine has an NVIDIA card that torch cannot use, and what to do; else None."""
+    """Return what to do about an NVIDIA card that torch cannot use, or None without such a card."""
     hidden = os.environ.get('CUDA_VISIBLE_DEVICES') in ('', '-1')
     if hidden or torch.cuda.is_available() or not (card := _nvidia_card()):
         return None
@@ -72,6 +72,12 @@ def memory_errors(method: Callable) -> Callable:
     return wrapped
 
 
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an allocator of torch, cuBLAS, cuDNN or Python found no more memory."""
+    memory = isinstance(error, torch.OutOfMemoryError | MemoryError)
+    return memory or any(part in str(error) for part in NO_MEMORY)
+
+
 def _memory_message(runner: Runner, error: Exception) -> str | None:
     text = str(error)
     if any(part in text for part in DEAD_WORKER):
@@ -80,12 +86,11 @@ def _memory_message(runner: Runner, error: Exception) -> str | None:
             f'out ({_memory_of_machine()}); lower num_workers of train_dataloader and '
             'val_dataloader, 0 needs the least'
         )
-    memory = isinstance(error, torch.OutOfMemoryError | MemoryError)
-    if not (memory or any(part in text for part in NO_MEMORY)):
+    if not is_out_of_memory(error):
         return None
     model = runner.bare_model
-    training = runner._train_loop is not None and model.training
-    split = 'train' if training else ('test' if runner._train_loop is None else 'val')
+    training = runner.trains and model.training
+    split = 'train' if training else ('val' if runner.trains else 'test')
     loader = runner.cfg.get(f'{split}_dataloader') or {}
     facts = [f'batch {loader.get("batch_size")}', *_size(runner, split), _peak()]
     if training:

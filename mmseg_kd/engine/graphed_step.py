@@ -19,6 +19,7 @@ from mmengine.optim import AmpOptimWrapper, OptimWrapper
 from mmseg.structures import SegDataSample
 from torch import Tensor
 
+from mmseg_kd.compat import accumulated_batches
 from mmseg_kd.models.batch_preprocessor import BatchDataPreProcessor, PackedBatch
 from mmseg_kd.models.launches import let_launches_be_free
 
@@ -217,6 +218,6 @@ def cannot_record(model: Any, optim_wrapper: OptimWrapper) -> str | None:
         return 'the loss scale of float16 is read in every step: use bfloat16'
     if optim_wrapper.clip_grad_kwargs:
         return 'optim_wrapper.clip_grad reads the norm in every step'
-    if optim_wrapper._accumulative_counts != 1:
+    if accumulated_batches(optim_wrapper) != 1:
         return 'optim_wrapper.accumulative_counts is not 1'
     return None

@@ -1,4 +1,4 @@
-"""The precision that training computes in."""
+"""The optimizer: its parameter groups, and the precision that training computes in."""
 
 from __future__ import annotations
 
@@ -6,10 +6,11 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import torch
-from mmengine.optim import OptimWrapper
-from mmseg.registry import OPTIM_WRAPPERS
+from mmengine.optim import DefaultOptimWrapperConstructor, OptimWrapper
+from mmseg.registry import OPTIM_WRAPPER_CONSTRUCTORS, OPTIM_WRAPPERS
 from torch import nn
 
+from mmseg_kd.compat import cpu_computes_in
 from mmseg_kd.errors import UserError
 
 PRECISIONS = ('highest', 'high', 'medium')
@@ -30,19 +31,9 @@ class Bf16OptimWrapper(OptimWrapper):
             yield
 
 
-# Whether oneDNN computes in a type on this processor.
-SUPPORTED = {
-    torch.bfloat16: '_is_mkldnn_bf16_supported',
-    torch.float16: '_is_mkldnn_fp16_supported',
-}
-
-
 def fast_on_cpu(dtype: torch.dtype) -> bool:
     """Whether torch has products of a type for this CPU; else it is far slower than float32."""
-    if dtype not in SUPPORTED:
-        return True
-    asked = getattr(torch.ops.mkldnn, SUPPORTED[dtype], None)
-    return bool(asked and asked())
+    return dtype not in (torch.bfloat16, torch.float16) or cpu_computes_in(dtype)
 
 
 def set_matmul_precision(precision: str | None, inform: Callable[[str], None]) -> None:
@@ -67,3 +58,35 @@ def set_matmul_precision(precision: str | None, inform: Callable[[str], None]) -
     torch.backends.cudnn.allow_tf32 = precision != 'highest'
     kind = 'float32' if precision == 'highest' else 'TF32 where the GPU has it'
     inform(f'float32_matmul_precision={precision!r}: float32 products are computed in {kind}')
+
+
+@OPTIM_WRAPPER_CONSTRUCTORS.register_module()
+class GroupedOptimWrapperConstructor(DefaultOptimWrapperConstructor):
+    """mmengine's constructor, with parameters of equal settings in one group.
+
+    With `paramwise_cfg` mmengine makes a group of every parameter, and optimizer and schedulers
+    work group by group: hundreds of small updates instead of a few large ones. Each parameter
+    keeps its settings, so the training is the same.
+    """
+
+    def add_params(
+        self,
+        params: list[dict],
+        module: nn.Module,
+        prefix: str = '',
+        is_dcn_module: bool | None = None,
+    ) -> None:
+        """Add the groups of a module; those of the whole model, which has no prefix, merged."""
+        super().add_params(params, module, prefix, is_dcn_module)
+        if not prefix:
+            params[:] = merge_groups(params)
+
+
+def merge_groups(groups: list[dict]) -> list[dict]:
+    """Merge parameter groups that differ in their `params` alone, in order of appearance."""
+    merged: dict[str, dict] = {}
+    for group in groups:
+        settings = {key: value for key, value in sorted(group.items()) if key != 'params'}
+        into = merged.setdefault(repr(settings), {'params': [], **settings})
+        into['params'] += group['params']
+    return list(merged.values())

@@ -18,8 +18,8 @@ class PrefetchingTrainLoop(IterBasedTrainLoop):
     one. The thread also packs the batch into page-locked memory. Batches and their order are the
     same.
 
-    Where there are no workers, or the sampler's stream is not of its own making, so that it
-    could draw random numbers in the thread, it is mmengine's loop. Arguments are the same.
+    Where there are no workers, or the sampler has no random stream of its own and would draw
+    numbers in the thread, this is mmengine's loop. Arguments are the same.
     """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:

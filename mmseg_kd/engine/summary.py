@@ -14,7 +14,7 @@ from mmseg_kd.config.defaults import crop_of, cropping_steps, training_pipelines
 from mmseg_kd.engine.optim import fast_on_cpu
 from mmseg_kd.paths import relative
 
-# Of a range of scales, for the mean over it.
+# Samples of a range of scales, to average over it.
 RATIOS = 100
 
 

@@ -32,7 +32,7 @@ def follow_length(schedulers: Any, length: int) -> Any:
     fitted = [dict(s) if isinstance(s, dict) else s for s in schedulers]
     by_iter = [s for s in fitted if isinstance(s, dict) and not s.get('by_epoch', True)]
     following = [s for s in by_iter if 'end' not in s]
-    # As many schedulers whatever the length: a checkpoint has the state of each.
+    # The number of schedulers stays the same for every length: a checkpoint has the state of each.
     longest = max(length // WARM_UP_SHARE, 1)
     warm_up = _warm_up(by_iter)
     if following and warm_up > longest:

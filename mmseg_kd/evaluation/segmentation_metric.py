@@ -58,6 +58,18 @@ class SegmentationMetric(BaseMetric):
         self.format_only = format_only
         self.confusion: Tensor | None = None
 
+    @property
+    def metric_names(self) -> list[str]:
+        """Names of what an evaluation returns, known once `dataset_meta` is."""
+        names = ['aAcc', 'mIoU', 'mAcc', f'mIoU{len(self._kept)}']
+        prefix = f'{self.prefix}/' if self.prefix else ''
+        return [] if self.format_only else [prefix + name for name in names]
+
+    @property
+    def _kept(self) -> list[int]:
+        classes = self.dataset_meta['classes']
+        return [i for i, name in enumerate(classes) if name != self.void_class]
+
     def process(self, data_batch: dict, data_samples: Sequence[dict]) -> None:
         """Count true and predicted classes, on the device of the predictions."""
         num_classes = len(self.dataset_meta['classes'])
@@ -95,7 +107,7 @@ class SegmentationMetric(BaseMetric):
             'mIoU': iou.nanmean(),
             'mAcc': accuracy.nanmean(),
         }
-        kept = [i for i, name in enumerate(classes) if name != self.void_class]
+        kept = self._kept
         iou_without_void, _ = iou_and_accuracy(matrix, kept)
         metrics[f'mIoU{len(kept)}'] = iou_without_void.nanmean()
         metrics = {name: round(100 * float(value), 2) for name, value in metrics.items()}

@@ -88,6 +88,8 @@ def measure_complexity(model: nn.Module, size: tuple[int, int], in_channels: int
     macs = _of_model(model, image)
     for head in heads:
         macs['decode_head'] -= _macs(partial(_fold, head))['Global']
+        # In blocks, the head does without this module.
+        head.blocked = False
         head.linear_fuse.forward = partial(published_fusion, head.linear_fuse)
     published = _of_model(model, image) if heads else macs
     parts = [

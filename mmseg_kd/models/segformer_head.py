@@ -8,6 +8,7 @@ parameter names are those of the published checkpoints.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 
 import torch
 import torch.nn.functional as F
@@ -18,14 +19,13 @@ from mmseg.registry import MODELS
 from mmseg.structures import SegDataSample
 from torch import Tensor, nn
 
+from mmseg_kd.compat import has_hooks, writes_to
 from mmseg_kd.errors import UserError
 from mmseg_kd.models.bilinear import sum_at_finest
 from mmseg_kd.models.blocked_fusion import fold_norm, fuse_and_classify, infer
 from mmseg_kd.models.launches import KnowsLaunches
 from mmseg_kd.models.plain_loss import head_losses, is_plain
 from mmseg_kd.models.upsampled_cross_entropy import upsampled_cross_entropy, whole_factor
-
-HOOKS = ('_forward_hooks', '_forward_pre_hooks', '_backward_hooks', '_backward_pre_hooks')
 
 
 class LevelProjection(nn.Module):
@@ -211,12 +211,14 @@ class SegFormerHead(BaseDecodeHead):
         fuse = self.linear_fuse
         tensors = [*fuse.parameters(), *fuse.buffers()]
         tensors += [p for level in levels for p in level.parameters()]
-        with torch.autocast(fuse.conv.weight.device.type, enabled=False):
+        device = fuse.conv.weight.device.type
+        # Tensors without data, on which operations are counted, have no autocast.
+        with nullcontext() if device == 'meta' else torch.autocast(device, enabled=False):
             capturing = fuse.conv.weight.is_cuda and torch.cuda.is_current_stream_capturing()
             if capturing or any(x.is_inference() for x in tensors):
                 # A graph would keep today's kernels; tensors of inference mode count no changes.
                 return fold_norm(*fuse.fold(levels), fuse.bn)
-            state = [(x.data_ptr(), x.dtype, x._version) for x in tensors]
+            state = [(x.data_ptr(), x.dtype, writes_to(x)) for x in tensors]
             if self._fold_of is None or self._fold_of[0] != state:
                 self._fold_of = state, fold_norm(*fuse.fold(levels), fuse.bn)
             return self._fold_of[1]
@@ -233,7 +235,7 @@ class SegFormerHead(BaseDecodeHead):
             and fuse.bn.training == self.training
             and self.training == torch.is_grad_enabled()
             # Whoever listens to a part of the head wants that part to run.
-            and not any(getattr(m, hooks) for m in self.modules() for hooks in HOOKS)
+            and not has_hooks(self)
             # A trace would keep this batch's size and these weights.
             and not (torch.compiler.is_compiling() or torch.jit.is_tracing())
         )

@@ -10,8 +10,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from mmseg_kd.config.bases import check_bases
-from mmseg_kd.config.errors import reading_errors
 from mmseg_kd.config.text import read_config
 from mmseg_kd.errors import UserError
 from mmseg_kd.studies.space import Parameter, read_grid, read_space
@@ -118,9 +116,7 @@ def load_study(path: str) -> Study:
     file = Path(path)
     if not file.is_file():
         raise UserError(f'the study {path} does not exist')
-    check_bases(file)
-    with reading_errors(path):
-        content = read_config(path).to_dict()
+    content = read_config(path).to_dict()
     try:
         return _study(path, file.stem, content.get('study'))
     except UserError as error:

@@ -11,7 +11,8 @@ from typing import Any
 
 from mmengine.config import Config
 
-from mmseg_kd.config.checks import check_config, check_options
+from mmseg_kd.config.checks import check_config
+from mmseg_kd.config.options import check_options
 from mmseg_kd.engine.training_length import WARM_UP_SHARE
 from mmseg_kd.errors import UserError
 

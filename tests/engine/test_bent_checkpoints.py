@@ -22,7 +22,7 @@ def runner(tmp_path_factory: pytest.TempPathFactory) -> KDRunner:
     folder = tmp_path_factory.mktemp('bent')
     runner = build_runner(tiny_config(folder, train_cfg__max_iters=3))
     runner.train()
-    runner._resume = True
+    runner.cfg.resume = True
     return runner
 
 

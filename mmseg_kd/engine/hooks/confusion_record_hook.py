@@ -1,4 +1,4 @@
-"""What was taken for what, kept for each evaluation."""
+"""Save the confusion matrix of every evaluation."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from mmseg_kd.records.json_lines import append_json_line, write_json_lines
 class ConfusionRecordHook(Hook):
     """Write the confusion matrix of each evaluation into `work_dir/confusion.jsonl`.
 
-    A line has `iter`, `classes`, `void` (the class that counts as none, or None) and `matrix`,
+    A line has `iter`, `classes`, `void` (the name of the void class, or None) and `matrix`,
     the pixels by true class (row) and predicted class (column). Every class's IoU and accuracy
     follow from it. A metric that keeps no `confusion`, as `SegmentationMetric` does, leaves
     nothing to write. Costs a line of text an evaluation.
@@ -26,7 +26,7 @@ class ConfusionRecordHook(Hook):
     priority = 'LOW'
 
     def before_train(self, runner: Runner) -> None:
-        """Keep of the file what was evaluated before the iteration that comes."""
+        """When resuming, drop the evaluations after the current iteration."""
         if is_main_process():
             file = _file(runner)
             kept = [r for r in read_confusions(file) if r['iter'] <= runner.iter > 0]
@@ -34,7 +34,7 @@ class ConfusionRecordHook(Hook):
 
     def after_val_epoch(self, runner: Runner, metrics: dict | None = None) -> None:
         """Add a line."""
-        if not is_main_process() or runner._train_loop is None:
+        if not is_main_process() or not runner.trains:
             return
         for metric in runner.val_loop.evaluator.metrics:
             matrix = getattr(metric, 'confusion', None)

@@ -21,7 +21,7 @@ class DeferredInfoHook(RuntimeInfoHook):
     """
 
     def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None) -> None:
-        """Let every log go on in a `DeferredBuffer`, and note iteration and learning rate."""
+        """Continue every log in a `DeferredBuffer`, and note iteration and learning rate."""
         logs = runner.message_hub.log_scalars
         for name, log in logs.items():
             if not isinstance(log, DeferredBuffer):
@@ -34,7 +34,7 @@ class DeferredInfoHook(RuntimeInfoHook):
         """Note what the step returned."""
         hub = runner.message_hub
         for name in [name for name in hub.log_scalars if name.endswith('_raw')]:
-            # A loss that is no longer computed has no mean to go on with.
+            # The mean of a loss that is no longer computed would stay the same for ever.
             if outputs and name.removeprefix('train/') not in outputs:
                 del hub.log_scalars[name]
         for name, value in (outputs or {}).items():

@@ -72,7 +72,7 @@ class DistillationHook(Hook):
             UserError: It was trained with other losses or teachers.
         """
         model = runner.bare_model
-        if not runner._resume or not getattr(model, 'kd_losses', None):
+        if not runner.resumes or not getattr(model, 'kd_losses', None):
             return
         if not any(model.distillation_state().values()):
             return

@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 from mmengine.hooks import Hook
-from mmengine.runner import BaseLoop, Runner
+from mmengine.runner import Runner
 from mmseg.structures import SegDataSample
 from torch import Tensor
 
@@ -47,10 +47,7 @@ class LabelCheckHook(Hook):
     def before_run(self, runner: Runner) -> None:
         """Compare the numbers of classes."""
         known = getattr(runner.bare_model, 'num_classes', None)
-        for split in ('train', 'val', 'test'):
-            loop = getattr(runner, f'_{split}_loop')
-            if not isinstance(loop, BaseLoop):
-                continue
+        for split, loop in runner.loops.items():
             classes = getattr(loop.dataloader.dataset, 'metainfo', {}).get('classes')
             if classes and known is not None and len(classes) != known:
                 raise UserError(
@@ -147,7 +144,7 @@ def _check_labels(pixels: Tensor, path: str | None, known: int, ignored: int) ->
 
 def _check_not_needed(runner: Runner, mode: str, path: str | None) -> None:
     """Refuse a sample without labels, but where predictions are only saved."""
-    metrics = [] if mode == 'train' else getattr(runner, f'{mode}_loop').evaluator.metrics
+    metrics = [] if mode == 'train' else runner.loops[mode].evaluator.metrics
     if metrics and all(getattr(metric, 'format_only', False) for metric in metrics):
         return
     to_save = '; to save predictions alone, write test_evaluator.format_only=True with --out DIR'

@@ -1,9 +1,9 @@
-"""Checkpoints from which a killed run goes on as if nothing had happened."""
+"""Write checkpoints from which a killed run continues exactly."""
 
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -15,11 +15,13 @@ from mmengine.hooks import CheckpointHook
 from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
 from mmseg.registry import HOOKS
-from torch.nn.modules.batchnorm import _BatchNorm
+from torch import nn
 
 from mmseg_kd.checkpoints import atomic_path, remove_file
 from mmseg_kd.distillation.ema_teacher import EMATeacher
 from mmseg_kd.errors import UserError
+
+BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm)
 
 
 @HOOKS.register_module()
@@ -38,6 +40,15 @@ class ResumableCheckpointHook(CheckpointHook):
     _resumed_rng: dict | None = None
     _rng_before_val: dict | None = None
 
+    def before_run(self, runner: Runner) -> None:
+        """Raise UserError where `save_best` names a metric that the evaluation does not have."""
+        if 'val' not in runner.loops:
+            return
+        metrics = runner.loops['val'].evaluator.metrics
+        # Metrics of other projects do not say beforehand what they return.
+        if all(hasattr(metric, 'metric_names') for metric in metrics):
+            self._check_save_best([name for metric in metrics for name in metric.metric_names])
+
     def before_train(self, runner: Runner) -> None:
         """Remove the checkpoints that exceed a `max_keep_ckpts` lowered since."""
         old = []
@@ -53,11 +64,11 @@ class ResumableCheckpointHook(CheckpointHook):
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
         """Remember the random state of a run that is resumed."""
-        if not runner._resume:
+        if not runner.resumes:
             return
         if 'rng_states' in checkpoint:
-            self._resumed_rng = _own_rng_state(checkpoint['rng_states'], runner._load_from)
-        # The sampler was built before the checkpoint told its run's seed.
+            self._resumed_rng = _own_rng_state(checkpoint['rng_states'], runner.cfg.load_from)
+        # The sampler was built before the checkpoint with the seed of its run was read.
         sampler = runner.train_dataloader.sampler
         if hasattr(sampler, 'seed') and checkpoint['meta'].get('seed') is not None:
             sampler.seed = checkpoint['meta']['seed']
@@ -65,7 +76,7 @@ class ResumableCheckpointHook(CheckpointHook):
         if before not in (None, now):
             runner.logger.warning(
                 f'the checkpoint was trained with {before} images an iteration, this run has '
-                f'{now}: it goes on elsewhere in the data'
+                f'{now}: it continues at another place in the data'
             )
 
     def before_train_epoch(self, runner: Runner) -> None:
@@ -78,7 +89,7 @@ class ResumableCheckpointHook(CheckpointHook):
         )
         if due and runner.message_hub.get_info('evaluated_iter') != runner.iter:
             runner.logger.info(f'evaluating iteration {runner.iter}, which was not finished')
-            self.last_ckpt = runner._load_from
+            self.last_ckpt = runner.cfg.load_from
             runner.val_loop.run()
 
     def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None) -> None:
@@ -145,17 +156,20 @@ class ResumableCheckpointHook(CheckpointHook):
             self._remove(runner, Path(self.out_dir) / self.filename_tmpl.format(gone))
 
     def _save_best_checkpoint(self, runner: Runner, metrics: dict) -> None:
-        for key in self.key_indicators or ():
-            if key != 'auto' and key not in metrics:
-                raise UserError(
-                    f'default_hooks.checkpoint.save_best: the evaluation has no {key!r}; it has '
-                    f'{", ".join(metrics)}'
-                )
+        self._check_save_best(metrics)
         self._gather(runner)
         before = _best_checkpoints(runner)
         super()._save_best_checkpoint(runner, metrics)
         for path in before - _best_checkpoints(runner):
             self._remove(runner, path)
+
+    def _check_save_best(self, names: Iterable[str]) -> None:
+        for key in getattr(self, 'key_indicators', None) or ():
+            if key != 'auto' and key not in names:
+                raise UserError(
+                    f'default_hooks.checkpoint.save_best: the evaluation has no {key!r}; it has '
+                    f'{", ".join(names)}'
+                )
 
     def _remove(self, runner: Runner, path: str | Path) -> None:
         """Remove an earlier checkpoint of this run."""
@@ -248,10 +262,10 @@ def _own_rng_state(states: Any, source: str) -> dict[str, Any] | None:
 def average_buffers(model: torch.nn.Module) -> None:
     """Bring BN's running statistics of all processes to their mean; nothing for one process."""
     model = model.module if is_model_wrapper(model) else model
-    # An averaged teacher follows each process' own statistics, and is no part of the model.
+    # An averaged teacher follows each process' own statistics, and is not part of the model.
     teachers = getattr(model, 'teachers', {}).values()
     models = [model, *(t.segmentor for t in teachers if isinstance(t, EMATeacher))]
-    norms = (m for x in models for m in x.modules() if isinstance(m, _BatchNorm))
+    norms = (m for x in models for m in x.modules() if isinstance(m, BATCH_NORMS))
     buffers = [b for m in norms for b in m.buffers() if b.is_floating_point()]
     if buffers:
         all_reduce_params(buffers, op='mean')

@@ -10,12 +10,13 @@ import torch
 from mmcv.transforms import BaseTransform
 from mmengine.dataset import pseudo_collate
 from mmengine.hooks import Hook
-from mmengine.runner import BaseLoop, Runner
+from mmengine.runner import Runner
 from mmseg.models import EncoderDecoder
 from torch import nn
 from torch.utils.data import Dataset
 
 from mmseg_kd.datasets.seeded_sampling import seeded
+from mmseg_kd.engine.devices import is_out_of_memory
 from mmseg_kd.errors import UserError, one_line
 
 
@@ -35,9 +36,8 @@ class TrialHook(Hook):
 
     def before_run(self, runner: Runner) -> None:
         """Try the data of all loops, and the training step."""
-        for split in ('train', 'val', 'test'):
-            loop = getattr(runner, f'_{split}_loop')
-            if isinstance(loop, BaseLoop) and len(loop.dataloader.dataset):
+        for split, loop in runner.loops.items():
+            if len(loop.dataloader.dataset):
                 sample = try_data(loop.dataloader.dataset, f'{split}_dataloader.dataset')
                 if split == 'train':
                     try_training(runner.bare_model, sample)
@@ -88,9 +88,12 @@ def try_training(model: nn.Module, sample: dict[str, Any]) -> None:
         with seeded(0):
             data = model.data_preprocessor(pseudo_collate([sample]), training=True)
             EncoderDecoder.loss(model, data['inputs'], data['data_samples'])
-    except (UserError, torch.OutOfMemoryError):
+    except UserError:
         raise
     except Exception as error:
+        if is_out_of_memory(error):
+            # The config can be built: another type than what a wrong value raises.
+            raise torch.OutOfMemoryError(one_line(error)) from error
         frame = traceback.extract_tb(error.__traceback__)[-1]
         raise UserError(
             f'{_part(model, error)} fails on a training crop of {size} pixels: {one_line(error)} '
@@ -102,11 +105,12 @@ def try_training(model: nn.Module, sample: dict[str, Any]) -> None:
 
 def _step(error: Exception) -> str:
     """The innermost step of a pipeline that was running, as the end of a config key."""
-    found = ''
+    found, steps = '', []
     for frame, _ in traceback.walk_tb(error.__traceback__):
-        step, steps = frame.f_locals.get('t'), getattr(frame.f_locals.get('self'), 'transforms', ())
-        if isinstance(step, BaseTransform) and step in steps:
-            found = f'.pipeline.{steps.index(step)} ({type(step).__name__})'
+        owner = frame.f_locals.get('self')
+        if isinstance(owner, BaseTransform) and owner in steps:
+            found = f'.pipeline.{steps.index(owner)} ({type(owner).__name__})'
+        steps = getattr(owner, 'transforms', steps)
     return found
 
 

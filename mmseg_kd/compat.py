@@ -1,0 +1,193 @@
+"""Private parts of other libraries that the package depends on, each with its reason.
+
+`tests/test_compat.py` fails where a release of a library renames or changes one of them. Methods
+that a subclass overrides although their names are private are in `OVERRIDDEN`.
+
+torch, mmcv and mmseg are imported in the functions: they take seconds, and a tool reports a broken
+config before it needs them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import torch
+    from mmengine.optim import OptimWrapper
+    from torch import Tensor, nn
+
+# Private methods of mmengine that this package overrides, and the public one that calls each.
+OVERRIDDEN = {
+    # Initialise with weights that must fit, and without a line for each parameter in the log.
+    'mmengine.runner.Runner._init_model_weights': 'train',
+    # Compile the blocks in the place of the whole training step.
+    'mmengine.runner.Runner._maybe_compile': 'train',
+    # Write a checkpoint whole, with the random state of every process.
+    'mmengine.hooks.CheckpointHook._save_checkpoint_with_step': '_save_checkpoint',
+    # Keep the best checkpoint until the next is written.
+    'mmengine.hooks.CheckpointHook._save_best_checkpoint': 'after_val_epoch',
+}
+
+# Messages that mmengine and mmseg log for their own developers, by how they begin, and the module
+# that logs each: they all have the level of what a user looks for.
+DEVELOPER_MESSAGES = {
+    'System environment': 'mmengine.runner.runner',
+    'Config:': 'mmengine.runner.runner',
+    'Hooks will be executed': 'mmengine.runner.runner',
+    'Distributed training is not used': 'mmengine.runner.runner',
+    'Load checkpoint': 'mmengine.runner.runner',
+    'resumed epoch': 'mmengine.runner.runner',
+    'Advance dataloader': 'mmengine.runner.loops',
+    'Checkpoints will be saved': 'mmengine.hooks.checkpoint_hook',
+    'Exp name': 'mmengine.hooks.logger_hook',
+    'paramwise_options': 'mmengine.optim.optimizer.default_constructor',
+    'The prefix is not set': 'mmengine.evaluator.metric',
+    '"FileClient"': 'mmengine.hooks.logger_hook',
+    '"HardDiskBackend"': 'mmengine.fileio.file_client',
+    'per class results': 'mmseg.evaluation.metrics.iou_metric',
+}
+# How torch's data loader reports a worker that the system ended; its type is RuntimeError.
+DEAD_WORKER = ('is killed by signal', 'exited unexpectedly')
+
+# Blocks share their code, and each rate of stochastic depth, precision and mode is one version.
+MOST_VERSIONS = 256
+
+# Registered with any of these, something reads or changes what a module computes.
+HOOKS = ('_forward_hooks', '_forward_pre_hooks', '_backward_hooks', '_backward_pre_hooks')
+
+
+def read_configs_with_byte_order_marks() -> None:
+    """Make mmengine skip the mark that begins UTF-8 files of Windows' editors.
+
+    `Config.fromfile` opens the files of a config in many places and has no setting for their
+    encoding, so the module gets an `open` of its own.
+    """
+    import mmengine.config.config
+
+    mmengine.config.config.open = _open_without_mark
+
+
+def _open_without_mark(file: Any, mode: str = 'r', encoding: str | None = None, **kw: Any) -> Any:
+    if mode == 'r' and encoding == 'utf-8':
+        encoding = 'utf-8-sig'
+    return open(file, mode, encoding=encoding, **kw)  # noqa: PTH123
+
+
+def is_code_of_a_config(frame: FrameType) -> bool:
+    """Whether a frame of a traceback ran a config, which mmengine compiles under no name.
+
+    Its global variables hold the base configs, and no `__name__`.
+    """
+    from mmengine.config.config import BASE_KEY
+
+    return BASE_KEY in frame.f_globals and '__name__' not in frame.f_globals
+
+
+def part_being_built(frame: FrameType) -> tuple[dict, str] | None:
+    """Return the dict and the type's name that a frame of a traceback was building, else None.
+
+    mmengine's registry raises what a constructor raised, without saying where in the config the
+    constructor's dict is. The name is '' before the type is looked up.
+    """
+    from mmengine.registry import build_from_cfg
+
+    if frame.f_code is not build_from_cfg.__code__:
+        return None
+    return frame.f_locals['cfg'], getattr(frame.f_locals.get('obj_cls'), '__name__', '')
+
+
+@contextmanager
+def without_init_listing(model: nn.Module) -> Iterator[None]:
+    """Initialise a model in this block without a line in the log for each of its parameters.
+
+    mmengine's `BaseModule.init_weights` has no setting for it.
+    """
+    model._dump_init_info = lambda: None
+    try:
+        yield
+    finally:
+        del model._dump_init_info
+
+
+def paramwise_keys() -> set[str]:
+    """Return the keys that `optim_wrapper.paramwise_cfg` takes.
+
+    mmengine reads them from a dict and documents them in prose alone, so they are taken from its
+    source.
+    """
+    import inspect
+    import re
+
+    from mmengine.optim import DefaultOptimWrapperConstructor
+
+    source = inspect.getsource(DefaultOptimWrapperConstructor)
+    return set(re.findall(r"paramwise_cfg\.get\(\s*'(\w+)'", source))
+
+
+def accumulated_batches(wrapper: OptimWrapper) -> int:
+    """Return the number of batches whose gradients make one step; mmengine has no getter."""
+    return wrapper._accumulative_counts
+
+
+def configure_compiler() -> None:
+    """Set what `torch.compile` has no arguments for, or none that go together with `mode`."""
+    import torch._inductor.config
+
+    torch._dynamo.config.recompile_limit = MOST_VERSIONS
+    torch._dynamo.config.accumulated_recompile_limit = MOST_VERSIONS
+    # A hook on a part of a block is heard, also one that is registered in mid-training.
+    torch._dynamo.config.skip_nnmodule_hook_guards = False
+    # Stochastic depth drops the samples that it would without compilation.
+    torch._inductor.config.fallback_random = True
+    # The gradients of several losses are taken one after another.
+    torch._functorch.config.donated_buffer = False
+
+
+def cpu_computes_in(dtype: torch.dtype) -> bool:
+    """Whether oneDNN has products of a 16-bit type for this processor; torch exports no such test.
+
+    Raises:
+        KeyError: Another type.
+    """
+    import torch
+
+    if not torch.backends.mkldnn.is_available():
+        return False
+    return {
+        torch.bfloat16: torch.ops.mkldnn._is_mkldnn_bf16_supported,
+        torch.float16: torch.ops.mkldnn._is_mkldnn_fp16_supported,
+    }[dtype]()
+
+
+def writes_to(tensor: Tensor) -> int:
+    """Return how often a tensor was written to, autograd's own count."""
+    return tensor._version
+
+
+def has_hooks(module: nn.Module) -> bool:
+    """Whether something is registered on a module or one below it; torch lists no hooks."""
+    return any(getattr(part, hooks) for part in module.modules() for hooks in HOOKS)
+
+
+def stacked_labels(head: nn.Module, samples: list) -> Tensor:
+    """Return the labels (N, 1, H, W) that a decode head of mmseg computes its losses on."""
+    return head._stack_batch_gt(samples)
+
+
+def swaps_channels(preprocessor: nn.Module | None) -> bool:
+    """Whether a data preprocessor swaps BGR and RGB; it keeps no public record of it."""
+    return _takes_images(preprocessor) and preprocessor._channel_conversion
+
+
+def normalises(preprocessor: nn.Module | None) -> bool:
+    """Whether a data preprocessor subtracts a mean and divides by a deviation."""
+    return _takes_images(preprocessor) and preprocessor._enable_normalize
+
+
+def _takes_images(preprocessor: nn.Module | None) -> bool:
+    from mmengine.model import ImgDataPreprocessor
+
+    return isinstance(preprocessor, ImgDataPreprocessor)

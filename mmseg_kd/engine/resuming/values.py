@@ -1,0 +1,87 @@
+"""Checks of single values of a checkpoint."""
+
+from __future__ import annotations
+
+import numbers
+import reprlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from mmseg_kd.errors import UserError
+
+
+class Bent(Exception):
+    """Where a checkpoint is not what a run writes, and what is there instead."""
+
+
+@contextmanager
+def refusals(source: str | Path) -> Iterator[None]:
+    """Name the file of a checkpoint, and what to do, where a check in this block fails."""
+    try:
+        yield
+    except Bent as bent:
+        raise UserError(
+            f'{source} cannot be resumed: {bent}; resume from another checkpoint, or start from '
+            'its weights with load_from'
+        ) from bent
+
+
+def check_alike(found: Any, own: Any, where: str) -> None:
+    """Raise Bent where a value is not of the kind that the run itself has."""
+    if own is None or isinstance(own, bool):
+        known = found is None or isinstance(found, bool)
+    elif isinstance(own, numbers.Real):
+        known = is_number(found)
+    elif isinstance(own, Tensor):
+        known = is_number(found) or (is_plain(found) and found.shape == own.shape)
+    elif isinstance(own, list | tuple):
+        known = isinstance(found, list | tuple) and len(found) == len(own)
+        for i, (item, mine) in enumerate(zip(found, own, strict=True) if known else ()):
+            check_alike(item, mine, f'{where}.{i}')
+    else:
+        known = isinstance(found, dict) if isinstance(own, dict) else type(found) is type(own)
+    expect(known, where, found)
+
+
+def is_number(value: Any) -> bool:
+    """Whether a value is a finite number."""
+    # Comparing takes integers of any length, and NaN is not in the range.
+    return (
+        isinstance(value, numbers.Real) and not isinstance(value, bool) and -1e300 < value < 1e300
+    )
+
+
+def is_whole(value: Any) -> bool:
+    """Whether a value is a whole number from 0 up."""
+    return isinstance(value, int) and not isinstance(value, bool) and value >= 0
+
+
+def is_plain(value: Any) -> bool:
+    """Whether a value is a dense tensor of real numbers, in memory."""
+    return (
+        isinstance(value, Tensor)
+        and value.layout is torch.strided
+        and not (value.is_complex() or value.is_quantized or value.is_meta)
+    )
+
+
+def check_type(value: Any, kind: type, where: str) -> None:
+    """Raise Bent where a value is of another type."""
+    expect(isinstance(value, kind), where, value)
+
+
+def expect(condition: bool, where: str, found: Any) -> None:
+    """Raise Bent, with the entry's key and what is there, unless a condition holds."""
+    if condition:
+        return
+    if isinstance(found, Tensor):
+        text = f'a tensor of shape {tuple(found.shape)}'
+    else:
+        # It comes from the file.
+        text = ascii(reprlib.repr(found))[1:-1]
+    raise Bent(f'its {where} is not of the kind that this run saves ({text})')
