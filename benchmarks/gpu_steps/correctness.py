@@ -130,21 +130,21 @@ def _train(
     cfg: Config, device: str, amp: bool, graph: bool, side: int, size: int, steps: int = 12
 ) -> tuple[list[float], Tensor]:
     model, wrapper = build(cfg, device, amp=amp)
-    if hasattr(model, 'start_averages'):
+    if hasattr(model, 'teachers'):
         model.build_teacher()
-        model.start_averages()
+        model.teachers.start(model)
     notes: list[str] = []
     step: Callable = GraphedStep(model, notes.append) if graph else model.train_step
     torch.manual_seed(1)
     losses = []
     for i in range(steps):
-        if hasattr(model, 'set_iteration'):
-            model.set_iteration(i)
+        if hasattr(model, 'kd_losses'):
+            model.kd_losses.set_iteration(i)
         for group in wrapper.optimizer.param_groups:
             group['lr'] = 1e-4 * (i + 1)
         losses.append(step(batch_of(model, size, side, seed=i % 3), wrapper)['loss'])
-        if hasattr(model, 'update_teachers'):
-            model.update_teachers()
+        if hasattr(model, 'teachers'):
+            model.teachers.step(model)
     if notes:
         raise RuntimeError('; '.join(notes))
     weights = torch.cat([p.detach().flatten() for p in model.parameters()])

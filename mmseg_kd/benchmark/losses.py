@@ -7,9 +7,9 @@ from typing import Any
 
 from mmengine.config import Config
 from mmengine.model import BaseModel
-from torch import nn
 
 from mmseg_kd.benchmark.steps import train_step
+from mmseg_kd.distillation.distillation_losses import DistillationLosses
 
 PLAIN = 'plain step'
 REPORT = 'gradient report'
@@ -39,8 +39,9 @@ def loss_runs(
 
     def run(names: Iterable[str], measure: bool = False) -> Callable[[], object]:
         def with_losses() -> None:
-            model.kd_losses = nn.ModuleDict({name: losses[name] for name in names})
-            model.measure_gradients = measure
+            model.kd_losses = DistillationLosses({n: losses[n] for n in names}, model.teachers.cfgs)
+            if measure:
+                model.kd_losses.request_gradients()
             step()
 
         return with_losses

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABCMeta, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import torch
@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mmseg_kd.distillation.schedules import Schedule, negative, scheduled, value_at
+from mmseg_kd.errors import UserError
 
 # Larger magnitudes are cut: the squares of a hundred million such values sum up in float32.
 LARGEST = 1e15
@@ -211,6 +212,19 @@ def log_names(name: str) -> tuple[str, str]:
     """
     stem = name.replace('loss', '').strip('_') or 'kd'
     return (name if 'loss' in name else f'{name}_loss'), f'{stem}_raw'
+
+
+def check_log_names(names: Iterable[str]) -> None:
+    """Raise UserError where a loss would be logged like another one, or like mmengine's total."""
+    owners = {'loss': "mmengine's total"}
+    for name in names:
+        for logged in log_names(name):
+            if logged in owners:
+                raise UserError(
+                    f'model.kd_losses.{name} would be logged as {logged!r}, like '
+                    f'{owners[logged]}: give it another name'
+                )
+            owners[logged] = name
 
 
 def _as_names(stages: Sequence[str] | str) -> tuple[str, ...]:

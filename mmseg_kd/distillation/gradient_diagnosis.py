@@ -13,7 +13,7 @@ from torch import Tensor
 
 from mmseg_kd.distillation.base import log_names
 from mmseg_kd.distillation.gradient_share import share_of
-from mmseg_kd.distillation.gradients import Pull, shares, weight_for
+from mmseg_kd.distillation.gradients import GradientStats, shares, weight_for
 from mmseg_kd.distillation.schedules import Schedule
 
 # A warning is from the mean of so many reports: one batch says little.
@@ -60,7 +60,7 @@ class Finding:
 
 def make_report(
     iteration: int,
-    pulls: tuple[Pull, Mapping[str, Pull]],
+    gradients: tuple[GradientStats, Mapping[str, GradientStats]],
     losses: Mapping[str, Any],
     outputs: Mapping[str, Tensor],
 ) -> dict[str, Any]:
@@ -68,8 +68,7 @@ def make_report(
 
     Args:
         iteration: Number of the iteration, from 0.
-        pulls: The gradient of the labels' losses, and those of the weighted losses by name; a
-            loss that was not computed is missing.
+        gradients: The gradient of the labels' losses, and those of the weighted losses by name.
         losses: The distillation losses by name.
         outputs: What the training step returned.
 
@@ -77,7 +76,7 @@ def make_report(
         `iter`, `task` and, by name, `losses`. What is not finite, and a cosine where there is
         no gradient, is None.
     """
-    task, weighted = pulls
+    task, weighted = gradients
     values = _numbers(outputs)
     names = {name: log_names(name) for name in losses}
     own = {'loss', *(logged for logged, _ in names.values())}
@@ -94,7 +93,7 @@ def make_report(
             name: {
                 'raw': _finite(values.get(names[name][1])),
                 'weighted': _finite(values.get(names[name][0])),
-                **_entry(loss, weighted.get(name), share.get(name, 0.0)),
+                **_entry(loss, weighted[name], share[name]),
             }
             for name, loss in losses.items()
         },
@@ -210,7 +209,7 @@ def _judge_scale(
     if weight.scheduled:
         message += ' at its full weight'
     own, others = (median(values) for values in zip(*filter(None, pairs), strict=True))
-    wanted = weight_for(SUGGESTED_SHARE, Pull(own, 0.0, math.nan), others)
+    wanted = weight_for(SUGGESTED_SHARE, GradientStats(own, 0.0, math.nan), others)
     if not wanted or not math.isfinite(wanted):
         return Finding(condition, message, share)
     better = min(wanted, max(1.0, MOST_CHANGE * abs(weight.value)))
@@ -241,14 +240,13 @@ def _others(report: Mapping[str, Any], name: str) -> float | None:
     return None if None in norms else sum(norms)
 
 
-def _entry(loss: Any, pull: Pull | None, share: float) -> dict[str, float | None]:
-    pull = pull or Pull(0.0, 0.0, math.nan)
+def _entry(loss: Any, stats: GradientStats, share: float) -> dict[str, float | None]:
     return {
         'weight': _finite(loss.weight),
-        'features': _finite(pull.features),
-        'logits': _finite(pull.logits),
+        'features': _finite(stats.features),
+        'logits': _finite(stats.logits),
         'share': _finite(share),
-        'cosine': _finite(pull.cosine),
+        'cosine': _finite(stats.cosine),
     }
 
 

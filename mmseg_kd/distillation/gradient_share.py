@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Mapping
+
 from mmseg.registry import TASK_UTILS
 
+from mmseg_kd.distillation.base import KDLoss
+from mmseg_kd.distillation.gradients import GradientStats, weight_for
 from mmseg_kd.distillation.schedules import Schedule
 
 
@@ -85,3 +90,36 @@ def share_of(value: float | Schedule) -> GradientShare | None:
     while isinstance(value, Schedule) and not isinstance(value, GradientShare):
         value = value.value
     return value if isinstance(value, GradientShare) else None
+
+
+def is_due(loss: KDLoss) -> bool:
+    """Return whether the current iteration measures the weight of a loss."""
+    share = share_of(loss.loss_weight)
+    return share is not None and share.due(loss.iteration)
+
+
+def update_shares(
+    losses: Mapping[str, KDLoss], task: GradientStats, stats: Mapping[str, GradientStats]
+) -> None:
+    """Update the weights that the current iteration measures.
+
+    Args:
+        losses: The distillation losses by name.
+        task: Gradient of the labels' losses.
+        stats: Gradients of the distillation losses at weight 1, by name.
+    """
+    shares = {name: share for name in losses if (share := share_of(losses[name].loss_weight))}
+    due = {name: share for name, share in shares.items() if is_due(losses[name])}
+    total = sum(s.share for name, s in shares.items() if name in due or losses[name].weight)
+    others = task.features + sum(
+        abs(losses[name].weight) * each.features
+        for name, each in stats.items()
+        if name not in shares
+    )
+    for name, share in due.items():
+        # With several shares the others' sum grows with them: s / (1 - sum of all).
+        weight = weight_for(share.share, stats[name], others) * (1 - share.share) / (1 - total)
+        if math.isfinite(weight) and others > 0:
+            share.update(weight)
+            # Fills the tensor of the weight.
+            losses[name].set_iteration(losses[name].iteration)

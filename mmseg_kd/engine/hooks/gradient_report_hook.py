@@ -84,20 +84,17 @@ class GradientReportHook(Hook):
     def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None) -> None:
         """Have the iteration measured, if it is its turn; in every process."""
         if _losses(runner) and runner.iter % self.interval == 0:
-            runner.bare_model.measure_gradients = True
+            runner.bare_model.kd_losses.request_gradients()
 
     def after_train_iter(
         self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: dict | None = None
     ) -> None:
         """Report what was measured."""
-        model = runner.bare_model
-        if not getattr(model, 'measure_gradients', False):
+        losses = getattr(runner.bare_model, 'kd_losses', None)
+        gradients = losses.take_gradients() if losses else None
+        if gradients is None or not is_main_process():
             return
-        model.measure_gradients = False
-        pulls = model.pulls
-        if pulls is None or not is_main_process():
-            return
-        report = make_report(runner.iter, pulls, model.kd_losses, outputs or {})
+        report = make_report(runner.iter, gradients, losses, outputs or {})
         runner.logger.info(describe(report))
         for finding in self._judge(report, runner):
             runner.logger.warning(finding.message)
