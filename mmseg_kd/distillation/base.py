@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from abc import ABCMeta, abstractmethod
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -17,7 +16,7 @@ from mmseg_kd.errors import UserError
 LARGEST = 1e15
 
 
-class KDLoss(nn.Module, metaclass=ABCMeta):
+class KDLoss(nn.Module):
     """A distillation loss: two taps in, a scalar out.
 
     What every loss promises: it is computed in float32 (float64 inputs stay float64)
@@ -52,6 +51,8 @@ class KDLoss(nn.Module, metaclass=ABCMeta):
     of_classes = False
     # Whether the loss is 0 where student equals teacher; not so with a trained map between them.
     zero_at_equality = True
+    # Settings of its own to print.
+    shown: tuple[str, ...] = ()
 
     def __init__(
         self,
@@ -123,11 +124,22 @@ class KDLoss(nn.Module, metaclass=ABCMeta):
                 self._tensors[name] = torch.empty((), device=device)
         self.set_iteration(self.iteration)
 
-    @abstractmethod
+    def compare(self, student: Tensor, teacher: Tensor, target: Tensor | None) -> Tensor:
+        """Compute the unweighted loss of one pair of maps, a scalar, in full precision.
+
+        Args:
+            student: The student's map (N, C, H, W).
+            teacher: The teacher's map (N, C', H', W').
+            target: Labels (N, H'', W'') or None.
+        """
+        raise NotImplementedError(f'{type(self).__name__} implements neither compare nor distance')
+
     def distance(
         self, student: list[Tensor], teacher: list[Tensor], target: Tensor | None
     ) -> Tensor:
-        """Compute the unweighted loss from the taps, one entry a stage, in full precision."""
+        """Compute the unweighted loss from the maps of all stages: the sum of `compare`."""
+        values = [self.compare(s, t, target) for s, t in zip(student, teacher, strict=True)]
+        return values[0] if len(values) == 1 else sum(values)
 
     def raw(
         self,
@@ -149,7 +161,7 @@ class KDLoss(nn.Module, metaclass=ABCMeta):
                 raise ValueError(
                     f'{type(self).__name__}: at the tap {tap!r} the student has {s.shape[1]} '
                     f'channels, the teacher {t.shape[1]}: choose taps with equal channels, such '
-                    'as logits, or FitNet, which adapts them'
+                    'as logits, or FitNetLoss, which adapts them'
                 )
         with torch.autocast(student[0].device.type, enabled=False):
             return self.distance(
@@ -181,11 +193,12 @@ class KDLoss(nn.Module, metaclass=ABCMeta):
         return self.weight * self.raw(student, teacher, target)
 
     def extra_repr(self) -> str:
-        """Show the settings in the printed model."""
-        text = f'loss_weight={self.loss_weight}, reduction={self.reduction!r}, taps={self.stages}'
+        """Return the settings as text, for the printed model."""
+        settings = {name: getattr(self, name) for name in self.shown}
+        settings |= dict(loss_weight=self.loss_weight, reduction=self.reduction, taps=self.stages)
         if self.teacher_weights:
-            text += f', teacher={self.teacher_weights}'
-        return text
+            settings['teacher'] = self.teacher_weights
+        return ', '.join(f'{name}={value!r}' for name, value in settings.items())
 
 
 def class_logits(x: Tensor) -> Tensor:
@@ -193,12 +206,21 @@ def class_logits(x: Tensor) -> Tensor:
 
     A single channel z, whose sigmoid is the probability of class 1 of two, becomes (0, z): the
     softmax over both is that sigmoid.
+
+    Example:
+        >>> class_logits(torch.ones(1, 1, 1, 1)).flatten()
+        tensor([0., 1.])
     """
     return F.pad(x, (0, 0, 0, 0, 1, 0)) if x.shape[1] == 1 else x
 
 
 def resize_map(x: Tensor, size: Sequence[int]) -> Tensor:
-    """Bring a map (N, C, H, W) to `size` (bilinear, align_corners=False); itself where equal."""
+    """Bring a map (N, C, H, W) to `size` (bilinear, align_corners=False); itself where equal.
+
+    Example:
+        >>> resize_map(torch.ones(1, 3, 4, 4), (8, 8)).shape
+        torch.Size([1, 3, 8, 8])
+    """
     if tuple(x.shape[2:]) == tuple(size):
         return x
     return F.interpolate(x, tuple(size), mode='bilinear', align_corners=False)
@@ -209,6 +231,10 @@ def log_names(name: str) -> tuple[str, str]:
 
     mmengine backpropagates what has 'loss' in its name, so the weighted one must have it and
     the raw one must not: `kl_loss` gives ('kl_loss', 'kl_raw'), `cwd` ('cwd_loss', 'cwd_raw').
+
+    Example:
+        >>> log_names('kl_loss'), log_names('cwd')
+        (('kl_loss', 'kl_raw'), ('cwd_loss', 'cwd_raw'))
     """
     stem = name.replace('loss', '').strip('_') or 'kd'
     return (name if 'loss' in name else f'{name}_loss'), f'{stem}_raw'

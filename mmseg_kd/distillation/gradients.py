@@ -94,6 +94,11 @@ def shares(task: GradientStats, stats: Mapping[str, GradientStats]) -> dict[str,
 
     Returns:
         Shares by name, that of the labels under 'task'; they add up to 1.
+
+    Example:
+        >>> one, three = (GradientStats(norm, 0.0, 1.0) for norm in (1.0, 3.0))
+        >>> shares(one, {'kl': three})
+        {'task': 0.25, 'kl': 0.75}
     """
     norms = {'task': task.features} | {name: each.features for name, each in stats.items()}
     total = sum(norms.values())
@@ -110,6 +115,10 @@ def weight_for(share: float, stats: GradientStats, others: float) -> float:
 
     Returns:
         The weight; nan where the loss has no gradient.
+
+    Example:
+        >>> weight_for(0.5, GradientStats(2.0, 0.0, 1.0), others=6.0)
+        3.0
     """
     return share / (1 - share) * others / stats.features if stats.features else math.nan
 

@@ -182,6 +182,10 @@ def scheduled(value: Any) -> float | Schedule:
 
     Raises:
         ValueError: It is neither.
+
+    Example:
+        >>> scheduled(dict(type='LinearWarmup', value=3.0, end=100)).at(50)
+        1.5
     """
     if isinstance(value, Schedule):
         return value

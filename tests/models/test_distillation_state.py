@@ -206,7 +206,7 @@ def rich_model(teacher: dict) -> dict:
                 teacher='mean',
                 loss_weight=dict(type='CosineDecay', value=2.0, begin=1, end=5),
             ),
-            fit=dict(type='FitNet', teacher='big', student_channels=32, teacher_channels=32),
+            fit=dict(type='FitNetLoss', teacher='big', student_channels=32, teacher_channels=32),
         ),
     )
 
@@ -330,7 +330,7 @@ def test_weights_and_teachers_that_make_no_sense(teacher: dict, losses: dict, me
 
 
 def test_maps_that_do_not_fit_are_told_before_the_first_batch(teacher: dict) -> None:
-    fitnet = dict(type='FitNet', student_channels=7, teacher_channels=32)
+    fitnet = dict(type='FitNetLoss', student_channels=7, teacher_channels=32)
     model = build(teacher, dict(fit_loss=fitnet))
     with pytest.raises(UserError, match='has 32 channels, not 7'):
         model.build_teacher()

@@ -1,18 +1,22 @@
-"""The distillation losses, one file a family."""
+"""The distillation losses: of `logits` and of `features`, one file a family."""
 
-from mmseg_kd.distillation.losses.attention_transfer import AttentionTransferLoss
-from mmseg_kd.distillation.losses.channel_wise import ChannelWiseDivergence
-from mmseg_kd.distillation.losses.dist import DISTLoss
-from mmseg_kd.distillation.losses.fitnet import FitNet
-from mmseg_kd.distillation.losses.kl_divergence import KLDivergenceLoss
-from mmseg_kd.distillation.losses.pairwise import PairwiseLoss
-from mmseg_kd.distillation.losses.similarity_preserving import SimilarityPreservingLoss
+from mmseg_kd.distillation.losses.features import (
+    AttentionTransferLoss,
+    FitNetLoss,
+    PairwiseLoss,
+    SimilarityPreservingLoss,
+)
+from mmseg_kd.distillation.losses.logits import (
+    ChannelWiseDivergence,
+    DISTLoss,
+    KLDivergenceLoss,
+)
 
 __all__ = [
     'AttentionTransferLoss',
     'ChannelWiseDivergence',
     'DISTLoss',
-    'FitNet',
+    'FitNetLoss',
     'KLDivergenceLoss',
     'PairwiseLoss',
     'SimilarityPreservingLoss',

@@ -53,9 +53,15 @@ class AttentionTransferLoss(KDLoss):
 
     Raises:
         ValueError: On an unknown reduction, or p below 1.
+
+    Example:
+        >>> student, teacher = torch.ones(2, 32, 8, 8), torch.ones(2, 64, 8, 8)
+        >>> AttentionTransferLoss(stages='stage4')(student, teacher)
+        tensor(0.)
     """
 
     reductions = ('paper', 'authors_code', 'sum')
+    shown = ('p',)
 
     def __init__(
         self,
@@ -70,17 +76,8 @@ class AttentionTransferLoss(KDLoss):
             raise ValueError(f'AttentionTransferLoss: p={p} must be at least 1')
         self.p = p
 
-    def extra_repr(self) -> str:
-        """Show the settings in the printed model."""
-        return f'p={self.p}, {super().extra_repr()}'
-
-    def distance(
-        self, student: list[Tensor], teacher: list[Tensor], target: Tensor | None
-    ) -> Tensor:
-        """Compute the distance, summed over the pairs of maps, a scalar."""
-        return sum(self._one_stage(s, t) for s, t in zip(student, teacher, strict=True))
-
-    def _one_stage(self, student: Tensor, teacher: Tensor) -> Tensor:
+    def compare(self, student: Tensor, teacher: Tensor, target: Tensor | None) -> Tensor:
+        """Compute the distance of one pair of maps, a scalar."""
         size = student.shape[2:]
         maps = [resize_map(_norm_map(x, self.p), size).flatten(1) for x in (student, teacher)]
         # One tensor, so that every step below runs once for both.
@@ -102,5 +99,31 @@ def _norm_map(x: Tensor, p: float) -> Tensor:
 
 
 def attention_map(x: Tensor, p: float = 2) -> Tensor:
-    """Sum |F_c|^p over the channels of a map (N, C, H, W), giving (N, 1, H, W)."""
+    """Sum |F_c|^p over the channels of a map (N, C, H, W), giving (N, 1, H, W).
+
+    Example:
+        >>> attention_map(torch.tensor([3.0, 4.0]).reshape(1, 2, 1, 1)).flatten()
+        tensor([25.])
+    """
     return x.abs().pow(p).sum(dim=1, keepdim=True)
+
+
+def attention_contrast(x: Tensor, p: float = 2) -> Tensor:
+    """Return how much the attention map varies over an image, its coefficient of variation.
+
+    A flat map has 0: it is the same for every image and a student can learn nothing from it. A map
+    of a single spot has the square root of its number of places.
+
+    Args:
+        x: Maps (N, C, H, W).
+        p: Exponent.
+
+    Returns:
+        Standard deviation over mean, (N,).
+
+    Example:
+        >>> attention_contrast(torch.ones(1, 32, 8, 8))
+        tensor([0.])
+    """
+    attention = attention_map(x.float(), p).flatten(1)
+    return attention.std(dim=1, correction=0) / attention.mean(dim=1)
