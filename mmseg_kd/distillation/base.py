@@ -19,13 +19,13 @@ LARGEST = 1e15
 class KDLoss(nn.Module):
     """A distillation loss: two taps in, a scalar out.
 
-    What every loss promises: it is computed in float32 (float64 inputs stay float64)
-    whatever the autocast, is finite for every finite input, and is zero where the student
-    equals the teacher, unless it says otherwise by `zero_at_equality`. No gradient reaches the
+    Every loss is computed in float32 (float64 inputs stay float64)
+    also under autocast, is finite for every finite input, and is zero where the student
+    equals the teacher, unless it sets `zero_at_equality = False`. No gradient reaches the
     teacher.
 
-    A new loss is one file: subclass, implement `distance`, register with
-    `@MODELS.register_module()`.
+    For a new loss, subclass, implement `compare` (or `distance`, which gets all taps at once) and
+    register it with `@MODELS.register_module()`.
 
     Args:
         reduction: Name of the reduction, one of the class' `reductions`.
@@ -44,8 +44,8 @@ class KDLoss(nn.Module):
     """
 
     reductions: tuple[str, ...] = ()
-    # What a loss asks of its taps: that there is one, equal channels at student and teacher, a
-    # channel for each class. For the last, the single channel of a sigmoid becomes two.
+    # What a loss needs of its taps: a single one, equal channels at student and teacher, a channel
+    # for each class. For the last, the single channel of a sigmoid becomes two.
     one_tap = False
     equal_channels = False
     of_classes = False
@@ -78,7 +78,7 @@ class KDLoss(nn.Module):
             )
         self.teacher_weights = _as_weights(teacher, type(self).__name__)
         self.iteration = 0
-        # Scheduled settings as tensors: a CUDA graph would keep a number as it was.
+        # Scheduled settings as tensors: a CUDA graph records numbers as constants.
         self._tensors: dict[str, Tensor] = {}
         self.reduction = reduction
         self.stages = _as_names(stages)
@@ -187,8 +187,8 @@ class KDLoss(nn.Module):
             A scalar, `weight` times the raw loss.
 
         Raises:
-            ValueError: A tap is no map, student and teacher have another number of them, or other
-                channels where the loss asks for equal ones.
+            ValueError: A tap is not a map, or student and teacher differ in the number of taps,
+                or in channels where the loss needs equal ones.
         """
         return self.weight * self.raw(student, teacher, target)
 

@@ -20,16 +20,16 @@ OF_IMAGES = (ImgDataPreprocessor, SegDataPreProcessor)
 
 
 class BaseTeacher:
-    """A segmentor that is only ever read.
+    """A segmentor that is not trained.
 
-    It is frozen, always in eval mode and run without gradients. It is no `nn.Module`: a model
-    that holds one has nothing of it in `parameters()`, `state_dict()`, the optimizer or DDP,
-    and `model.train()` does not reach it. It follows its input to whatever device that is on.
+    It is frozen, always in eval mode and run without gradients. It is not an `nn.Module`: its
+    weights are not in the `parameters()` and `state_dict()` of a model that holds it, nor in the
+    optimizer or DDP, and `model.train()` does not change it. It moves to the device of its input.
 
     Args:
         segmentor: The segmentor; it is frozen.
-        dtype: What the teacher computes in: 'float32', 'bfloat16' or 'float16', whatever the
-            student does; None follows the student. Losses compare in float32 all the same.
+        dtype: Precision of the teacher: 'float32', 'bfloat16' or 'float16'; None for that of the
+            student. Losses are computed in float32 in any case.
 
     Raises:
         UserError: The dtype is none of these.
@@ -44,7 +44,7 @@ class BaseTeacher:
         check_dtype(dtype)
         self.dtype = dtype and getattr(torch, dtype)
         self.segmentor = segmentor.eval().requires_grad_(False)
-        # Whether images come normalised as the teacher wants them; told by the first batch.
+        # Whether student and teacher normalise images alike; found in the first batch.
         self._same_input: bool | None = None
 
     @property
@@ -76,7 +76,7 @@ class BaseTeacher:
         """Restore `state_dict`; nothing where frozen."""
 
     def check_taps(self, names: Iterable[str]) -> None:
-        """Raise UserError when a name is no tap of the teacher."""
+        """Raise UserError when the teacher lacks a tap."""
         check_taps(self.segmentor, names, 'teacher')
 
     @torch.no_grad()
@@ -107,7 +107,7 @@ class BaseTeacher:
             segmentor = self._segmentor_for(inputs.device.type)
             with record_taps(segmentor, names) as taps:
                 if all(STAGE.fullmatch(name) or name.startswith('backbone') for name in names):
-                    # No loss reads the head.
+                    # No loss reads the head: it need not run.
                     segmentor.extract_feat(inputs)
                 else:
                     segmentor(inputs, mode='tensor')
@@ -123,7 +123,7 @@ class BaseTeacher:
         return torch.autocast(device, self.dtype, enabled=self.dtype != torch.float32)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> BaseTeacher:
-        # An averaged copy of the student shares its teacher, which never changes.
+        # Copies of the student, such as averages, share its teachers.
         return self
 
 

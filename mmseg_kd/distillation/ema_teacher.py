@@ -1,4 +1,4 @@
-"""A teacher that needs no file: the student's own average."""
+"""A teacher without a file: the moving average of the student."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ class EMATeacher(BaseTeacher):
 
         average = m * average + (1 - m) * student,  m = min(momentum, 1 - 1 / (updates + 1))
 
-    so that the first steps do not linger. Like every teacher it runs in eval mode and
-    without gradients. It is kept in the checkpoints that can be resumed, beside the student.
+    so that the first steps lose their influence quickly. Like every teacher it runs in eval mode
+    and without gradients. Checkpoints that can be resumed contain it.
 
     Args:
-        average: A copy of the student, whose weights become the average.
-        momentum: m in the long run, at least 0 and below 1.
+        average: A copy of the student; its weights become the average.
+        momentum: EMA momentum, at least 0 and below 1.
         dtype: As for `Teacher`.
 
     Raises:

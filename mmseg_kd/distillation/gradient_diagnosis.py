@@ -1,4 +1,4 @@
-"""What the gradients of the losses say: reports of them, and losses that do nothing or too much."""
+"""Gradient reports, and warnings about losses with almost no effect or too much of it."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ from mmseg_kd.distillation.gradient_share import share_of
 from mmseg_kd.distillation.gradients import GradientStats, shares, weight_for
 from mmseg_kd.distillation.schedules import Schedule
 
-# A warning is from the mean of so many reports: one batch says little.
+# Number of reports that a warning is based on: a single batch is too noisy.
 REPORTS = 3
 OFF, SWAMPS = 0.001, 0.9
-# A warning that stands ends here, so that a share at the limit is told once.
+# A warning ends at another limit than it begins, so that it is printed once.
 NO_LONGER_OFF, NO_LONGER_SWAMPS = 0.002, 0.8
 SUGGESTED_SHARE = 0.1
-# A share of a few batches is not a reason to raise a weight above 1 by more in one step.
+# Largest factor by which a suggestion raises a weight above 1: a few batches are no basis for more.
 MOST_CHANGE = 100
 
 
 @dataclass(frozen=True)
 class FullWeight:
-    """Where the config has the weight of a loss, and what it is where no schedule lowers it.
+    """The weight of a loss in the config, without the factors of schedules.
 
     Attributes:
         key: Config key.
@@ -43,13 +43,13 @@ class FullWeight:
 
 @dataclass(frozen=True)
 class Finding:
-    """What is wrong with a loss: 'off', 'swamps', 'cut' or 'zero', and in words.
+    """A problem of a loss.
 
     Attributes:
-        condition: One of the four.
-        message: A sentence, with the weight that would mend it.
-        share: Of the gradient, where the scale is what is wrong.
-        better: That weight, where there is one.
+        condition: 'off', 'swamps', 'cut' or 'zero'.
+        message: The problem in a sentence, with a better weight.
+        share: Share of the gradient, where the weight is the problem.
+        better: The better weight, where there is one.
     """
 
     condition: str
@@ -64,7 +64,7 @@ def make_report(
     losses: Mapping[str, Any],
     outputs: Mapping[str, Tensor],
 ) -> dict[str, Any]:
-    """Put a measurement into one record, as `gradients.jsonl` has it.
+    """Return a measurement as a record of `gradients.jsonl`.
 
     Args:
         iteration: Number of the iteration, from 0.
@@ -101,7 +101,7 @@ def make_report(
 
 
 def describe(report: Mapping[str, Any]) -> str:
-    """Put a report into one line."""
+    """Return a report as one line of text."""
     parts = [f'labels {_percent(report["task"]["share"])}']
     for name, row in report['losses'].items():
         if row['weight'] == 0:
@@ -117,15 +117,15 @@ def diagnose(
     weights: Mapping[str, FullWeight],
     standing: Mapping[str, str],
 ) -> dict[str, Finding]:
-    """Find losses whose scale makes them useless, from the last three reports.
+    """Find losses whose weight is much too small or too large.
 
-    A loss with a schedule is judged at its full weight: that a schedule lowers it is no fault
-    of its scale. While one loss swamps the others, none of them is called switched off.
+    A loss with a schedule is judged at its full weight. While one loss dominates the others, none
+    of them is reported as having no effect.
 
     Args:
-        reports: In order; fewer than three find nothing. The last three decide what is wrong,
-            the median of all of them the weight that would mend it.
-        weights: Of the losses, by name. One of weight 0 is not judged, nor the size of a
+        reports: In order; fewer than three find nothing. The last three decide what is wrong;
+            the better weight is computed from the median of all.
+        weights: Weights of the losses by name. One of weight 0 is not judged, nor the size of a
             `GradientShare`.
         standing: Conditions found at the report before, which end at other limits than they
             begin.
@@ -178,7 +178,7 @@ def _is_cut(
     reports: Sequence[Mapping[str, Any]], rows: Sequence[Mapping[str, Any]], weight: FullWeight
 ) -> bool:
     if weight.value is None:
-        # The weight stays 0, so only the cosine of the loss itself shows that there is nothing.
+        # The weight stays 0: only the missing cosine shows that there is no gradient.
         return all(
             row['cosine'] is None and report['task']['features']
             for report, row in zip(reports, rows, strict=True)
@@ -251,7 +251,7 @@ def _entry(loss: Any, stats: GradientStats, share: float) -> dict[str, float | N
 
 
 def _numbers(outputs: Mapping[str, Any]) -> dict[str, float]:
-    # All at once: every fetch waits for the device.
+    # In one transfer: each waits for the device.
     tensors = {k: v for k, v in outputs.items() if isinstance(v, Tensor) and v.numel() == 1}
     if not tensors:
         return {}

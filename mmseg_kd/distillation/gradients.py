@@ -1,4 +1,4 @@
-"""How strongly each loss stats at the student, and whether it stats where cross-entropy does."""
+"""Norm and direction of each loss' gradient at the student's features and logits."""
 
 from __future__ import annotations
 
@@ -40,11 +40,11 @@ class GradientStats:
 def measure_gradients(
     task: Tensor, losses: Mapping[str, Tensor], features: Sequence[Tensor], logits: Tensor
 ) -> Tensor:
-    """Differentiate each loss by itself, keeping the graph for the training step.
+    """Measure the gradient of each loss, keeping the graph for the training step.
 
     The features are what every loss passes on its way to the backbone's weights: its stages,
-    before their last normalisation. To differentiate up to there costs a part of a backward
-    pass for each loss, and no gradient of a weight is computed.
+    before their last normalisation. Differentiating up to there costs a part of a backward
+    pass per loss; gradients of weights are not computed.
 
     Args:
         task: Sum of the losses on the labels, a scalar.
@@ -86,7 +86,7 @@ def read_table(
 
 
 def shares(task: GradientStats, stats: Mapping[str, GradientStats]) -> dict[str, float]:
-    """Tell each loss' part of the summed gradient norms at the features, 0 to 1.
+    """Return each loss' share of the summed gradient norms at the features, 0 to 1.
 
     Args:
         task: Gradient of the losses on the labels.
@@ -106,7 +106,7 @@ def shares(task: GradientStats, stats: Mapping[str, GradientStats]) -> dict[str,
 
 
 def weight_for(share: float, stats: GradientStats, others: float) -> float:
-    """Tell the weight at which a loss would have a share.
+    """Return the weight at which a loss has a share of the gradient.
 
     Args:
         share: Between 0 and 1.

@@ -1,4 +1,4 @@
-"""Where features are read: a tap is a name.
+"""Taps: the names of the maps that losses read.
 
 `logits`              what the decode head predicts with, in training as in testing
 `stage1` ... `stageN` the backbone's outputs, in order; those of testing, in training too
@@ -25,7 +25,7 @@ from mmseg_kd.errors import UserError
 STAGE = re.compile(r'stage([1-9]\d*)(\.pre_norm)?')
 
 # mmseg's heads that return several outputs, and the index of the one that `predict` uses. A head
-# of your own says so with the class attribute `logits_index`.
+# of your own sets the class attribute `logits_index`.
 LOGITS_INDEX = {'DAHead': 0, 'DDRHead': 0, 'EncHead': 0, 'IterativeDecodeHead': -1, 'PIDHead': 1}
 
 # mmseg's backbones that return maps of auxiliary branches too in training, and the index of the map
@@ -43,7 +43,7 @@ WITHOUT_LOGITS = {
 
 
 def check_taps(segmentor: nn.Module, names: Iterable[str], whose: str) -> None:
-    """Raise UserError when a name is no tap of the segmentor, listing what there is."""
+    """Raise UserError when the segmentor lacks a tap; the message lists those that it has."""
     paths = set(dict(segmentor.named_modules())) - {'', 'backbone'}
     stages = _stage_count(segmentor.backbone)
     for name in names:
@@ -73,7 +73,7 @@ def _check_head(head: nn.Module, whose: str) -> None:
 
 
 def _stage_count(backbone: nn.Module) -> int | None:
-    """Tell how many stages a backbone returns; None where it does not say."""
+    """Return the number of stages of a backbone; None where it is unknown."""
     if hasattr(backbone, 'out_indices'):
         return len(backbone.out_indices)
     return getattr(backbone, 'num_stages', None)
@@ -112,7 +112,7 @@ def record_taps(segmentor: nn.Module, names: Iterable[str]) -> Iterator[dict[str
 
 @contextmanager
 def record_features(segmentor: nn.Module) -> Iterator[list[Tensor]]:
-    """Record what every loss' gradient passes on its way into the backbone.
+    """Record the features through which the gradient of every loss reaches the backbone.
 
     Yields:
         A list that holds, once the context has ended, the backbone's stages before their last
@@ -132,7 +132,7 @@ def record_features(segmentor: nn.Module) -> Iterator[list[Tensor]]:
 
 
 def _hooked_modules(segmentor: nn.Module, names: list[str]) -> dict[str, nn.Module]:
-    # The backbone is always read: its stages tell the grid of tokens.
+    # The backbone is always read: its stages give the grid of tokens.
     modules = {'backbone': segmentor.backbone}
     aliases = getattr(segmentor.backbone, 'tap_aliases', {})
     for name in names:
@@ -150,7 +150,7 @@ def _maps(output: Any) -> tuple[Any, ...]:
 
 
 def _stages(backbone: nn.Module, output: Any) -> tuple[Any, ...]:
-    """Of the maps that a backbone returned, those that it returns in testing too."""
+    """Return the maps of a backbone without those that it returns in training only."""
     maps, index = _maps(output), _of_class(STAGE_INDEX, backbone)
     return maps if index is None or len(maps) == 1 else (maps[index],)
 
@@ -196,7 +196,7 @@ def _recorded_forward(head: nn.Module, outputs: dict[str, Any]) -> Iterator[None
 
 
 def _predicted(head: nn.Module, output: Any) -> Tensor:
-    """Of what a head returns, the logits (N, K, H, W) that its `predict` uses."""
+    """Return the logits (N, K, H, W) that a head's `predict` uses."""
     if isinstance(output, Tensor):
         return output
     name = type(head).__name__
@@ -237,7 +237,7 @@ def _as_map(x: Tensor, stages: tuple[Any, ...]) -> Tensor:
 
 @torch.no_grad()
 def list_taps(segmentor: nn.Module, images: Tensor) -> dict[str, tuple[int, ...]]:
-    """Run one forward pass and tell every tap's name and shape.
+    """Return the name and shape of every tap, from one forward pass.
 
     Args:
         segmentor: An mmseg segmentor.

@@ -93,7 +93,7 @@ class GraphedStep:
             return self._warm_up(data, optim_wrapper)
 
     def _kind(self, batch: PackedBatch | None, optim_wrapper: OptimWrapper) -> Hashable | None:
-        """What makes steps the same but for numbers in tensors; None where a step is eager."""
+        """Return what steps of one recording have in common; None where a step runs eagerly."""
         losses = self._kd_losses.step_kind() if self._kd_losses else ()
         if batch is None or losses is None:
             return None

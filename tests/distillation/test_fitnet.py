@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from mmseg.registry import MODELS
 from numpy.typing import NDArray
 
 from mmseg_kd.distillation import FitNetLoss
@@ -143,3 +144,9 @@ def test_wrong_channels_are_named_with_the_right_ones(settings: dict, message: s
     with pytest.raises(UserError) as error:
         loss([torch.randn(2, 4, 8, 8)] * stages, [torch.randn(2, 6, 8, 8)] * stages)
     assert str(error.value) == message
+
+
+def test_the_name_in_configs_of_earlier_versions() -> None:
+    assert type(MODELS.build(dict(type='FitNet', student_channels=4, teacher_channels=7))) is (
+        FitNetLoss
+    )

@@ -1,16 +1,12 @@
-"""The distillation losses: of `logits` and of `features`, one file a family."""
+"""The distillation losses, one file a family: of `logits` and of `features`."""
 
-from mmseg_kd.distillation.losses.features import (
-    AttentionTransferLoss,
-    FitNetLoss,
-    PairwiseLoss,
-    SimilarityPreservingLoss,
-)
-from mmseg_kd.distillation.losses.logits import (
-    ChannelWiseDivergence,
-    DISTLoss,
-    KLDivergenceLoss,
-)
+from mmseg_kd.distillation.losses.features.attention_transfer import AttentionTransferLoss
+from mmseg_kd.distillation.losses.features.fitnet import FitNetLoss
+from mmseg_kd.distillation.losses.features.pairwise import PairwiseLoss
+from mmseg_kd.distillation.losses.features.similarity_preserving import SimilarityPreservingLoss
+from mmseg_kd.distillation.losses.logits.channel_wise import ChannelWiseDivergence
+from mmseg_kd.distillation.losses.logits.dist import DISTLoss
+from mmseg_kd.distillation.losses.logits.kl_divergence import KLDivergenceLoss
 
 __all__ = [
     'AttentionTransferLoss',

@@ -1,4 +1,4 @@
-"""Which pixels count."""
+"""Labels and values of the pixels that are not void."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from torch import Tensor
 def valid_pixels(
     target: Tensor | None, size: Sequence[int], ignore_index: int | None
 ) -> Tensor | None:
-    """Where labels (N, H, W) are not void, (N, *size), True or False; None where all count.
+    """Return where labels (N, H, W) are not void, as booleans (N, *size); None where all count.
 
     Example:
         >>> valid_pixels(torch.tensor([[[0, 255]]]), (1, 2), ignore_index=255)
@@ -23,7 +23,7 @@ def valid_pixels(
 
 
 def resize_labels(target: Tensor, size: Sequence[int]) -> Tensor:
-    """Bring labels (N, H, W) to `size` by nearest neighbour; itself where equal.
+    """Resize labels (N, H, W) to `size` by nearest neighbour.
 
     Example:
         >>> resize_labels(torch.tensor([[[0, 1]]]), (1, 4)).long()
@@ -40,7 +40,7 @@ def mean_of_valid(x: Tensor, valid: Tensor | None) -> Tensor:
 
     Args:
         x: A value for each pixel.
-        valid: Of `valid_pixels`.
+        valid: The result of `valid_pixels`.
 
     Example:
         >>> mean_of_valid(torch.tensor([[[1.0, 3.0]]]), torch.tensor([[[True, False]]]))

@@ -1,4 +1,4 @@
-"""Distillation of where a network looks."""
+"""Attention transfer."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from torch import Tensor
 
 from mmseg_kd.distillation.base import KDLoss, resize_map
 
-# Divisors are no smaller.
+# The smallest divisor.
 SMALLEST = 1e-12
 
 
@@ -34,7 +34,7 @@ class AttentionTransferLoss(KDLoss):
     'authors_code' :math:`\lVert D \rVert_2^2 / (H W)`    H W times smaller than 'sum'
     ============== ====================================== ==========================
 
-    A weight found with one of them means nothing with another.
+    A weight that suits one of them does not suit another.
 
     Config: ``dict(type='AttentionTransferLoss', loss_weight=1.0)``
 
@@ -46,8 +46,8 @@ class AttentionTransferLoss(KDLoss):
         p: Exponent of the activations, at least 1.
         reduction: One of the table's names.
         stages: Taps to compare. The default is what a MiT stage computes before its last
-            LayerNorm; after it the sum over channels is nearly the same at every pixel, so
-            the map says next to nothing (`docs/distillation.md` has the measurement). On
+            LayerNorm; after it the sum over channels is nearly the same at every pixel
+            (measured in `docs/distillation.md`). On
             backbones without that tap it is the stage's output.
         **kwargs: `loss_weight`, `teacher_stages` and `teacher`, as for every `KDLoss`.
 
@@ -90,7 +90,7 @@ class AttentionTransferLoss(KDLoss):
 
 
 def _norm_map(x: Tensor, p: float) -> Tensor:
-    """`attention_map` of a map (N, C, H, W) but for a factor an image, finite for all p."""
+    """Return `attention_map` times a factor for each image, finite for all p."""
     if p > 2:
         # The p-th power of a large value would overflow.
         x = x / x.detach().abs().amax(dim=(1, 2, 3), keepdim=True).clamp(min=SMALLEST)

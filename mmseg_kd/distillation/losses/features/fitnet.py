@@ -1,4 +1,4 @@
-"""Distillation of the features themselves, through an adapter that is trained."""
+"""Distillation of features through a trained adapter."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class FitNetLoss(KDLoss):
     =========== =====================================================================
 
     summed over the stages. 'mean' grows with the square of the teacher's features, 'cosine' is 0
-    to 2 whatever their scale; it is computed as half the squared difference of the unit vectors,
+    to 2 at any scale; it is computed as half the squared difference of the unit vectors,
     and counts 1/2 where one of them is zero. The loss is 0 where r(F^S) equals F^T, so where
     student equals teacher if r is the identity, which it is not at the start.
 
@@ -45,12 +45,12 @@ class FitNetLoss(KDLoss):
         reduction: One of the table's names.
         ignore_index: Label of void pixels, which are left out; None keeps every pixel.
         stages: Taps to compare.
-        seed: Of the adapters' first weights, which are drawn aside from torch's own stream: the
+        seed: Seed of the adapters' initial weights. torch's own random stream is not used: the
             student starts the same with and without this loss.
         **kwargs: `loss_weight`, `teacher_stages` and `teacher`, as for every `KDLoss`.
 
     Raises:
-        ValueError: On an unknown reduction, or channels that are no number above 0 a stage.
+        ValueError: On an unknown reduction, or channels that are not above 0 for each stage.
         UserError: When a tap has other channels than the config says.
 
     Example:

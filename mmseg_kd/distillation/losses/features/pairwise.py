@@ -52,7 +52,7 @@ class PairwiseLoss(KDLoss):
         **kwargs: `loss_weight`, `teacher_stages` and `teacher`, as for every `KDLoss`.
 
     Raises:
-        ValueError: On an unknown pooling, or a scale that is no fraction.
+        ValueError: On an unknown pooling, or a scale outside (0, 1].
 
     Example:
         >>> student, teacher = torch.ones(2, 32, 8, 8), torch.ones(2, 32, 4, 4)
