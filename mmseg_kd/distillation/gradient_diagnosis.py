@@ -78,26 +78,25 @@ def make_report(
     """
     task, weighted = gradients
     values = _numbers(outputs)
-    names = {name: log_names(name) for name in losses}
-    own = {'loss', *(logged for logged, _ in names.values())}
     share = shares(task, weighted)
-    return {
-        'iter': iteration,
-        'task': {
-            'weighted': _finite(sum(v for k, v in values.items() if 'loss' in k and k not in own)),
-            'features': _finite(task.features),
-            'logits': _finite(task.logits),
-            'share': _finite(share['task']),
-        },
-        'losses': {
-            name: {
-                'raw': _finite(values.get(names[name][1])),
-                'weighted': _finite(values.get(names[name][0])),
-                **_entry(loss, weighted[name], share[name]),
-            }
-            for name, loss in losses.items()
-        },
-    }
+    rows, own = {}, {'loss'}
+    for name, loss in losses.items():
+        weighted_name, raw_name = log_names(name)
+        own.add(weighted_name)
+        rows[name] = _finite(
+            raw=values.get(raw_name),
+            weighted=values.get(weighted_name),
+            weight=loss.weight,
+            features=weighted[name].features,
+            logits=weighted[name].logits,
+            share=share[name],
+            cosine=weighted[name].cosine,
+        )
+    of_labels = sum(value for key, value in values.items() if 'loss' in key and key not in own)
+    first = _finite(
+        weighted=of_labels, features=task.features, logits=task.logits, share=share['task']
+    )
+    return {'iter': iteration, 'task': first, 'losses': rows}
 
 
 def describe(report: Mapping[str, Any]) -> str:
@@ -240,16 +239,6 @@ def _others(report: Mapping[str, Any], name: str) -> float | None:
     return None if None in norms else sum(norms)
 
 
-def _entry(loss: Any, stats: GradientStats, share: float) -> dict[str, float | None]:
-    return {
-        'weight': _finite(loss.weight),
-        'features': _finite(stats.features),
-        'logits': _finite(stats.logits),
-        'share': _finite(share),
-        'cosine': _finite(stats.cosine),
-    }
-
-
 def _numbers(outputs: Mapping[str, Any]) -> dict[str, float]:
     # In one transfer: each waits for the device.
     tensors = {k: v for k, v in outputs.items() if isinstance(v, Tensor) and v.numel() == 1}
@@ -259,8 +248,9 @@ def _numbers(outputs: Mapping[str, Any]) -> dict[str, float]:
     return dict(zip(tensors, stacked.tolist(), strict=True))
 
 
-def _finite(value: float | None) -> float | None:
-    return value if value is not None and math.isfinite(value) else None
+def _finite(**values: float | None) -> dict[str, float | None]:
+    """Return the values with None in place of those that are not finite."""
+    return {k: v if v is not None and math.isfinite(v) else None for k, v in values.items()}
 
 
 def _percent(share: float | None) -> str:

@@ -15,6 +15,7 @@ import difflib
 import re
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from typing import Any
 
 import torch
@@ -97,13 +98,9 @@ def record_taps(segmentor: nn.Module, names: Iterable[str]) -> Iterator[dict[str
             and does not say which of them are its logits.
     """
     names = list(dict.fromkeys(names))
-    outputs: dict[str, Any] = {}
     taps: dict[str, Tensor] = {}
-    with ExitStack() as cleanup:
-        if 'logits' in names:
-            cleanup.enter_context(_recorded_forward(_last_head(segmentor), outputs))
-        for name, module in _hooked_modules(segmentor, names).items():
-            cleanup.callback(module.register_forward_hook(_keep(outputs, name)).remove)
+    head = _last_head(segmentor) if 'logits' in names else None
+    with _recorded(_hooked_modules(segmentor, names), head) as outputs:
         yield taps
     stages = _stages(segmentor.backbone, outputs.pop('backbone', ()))
     for name in names:
@@ -119,13 +116,10 @@ def record_features(segmentor: nn.Module) -> Iterator[list[Tensor]]:
         normalisation (after it where the backbone has no such tap), each as it lies on the
         graph: a map (N, C, H, W) or tokens (N, H*W, C).
     """
-    outputs: dict[str, Any] = {}
     features: list[Tensor] = []
     aliases = getattr(segmentor.backbone, 'tap_aliases', {})
     modules = {name: segmentor.backbone.get_submodule(path) for name, path in aliases.items()}
-    with ExitStack() as cleanup:
-        for name, module in {'backbone': segmentor.backbone, **modules}.items():
-            cleanup.callback(module.register_forward_hook(_keep(outputs, name)).remove)
+    with _recorded({'backbone': segmentor.backbone, **modules}) as outputs:
         yield features
     maps = _maps(outputs['backbone'])
     features += [outputs.get(f'stage{i}.pre_norm', x) for i, x in enumerate(maps, start=1)]
@@ -160,11 +154,23 @@ def _of_class(table: dict[str, int], module: nn.Module) -> int | None:
     return next((table[c.__name__] for c in type(module).__mro__ if c.__name__ in table), None)
 
 
-def _keep(outputs: dict[str, Any], name: str) -> Any:
-    def hook(module: nn.Module, inputs: Any, output: Any) -> None:
+@contextmanager
+def _recorded(
+    modules: dict[str, nn.Module], head: nn.Module | None = None
+) -> Iterator[dict[str, Any]]:
+    """Record what modules return, by name, and the logits of a head as 'logits'."""
+    outputs: dict[str, Any] = {}
+
+    def keep(name: str, module: nn.Module, inputs: Any, output: Any) -> None:
         outputs[name] = output
 
-    return hook
+    with ExitStack() as cleanup:
+        if head is not None:
+            cleanup.enter_context(_recorded_forward(head, outputs))
+        for name, module in modules.items():
+            hook = module.register_forward_hook(partial(keep, name))
+            cleanup.callback(hook.remove)
+        yield outputs
 
 
 def _last_head(segmentor: nn.Module) -> nn.Module:
@@ -247,12 +253,8 @@ def list_taps(segmentor: nn.Module, images: Tensor) -> dict[str, tuple[int, ...]
         Shapes by name, `logits` and the stages first; modules that did not run or give no
         tensor are left out.
     """
-    outputs: dict[str, Any] = {}
-    with ExitStack() as cleanup:
-        cleanup.enter_context(_recorded_forward(_last_head(segmentor), outputs))
-        for name, module in segmentor.named_modules():
-            if name:
-                cleanup.callback(module.register_forward_hook(_keep(outputs, name)).remove)
+    modules = {name: module for name, module in segmentor.named_modules() if name}
+    with _recorded(modules, _last_head(segmentor)) as outputs:
         segmentor(images, mode='tensor')
     stages = _stages(segmentor.backbone, outputs.pop('backbone'))
     taps = {'logits': outputs.pop('logits')}

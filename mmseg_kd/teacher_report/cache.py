@@ -82,10 +82,10 @@ def look_up(
     if is_main_process():
         files = [_cache_file(teacher)]
         files += [Path(work_dir) / 'teacher.json'] if work_dir is not None else []
-        for file in files:
-            for record in _records(file):
-                if found[0] is None and _fits(record, identity):
-                    found = [({key: record[key] for key in MEASURED}, file)]
+        fitting = ((r, file) for file in files for r in _records(file) if _fits(r, identity))
+        record, file = next(fitting, (None, None))
+        if file is not None:
+            found = [({key: record[key] for key in MEASURED}, file)]
     broadcast_object_list(found)
     return found[0]
 
