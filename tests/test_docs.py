@@ -154,7 +154,7 @@ def test_imports_point_the_way_that_the_page_on_the_architecture_says() -> None:
 
 def test_the_loss_of_the_page_on_adding_one() -> None:
     loss, line, test, config = blocks(BY_HAND, 'python')
-    assert line == 'from mmseg_kd.distillation.losses.cosine import CosineLoss\n'
+    assert line == 'from mmseg_kd.distillation.losses.logits.cosine import CosineLoss\n'
     try:
         exec(compile(loss, 'cosine.py', 'exec'), {'__name__': 'cosine'})
         names: dict = {}

@@ -104,21 +104,21 @@ def _train(
     cfg: Config, device: str, amp: bool, graph: bool, side: int, size: int, steps: int = 12
 ) -> tuple[list[float], Tensor]:
     model, wrapper = build(cfg, device, amp=amp)
-    if hasattr(model, 'start_averages'):
+    if hasattr(model, 'teachers'):
         model.build_teacher()
-        model.start_averages()
+        model.teachers.start(model)
     notes: list[str] = []
     step: Callable = GraphedStep(model, notes.append) if graph else model.train_step
     torch.manual_seed(1)
     losses = []
     for i in range(steps):
-        if hasattr(model, 'set_iteration'):
-            model.set_iteration(i)
+        if hasattr(model, 'kd_losses'):
+            model.kd_losses.set_iteration(i)
         for group in wrapper.optimizer.param_groups:
             group['lr'] = 1e-4 * (i + 1)
         losses.append(step(batch_of(model, size, side, seed=i % 3), wrapper)['loss'])
-        if hasattr(model, 'update_teachers'):
-            model.update_teachers()
+        if hasattr(model, 'teachers'):
+            model.teachers.step(model)
     if notes:
         raise RuntimeError('; '.join(notes))
     weights = torch.cat([p.detach().flatten() for p in model.parameters()])
@@ -138,8 +138,9 @@ def cpu_equals_gpu(device: str, record: Record) -> None:
         with attempt(record, case=name):
             here, _ = build(no_chance(cfg), 'cpu')
             there = copy.deepcopy(here)
-            there._teachers = {k: copy.copy(t) for k, t in here._teachers.items()}
-            for teacher in there._teachers.values():
+            # Copies of a student share their teachers.
+            there.teachers._built = {name: copy.copy(t) for name, t in here.teachers.items()}
+            for teacher in there.teachers.values():
                 teacher.segmentor = copy.deepcopy(teacher.segmentor)
             row: dict[str, Any] = dict(case=name)
             for dtype in (torch.float64, torch.float32):
@@ -164,7 +165,7 @@ def cpu_equals_gpu(device: str, record: Record) -> None:
 
 def _losses(model: BaseModel, device: str, dtype: torch.dtype) -> tuple[dict[str, float], float]:
     model.to(device, dtype)
-    for teacher in model._teachers.values():
+    for teacher in model.teachers.values():
         teacher.segmentor.to(device, dtype)
     data = model.data_preprocessor(random_batch(2, (128, 128), model.num_classes), True)
     model.zero_grad()

@@ -15,10 +15,11 @@ from mmengine.optim import build_optim_wrapper
 from mmengine.structures import PixelData
 from mmseg.registry import MODELS
 from mmseg.structures import SegDataSample
-from torch import Tensor, nn
+from torch import Tensor
 
 from measuring.stock import stock_model, stock_optim_wrapper, stock_student
 from mmseg_kd.config import enable_amp, load_config
+from mmseg_kd.distillation.distillation_losses import DistillationLosses
 
 VOID_ROWS = 10
 # The names of the runs of `loss_runs` that are not a loss.
@@ -145,8 +146,10 @@ def loss_runs(
 
     def run(names: Iterable[str], measure: bool = False) -> Callable[[], object]:
         def with_losses() -> None:
-            model.kd_losses = nn.ModuleDict({name: losses[name] for name in names})
-            model.measure_gradients = measure
+            chosen = {name: losses[name] for name in names}
+            model.kd_losses = DistillationLosses(chosen, model.teachers.cfgs)
+            if measure:
+                model.kd_losses.request_gradients()
             step()
 
         return with_losses

@@ -28,8 +28,10 @@ model = dict(
         cwd=_loss('ChannelWiseDivergence', temperature=4.0),
         pairwise=_loss('PairwiseLoss'),
         dist=_loss('DISTLoss'),
-        fit_mean=_loss('FitNet', student_channels=256, teacher_channels=512),
-        fit_cosine=_loss('FitNet', reduction='cosine', student_channels=256, teacher_channels=512),
+        fit_mean=_loss('FitNetLoss', student_channels=256, teacher_channels=512),
+        fit_cosine=_loss(
+            'FitNetLoss', reduction='cosine', student_channels=256, teacher_channels=512
+        ),
     )
 )
 work_dir = 'work_dirs/segformer_b0_scratch_scales'

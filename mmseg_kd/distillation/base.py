@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from abc import ABCMeta, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import torch
@@ -11,21 +10,22 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mmseg_kd.distillation.schedules import Schedule, negative, scheduled, value_at
+from mmseg_kd.errors import UserError
 
 # Larger magnitudes are cut: the squares of a hundred million such values sum up in float32.
 LARGEST = 1e15
 
 
-class KDLoss(nn.Module, metaclass=ABCMeta):
+class KDLoss(nn.Module):
     """A distillation loss: two taps in, a scalar out.
 
-    What every loss promises: it is computed in float32 (float64 inputs stay float64)
-    whatever the autocast, is finite for every finite input, and is zero where the student
-    equals the teacher, unless it says otherwise by `zero_at_equality`. No gradient reaches the
+    Every loss is computed in float32 (float64 inputs stay float64)
+    also under autocast, is finite for every finite input, and is zero where the student
+    equals the teacher, unless it sets `zero_at_equality = False`. No gradient reaches the
     teacher.
 
-    A new loss is one file: subclass, implement `distance`, register with
-    `@MODELS.register_module()`.
+    For a new loss, subclass, implement `compare` (or `distance`, which gets all taps at once) and
+    register it with `@MODELS.register_module()`.
 
     Args:
         reduction: Name of the reduction, one of the class' `reductions`.
@@ -44,13 +44,15 @@ class KDLoss(nn.Module, metaclass=ABCMeta):
     """
 
     reductions: tuple[str, ...] = ()
-    # What a loss asks of its taps: that there is one, equal channels at student and teacher, a
-    # channel for each class. For the last, the single channel of a sigmoid becomes two.
+    # What a loss needs of its taps: a single one, equal channels at student and teacher, a channel
+    # for each class. For the last, the single channel of a sigmoid becomes two.
     one_tap = False
     equal_channels = False
     of_classes = False
     # Whether the loss is 0 where student equals teacher; not so with a trained map between them.
     zero_at_equality = True
+    # Settings of its own to print.
+    shown: tuple[str, ...] = ()
 
     def __init__(
         self,
@@ -76,7 +78,7 @@ class KDLoss(nn.Module, metaclass=ABCMeta):
             )
         self.teacher_weights = _as_weights(teacher, type(self).__name__)
         self.iteration = 0
-        # Scheduled settings as tensors: a CUDA graph would keep a number as it was.
+        # Scheduled settings as tensors: a CUDA graph records numbers as constants.
         self._tensors: dict[str, Tensor] = {}
         self.reduction = reduction
         self.stages = _as_names(stages)
@@ -122,11 +124,22 @@ class KDLoss(nn.Module, metaclass=ABCMeta):
                 self._tensors[name] = torch.empty((), device=device)
         self.set_iteration(self.iteration)
 
-    @abstractmethod
+    def compare(self, student: Tensor, teacher: Tensor, target: Tensor | None) -> Tensor:
+        """Compute the unweighted loss of one pair of maps, a scalar, in full precision.
+
+        Args:
+            student: The student's map (N, C, H, W).
+            teacher: The teacher's map (N, C', H', W').
+            target: Labels (N, H'', W'') or None.
+        """
+        raise NotImplementedError(f'{type(self).__name__} implements neither compare nor distance')
+
     def distance(
         self, student: list[Tensor], teacher: list[Tensor], target: Tensor | None
     ) -> Tensor:
-        """Compute the unweighted loss from the taps, one entry a stage, in full precision."""
+        """Compute the unweighted loss from the maps of all stages: the sum of `compare`."""
+        values = [self.compare(s, t, target) for s, t in zip(student, teacher, strict=True)]
+        return values[0] if len(values) == 1 else sum(values)
 
     def raw(
         self,
@@ -148,7 +161,7 @@ class KDLoss(nn.Module, metaclass=ABCMeta):
                 raise ValueError(
                     f'{type(self).__name__}: at the tap {tap!r} the student has {s.shape[1]} '
                     f'channels, the teacher {t.shape[1]}: choose taps with equal channels, such '
-                    'as logits, or FitNet, which adapts them'
+                    'as logits, or FitNetLoss, which adapts them'
                 )
         with torch.autocast(student[0].device.type, enabled=False):
             return self.distance(
@@ -174,17 +187,18 @@ class KDLoss(nn.Module, metaclass=ABCMeta):
             A scalar, `weight` times the raw loss.
 
         Raises:
-            ValueError: A tap is no map, student and teacher have another number of them, or other
-                channels where the loss asks for equal ones.
+            ValueError: A tap is not a map, or student and teacher differ in the number of taps,
+                or in channels where the loss needs equal ones.
         """
         return self.weight * self.raw(student, teacher, target)
 
     def extra_repr(self) -> str:
-        """Show the settings in the printed model."""
-        text = f'loss_weight={self.loss_weight}, reduction={self.reduction!r}, taps={self.stages}'
+        """Return the settings as text, for the printed model."""
+        settings = {name: getattr(self, name) for name in self.shown}
+        settings |= dict(loss_weight=self.loss_weight, reduction=self.reduction, taps=self.stages)
         if self.teacher_weights:
-            text += f', teacher={self.teacher_weights}'
-        return text
+            settings['teacher'] = self.teacher_weights
+        return ', '.join(f'{name}={value!r}' for name, value in settings.items())
 
 
 def class_logits(x: Tensor) -> Tensor:
@@ -192,12 +206,21 @@ def class_logits(x: Tensor) -> Tensor:
 
     A single channel z, whose sigmoid is the probability of class 1 of two, becomes (0, z): the
     softmax over both is that sigmoid.
+
+    Example:
+        >>> class_logits(torch.ones(1, 1, 1, 1)).flatten()
+        tensor([0., 1.])
     """
     return F.pad(x, (0, 0, 0, 0, 1, 0)) if x.shape[1] == 1 else x
 
 
 def resize_map(x: Tensor, size: Sequence[int]) -> Tensor:
-    """Bring a map (N, C, H, W) to `size` (bilinear, align_corners=False); itself where equal."""
+    """Bring a map (N, C, H, W) to `size` (bilinear, align_corners=False); itself where equal.
+
+    Example:
+        >>> resize_map(torch.ones(1, 3, 4, 4), (8, 8)).shape
+        torch.Size([1, 3, 8, 8])
+    """
     if tuple(x.shape[2:]) == tuple(size):
         return x
     return F.interpolate(x, tuple(size), mode='bilinear', align_corners=False)
@@ -208,9 +231,26 @@ def log_names(name: str) -> tuple[str, str]:
 
     mmengine backpropagates what has 'loss' in its name, so the weighted one must have it and
     the raw one must not: `kl_loss` gives ('kl_loss', 'kl_raw'), `cwd` ('cwd_loss', 'cwd_raw').
+
+    Example:
+        >>> log_names('kl_loss'), log_names('cwd')
+        (('kl_loss', 'kl_raw'), ('cwd_loss', 'cwd_raw'))
     """
     stem = name.replace('loss', '').strip('_') or 'kd'
     return (name if 'loss' in name else f'{name}_loss'), f'{stem}_raw'
+
+
+def check_log_names(names: Iterable[str]) -> None:
+    """Raise UserError where a loss would be logged like another one, or like mmengine's total."""
+    owners = {'loss': "mmengine's total"}
+    for name in names:
+        for logged in log_names(name):
+            if logged in owners:
+                raise UserError(
+                    f'model.kd_losses.{name} would be logged as {logged!r}, like '
+                    f'{owners[logged]}: give it another name'
+                )
+            owners[logged] = name
 
 
 def _as_names(stages: Sequence[str] | str) -> tuple[str, ...]:

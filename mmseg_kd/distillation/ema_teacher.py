@@ -1,14 +1,15 @@
-"""A teacher that needs no file: the student's own average."""
+"""A teacher without a file: the moving average of the student."""
 
 from __future__ import annotations
 
+import copy
 from typing import Any
 
 import torch
 from mmseg.registry import TASK_UTILS
 from torch import Tensor, nn
 
-from mmseg_kd.distillation.teacher import BaseTeacher
+from mmseg_kd.distillation.base_teacher import BaseTeacher
 from mmseg_kd.errors import UserError
 
 
@@ -21,17 +22,19 @@ class EMATeacher(BaseTeacher):
 
         average = m * average + (1 - m) * student,  m = min(momentum, 1 - 1 / (updates + 1))
 
-    so that the first steps do not linger. Like every teacher it runs in eval mode and
-    without gradients. It is kept in the checkpoints that can be resumed, beside the student.
+    so that the first steps lose their influence quickly. Like every teacher it runs in eval mode
+    and without gradients. Checkpoints that can be resumed contain it.
 
     Args:
-        average: A copy of the student, whose weights become the average.
-        momentum: m in the long run, at least 0 and below 1.
+        average: A copy of the student; its weights become the average.
+        momentum: EMA momentum, at least 0 and below 1.
         dtype: As for `Teacher`.
 
     Raises:
         UserError: The momentum is outside [0, 1), or the dtype unknown.
     """
+
+    follows_student = True
 
     def __init__(
         self, average: nn.Module, momentum: float = 0.999, dtype: str | None = None
@@ -49,13 +52,19 @@ class EMATeacher(BaseTeacher):
         """The student."""
         return f'average of the student, momentum {self.momentum:g}'
 
+    @classmethod
+    def for_student(cls, student: nn.Module, **kwargs: Any) -> EMATeacher:
+        """Build the average of a student from the keys of `model.teacher`."""
+        return cls(copy.deepcopy(student), **kwargs)
+
     def start(self, student: nn.Module) -> None:
-        """Take the student's weights as they are, before its first step."""
-        self.segmentor.load_state_dict(student.state_dict())
+        """Copy the student's weights before its first step; a resumed average stays as it is."""
+        if not self.updates:
+            self.segmentor.load_state_dict(student.state_dict())
 
     @torch.no_grad()
-    def update(self, student: nn.Module) -> None:
-        """Take the student's present weights into the average."""
+    def step(self, student: nn.Module) -> None:
+        """Update the average with the student's current weights."""
         self.updates += 1
         device = next(student.parameters()).device
         if next(self.segmentor.parameters()).device != device:

@@ -1,4 +1,4 @@
-"""What the gradients of the losses say: reports of them, and losses that do nothing or too much."""
+"""Gradient reports, and warnings about losses with almost no effect or too much of it."""
 
 from __future__ import annotations
 
@@ -13,22 +13,22 @@ from torch import Tensor
 
 from mmseg_kd.distillation.base import log_names
 from mmseg_kd.distillation.gradient_share import share_of
-from mmseg_kd.distillation.gradients import Pull, shares, weight_for
+from mmseg_kd.distillation.gradients import GradientStats, shares, weight_for
 from mmseg_kd.distillation.schedules import Schedule
 
-# A warning is from the mean of so many reports: one batch says little.
+# Number of reports that a warning is based on: a single batch is too noisy.
 REPORTS = 3
 OFF, SWAMPS = 0.001, 0.9
-# A warning that stands ends here, so that a share at the limit is told once.
+# A warning ends at another limit than it begins, so that it is printed once.
 NO_LONGER_OFF, NO_LONGER_SWAMPS = 0.002, 0.8
 SUGGESTED_SHARE = 0.1
-# A share of a few batches is not a reason to raise a weight above 1 by more in one step.
+# Largest factor by which a suggestion raises a weight above 1: a few batches are no basis for more.
 MOST_CHANGE = 100
 
 
 @dataclass(frozen=True)
 class FullWeight:
-    """Where the config has the weight of a loss, and what it is where no schedule lowers it.
+    """The weight of a loss in the config, without the factors of schedules.
 
     Attributes:
         key: Config key.
@@ -43,13 +43,13 @@ class FullWeight:
 
 @dataclass(frozen=True)
 class Finding:
-    """What is wrong with a loss: 'off', 'swamps', 'cut' or 'zero', and in words.
+    """A problem of a loss.
 
     Attributes:
-        condition: One of the four.
-        message: A sentence, with the weight that would mend it.
-        share: Of the gradient, where the scale is what is wrong.
-        better: That weight, where there is one.
+        condition: 'off', 'swamps', 'cut' or 'zero'.
+        message: The problem in a sentence, with a better weight.
+        share: Share of the gradient, where the weight is the problem.
+        better: The better weight, where there is one.
     """
 
     condition: str
@@ -60,16 +60,15 @@ class Finding:
 
 def make_report(
     iteration: int,
-    pulls: tuple[Pull, Mapping[str, Pull]],
+    gradients: tuple[GradientStats, Mapping[str, GradientStats]],
     losses: Mapping[str, Any],
     outputs: Mapping[str, Tensor],
 ) -> dict[str, Any]:
-    """Put a measurement into one record, as `gradients.jsonl` has it.
+    """Return a measurement as a record of `gradients.jsonl`.
 
     Args:
         iteration: Number of the iteration, from 0.
-        pulls: The gradient of the labels' losses, and those of the weighted losses by name; a
-            loss that was not computed is missing.
+        gradients: The gradient of the labels' losses, and those of the weighted losses by name.
         losses: The distillation losses by name.
         outputs: What the training step returned.
 
@@ -77,32 +76,31 @@ def make_report(
         `iter`, `task` and, by name, `losses`. What is not finite, and a cosine where there is
         no gradient, is None.
     """
-    task, weighted = pulls
+    task, weighted = gradients
     values = _numbers(outputs)
-    names = {name: log_names(name) for name in losses}
-    own = {'loss', *(logged for logged, _ in names.values())}
     share = shares(task, weighted)
-    return {
-        'iter': iteration,
-        'task': {
-            'weighted': _finite(sum(v for k, v in values.items() if 'loss' in k and k not in own)),
-            'features': _finite(task.features),
-            'logits': _finite(task.logits),
-            'share': _finite(share['task']),
-        },
-        'losses': {
-            name: {
-                'raw': _finite(values.get(names[name][1])),
-                'weighted': _finite(values.get(names[name][0])),
-                **_entry(loss, weighted.get(name), share.get(name, 0.0)),
-            }
-            for name, loss in losses.items()
-        },
-    }
+    rows, own = {}, {'loss'}
+    for name, loss in losses.items():
+        weighted_name, raw_name = log_names(name)
+        own.add(weighted_name)
+        rows[name] = _finite(
+            raw=values.get(raw_name),
+            weighted=values.get(weighted_name),
+            weight=loss.weight,
+            features=weighted[name].features,
+            logits=weighted[name].logits,
+            share=share[name],
+            cosine=weighted[name].cosine,
+        )
+    of_labels = sum(value for key, value in values.items() if 'loss' in key and key not in own)
+    first = _finite(
+        weighted=of_labels, features=task.features, logits=task.logits, share=share['task']
+    )
+    return {'iter': iteration, 'task': first, 'losses': rows}
 
 
 def describe(report: Mapping[str, Any]) -> str:
-    """Put a report into one line."""
+    """Return a report as one line of text."""
     parts = [f'labels {_percent(report["task"]["share"])}']
     for name, row in report['losses'].items():
         if row['weight'] == 0:
@@ -118,15 +116,15 @@ def diagnose(
     weights: Mapping[str, FullWeight],
     standing: Mapping[str, str],
 ) -> dict[str, Finding]:
-    """Find losses whose scale makes them useless, from the last three reports.
+    """Find losses whose weight is much too small or too large.
 
-    A loss with a schedule is judged at its full weight: that a schedule lowers it is no fault
-    of its scale. While one loss swamps the others, none of them is called switched off.
+    A loss with a schedule is judged at its full weight. While one loss dominates the others, none
+    of them is reported as having no effect.
 
     Args:
-        reports: In order; fewer than three find nothing. The last three decide what is wrong,
-            the median of all of them the weight that would mend it.
-        weights: Of the losses, by name. One of weight 0 is not judged, nor the size of a
+        reports: In order; fewer than three find nothing. The last three decide what is wrong;
+            the better weight is computed from the median of all.
+        weights: Weights of the losses by name. One of weight 0 is not judged, nor the size of a
             `GradientShare`.
         standing: Conditions found at the report before, which end at other limits than they
             begin.
@@ -179,7 +177,7 @@ def _is_cut(
     reports: Sequence[Mapping[str, Any]], rows: Sequence[Mapping[str, Any]], weight: FullWeight
 ) -> bool:
     if weight.value is None:
-        # The weight stays 0, so only the cosine of the loss itself shows that there is nothing.
+        # The weight stays 0: only the missing cosine shows that there is no gradient.
         return all(
             row['cosine'] is None and report['task']['features']
             for report, row in zip(reports, rows, strict=True)
@@ -210,7 +208,7 @@ def _judge_scale(
     if weight.scheduled:
         message += ' at its full weight'
     own, others = (median(values) for values in zip(*filter(None, pairs), strict=True))
-    wanted = weight_for(SUGGESTED_SHARE, Pull(own, 0.0, math.nan), others)
+    wanted = weight_for(SUGGESTED_SHARE, GradientStats(own, 0.0, math.nan), others)
     if not wanted or not math.isfinite(wanted):
         return Finding(condition, message, share)
     better = min(wanted, max(1.0, MOST_CHANGE * abs(weight.value)))
@@ -241,19 +239,8 @@ def _others(report: Mapping[str, Any], name: str) -> float | None:
     return None if None in norms else sum(norms)
 
 
-def _entry(loss: Any, pull: Pull | None, share: float) -> dict[str, float | None]:
-    pull = pull or Pull(0.0, 0.0, math.nan)
-    return {
-        'weight': _finite(loss.weight),
-        'features': _finite(pull.features),
-        'logits': _finite(pull.logits),
-        'share': _finite(share),
-        'cosine': _finite(pull.cosine),
-    }
-
-
 def _numbers(outputs: Mapping[str, Any]) -> dict[str, float]:
-    # All at once: every fetch waits for the device.
+    # In one transfer: each waits for the device.
     tensors = {k: v for k, v in outputs.items() if isinstance(v, Tensor) and v.numel() == 1}
     if not tensors:
         return {}
@@ -261,8 +248,9 @@ def _numbers(outputs: Mapping[str, Any]) -> dict[str, float]:
     return dict(zip(tensors, stacked.tolist(), strict=True))
 
 
-def _finite(value: float | None) -> float | None:
-    return value if value is not None and math.isfinite(value) else None
+def _finite(**values: float | None) -> dict[str, float | None]:
+    """Return the values with None in place of those that are not finite."""
+    return {k: v if v is not None and math.isfinite(v) else None for k, v in values.items()}
 
 
 def _percent(share: float | None) -> str:

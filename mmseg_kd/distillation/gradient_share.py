@@ -1,9 +1,14 @@
-"""A weight that is asked for as a share of the gradient."""
+"""A weight given as a share of the gradient."""
 
 from __future__ import annotations
 
+import math
+from collections.abc import Mapping
+
 from mmseg.registry import TASK_UTILS
 
+from mmseg_kd.distillation.base import KDLoss
+from mmseg_kd.distillation.gradients import GradientStats, weight_for
 from mmseg_kd.distillation.schedules import Schedule
 
 
@@ -11,24 +16,23 @@ from mmseg_kd.distillation.schedules import Schedule
 class GradientShare(Schedule):
     """The weight at which a loss has a given share of the gradient at the student's features.
 
-    Losses differ by orders of magnitude (`docs/distillation.md`), so a share says what a weight
-    does not. With g the norm of a loss' gradient (see `mmseg_kd.distillation.gradients`), s
+    Losses differ by orders of magnitude (`docs/distillation.md`), so a share means more than
+    a weight. With g the norm of a loss' gradient (see `mmseg_kd.distillation.gradients`), s
     the shares asked for and the sum over the losses with a weight of their own, cross-entropy
     first of all, the weight is
 
         w = s / (1 - sum s) * (sum w_j g_j) / g
 
     The ratio is measured every `interval` iterations from `begin` on and averaged
-    exponentially; from `until` on the weight stays what it is and is printed as the plain
-    number to write into the config. A function of the training alone, it comes out the same
-    again, and is resumed from the checkpoint.
+    exponentially; from `until` on the weight is fixed, and the log prints it as a number for
+    the config. The same training finds the same weight; a resumed one reads it from the checkpoint.
 
     Args:
         share: Share of the summed gradient norms, between 0 and 1.
         begin: First iteration that counts; the weight is 0 before it.
         until: Iteration from which on the weight is fixed; None tracks to the end.
         interval: Iterations from one measurement to the next.
-        momentum: Of the average, how much of it the next measurement leaves.
+        momentum: EMA momentum, the weight of the previous average.
 
     Raises:
         ValueError: A share outside (0, 1), an interval below 1, a momentum outside [0, 1), or
@@ -56,14 +60,14 @@ class GradientShare(Schedule):
         self.measurements = 0
 
     def due(self, iteration: int) -> bool:
-        """Tell whether the ratio is to be measured in this iteration."""
+        """Return whether this iteration measures the ratio."""
         inside = self.begin <= iteration and (self.until is None or iteration < self.until)
         return inside and (iteration - self.begin) % self.interval == 0
 
     def update(self, weight: float) -> None:
-        """Take one measurement: the weight that gives the share in this batch."""
+        """Add a measurement: the weight that gives the share in this batch."""
         self.measurements += 1
-        # Early on the plain mean, so that the first batch does not linger.
+        # Early on the plain mean, so that the first batch does not dominate.
         keep = min(self.momentum, 1 - 1 / self.measurements)
         self.value = keep * self.value + (1 - keep) * weight
 
@@ -81,7 +85,40 @@ class GradientShare(Schedule):
 
 
 def share_of(value: float | Schedule) -> GradientShare | None:
-    """Find the `GradientShare` in a weight, which other schedules may enclose."""
+    """Return the `GradientShare` of a weight, which other schedules may contain, or None."""
     while isinstance(value, Schedule) and not isinstance(value, GradientShare):
         value = value.value
     return value if isinstance(value, GradientShare) else None
+
+
+def is_due(loss: KDLoss) -> bool:
+    """Return whether the current iteration measures the weight of a loss."""
+    share = share_of(loss.loss_weight)
+    return share is not None and share.due(loss.iteration)
+
+
+def update_shares(
+    losses: Mapping[str, KDLoss], task: GradientStats, stats: Mapping[str, GradientStats]
+) -> None:
+    """Update the weights that the current iteration measures.
+
+    Args:
+        losses: The distillation losses by name.
+        task: Gradient of the labels' losses.
+        stats: Gradients of the distillation losses at weight 1, by name.
+    """
+    shares = {name: share for name in losses if (share := share_of(losses[name].loss_weight))}
+    due = {name: share for name, share in shares.items() if is_due(losses[name])}
+    total = sum(s.share for name, s in shares.items() if name in due or losses[name].weight)
+    others = task.features + sum(
+        abs(losses[name].weight) * each.features
+        for name, each in stats.items()
+        if name not in shares
+    )
+    for name, share in due.items():
+        # With several shares the others' sum grows with them: s / (1 - sum of all).
+        weight = weight_for(share.share, stats[name], others) * (1 - share.share) / (1 - total)
+        if math.isfinite(weight) and others > 0:
+            share.update(weight)
+            # Fills the tensor of the weight.
+            losses[name].set_iteration(losses[name].iteration)

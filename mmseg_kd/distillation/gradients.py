@@ -1,4 +1,4 @@
-"""How strongly each loss pulls at the student, and whether it pulls where cross-entropy does."""
+"""Norm and direction of each loss' gradient at the student's features and logits."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ FLOAT16_SCALE = 2.0**12
 
 
 @dataclass(frozen=True)
-class Pull:
+class GradientStats:
     """The gradient of one loss at the student's features and logits.
 
     Attributes:
@@ -29,10 +29,10 @@ class Pull:
     logits: float
     cosine: float
 
-    def __mul__(self, weight: float) -> Pull:
+    def __mul__(self, weight: float) -> GradientStats:
         """Return the gradient of the loss times a weight."""
         size = abs(weight)
-        return Pull(
+        return GradientStats(
             self.features * size, self.logits * size, math.copysign(1.0, weight) * self.cosine
         )
 
@@ -40,11 +40,11 @@ class Pull:
 def measure_gradients(
     task: Tensor, losses: Mapping[str, Tensor], features: Sequence[Tensor], logits: Tensor
 ) -> Tensor:
-    """Differentiate each loss by itself, keeping the graph for the training step.
+    """Measure the gradient of each loss, keeping the graph for the training step.
 
     The features are what every loss passes on its way to the backbone's weights: its stages,
-    before their last normalisation. To differentiate up to there costs a part of a backward
-    pass for each loss, and no gradient of a weight is computed.
+    before their last normalisation. Differentiating up to there costs a part of a backward
+    pass per loss; gradients of weights are not computed.
 
     Args:
         task: Sum of the losses on the labels, a scalar.
@@ -55,20 +55,19 @@ def measure_gradients(
     Returns:
         A table (1 + losses, 3) on the losses' device, the task's row first: norm at the features,
         norm at the logits, inner product with the task's gradient at the features. With several
-        processes means over them. `read_pulls` reads it.
+        processes means over them. `read_table` reads it.
     """
     reference = _gradients(task, features, logits)
-    rows = []
-    for loss in (task, *losses.values()):
-        gradient = reference if loss is task else _gradients(loss, features, logits)
-        norms = (_norm(gradient[:-1]), _norm(gradient[-1:]), _dot(gradient, reference))
-        rows.append(torch.stack([torch.as_tensor(x, device=task.device) for x in norms]))
+    rows = [_row(reference, reference, task)]
+    rows += [_row(_gradients(loss, features, logits), reference, task) for loss in losses.values()]
     table = torch.stack(rows)
     all_reduce(table, op='mean')
     return table
 
 
-def read_pulls(table: Tensor, losses: Iterable[str]) -> tuple[Pull, dict[str, Pull]]:
+def read_table(
+    table: Tensor, losses: Iterable[str]
+) -> tuple[GradientStats, dict[str, GradientStats]]:
     """Read a table of `measure_gradients`; this waits for the device.
 
     Args:
@@ -76,43 +75,52 @@ def read_pulls(table: Tensor, losses: Iterable[str]) -> tuple[Pull, dict[str, Pu
         losses: Names of the losses, in its order.
 
     Returns:
-        The task's `Pull` and those of the losses by name.
+        The task's `GradientStats` and those of the losses by name.
     """
     rows = table.tolist()
-    pulls = []
+    stats = []
     for at_features, at_logits, dot in rows:
         both = at_features * rows[0][0]
-        pulls.append(Pull(at_features, at_logits, dot / both if both else math.nan))
-    return pulls[0], dict(zip(losses, pulls[1:], strict=True))
+        stats.append(GradientStats(at_features, at_logits, dot / both if both else math.nan))
+    return stats[0], dict(zip(losses, stats[1:], strict=True))
 
 
-def shares(task: Pull, pulls: Mapping[str, Pull]) -> dict[str, float]:
-    """Tell each loss' part of the summed gradient norms at the features, 0 to 1.
+def shares(task: GradientStats, stats: Mapping[str, GradientStats]) -> dict[str, float]:
+    """Return each loss' share of the summed gradient norms at the features, 0 to 1.
 
     Args:
         task: Gradient of the losses on the labels.
-        pulls: Gradients of the distillation losses, weighted.
+        stats: Gradients of the distillation losses, weighted.
 
     Returns:
         Shares by name, that of the labels under 'task'; they add up to 1.
+
+    Example:
+        >>> one, three = (GradientStats(norm, 0.0, 1.0) for norm in (1.0, 3.0))
+        >>> shares(one, {'kl': three})
+        {'task': 0.25, 'kl': 0.75}
     """
-    norms = {'task': task.features} | {name: pull.features for name, pull in pulls.items()}
+    norms = {'task': task.features} | {name: each.features for name, each in stats.items()}
     total = sum(norms.values())
     return {name: norm / total if total else 0.0 for name, norm in norms.items()}
 
 
-def weight_for(share: float, pull: Pull, others: float) -> float:
-    """Tell the weight at which a loss would have a share.
+def weight_for(share: float, stats: GradientStats, others: float) -> float:
+    """Return the weight at which a loss has a share of the gradient.
 
     Args:
         share: Between 0 and 1.
-        pull: The loss' gradient at weight 1.
+        stats: The loss' gradient at weight 1.
         others: Sum of the other losses' norms at the features.
 
     Returns:
         The weight; nan where the loss has no gradient.
+
+    Example:
+        >>> weight_for(0.5, GradientStats(2.0, 0.0, 1.0), others=6.0)
+        3.0
     """
-    return share / (1 - share) * others / pull.features if pull.features else math.nan
+    return share / (1 - share) * others / stats.features if stats.features else math.nan
 
 
 def _gradients(loss: Tensor, features: Sequence[Tensor], logits: Tensor) -> list[Tensor | None]:
@@ -133,12 +141,16 @@ def _gradients(loss: Tensor, features: Sequence[Tensor], logits: Tensor) -> list
     return [None if g is None else g.float() / scale for g in gradients]
 
 
-def _norm(gradients: Sequence[Tensor | None]) -> Tensor | float:
-    norms = [torch.linalg.vector_norm(g) for g in gradients if g is not None]
-    return torch.linalg.vector_norm(torch.stack(norms)) if norms else 0.0
-
-
-def _dot(one: Sequence[Tensor | None], other: Sequence[Tensor | None]) -> Tensor | float:
-    pairs = zip(one[:-1], other[:-1], strict=True)
+def _row(
+    gradient: Sequence[Tensor | None], reference: Sequence[Tensor | None], like: Tensor
+) -> Tensor:
+    """Return the norms at the features and logits, and the product with the reference, (3,)."""
+    pairs = zip(gradient[:-1], reference[:-1], strict=True)
     products = [(a * b).sum() for a, b in pairs if a is not None and b is not None]
-    return torch.stack(products).sum() if products else 0.0
+    dot = torch.stack(products).sum() if products else like.new_zeros(())
+    return torch.stack([_norm(gradient[:-1], like), _norm(gradient[-1:], like), dot])
+
+
+def _norm(gradients: Sequence[Tensor | None], like: Tensor) -> Tensor:
+    norms = [torch.linalg.vector_norm(g) for g in gradients if g is not None]
+    return torch.linalg.vector_norm(torch.stack(norms)) if norms else like.new_zeros(())

@@ -1,7 +1,7 @@
-"""Weights and temperatures that change during training, written beside their value.
+"""Schedules of weights and temperatures.
 
-A schedule is a pure function of the iteration, so a resumed run goes on exactly. `value` is a
-number or another schedule, so that a warm-up and an early decay are one dict in another:
+A schedule is a pure function of the iteration, so a resumed run continues exactly. `value` is a
+number or another schedule, so schedules can be combined:
 
     loss_weight=dict(
         type='LinearWarmup', end=1500,
@@ -27,7 +27,7 @@ class Schedule(metaclass=ABCMeta):
         value: The number where the factor is 1, or another schedule, as an object or a dict.
 
     Raises:
-        ValueError: The value is no finite number and no schedule.
+        ValueError: The value is neither a finite number nor a schedule.
     """
 
     def __init__(self, value: float | dict | Schedule) -> None:
@@ -60,7 +60,7 @@ class Constant(Schedule):
 
 
 class _Ramp(Schedule):
-    """What changes between two iterations.
+    """A schedule that changes between two iterations.
 
     Raises:
         ValueError: `end` is not after `begin`.
@@ -178,10 +178,14 @@ class Milestones(Schedule):
 
 
 def scheduled(value: Any) -> float | Schedule:
-    """Make a number or a schedule of what a config says.
+    """Build a number or a schedule from a config value.
 
     Raises:
         ValueError: It is neither.
+
+    Example:
+        >>> scheduled(dict(type='LinearWarmup', value=3.0, end=100)).at(50)
+        1.5
     """
     if isinstance(value, Schedule):
         return value
@@ -200,7 +204,7 @@ def value_at(value: float | Schedule, iteration: int) -> float:
 
 
 def negative(value: float | Schedule) -> bool:
-    """Tell whether a number, or what a schedule multiplies, is below 0."""
+    """Return whether a number, or the value of a schedule, is below 0."""
     while isinstance(value, Schedule):
         value = value.value
     return value < 0

@@ -1,4 +1,4 @@
-"""Where features are read: a tap is a name.
+"""Taps: the names of the maps that losses read.
 
 `logits`              what the decode head predicts with, in training as in testing
 `stage1` ... `stageN` the backbone's outputs, in order; those of testing, in training too
@@ -15,6 +15,7 @@ import difflib
 import re
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from typing import Any
 
 import torch
@@ -25,7 +26,7 @@ from mmseg_kd.errors import UserError
 STAGE = re.compile(r'stage([1-9]\d*)(\.pre_norm)?')
 
 # mmseg's heads that return several outputs, and the index of the one that `predict` uses. A head
-# of your own says so with the class attribute `logits_index`.
+# of your own sets the class attribute `logits_index`.
 LOGITS_INDEX = {'DAHead': 0, 'DDRHead': 0, 'EncHead': 0, 'IterativeDecodeHead': -1, 'PIDHead': 1}
 
 # mmseg's backbones that return maps of auxiliary branches too in training, and the index of the map
@@ -43,7 +44,7 @@ WITHOUT_LOGITS = {
 
 
 def check_taps(segmentor: nn.Module, names: Iterable[str], whose: str) -> None:
-    """Raise UserError when a name is no tap of the segmentor, listing what there is."""
+    """Raise UserError when the segmentor lacks a tap; the message lists those that it has."""
     paths = set(dict(segmentor.named_modules())) - {'', 'backbone'}
     stages = _stage_count(segmentor.backbone)
     for name in names:
@@ -73,7 +74,7 @@ def _check_head(head: nn.Module, whose: str) -> None:
 
 
 def _stage_count(backbone: nn.Module) -> int | None:
-    """Tell how many stages a backbone returns; None where it does not say."""
+    """Return the number of stages of a backbone; None where it is unknown."""
     if hasattr(backbone, 'out_indices'):
         return len(backbone.out_indices)
     return getattr(backbone, 'num_stages', None)
@@ -97,13 +98,9 @@ def record_taps(segmentor: nn.Module, names: Iterable[str]) -> Iterator[dict[str
             and does not say which of them are its logits.
     """
     names = list(dict.fromkeys(names))
-    outputs: dict[str, Any] = {}
     taps: dict[str, Tensor] = {}
-    with ExitStack() as cleanup:
-        if 'logits' in names:
-            cleanup.enter_context(_recorded_forward(_last_head(segmentor), outputs))
-        for name, module in _hooked_modules(segmentor, names).items():
-            cleanup.callback(module.register_forward_hook(_keep(outputs, name)).remove)
+    head = _last_head(segmentor) if 'logits' in names else None
+    with _recorded(_hooked_modules(segmentor, names), head) as outputs:
         yield taps
     stages = _stages(segmentor.backbone, outputs.pop('backbone', ()))
     for name in names:
@@ -112,27 +109,24 @@ def record_taps(segmentor: nn.Module, names: Iterable[str]) -> Iterator[dict[str
 
 @contextmanager
 def record_features(segmentor: nn.Module) -> Iterator[list[Tensor]]:
-    """Record what every loss' gradient passes on its way into the backbone.
+    """Record the features through which the gradient of every loss reaches the backbone.
 
     Yields:
         A list that holds, once the context has ended, the backbone's stages before their last
         normalisation (after it where the backbone has no such tap), each as it lies on the
         graph: a map (N, C, H, W) or tokens (N, H*W, C).
     """
-    outputs: dict[str, Any] = {}
     features: list[Tensor] = []
     aliases = getattr(segmentor.backbone, 'tap_aliases', {})
     modules = {name: segmentor.backbone.get_submodule(path) for name, path in aliases.items()}
-    with ExitStack() as cleanup:
-        for name, module in {'backbone': segmentor.backbone, **modules}.items():
-            cleanup.callback(module.register_forward_hook(_keep(outputs, name)).remove)
+    with _recorded({'backbone': segmentor.backbone, **modules}) as outputs:
         yield features
     maps = _maps(outputs['backbone'])
     features += [outputs.get(f'stage{i}.pre_norm', x) for i, x in enumerate(maps, start=1)]
 
 
 def _hooked_modules(segmentor: nn.Module, names: list[str]) -> dict[str, nn.Module]:
-    # The backbone is always read: its stages tell the grid of tokens.
+    # The backbone is always read: its stages give the grid of tokens.
     modules = {'backbone': segmentor.backbone}
     aliases = getattr(segmentor.backbone, 'tap_aliases', {})
     for name in names:
@@ -150,7 +144,7 @@ def _maps(output: Any) -> tuple[Any, ...]:
 
 
 def _stages(backbone: nn.Module, output: Any) -> tuple[Any, ...]:
-    """Of the maps that a backbone returned, those that it returns in testing too."""
+    """Return the maps of a backbone without those that it returns in training only."""
     maps, index = _maps(output), _of_class(STAGE_INDEX, backbone)
     return maps if index is None or len(maps) == 1 else (maps[index],)
 
@@ -160,11 +154,23 @@ def _of_class(table: dict[str, int], module: nn.Module) -> int | None:
     return next((table[c.__name__] for c in type(module).__mro__ if c.__name__ in table), None)
 
 
-def _keep(outputs: dict[str, Any], name: str) -> Any:
-    def hook(module: nn.Module, inputs: Any, output: Any) -> None:
+@contextmanager
+def _recorded(
+    modules: dict[str, nn.Module], head: nn.Module | None = None
+) -> Iterator[dict[str, Any]]:
+    """Record what modules return, by name, and the logits of a head as 'logits'."""
+    outputs: dict[str, Any] = {}
+
+    def keep(name: str, module: nn.Module, inputs: Any, output: Any) -> None:
         outputs[name] = output
 
-    return hook
+    with ExitStack() as cleanup:
+        if head is not None:
+            cleanup.enter_context(_recorded_forward(head, outputs))
+        for name, module in modules.items():
+            hook = module.register_forward_hook(partial(keep, name))
+            cleanup.callback(hook.remove)
+        yield outputs
 
 
 def _last_head(segmentor: nn.Module) -> nn.Module:
@@ -196,7 +202,7 @@ def _recorded_forward(head: nn.Module, outputs: dict[str, Any]) -> Iterator[None
 
 
 def _predicted(head: nn.Module, output: Any) -> Tensor:
-    """Of what a head returns, the logits (N, K, H, W) that its `predict` uses."""
+    """Return the logits (N, K, H, W) that a head's `predict` uses."""
     if isinstance(output, Tensor):
         return output
     name = type(head).__name__
@@ -237,7 +243,7 @@ def _as_map(x: Tensor, stages: tuple[Any, ...]) -> Tensor:
 
 @torch.no_grad()
 def list_taps(segmentor: nn.Module, images: Tensor) -> dict[str, tuple[int, ...]]:
-    """Run one forward pass and tell every tap's name and shape.
+    """Return the name and shape of every tap, from one forward pass.
 
     Args:
         segmentor: An mmseg segmentor.
@@ -247,12 +253,8 @@ def list_taps(segmentor: nn.Module, images: Tensor) -> dict[str, tuple[int, ...]
         Shapes by name, `logits` and the stages first; modules that did not run or give no
         tensor are left out.
     """
-    outputs: dict[str, Any] = {}
-    with ExitStack() as cleanup:
-        cleanup.enter_context(_recorded_forward(_last_head(segmentor), outputs))
-        for name, module in segmentor.named_modules():
-            if name:
-                cleanup.callback(module.register_forward_hook(_keep(outputs, name)).remove)
+    modules = {name: module for name, module in segmentor.named_modules() if name}
+    with _recorded(modules, _last_head(segmentor)) as outputs:
         segmentor(images, mode='tensor')
     stages = _stages(segmentor.backbone, outputs.pop('backbone'))
     taps = {'logits': outputs.pop('logits')}

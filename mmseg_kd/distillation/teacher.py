@@ -1,13 +1,11 @@
-"""The teacher: a fact, not a module."""
+"""A teacher that is read from a config and a checkpoint."""
 
 from __future__ import annotations
 
 import copy
 import logging
 import re
-from abc import ABCMeta, abstractmethod
-from collections.abc import Iterable, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +14,7 @@ from mmengine.config import Config, ConfigDict
 from mmengine.logging import print_log
 from mmengine.model import revert_sync_batchnorm
 from mmseg.registry import MODELS, TASK_UTILS
-from torch import Tensor, nn
+from torch import nn
 
 from mmseg_kd.checkpoints import (
     find_latest_checkpoint,
@@ -26,100 +24,8 @@ from mmseg_kd.checkpoints import (
     state_dict_of,
 )
 from mmseg_kd.checkpoints.initialization import forget_pretrained
-from mmseg_kd.distillation.taps import STAGE, check_taps, record_taps
+from mmseg_kd.distillation.base_teacher import BaseTeacher, check_dtype
 from mmseg_kd.errors import UserError, no_file
-
-DTYPES = ('float32', 'bfloat16', 'float16')
-
-
-class BaseTeacher(metaclass=ABCMeta):
-    """A segmentor that is only ever read.
-
-    It is frozen, always in eval mode and run without gradients. It is no `nn.Module`: a model
-    that holds one has nothing of it in `parameters()`, `state_dict()`, the optimizer or DDP,
-    and `model.train()` does not reach it. It follows its input to whatever device that is on.
-
-    Args:
-        segmentor: The segmentor; it is frozen.
-        dtype: What the teacher computes in: 'float32', 'bfloat16' or 'float16', whatever the
-            student does; None follows the student. Losses compare in float32 all the same.
-
-    Raises:
-        UserError: The dtype is none of these.
-    """
-
-    def __init__(self, segmentor: nn.Module, dtype: str | None = None) -> None:
-        check_dtype(dtype)
-        self.dtype = dtype and getattr(torch, dtype)
-        self.segmentor = segmentor.eval().requires_grad_(False)
-        # Whether images come normalised as the teacher wants them; told by the first batch.
-        self._same_input: bool | None = None
-
-    @property
-    def num_classes(self) -> int:
-        """Number of classes of the teacher's logits."""
-        return self.segmentor.num_classes
-
-    @property
-    @abstractmethod
-    def source(self) -> str:
-        """Where its weights are from, for people."""
-
-    def to(self, device: torch.device | str) -> BaseTeacher:
-        """Move the teacher; `forward` does so by itself."""
-        self.segmentor.to(device)
-        return self
-
-    def check_taps(self, names: Iterable[str]) -> None:
-        """Raise UserError when a name is no tap of the teacher."""
-        check_taps(self.segmentor, names, 'teacher')
-
-    @torch.no_grad()
-    def __call__(
-        self, inputs: Tensor, names: Iterable[str], preprocessor: nn.Module | None = None
-    ) -> dict[str, Tensor]:
-        """Run the teacher once and return its taps.
-
-        Args:
-            inputs: Images (N, 3, H, W) as the student gets them.
-            names: Taps to return.
-            preprocessor: The student's data preprocessor. Where the teacher's normalises
-                images differently, they are brought to the teacher's.
-
-        Returns:
-            A map (N, C, H, W) for each name, without gradients.
-        """
-        if next(self.segmentor.parameters()).device != inputs.device:
-            self.to(inputs.device)
-        if preprocessor is not None and self._same_input is not True:
-            own = self.segmentor.data_preprocessor
-            if self._same_input is None:
-                self._same_input = _normalises_alike(preprocessor, own, inputs)
-            if not self._same_input:
-                inputs = _renormalise(inputs, preprocessor, own)
-        names = list(names)
-        with self._precision(inputs.device.type):
-            segmentor = self._segmentor_for(inputs.device.type)
-            with record_taps(segmentor, names) as taps:
-                if all(STAGE.fullmatch(name) or name.startswith('backbone') for name in names):
-                    # No loss reads the head.
-                    segmentor.extract_feat(inputs)
-                else:
-                    segmentor(inputs, mode='tensor')
-        return taps
-
-    def _segmentor_for(self, device: str) -> nn.Module:
-        """The segmentor to run under the current autocast."""
-        return self.segmentor
-
-    def _precision(self, device: str) -> AbstractContextManager:
-        if self.dtype is None:
-            return nullcontext()
-        return torch.autocast(device, self.dtype, enabled=self.dtype != torch.float32)
-
-    def __deepcopy__(self, memo: dict[int, Any]) -> BaseTeacher:
-        # An averaged copy of the student shares its teacher, which never changes.
-        return self
 
 
 @TASK_UTILS.register_module()
@@ -228,12 +134,6 @@ def _with_weights_in(segmentor: nn.Module, dtype: torch.dtype) -> nn.Module:
     return segmentor
 
 
-def check_dtype(dtype: str | None) -> None:
-    """Raise UserError when a teacher's dtype is unknown."""
-    if dtype not in (None, *DTYPES):
-        raise UserError(f'model.teacher.dtype: {dtype!r} is not None or one of {DTYPES}')
-
-
 def read_model(config: str | dict) -> ConfigDict:
     """Read the model dict of a config file, or copy one.
 
@@ -274,30 +174,3 @@ def build_segmentor(config: str | dict) -> nn.Module:
     forget_pretrained(model)
     with torch.random.fork_rng(devices=[]):
         return revert_sync_batchnorm(MODELS.build(model))
-
-
-def _normalises_alike(student: nn.Module, teacher: nn.Module, like: Tensor) -> bool:
-    pairs = zip(_statistics(student, like), _statistics(teacher, like), strict=True)
-    return not _flipped(student, teacher) and all(torch.equal(s, t) for s, t in pairs)
-
-
-def _renormalise(inputs: Tensor, student: nn.Module, teacher: nn.Module) -> Tensor:
-    """Undo the student's image normalisation and apply the teacher's."""
-    mean_s, std_s = _statistics(student, inputs)
-    mean_t, std_t = _statistics(teacher, inputs)
-    images = inputs * std_s + mean_s
-    images = images.flip(1) if _flipped(student, teacher) else images
-    return (images - mean_t) / std_t
-
-
-def _flipped(student: nn.Module, teacher: nn.Module) -> bool:
-    """Whether one takes RGB and the other BGR."""
-    return getattr(student, '_channel_conversion', False) != getattr(
-        teacher, '_channel_conversion', False
-    )
-
-
-def _statistics(preprocessor: nn.Module, like: Tensor) -> tuple[Tensor, Tensor]:
-    if not getattr(preprocessor, '_enable_normalize', False):
-        return like.new_zeros(3, 1, 1), like.new_ones(3, 1, 1)
-    return preprocessor.mean.to(like), preprocessor.std.to(like)

@@ -38,14 +38,12 @@ class Recording:
         batch: The batch that it reads, to be filled before a replay.
         names: Names of the logged scalars.
         values: The scalars, one vector.
-        measured: What a distillation model measured, see `KDEncoderDecoder.measured`.
     """
 
     graph: torch.cuda.CUDAGraph
     batch: PackedBatch
     names: list[str]
     values: Tensor
-    measured: Any = None
 
 
 class GraphedStep:
@@ -74,8 +72,9 @@ class GraphedStep:
         self._rates: list[Tensor] = []
         self._padded = False
         self._recorded_all = False
-        if hasattr(model, 'put_numbers_on'):
-            model.put_numbers_on(next(model.parameters()).device)
+        self._kd_losses = getattr(model, 'kd_losses', None)
+        if self._kd_losses:
+            self._kd_losses.put_numbers_on(next(model.parameters()).device)
         for each in (model, *(t.segmentor for t in getattr(model, 'teachers', {}).values())):
             let_launches_be_free(each)
 
@@ -90,14 +89,13 @@ class GraphedStep:
             if recording is None and self._steps[kind] >= WARMUP_STEPS:
                 recording = self._record(kind, batch, data, optim_wrapper)
             if recording is not None:
-                self.model.measured = recording.measured
                 return _replay(recording, batch)
             self._steps[kind] += 1
             return self._warm_up(data, optim_wrapper)
 
     def _kind(self, batch: PackedBatch | None, optim_wrapper: OptimWrapper) -> Hashable | None:
-        """What makes steps the same but for numbers in tensors; None where a step is eager."""
-        losses = self.model.step_kind() if hasattr(self.model, 'step_kind') else ()
+        """Return what steps of one recording have in common; None where a step runs eagerly."""
+        losses = self._kd_losses.step_kind() if self._kd_losses else ()
         if batch is None or losses is None:
             return None
         # Once an image has been smaller than the batch, every step masks.
@@ -152,8 +150,7 @@ class GraphedStep:
             self._steps[kind] = -(10**9)
             optimizer.zero_grad(set_to_none=True)
             return None
-        measured = getattr(model, 'measured', None)
-        self._recordings[kind] = Recording(graph, static, list(logs), values, measured)
+        self._recordings[kind] = Recording(graph, static, list(logs), values)
         return self._recordings[kind]
 
     @contextmanager

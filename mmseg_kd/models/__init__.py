@@ -2,8 +2,7 @@
 
 from mmseg_kd.models.batch_preprocessor import BatchDataPreProcessor
 from mmseg_kd.models.encoder_decoder import EncoderDecoder
-from mmseg_kd.models.kd_cascade_encoder_decoder import KDCascadeEncoderDecoder
-from mmseg_kd.models.kd_encoder_decoder import KDEncoderDecoder
+from mmseg_kd.models.kd_encoder_decoder import KDCascadeEncoderDecoder, KDEncoderDecoder
 from mmseg_kd.models.mit import MixTransformer
 from mmseg_kd.models.segformer_head import SegFormerHead
 

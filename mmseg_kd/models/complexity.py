@@ -1,4 +1,4 @@
-"""How many multiply-accumulates (MACs) and parameters a segmentor has, part by part."""
+"""The multiply-accumulates (MACs) and parameters of a segmentor, part by part."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ class Part:
     Attributes:
         name: Its attribute, e.g. 'backbone'.
         parameters: How many numbers it learns.
-        macs: Of one image, as this project computes it.
-        published: Of one image, by the formula in the paper; differs for SegFormer's head.
+        macs: MACs of one image, as this project computes it.
+        published: MACs by the paper's formula; another number for SegFormer's head.
     """
 
     name: str
@@ -45,11 +45,11 @@ class Part:
 
 @dataclass(frozen=True)
 class Complexity:
-    """What a segmentor costs at inference.
+    """The cost of a segmentor at inference.
 
     Attributes:
         parts: Its child modules that have parameters or MACs.
-        fold: MACs of folding the head's weights, once a batch; part of no image's count.
+        fold: MACs of folding the head's weights, once per batch; not part of an image's count.
     """
 
     parts: list[Part]
@@ -76,7 +76,7 @@ def measure_complexity(model: nn.Module, size: tuple[int, int], in_channels: int
 
     Returns:
         Parameters and MACs. The count of `SegFormerHead` is of the folded formula
-        (`LevelFusion`), beside that of the published one.
+        (`LevelFusion`), next to that of the published one.
 
     Raises:
         UserError: The model cannot take the image, or needs its data to run.

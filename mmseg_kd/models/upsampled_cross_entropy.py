@@ -162,6 +162,6 @@ def _band(wide: Tensor, grad: Tensor, labels: Tensor, ignore_index: int) -> tupl
 
 
 def _neighbours(phase: int, factor: int) -> tuple[int, float]:
-    """Where row r i + phase lies: between rows i - 1 + first and the next, by what share."""
+    """Return (first, share): row r i + phase lies between row i - 1 + first and the next one."""
     position = (phase + 0.5) / factor - 0.5
     return (0, position + 1) if position < 0 else (1, position)

@@ -1,4 +1,4 @@
-"""Whether a teacher is worth listening to: its measured score, next to the baseline's.
+"""The teacher report: the measured score of a teacher, compared with the baseline.
 
 The config key is `model.teacher.baseline`, the tool `tools/misc/check_teacher.py`.
 """

@@ -1,4 +1,4 @@
-"""What a teacher has to beat."""
+"""The score of the student without a teacher."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from mmseg_kd.records.scalars import files_of_starts
 def find_baseline(
     baseline: float | str | None, key: str = 'model.teacher.baseline'
 ) -> dict[str, Any] | None:
-    """Read what a teacher has to beat: the best mIoU of the student without it.
+    """Return the best mIoU of the student without a teacher.
 
     Args:
         baseline: mIoU in percent, the work_dir of the student's plain training, of which the
@@ -21,7 +21,7 @@ def find_baseline(
         key: Where the config says so.
 
     Returns:
-        `dict(mIoU=..., source=...)`, in percent and where it is from; None where not known.
+        `dict(mIoU=..., source=...)`, in percent and its source; None where unknown.
 
     Raises:
         UserError: It is neither, or the work_dir is missing or has no evaluation.

@@ -1,9 +1,8 @@
-"""Measurements of teachers, kept and found again.
+"""Stored measurements of teachers.
 
-A measurement is kept in `<checkpoint>.card.json`, a list of records beside the checkpoint, and
-found there again for the same file, data, settings and device, whichever run asks. Where that
-folder is read-only, `teacher.json` in the work_dir is all there is. A file that is damaged or
-holds something else counts as missing.
+Measurements are stored in `<checkpoint>.card.json`, a list of records next to the checkpoint. Every
+run with the same file, data, settings and device reads them. If that folder is read-only, only
+`teacher.json` in the work_dir is written. A damaged file counts as missing.
 """
 
 from __future__ import annotations
@@ -25,12 +24,12 @@ from mmseg_kd.distillation.teacher import Teacher
 from mmseg_kd.records.json_lines import is_number
 from mmseg_kd.teacher_report.measurement import BINS
 
-# What a record adds to the identity that it is looked up by.
+# The keys of a record that are not part of its identity.
 MEASURED = ('metrics', 'entropy', 'ece', 'deterministic')
 
 
 def identity_of(teacher: Teacher, cfg: Config, dataloader: DataLoader | None) -> dict[str, str]:
-    """Tell what a measurement depends on. Where the files lie is no part of it."""
+    """Return what a measurement depends on; the location of the files does not count."""
     data = 'none'
     if dataloader is not None:
         dataset = dataloader.dataset
@@ -77,22 +76,22 @@ def _cache_file(teacher: Teacher) -> Path:
 def look_up(
     teacher: Teacher, identity: dict[str, str], work_dir: str | Path | None
 ) -> tuple[dict[str, Any], Path] | None:
-    """Find what was measured of a teacher before, and where; None where nothing fits it."""
+    """Return an earlier measurement of a teacher and its file; None where there is none."""
     # One process decides: on a network folder another may not see the file yet.
     found: list[tuple[dict, Path] | None] = [None]
     if is_main_process():
         files = [_cache_file(teacher)]
         files += [Path(work_dir) / 'teacher.json'] if work_dir is not None else []
-        for file in files:
-            for record in _records(file):
-                if found[0] is None and _fits(record, identity):
-                    found = [({key: record[key] for key in MEASURED}, file)]
+        fitting = ((r, file) for file in files for r in _records(file) if _fits(r, identity))
+        record, file = next(fitting, (None, None))
+        if file is not None:
+            found = [({key: record[key] for key in MEASURED}, file)]
     broadcast_object_list(found)
     return found[0]
 
 
 def keep(teacher: Teacher, identity: dict[str, str], record: dict[str, Any]) -> None:
-    """Keep a record beside the teacher, in the place of an older one of its identity."""
+    """Store a record next to the teacher, replacing an older one of its identity."""
     if not is_main_process():
         return
     file = _cache_file(teacher)

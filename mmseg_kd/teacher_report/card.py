@@ -1,4 +1,4 @@
-"""What is known of a teacher before it teaches: its score, its doubts, its file."""
+"""The record of a teacher before training: its file, score, entropy and calibration."""
 
 from __future__ import annotations
 
@@ -20,6 +20,8 @@ from mmseg_kd.teacher_report.baseline import find_baseline
 from mmseg_kd.teacher_report.cache import MEASURED, identity_of, keep, look_up
 from mmseg_kd.teacher_report.measurement import measure
 
+CARD_COLUMNS = ('entropy [nats]', 'ECE', 'deterministic', 'sha256')
+
 
 def teacher_card(
     teacher: Teacher,
@@ -30,18 +32,18 @@ def teacher_card(
     name: str = 'teacher',
     say: Callable[[str], None] | None = None,
 ) -> dict[str, Any]:
-    """Measure a teacher on the student's validation split, or read what was measured before.
+    """Measure a teacher on the student's validation split, or read an earlier measurement.
 
-    The measurement is kept for the next run that asks (`mmseg_kd.teacher_report.cache`).
+    The measurement is stored for later runs (`mmseg_kd.teacher_report.cache`).
 
     Args:
-        teacher: Who is measured, in float32 whatever its `dtype`.
+        teacher: The teacher, measured in float32.
         cfg: The student's config; names the data, the evaluator and an inline teacher.
-        dataloader: Of the validation split; None leaves the measurement out.
+        dataloader: Data loader of the validation split; None skips the measurement.
         evaluator: Counts the metrics; with a data loader only.
         work_dir: The student's, whose `teacher.json` is looked into too; nothing is written.
         name: The teacher's among several, for its place in the config.
-        say: Is told whether the teacher is measured or was; the current log by default.
+        say: Prints whether the teacher is measured or read; the current log by default.
 
     Returns:
         A record that JSON can hold:
@@ -84,7 +86,7 @@ def teacher_card(
 
 
 def check_classes(teacher: Teacher, classes: Sequence[str] | None) -> None:
-    """Raise UserError where teacher and student number the classes otherwise.
+    """Raise UserError where the class ids of teacher and student differ.
 
     Args:
         teacher: Its checkpoint may say which classes it knows.
@@ -120,39 +122,19 @@ def _spelling(name: object) -> str:
 
 
 def card_table(cards: Mapping[str, Mapping[str, Any]]) -> str:
-    """Lay out the records of `teacher_card`, by the teachers' names, a row each."""
+    """Return the records of `teacher_card` as a table, one row per teacher."""
     scores = list(dict.fromkeys(name for card in cards.values() for name in card['metrics']))
     others = [name for name in scores if name.startswith('mIoU') and name != 'mIoU']
-    table = PrettyTable(
-        [
-            'teacher',
-            'mIoU',
-            'baseline',
-            'difference',
-            *others,
-            'entropy [nats]',
-            'ECE',
-            'deterministic',
-            'sha256',
-        ]
-    )
+    table = PrettyTable(['teacher', 'mIoU', 'baseline', 'difference', *others, *CARD_COLUMNS])
     table.align = 'r'
     table.align['teacher'] = 'l'
     for name, card in cards.items():
         metrics, baseline = card['metrics'], card['baseline'] or {}
-        table.add_row(
-            [
-                name,
-                _cell(metrics.get('mIoU'), '.2f'),
-                _cell(baseline.get('mIoU'), '.2f'),
-                _cell(card['difference'], '+.2f'),
-                *(_cell(metrics.get(other), '.2f') for other in others),
-                _cell(card['entropy'], '.3f'),
-                _cell(card['ece'], '.3f'),
-                {True: 'yes', False: 'NO', None: '-'}[card['deterministic']],
-                card['sha256'][:8],
-            ]
-        )
+        row = [name, _cell(metrics.get('mIoU'), '.2f'), _cell(baseline.get('mIoU'), '.2f')]
+        row += [_cell(card['difference'], '+.2f'), *(_cell(metrics.get(x), '.2f') for x in others)]
+        row += [_cell(card['entropy'], '.3f'), _cell(card['ece'], '.3f')]
+        row += [{True: 'yes', False: 'NO', None: '-'}[card['deterministic']], card['sha256'][:8]]
+        table.add_row(row)
     lines = [table.get_string()]
     for name, card in cards.items():
         lines.append(f'{name}: {relative(card["checkpoint"])} on {card["data"]}')
@@ -162,7 +144,7 @@ def card_table(cards: Mapping[str, Mapping[str, Any]]) -> str:
 
 
 def card_warnings(cards: Mapping[str, Mapping[str, Any]]) -> list[str]:
-    """What a user should know before training with these teachers, a sentence each."""
+    """Return warnings about teachers, a sentence each."""
     found = []
     for name, card in cards.items():
         who = 'the teacher' if len(cards) == 1 else f'the teacher {name!r}'

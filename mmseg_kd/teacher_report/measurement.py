@@ -1,4 +1,4 @@
-"""A teacher run once over labelled images: its score, its doubts, its calibration."""
+"""Measurement of a teacher on labelled images: score, entropy and calibration."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ def measure(teacher: Teacher, dataloader: DataLoader, evaluator: Evaluator) -> d
     Each process runs its share. Images that several see, to make the shares equal, count once.
 
     Args:
-        teacher: Who is measured.
-        dataloader: Of labelled images.
+        teacher: The teacher.
+        dataloader: Data loader of labelled images.
         evaluator: Counts the metrics. Pixels that it ignores count for nothing else either.
 
     Returns:
@@ -105,9 +105,9 @@ def pixel_statistics(
     # The sum of a whole image's confidences does not fit a float32, and MPS has nothing wider.
     wide = torch.float32 if logits.device.type == 'mps' else torch.float64
     confidence = probability.amax(dim=0).to(wide)
-    # NaN has no bin; its sums tell of it all the same.
+    # NaN has no bin; the sums are NaN in any case.
     part = (confidence.nan_to_num() * bins).ceil().long().sub(1).clamp(0, bins - 1)
-    # To select pixels a GPU would have to tell the host how many.
+    # Selecting pixels by a mask would wait for the GPU.
     part = part.masked_fill(label == ignore_index, bins).flatten()
     values = torch.stack(
         [
@@ -131,7 +131,7 @@ def summarise(statistics: Tensor) -> tuple[float | None, float | None]:
         statistics: Sums (4, bins) of `pixel_statistics`.
 
     Returns:
-        The entropy in nats a pixel, from 0 to ln K, and the error, from 0 to 1; None for both
+        The entropy in nats per pixel, from 0 to ln K, and the error, from 0 to 1; None for both
         where there are no pixels.
     """
     pixels, confidence, right, entropy = statistics
@@ -143,7 +143,7 @@ def summarise(statistics: Tensor) -> tuple[float | None, float | None]:
 
 def _sum_over_images(rows: list[Tensor], size: int) -> Tensor:
     rows = list(torch.stack(rows).cpu().double())
-    # 'gpu' gathers through the process group, whatever it runs on. As for the metrics, images
+    # 'gpu' gathers through the process group on every device. As for the metrics, images
     # that only fill up a share are dropped.
     gathered = collect_results(rows, size, 'gpu')
     total = [torch.stack(gathered).sum(dim=0) if is_main_process() else None]

@@ -10,16 +10,16 @@ from mmseg.registry import MODELS
 from mmseg.structures import SegDataSample
 
 from mmseg_kd.distillation.gradients import (
-    Pull,
+    GradientStats,
     measure_gradients,
-    read_pulls,
+    read_table,
     shares,
     weight_for,
 )
 
 
-def measure_pulls(task, losses, features, logits) -> tuple[Pull, dict[str, Pull]]:
-    return read_pulls(measure_gradients(task, losses, features, logits), losses)
+def measured(task, losses, features, logits) -> tuple[GradientStats, dict[str, GradientStats]]:
+    return read_table(measure_gradients(task, losses, features, logits), losses)
 
 
 def test_norms_and_cosines_by_hand() -> None:
@@ -29,12 +29,12 @@ def test_norms_and_cosines_by_hand() -> None:
     # The gradients at (first, second) are (3, 4; 0), (0, 0; 7) and, through the logits, (0, 10; 0).
     task = (first * torch.tensor([3.0, 4.0])).sum()
     losses = {'other': 7 * second.sum(), 'same': 5 * logits[..., 1].sum(), 'none': torch.ones(())}
-    own, pulls = measure_pulls(task, losses, [first, second], logits)
-    assert own == Pull(5.0, 0.0, 1.0)
-    assert pulls['other'] == Pull(7.0, 0.0, 0.0)
-    assert pulls['same'] == Pull(10.0, 5.0, pytest.approx(0.8))
-    assert (pulls['none'].features, pulls['none'].logits) == (0.0, 0.0)
-    assert math.isnan(pulls['none'].cosine)
+    own, stats = measured(task, losses, [first, second], logits)
+    assert own == GradientStats(5.0, 0.0, 1.0)
+    assert stats['other'] == GradientStats(7.0, 0.0, 0.0)
+    assert stats['same'] == GradientStats(10.0, 5.0, pytest.approx(0.8))
+    assert (stats['none'].features, stats['none'].logits) == (0.0, 0.0)
+    assert math.isnan(stats['none'].cosine)
 
 
 def test_against_plain_differentiation() -> None:
@@ -45,19 +45,19 @@ def test_against_plain_differentiation() -> None:
     logits = two(features.relu())
     losses = {'mse': (logits - target).square().mean(), 'l1': features.abs().mean()}
     task = -logits.log_softmax(1)[:, 0].mean()
-    own, pulls = measure_pulls(task, losses, [features], logits)
+    own, stats = measured(task, losses, [features], logits)
     gradients = {}
     for name, loss in {'task': task, **losses}.items():
         gradients[name] = torch.autograd.grad(loss, features, retain_graph=True)[0].double()
-    for name, pull in {'task': own, **pulls}.items():
+    for name, pull in {'task': own, **stats}.items():
         mine, reference = gradients[name].flatten(), gradients['task'].flatten()
         assert pull.features == pytest.approx(float(mine.norm()), rel=1e-5)
         cosine = float(mine @ reference / mine.norm() / reference.norm())
         assert pull.cosine == pytest.approx(cosine, abs=1e-5)
         assert -1 <= pull.cosine <= 1
     (at_logits,) = torch.autograd.grad(losses['mse'], logits, retain_graph=True)
-    assert pulls['mse'].logits == pytest.approx(float(at_logits.norm()), rel=1e-5)
-    assert pulls['l1'].logits == 0
+    assert stats['mse'].logits == pytest.approx(float(at_logits.norm()), rel=1e-5)
+    assert stats['l1'].logits == 0
     # The graph is still there for the training step, and no weight has a gradient yet.
     assert all(p.grad is None for p in (*one.parameters(), *two.parameters()))
     (task + losses['mse']).backward()
@@ -67,30 +67,30 @@ def test_float16_does_not_underflow() -> None:
     wide = torch.rand(1, 1, 100, 100).half().requires_grad_()
     weak = wide.float().mean() * 1e-5
     task = wide.float().sum()
-    _, pulls = measure_pulls(task, {'weak': weak}, [wide], wide)
+    _, stats = measured(task, {'weak': weak}, [wide], wide)
     # Each of 10^4 places has a gradient of 10^-9, where float16 ends at 6 * 10^-8.
-    assert pulls['weak'].features == pytest.approx(1e-7, rel=0.05)
-    assert pulls['weak'].cosine == pytest.approx(1.0, abs=1e-3)
+    assert stats['weak'].features == pytest.approx(1e-7, rel=0.05)
+    assert stats['weak'].cosine == pytest.approx(1.0, abs=1e-3)
 
 
 def test_a_frozen_stage_has_no_gradient() -> None:
     frozen, x = torch.ones(1, 1, 2, 2), torch.ones(1, 1, 2, 2, requires_grad=True)
-    own, pulls = measure_pulls((frozen * x).sum(), {'a': 2 * x.sum()}, [frozen, x], x)
-    assert (own.features, pulls['a'].features) == (2.0, 4.0)
+    own, stats = measured((frozen * x).sum(), {'a': 2 * x.sum()}, [frozen, x], x)
+    assert (own.features, stats['a'].features) == (2.0, 4.0)
 
 
 def test_a_weight_scales_the_norms_and_its_sign_turns_the_cosine() -> None:
-    assert Pull(2.0, 3.0, 0.5) * 4 == Pull(8.0, 12.0, 0.5)
-    assert Pull(2.0, 3.0, 0.5) * -2 == Pull(4.0, 6.0, -0.5)
+    assert GradientStats(2.0, 3.0, 0.5) * 4 == GradientStats(8.0, 12.0, 0.5)
+    assert GradientStats(2.0, 3.0, 0.5) * -2 == GradientStats(4.0, 6.0, -0.5)
 
 
 def test_shares_and_the_weight_that_gives_one() -> None:
-    task, a, b = (Pull(norm, 0.0, 0.0) for norm in (6.0, 3.0, 1.0))
+    task, a, b = (GradientStats(norm, 0.0, 0.0) for norm in (6.0, 3.0, 1.0))
     assert shares(task, {'a': a, 'b': b}) == pytest.approx({'task': 0.6, 'a': 0.3, 'b': 0.1})
     weight = weight_for(0.25, a, 7.0)
     assert shares(task, {'a': a * weight, 'b': b})['a'] == pytest.approx(0.25)
-    assert math.isnan(weight_for(0.25, Pull(0.0, 1.0, math.nan), 7.0))
-    nothing = Pull(0.0, 0.0, math.nan)
+    assert math.isnan(weight_for(0.25, GradientStats(0.0, 1.0, math.nan), 7.0))
+    nothing = GradientStats(0.0, 0.0, math.nan)
     assert shares(nothing, {'a': nothing}) == {'task': 0.0, 'a': 0.0}
 
 
@@ -113,9 +113,9 @@ def test_the_model_measures_what_passes_its_backbone(teacher: dict) -> None:
     kept = []
     blocks = [getattr(model.backbone, f'block{i}')[-1] for i in (1, 2, 3, 4)]
     handles = [b.register_forward_hook(lambda m, i, o: kept.append(o)) for b in blocks]
-    model.measure_gradients = True
+    model.kd_losses.request_gradients()
     losses = model.loss(images, samples)
-    task, pulls = model.pulls
+    task, stats = model.kd_losses.take_gradients()
     for handle in handles:
         handle.remove()
     terms = {'task': losses['decode.loss_ce'], **{name: losses[name] for name in KD_LOSSES}}
@@ -124,11 +124,11 @@ def test_the_model_measures_what_passes_its_backbone(teacher: dict) -> None:
         found = torch.autograd.grad(loss, kept, retain_graph=True, allow_unused=True)
         found = [torch.zeros_like(x) if g is None else g for x, g in zip(kept, found, strict=True)]
         flat[name] = torch.cat([g.flatten() for g in found]).double()
-    for name, pull in {'task': task, **pulls}.items():
+    for name, pull in {'task': task, **stats}.items():
         mine, reference = flat[name], flat['task']
         assert float(mine.norm()) > 0, name
         assert pull.features == pytest.approx(float(mine.norm()), rel=1e-4), name
         cosine = float(mine @ reference / mine.norm() / reference.norm())
         assert pull.cosine == pytest.approx(cosine, abs=1e-4), name
-    assert pulls['kl_loss'].logits > 0
-    assert pulls['at_loss'].logits == pulls['sp_loss'].logits == 0
+    assert stats['kl_loss'].logits > 0
+    assert stats['at_loss'].logits == stats['sp_loss'].logits == 0

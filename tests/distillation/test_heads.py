@@ -234,10 +234,10 @@ def test_a_logits_loss_teaches_what_predicts_and_nothing_else(kind: str, tutor: 
     predicted = model.encode_decode(images, [sample.metainfo for sample in samples])
     predicting = reached(model, predicted.square().sum())
     model.train()
-    model.measure_gradients = True
+    model.kd_losses.request_gradients()
     losses = model.loss(images, samples)
-    labels, pulls = model.pulls
-    assert labels.logits > 0 and pulls['kl_loss'].logits > 0 and pulls['kl_loss'].features > 0
+    labels, stats = model.kd_losses.take_gradients()
+    assert labels.logits > 0 and stats['kl_loss'].logits > 0 and stats['kl_loss'].features > 0
     assert reached(model, losses['kl_loss']) == predicting
     # The layer right before the logits really moves.
     head = [name for name in predicting if name.startswith('decode_head')]

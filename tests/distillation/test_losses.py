@@ -12,7 +12,7 @@ from mmseg_kd.distillation import (
     AttentionTransferLoss,
     ChannelWiseDivergence,
     DISTLoss,
-    FitNet,
+    FitNetLoss,
     KDLoss,
     KLDivergenceLoss,
     PairwiseLoss,
@@ -26,9 +26,9 @@ STAGES = [f'stage{i}' for i in (1, 2, 3, 4)]
 CHANNELS = 5
 
 
-def fitnet_of_the_identity(reduction: str) -> FitNet:
-    """A FitNet that, like every loss, is zero where student equals teacher."""
-    loss = FitNet(student_channels=CHANNELS, teacher_channels=CHANNELS, reduction=reduction)
+def fitnet_of_the_identity(reduction: str) -> FitNetLoss:
+    """A FitNetLoss that, like every loss, is zero where student equals teacher."""
+    loss = FitNetLoss(student_channels=CHANNELS, teacher_channels=CHANNELS, reduction=reduction)
     torch.nn.init.dirac_(loss.adapters[0].weight)
     torch.nn.init.zeros_(loss.adapters[0].bias)
     return loss
@@ -68,7 +68,7 @@ EVERY_LOSS = [
     PairwiseLoss(scale=0.25, pool='avg'),
     DISTLoss(),
     DISTLoss(temperature=4.0, beta=2.0, gamma=0.5),
-    *(fitnet_of_the_identity(r) for r in FitNet.reductions),
+    *(fitnet_of_the_identity(r) for r in FitNetLoss.reductions),
     MaskedGeneration(CHANNELS),
 ]
 names = [f'{type(x).__name__}-{x.extra_repr()}' for x in EVERY_LOSS]
@@ -256,10 +256,13 @@ def test_kl_masks_at_the_resolution_of_the_logits() -> None:
         (dict(type='PairwiseLoss', scale=0), 'scale=0 is not above 0'),
         (dict(type='PairwiseLoss', pool='mean'), "pool='mean' is not"),
         (
-            dict(type='FitNet', student_channels=[8, 16], teacher_channels=8),
+            dict(type='FitNetLoss', student_channels=[8, 16], teacher_channels=8),
             r"student_channels=\[8, 16\] is no number above 0 for each of \('stage4',\)",
         ),
-        (dict(type='FitNet', student_channels=8, teacher_channels=0), 'teacher_channels=0 is no'),
+        (
+            dict(type='FitNetLoss', student_channels=8, teacher_channels=0),
+            'teacher_channels=0 is no',
+        ),
         (dict(type='AttentionTransferLoss', stages=[]), 'names no tap'),
         (dict(type='AttentionTransferLoss', p=0.5), 'must be at least 1'),
         (dict(type='SimilarityPreservingLoss', mode='pixels'), "mode='pixels' is not"),

@@ -5,7 +5,7 @@ from mmengine.config import ConfigDict
 from mmseg.registry import MODELS
 
 from mmseg_kd.distillation import check_taps, list_taps, record_taps
-from mmseg_kd.distillation.tap_statistics import attention_contrast
+from mmseg_kd.distillation.losses.features.attention_transfer import attention_contrast
 from mmseg_kd.errors import UserError
 
 

@@ -13,7 +13,7 @@ from mmengine.hooks import Hook
 
 from mmseg_kd.config import choose_start
 from mmseg_kd.distillation.gradient_diagnosis import FullWeight, diagnose, full_weight
-from mmseg_kd.distillation.gradients import Pull, weight_for
+from mmseg_kd.distillation.gradients import GradientStats, weight_for
 from mmseg_kd.distillation.schedules import scheduled
 from mmseg_kd.engine import build_runner
 from mmseg_kd.errors import UserError
@@ -205,7 +205,7 @@ def test_the_suggestion_is_from_all_reports() -> None:
 
 def test_a_loss_that_swamps_the_others() -> None:
     reports = [report(kl_loss=(499.0, 2.0), sp_loss=(1e-5, 1.0))] * 3
-    better = weight_for(0.1, Pull(249.5, 0.0, math.nan), 1.00001)
+    better = weight_for(0.1, GradientStats(249.5, 0.0, math.nan), 1.00001)
     # sp_loss may be sound once kl_loss is.
     assert messages(reports, kl_loss=2.0, sp_loss=1.0) == {
         'kl_loss': "kl_loss swamps the labels' loss: it has 99.8 % of the gradient at the "

@@ -51,18 +51,19 @@ def train(cfg: Config, device: str, graph: bool, notes: list[str]) -> list[dict[
     torch.manual_seed(0)
     model = MODELS.build(cfg.model).to(device).train()
     model.build_teacher()
-    model.start_averages()
+    model.teachers.start(model)
     wrapper = build_optim_wrapper(model, cfg.optim_wrapper)
     step = GraphedStep(model, notes.append) if graph else model.train_step
     logs = []
     for i in range(10):
-        model.set_iteration(i)
-        model.measure_gradients = i % 2 == 0
+        model.kd_losses.set_iteration(i)
+        if i % 2 == 0:
+            model.kd_losses.request_gradients()
         logs.append({k: float(v) for k, v in step(batch(i), wrapper).items()})
-        if model.measure_gradients:
-            own, pulls = model.pulls
-            logs[-1] |= {'own': own.features, 'kl': pulls['kl_loss'].cosine}
-        model.update_teachers()
+        if i % 2 == 0:
+            own, stats = model.kd_losses.take_gradients()
+            logs[-1] |= {'own': own.features, 'kl': stats['kl_loss'].cosine}
+        model.teachers.step(model)
     return logs
 
 
@@ -71,21 +72,21 @@ def test_tensors_in_the_place_of_scheduled_numbers() -> None:
     model = MODELS.build(student().model).train()
     model.build_teacher()
     copied = copy.deepcopy(model)
-    copied.put_numbers_on(torch.device('cpu'))
+    copied.kd_losses.put_numbers_on(torch.device('cpu'))
     for iteration in (0, 3, 5, 7):
         values = []
         for each in (model, copied):
-            each.set_iteration(iteration)
+            each.kd_losses.set_iteration(iteration)
             torch.manual_seed(1)
             data = each.data_preprocessor(batch(0), True)
             values.append(each.loss(**data))
         assert values[0].keys() == values[1].keys()
         for name, value in values[0].items():
             torch.testing.assert_close(values[1][name], value)
-        assert copied.step_kind() == model.step_kind()
+        assert copied.kd_losses.step_kind() == model.kd_losses.step_kind()
     # A value that is kept stays what it was.
     before = values[1]['kl_weight']
-    copied.set_iteration(0)
+    copied.kd_losses.set_iteration(0)
     assert float(before) == pytest.approx(1.0)
 
 

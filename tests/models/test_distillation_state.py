@@ -59,18 +59,19 @@ def test_a_share_of_the_gradient_is_what_was_asked_for(teacher: dict) -> None:
     images, samples = batch()
     norms = {}
     torch.manual_seed(5)
+    model.kd_losses.request_gradients()
     model.loss(images, samples)
-    found = shares(*model.pulls)
+    found = shares(*model.kd_losses.take_gradients())
     assert found['kl_loss'] == pytest.approx(0.3, abs=1e-4)
     assert found['at_loss'] == pytest.approx(0.2, abs=1e-4)
     # The same by plain autograd; the weight stays as it was measured.
-    model.set_iteration(1)
+    model.kd_losses.set_iteration(1)
     for name in ('decode.loss_ce', 'kl_loss', 'at_loss', 'sp_loss'):
         norms[name] = features_norm(model, images, samples, name)
     total = sum(norms.values())
     assert norms['kl_loss'] / total == pytest.approx(0.3, abs=1e-3)
     assert norms['at_loss'] / total == pytest.approx(0.2, abs=1e-3)
-    assert model.pulls is None
+    assert model.kd_losses.take_gradients() is None
 
 
 def test_shares_must_leave_something_to_the_labels(teacher: dict) -> None:
@@ -84,12 +85,13 @@ def test_measuring_does_not_change_the_step(teacher: dict) -> None:
     gradients = []
     for measure in (False, True):
         model = build(teacher, KD_LOSSES)
-        model.measure_gradients = measure
+        if measure:
+            model.kd_losses.request_gradients()
         torch.manual_seed(5)
         losses = model.loss(images, samples)
         sum(value for name, value in losses.items() if 'loss' in name).backward()
         gradients.append([p.grad.clone() for p in model.parameters() if p.grad is not None])
-        assert (model.pulls is not None) is measure
+        assert (model.kd_losses.take_gradients() is not None) is measure
     assert all(torch.equal(a, b) for a, b in zip(*gradients, strict=True))
 
 
@@ -104,7 +106,7 @@ def test_a_stopped_loss_runs_no_teacher(teacher: dict, monkeypatch: pytest.Monke
     values = model.loss(images, samples)
     assert float(values['kl_loss'].detach()) == pytest.approx(2 * float(values['kl_raw']))
     assert float(values['kl_weight']) == 2
-    model.set_iteration(1)
+    model.kd_losses.set_iteration(1)
     monkeypatch.setattr(model.teacher.segmentor, 'forward', None)
     values = model.loss(images, samples)
     assert float(values['kl_loss']) == 0
@@ -119,12 +121,12 @@ def test_a_temperature_follows_its_schedule(teacher: dict) -> None:
         ('scheduled', dict(type='LinearWarmup', value=4.0, end=4, start=0.25)),
     ):
         model = build(teacher, dict(kl=dict(type='KLDivergenceLoss', temperature=temperature)))
-        model.set_iteration(0 if name == 'plain' else 4 // 3)
+        model.kd_losses.set_iteration(0 if name == 'plain' else 4 // 3)
         torch.manual_seed(5)
         values[name] = float(model.loss(images, samples)['kl_raw'])
     # 0.25 * 4 at 0, 4 at 4; at 1 it is 1.75, not 2.
     assert values['scheduled'] != pytest.approx(values['plain'], rel=1e-3)
-    model.set_iteration(0)
+    model.kd_losses.set_iteration(0)
     model.kd_losses['kl'].iteration = 4 / 3
     torch.manual_seed(5)
     assert float(model.loss(images, samples)['kl_raw']) == pytest.approx(values['plain'], rel=1e-4)
@@ -141,13 +143,13 @@ def test_an_average_of_the_student_teaches(teacher: dict) -> None:
     with torch.no_grad():
         for parameter in model.parameters():
             parameter.add_(1.0)
-    model.update_teachers()
+    model.teachers.step(model)
     # The first update counts half, whatever the momentum.
     average = ema.segmentor.state_dict()
     for name in dict(model.named_parameters()):
         torch.testing.assert_close(average[name], first[name] + 0.5)
     for _ in range(50):
-        model.update_teachers()
+        model.teachers.step(model)
     name = next(iter(dict(model.named_parameters())))
     torch.testing.assert_close(average[name], first[name] + 1 - 0.5 * _decays(50))
     assert set(model.state_dict()) == set(first)
@@ -204,7 +206,7 @@ def rich_model(teacher: dict) -> dict:
                 teacher='mean',
                 loss_weight=dict(type='CosineDecay', value=2.0, begin=1, end=5),
             ),
-            fit=dict(type='FitNet', teacher='big', student_channels=32, teacher_channels=32),
+            fit=dict(type='FitNetLoss', teacher='big', student_channels=32, teacher_channels=32),
         ),
     )
 
@@ -328,7 +330,7 @@ def test_weights_and_teachers_that_make_no_sense(teacher: dict, losses: dict, me
 
 
 def test_maps_that_do_not_fit_are_told_before_the_first_batch(teacher: dict) -> None:
-    fitnet = dict(type='FitNet', student_channels=7, teacher_channels=32)
+    fitnet = dict(type='FitNetLoss', student_channels=7, teacher_channels=32)
     model = build(teacher, dict(fit_loss=fitnet))
     with pytest.raises(UserError, match='has 32 channels, not 7'):
         model.build_teacher()

@@ -7,7 +7,8 @@ from mmseg.models import MixVisionTransformer
 from mmseg.registry import MODELS
 
 from mmseg_kd.checkpoints import to_nvlabs
-from mmseg_kd.models.mit import VARIANTS, Block
+from mmseg_kd.models.mit import VARIANTS
+from mmseg_kd.models.mit_blocks import Block
 
 # Table 6 of the paper's appendix counts encoder and head; these are the encoders alone.
 PARAMETERS = {'mit_b0': 3_319_392, 'mit_b1': 13_151_424, 'mit_b2': 24_196_288}

@@ -17,7 +17,7 @@ from tqdm import tqdm
 from mmseg_kd.command_line import add_cfg_options, run_tool
 from mmseg_kd.config import load_config
 from mmseg_kd.distillation import Teacher
-from mmseg_kd.distillation.tap_statistics import attention_contrast
+from mmseg_kd.distillation.losses.features.attention_transfer import attention_contrast
 from mmseg_kd.errors import UserError
 
 STAGES = [f'stage{i}' for i in (1, 2, 3, 4)]

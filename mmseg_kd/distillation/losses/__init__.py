@@ -1,18 +1,18 @@
-"""The distillation losses, one file a family."""
+"""The distillation losses, one file a family: of `logits` and of `features`."""
 
-from mmseg_kd.distillation.losses.attention_transfer import AttentionTransferLoss
-from mmseg_kd.distillation.losses.channel_wise import ChannelWiseDivergence
-from mmseg_kd.distillation.losses.dist import DISTLoss
-from mmseg_kd.distillation.losses.fitnet import FitNet
-from mmseg_kd.distillation.losses.kl_divergence import KLDivergenceLoss
-from mmseg_kd.distillation.losses.pairwise import PairwiseLoss
-from mmseg_kd.distillation.losses.similarity_preserving import SimilarityPreservingLoss
+from mmseg_kd.distillation.losses.features.attention_transfer import AttentionTransferLoss
+from mmseg_kd.distillation.losses.features.fitnet import FitNetLoss
+from mmseg_kd.distillation.losses.features.pairwise import PairwiseLoss
+from mmseg_kd.distillation.losses.features.similarity_preserving import SimilarityPreservingLoss
+from mmseg_kd.distillation.losses.logits.channel_wise import ChannelWiseDivergence
+from mmseg_kd.distillation.losses.logits.dist import DISTLoss
+from mmseg_kd.distillation.losses.logits.kl_divergence import KLDivergenceLoss
 
 __all__ = [
     'AttentionTransferLoss',
     'ChannelWiseDivergence',
     'DISTLoss',
-    'FitNet',
+    'FitNetLoss',
     'KLDivergenceLoss',
     'PairwiseLoss',
     'SimilarityPreservingLoss',

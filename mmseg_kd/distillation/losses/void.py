@@ -1,4 +1,4 @@
-"""Which pixels count."""
+"""Labels and values of the pixels that are not void."""
 
 from __future__ import annotations
 
@@ -11,15 +11,39 @@ from torch import Tensor
 def valid_pixels(
     target: Tensor | None, size: Sequence[int], ignore_index: int | None
 ) -> Tensor | None:
-    """Where labels (N, H, W) are not void, (N, *size), True or False; None where all count."""
+    """Return where labels (N, H, W) are not void, as booleans (N, *size); None where all count.
+
+    Example:
+        >>> valid_pixels(torch.tensor([[[0, 255]]]), (1, 2), ignore_index=255)
+        tensor([[[ True, False]]])
+    """
     if target is None or ignore_index is None:
         return None
     return resize_labels(target, size) != ignore_index
 
 
 def resize_labels(target: Tensor, size: Sequence[int]) -> Tensor:
-    """Bring labels (N, H, W) to `size` by nearest neighbour; itself where equal."""
+    """Resize labels (N, H, W) to `size` by nearest neighbour.
+
+    Example:
+        >>> resize_labels(torch.tensor([[[0, 1]]]), (1, 4)).long()
+        tensor([[[0, 0, 1, 1]]])
+    """
     if tuple(target.shape[1:]) == tuple(size):
         return target
     # Ids up to 255 are exact in float32, which every device can interpolate.
     return F.interpolate(target[:, None].float(), tuple(size), mode='nearest-exact')[:, 0]
+
+
+def mean_of_valid(x: Tensor, valid: Tensor | None) -> Tensor:
+    """Return the mean of x (N, H, W) over the valid pixels; 0 where there are none.
+
+    Args:
+        x: A value for each pixel.
+        valid: The result of `valid_pixels`.
+
+    Example:
+        >>> mean_of_valid(torch.tensor([[[1.0, 3.0]]]), torch.tensor([[[True, False]]]))
+        tensor(1.)
+    """
+    return x.mean() if valid is None else (x * valid).sum() / valid.sum().clamp(min=1)

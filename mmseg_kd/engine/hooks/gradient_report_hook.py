@@ -1,4 +1,4 @@
-"""Whether each distillation loss does anything, and whether it does what the labels want."""
+"""The gradient report of the distillation losses."""
 
 from __future__ import annotations
 
@@ -32,15 +32,15 @@ from mmseg_kd.visualization.gradient_figure import gradient_figure
 
 @HOOKS.register_module()
 class GradientReportHook(Hook):
-    """Measure every so often what each distillation loss has of the student's gradient.
+    """Measure regularly how much each distillation loss contributes to the student's gradient.
 
     A report has, for the labels' losses and each distillation loss, the norm of the gradient
     at the student's features and logits and the share of the summed norms at the features;
     and for a distillation loss its raw and weighted value, its weight, and the cosine of its
     gradient with the labels'. It is one line on the console, one in `work_dir/gradients.jsonl`,
-    and scalars `gradient/NAME_share`, `_cosine`, `_features` and `_logits` beside those of the
-    log. A loss that is too weak or too strong to be of use is told in words, with the weight
-    that would mend it. After training `gradients.png` in the work_dir shows the course.
+    and scalars `gradient/NAME_share`, `_cosine`, `_features` and `_logits` next to those of the
+    log. A warning names a loss that is much too weak or too strong, and a better weight. After
+    training `gradients.png` in the work_dir shows all reports.
 
     With several processes norms and cosines are of all of them, values of the main one, as in
     the log. The training is the same with the hook and without. Without distillation losses
@@ -50,7 +50,7 @@ class GradientReportHook(Hook):
         interval: Iterations from one report to the next; the first is of iteration 0.
 
     Raises:
-        UserError: An interval that is no whole number, or below 1.
+        UserError: The interval is not a whole number, or below 1.
     """
 
     # After the log line of the iteration, before its checkpoint.
@@ -67,7 +67,7 @@ class GradientReportHook(Hook):
         self._standing: dict[str, str] = {}
 
     def before_train(self, runner: Runner) -> None:
-        """Keep of the file what was reported before the iteration that comes."""
+        """When resuming, drop the reports at or after the current iteration."""
         if not _losses(runner) or not is_main_process():
             return
         self._recent.clear()
@@ -78,26 +78,23 @@ class GradientReportHook(Hook):
         if not reports:
             remove_file(file.with_suffix('.png'))
         for report in reports:
-            # What the run has been told already.
+            # The log has these warnings already.
             self._judge(report, runner)
 
     def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None) -> None:
-        """Have the iteration measured, if it is its turn; in every process."""
+        """Request a measurement every `interval` iterations, in every process."""
         if _losses(runner) and runner.iter % self.interval == 0:
-            runner.bare_model.measure_gradients = True
+            runner.bare_model.kd_losses.request_gradients()
 
     def after_train_iter(
         self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: dict | None = None
     ) -> None:
-        """Report what was measured."""
-        model = runner.bare_model
-        if not getattr(model, 'measure_gradients', False):
+        """Report the measurement."""
+        losses = getattr(runner.bare_model, 'kd_losses', None)
+        gradients = losses.take_gradients() if losses else None
+        if gradients is None or not is_main_process():
             return
-        model.measure_gradients = False
-        pulls = model.pulls
-        if pulls is None or not is_main_process():
-            return
-        report = make_report(runner.iter, pulls, model.kd_losses, outputs or {})
+        report = make_report(runner.iter, gradients, losses, outputs or {})
         runner.logger.info(describe(report))
         for finding in self._judge(report, runner):
             runner.logger.warning(finding.message)
@@ -105,7 +102,7 @@ class GradientReportHook(Hook):
         runner.visualizer.add_scalars(_scalars(report), step=runner.iter + 1)
 
     def after_train(self, runner: Runner) -> None:
-        """Draw the picture."""
+        """Draw `gradients.png`."""
         if not _losses(runner) or not is_main_process():
             return
         reports = read_reports(_file(runner))
@@ -116,7 +113,7 @@ class GradientReportHook(Hook):
             runner.logger.info(f"the losses' shares of the gradient: {relative(file)}")
 
     def _judge(self, report: dict, runner: Runner) -> list[Finding]:
-        """Take a report and return the findings that are new."""
+        """Add a report and return the findings that are new."""
         self._recent.append(report)
         weights = {
             name: full_weight(name, loss.loss_weight) for name, loss in _losses(runner).items()

@@ -18,7 +18,6 @@ from mmseg.registry import HOOKS
 from torch import nn
 
 from mmseg_kd.checkpoints import atomic_path, remove_file
-from mmseg_kd.distillation.ema_teacher import EMATeacher
 from mmseg_kd.errors import UserError
 
 BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm)
@@ -264,7 +263,7 @@ def average_buffers(model: torch.nn.Module) -> None:
     model = model.module if is_model_wrapper(model) else model
     # An averaged teacher follows each process' own statistics, and is not part of the model.
     teachers = getattr(model, 'teachers', {}).values()
-    models = [model, *(t.segmentor for t in teachers if isinstance(t, EMATeacher))]
+    models = [model, *(t.segmentor for t in teachers if t.follows_student)]
     norms = (m for x in models for m in x.modules() if isinstance(m, BATCH_NORMS))
     buffers = [b for m in norms for b in m.buffers() if b.is_floating_point()]
     if buffers:

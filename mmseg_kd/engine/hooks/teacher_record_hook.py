@@ -1,4 +1,4 @@
-"""What is known of the teacher, on record before the student trains."""
+"""The teacher report at the start of training."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ from mmseg_kd.teacher_report.card import card_table, card_warnings, check_classe
 class TeacherRecordHook(Hook):
     """Measure the teacher on the student's validation split and write `teacher.json`.
 
-    A teacher that cannot be better than its student is the first thing to rule out. The
+    Training starts with a warning if the teacher does not beat the baseline. The
     record of `mmseg_kd.teacher_report.card.teacher_card` also goes into the student's
     checkpoints, under 'teacher' in the message hub. With several teachers both hold a record
-    for each name. A measurement is read back while teacher, data and settings stay the same.
+    for each name. An earlier measurement is used while teacher, data and settings stay the same.
 
     An average of the student has no file and is not measured. Without a teacher the hook does
     nothing.
@@ -42,7 +42,7 @@ class TeacherRecordHook(Hook):
         self.evaluate = evaluate
 
     def before_train(self, runner: Runner) -> None:
-        """Measure or read back, tell, and keep the record."""
+        """Measure the teachers or read earlier measurements, log and store them."""
         teachers = {
             name: teacher
             for name, teacher in getattr(runner.bare_model, 'teachers', {}).items()

@@ -10,7 +10,7 @@ from mmseg.registry import MODELS
 from torch import Tensor
 
 from mmseg_kd.distillation.base import KDLoss
-from mmseg_kd.distillation.losses.pooling import average_pool
+from mmseg_kd.distillation.losses.features.pooling import average_pool
 from mmseg_kd.errors import UserError
 
 
@@ -49,9 +49,15 @@ class SimilarityPreservingLoss(KDLoss):
     Raises:
         ValueError: On an unknown reduction or mode.
         UserError: From mode='batch', when the batch holds a single image.
+
+    Example:
+        >>> student, teacher = torch.ones(2, 32, 8, 8), torch.ones(2, 32, 4, 4)
+        >>> SimilarityPreservingLoss(mode='pixel')(student, teacher)
+        tensor(0.)
     """
 
     reductions = ('paper', 'sum')
+    shown = ('mode',)
 
     def __init__(
         self,
@@ -67,17 +73,8 @@ class SimilarityPreservingLoss(KDLoss):
         self.mode = mode
         self.grid = tuple(grid)
 
-    def extra_repr(self) -> str:
-        """Show the settings in the printed model."""
-        return f'mode={self.mode!r}, {super().extra_repr()}'
-
-    def distance(
-        self, student: list[Tensor], teacher: list[Tensor], target: Tensor | None
-    ) -> Tensor:
-        """Compute the distance, summed over the pairs of maps, a scalar."""
-        return sum(self._one_stage(s, t) for s, t in zip(student, teacher, strict=True))
-
-    def _one_stage(self, student: Tensor, teacher: Tensor) -> Tensor:
+    def compare(self, student: Tensor, teacher: Tensor, target: Tensor | None) -> Tensor:
+        """Compute the distance of one pair of maps, a scalar."""
         if self.mode == 'batch':
             if len(student) == 1:
                 raise UserError(
@@ -96,7 +93,13 @@ class SimilarityPreservingLoss(KDLoss):
 
 
 def batch_similarity(x: Tensor) -> Tensor:
-    """Similarity (N, N) of the images of a batch (N, C, H, W), rows of unit length."""
+    """Similarity (N, N) of the images of a batch (N, C, H, W), rows of unit length.
+
+    Example:
+        >>> batch_similarity(torch.eye(2).reshape(2, 2, 1, 1))
+        tensor([[1., 0.],
+                [0., 1.]])
+    """
     x = x.flatten(1)
     # A common factor cancels in the row norm; taking it out keeps the products finite.
     x = x / x.detach().abs().max().clamp(min=1e-12)
@@ -108,7 +111,13 @@ def _cell_similarity(x: Tensor, cells: Sequence[int]) -> Tensor:
 
 
 def place_similarity(x: Tensor) -> Tensor:
-    """Cosine similarities (N, HW, HW) between the places of a map (N, C, H, W)."""
+    """Cosine similarities (N, HW, HW) between the places of a map (N, C, H, W).
+
+    Example:
+        >>> place_similarity(torch.eye(2).reshape(1, 2, 1, 2))
+        tensor([[[1., 0.],
+                 [0., 1.]]])
+    """
     x = x / x.detach().abs().amax(dim=(1, 2, 3), keepdim=True).clamp(min=1e-12)
     x = F.normalize(x.flatten(2), dim=1)
     return x.transpose(1, 2) @ x

@@ -11,8 +11,8 @@ from mmseg.registry import MODELS
 from torch import Tensor
 
 from mmseg_kd.distillation.base import KDLoss, resize_map
-from mmseg_kd.distillation.losses.pooling import max_pool
-from mmseg_kd.distillation.losses.similarity_preserving import place_similarity
+from mmseg_kd.distillation.losses.features.pooling import max_pool
+from mmseg_kd.distillation.losses.features.similarity_preserving import place_similarity
 from mmseg_kd.distillation.losses.void import valid_pixels
 
 
@@ -52,10 +52,16 @@ class PairwiseLoss(KDLoss):
         **kwargs: `loss_weight`, `teacher_stages` and `teacher`, as for every `KDLoss`.
 
     Raises:
-        ValueError: On an unknown pooling, or a scale that is no fraction.
+        ValueError: On an unknown pooling, or a scale outside (0, 1].
+
+    Example:
+        >>> student, teacher = torch.ones(2, 32, 8, 8), torch.ones(2, 32, 4, 4)
+        >>> PairwiseLoss(scale=0.25)(student, teacher)
+        tensor(0.)
     """
 
     reductions = ('mean',)
+    shown = ('scale', 'pool')
 
     def __init__(
         self,
@@ -75,17 +81,8 @@ class PairwiseLoss(KDLoss):
         self.pool = pool
         self.ignore_index = ignore_index
 
-    def extra_repr(self) -> str:
-        """Show the settings in the printed model."""
-        return f'scale={self.scale}, pool={self.pool!r}, {super().extra_repr()}'
-
-    def distance(
-        self, student: list[Tensor], teacher: list[Tensor], target: Tensor | None
-    ) -> Tensor:
-        """Compute the distance, summed over the pairs of maps, a scalar."""
-        return sum(self._one_stage(s, t, target) for s, t in zip(student, teacher, strict=True))
-
-    def _one_stage(self, student: Tensor, teacher: Tensor, target: Tensor | None) -> Tensor:
+    def compare(self, student: Tensor, teacher: Tensor, target: Tensor | None) -> Tensor:
+        """Compute the distance of one pair of maps, a scalar."""
         size = student.shape[2:]
         patch = [max(1, int(side * self.scale)) for side in size]
         pool = max_pool if self.pool == 'max' else partial(F.avg_pool2d, ceil_mode=True)

@@ -11,7 +11,7 @@ from mmseg.registry import MODELS
 from torch import Tensor
 
 from mmseg_kd.distillation.base import KDLoss, resize_map
-from mmseg_kd.distillation.losses.temperature import current_temperature, temperature_of
+from mmseg_kd.distillation.losses.logits.temperature import current_temperature, temperature_of
 from mmseg_kd.distillation.losses.void import valid_pixels
 
 
@@ -46,10 +46,16 @@ class ChannelWiseDivergence(KDLoss):
     Raises:
         ValueError: On temperature <= 0, or different channel counts.
         UserError: When a scheduled temperature is no longer above 0.
+
+    Example:
+        >>> student, teacher = torch.zeros(2, 12, 8, 8), torch.ones(2, 12, 4, 4)
+        >>> ChannelWiseDivergence(temperature=4.0)(student, teacher)
+        tensor(0.)
     """
 
     reductions = ('channel_mean',)
     equal_channels = True
+    shown = ('temperature',)
 
     def __init__(
         self,
@@ -63,13 +69,8 @@ class ChannelWiseDivergence(KDLoss):
         self.temperature = temperature_of(self, temperature)
         self.ignore_index = ignore_index
 
-    def distance(
-        self, student: list[Tensor], teacher: list[Tensor], target: Tensor | None
-    ) -> Tensor:
-        """Compute the divergence, summed over the pairs of maps, a scalar."""
-        return sum(self._one_stage(s, t, target) for s, t in zip(student, teacher, strict=True))
-
-    def _one_stage(self, student: Tensor, teacher: Tensor, target: Tensor | None) -> Tensor:
+    def compare(self, student: Tensor, teacher: Tensor, target: Tensor | None) -> Tensor:
+        """Compute the distance of one pair of maps, a scalar."""
         size = student.shape[2:]
         temperature = current_temperature(self)
         valid = valid_pixels(target, size, self.ignore_index)
@@ -77,10 +78,6 @@ class ChannelWiseDivergence(KDLoss):
         log_q = _log_places(student / temperature, valid)
         divergence = (log_p.exp() * (log_p - log_q)).sum(dim=2)
         return temperature**2 * divergence.mean()
-
-    def extra_repr(self) -> str:
-        """Show the settings in the printed model."""
-        return f'temperature={self.temperature}, {super().extra_repr()}'
 
 
 def _log_places(x: Tensor, valid: Tensor | None) -> Tensor:

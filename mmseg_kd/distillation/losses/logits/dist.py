@@ -6,11 +6,12 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from mmseg.registry import MODELS
 from torch import Tensor
 
 from mmseg_kd.distillation.base import KDLoss, resize_map
-from mmseg_kd.distillation.losses.temperature import current_temperature, temperature_of
+from mmseg_kd.distillation.losses.logits.temperature import current_temperature, temperature_of
 from mmseg_kd.distillation.losses.void import valid_pixels
 
 # Above the rounding of a mean of probabilities, so that constant ones have no direction, and
@@ -58,12 +59,18 @@ class DISTLoss(KDLoss):
     Raises:
         ValueError: On temperature <= 0, several taps, or different channel counts.
         UserError: When a scheduled temperature is no longer above 0.
+
+    Example:
+        >>> student = torch.tensor([1.0, 2.0, 3.0]).reshape(1, 3, 1, 1)
+        >>> round(float(DISTLoss(gamma=0.0)(student, student.flip(1))), 3)
+        1.867
     """
 
     reductions = ('mean',)
     one_tap = True
     equal_channels = True
     of_classes = True
+    shown = ('temperature', 'beta', 'gamma')
 
     def __init__(
         self,
@@ -80,41 +87,50 @@ class DISTLoss(KDLoss):
         self.beta, self.gamma = beta, gamma
         self.ignore_index = ignore_index
 
-    def distance(
-        self, student: list[Tensor], teacher: list[Tensor], target: Tensor | None
-    ) -> Tensor:
+    def compare(self, student: Tensor, teacher: Tensor, target: Tensor | None) -> Tensor:
         """Compute the distance of one pair of logits, a scalar."""
-        (student_logits,), (teacher_logits,) = student, teacher
-        size = student_logits.shape[2:]
+        size, classes = student.shape[2:], student.shape[1]
         temperature = current_temperature(self)
-        p = (resize_map(teacher_logits, size) / temperature).softmax(dim=1)
-        q = (student_logits / temperature).softmax(dim=1)
         valid = valid_pixels(target, size, self.ignore_index)
-        valid = p.new_ones(len(p), 1, *size) if valid is None else valid[:, None].to(p.dtype)
+        valid = student.new_ones(len(student), 1, *size) if valid is None else valid[:, None]
+        valid = valid.to(student.dtype)
         count = valid.sum().clamp(min=1)
-        classes = torch.ones_like(p[:1, :, :1, :1])
-        per_pixel = _half_squared_difference(q, p, (1,), classes, p.shape[1])
-        inter = (per_pixel * valid).sum() / count
-        intra = _half_squared_difference(q, p, (0, 2, 3), valid, count).mean()
-        return temperature**2 * (self.beta * inter + self.gamma * intra)
-
-    def extra_repr(self) -> str:
-        """Show the settings in the printed model."""
-        return (
-            f'temperature={self.temperature}, beta={self.beta}, gamma={self.gamma}, '
-            f'{super().extra_repr()}'
+        theirs, ours = (
+            _standardised((x / temperature).softmax(dim=1), valid, count)
+            for x in (resize_map(teacher, size), student)
         )
+        # 1 - correlation is half the mean squared difference of standardised values.
+        inter, intra = (
+            F.mse_loss(*pair, reduction='sum') for pair in zip(ours, theirs, strict=True)
+        )
+        scale = temperature**2 / (2 * classes * count)
+        return scale * (self.beta * inter + self.gamma * intra)
 
 
-def _half_squared_difference(
-    q: Tensor, p: Tensor, dim: Sequence[int], valid: Tensor, count: Tensor | int
-) -> Tensor:
-    """1 - correlation over the valid entries (`count` in number) along `dim`, which is kept."""
-    q, p = (_standardised(x, dim, valid, count) for x in (q, p))
-    return (q - p).square().sum(dim=dim, keepdim=True) / count / 2
+def _standardised(p: Tensor, valid: Tensor, count: Tensor) -> tuple[Tensor, Tensor]:
+    """Bring probabilities to mean 0 and standard deviation 1; 0 at void pixels.
+
+    Args:
+        p: Probabilities (N, K, H, W).
+        valid: 1 or 0 for each pixel, (N, 1, H, W).
+        count: Number of valid pixels.
+
+    Returns:
+        Standardised over the classes of a pixel, and over the valid pixels of a class.
+    """
+    classes = p.shape[1]
+    # Probabilities have the mean 1 / K over the classes.
+    of_pixel = p - 1 / classes
+    of_class = p * valid
+    mean = of_class.sum(dim=(0, 2, 3), keepdim=True) / count
+    of_class = torch.addcmul(of_class, mean, valid, value=-1)
+    return (
+        of_pixel * (_inverse_deviation(of_pixel, (1,), classes) * valid),
+        of_class * _inverse_deviation(of_class, (0, 2, 3), count),
+    )
 
 
-def _standardised(x: Tensor, dim: Sequence[int], valid: Tensor, count: Tensor | int) -> Tensor:
-    x = (x - (x * valid).sum(dim=dim, keepdim=True) / count) * valid
+def _inverse_deviation(x: Tensor, dim: Sequence[int], count: Tensor | int) -> Tensor:
+    """Return one over the standard deviation of centred values, `count` in number, along `dim`."""
     variance = x.square().sum(dim=dim, keepdim=True) / count
-    return x / (variance + SMALLEST_DEVIATION**2).sqrt()
+    return (variance + SMALLEST_DEVIATION**2).rsqrt()

@@ -9,8 +9,8 @@ from mmseg.registry import MODELS
 from torch import Tensor
 
 from mmseg_kd.distillation.base import KDLoss, resize_map
-from mmseg_kd.distillation.losses.temperature import current_temperature, temperature_of
-from mmseg_kd.distillation.losses.void import valid_pixels
+from mmseg_kd.distillation.losses.logits.temperature import current_temperature, temperature_of
+from mmseg_kd.distillation.losses.void import mean_of_valid, valid_pixels
 
 
 @MODELS.register_module()
@@ -48,12 +48,18 @@ class KLDivergenceLoss(KDLoss):
         ValueError: On temperature <= 0, several taps, different channel counts, or `standardize`
             with fewer than 3 classes.
         UserError: When a scheduled temperature is no longer above 0.
+
+    Example:
+        >>> student, teacher = torch.zeros(2, 12, 8, 8), torch.ones(2, 12, 8, 8)
+        >>> KLDivergenceLoss(temperature=4.0)(student, teacher)
+        tensor(0.)
     """
 
     reductions = ('pixel_mean', 'batchmean')
     one_tap = True
     equal_channels = True
     of_classes = True
+    shown = ('temperature', 'standardize')
 
     def __init__(
         self,
@@ -69,41 +75,33 @@ class KLDivergenceLoss(KDLoss):
         self.ignore_index = ignore_index
         self.standardize = standardize
 
-    def distance(
-        self, student: list[Tensor], teacher: list[Tensor], target: Tensor | None
-    ) -> Tensor:
+    def compare(self, student: Tensor, teacher: Tensor, target: Tensor | None) -> Tensor:
         """Compute the divergence of one pair of logits, a scalar."""
-        (student_logits,), (teacher_logits,) = student, teacher
-        teacher_logits = resize_map(teacher_logits, student_logits.shape[2:])
+        teacher = resize_map(teacher, student.shape[2:])
         if self.standardize:
-            if student_logits.shape[1] < 3:
+            if student.shape[1] < 3:
                 raise ValueError(
                     'KLDivergenceLoss: standardize=True needs at least 3 classes: of two, the '
                     'standardized logits are always 1 and -1'
                 )
-            teacher_logits, student_logits = z_score(teacher_logits), z_score(student_logits)
+            teacher, student = z_score(teacher), z_score(student)
         temperature = current_temperature(self)
-        log_p = F.log_softmax(teacher_logits / temperature, dim=1)
-        log_q = F.log_softmax(student_logits / temperature, dim=1)
-        divergence = (log_p.exp() * (log_p - log_q)).sum(dim=1)
-        count = divergence.numel()
+        log_p = F.log_softmax(teacher / temperature, dim=1)
+        log_q = F.log_softmax(student / temperature, dim=1)
+        divergence = F.kl_div(log_q, log_p, reduction='none', log_target=True).sum(dim=1)
         valid = valid_pixels(target, divergence.shape[1:], self.ignore_index)
-        if valid is not None:
-            divergence = divergence * valid
-            count = valid.sum().clamp(min=1)
         if self.reduction == 'batchmean':
-            count = len(divergence)
-        return temperature**2 * divergence.sum() / count
-
-    def extra_repr(self) -> str:
-        """Show the settings in the printed model."""
-        return (
-            f'temperature={self.temperature}, standardize={self.standardize}, '
-            f'{super().extra_repr()}'
-        )
+            total = divergence if valid is None else divergence * valid
+            return temperature**2 * total.sum() / len(divergence)
+        return temperature**2 * mean_of_valid(divergence, valid)
 
 
 def z_score(logits: Tensor) -> Tensor:
-    """Bring logits (N, K, H, W) to mean 0 and standard deviation 1 over the classes."""
+    """Bring logits (N, K, H, W) to mean 0 and standard deviation 1 over the classes.
+
+    Example:
+        >>> z_score(torch.tensor([0.0, 2.0]).reshape(1, 2, 1, 1)).flatten().round()
+        tensor([-1.,  1.])
+    """
     centred = logits - logits.mean(dim=1, keepdim=True)
     return centred / (centred.square().mean(dim=1, keepdim=True) + 1e-7).sqrt()

@@ -1,4 +1,4 @@
-"""Distillation of where a network looks."""
+"""Attention transfer."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from torch import Tensor
 
 from mmseg_kd.distillation.base import KDLoss, resize_map
 
-# Divisors are no smaller.
+# The smallest divisor.
 SMALLEST = 1e-12
 
 
@@ -34,7 +34,7 @@ class AttentionTransferLoss(KDLoss):
     'authors_code' :math:`\lVert D \rVert_2^2 / (H W)`    H W times smaller than 'sum'
     ============== ====================================== ==========================
 
-    A weight found with one of them means nothing with another.
+    A weight that suits one of them does not suit another.
 
     Config: ``dict(type='AttentionTransferLoss', loss_weight=1.0)``
 
@@ -46,16 +46,22 @@ class AttentionTransferLoss(KDLoss):
         p: Exponent of the activations, at least 1.
         reduction: One of the table's names.
         stages: Taps to compare. The default is what a MiT stage computes before its last
-            LayerNorm; after it the sum over channels is nearly the same at every pixel, so
-            the map says next to nothing (`docs/distillation.md` has the measurement). On
+            LayerNorm; after it the sum over channels is nearly the same at every pixel
+            (measured in `docs/distillation.md`). On
             backbones without that tap it is the stage's output.
         **kwargs: `loss_weight`, `teacher_stages` and `teacher`, as for every `KDLoss`.
 
     Raises:
         ValueError: On an unknown reduction, or p below 1.
+
+    Example:
+        >>> student, teacher = torch.ones(2, 32, 8, 8), torch.ones(2, 64, 8, 8)
+        >>> AttentionTransferLoss(stages='stage4')(student, teacher)
+        tensor(0.)
     """
 
     reductions = ('paper', 'authors_code', 'sum')
+    shown = ('p',)
 
     def __init__(
         self,
@@ -70,17 +76,8 @@ class AttentionTransferLoss(KDLoss):
             raise ValueError(f'AttentionTransferLoss: p={p} must be at least 1')
         self.p = p
 
-    def extra_repr(self) -> str:
-        """Show the settings in the printed model."""
-        return f'p={self.p}, {super().extra_repr()}'
-
-    def distance(
-        self, student: list[Tensor], teacher: list[Tensor], target: Tensor | None
-    ) -> Tensor:
-        """Compute the distance, summed over the pairs of maps, a scalar."""
-        return sum(self._one_stage(s, t) for s, t in zip(student, teacher, strict=True))
-
-    def _one_stage(self, student: Tensor, teacher: Tensor) -> Tensor:
+    def compare(self, student: Tensor, teacher: Tensor, target: Tensor | None) -> Tensor:
+        """Compute the distance of one pair of maps, a scalar."""
         size = student.shape[2:]
         maps = [resize_map(_norm_map(x, self.p), size).flatten(1) for x in (student, teacher)]
         # One tensor, so that every step below runs once for both.
@@ -93,7 +90,7 @@ class AttentionTransferLoss(KDLoss):
 
 
 def _norm_map(x: Tensor, p: float) -> Tensor:
-    """`attention_map` of a map (N, C, H, W) but for a factor an image, finite for all p."""
+    """Return `attention_map` times a factor for each image, finite for all p."""
     if p > 2:
         # The p-th power of a large value would overflow.
         x = x / x.detach().abs().amax(dim=(1, 2, 3), keepdim=True).clamp(min=SMALLEST)
@@ -102,5 +99,31 @@ def _norm_map(x: Tensor, p: float) -> Tensor:
 
 
 def attention_map(x: Tensor, p: float = 2) -> Tensor:
-    """Sum |F_c|^p over the channels of a map (N, C, H, W), giving (N, 1, H, W)."""
+    """Sum |F_c|^p over the channels of a map (N, C, H, W), giving (N, 1, H, W).
+
+    Example:
+        >>> attention_map(torch.tensor([3.0, 4.0]).reshape(1, 2, 1, 1)).flatten()
+        tensor([25.])
+    """
     return x.abs().pow(p).sum(dim=1, keepdim=True)
+
+
+def attention_contrast(x: Tensor, p: float = 2) -> Tensor:
+    """Return how much the attention map varies over an image, its coefficient of variation.
+
+    A flat map has 0: it is the same for every image and a student can learn nothing from it. A map
+    of a single spot has the square root of its number of places.
+
+    Args:
+        x: Maps (N, C, H, W).
+        p: Exponent.
+
+    Returns:
+        Standard deviation over mean, (N,).
+
+    Example:
+        >>> attention_contrast(torch.ones(1, 32, 8, 8))
+        tensor([0.])
+    """
+    attention = attention_map(x.float(), p).flatten(1)
+    return attention.std(dim=1, correction=0) / attention.mean(dim=1)

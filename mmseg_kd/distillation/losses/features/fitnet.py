@@ -1,4 +1,4 @@
-"""Distillation of the features themselves, through an adapter that is trained."""
+"""Distillation of features through a trained adapter."""
 
 from __future__ import annotations
 
@@ -11,12 +11,13 @@ from mmseg.registry import MODELS
 from torch import Tensor, nn
 
 from mmseg_kd.distillation.base import LARGEST, KDLoss, resize_map
-from mmseg_kd.distillation.losses.void import valid_pixels
+from mmseg_kd.distillation.losses.void import mean_of_valid, valid_pixels
 from mmseg_kd.errors import UserError
 
 
-@MODELS.register_module()
-class FitNet(KDLoss):
+# Configs of earlier versions have the second name.
+@MODELS.register_module(name=['FitNetLoss', 'FitNet'])
+class FitNetLoss(KDLoss):
     r"""Distance between the teacher's features and the student's, brought to its channels.
 
     Romero et al., FitNets: Hints for Thin Deep Nets, ICLR 2015,
@@ -29,11 +30,11 @@ class FitNet(KDLoss):
     =========== =====================================================================
 
     summed over the stages. 'mean' grows with the square of the teacher's features, 'cosine' is 0
-    to 2 whatever their scale; it is computed as half the squared difference of the unit vectors,
+    to 2 at any scale; it is computed as half the squared difference of the unit vectors,
     and counts 1/2 where one of them is zero. The loss is 0 where r(F^S) equals F^T, so where
     student equals teacher if r is the identity, which it is not at the start.
 
-    Config: ``dict(type='FitNet', student_channels=256, teacher_channels=512)``
+    Config: ``dict(type='FitNetLoss', student_channels=256, teacher_channels=512)``
 
     Shapes: student maps (N, C, H, W); teacher maps (N, C', H', W'), resized to (H, W) (bilinear,
     align_corners=False); target (N, H'', W'') or None, resized to (H, W) (nearest).
@@ -44,13 +45,19 @@ class FitNet(KDLoss):
         reduction: One of the table's names.
         ignore_index: Label of void pixels, which are left out; None keeps every pixel.
         stages: Taps to compare.
-        seed: Of the adapters' first weights, which are drawn aside from torch's own stream: the
+        seed: Seed of the adapters' initial weights. torch's own random stream is not used: the
             student starts the same with and without this loss.
         **kwargs: `loss_weight`, `teacher_stages` and `teacher`, as for every `KDLoss`.
 
     Raises:
-        ValueError: On an unknown reduction, or channels that are no number above 0 a stage.
+        ValueError: On an unknown reduction, or channels that are not above 0 for each stage.
         UserError: When a tap has other channels than the config says.
+
+    Example:
+        >>> loss = FitNetLoss(student_channels=32, teacher_channels=64)
+        >>> student, teacher = torch.ones(2, 32, 8, 8), torch.ones(2, 64, 8, 8)
+        >>> loss(student, teacher).requires_grad
+        True
     """
 
     reductions = ('mean', 'cosine')
@@ -81,31 +88,30 @@ class FitNet(KDLoss):
         each = [channels] * len(self.stages) if isinstance(channels, int) else list(channels)
         if len(each) != len(self.stages) or not all(isinstance(c, int) and c > 0 for c in each):
             raise ValueError(
-                f'FitNet: {key}={channels!r} is no number above 0 for each of {self.stages}'
+                f'FitNetLoss: {key}={channels!r} is no number above 0 for each of {self.stages}'
             )
         return each
 
     def distance(
         self, student: list[Tensor], teacher: list[Tensor], target: Tensor | None
     ) -> Tensor:
-        """Compute the distance, summed over the pairs of maps, a scalar."""
+        """Adapt the student's maps and compute the sum of `compare`."""
         self._check('stages', self.stages, 'student_channels', student)
         self._check('teacher_stages', self.teacher_stages, 'teacher_channels', teacher)
-        return sum(
-            self._one_stage(_adapted(adapter, s), t, target)
-            for adapter, s, t in zip(self.adapters, student, teacher, strict=True)
-        )
+        adapted = [_adapted(a, s) for a, s in zip(self.adapters, student, strict=True)]
+        return super().distance(adapted, teacher, target)
 
     def _check(self, key: str, names: Sequence[str], setting: str, maps: list[Tensor]) -> None:
         found = [x.shape[1] for x in maps]
         for i, (expected, actual) in enumerate(zip(getattr(self, setting), found, strict=True)):
             if expected != actual:
                 raise UserError(
-                    f'FitNet: {key}[{i}] {names[i]!r} has {actual} channels, not {expected}; '
+                    f'FitNetLoss: {key}[{i}] {names[i]!r} has {actual} channels, not {expected}; '
                     f'write {setting}={found[0] if len(found) == 1 else found}'
                 )
 
-    def _one_stage(self, student: Tensor, teacher: Tensor, target: Tensor | None) -> Tensor:
+    def compare(self, student: Tensor, teacher: Tensor, target: Tensor | None) -> Tensor:
+        """Compute the distance of one pair of maps, a scalar."""
         size = student.shape[2:]
         teacher = resize_map(teacher, size)
         if self.reduction == 'mean':
@@ -114,10 +120,7 @@ class FitNet(KDLoss):
         else:
             difference = _directions(student) - _directions(teacher)
             distance = difference.square().sum(dim=1) / 2
-        valid = valid_pixels(target, size, self.ignore_index)
-        if valid is None:
-            return distance.mean()
-        return (distance * valid).sum() / valid.sum().clamp(min=1)
+        return mean_of_valid(distance, valid_pixels(target, size, self.ignore_index))
 
 
 def _adapted(adapter: nn.Conv2d, x: Tensor) -> Tensor:

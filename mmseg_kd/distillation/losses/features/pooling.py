@@ -10,7 +10,12 @@ from torch import Tensor
 
 
 def average_pool(x: Tensor, cells: Sequence[int]) -> Tensor:
-    """Average a map (N, C, H, W) over a grid of `cells`, as `adaptive_avg_pool2d` does."""
+    """Average a map (N, C, H, W) over a grid of `cells`, as `adaptive_avg_pool2d` does.
+
+    Example:
+        >>> average_pool(torch.arange(4.0).reshape(1, 1, 1, 4), (1, 2)).flatten()
+        tensor([0.5000, 2.5000])
+    """
     height, width = x.shape[2:]
     if tuple(cells) == (height, width):
         return x
@@ -30,7 +35,12 @@ def _averages(size: int, cells: int, like: Tensor) -> Tensor:
 
 
 def max_pool(x: Tensor, patch: Sequence[int]) -> Tensor:
-    """Take the maximum of every patch of a map (N, C, H, W); the last ones may be smaller."""
+    """Take the maximum of every patch of a map (N, C, H, W); the last ones may be smaller.
+
+    Example:
+        >>> max_pool(torch.arange(3.0).reshape(1, 1, 1, 3), (1, 2)).flatten()
+        tensor([1., 2.])
+    """
     missing = [-size % side for size, side in zip(x.shape[2:], patch, strict=True)]
     if any(missing):
         x = F.pad(x, (0, missing[1], 0, missing[0]), value=-torch.inf)

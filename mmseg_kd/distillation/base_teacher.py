@@ -1,0 +1,162 @@
+"""The interface of a teacher, and how it is run."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any
+
+import torch
+from mmengine.model import ImgDataPreprocessor
+from mmseg.models import SegDataPreProcessor
+from torch import Tensor, nn
+
+from mmseg_kd.distillation.taps import STAGE, check_taps, record_taps
+from mmseg_kd.errors import UserError
+
+DTYPES = ('float32', 'bfloat16', 'float16')
+# Data preprocessors that normalise images; mmengine's base class does not.
+OF_IMAGES = (ImgDataPreprocessor, SegDataPreProcessor)
+
+
+class BaseTeacher:
+    """A segmentor that is not trained.
+
+    It is frozen, always in eval mode and run without gradients. It is not an `nn.Module`: its
+    weights are not in the `parameters()` and `state_dict()` of a model that holds it, nor in the
+    optimizer or DDP, and `model.train()` does not change it. It moves to the device of its input.
+
+    Args:
+        segmentor: The segmentor; it is frozen.
+        dtype: Precision of the teacher: 'float32', 'bfloat16' or 'float16'; None for that of the
+            student. Losses are computed in float32 in any case.
+
+    Raises:
+        UserError: The dtype is none of these.
+    """
+
+    # Whether the weights change during training.
+    follows_student = False
+    # Where the weights are from, for people.
+    source: str
+
+    def __init__(self, segmentor: nn.Module, dtype: str | None = None) -> None:
+        check_dtype(dtype)
+        self.dtype = dtype and getattr(torch, dtype)
+        self.segmentor = segmentor.eval().requires_grad_(False)
+        # Whether student and teacher normalise images alike; found in the first batch.
+        self._same_input: bool | None = None
+
+    @property
+    def num_classes(self) -> int:
+        """Number of classes of the teacher's logits."""
+        return self.segmentor.num_classes
+
+    def to(self, device: torch.device | str) -> BaseTeacher:
+        """Move the teacher; `forward` does so by itself."""
+        self.segmentor.to(device)
+        return self
+
+    @classmethod
+    def for_student(cls, student: nn.Module, **kwargs: Any) -> BaseTeacher:
+        """Build the teacher of a student from the keys of `model.teacher`."""
+        return cls(**kwargs)
+
+    def start(self, student: nn.Module) -> None:
+        """Prepare for training, when the student's weights are loaded; nothing where frozen."""
+
+    def step(self, student: nn.Module) -> None:
+        """Follow the student after a step of its optimizer; nothing where frozen."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return what a checkpoint has to keep; empty where frozen."""
+        return {}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Restore `state_dict`; nothing where frozen."""
+
+    def check_taps(self, names: Iterable[str]) -> None:
+        """Raise UserError when the teacher lacks a tap."""
+        check_taps(self.segmentor, names, 'teacher')
+
+    @torch.no_grad()
+    def __call__(
+        self, inputs: Tensor, names: Iterable[str], preprocessor: nn.Module | None = None
+    ) -> dict[str, Tensor]:
+        """Run the teacher once and return its taps.
+
+        Args:
+            inputs: Images (N, 3, H, W) as the student gets them.
+            names: Taps to return.
+            preprocessor: The student's data preprocessor. Where the teacher's normalises
+                images differently, they are brought to the teacher's.
+
+        Returns:
+            A map (N, C, H, W) for each name, without gradients.
+        """
+        if next(self.segmentor.parameters()).device != inputs.device:
+            self.to(inputs.device)
+        if preprocessor is not None and self._same_input is not True:
+            own = self.segmentor.data_preprocessor
+            if self._same_input is None:
+                self._same_input = _normalises_alike(preprocessor, own, inputs)
+            if not self._same_input:
+                inputs = _renormalise(inputs, preprocessor, own)
+        names = list(names)
+        with self._precision(inputs.device.type):
+            segmentor = self._segmentor_for(inputs.device.type)
+            with record_taps(segmentor, names) as taps:
+                if all(STAGE.fullmatch(name) or name.startswith('backbone') for name in names):
+                    # No loss reads the head: it need not run.
+                    segmentor.extract_feat(inputs)
+                else:
+                    segmentor(inputs, mode='tensor')
+        return taps
+
+    def _segmentor_for(self, device: str) -> nn.Module:
+        """The segmentor to run under the current autocast."""
+        return self.segmentor
+
+    def _precision(self, device: str) -> AbstractContextManager:
+        if self.dtype is None:
+            return nullcontext()
+        return torch.autocast(device, self.dtype, enabled=self.dtype != torch.float32)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> BaseTeacher:
+        # Copies of the student, such as averages, share its teachers.
+        return self
+
+
+def check_dtype(dtype: str | None) -> None:
+    """Raise UserError when a teacher's dtype is unknown."""
+    if dtype not in (None, *DTYPES):
+        raise UserError(f'model.teacher.dtype: {dtype!r} is not None or one of {DTYPES}')
+
+
+def _normalises_alike(student: nn.Module, teacher: nn.Module, like: Tensor) -> bool:
+    pairs = zip(_statistics(student, like), _statistics(teacher, like), strict=True)
+    return not _flipped(student, teacher) and all(torch.equal(s, t) for s, t in pairs)
+
+
+def _renormalise(inputs: Tensor, student: nn.Module, teacher: nn.Module) -> Tensor:
+    """Undo the student's image normalisation and apply the teacher's."""
+    mean_s, std_s = _statistics(student, inputs)
+    mean_t, std_t = _statistics(teacher, inputs)
+    images = inputs * std_s + mean_s
+    images = images.flip(1) if _flipped(student, teacher) else images
+    return (images - mean_t) / std_t
+
+
+def _flipped(student: nn.Module, teacher: nn.Module) -> bool:
+    """Return whether one takes RGB and the other BGR."""
+    return _converts(student) != _converts(teacher)
+
+
+def _converts(preprocessor: nn.Module) -> bool:
+    return isinstance(preprocessor, OF_IMAGES) and preprocessor._channel_conversion
+
+
+def _statistics(preprocessor: nn.Module, like: Tensor) -> tuple[Tensor, Tensor]:
+    if not (isinstance(preprocessor, OF_IMAGES) and preprocessor._enable_normalize):
+        return like.new_zeros(3, 1, 1), like.new_ones(3, 1, 1)
+    return preprocessor.mean.to(like), preprocessor.std.to(like)

@@ -1,0 +1,288 @@
+"""The distillation losses of a student: computed, weighted, measured and logged."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager, nullcontext
+
+import torch
+from mmseg.registry import MODELS
+from torch import Tensor, nn
+
+from mmseg_kd.distillation.base import KDLoss, check_log_names, log_names
+from mmseg_kd.distillation.gradient_share import GradientShare, is_due, share_of, update_shares
+from mmseg_kd.distillation.gradients import (
+    GradientStats,
+    measure_gradients,
+    read_table,
+)
+from mmseg_kd.distillation.schedules import Schedule
+from mmseg_kd.distillation.taps import record_features, record_taps
+from mmseg_kd.errors import UserError
+
+
+class DistillationLosses(nn.ModuleDict):
+    """The distillation losses by name.
+
+    A loss is logged weighted under its name and raw as `NAME_raw` (`kl_loss`, `kl_raw`). A weight
+    that changes is logged as `NAME_weight`. A loss is inactive where its schedule gives 0: it is
+    not computed and has no raw value.
+
+    Args:
+        losses: Losses by name, as configs of a registered `KDLoss` or built.
+        teachers: Names of the teachers.
+
+    Raises:
+        UserError: A loss is not a `KDLoss` or names an unknown teacher, two losses have one name,
+            or the shares of `GradientShare` leave nothing to the labels.
+    """
+
+    def __init__(self, losses: Mapping[str, dict | KDLoss], teachers: Iterable[str]) -> None:
+        super().__init__(
+            {
+                name: loss if isinstance(loss, nn.Module) else MODELS.build(loss)
+                for name, loss in losses.items()
+            }
+        )
+        self._teachers = list(teachers)
+        self._requested = False
+        # Gradients of the last step that measured them. Every step writes into the same memory, as
+        # a CUDA graph does anyway.
+        self._table: Tensor | None = None
+        check_log_names(losses)
+        for name, loss in self.items():
+            self._check(name, loss)
+        total = sum(share.share for share in self.gradient_shares.values())
+        if total >= 1:
+            raise UserError(
+                f'model.kd_losses: the shares of GradientShare sum to {total:.3g}; they must leave '
+                'a part of the gradient to the labels'
+            )
+
+    def _check(self, name: str, loss: nn.Module) -> None:
+        if not isinstance(loss, KDLoss):
+            raise UserError(
+                f'model.kd_losses.{name}: {type(loss).__name__} is no distillation loss'
+            )
+        for unknown in set(self.teachers_of(loss)) - set(self._teachers):
+            raise UserError(
+                f'model.kd_losses.{name}.teacher: there is no teacher {unknown!r}; '
+                f'model.teacher has {", ".join(self._teachers)}'
+            )
+        if len(self.teachers_of(loss)) > 1 and next(loss.parameters(), None) is not None:
+            raise UserError(
+                f'model.kd_losses.{name}: one adapter cannot fit {len(self._teachers)} '
+                f'teachers; name one, such as teacher={self._teachers[0]!r}'
+            )
+
+    @property
+    def gradient_shares(self) -> dict[str, GradientShare]:
+        """The `GradientShare` of every loss that has one, by name."""
+        shares = {name: share_of(loss.loss_weight) for name, loss in self.items()}
+        return {name: share for name, share in shares.items() if share}
+
+    @property
+    def scheduled(self) -> bool:
+        """Whether a setting of a loss depends on the iteration."""
+        return any(isinstance(x, Schedule) for loss in self.values() for x in vars(loss).values())
+
+    def teachers_of(self, loss: KDLoss) -> dict[str, float]:
+        """Return the weights of a loss' teachers by name; equal and of sum 1 by default."""
+        return loss.teacher_weights or dict.fromkeys(
+            self._teachers, 1 / max(len(self._teachers), 1)
+        )
+
+    def active_losses(self) -> dict[str, KDLoss]:
+        """Return the losses that the current iteration computes."""
+        return {name: loss for name, loss in self.items() if self._is_active(loss)}
+
+    def teacher_taps(self, losses: Iterable[KDLoss] | None = None) -> dict[str, list[str]]:
+        """Return the taps that losses read, by teacher.
+
+        Args:
+            losses: The losses; by default those of the current iteration.
+        """
+        taps: dict[str, list[str]] = {}
+        for loss in self.active_losses().values() if losses is None else losses:
+            for teacher in self.teachers_of(loss):
+                taps.setdefault(teacher, []).extend(loss.teacher_stages)
+        return taps
+
+    @contextmanager
+    def record_student(
+        self, student: nn.Module
+    ) -> Iterator[tuple[dict[str, Tensor], list[Tensor]]]:
+        """Record what the active losses, and the measurement of their gradients, read.
+
+        Yields:
+            Filled once the context has ended: maps (N, C, H, W) by tap, and the features at which
+            gradients are measured; empty in an iteration that does not measure.
+
+        Raises:
+            UserError: No gradient passes through a tap.
+        """
+        names = [tap for loss in self.active_losses().values() for tap in loss.stages]
+        measures = self._measures
+        features = record_features(student) if measures else nullcontext([])
+        with (
+            record_taps(student, [*names, 'logits'] if measures else names) as taps,
+            features as stages,
+        ):
+            yield taps, stages
+        for name in names:
+            if torch.is_grad_enabled() and not taps[name].requires_grad:
+                raise UserError(
+                    f'no gradient passes through the tap {name!r}, so its loss could teach '
+                    'nothing: it lies in a frozen or activation-checkpointed module'
+                )
+
+    def forward(
+        self,
+        taps: Mapping[str, Tensor],
+        teacher_taps: Mapping[str, Mapping[str, Tensor]],
+        target: Tensor | None = None,
+    ) -> dict[str, Tensor]:
+        """Compute the active losses without their weights.
+
+        Args:
+            taps: The student's maps (N, C, H, W) by tap.
+            teacher_taps: The teachers' maps by teacher and tap.
+            target: Labels (N, H, W).
+
+        Returns:
+            Scalars by name, each summed over its teachers by their weights.
+        """
+        return {
+            name: self.raw_loss(loss, taps, teacher_taps, target)
+            for name, loss in self.active_losses().items()
+        }
+
+    def raw_loss(
+        self,
+        loss: KDLoss,
+        taps: Mapping[str, Tensor],
+        teacher_taps: Mapping[str, Mapping[str, Tensor]],
+        target: Tensor | None = None,
+    ) -> Tensor:
+        """Compute one loss without its weight; arguments as for `forward`."""
+        student = [taps[tap] for tap in loss.stages]
+        values = []
+        for name, weight in self.teachers_of(loss).items():
+            value = loss.raw(student, [teacher_taps[name][t] for t in loss.teacher_stages], target)
+            values.append(value if weight == 1 else weight * value)
+        return values[0] if len(values) == 1 else sum(values)
+
+    def measure(
+        self,
+        losses: Mapping[str, Tensor],
+        raw: Mapping[str, Tensor],
+        taps: Mapping[str, Tensor],
+        features: list[Tensor],
+    ) -> None:
+        """Measure the gradients where asked to, and update the weights of `GradientShare`.
+
+        Args:
+            losses: The student's own losses by name.
+            raw: The distillation losses of `forward`.
+            taps: The student's taps; `logits` is among them.
+            features: The student's features of `record_student`.
+
+        Raises:
+            UserError: A `GradientShare` needs a gradient that cannot be measured.
+        """
+        if not self._measures:
+            return
+        task = sum(value for name, value in losses.items() if 'loss' in name)
+        zero = task.new_zeros(())
+        every = {name: raw.get(name, zero) for name in self}
+        try:
+            table = measure_gradients(task, every, features, taps['logits'])
+        except RuntimeError as error:
+            if 'use_reentrant' not in str(error):
+                raise
+            self._cannot_measure()
+            return
+        if self._table is None or self._table.device != table.device:
+            self._table = torch.empty_like(table)
+        self._table.copy_(table)
+        if any(map(is_due, self.values())):
+            update_shares(self, *read_table(self._table, self))
+
+    def log(self, raw: Mapping[str, Tensor], like: Tensor) -> dict[str, Tensor]:
+        """Return the scalars to log, of which those with 'loss' in their name are minimised.
+
+        Args:
+            raw: The losses of `forward`.
+            like: A tensor on the device.
+        """
+        logs = {}
+        for name, loss in self.items():
+            weighted_name, raw_name = log_names(name)
+            value, weight = raw.get(name), loss.number('loss_weight')
+            logs[weighted_name] = like.new_zeros(()) if value is None else weight * value
+            if value is not None:
+                logs[raw_name] = value.detach()
+            if isinstance(loss.loss_weight, Schedule):
+                weight_name = f'{raw_name.removesuffix("_raw")}_weight'
+                logs[weight_name] = (
+                    weight.clone() if isinstance(weight, Tensor) else like.new_full((), weight)
+                )
+        return logs
+
+    def set_iteration(self, iteration: int) -> None:
+        """Set the number of the next iteration, from 0, for the schedules."""
+        for loss in self.values():
+            loss.set_iteration(iteration)
+
+    def put_numbers_on(self, device: torch.device) -> None:
+        """Keep scheduled weights and temperatures in tensors, for steps in a CUDA graph."""
+        for loss in self.values():
+            loss.put_numbers_on(device)
+
+    def step_kind(self) -> tuple | None:
+        """Return what the next step computes; None if it finds the weight of a `GradientShare`."""
+        if any(map(is_due, self.values())):
+            return None
+        return self._requested, *self.active_losses()
+
+    def request_gradients(self) -> None:
+        """Measure the gradients of the losses in the next step."""
+        self._requested = True
+
+    def take_gradients(self) -> tuple[GradientStats, dict[str, GradientStats]] | None:
+        """Return the gradients of the step for which they were requested; waits for the device.
+
+        Returns:
+            The gradient of the labels' losses and of each weighted distillation loss by name. None
+            if they were not requested, or cannot be measured.
+        """
+        requested, self._requested = self._requested, False
+        if not requested or self._table is None:
+            return None
+        task, stats = read_table(self._table, self)
+        return task, {name: each * self[name].weight for name, each in stats.items()}
+
+    @property
+    def _measures(self) -> bool:
+        asked = self._requested or any(map(is_due, self.values()))
+        return asked and torch.is_grad_enabled()
+
+    def _is_active(self, loss: KDLoss) -> bool:
+        return (
+            not isinstance(loss.loss_weight, Schedule)
+            or loss.weight != 0
+            or is_due(loss)
+            # DDP waits for the gradient of every parameter.
+            or next(loss.parameters(), None) is not None
+        )
+
+    def _cannot_measure(self) -> None:
+        self._table = None
+        reason = 'gradients cannot be measured through reentrant activation checkpointing'
+        if self.gradient_shares:
+            raise UserError(
+                f'{reason}, so GradientShare finds no weight: write numbers, or leave out '
+                'activation_checkpointing and with_cp'
+            )
+        warnings.warn(f'{reason}: there is no gradient report', stacklevel=2)

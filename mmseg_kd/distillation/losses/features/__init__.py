@@ -1,0 +1,1 @@
+"""Losses that compare maps inside the networks; `pooling` has a fast backward pass."""

@@ -1,0 +1,146 @@
+"""The parts of a Mix Transformer; parameter names are those of the published checkpoints."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from mmseg_kd.models.launches import KnowsLaunches
+from mmseg_kd.models.short_row_norm import LayerNorm
+
+# The authors' eps: 1e-6 for the norms of a block and of a stage, torch's default elsewhere.
+BLOCK_NORM_EPS = 1e-6
+# Attention weights of an image that may be held at once, 64 MiB in bfloat16.
+MOST_WEIGHTS = 2**25
+
+
+def to_map(tokens: Tensor, height: int, width: int) -> Tensor:
+    """View tokens (N, H*W, C) as a map (N, C, H, W) in channels-last memory, without a copy."""
+    return tokens.unflatten(1, (height, width)).permute(0, 3, 1, 2)
+
+
+def to_tokens(feature: Tensor) -> Tensor:
+    """View a map (N, C, H, W) as tokens (N, H*W, C); free for channels-last memory."""
+    return feature.permute(0, 2, 3, 1).flatten(1, 2)
+
+
+class OverlapPatchEmbed(nn.Module):
+    """A strided convolution with overlapping windows, then LayerNorm over the channels."""
+
+    def __init__(self, in_channels: int, embed_dim: int, patch_size: int, stride: int) -> None:
+        super().__init__()
+        self.proj = nn.Conv2d(in_channels, embed_dim, patch_size, stride, patch_size // 2)
+        self.norm = LayerNorm(embed_dim)
+
+    def forward(self, x: Tensor) -> tuple[Tensor, int, int]:
+        """Map (N, C_in, H, W) to tokens (N, h*w, C) and their grid h, w."""
+        x = self.proj(x)
+        return self.norm(to_tokens(x)), x.shape[2], x.shape[3]
+
+
+class EfficientAttention(KnowsLaunches):
+    """Multi-head self-attention whose keys and values come from a grid `sr_ratio` times coarser."""
+
+    def __init__(self, dim: int, num_heads: int, sr_ratio: int, qkv_bias: bool) -> None:
+        super().__init__()
+        self.num_heads = num_heads
+        self.q = nn.Linear(dim, dim, bias=qkv_bias)
+        self.kv = nn.Linear(dim, 2 * dim, bias=qkv_bias)
+        self.proj = nn.Linear(dim, dim)
+        self.sr_ratio = sr_ratio
+        if sr_ratio > 1:
+            self.sr = nn.Conv2d(dim, dim, sr_ratio, sr_ratio)
+            self.norm = LayerNorm(dim)
+
+    def forward(self, x: Tensor, height: int, width: int) -> Tensor:
+        """Attend from every token of x (N, H*W, C) to the reduced grid; same shape out."""
+        if not x.is_meta and torch.is_autocast_enabled(x.device.type):
+            # Once, where the queries and the reduction would each convert the tokens.
+            x = x.to(torch.get_autocast_dtype(x.device.type))
+        source = x
+        if self.sr_ratio > 1:
+            source = self.norm(to_tokens(self.sr(to_map(x, height, width))))
+        q = self.q(x).unflatten(2, (self.num_heads, -1)).transpose(1, 2)
+        k, v = self.kv(source).unflatten(2, (2, self.num_heads, -1)).permute(2, 0, 3, 1, 4)
+        x = attend(q, k, v, self.launches_are_free)
+        return self.proj(x.transpose(1, 2).flatten(2))
+
+
+def attend(q: Tensor, k: Tensor, v: Tensor, launches_are_free: bool = False) -> Tensor:
+    """Scaled dot-product attention of queries (N, heads, L, d) to S keys, by the faster way.
+
+    The formula as written wins in two cases, as long as the (L, S) matrix is of moderate size: in
+    bfloat16 on a CPU, where torch's fused kernel computes in float32, and in float32 on a GPU that
+    is not kept waiting for launches: on an H200 the backward pass of torch's kernel took 10 of the
+    28 ms of a training step.
+    """
+    moderate = q.shape[1:3].numel() * k.shape[2] <= MOST_WEIGHTS
+    on_cpu = q.device.type == 'cpu' and q.dtype == torch.bfloat16
+    if moderate and (on_cpu or (launches_are_free and q.dtype == torch.float32)):
+        with torch.autocast(q.device.type, enabled=False):
+            return (q @ (k * q.shape[-1] ** -0.5).transpose(-1, -2)).softmax(-1) @ v
+    return F.scaled_dot_product_attention(q, k, v)
+
+
+class DepthwiseConv(nn.Module):
+    """The 3x3 depthwise convolution that gives the tokens their position."""
+
+    def __init__(self, dim: int) -> None:
+        super().__init__()
+        self.dwconv = nn.Conv2d(dim, dim, 3, 1, 1, groups=dim)
+
+    def forward(self, x: Tensor, height: int, width: int) -> Tensor:
+        """Tokens (N, H*W, C) in, same shape out."""
+        return to_tokens(self.dwconv(to_map(x, height, width)))
+
+
+class MixFFN(nn.Module):
+    """Linear, depthwise 3x3, GELU, Linear."""
+
+    def __init__(self, dim: int, hidden_dim: int) -> None:
+        super().__init__()
+        self.fc1 = nn.Linear(dim, hidden_dim)
+        self.dwconv = DepthwiseConv(hidden_dim)
+        self.fc2 = nn.Linear(hidden_dim, dim)
+
+    def forward(self, x: Tensor, height: int, width: int) -> Tensor:
+        """Tokens (N, H*W, C) in, same shape out."""
+        return self.fc2(F.gelu(self.dwconv(self.fc1(x), height, width)))
+
+
+class Block(nn.Module):
+    """Pre-norm transformer block: efficient attention, then Mix-FFN, both residual."""
+
+    def __init__(
+        self,
+        dim: int,
+        num_heads: int,
+        mlp_ratio: float,
+        sr_ratio: int,
+        qkv_bias: bool,
+        drop_path_rate: float,
+    ) -> None:
+        super().__init__()
+        self.norm1 = LayerNorm(dim, eps=BLOCK_NORM_EPS)
+        self.attn = EfficientAttention(dim, num_heads, sr_ratio, qkv_bias)
+        self.drop_path_rate = drop_path_rate
+        self.norm2 = LayerNorm(dim, eps=BLOCK_NORM_EPS)
+        self.mlp = MixFFN(dim, int(dim * mlp_ratio))
+
+    def forward(self, x: Tensor, height: int, width: int) -> Tensor:
+        """Tokens (N, H*W, C) in, same shape out."""
+        x = self._add(x, self.attn(self.norm1(x), height, width))
+        return self._add(x, self.mlp(self.norm2(x), height, width))
+
+    def _add(self, x: Tensor, branch: Tensor) -> Tensor:
+        """Add a residual branch; in training it is dropped for some samples, more in later blocks.
+
+        Deep Networks with Stochastic Depth, Huang et al., ECCV 2016.
+        """
+        keep = 1 - self.drop_path_rate
+        if keep == 1 or not self.training:
+            return x + branch
+        draw = torch.rand((len(x), 1, 1), dtype=branch.dtype, device=branch.device)
+        # One pass over the tokens, forward and backward, where a module before a sum takes three.
+        return torch.addcmul(x, branch, (draw + keep).floor_().div_(keep))
