@@ -15,7 +15,7 @@ from mmseg_kd.records.confusions import read_confusions
 from mmseg_kd.records.gradient_reports import read_reports
 from mmseg_kd.records.json_lines import MOST_DIGITS, is_number, read_json
 from mmseg_kd.records.literal_config import read_literals
-from mmseg_kd.records.message import Message, say
+from mmseg_kd.records.message import Message, message
 from mmseg_kd.records.scalar_log import read_scalars
 from mmseg_kd.records.scalars import scalar_files
 from mmseg_kd.records.training_log import LogFacts, read_logs
@@ -169,7 +169,7 @@ def _config(file: Path, notes: list[Message]) -> dict[str, Any]:
     # A config is as deep and as long as who damaged it likes.
     except (OSError, SyntaxError, ValueError, TypeError, RecursionError, MemoryError) as error:
         notes.append(
-            say(
+            message(
                 '{file}: the config cannot be read ({error}).',
                 file=file.as_posix(),
                 error=getattr(error, 'msg', None) or getattr(error, 'strerror', None) or error,
@@ -190,7 +190,7 @@ def _teachers(file: Path, notes: list[Message]) -> dict[str, dict[str, Any]]:
     cards = cards if isinstance(cards, dict) else {'teacher': None}
     whole = {name: card for name, card in cards.items() if _is_card(card)}
     if len(whole) < len(cards):
-        notes.append(say('{file}: damaged, left out.', file=file.as_posix()))
+        notes.append(message('{file}: damaged, left out.', file=file.as_posix()))
     return whole
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from mmseg_kd.records.json_lines import read_json_lines
-from mmseg_kd.records.message import Message, say
+from mmseg_kd.records.message import Message, message
 
 NO_METRICS = ('step', 'iter', 'epoch', 'time', 'data_time', 'memory')
 
@@ -37,7 +37,7 @@ def read_scalars(
         rows, broken = read_json_lines(file)
         if broken:
             notes.append(
-                say(
+                message(
                     '{file}: {count} lines are no JSON and were left out (the first is line '
                     '{line}).',
                     file=file.as_posix(),

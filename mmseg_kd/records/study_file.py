@@ -9,7 +9,7 @@ from typing import Any
 
 from mmseg_kd.errors import UserError
 from mmseg_kd.records.json_lines import is_number, read_json
-from mmseg_kd.records.message import say
+from mmseg_kd.records.message import message
 from mmseg_kd.records.run_record import RunRecord, read_run
 
 STATES = ('waiting', 'running', 'done', 'failed', 'pruned')
@@ -97,7 +97,7 @@ def _run(folder: Path, entry: Mapping[str, Any]) -> RunRecord:
     except UserError as error:
         record = RunRecord(name, work_dir)
         if state not in ('waiting', 'failed', 'running'):
-            record.notes.append(say('{error}', error=error))
+            record.notes.append(message('{error}', error=error))
     record.seed = record.seed if seed is None else seed
     record.state, record.error = state, _text(entry.get('error'))
     record.params = dict(entry.get('params') or {})

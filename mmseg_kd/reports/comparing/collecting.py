@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from mmseg_kd.errors import UserError
-from mmseg_kd.records.message import Message, say
+from mmseg_kd.records.message import Message, message
 from mmseg_kd.records.outside_log import SUFFIXES, read_outside_log
 from mmseg_kd.records.run_record import RunRecord, read_run
 from mmseg_kd.records.study_file import StudyRecord, read_study
@@ -48,7 +48,7 @@ def read_collection(folders: Sequence[str | Path], baseline: str | None = None) 
         except UserError as error:
             if len(folders) == 1 or folder.is_file() or not folder.exists():
                 raise
-            notes.append(say('Left out: {error}', error=error))
+            notes.append(message('Left out: {error}', error=error))
     groups = [group for study in studies for group in _by_name(study.runs)] + _by_setting(plain)
     if not any(group.measured for group in groups):
         raise UserError(

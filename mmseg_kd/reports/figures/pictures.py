@@ -7,7 +7,7 @@ from pathlib import Path
 from mmseg_kd.checkpoints import atomic_path
 from mmseg_kd.errors import UserError
 from mmseg_kd.records.class_scores import mean_class_iou
-from mmseg_kd.records.message import Message, say
+from mmseg_kd.records.message import Message, message
 from mmseg_kd.reports.comparing.collection import Collection, Group, run_name
 from mmseg_kd.reports.figures.canvas import Look, canvas, choose_looks
 from mmseg_kd.reports.figures.class_iou import class_iou_bars
@@ -38,21 +38,21 @@ class Gallery:
         """Learning curves of all runs."""
         collection, file = self.collection, self.folder / 'learning_curves.png'
         learning_curves(collection, self.looks, self._teacher_scores(), file)
-        caption = say(
+        caption = message(
             '{metric} of all runs: means of the seeds, with a band from the lowest to the highest '
             'of them.',
             metric=collection.metric,
         )
         grey = len(collection.ranked) - len(self.looks)
         if grey > 0:
-            caption = say(
+            caption = message(
                 '{metric} of all runs. The best {shown} have a colour and the band of their '
                 'seeds, the rest ({grey}) is thin and grey.',
                 metric=collection.metric,
                 shown=len(self.looks),
                 grey=grey,
             )
-        return [Heading(say('Learning curves')), Picture(file, caption)]
+        return [Heading(message('Learning curves')), Picture(file, caption)]
 
     def classes(self) -> list[Block]:
         """IoU by class, and confusion matrices."""
@@ -70,10 +70,10 @@ class Gallery:
         deltas = {name: row for name, row in deltas.items() if row}
         class_iou_bars(scores, deltas, baseline, self.looks, collection.metric, file)
         blocks: list[Block] = [
-            Heading(say('Classes')),
+            Heading(message('Classes')),
             Picture(
                 file,
-                say(
+                message(
                     'IoU by class over all classes, means of the seeds, at the best evaluation of '
                     'each; beside it the difference to the baseline.'
                     if deltas
@@ -96,7 +96,7 @@ class Gallery:
             title = f'{group.name}, iteration {found[0].iteration}'
             with canvas(file) as figure:
                 draw_confusion(figure, found[0].confusion, list(found[0].iou), title)
-            caption = say(
+            caption = message(
                 '{name}: of the pixels of each true class (row), per cent predicted as each class '
                 '(column); below 0.5 left blank off the diagonal.',
                 name=group.name,
@@ -114,11 +114,11 @@ class Gallery:
         if runs:
             file = self.folder / 'losses.png'
             loss_curves(runs, file, order)
-            caption = say(
+            caption = message(
                 'Weighted losses of {names}, one seed each, means over the logging interval.',
                 names=', '.join(name for name, _ in runs),
             )
-            blocks += [Heading(say('Losses')), Picture(file, caption)]
+            blocks += [Heading(message('Losses')), Picture(file, caption)]
         return [*blocks, *self._gradients(order)]
 
     def _gradients(self, order: list[str]) -> list[Block]:
@@ -129,7 +129,7 @@ class Gallery:
             run = next(run for run in group.counted if run.gradients)
             with atomic_path(file) as partial:
                 gradient_figure(run.gradients, partial, order=order)
-            caption = say(
+            caption = message(
                 "{name}: what the labels and each loss have of the student's gradient, whether "
                 "a loss pulls the labels' way, and the weighted losses.",
                 name=group.name,
@@ -138,7 +138,7 @@ class Gallery:
         if len(taught) > MOST_GRADIENTS:
             blocks.append(
                 Paragraph(
-                    say(
+                    message(
                         'Gradients of {count} more runs are in gradients.png of their work_dirs.',
                         count=len(taught) - MOST_GRADIENTS,
                     ),
@@ -162,18 +162,22 @@ class Gallery:
                 baseline, student, count, file, self.collection.metric, self.collection.notes
             )
         except (UserError, OSError, KeyError) as error:
-            self.collection.notes.append(say('No images: {error}', error=error))
+            self.collection.notes.append(message('No images: {error}', error=error))
             return []
-        caption = say(
+        caption = message(
             'Validation images, baseline {baseline}, student {student}. Last column: green where '
             'the student alone is right, orange where the baseline alone is.',
             baseline=run_name(baseline),
             student=run_name(student),
         )
         table = [[name, _kind(c), f'{c.difference:+.2f}'] for name, c in rows]
-        headings = [say('image'), say('chosen as'), say('difference in mIoU of the image')]
+        headings = [
+            message('image'),
+            message('chosen as'),
+            message('difference in mIoU of the image'),
+        ]
         return [
-            Heading(say('Images')),
+            Heading(message('Images')),
             Picture(file, caption),
             Table(headings, table, text_columns=frozenset({0, 1})),
         ]
@@ -200,7 +204,7 @@ class Gallery:
 
 def _kind(choice: Chosen) -> Message:
     if choice.kind == 'improved':
-        return say('most improved') if choice.difference > 0 else say('least damaged')
+        return message('most improved') if choice.difference > 0 else message('least damaged')
     if choice.kind == 'damaged':
-        return say('most damaged') if choice.difference < 0 else say('least improved')
-    return say('median')
+        return message('most damaged') if choice.difference < 0 else message('least improved')
+    return message('median')

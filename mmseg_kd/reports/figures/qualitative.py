@@ -23,7 +23,7 @@ from mmseg_kd.config.errors import config_errors
 from mmseg_kd.distillation.teacher import Teacher
 from mmseg_kd.evaluation.segmentation_metric import confusion_matrix, iou_and_accuracy
 from mmseg_kd.records.literal_config import parse_buildable
-from mmseg_kd.records.message import Message, say
+from mmseg_kd.records.message import Message, message
 from mmseg_kd.records.run_record import RunRecord
 from mmseg_kd.reports.comparing.collection import Collection
 from mmseg_kd.visualization import Panel, prediction_grid
@@ -187,7 +187,9 @@ def _parse(text: str, source: Path, notes: list[Message]) -> ConfigDict:
     if left_out:
         code = ', '.join(' '.join(part.split())[:MOST_CODE] for part in left_out[:3])
         notes.append(
-            say('{file}: code in a config is not run and left out: {code}', file=source, code=code)
+            message(
+                '{file}: code in a config is not run and left out: {code}', file=source, code=code
+            )
         )
     return cfg
 
@@ -219,7 +221,7 @@ def _teacher_model(config: Path, checkpoint: Path, notes: list[Message]) -> Conf
     model = _parse(text, checkpoint, notes).get('model') if isinstance(text, str) else None
     if model is None:
         notes.append(
-            say(
+            message(
                 "{file}: the teacher's config is code, which a report does not run; the teacher "
                 'is left out of the images.',
                 file=config,

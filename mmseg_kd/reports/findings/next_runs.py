@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import json
-import math
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -12,11 +11,11 @@ from typing import Any
 
 from mmseg_kd.distillation.gradient_diagnosis import MOST_CHANGE
 from mmseg_kd.paths import relative
-from mmseg_kd.records.message import Message, say
+from mmseg_kd.records.message import Message, message
 from mmseg_kd.records.run_record import RunRecord
 from mmseg_kd.records.study_file import StudyRecord
 from mmseg_kd.reports.comparing.collection import Collection, Group
-from mmseg_kd.reports.comparing.statistics import FEWEST_SEEDS, TAILS, PairedDifference, t_quantile
+from mmseg_kd.reports.comparing.statistics import FEWEST_SEEDS, PairedDifference, half_width
 from mmseg_kd.reports.findings.diagnoses import loss_faults, peaked_and_fell, still_improving
 from mmseg_kd.reports.sections.search_results import best_at_the_edge, is_number
 
@@ -50,7 +49,7 @@ def seeds_needed(compared: PairedDifference) -> int | None:
     if not compared.sd or not compared.mean:
         return None
     for n in range(len(compared.seeds) + 1, MOST_SEEDS + 1):
-        if t_quantile(TAILS[1], n - 1) * compared.sd / math.sqrt(n) < abs(compared.mean):
+        if half_width(compared.sd, n) < abs(compared.mean):
             return n
     return None
 
@@ -61,7 +60,7 @@ def _seeds(collection: Collection) -> Iterator[Suggestion]:
     if compared is None:
         return
     if compared.verdict == 'few seeds':
-        reason = say(
+        reason = message(
             'More seeds of {name} and {baseline}: fewer than {least} show no difference.',
             name=best.name,
             baseline=collection.baseline.name,
@@ -70,7 +69,7 @@ def _seeds(collection: Collection) -> Iterator[Suggestion]:
         wanted = range(FEWEST_SEEDS)
     elif compared.verdict == 'noise' and seeds_needed(compared):
         wanted = range(seeds_needed(compared))
-        reason = say(
+        reason = message(
             'More seeds of {name} and {baseline}: if difference and spread stay as they are, '
             '{n} seeds would tell it from noise.',
             name=best.name,
@@ -109,7 +108,7 @@ def _loss_weights(collection: Collection) -> Iterator[Suggestion]:
         if options and count < MOST:
             count += 1
             yield Suggestion(
-                say(
+                message(
                     '{name} with weights that bring each loss nearer to a tenth of the gradient, '
                     "by the median of the run's reports. One step raises a weight at most "
                     '{most} times, or to 1; measure again before the next.',
@@ -129,11 +128,11 @@ def _lengths(collection: Collection) -> Iterator[Suggestion]:
             continue
         if still_improving(group, metric):
             longer = _schedule(run, round(LONGER * run.max_iters))
-            reason = say('{name} half as long again: it was still improving.', name=group.name)
+            reason = message('{name} half as long again: it was still improving.', name=group.name)
             suggestions.append(Suggestion(reason, _lines(collection, group, 'longer', longer)))
         elif found := peaked_and_fell(group, metric):
             shorter = _schedule(run, found.peak)
-            reason = say(
+            reason = message(
                 '{name} only as long as it improved, with a learning rate that ends there.',
                 name=group.name,
             )
@@ -156,7 +155,7 @@ def _spaces(collection: Collection) -> Iterator[Suggestion]:
         wider = {key: _wider(study.space[key], edge) for key, (_, edge) in edges.items()}
         lines = [f'{key!r}: {text},' for key, text in wider.items() if text is not None]
         if lines:
-            reason = say('A space that goes on where the best values lay.')
+            reason = message('A space that goes on where the best values lay.')
             yield Suggestion(reason, '\n'.join(lines))
 
 
@@ -190,7 +189,7 @@ def _test(collection: Collection) -> Iterator[Suggestion]:
     if not found or not _config_of(run):
         return
     yield Suggestion(
-        say(
+        message(
             '{name} on the test split: its best evaluation was chosen on the validation split, '
             'which flatters it.',
             name=best.name,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from mmseg_kd.records.class_scores import mean_class_iou
-from mmseg_kd.records.message import Message, say
+from mmseg_kd.records.message import Message, message
 from mmseg_kd.reports.comparing.collection import Collection, Group
 from mmseg_kd.reports.comparing.statistics import FEWEST_SEEDS, sentence
 from mmseg_kd.reports.sections.search_results import best_at_the_edge
@@ -32,7 +32,7 @@ def class_findings(collection: Collection) -> Iterator[Message]:
     own = mean_class_iou(best.best_classes(metric))
     unseen = [name for name, iou in own.items() if iou < UNSEEN]
     if unseen:
-        yield say(
+        yield message(
             '{name} hardly recognises {classes} (IoU below {limit} %).',
             name=best.name,
             classes=', '.join(unseen[:MOST]),
@@ -42,7 +42,7 @@ def class_findings(collection: Collection) -> Iterator[Message]:
         return
     if deltas := collection.class_differences(best):
         up, down = max(deltas, key=deltas.get), min(deltas, key=deltas.get)
-        yield say(
+        yield message(
             '{name} against {baseline} by class: most gained by {up} ({gain} points of IoU), '
             'least by {down} ({loss}).',
             name=best.name,
@@ -60,13 +60,13 @@ def search_findings(collection: Collection) -> Iterator[Message]:
         for key, (value, edge) in edges.items():
             values = dict(key=key, value=f'{value:.4g}')
             if edge == 'lowest':
-                yield say(
+                yield message(
                     'The best value of {key}, {value}, is the lowest that could be chosen: lower '
                     'ones may be better.',
                     **values,
                 )
             else:
-                yield say(
+                yield message(
                     'The best value of {key}, {value}, is the highest that could be chosen: '
                     'higher ones may be better.',
                     **values,
@@ -81,9 +81,9 @@ def _best(collection: Collection) -> Iterator[Message]:
     score = best.mean_score(metric)
     values = dict(name=best.name, score=f'{score:.2f}', metric=metric)
     if len(ranked) == 1:
-        yield say('{name} reached {score} {metric}.', **values)
+        yield message('{name} reached {score} {metric}.', **values)
         return
-    yield say(
+    yield message(
         'Highest mean: {name} with {score} {metric}, then {second} with {next}.',
         second=ranked[1].name,
         next=f'{ranked[1].mean_score(metric):.2f}',
@@ -108,7 +108,7 @@ def _comparisons(collection: Collection) -> Iterator[Message]:
     if len(few) == 1:
         yield sentence(few[0][0], baseline.name, metric, few[0][1])
     elif few:
-        yield say(
+        yield message(
             'Too few seeds to tell a real difference from luck (at least {least} are needed), in '
             '{metric} against {baseline}: {names}. The number of seeds is in brackets.',
             least=FEWEST_SEEDS,
@@ -118,13 +118,13 @@ def _comparisons(collection: Collection) -> Iterator[Message]:
         )
     left = len(collection.students) - MOST
     if left > 0:
-        yield say('{count} more runs are compared in the table.', count=left)
+        yield message('{count} more runs are compared in the table.', count=left)
 
 
 def _unpaired(collection: Collection, group: Group) -> Message:
     baseline, difference = collection.baseline, collection.difference(group)
     if difference is not None:
-        return say(
+        return message(
             '{name}: {mean} {metric} against {baseline}; a table has no seeds, so nothing more '
             'can be said.',
             name=group.name,
@@ -132,7 +132,7 @@ def _unpaired(collection: Collection, group: Group) -> Message:
             metric=collection.metric,
             mean=f'{difference:+.2f}',
         )
-    return say(
+    return message(
         '{name} and {baseline} have no finished seed in common and cannot be compared.',
         name=group.name,
         baseline=baseline.name,

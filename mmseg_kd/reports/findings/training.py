@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 
-from mmseg_kd.records.message import Message, say
+from mmseg_kd.records.message import Message, message
 from mmseg_kd.reports.comparing.collection import Collection, Group, run_name
 from mmseg_kd.reports.findings.diagnoses import (
     diverged,
@@ -31,24 +31,26 @@ def training_findings(collection: Collection) -> Iterator[Message]:
 def _broken(collection: Collection) -> Iterator[Message]:
     failed = [run for run in collection.runs if run.state == 'failed']
     for run in failed[:MOST]:
-        yield say(
-            '{name} failed: {error}', name=run_name(run), error=run.error or say('no reason kept')
+        yield message(
+            '{name} failed: {error}',
+            name=run_name(run),
+            error=run.error or message('no reason kept'),
         )
     if len(failed) > MOST:
-        yield say('{count} more runs failed.', count=len(failed) - MOST)
+        yield message('{count} more runs failed.', count=len(failed) - MOST)
     counts = Counter(run.state for run in collection.runs)
     if count := counts['pruned']:
-        yield say('{count} runs were pruned.', count=count)
+        yield message('{count} runs were pruned.', count=count)
     if count := counts['waiting']:
-        yield say('{count} runs have not begun.', count=count)
+        yield message('{count} runs have not begun.', count=count)
     if count := counts['running'] + counts['unfinished']:
-        yield say(
+        yield message(
             '{count} runs are not finished; they are left out of the statistics.', count=count
         )
     for run in collection.runs:
         where = diverged(run)
         if where is not None:
-            yield say(
+            yield message(
                 '{name} diverged: its loss was not finite at iteration {iteration}.',
                 name=run_name(run),
                 iteration=where,
@@ -57,7 +59,7 @@ def _broken(collection: Collection) -> Iterator[Message]:
 
 def _teachers(collection: Collection) -> Iterator[Message]:
     for checkpoint, (metric, score, baseline, source) in weak_teachers(collection).items():
-        yield say(
+        yield message(
             'The teacher {checkpoint} does not beat the baseline: {score} {metric} against '
             '{baseline} of {source}. Such a teacher can hardly help.',
             checkpoint=checkpoint,
@@ -73,7 +75,7 @@ def _weights(collection: Collection) -> Iterator[Message]:
         matched = next((run.log.pretrained for run in group.runs if run.log.pretrained), None)
         misfit = next((run.log.misfit for run in group.runs if run.log.misfit), None)
         if matched and matched[1] < matched[2]:
-            yield say(
+            yield message(
                 '{name}: of {file} only {matched} of {total} tensors matched the backbone.',
                 name=group.name,
                 file=matched[0],
@@ -81,7 +83,7 @@ def _weights(collection: Collection) -> Iterator[Message]:
                 total=matched[2],
             )
         elif misfit:
-            yield say(
+            yield message(
                 '{name}: its pretrained file does not fit. {missing} tensors of the model found '
                 'nothing in it, {unexpected} of the file had no place, so a part of the model '
                 'began at random.',
@@ -100,23 +102,23 @@ def _losses(collection: Collection) -> Iterator[Message]:
     for (name, condition), losses in list(found.items())[:MOST]:
         values = dict(name=name, losses=', '.join(losses))
         if condition == 'cut':
-            yield say(
+            yield message(
                 "{name}: no gradient reaches the backbone's stages, whatever the weight, from: "
                 '{losses}.',
                 **values,
             )
         elif condition == 'zero':
-            yield say(
+            yield message(
                 '{name}: exactly 0 at the end of training, so they taught nothing: {losses}.',
                 **values,
             )
         elif condition == 'off':
-            yield say(
+            yield message(
                 '{name}: as good as switched off, by their share of the gradient: {losses}.',
                 **values,
             )
         else:
-            yield say(
+            yield message(
                 "{name}: swamps the labels' loss, by its share of the gradient: {losses}.", **values
             )
 
@@ -127,7 +129,7 @@ def _courses(collection: Collection) -> Iterator[Message]:
     rising = [(group.name, still_improving(group, metric)) for group in shown]
     names = [f'{name} (+{found.gain:.2f})' for name, found in rising if found]
     if names:
-        yield say(
+        yield message(
             'Still improving at the end: {names}. In brackets what the last evaluation has more '
             '{metric} than all before it.',
             names=', '.join(names),
@@ -135,7 +137,7 @@ def _courses(collection: Collection) -> Iterator[Message]:
         )
     for group in shown:
         if found := peaked_and_fell(group, metric):
-            yield say(
+            yield message(
                 '{name} peaked at iteration {peak} and ended {loss} {metric} lower.',
                 name=group.name,
                 peak=found.peak,

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from mmseg_kd.paths import relative
-from mmseg_kd.records.message import Text, say
+from mmseg_kd.records.message import Text, message
 from mmseg_kd.records.run_record import RunRecord
 from mmseg_kd.reports.comparing.collection import Collection, Group
 from mmseg_kd.reports.comparing.differing_settings import differing_settings
@@ -34,14 +34,18 @@ def settings_table(collection: Collection) -> tuple[Table, str | None] | None:
     if len(groups) <= MOST_COLUMNS:
         rows: list[list[Text]] = [[key, *texts] for key, texts in settings.items()]
         columns = frozenset(range(len(groups) + 1))
-        return Table([say('setting'), *(g.name for g in groups)], rows, text_columns=columns), None
+        return Table(
+            [message('setting'), *(g.name for g in groups)], rows, text_columns=columns
+        ), None
     first = collection.baseline if collection.baseline in groups else groups[0]
     rows = []
     for group, config in zip(groups, configs, strict=True):
         own = differing_settings([first.runs[0].config, config])
         texts = '\n'.join(f'{key} = {text}' for key, (_, text) in own.items())
         rows.append([group.name, texts or NONE])
-    return Table([say('run'), say('settings')], rows, text_columns=frozenset({0, 1})), first.name
+    return Table(
+        [message('run'), message('settings')], rows, text_columns=frozenset({0, 1})
+    ), first.name
 
 
 def teacher_table(collection: Collection) -> Table | None:
@@ -60,7 +64,7 @@ def teacher_table(collection: Collection) -> Table | None:
     rows = []
     for name, card in cards.values():
         scores = card.get('metrics') or {}
-        same: dict[bool | None, Text] = {True: say('yes'), False: say('no')}
+        same: dict[bool | None, Text] = {True: message('yes'), False: message('no')}
         rows.append(
             [
                 name,
@@ -72,12 +76,12 @@ def teacher_table(collection: Collection) -> Table | None:
             ]
         )
     headings = [
-        say('student: teacher'),
+        message('student: teacher'),
         *metrics,
-        say('entropy'),
-        say('ECE'),
-        say('deterministic'),
-        say('checkpoint'),
+        message('entropy'),
+        message('ECE'),
+        message('deterministic'),
+        message('checkpoint'),
     ]
     return Table(headings, rows, text_columns=frozenset({0, len(headings) - 1}))
 
@@ -98,13 +102,13 @@ def cost_table(collection: Collection) -> Table | None:
         for group in groups
     ]
     headings = [
-        say('run'),
-        say('iterations'),
-        say('s per iteration'),
-        say('images/s'),
-        say('time in all'),
-        say('GPU memory'),
-        say('device'),
+        message('run'),
+        message('iterations'),
+        message('s per iteration'),
+        message('images/s'),
+        message('time in all'),
+        message('GPU memory'),
+        message('device'),
     ]
     return Table(headings, rows, text_columns=frozenset({0, 6})) if rows else None
 
@@ -117,7 +121,7 @@ def checkpoint_table(collection: Collection) -> Table | None:
         for run in group.runs
         if not run.outside and (found := run.best_checkpoint(collection.metric))
     ]
-    headings = [say('run'), collection.metric, say('checkpoint')]
+    headings = [message('run'), collection.metric, message('checkpoint')]
     return Table(headings, rows, text_columns=frozenset({0, 2})) if rows else None
 
 

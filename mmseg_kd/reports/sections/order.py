@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from mmseg_kd.records.message import Message, Text, say
+from mmseg_kd.records.message import Message, Text, message
 from mmseg_kd.records.run_record import RunRecord
 from mmseg_kd.reports.comparing.collection import Collection
 from mmseg_kd.reports.findings.finding import find
@@ -35,9 +35,9 @@ def opening(collection: Collection) -> list[Block]:
     """Title, what is compared on which split, and the findings."""
     runs = sum(len(group.measured) for group in collection.groups)
     blocks: list[Block] = [
-        Heading(say('Report: {title}', title=collection.title), 1),
+        Heading(message('Report: {title}', title=collection.title), 1),
         Paragraph(
-            say(
+            message(
                 '{runs} evaluated runs of {groups} settings. Compared is {metric}, in percent, of '
                 "each run's best evaluation on {split}. The best was chosen on the same images, "
                 'which flatters every run alike; figures to publish come from the test split.',
@@ -49,20 +49,25 @@ def opening(collection: Collection) -> list[Block]:
         ),
     ]
     if collection.baseline is None and len(collection.ranked) > 1:
-        blocks.append(Paragraph(say('No run is named as the baseline; --baseline NAME names one.')))
-    return [*blocks, Heading(say('Findings')), Bullets(find(collection))]
+        blocks.append(
+            Paragraph(message('No run is named as the baseline; --baseline NAME names one.'))
+        )
+    return [*blocks, Heading(message('Findings')), Bullets(find(collection))]
 
 
 def comparison(collection: Collection) -> list[Block]:
     """The table of all runs, and what the statistics say."""
-    blocks: list[Block] = [Heading(say('Comparison')), *_shortened(comparison_table(collection))]
+    blocks: list[Block] = [
+        Heading(message('Comparison')),
+        *_shortened(comparison_table(collection)),
+    ]
     table = statistics_table(collection)
     if table is not None:
         blocks += [
-            Heading(say('Differences to {baseline}', baseline=collection.baseline.name), 3),
+            Heading(message('Differences to {baseline}', baseline=collection.baseline.name), 3),
             _folded(table),
             Paragraph(
-                say(
+                message(
                     'Runs are paired by their seed, which fixes the order of the data and the '
                     'augmentation; every difference to the baseline in this report is the mean '
                     'over the seeds that both have. ± and the first interval are 95 % confidence '
@@ -78,7 +83,7 @@ def comparison(collection: Collection) -> list[Block]:
         if intervals >= MANY_COMPARISONS:
             blocks.append(
                 Paragraph(
-                    say(
+                    message(
                         'Of {count} such intervals about {chance} leave 0 out by chance alone.',
                         count=intervals,
                         chance=f'{intervals / 20:.2g}',
@@ -87,7 +92,7 @@ def comparison(collection: Collection) -> list[Block]:
                 )
             )
     if any(len(group.measured) > 1 for group in collection.groups):
-        blocks.append(Fold(say('Every run by its seed'), [seeds_table(collection)]))
+        blocks.append(Fold(message('Every run by its seed'), [seeds_table(collection)]))
     return blocks
 
 
@@ -97,9 +102,9 @@ def settings(collection: Collection) -> list[Block]:
     if found is None:
         return []
     table, compared_with = found
-    blocks: list[Block] = [Heading(say('Settings that differ')), _folded(table)]
+    blocks: list[Block] = [Heading(message('Settings that differ')), _folded(table)]
     if compared_with is not None:
-        text = say('What differs from {name}; everything else is equal.', name=compared_with)
+        text = message('What differs from {name}; everything else is equal.', name=compared_with)
         blocks.insert(1, Paragraph(text))
     return blocks
 
@@ -108,7 +113,7 @@ def evaluations(collection: Collection) -> list[Block]:
     """Every evaluation of every run."""
     folds: list[Block] = [
         Fold(
-            say(
+            message(
                 '{name}: {count} evaluations',
                 name=group_label(group, run),
                 count=len(run.evaluations),
@@ -119,14 +124,14 @@ def evaluations(collection: Collection) -> list[Block]:
         for run in group.measured
     ]
     if len(folds) > MOST_OPEN:
-        folds = [Fold(say('All {count} runs', count=len(folds)), folds)]
-    return [Heading(say('Evaluations')), *folds]
+        folds = [Fold(message('All {count} runs', count=len(folds)), folds)]
+    return [Heading(message('Evaluations')), *folds]
 
 
 def teachers(collection: Collection) -> list[Block]:
     """The teachers' cards."""
     table = teacher_table(collection)
-    return [] if table is None else [Heading(say('Teachers')), table]
+    return [] if table is None else [Heading(message('Teachers')), table]
 
 
 def costs(collection: Collection) -> list[Block]:
@@ -134,10 +139,10 @@ def costs(collection: Collection) -> list[Block]:
     blocks: list[Block] = []
     table = cost_table(collection)
     if table is not None:
-        blocks += [Heading(say('Time and memory')), _folded(table)]
+        blocks += [Heading(message('Time and memory')), _folded(table)]
     files = checkpoint_table(collection)
     if files is not None:
-        blocks += [Heading(say('Best checkpoints')), _folded(files)]
+        blocks += [Heading(message('Best checkpoints')), _folded(files)]
     return blocks
 
 
@@ -147,14 +152,14 @@ def next_steps(collection: Collection) -> list[Block]:
     for suggestion in suggest(collection):
         language = 'bash' if suggestion.lines.startswith('python ') else 'python'
         blocks += [Paragraph(suggestion.reason), Code(suggestion.lines, language)]
-    return [Heading(say('Next runs')), *blocks] if blocks else []
+    return [Heading(message('Next runs')), *blocks] if blocks else []
 
 
 def remarks(notes: list[Message]) -> list[Block]:
     """What could not be read and what was left out."""
     # A note that several runs have is told once.
     items = list({str(note): note for note in notes}.values())
-    return [Heading(say('Notes')), Bullets(items)] if items else []
+    return [Heading(message('Notes')), Bullets(items)] if items else []
 
 
 def _shortened(table: Table) -> list[Block]:
@@ -162,14 +167,14 @@ def _shortened(table: Table) -> list[Block]:
     if len(table.rows) <= MOST_ROWS:
         return [table]
     short = replace(table, rows=table.rows[:MOST_ROWS])
-    return [short, Fold(say('All {count} rows', count=len(table.rows)), [table])]
+    return [short, Fold(message('All {count} rows', count=len(table.rows)), [table])]
 
 
 def _folded(table: Table) -> Block:
     """The table, under one line where it has many rows."""
     if len(table.rows) <= MOST_OPEN:
         return table
-    return Fold(say('All {count} rows', count=len(table.rows)), [table])
+    return Fold(message('All {count} rows', count=len(table.rows)), [table])
 
 
 def _split(collection: Collection) -> Text:
@@ -177,7 +182,7 @@ def _split(collection: Collection) -> Text:
         _data(run) for run in collection.runs if run.evaluations and not run.outside
     )
     names.pop(None, None)
-    return ', '.join(names) if names else say('the validation split')
+    return ', '.join(names) if names else message('the validation split')
 
 
 def _data(run: RunRecord) -> str | None:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from statistics import fmean
 from typing import Any
 
-from mmseg_kd.records.message import Text, say
+from mmseg_kd.records.message import Text, message
 from mmseg_kd.records.run_record import RunRecord
 from mmseg_kd.reports.comparing.collection import Collection, Group
 from mmseg_kd.reports.comparing.differing_settings import setting_text, short_keys
@@ -29,17 +29,17 @@ def comparison_table(collection: Collection) -> Table:
     metric = collection.metric
     others = [name for name in metric_names(collection.runs) if name != metric]
     headings: list[Text] = [
-        say('run'),
-        say('seeds'),
-        say('best {metric}', metric=metric),
-        say('to baseline'),
-        say('at iteration'),
+        message('run'),
+        message('seeds'),
+        message('best {metric}', metric=metric),
+        message('to baseline'),
+        message('at iteration'),
         *others,
-        say('final {metric}', metric=metric),
+        message('final {metric}', metric=metric),
     ]
     chosen = short_keys(list(dict.fromkeys(key for r in collection.runs for key in r.params)))
     if chosen:
-        headings.append(say('parameters'))
+        headings.append(message('parameters'))
     rows = []
     for group in collection.ranked:
         mean, sd = mean_and_sd(group.best_scores(metric))
@@ -68,10 +68,10 @@ def comparison_table(collection: Collection) -> Table:
 def statistics_table(collection: Collection) -> Table | None:
     """Paired differences to the baseline; None where nothing can be paired."""
     words = {
-        'better': say('better'),
-        'worse': say('worse'),
-        'noise': say('within noise'),
-        'few seeds': say('too few seeds'),
+        'better': message('better'),
+        'worse': message('worse'),
+        'noise': message('within noise'),
+        'few seeds': message('too few seeds'),
     }
     rows = []
     for group in collection.ranked:
@@ -91,14 +91,14 @@ def statistics_table(collection: Collection) -> Table | None:
             ]
         )
     headings = [
-        say('run'),
-        say('pairs'),
-        say('paired difference'),
-        say('sd'),
-        say('95 %, t'),
-        say('95 %, bootstrap'),
-        say('sign test p'),
-        say('verdict'),
+        message('run'),
+        message('pairs'),
+        message('paired difference'),
+        message('sd'),
+        message('95 %, t'),
+        message('95 %, bootstrap'),
+        message('sign test p'),
+        message('verdict'),
     ]
     return Table(headings, rows, text_columns=frozenset({0, 7})) if rows else None
 
@@ -115,11 +115,11 @@ def seeds_table(collection: Collection) -> Table:
                 where = str(int(best['iteration']))
                 rows.append([group.name, seed, f'{best[metric]:.2f}', where, last])
     headings = [
-        say('run'),
-        say('seed'),
-        say('best {metric}', metric=metric),
-        say('at iteration'),
-        say('final {metric}', metric=metric),
+        message('run'),
+        message('seed'),
+        message('best {metric}', metric=metric),
+        message('at iteration'),
+        message('final {metric}', metric=metric),
     ]
     return Table(headings, rows)
 
@@ -137,7 +137,7 @@ def evaluation_table(run: RunRecord, metric: str) -> Table:
         for row in run.evaluations
     ]
     strong = frozenset(i for i, row in enumerate(run.evaluations) if row is best)
-    return Table([say('iteration'), *names, 'lr'], rows, strong)
+    return Table([message('iteration'), *names, 'lr'], rows, strong)
 
 
 def number(value: float | None, form: str = '.2f') -> str:
@@ -169,4 +169,4 @@ def _short(value: Any) -> str:
 def _interval(ends: tuple[float, float] | None) -> Text:
     if ends is None:
         return NONE
-    return say('{low} to {high}', low=f'{ends[0]:+.2f}', high=f'{ends[1]:+.2f}')
+    return message('{low} to {high}', low=f'{ends[0]:+.2f}', high=f'{ends[1]:+.2f}')

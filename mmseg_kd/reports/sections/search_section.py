@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from mmseg_kd.records.message import say
+from mmseg_kd.records.message import message
 from mmseg_kd.reports.comparing.collection import Collection
 from mmseg_kd.reports.figures.search import (
     MOST_AXES,
@@ -25,7 +25,7 @@ def search_section(collection: Collection, folder: Path) -> list[Block]:
     for number, study in enumerate(collection.studies, 1):
         points = points_of(collection, study)
         if study.space and len(points) > 1:
-            blocks.append(Heading(say('Search') if study.kind == 'search' else say('Grid')))
+            blocks.append(Heading(message('Search') if study.kind == 'search' else message('Grid')))
             blocks.append(_importance(points, study.space, folder / f'importance_{number}.png'))
             blocks += _points(points, study.space, collection.metric, folder, number)
     return blocks
@@ -34,14 +34,14 @@ def search_section(collection: Collection, folder: Path) -> list[Block]:
 def _importance(points: Sequence[Point], space: Mapping[str, Any], file: Path) -> Block:
     shares = importances(points, space)
     if not shares:
-        text = say(
+        text = message(
             'Importances need at least {needed} points of different score; there are {count}.',
             needed=FEWEST_POINTS,
             count=len(points),
         )
         return Paragraph(text, remark=True)
     importance_bars(shares, file)
-    caption = say(
+    caption = message(
         'Share of each parameter in what made a point one of the best, of {count} points '
         '(PED-ANOVA).',
         count=len(points),
@@ -55,17 +55,17 @@ def _points(
     slices, parallel = (folder / f'{name}_{number}.png' for name in ('slices', 'parallel'))
     slice_plots(points, space, metric, slices)
     parallel_coordinates(points, space, metric, parallel)
-    caption = say(
+    caption = message(
         '{metric} over each parameter, the others being whatever they were; a circle is the best '
         'point.',
         metric=metric,
     )
     blocks: list[Block] = [
         Picture(slices, caption),
-        Picture(parallel, say('Each line is a point; the brighter, the better.')),
+        Picture(parallel, message('Each line is a point; the brighter, the better.')),
     ]
     if len(space) > MOST_AXES:
-        text = say(
+        text = message(
             'Of {count} parameters the first {slices} are sliced and the first {axes} are in the '
             'parallel coordinates.',
             count=len(space),

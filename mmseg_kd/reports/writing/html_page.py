@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 from collections.abc import Iterator, Sequence
 from html import escape
+from pathlib import Path
 
 from mmseg_kd.reports.writing.document import (
     Block,
@@ -17,7 +18,6 @@ from mmseg_kd.reports.writing.document import (
     Table,
 )
 from mmseg_kd.reports.writing.language import Translate
-from mmseg_kd.reports.writing.page_style import STYLE
 
 
 def to_html(blocks: Sequence[Block], translate: Translate, lang: str) -> str:
@@ -41,11 +41,12 @@ def to_html(blocks: Sequence[Block], translate: Translate, lang: str) -> str:
         if i == 0:
             parts.append(f'<nav>{contents}</nav>')
     body = '\n'.join(parts)
+    style = Path(__file__).with_name('page.css').read_text(encoding='utf-8')
     return (
         f'<!DOCTYPE html>\n<html lang="{lang}">\n<head>\n<meta charset="utf-8">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
         '<meta name="color-scheme" content="light dark">\n'
-        f'<title>{title}</title>\n<style>\n{STYLE}</style>\n</head>\n'
+        f'<title>{title}</title>\n<style>\n{style}</style>\n</head>\n'
         f'<body>\n<main>\n{body}\n</main>\n</body>\n</html>\n'
     )
 
