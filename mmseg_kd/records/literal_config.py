@@ -70,27 +70,35 @@ def _assignments(text: str, otherwise: Callable[[ast.AST], Any]) -> dict[str, An
     return {
         node.targets[0].id: _value(node.value, otherwise)
         for node in ast.parse(text).body
-        if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name)
+        if _is_assignment(node)
     }
 
 
+def _is_assignment(node: ast.stmt) -> bool:
+    return isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name)
+
+
 def _statements(text: str) -> list[str]:
-    """What is no assignment, and no remark either."""
+    """Return the source text of all that is neither an assignment nor a docstring."""
     return [
         ast.unparse(node)
         for node in ast.parse(text).body
-        if not (isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name))
+        if not _is_assignment(node)
         and not (isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant))
     ]
 
 
 def _value(node: ast.expr, otherwise: Callable[[ast.AST], Any]) -> Any:
     if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == 'dict':
-        return {
-            keyword.arg: _value(keyword.value, otherwise)
-            for keyword in node.keywords
-            if keyword.arg
-        } | _merged(node, otherwise)
+        found = {}
+        for keyword in node.keywords:
+            value = _value(keyword.value, otherwise)
+            if keyword.arg is not None:
+                found[keyword.arg] = value
+            elif isinstance(value, dict):
+                # mmengine writes keys that are not identifiers as `dict(**{...})`.
+                found |= value
+        return found
     if isinstance(node, ast.Dict):
         return {
             _value(key, ast.unparse): _value(value, otherwise)
@@ -107,12 +115,6 @@ def _value(node: ast.expr, otherwise: Callable[[ast.AST], Any]) -> Any:
         return otherwise(node)
 
 
-def _merged(node: ast.Call, otherwise: Callable[[ast.AST], Any]) -> dict[str, Any]:
-    """Keys that are no identifiers: mmengine writes `dict(**{...})`."""
-    parts = [_value(keyword.value, otherwise) for keyword in node.keywords if keyword.arg is None]
-    return {key: value for part in parts if isinstance(part, dict) for key, value in part.items()}
-
-
 def _without_left_out(value: Any) -> Any:
     if isinstance(value, dict):
         return {k: _without_left_out(v) for k, v in value.items() if v is not LEFT_OUT}
@@ -122,14 +124,12 @@ def _without_left_out(value: Any) -> Any:
 
 
 def _check_types(value: Any, source: str | Path) -> None:
-    if isinstance(value, dict):
-        kind = value.get('type')
-        if isinstance(kind, str) and not _is_registered(kind):
-            raise UserError(f'{source}: type {kind!r} is not registered, so it is not built')
-        for part in value.values():
-            _check_types(part, source)
-    elif isinstance(value, list | tuple):
-        for part in value:
+    kind = value.get('type') if isinstance(value, dict) else None
+    if isinstance(kind, str) and not _is_registered(kind):
+        raise UserError(f'{source}: type {kind!r} is not registered, so it is not built')
+    parts = value.values() if isinstance(value, dict) else value
+    if isinstance(value, dict | list | tuple):
+        for part in parts:
             _check_types(part, source)
 
 

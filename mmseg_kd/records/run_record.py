@@ -1,4 +1,4 @@
-"""A run, as its work_dir tells it."""
+"""The record of a run, read from its work_dir."""
 
 from __future__ import annotations
 
@@ -16,29 +16,28 @@ from mmseg_kd.records.gradient_reports import read_reports
 from mmseg_kd.records.json_lines import MOST_DIGITS, is_number, read_json
 from mmseg_kd.records.literal_config import read_literals
 from mmseg_kd.records.message import Message, message
-from mmseg_kd.records.scalar_log import read_scalars
-from mmseg_kd.records.scalars import scalar_files
+from mmseg_kd.records.scalars import read_rows, scalar_files, split_rows
 from mmseg_kd.records.training_log import LogFacts, read_logs
 
 
 @dataclass
 class RunRecord:
-    """What a run was and what came of it.
+    """The settings, scores and logs of a run.
 
     Attributes:
-        name: Of the run; runs that differ in the seed alone share it.
+        name: Name of the run; runs that differ only in the seed share it.
         source: Its work_dir, or the file of an outside run.
-        seed: Of its random streams; None where it is not known.
+        seed: Its random seed; None if not known.
         evaluations: By iteration: dicts of `iteration`, metrics in percent, and `lr`.
-        training: Columns of what was logged in training, among them `step`.
-        config: The config in full; empty where there is none.
-        teachers: The teachers' cards by name.
+        training: Columns of the training log, among them `step`.
+        config: The full config; empty if there is none.
+        teachers: The teacher reports by name.
         gradients: The lines of `gradients.jsonl`.
         classes: Scores of the classes by iteration of the evaluation.
-        log: What its logs say.
+        log: Facts from its log files.
         notes: What could not be read.
         state: As in `study.json`; 'done' or 'unfinished' for a plain work_dir.
-        error: Why it failed, in a line.
+        error: Why it failed, in one line.
         params: What a grid or search chose, by dotted key.
         options: All overrides of its study, by dotted key.
     """
@@ -61,7 +60,7 @@ class RunRecord:
 
     @property
     def outside(self) -> bool:
-        """Whether it is a table of another program's run."""
+        """Whether it is a table of another program's run, not a work_dir."""
         return self.source.is_file()
 
     @property
@@ -72,38 +71,38 @@ class RunRecord:
 
     @property
     def max_iters(self) -> int | None:
-        """How long it was to be."""
+        """Planned number of iterations; None if not known."""
         return self.whole_number('train_cfg', 'max_iters')
 
     @property
     def kd_losses(self) -> dict[str, Any]:
-        """Its distillation losses as the config has them, by name."""
+        """Settings of its distillation losses, by name."""
         losses = self.setting('model', 'kd_losses')
         return losses if isinstance(losses, dict) else {}
 
     def setting(self, *keys: str) -> Any:
-        """The value that its config has below these keys; None where there is none."""
+        """Return the value in its config below these keys; None if there is none."""
         node: Any = self.config
         for key in keys:
             node = node.get(key) if isinstance(node, dict) else None
         return node
 
     def whole_number(self, *keys: str) -> int | None:
-        """The same, None also where it is no whole number that can be meant."""
+        """Return a setting that is a whole number; None if it is anything else."""
         value = self.setting(*keys)
         return value if type(value) is int and abs(value) < 10**MOST_DIGITS else None
 
     def best(self, metric: str) -> dict[str, float] | None:
-        """The evaluation with the most of a metric, the first of equals; None without any."""
+        """Return the evaluation with the highest value of a metric, the first of equals."""
         rows = [row for row in self.evaluations if math.isfinite(row.get(metric, math.nan))]
         return max(rows, key=lambda row: row[metric], default=None)
 
     def best_checkpoint(self, metric: str) -> tuple[Path, float | None] | None:
-        """Find the checkpoint that has the most of a metric, among those that are still there.
+        """Find the existing checkpoint with the highest value of a metric.
 
         Returns:
-            The file and its value of the metric. A checkpoint of an iteration that was not
-            evaluated has None and comes last, the newest first. None without a checkpoint.
+            The file and its value; the value is None if its iteration was not evaluated, which
+            only counts where no other checkpoint was. None without a checkpoint.
         """
         scores = {row['iteration']: row.get(metric, math.nan) for row in self.evaluations}
         scores = {step: score for step, score in scores.items() if math.isfinite(score)}
@@ -114,11 +113,11 @@ class RunRecord:
 
 
 def read_run(folder: str | Path, name: str | None = None) -> RunRecord:
-    """Read a work_dir. What is damaged is left out and told in the record's notes.
+    """Read a work_dir; the record's notes list what is damaged and left out.
 
     Args:
         folder: The work_dir.
-        name: The run's; else the folder's.
+        name: Name of the run (default: the folder's).
 
     Raises:
         UserError: There is no such folder, or no training is logged in it.
@@ -128,22 +127,33 @@ def read_run(folder: str | Path, name: str | None = None) -> RunRecord:
         raise UserError(f'the work_dir {folder} does not exist')
     files = scalar_files(folder)
     try:
-        evaluations, training, notes = read_scalars(files)
+        rows, broken = read_rows(files)
     except OSError as error:
         raise UserError(f'{folder} cannot be read: {error}') from error
+    evaluations, training = split_rows(rows)
     if not evaluations and not training:
         raise UserError(
             f'{files[-1]} has no line of a training or an evaluation; the run ended before its '
             'first log line, or the file is damaged'
         )
-    record = RunRecord(name or folder.name, folder, notes=notes)
-    record.evaluations, record.training = evaluations, training
+    notes = [
+        message(
+            '{file}: {count} lines are no JSON and were left out (the first is line {line}).',
+            file=file.as_posix(),
+            count=len(lines),
+            line=lines[0],
+        )
+        for file, lines in broken.items()
+    ]
+    record = RunRecord(
+        name or folder.name, folder, evaluations=evaluations, training=training, notes=notes
+    )
     record.config = _config(files[-1].with_name('config.py'), notes)
     record.seed = record.whole_number('randomness', 'seed')
     record.teachers = _teachers(folder / 'teacher.json', notes)
     record.gradients = read_reports(folder / 'gradients.jsonl')
     _add_classes(record, folder, files)
-    last = max([*training.get('step', []), *(row['iteration'] for row in evaluations)], default=0)
+    last = max([*training.get('step', []), *(row['iteration'] for row in evaluations)])
     if record.max_iters and last < record.max_iters:
         record.state = 'unfinished'
     return record
