@@ -1,4 +1,8 @@
-"""The points of a grid or search: importances, slices and parallel coordinates."""
+"""Figures of a grid or search: importances, slices and parallel coordinates.
+
+Those of `optuna.visualization.matplotlib` were tried: their tick labels overlap, low scores are
+pale lines on grey, and slices are coloured by trial number, which means nothing for a grid.
+"""
 
 from __future__ import annotations
 
@@ -13,8 +17,8 @@ from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize
 
 from mmseg_kd.reports.comparing.differing_settings import setting_text, short_keys
-from mmseg_kd.reports.figures.canvas import canvas, shorten, tidy
 from mmseg_kd.reports.sections.search_results import Point, is_number
+from mmseg_kd.visualization.canvas import canvas, shorten, tidy
 from mmseg_kd.visualization.line_styles import COLOURS
 
 # Beyond these a figure would have to be taller than a screen, or its axes touch.

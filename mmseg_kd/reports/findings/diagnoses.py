@@ -1,4 +1,4 @@
-"""What the numbers of a run show: its course, its teacher, its weights, its losses."""
+"""Diagnoses of runs: the end of the curve, weak teachers, useless losses, divergence."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from mmseg_kd.distillation.gradient_diagnosis import Finding, FullWeight, diagno
 from mmseg_kd.records.run_record import RunRecord
 from mmseg_kd.reports.comparing.collection import Collection, Group
 
-# Points: less is what two evaluations in a row differ by anyway.
+# In points. Two evaluations in a row differ by less than this anyway.
 STILL_IMPROVING, FELL = 0.5, 1.0
 FEWEST_EVALUATIONS = 3
 
@@ -24,8 +24,8 @@ class Course:
 
     Attributes:
         peak: Iteration of its highest value.
-        gain: What the last evaluation had more than all before it; None where it was no peak.
-        loss: What the last evaluation had less than the peak.
+        gain: Points by which the last evaluation exceeds all before it; None if it does not.
+        loss: Points by which the last evaluation is below the peak.
     """
 
     peak: int
@@ -34,14 +34,14 @@ class Course:
 
 
 def course(group: Group, metric: str) -> Course | None:
-    """Look at the end of a group's mean curve; None for fewer than three evaluations."""
-    curve = [point for point in group.mean_curve(metric) if math.isfinite(point[1])]
-    if len(curve) < FEWEST_EVALUATIONS:
+    """Describe the end of a group's mean curve; None for fewer than three evaluations."""
+    iterations, values = group.curves(metric)
+    if len(iterations) < FEWEST_EVALUATIONS:
         return None
-    final = curve[-1][1]
-    peak, best = max(curve, key=lambda point: point[1])
-    gain = final - max(value for _, value in curve[:-1])
-    return Course(peak, gain if gain > 0 else None, best - final)
+    means = values.mean(axis=0)
+    gain = float(means[-1] - means[:-1].max())
+    peak = int(iterations[means.argmax()])
+    return Course(peak, gain if gain > 0 else None, float(means.max() - means[-1]))
 
 
 def still_improving(group: Group, metric: str) -> Course | None:
