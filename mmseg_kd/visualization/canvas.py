@@ -51,7 +51,7 @@ def canvas(
 
 def tidy(axes: Axes, title: str, **settings: Any) -> None:
     """Set title and labels, a pale grid and no frame."""
-    axes.set_title(title, loc='left', fontsize=10)
+    axes.set_title(title, loc='left', fontsize='medium')
     axes.set(**settings)
     axes.grid(color='0.9', linewidth=0.6)
     axes.set_axisbelow(True)

@@ -49,7 +49,7 @@ class Gallery:
         if grey > 0:
             caption = message(
                 '{metric} of all runs. The best {shown} have a colour and the band of their '
-                'seeds, the rest ({grey}) is thin and grey.',
+                'seeds, the other {grey} are thin and grey.',
                 metric=self.metric,
                 shown=len(self.looks),
                 grey=grey,
@@ -71,8 +71,8 @@ class Gallery:
         file = self.folder / 'class_iou.png'
         class_iou_bars(scores, deltas, baseline, self.looks, self.metric, file)
         caption = message(
-            'IoU by class over all classes, means of the seeds, at the best evaluation of '
-            'each; beside it the difference to the baseline.'
+            'IoU by class over all classes, means of the seeds, at the best evaluation of each, '
+            'and the difference to the baseline.'
             if deltas
             else 'IoU by class over all classes, means of the seeds, at the best '
             'evaluation of each.'
@@ -90,8 +90,8 @@ class Gallery:
                 title = f'{name}, iteration {scores.iteration}'
                 draw_confusion(figure, scores.confusion, list(scores.iou), title)
             caption = message(
-                '{name}: of the pixels of each true class (row), per cent predicted as each class '
-                '(column); below 0.5 left blank off the diagonal.',
+                '{name}: percent of the pixels of each true class (row) that are predicted as '
+                'each class (column). Values below 0.5 off the diagonal are blank.',
                 name=name,
             )
             blocks.append(Picture(file, caption))
@@ -122,8 +122,9 @@ class Gallery:
             file = self.folder / f'gradients_{i}.png'
             gradient_figure(runs[name].gradients, file, order=order)
             caption = message(
-                "{name}: what the labels and each loss have of the student's gradient, whether "
-                "a loss pulls the labels' way, and the weighted losses.",
+                "{name}: gradient norm shares of the labels' loss and of each distillation "
+                "loss, their cosine similarity with the labels' gradient, and the weighted "
+                'losses.',
                 name=name,
             )
             blocks.append(Picture(file, caption))

@@ -1,4 +1,4 @@
-"""How the trainings went: which broke, what held them back, how they ended."""
+"""Findings about trainings: which failed, what held them back, how they ended."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterator
 
 from mmseg_kd.records.message import Message, message
-from mmseg_kd.reports.comparing.collection import Collection, Group, run_name
+from mmseg_kd.reports.comparing.collection import Collection, run_name
 from mmseg_kd.reports.findings.diagnoses import (
     diverged,
     loss_faults,
@@ -15,29 +15,30 @@ from mmseg_kd.reports.findings.diagnoses import (
     weak_teachers,
 )
 
-# Sentences of one kind: more are read in the tables.
+# Sentences of one kind; the tables have the rest.
 MOST = 6
 
 
 def training_findings(collection: Collection) -> Iterator[Message]:
-    """Broken runs, weak teachers, weights that did not arrive, useless losses, and courses."""
-    yield from _broken(collection)
+    """Yield failed runs, weak teachers, misfit weights, useless losses, and ends of curves."""
+    yield from _failed(collection)
+    yield from _states(collection)
     yield from _teachers(collection)
     yield from _weights(collection)
     yield from _losses(collection)
     yield from _courses(collection)
 
 
-def _broken(collection: Collection) -> Iterator[Message]:
+def _failed(collection: Collection) -> Iterator[Message]:
     failed = [run for run in collection.runs if run.state == 'failed']
     for run in failed[:MOST]:
-        yield message(
-            '{name} failed: {error}',
-            name=run_name(run),
-            error=run.error or message('no reason kept'),
-        )
+        error = run.error or message('no reason kept')
+        yield message('{name} failed: {error}', name=run_name(run), error=error)
     if len(failed) > MOST:
         yield message('{count} more runs failed.', count=len(failed) - MOST)
+
+
+def _states(collection: Collection) -> Iterator[Message]:
     counts = Counter(run.state for run in collection.runs)
     if count := counts['pruned']:
         yield message('{count} runs were pruned.', count=count)
@@ -48,12 +49,11 @@ def _broken(collection: Collection) -> Iterator[Message]:
             '{count} runs are not finished; they are left out of the statistics.', count=count
         )
     for run in collection.runs:
-        where = diverged(run)
-        if where is not None:
+        if (iteration := diverged(run)) is not None:
             yield message(
                 '{name} diverged: its loss was not finite at iteration {iteration}.',
                 name=run_name(run),
-                iteration=where,
+                iteration=iteration,
             )
 
 
@@ -61,7 +61,7 @@ def _teachers(collection: Collection) -> Iterator[Message]:
     for checkpoint, (metric, score, baseline, source) in weak_teachers(collection).items():
         yield message(
             'The teacher {checkpoint} does not beat the baseline: {score} {metric} against '
-            '{baseline} of {source}. Such a teacher can hardly help.',
+            '{baseline} of {source}. A teacher like this rarely helps.',
             checkpoint=checkpoint,
             score=f'{score:.2f}',
             metric=metric,
@@ -72,15 +72,16 @@ def _teachers(collection: Collection) -> Iterator[Message]:
 
 def _weights(collection: Collection) -> Iterator[Message]:
     for group in collection.groups:
-        matched = next((run.log.pretrained for run in group.runs if run.log.pretrained), None)
-        misfit = next((run.log.misfit for run in group.runs if run.log.misfit), None)
-        if matched and matched[1] < matched[2]:
+        logs = [run.log for run in group.runs]
+        file, matched, total = next(filter(None, (log.pretrained for log in logs)), ('', 0, 0))
+        misfit = next(filter(None, (log.misfit for log in logs)), None)
+        if matched < total:
             yield message(
                 '{name}: of {file} only {matched} of {total} tensors matched the backbone.',
                 name=group.name,
-                file=matched[0],
-                matched=matched[1],
-                total=matched[2],
+                file=file,
+                matched=matched,
+                total=total,
             )
         elif misfit:
             yield message(
@@ -101,37 +102,38 @@ def _losses(collection: Collection) -> Iterator[Message]:
             found.setdefault((group.name, fault.condition), []).append(f'{loss}{share}')
     for (name, condition), losses in list(found.items())[:MOST]:
         values = dict(name=name, losses=', '.join(losses))
-        if condition == 'cut':
-            yield message(
+        yield {
+            'cut': message(
                 "{name}: no gradient reaches the backbone's stages, whatever the weight, from: "
                 '{losses}.',
                 **values,
-            )
-        elif condition == 'zero':
-            yield message(
+            ),
+            'zero': message(
                 '{name}: exactly 0 at the end of training, so they taught nothing: {losses}.',
                 **values,
-            )
-        elif condition == 'off':
-            yield message(
-                '{name}: as good as switched off, by their share of the gradient: {losses}.',
+            ),
+            'off': message(
+                '{name}: almost no effect, by their share of the gradient: {losses}.',
                 **values,
-            )
-        else:
-            yield message(
-                "{name}: swamps the labels' loss, by its share of the gradient: {losses}.", **values
-            )
+            ),
+            'swamps': message(
+                "{name}: dominates the labels' loss, by its share of the gradient: {losses}.",
+                **values,
+            ),
+        }[condition]
 
 
 def _courses(collection: Collection) -> Iterator[Message]:
     metric = collection.metric
-    shown = _shown(collection)
+    # The baseline and the best others.
+    first = [collection.baseline] if collection.baseline is not None else []
+    shown = first + [*collection.students, *collection.taught_from][:MOST]
     rising = [(group.name, still_improving(group, metric)) for group in shown]
     names = [f'{name} (+{found.gain:.2f})' for name, found in rising if found]
     if names:
         yield message(
-            'Still improving at the end: {names}. In brackets what the last evaluation has more '
-            '{metric} than all before it.',
+            'Still improving at the end: {names}. In brackets: by how many points of {metric} '
+            'the last evaluation exceeds all earlier ones.',
             names=', '.join(names),
             metric=metric,
         )
@@ -144,10 +146,3 @@ def _courses(collection: Collection) -> Iterator[Message]:
                 loss=f'{found.loss:.2f}',
                 metric=metric,
             )
-
-
-def _shown(collection: Collection) -> list[Group]:
-    """The baseline and the best others."""
-    others = [*collection.students, *collection.taught_from]
-    first = [collection.baseline] if collection.baseline is not None else []
-    return first + others[:MOST]
