@@ -106,7 +106,7 @@ class RunRecord:
         """
         scores = {row['iteration']: row.get(metric, math.nan) for row in self.evaluations}
         scores = {step: score for step, score in scores.items() if math.isfinite(score)}
-        # Of two files of one iteration `best_*.pth` has the weights alone and is smaller.
+        # `best_*.pth` holds only the weights and is smaller, so it comes last and wins a tie.
         found = [file for p in ('iter_*.pth', 'best_*.pth') for file in self.source.glob(p)]
         found.sort(key=lambda file: (scores.get(_iteration(file), -math.inf), _iteration(file)))
         return (found[-1], scores.get(_iteration(found[-1]))) if found else None
@@ -176,7 +176,7 @@ def _add_classes(record: RunRecord, folder: Path, files: list[Path]) -> None:
 def _config(file: Path, notes: list[Message]) -> dict[str, Any]:
     try:
         return read_literals(file)
-    # A config is as deep and as long as who damaged it likes.
+    # A damaged config may be of any depth and length.
     except (OSError, SyntaxError, ValueError, TypeError, RecursionError, MemoryError) as error:
         notes.append(
             message(
@@ -195,7 +195,7 @@ def _teachers(file: Path, notes: list[Message]) -> dict[str, dict[str, Any]]:
         content = read_json(file.read_text(encoding='utf-8'))
     except (OSError, ValueError):
         content = None
-    # One teacher's card is kept without its name.
+    # The report on a single teacher is stored without its name.
     cards = {'teacher': content} if _is_card(content) else content
     cards = cards if isinstance(cards, dict) else {'teacher': None}
     whole = {name: card for name, card in cards.items() if _is_card(card)}
@@ -205,16 +205,15 @@ def _teachers(file: Path, notes: list[Message]) -> dict[str, dict[str, Any]]:
 
 
 def _is_card(card: Any) -> bool:
-    """Whether a record of `teacher_card` has the kinds that a report reads."""
+    """Return whether a teacher report has the types that a run's report reads."""
     if not isinstance(card, dict) or not isinstance(card.get('sha256'), str):
         return False
     metrics, baseline = card.get('metrics') or {}, card.get('baseline') or {'mIoU': 0}
+    if not isinstance(metrics, dict) or not isinstance(baseline, dict):
+        return False
+    optional = [card[key] for key in ('entropy', 'ece') if card.get(key) is not None]
     return (
-        isinstance(metrics, dict)
-        and all(is_number(score) for score in metrics.values())
-        and isinstance(baseline, dict)
-        and is_number(baseline.get('mIoU'))
-        and all(card.get(key) is None or is_number(card[key]) for key in ('entropy', 'ece'))
+        all(map(is_number, [*metrics.values(), baseline.get('mIoU'), *optional]))
         and isinstance(card.get('deterministic'), bool | None)
         and all(isinstance(card.get(key), str | None) for key in ('data', 'checkpoint'))
     )

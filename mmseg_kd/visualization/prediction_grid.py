@@ -1,4 +1,4 @@
-"""Rows of pictures with their label maps and a legend."""
+"""A figure of rows of images and label maps, with a legend."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ LEGEND_COLUMNS = 6
 
 @dataclass
 class Panel:
-    """One picture of a row: an RGB image (H, W, 3), or a map of class ids (H, W)."""
+    """One panel of a row: an RGB image (H, W, 3), or a map of class ids (H, W)."""
 
     title: str
     image: np.ndarray | None = None
@@ -37,9 +37,9 @@ def prediction_grid(
     """Draw rows of panels with a legend of the classes and write a PNG.
 
     Args:
-        rows: Panels; every row has the same titles, which head the columns.
+        rows: Panels; the titles of the first row head the columns.
         classes: Class names.
-        palette: Their RGB colours, 0 to 255. Other ids (255 = ignore) come out white.
+        palette: Their RGB colours, 0 to 255. Other ids (255 = ignore) are white.
         file: Where to write.
     """
     colours = np.full((256, 3), 255, dtype=np.uint8)

@@ -36,7 +36,7 @@ BETTER, WORSE = (0, 158, 115), (213, 94, 0)
 
 @dataclass(frozen=True)
 class Chosen:
-    """An image and why it is shown: 'improved', 'damaged' or 'median', and by how much."""
+    """An image, why it is shown ('improved', 'damaged' or 'median'), and its difference."""
 
     index: int
     kind: str
@@ -57,11 +57,11 @@ def comparable_pair(collection: Collection) -> tuple[RunRecord, RunRecord] | Non
 
 
 def choose_images(differences: Sequence[float], count: int) -> list[Chosen]:
-    """Choose the images that gained most, lost most, and lie in the middle; none twice.
+    """Choose the images that gained most, lost most, and lie in the middle, each once.
 
     Args:
-        differences: Student minus baseline of each image, in points of mIoU; NaN is no image.
-        count: Of each kind.
+        differences: Student minus baseline of each image, in points of mIoU; NaN is ignored.
+        count: Number of images of each kind.
     """
     order = [int(i) for i in np.argsort(differences) if np.isfinite(differences[i])]
     middle = max(0, len(order) // 2 - count // 2)
@@ -86,7 +86,7 @@ def draw_images(
     metric: str,
     notes: list[Message] | None = None,
 ) -> list[tuple[str, Chosen]]:
-    """Predict the validation split with two runs and draw the images that tell them apart.
+    """Predict the validation split with two runs and draw the images that differ most.
 
     Columns are the input, the truth, the baseline, the teacher where there is one, the student,
     and where student and baseline differ: green where the student alone is right, orange where
@@ -94,20 +94,20 @@ def draw_images(
 
     Args:
         baseline: Run of the baseline, with its best checkpoint and config.
-        student: Run of the student; its config says which images.
-        count: Images of each kind.
+        student: Run of the student; its config names the images.
+        count: Number of images of each kind.
         file: Where to write the PNG.
-        metric: What the checkpoints are chosen by.
-        notes: Receives what of the configs is left out because it is code.
+        metric: The metric that chooses the checkpoints.
+        notes: Receives notes on code in the configs that was left out.
 
     Returns:
-        Name and choice of each row, from top to bottom.
+        File name and choice of each row, from top to bottom.
 
     Raises:
         UserError: A checkpoint, the data or the teacher is missing or does not fit.
     """
     init_default_scope('mmseg_kd')
-    # Which weights were loaded is in the report.
+    # The report itself names the loaded weights.
     MMLogger.get_instance(f'report {uuid.uuid4()}', log_level='ERROR')
     notes = [] if notes is None else notes
     cfg = _config(student, notes)
@@ -149,16 +149,16 @@ def _row(sample: Mapping[str, Any], models: Mapping[str, torch.nn.Module]) -> li
 
 
 def difference_picture(label: np.ndarray, baseline: np.ndarray, student: np.ndarray) -> np.ndarray:
-    """Paint where one of two predictions alone is right.
+    """Colour the pixels where exactly one of two predictions is right.
 
     Args:
-        label: True ids (H, W), 255 where there is none.
+        label: True ids (H, W), 255 for void.
         baseline: Predicted ids (H, W).
         student: Predicted ids (H, W).
 
     Returns:
         RGB (H, W, 3): green where the student alone is right, orange where the baseline alone
-        is, pale grey elsewhere, white where there is no truth.
+        is, pale grey elsewhere, white for void.
     """
     picture = np.full((*label.shape, 3), 225, dtype=np.uint8)
     picture[(student == label) & (baseline != label)] = BETTER
@@ -202,7 +202,7 @@ def _teacher(cfg: ConfigDict, notes: list[Message]) -> torch.nn.Module | None:
 
 
 def _teacher_model(config: Path, checkpoint: Path, notes: list[Message]) -> ConfigDict | None:
-    """The teacher's model dict: from its config where that is written out, else its checkpoint."""
+    """Return the teacher's model dict from its config if written out, else from its checkpoint."""
     if config.is_file():
         cfg, left_out = parse_buildable(config.read_text(encoding='utf-8'), config)
         if 'model' in cfg and '_base_' not in cfg and not left_out:

@@ -102,7 +102,7 @@ def _losses(collection: Collection) -> Iterator[Message]:
             found.setdefault((group.name, fault.condition), []).append(f'{loss}{share}')
     for (name, condition), losses in list(found.items())[:MOST]:
         values = dict(name=name, losses=', '.join(losses))
-        yield {
+        sentences = {
             'cut': message(
                 "{name}: no gradient reaches the backbone's stages, whatever the weight, from: "
                 '{losses}.',
@@ -113,14 +113,13 @@ def _losses(collection: Collection) -> Iterator[Message]:
                 **values,
             ),
             'off': message(
-                '{name}: almost no effect, by their share of the gradient: {losses}.',
-                **values,
+                '{name}: almost no effect, by their share of the gradient: {losses}.', **values
             ),
-            'swamps': message(
-                "{name}: dominates the labels' loss, by its share of the gradient: {losses}.",
-                **values,
-            ),
-        }[condition]
+        }
+        too_much = message(
+            "{name}: dominates the labels' loss, by its share of the gradient: {losses}.", **values
+        )
+        yield sentences.get(condition, too_much)
 
 
 def _courses(collection: Collection) -> Iterator[Message]:
