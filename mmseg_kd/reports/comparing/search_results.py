@@ -8,12 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import optuna
-from optuna.distributions import (
-    BaseDistribution,
-    CategoricalDistribution,
-    FloatDistribution,
-    IntDistribution,
-)
+from optuna import distributions as dist
 from optuna.importance import PedAnovaImportanceEvaluator, get_param_importances
 
 from mmseg_kd.records.json_lines import is_number
@@ -121,26 +116,26 @@ def _place(value: float, low: float, high: float, logarithmic: bool) -> float:
     return (value - low) / (high - low)
 
 
-def _distribution(key: str, choices: Any, points: Sequence[Point]) -> BaseDistribution:
+def _distribution(key: str, choices: Any, points: Sequence[Point]) -> dist.BaseDistribution:
     kind = choices.get('type') if isinstance(choices, Mapping) else None
     if kind == 'int':
-        return IntDistribution(choices['low'], choices['high'])
+        return dist.IntDistribution(choices['low'], choices['high'])
     if kind in ('uniform', 'loguniform'):
-        return FloatDistribution(choices['low'], choices['high'], log=kind == 'loguniform')
+        return dist.FloatDistribution(choices['low'], choices['high'], log=kind == 'loguniform')
     # Only what was chosen counts: the space may have been edited since.
     values = [point.params[key] for point in points if key in point.params]
-    return CategoricalDistribution(list(dict.fromkeys(map(repr, values))) or ['None'])
+    return dist.CategoricalDistribution(list(dict.fromkeys(map(repr, values))) or ['None'])
 
 
-def _fits(point: Point, kinds: Mapping[str, BaseDistribution]) -> bool:
+def _fits(point: Point, kinds: Mapping[str, dist.BaseDistribution]) -> bool:
     return all(
         key in point.params
-        and (isinstance(kind, CategoricalDistribution) or is_number(point.params[key]))
+        and (isinstance(kind, dist.CategoricalDistribution) or is_number(point.params[key]))
         for key, kind in kinds.items()
     )
 
 
-def _inside(value: Any, kind: BaseDistribution) -> Any:
-    if isinstance(kind, CategoricalDistribution):
+def _inside(value: Any, kind: dist.BaseDistribution) -> Any:
+    if isinstance(kind, dist.CategoricalDistribution):
         return repr(value)
     return min(max(value, kind.low), kind.high)

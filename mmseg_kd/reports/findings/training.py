@@ -7,13 +7,7 @@ from collections.abc import Iterator
 
 from mmseg_kd.records.message import Message, message
 from mmseg_kd.reports.comparing.collection import Collection, run_name
-from mmseg_kd.reports.findings.diagnoses import (
-    diverged,
-    loss_faults,
-    peaked_and_fell,
-    still_improving,
-    weak_teachers,
-)
+from mmseg_kd.reports.findings import diagnoses
 
 # Sentences of one kind; the tables have the rest.
 MOST = 6
@@ -49,7 +43,7 @@ def _states(collection: Collection) -> Iterator[Message]:
             '{count} runs are not finished; they are left out of the statistics.', count=count
         )
     for run in collection.runs:
-        if (iteration := diverged(run)) is not None:
+        if (iteration := diagnoses.diverged(run)) is not None:
             yield message(
                 '{name} diverged: its loss was not finite at iteration {iteration}.',
                 name=run_name(run),
@@ -58,7 +52,9 @@ def _states(collection: Collection) -> Iterator[Message]:
 
 
 def _teachers(collection: Collection) -> Iterator[Message]:
-    for checkpoint, (metric, score, baseline, source) in weak_teachers(collection).items():
+    for checkpoint, (metric, score, baseline, source) in diagnoses.weak_teachers(
+        collection
+    ).items():
         yield message(
             'The teacher {checkpoint} does not beat the baseline: {score} {metric} against '
             '{baseline} of {source}. A teacher like this rarely helps.',
@@ -97,7 +93,7 @@ def _weights(collection: Collection) -> Iterator[Message]:
 def _losses(collection: Collection) -> Iterator[Message]:
     found: dict[tuple[str, str], list[str]] = {}
     for group in collection.groups:
-        for loss, (_, fault) in loss_faults(group.runs[0]).items():
+        for loss, (_, fault) in diagnoses.loss_faults(group.runs[0]).items():
             share = '' if fault.share is None else f' ({100 * fault.share:.2g} %)'
             found.setdefault((group.name, fault.condition), []).append(f'{loss}{share}')
     for (name, condition), losses in list(found.items())[:MOST]:
@@ -127,7 +123,7 @@ def _courses(collection: Collection) -> Iterator[Message]:
     # The baseline and the best others.
     first = [collection.baseline] if collection.baseline is not None else []
     shown = first + [*collection.students, *collection.taught_from][:MOST]
-    rising = [(group.name, still_improving(group, metric)) for group in shown]
+    rising = [(group.name, diagnoses.still_improving(group, metric)) for group in shown]
     names = [f'{name} (+{found.gain:.2f})' for name, found in rising if found]
     if names:
         yield message(
@@ -137,7 +133,7 @@ def _courses(collection: Collection) -> Iterator[Message]:
             metric=metric,
         )
     for group in shown:
-        if found := peaked_and_fell(group, metric):
+        if found := diagnoses.peaked_and_fell(group, metric):
             yield message(
                 '{name} peaked at iteration {peak} and ended {loss} {metric} lower.',
                 name=group.name,

@@ -9,20 +9,7 @@ from mmseg_kd.records.run_record import RunRecord
 from mmseg_kd.reports.comparing.collection import Collection
 from mmseg_kd.reports.findings.finding import find
 from mmseg_kd.reports.findings.next_runs import suggest
-from mmseg_kd.reports.sections.fact_tables import (
-    checkpoint_table,
-    cost_table,
-    settings_table,
-    teacher_table,
-)
-from mmseg_kd.reports.sections.score_tables import (
-    NONE,
-    comparison_table,
-    evaluation_table,
-    group_label,
-    seeds_table,
-    statistics_table,
-)
+from mmseg_kd.reports.sections import fact_tables, score_tables
 from mmseg_kd.reports.writing.document import Block, Bullets, Code, Fold, Heading, Paragraph, Table
 
 # With so many comparisons some are significant by chance.
@@ -55,18 +42,18 @@ def opening(collection: Collection) -> list[Block]:
 
 def comparison(collection: Collection) -> list[Block]:
     """Return the table of all runs, and the statistics."""
-    table = comparison_table(collection)
+    table = score_tables.comparison_table(collection)
     blocks: list[Block] = [Heading(message('Comparison'))]
     if len(table.rows) > MOST_ROWS:
         blocks.append(replace(table, rows=table.rows[:MOST_ROWS]))
     blocks += [_folded(table, MOST_ROWS), *_statistics(collection)]
     if any(len(group.measured) > 1 for group in collection.groups):
-        blocks.append(Fold(message('Every run by seed'), [seeds_table(collection)]))
+        blocks.append(Fold(message('Every run by seed'), [score_tables.seeds_table(collection)]))
     return blocks
 
 
 def _statistics(collection: Collection) -> list[Block]:
-    table = statistics_table(collection)
+    table = score_tables.statistics_table(collection)
     if table is None:
         return []
     explanation = message(
@@ -83,7 +70,7 @@ def _statistics(collection: Collection) -> list[Block]:
         _folded(table),
         Paragraph(explanation, remark=True),
     ]
-    intervals = sum(row[4] != NONE for row in table.rows)
+    intervals = sum(row[4] != score_tables.NONE for row in table.rows)
     if intervals >= MANY_COMPARISONS:
         text = message(
             'About {chance} of {count} such intervals exclude 0 by chance alone.',
@@ -96,7 +83,7 @@ def _statistics(collection: Collection) -> list[Block]:
 
 def settings(collection: Collection) -> list[Block]:
     """Return the settings that differ between the runs."""
-    found = settings_table(collection)
+    found = fact_tables.settings_table(collection)
     if found is None:
         return []
     table, name = found
@@ -110,9 +97,9 @@ def evaluations(collection: Collection) -> list[Block]:
     folds: list[Block] = []
     for group in collection.groups:
         for run in group.measured:
-            name, count = group_label(group, run), len(run.evaluations)
+            name, count = score_tables.group_label(group, run), len(run.evaluations)
             summary = message('{name}: {count} evaluations', name=name, count=count)
-            folds.append(Fold(summary, [evaluation_table(run, collection.metric)]))
+            folds.append(Fold(summary, [score_tables.evaluation_table(run, collection.metric)]))
     if len(folds) > MOST_OPEN:
         folds = [Fold(message('All {count} runs', count=len(folds)), folds)]
     return [Heading(message('Evaluations')), *folds]
@@ -120,15 +107,15 @@ def evaluations(collection: Collection) -> list[Block]:
 
 def teachers(collection: Collection) -> list[Block]:
     """Return the teacher reports."""
-    table = teacher_table(collection)
+    table = fact_tables.teacher_table(collection)
     return [] if table is None else [Heading(message('Teachers')), table]
 
 
 def costs(collection: Collection) -> list[Block]:
     """Return time, memory, throughput, and the files of the best checkpoints."""
     parts = (
-        (message('Time and memory'), cost_table(collection)),
-        (message('Best checkpoints'), checkpoint_table(collection)),
+        (message('Time and memory'), fact_tables.cost_table(collection)),
+        (message('Best checkpoints'), fact_tables.checkpoint_table(collection)),
     )
     blocks: list[Block] = []
     for heading, table in parts:

@@ -9,13 +9,7 @@ from typing import Any
 from mmseg_kd.records.message import message
 from mmseg_kd.reports.comparing.collection import Collection
 from mmseg_kd.reports.comparing.search_results import FEWEST_POINTS, Point, importances, points_of
-from mmseg_kd.reports.figures.search import (
-    MOST_AXES,
-    MOST_SLICES,
-    importance_bars,
-    parallel_coordinates,
-    slice_plots,
-)
+from mmseg_kd.reports.figures import search
 from mmseg_kd.reports.writing.document import Block, Heading, Paragraph, Picture
 
 
@@ -29,8 +23,8 @@ def search_section(collection: Collection, folder: Path) -> list[Block]:
         importance, slices, parallel = (
             folder / f'{name}_{number}.png' for name in ('importance', 'slices', 'parallel')
         )
-        slice_plots(points, space, metric, slices)
-        parallel_coordinates(points, space, metric, parallel)
+        search.slice_plots(points, space, metric, slices)
+        search.parallel_coordinates(points, space, metric, parallel)
         caption = message(
             '{metric} over each parameter, while the others vary too; the circle marks the best '
             'point.',
@@ -42,13 +36,13 @@ def search_section(collection: Collection, folder: Path) -> list[Block]:
             Picture(slices, caption),
             Picture(parallel, message('Each line is a point; the brighter, the better.')),
         ]
-        if len(space) > MOST_AXES:
+        if len(space) > search.MOST_AXES:
             text = message(
                 'The slices show the first {slices} of {count} parameters, the parallel '
                 'coordinates the first {axes}.',
                 count=len(space),
-                slices=min(MOST_SLICES, len(space)),
-                axes=MOST_AXES,
+                slices=min(search.MOST_SLICES, len(space)),
+                axes=search.MOST_AXES,
             )
             blocks.append(Paragraph(text, remark=True))
     return blocks
@@ -64,7 +58,7 @@ def _importance(points: Sequence[Point], space: Mapping[str, Any], file: Path) -
             count=count,
         )
         return Paragraph(text, remark=True)
-    importance_bars(shares, file)
+    search.importance_bars(shares, file)
     caption = message(
         'Share of each parameter in what made a point one of the best, of {count} points '
         '(PED-ANOVA).',

@@ -7,20 +7,11 @@ from collections.abc import Iterator, Sequence
 from html import escape
 from pathlib import Path
 
-from mmseg_kd.reports.writing.document import (
-    Block,
-    Bullets,
-    Code,
-    Fold,
-    Heading,
-    Paragraph,
-    Picture,
-    Table,
-)
+from mmseg_kd.reports.writing import document
 from mmseg_kd.reports.writing.language import Translate
 
 
-def to_html(blocks: Sequence[Block], translate: Translate, lang: str) -> str:
+def to_html(blocks: Sequence[document.Block], translate: Translate, lang: str) -> str:
     """Write blocks as a page.
 
     Args:
@@ -32,7 +23,7 @@ def to_html(blocks: Sequence[Block], translate: Translate, lang: str) -> str:
     contents = ''.join(
         f'<a href="#part{i}">{escape(translate(block.text))}</a>'
         for i, block in enumerate(rest)
-        if isinstance(block, Heading) and block.level == 2
+        if isinstance(block, document.Heading) and block.level == 2
     )
     parts = [_block(block, translate, f' id="part{i}"') for i, block in enumerate(rest)]
     body = '\n'.join([_block(title, translate), f'<nav>{contents}</nav>', *parts])
@@ -46,33 +37,33 @@ def to_html(blocks: Sequence[Block], translate: Translate, lang: str) -> str:
     )
 
 
-def _block(block: Block, translate: Translate, anchor: str = '') -> str:
-    if isinstance(block, Heading):
+def _block(block: document.Block, translate: Translate, anchor: str = '') -> str:
+    if isinstance(block, document.Heading):
         return f'<h{block.level}{anchor}>{escape(translate(block.text))}</h{block.level}>'
-    if isinstance(block, Paragraph):
+    if isinstance(block, document.Paragraph):
         kind = ' class="remark"' if block.remark else ''
         return f'<p{kind}>{escape(translate(block.text))}</p>'
-    if isinstance(block, Bullets):
+    if isinstance(block, document.Bullets):
         items = ''.join(f'<li>{escape(translate(item))}</li>' for item in block.items)
         return f'<ul>{items}</ul>'
-    if isinstance(block, Table):
+    if isinstance(block, document.Table):
         return f'<div class="wide"><table>{"".join(_table(block, translate))}</table></div>'
-    if isinstance(block, Picture):
+    if isinstance(block, document.Picture):
         data = base64.b64encode(block.file.read_bytes()).decode('ascii')
         caption = escape(translate(block.caption))
         return (
             f'<figure><div class="wide"><img alt="{caption}" src="data:image/png;base64,{data}">'
             f'</div><figcaption>{caption}</figcaption></figure>'
         )
-    if isinstance(block, Code):
+    if isinstance(block, document.Code):
         return f'<pre><code>{escape(block.text)}</code></pre>'
-    if isinstance(block, Fold):
+    if isinstance(block, document.Fold):
         inner = ''.join(_block(b, translate) for b in block.blocks)
         return f'<details><summary>{escape(translate(block.summary))}</summary>{inner}</details>'
     raise TypeError(f'{type(block).__name__} is not a block')
 
 
-def _table(table: Table, translate: Translate) -> Iterator[str]:
+def _table(table: document.Table, translate: Translate) -> Iterator[str]:
     kinds = [' class="text"' if i in table.text_columns else '' for i in range(len(table.headings))]
     yield '<thead><tr>'
     for kind, heading in zip(kinds, table.headings, strict=True):
