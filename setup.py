@@ -15,6 +15,8 @@ setup(
     long_description_content_type='text/markdown',
     license='Apache-2.0',
     packages=find_packages(include=['mmseg_kd', 'mmseg_kd.*']),
+    # Translations and style of the report.
+    package_data={'mmseg_kd.reports.writing': ['*.json', '*.css']},
     python_requires='>=3.10',
     # Every lower bound is a version the tests were run on.
     install_requires=[
@@ -25,6 +27,7 @@ setup(
         'torchvision>=0.26.0',
         'timm>=1.0.15',
         'numpy>=2.0.1',
+        'scipy>=1.15.0',
         'opencv-python>=4.10.0.84',
         'matplotlib>=3.9.0',
         'tqdm>=4.66.1',

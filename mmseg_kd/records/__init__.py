@@ -1,4 +1,4 @@
-"""What a run leaves behind, read and appended to: scalars, JSON lines, run and study records.
+"""Readers of the files that a run leaves behind: scalars, JSON lines, logs, configs, studies.
 
-Nothing here runs code that a file names.
+None of them runs code from a file.
 """

@@ -1,4 +1,4 @@
-"""Scores of single classes and what was taken for what, of one evaluation."""
+"""Class scores and confusion matrix of one evaluation."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ class ClassScores:
     """Scores of the classes in an evaluation.
 
     Attributes:
-        iteration: Of the evaluation.
-        iou: IoU by class in percent, over all classes; NaN where a class does not occur.
-        confusion: Pixels (K, K) by true and predicted class; None where only the log is left.
+        iteration: Iteration of the evaluation.
+        iou: IoU by class in percent; NaN if a class does not occur.
+        confusion: Pixels (K, K) by true and predicted class; None if only the log is left.
     """
 
     iteration: int
@@ -30,7 +30,7 @@ class ClassScores:
 
 
 def class_scores(record: Mapping[str, Any]) -> ClassScores:
-    """Scores from a line of `confusion.jsonl`."""
+    """Return the scores of a line of `confusion.jsonl`."""
     matrix = np.array(record['matrix'], dtype=float)
     iou, _ = iou_and_accuracy(torch.from_numpy(matrix))
     return ClassScores(
@@ -41,7 +41,7 @@ def class_scores(record: Mapping[str, Any]) -> ClassScores:
 
 
 def mean_class_iou(scores: Sequence[ClassScores]) -> dict[str, float]:
-    """Mean IoU of each class over runs, of those that have it; in percent, NaN without any."""
+    """Return the mean IoU of each class over the runs that have it, in percent; NaN without any."""
     names = list(dict.fromkeys(name for row in scores for name in row.iou))
     means = {}
     for name in names:

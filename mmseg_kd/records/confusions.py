@@ -11,7 +11,7 @@ from mmseg_kd.records.json_lines import is_number, read_json_lines
 def read_confusions(file: str | Path) -> list[dict[str, Any]]:
     """Read `confusion.jsonl` by iteration; of two lines of one iteration the later counts.
 
-    Lines that a kill or a power cut has damaged are left out, and so are those of other content.
+    Damaged lines, as after a kill or a power cut, are left out.
     """
     records = {record['iter']: record for record in read_json_lines(file)[0] if _is_whole(record)}
     return [records[iteration] for iteration in sorted(records)]

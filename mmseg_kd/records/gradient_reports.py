@@ -1,4 +1,4 @@
-"""`gradients.jsonl`: what each loss had of the student's gradient, report by report."""
+"""`gradients.jsonl`: reports on each loss's share of the student's gradient."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from typing import Any
 
 from mmseg_kd.records.json_lines import is_number, read_json_lines
 
-# What a report has for the labels, and for each loss.
+# Keys of the labels' row and of each loss's row in a report.
 OF_LABELS = frozenset(['weighted', 'features', 'logits', 'share'])
 OF_A_LOSS = OF_LABELS | {'raw', 'weight', 'cosine'}
 
 
 def read_reports(file: str | Path) -> list[dict[str, Any]]:
-    """Read `gradients.jsonl`; lines that are damaged or of other content are left out."""
+    """Read `gradients.jsonl`; damaged lines are left out."""
     return [report for report in read_json_lines(file)[0] if _is_whole(report)]
 
 

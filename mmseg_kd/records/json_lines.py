@@ -1,4 +1,4 @@
-"""Files of one JSON record a line, as a run appends to while it may be killed."""
+"""Files with one JSON record per line, which a run appends to and may be killed while it does."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from typing import Any
 
 from mmseg_kd.checkpoints import atomic_path, remove_file, retry_locked
 
-# Of a whole number; those of more are exact in no float, and Python refuses 4,300.
+# Digits of a whole number. A float cannot hold more exactly, and Python refuses 4,300 or more.
 MOST_DIGITS = 16
 
 
 def append_json_line(file: str | Path, record: Mapping[str, Any]) -> None:
-    """Append a record to a file of one JSON object a line."""
+    """Append a record to a file with one JSON object per line."""
     with retry_locked(Path(file).open, 'a', encoding='utf-8') as opened:
         opened.write(_line(record))
 
 
 def write_json_lines(file: str | Path, records: Iterable[Mapping[str, Any]]) -> None:
-    """Replace a file by one with these records, or remove it where there are none."""
+    """Replace the records of a file; without records the file is removed."""
     lines = ''.join(map(_line, records))
     if not lines:
         remove_file(file)
@@ -34,11 +34,11 @@ def read_json_lines(file: str | Path) -> tuple[list[dict[str, Any]], list[int]]:
     """Read the records of a file.
 
     Args:
-        file: One JSON object a line; a file that is missing has none.
+        file: One JSON object per line; a missing file has no records.
 
     Returns:
-        The records in order, and the numbers, from 1, of lines that are none. A last line cut
-        short, as a killed run leaves it, is neither; a file of nothing else is broken.
+        The records in order, and the numbers, from 1, of lines that are not records. The last
+        line may be cut short, as after a kill, and is then ignored unless it is the only one.
     """
     file = Path(file)
     if not file.is_file():
@@ -62,12 +62,12 @@ def read_json_lines(file: str | Path) -> tuple[list[dict[str, Any]], list[int]]:
 
 
 def read_json(text: str) -> Any:
-    """Read JSON of which a reader may rely on no more than that it is JSON.
+    """Read JSON from a file that may be damaged.
 
-    Whole numbers of more digits than a float can hold become infinite.
+    Whole numbers with more digits than a float can hold become infinite.
 
     Raises:
-        ValueError: It is no JSON, or nested more deeply than Python reads.
+        ValueError: It is not JSON, or nested more deeply than Python reads.
     """
     try:
         return json.loads(text, parse_int=_whole)
@@ -80,7 +80,7 @@ def _whole(digits: str) -> int | float:
 
 
 def is_number(value: Any) -> bool:
-    """Tell whether a value read from JSON is a finite number."""
+    """Return whether a value read from JSON is a finite number."""
     return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 

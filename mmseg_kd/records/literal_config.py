@@ -1,9 +1,9 @@
-"""The config that a run was trained with, read as data and not run."""
+"""The config of a run, read as data without running it."""
 
 from __future__ import annotations
 
 import ast
-from collections.abc import Callable
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,136 +14,114 @@ from mmseg import registry as mmseg_registry
 
 from mmseg_kd.errors import UserError
 
+LEFT_OUT = object()
+
 
 def read_literals(file: str | Path) -> dict[str, Any]:
     """Read the assignments of a config that mmengine wrote out in full.
 
     Args:
-        file: Holds `name=value` of literals and `dict(...)`. Of any other value the source text
-            is kept.
+        file: Holds `name=value` of literals and `dict(...)`; any other value is returned as its
+            source text.
 
     Raises:
-        SyntaxError: It is no Python.
+        SyntaxError: It is not Python.
         OSError: It cannot be read.
-        ValueError: It is no text.
+        ValueError: It is not text.
     """
-    return _assignments(Path(file).read_text(encoding='utf-8'), ast.unparse)
+    return _assignments(Path(file).read_text(encoding='utf-8'), None)
 
 
 def parse_buildable(text: str, source: str | Path) -> tuple[ConfigDict, list[str]]:
-    """Read a config as literals, to build its parts without running what it says.
+    """Read a config as literals, so that its parts can be built without running its code.
 
-    mmengine's registries import and call any dotted name that a `type` holds, so that every
-    `type` of the model and of the validation data must be registered.
+    mmengine's registries import and call any dotted name in a `type`, so every `type` of the
+    model and of the validation data must be registered.
 
     Args:
         text: The config, as mmengine writes it out.
         source: Its file, for the error.
 
     Returns:
-        The config, and the source text of the values that are left out because they are code.
+        The config, and the source text of the code that is left out.
 
     Raises:
-        UserError: It is no Python, or a type in it is not registered.
+        UserError: It is not Python, or a type in it is not registered.
     """
     left_out: list[str] = []
-
-    def leave_out(node: ast.AST) -> Any:
-        left_out.append(ast.unparse(node))
-        return LEFT_OUT
-
     try:
-        config = _without_left_out(_assignments(text, leave_out))
+        config = _assignments(text, left_out)
     except (SyntaxError, ValueError, TypeError, RecursionError, MemoryError) as error:
         raise UserError(f'{source}: the config cannot be read ({error})') from error
-    left_out += _statements(text)
+    known = _registered_types()
     loader = config.get('val_dataloader')
     for part in (config.get('model'), loader.get('dataset') if isinstance(loader, dict) else None):
-        _check_types(part, source)
+        for kind in _types(part):
+            if kind not in known:
+                raise UserError(f'{source}: type {kind!r} is not registered, so it is not built')
     return ConfigDict(config), left_out
 
 
-LEFT_OUT = object()
+def _assignments(text: str, left_out: list[str] | None) -> dict[str, Any]:
+    found, statements = {}, []
+    for node in ast.parse(text).body:
+        if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name):
+            found[node.targets[0].id] = _value(node.value, left_out)
+        elif not (isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)):
+            statements.append(ast.unparse(node))
+    if left_out is not None:
+        left_out += statements
+    return _kept(found)
 
 
-def _assignments(text: str, otherwise: Callable[[ast.AST], Any]) -> dict[str, Any]:
-    return {
-        node.targets[0].id: _value(node.value, otherwise)
-        for node in ast.parse(text).body
-        if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name)
-    }
-
-
-def _statements(text: str) -> list[str]:
-    """What is no assignment, and no remark either."""
-    return [
-        ast.unparse(node)
-        for node in ast.parse(text).body
-        if not (isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name))
-        and not (isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant))
-    ]
-
-
-def _value(node: ast.expr, otherwise: Callable[[ast.AST], Any]) -> Any:
+def _value(node: ast.expr, left_out: list[str] | None) -> Any:
+    """Return a literal; code is its source text, or is added to `left_out` where that is given."""
     if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == 'dict':
-        return {
-            keyword.arg: _value(keyword.value, otherwise)
-            for keyword in node.keywords
-            if keyword.arg
-        } | _merged(node, otherwise)
+        found = {}
+        for keyword in node.keywords:
+            value = _value(keyword.value, left_out)
+            if keyword.arg is not None:
+                found[keyword.arg] = value
+            elif isinstance(value, dict):
+                # mmengine writes keys that are not identifiers as `dict(**{...})`.
+                found |= value
+        return _kept(found)
     if isinstance(node, ast.Dict):
-        return {
-            _value(key, ast.unparse): _value(value, otherwise)
-            for key, value in zip(node.keys, node.values, strict=True)
-            if key is not None
-        }
-    if isinstance(node, ast.List):
-        return [_value(item, otherwise) for item in node.elts]
-    if isinstance(node, ast.Tuple):
-        return tuple(_value(item, otherwise) for item in node.elts)
+        pairs = zip(node.keys, node.values, strict=True)
+        return _kept({_value(k, None): _value(v, left_out) for k, v in pairs if k is not None})
+    if isinstance(node, ast.List | ast.Tuple):
+        items = [_value(item, left_out) for item in node.elts]
+        items = [item for item in items if item is not LEFT_OUT]
+        return items if isinstance(node, ast.List) else tuple(items)
     try:
         return ast.literal_eval(node)
     except ValueError:
-        return otherwise(node)
+        if left_out is None:
+            return ast.unparse(node)
+        left_out.append(ast.unparse(node))
+        return LEFT_OUT
 
 
-def _merged(node: ast.Call, otherwise: Callable[[ast.AST], Any]) -> dict[str, Any]:
-    """Keys that are no identifiers: mmengine writes `dict(**{...})`."""
-    parts = [_value(keyword.value, otherwise) for keyword in node.keywords if keyword.arg is None]
-    return {key: value for part in parts if isinstance(part, dict) for key, value in part.items()}
+def _kept(found: dict[Any, Any]) -> dict[Any, Any]:
+    return {key: value for key, value in found.items() if value is not LEFT_OUT}
 
 
-def _without_left_out(value: Any) -> Any:
+def _types(value: Any) -> Iterator[str]:
     if isinstance(value, dict):
-        return {k: _without_left_out(v) for k, v in value.items() if v is not LEFT_OUT}
+        if isinstance(value.get('type'), str):
+            yield value['type']
+        value = list(value.values())
     if isinstance(value, list | tuple):
-        return type(value)(_without_left_out(item) for item in value if item is not LEFT_OUT)
-    return value
-
-
-def _check_types(value: Any, source: str | Path) -> None:
-    if isinstance(value, dict):
-        kind = value.get('type')
-        if isinstance(kind, str) and not _is_registered(kind):
-            raise UserError(f'{source}: type {kind!r} is not registered, so it is not built')
-        for part in value.values():
-            _check_types(part, source)
-    elif isinstance(value, list | tuple):
         for part in value:
-            _check_types(part, source)
+            yield from _types(part)
 
 
-def _is_registered(kind: str) -> bool:
-    scope, _, name = kind.rpartition('.')
-    parents = [
-        registry
-        for module in (mmseg_registry, mmengine_registry)
-        for registry in vars(module).values()
-        if isinstance(registry, Registry)
-    ]
-    registries = [r for parent in parents for r in (parent, *parent.children.values())]
-    if any(name in r.module_dict and scope in ('', r.scope) for r in registries):
-        return True
-    # Configs in mmengine's lazy style name a class by its module.
-    known = (cls for registry in registries for cls in registry.module_dict.values())
-    return any(kind == f'{cls.__module__}.{cls.__qualname__}' for cls in known)
+def _registered_types() -> set[str]:
+    """Return the names of all registered types, plain, with their scope and with their module."""
+    modules = (mmseg_registry, mmengine_registry)
+    parents = [r for m in modules for r in vars(m).values() if isinstance(r, Registry)]
+    names = set()
+    for registry in [*parents, *(child for r in parents for child in r.children.values())]:
+        for name, cls in registry.module_dict.items():
+            names |= {name, f'{registry.scope}.{name}', f'{cls.__module__}.{cls.__qualname__}'}
+    return names

@@ -1,4 +1,4 @@
-"""A sentence that can be said in several languages."""
+"""Sentences that are translated when they are written."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Message:
-    """A sentence whose numbers and names are filled in once its language is known.
+    """An English sentence and the facts in it; the report's language is chosen later.
 
     Attributes:
-        template: The English sentence, with `{names}` as `str.format` has them.
-        values: What stands there; may be messages themselves.
+        template: The English sentence, with `{names}` as in `str.format`.
+        values: The facts by name; may be messages themselves.
     """
 
     template: str
@@ -26,6 +26,11 @@ class Message:
 Text = str | Message
 
 
-def say(template: str, **values: Any) -> Message:
-    """Make a message; its template has an entry in `mmseg_kd.reports.writing.korean`."""
+def message(template: str, **values: Any) -> Message:
+    """Make a message; its Korean is in `mmseg_kd/reports/writing/ko.json`."""
     return Message(template, values)
+
+
+def messages(*templates: str) -> list[Message]:
+    """Make messages without values, such as the headings of a table."""
+    return [Message(template) for template in templates]

@@ -1,4 +1,4 @@
-"""A run of another program, from a table that was written by hand."""
+"""Runs of other programs, read from a table."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from mmseg_kd.records.run_record import RunRecord
 from mmseg_kd.text_files import read_text
 
 SUFFIXES = ('.csv', '.md', '.markdown', '.txt')
-# Lower-case heading to name; mIoU of some classes (mIoU11) keeps its number.
+# Name of a metric by lower-case heading. The mIoU of some classes, such as mIoU11, is not here.
 NAMES = {
     'iteration': 'iteration', 'iterations': 'iteration', 'iter': 'iteration', 'step': 'iteration',
     'miou': 'mIoU', 'macc': 'mAcc', 'aacc': 'aAcc', 'lr': 'lr', 'learning rate': 'lr',
@@ -23,18 +23,18 @@ NOTHING = ('', '-', '–', '—')  # noqa: RUF001
 
 
 def read_outside_log(file: str | Path) -> RunRecord:
-    """Read a CSV or Markdown table with a row for each evaluation.
+    """Read a CSV or Markdown table with one row per evaluation.
 
     Args:
-        file: Has the columns `iteration` and `mIoU`, and where they are known `mAcc`, `aAcc`,
-            `lr`, `mIoU11`, in any order and case. Metrics are in percent, with or without the
-            sign; an empty cell or `-` is a value that is not known. Other columns are left out.
+        file: Has the columns `iteration` and `mIoU`, and optionally `mAcc`, `aAcc`, `lr` and
+            `mIoU11`, in any order and case. Metrics are in percent, with or without the sign.
+            An empty cell or `-` is an unknown value. Other columns are ignored.
 
     Returns:
-        The run, with the file's name.
+        The run, named after the file.
 
     Raises:
-        UserError: The file or a column is missing, or a cell is no number; with the line.
+        UserError: The file or a column is missing, or a cell is not a number; names the line.
     """
     file = Path(file)
     rows = list(_cells(file, read_text(file).splitlines()))
@@ -60,7 +60,7 @@ def read_outside_log(file: str | Path) -> RunRecord:
 
 
 def _cells(file: Path, lines: list[str]) -> Iterator[tuple[int, list[str]]]:
-    """Yield number and cells of the lines of the first table."""
+    """Yield line number and cells of each row of the first table."""
     markdown = any(line.lstrip().startswith('|') for line in lines)
     begun = False
     for number, line in enumerate(lines, 1):
@@ -69,18 +69,16 @@ def _cells(file: Path, lines: list[str]) -> Iterator[tuple[int, list[str]]]:
             if begun and markdown:
                 return
             continue
-        if markdown:
-            cells = text.strip('|').split('|')
-            if all(re.fullmatch(r':?-+:?', cell.strip()) for cell in cells):
-                continue
-        else:
-            delimiter = next((d for d in ',;\t' if d in text), ',')
-            try:
-                cells = next(csv.reader([text], delimiter=delimiter))
-            except csv.Error as error:
-                raise UserError(f'{file}, line {number}: {error}') from error
+        delimiter = '|' if markdown else next((d for d in ',;\t' if d in text), ',')
+        try:
+            (cells,) = csv.reader([text.strip('|') if markdown else text], delimiter=delimiter)
+        except csv.Error as error:
+            raise UserError(f'{file}, line {number}: {error}') from error
+        cells = [cell.strip().strip('*`') for cell in cells]
+        if markdown and all(re.fullmatch(r':?-+:?', cell) for cell in cells):
+            continue
         begun = True
-        yield number, [cell.strip().strip('*`') for cell in cells]
+        yield number, cells
 
 
 def _name(heading: str) -> str | None:
@@ -93,11 +91,11 @@ def _name(heading: str) -> str | None:
 def _evaluation(place: str, names: list[str | None], cells: list[str]) -> dict[str, float]:
     if len(cells) != len(names):
         raise UserError(f'{place}: {len(cells)} cells under {len(names)} headings')
-    row: dict[str, float] = {}
-    for name, cell in zip(names, cells, strict=True):
-        if name is None or cell in NOTHING:
-            continue
-        row[name] = _number(place, name, cell)
+    row = {
+        name: _number(place, name, cell)
+        for name, cell in zip(names, cells, strict=True)
+        if name is not None and cell not in NOTHING
+    }
     if 'iteration' not in row:
         raise UserError(f'{place}: the iteration is missing')
     if row['iteration'] != int(row['iteration']) or row['iteration'] < 0:

@@ -1,4 +1,4 @@
-"""A run, as its work_dir tells it."""
+"""The record of a run, read from its work_dir."""
 
 from __future__ import annotations
 
@@ -15,30 +15,29 @@ from mmseg_kd.records.confusions import read_confusions
 from mmseg_kd.records.gradient_reports import read_reports
 from mmseg_kd.records.json_lines import MOST_DIGITS, is_number, read_json
 from mmseg_kd.records.literal_config import read_literals
-from mmseg_kd.records.message import Message, say
-from mmseg_kd.records.scalar_log import read_scalars
-from mmseg_kd.records.scalars import scalar_files
+from mmseg_kd.records.message import Message, message
+from mmseg_kd.records.scalars import read_rows, scalar_files, split_rows
 from mmseg_kd.records.training_log import LogFacts, read_logs
 
 
 @dataclass
 class RunRecord:
-    """What a run was and what came of it.
+    """The settings, scores and logs of a run.
 
     Attributes:
-        name: Of the run; runs that differ in the seed alone share it.
+        name: Name of the run; runs that differ only in the seed share it.
         source: Its work_dir, or the file of an outside run.
-        seed: Of its random streams; None where it is not known.
+        seed: Its random seed; None if not known.
         evaluations: By iteration: dicts of `iteration`, metrics in percent, and `lr`.
-        training: Columns of what was logged in training, among them `step`.
-        config: The config in full; empty where there is none.
-        teachers: The teachers' cards by name.
+        training: Columns of the training log, among them `step`.
+        config: The full config; empty if there is none.
+        teachers: The teacher reports by name.
         gradients: The lines of `gradients.jsonl`.
         classes: Scores of the classes by iteration of the evaluation.
-        log: What its logs say.
+        log: Facts from its log files.
         notes: What could not be read.
         state: As in `study.json`; 'done' or 'unfinished' for a plain work_dir.
-        error: Why it failed, in a line.
+        error: Why it failed, in one line.
         params: What a grid or search chose, by dotted key.
         options: All overrides of its study, by dotted key.
     """
@@ -61,7 +60,7 @@ class RunRecord:
 
     @property
     def outside(self) -> bool:
-        """Whether it is a table of another program's run."""
+        """Whether it is a table of another program's run, not a work_dir."""
         return self.source.is_file()
 
     @property
@@ -72,53 +71,53 @@ class RunRecord:
 
     @property
     def max_iters(self) -> int | None:
-        """How long it was to be."""
+        """Planned number of iterations; None if not known."""
         return self.whole_number('train_cfg', 'max_iters')
 
     @property
     def kd_losses(self) -> dict[str, Any]:
-        """Its distillation losses as the config has them, by name."""
+        """Settings of its distillation losses, by name."""
         losses = self.setting('model', 'kd_losses')
         return losses if isinstance(losses, dict) else {}
 
     def setting(self, *keys: str) -> Any:
-        """The value that its config has below these keys; None where there is none."""
+        """Return the value in its config below these keys; None if there is none."""
         node: Any = self.config
         for key in keys:
             node = node.get(key) if isinstance(node, dict) else None
         return node
 
     def whole_number(self, *keys: str) -> int | None:
-        """The same, None also where it is no whole number that can be meant."""
+        """Return a setting that is a whole number; None if it is anything else."""
         value = self.setting(*keys)
         return value if type(value) is int and abs(value) < 10**MOST_DIGITS else None
 
     def best(self, metric: str) -> dict[str, float] | None:
-        """The evaluation with the most of a metric, the first of equals; None without any."""
+        """Return the evaluation with the highest value of a metric, the first of equals."""
         rows = [row for row in self.evaluations if math.isfinite(row.get(metric, math.nan))]
         return max(rows, key=lambda row: row[metric], default=None)
 
     def best_checkpoint(self, metric: str) -> tuple[Path, float | None] | None:
-        """Find the checkpoint that has the most of a metric, among those that are still there.
+        """Find the existing checkpoint with the highest value of a metric.
 
         Returns:
-            The file and its value of the metric. A checkpoint of an iteration that was not
-            evaluated has None and comes last, the newest first. None without a checkpoint.
+            The file and its value; the value is None if its iteration was not evaluated, which
+            only counts where no other checkpoint was. None without a checkpoint.
         """
         scores = {row['iteration']: row.get(metric, math.nan) for row in self.evaluations}
         scores = {step: score for step, score in scores.items() if math.isfinite(score)}
-        # Of two files of one iteration `best_*.pth` has the weights alone and is smaller.
+        # `best_*.pth` holds only the weights and is smaller, so it comes last and wins a tie.
         found = [file for p in ('iter_*.pth', 'best_*.pth') for file in self.source.glob(p)]
         found.sort(key=lambda file: (scores.get(_iteration(file), -math.inf), _iteration(file)))
         return (found[-1], scores.get(_iteration(found[-1]))) if found else None
 
 
 def read_run(folder: str | Path, name: str | None = None) -> RunRecord:
-    """Read a work_dir. What is damaged is left out and told in the record's notes.
+    """Read a work_dir; the record's notes list what is damaged and left out.
 
     Args:
         folder: The work_dir.
-        name: The run's; else the folder's.
+        name: Name of the run (default: the folder's).
 
     Raises:
         UserError: There is no such folder, or no training is logged in it.
@@ -128,22 +127,33 @@ def read_run(folder: str | Path, name: str | None = None) -> RunRecord:
         raise UserError(f'the work_dir {folder} does not exist')
     files = scalar_files(folder)
     try:
-        evaluations, training, notes = read_scalars(files)
+        rows, broken = read_rows(files)
     except OSError as error:
         raise UserError(f'{folder} cannot be read: {error}') from error
+    evaluations, training = split_rows(rows)
     if not evaluations and not training:
         raise UserError(
             f'{files[-1]} has no line of a training or an evaluation; the run ended before its '
             'first log line, or the file is damaged'
         )
-    record = RunRecord(name or folder.name, folder, notes=notes)
-    record.evaluations, record.training = evaluations, training
+    notes = [
+        message(
+            '{file}: {count} lines are no JSON and were left out (the first is line {line}).',
+            file=file.as_posix(),
+            count=len(lines),
+            line=lines[0],
+        )
+        for file, lines in broken.items()
+    ]
+    record = RunRecord(
+        name or folder.name, folder, evaluations=evaluations, training=training, notes=notes
+    )
     record.config = _config(files[-1].with_name('config.py'), notes)
     record.seed = record.whole_number('randomness', 'seed')
     record.teachers = _teachers(folder / 'teacher.json', notes)
     record.gradients = read_reports(folder / 'gradients.jsonl')
     _add_classes(record, folder, files)
-    last = max([*training.get('step', []), *(row['iteration'] for row in evaluations)], default=0)
+    last = max([*training.get('step', []), *(row['iteration'] for row in evaluations)])
     if record.max_iters and last < record.max_iters:
         record.state = 'unfinished'
     return record
@@ -166,10 +176,10 @@ def _add_classes(record: RunRecord, folder: Path, files: list[Path]) -> None:
 def _config(file: Path, notes: list[Message]) -> dict[str, Any]:
     try:
         return read_literals(file)
-    # A config is as deep and as long as who damaged it likes.
+    # A damaged config may be of any depth and length.
     except (OSError, SyntaxError, ValueError, TypeError, RecursionError, MemoryError) as error:
         notes.append(
-            say(
+            message(
                 '{file}: the config cannot be read ({error}).',
                 file=file.as_posix(),
                 error=getattr(error, 'msg', None) or getattr(error, 'strerror', None) or error,
@@ -185,26 +195,25 @@ def _teachers(file: Path, notes: list[Message]) -> dict[str, dict[str, Any]]:
         content = read_json(file.read_text(encoding='utf-8'))
     except (OSError, ValueError):
         content = None
-    # One teacher's card is kept without its name.
+    # The report on a single teacher is stored without its name.
     cards = {'teacher': content} if _is_card(content) else content
     cards = cards if isinstance(cards, dict) else {'teacher': None}
     whole = {name: card for name, card in cards.items() if _is_card(card)}
     if len(whole) < len(cards):
-        notes.append(say('{file}: damaged, left out.', file=file.as_posix()))
+        notes.append(message('{file}: damaged, left out.', file=file.as_posix()))
     return whole
 
 
 def _is_card(card: Any) -> bool:
-    """Whether a record of `teacher_card` has the kinds that a report reads."""
+    """Return whether a teacher report has the types that a run's report reads."""
     if not isinstance(card, dict) or not isinstance(card.get('sha256'), str):
         return False
     metrics, baseline = card.get('metrics') or {}, card.get('baseline') or {'mIoU': 0}
+    if not isinstance(metrics, dict) or not isinstance(baseline, dict):
+        return False
+    optional = [card[key] for key in ('entropy', 'ece') if card.get(key) is not None]
     return (
-        isinstance(metrics, dict)
-        and all(is_number(score) for score in metrics.values())
-        and isinstance(baseline, dict)
-        and is_number(baseline.get('mIoU'))
-        and all(card.get(key) is None or is_number(card[key]) for key in ('entropy', 'ece'))
+        all(map(is_number, [*metrics.values(), baseline.get('mIoU'), *optional]))
         and isinstance(card.get('deterministic'), bool | None)
         and all(isinstance(card.get(key), str | None) for key in ('data', 'checkpoint'))
     )

@@ -1,54 +1,35 @@
-"""The numbers that a run logged."""
+"""The one reader of `scalars.json`, the numbers that a run logged."""
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from mmseg_kd.errors import UserError
 from mmseg_kd.records.json_lines import read_json_lines
 
-# Of an evaluation; those of training have the same names and are what one looks for.
-NOT_OF_EVALUATION = ('time', 'data_time', 'memory')
+# mmengine logs these with an evaluation too; they are no metrics.
+NO_METRICS = ('step', 'iter', 'epoch', 'time', 'data_time', 'memory')
 
+Row = dict[str, Any]
 Curve = dict[int, float]
 
 
-def read_curves(source: str | Path) -> dict[str, Curve]:
-    """Read what a run logged, as a curve for each name.
-
-    A run that was resumed has a file for each start; at equal iterations the later start counts.
-    A last line that is cut short, as a killed run leaves it, is skipped.
-
-    Args:
-        source: A `scalars.json`, a work_dir, or the folder of one of its starts.
-
-    Returns:
-        Value by iteration by name (`loss`, `mIoU`, `lr`, ...), iterations in ascending order.
-
-    Raises:
-        UserError: There is no such file, it has another content, or a line within it is broken.
-    """
-    curves: dict[str, Curve] = defaultdict(dict)
-    files = scalar_files(source)
-    for file in files:
-        for row in _rows(file):
-            trained = 'iter' in row
-            for name, value in row.items():
-                number = isinstance(value, int | float) and not isinstance(value, bool)
-                if number and (trained or name not in NOT_OF_EVALUATION):
-                    curves[name][row['step']] = value
-    for name in ('step', 'iter'):
-        curves.pop(name, None)
-    if not curves:
-        raise UserError(f'{files[-1]}: holds no logged number; name the scalars.json of a run')
-    return {name: dict(sorted(curve.items())) for name, curve in curves.items()}
+def files_of_starts(work_dir: Path) -> list[Path]:
+    """List the `scalars.json` of each start of a run in order; empty if nothing was logged."""
+    # The folder of a start is named after its date and time.
+    return sorted(work_dir.glob('*/vis_data/scalars.json'))
 
 
 def scalar_files(source: str | Path) -> list[Path]:
-    """Find the `scalars.json` of a run, one a start, in the order of the starts.
+    """Find the `scalars.json` of each start of a run, in order.
+
+    Args:
+        source: A `scalars.json`, a work_dir, or the folder of one start.
 
     Raises:
         UserError: There is none.
@@ -58,24 +39,92 @@ def scalar_files(source: str | Path) -> list[Path]:
         return [source]
     if not source.is_dir():
         raise UserError(f'{source} does not exist; name a work_dir or a scalars.json')
-    for pattern in ('scalars.json', 'vis_data/scalars.json'):
-        if files := list(source.glob(pattern)):
+    for pattern in ('scalars.json', 'vis_data/scalars.json', '*/vis_data/scalars.json'):
+        if files := sorted(source.glob(pattern)):
             return files
-    if files := files_of_starts(source):
-        return files
     raise UserError(f'{source} holds no */vis_data/scalars.json; name the work_dir of a run')
 
 
-def files_of_starts(work_dir: Path) -> list[Path]:
-    """The `scalars.json` of each start of a run, in their order; none where nothing was logged."""
-    # A start is named after its date and time.
-    return sorted(work_dir.glob('*/vis_data/scalars.json'))
+def read_rows(files: Iterable[Path]) -> tuple[list[Row], dict[Path, list[int]]]:
+    """Read the rows that a run logged, in order. A last line that a kill cut short is skipped.
+
+    Returns:
+        The rows that have a step, and by file the numbers of the lines that are not JSON records.
+    """
+    rows, broken = [], {}
+    for file in files:
+        records, lines = read_json_lines(file)
+        rows += [row for row in records if type(row.get('step')) is int]
+        if lines:
+            broken[file] = lines
+    return rows, broken
 
 
-def _rows(file: Path) -> Iterator[dict[str, Any]]:
-    rows, broken = read_json_lines(file)
-    if broken:
-        raise UserError(f'{file}, line {broken[0]}: is no JSON record of a run')
+def read_curves(source: str | Path) -> dict[str, Curve]:
+    """Read a curve for each name that a run logged; at equal steps the later start counts.
+
+    Args:
+        source: As for `scalar_files`.
+
+    Returns:
+        Value by iteration by name (`loss`, `mIoU`, `lr`, ...), iterations in ascending order.
+
+    Raises:
+        UserError: There is no such file, a line in it is broken, or it holds no number.
+    """
+    files = scalar_files(source)
+    rows, broken = read_rows(files)
+    for file, lines in broken.items():
+        raise UserError(f'{file}, line {lines[0]}: is no JSON record of a run')
+    curves: dict[str, Curve] = defaultdict(dict)
     for row in rows:
-        if isinstance(row.get('step'), int):
-            yield row
+        # An evaluation's own times would hide those of training.
+        left_out = ('step', 'iter') if 'iter' in row else NO_METRICS
+        for name, value in row.items():
+            if is_value(value) and name not in left_out:
+                curves[name][row['step']] = value
+    if not curves:
+        raise UserError(f'{files[-1]}: holds no logged number; name the scalars.json of a run')
+    return {name: dict(sorted(curve.items())) for name, curve in curves.items()}
+
+
+def split_rows(rows: Iterable[Row]) -> tuple[list[dict[str, float]], dict[str, np.ndarray]]:
+    """Separate evaluations from training; of two rows of one step and kind the later one counts.
+
+    Returns:
+        The evaluations by iteration, each with `iteration`, the metrics and, where it is known,
+        `lr`; and the columns of training by name, among them `step`, NaN where a row has no value.
+    """
+    training: dict[int, Row] = {}
+    evaluations: dict[int, Row] = {}
+    for row in rows:
+        if any(name.startswith('mIoU') and is_value(value) for name, value in row.items()):
+            evaluations[row['step']] = row
+        elif is_value(row.get('loss')):
+            training[row['step']] = row
+    columns = _columns([row for _, row in sorted(training.items())])
+    return [_evaluation(row, columns) for _, row in sorted(evaluations.items())], columns
+
+
+def is_value(value: Any) -> bool:
+    """Return whether a logged value is a number, which may be infinite or NaN."""
+    return type(value) in (float, int)
+
+
+def _columns(rows: list[Row]) -> dict[str, np.ndarray]:
+    columns = {}
+    for name in dict.fromkeys(name for row in rows for name in row):
+        values = [row.get(name) for row in rows]
+        if any(map(is_value, values)):
+            numbers = [value if is_value(value) else None for value in values]
+            columns[name] = np.array(numbers, dtype=float)
+    return columns
+
+
+def _evaluation(row: Row, training: dict[str, np.ndarray]) -> dict[str, float]:
+    metrics = {k: v for k, v in row.items() if is_value(v) and k not in NO_METRICS}
+    if 'lr' not in metrics and 'lr' in training:
+        before = np.searchsorted(training['step'], row['step'], side='right')
+        if before:
+            metrics['lr'] = float(training['lr'][before - 1])
+    return {'iteration': row['step'], **metrics}

@@ -1,4 +1,4 @@
-"""The state of a study, `study.json`, as a reader finds it."""
+"""The state of a study, read from `study.json`."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 from mmseg_kd.errors import UserError
 from mmseg_kd.records.json_lines import is_number, read_json
-from mmseg_kd.records.message import say
+from mmseg_kd.records.message import message
 from mmseg_kd.records.run_record import RunRecord, read_run
 
 STATES = ('waiting', 'running', 'done', 'failed', 'pruned')
@@ -20,14 +20,14 @@ class StudyRecord:
     """A study and its runs.
 
     Attributes:
-        name: Of the study.
-        runs: In the order of the file; one that has not begun has no evaluations.
+        name: Name of the study.
+        runs: In the order of the file; a run that has not begun has no evaluations.
         baseline: Name of the run that others are compared with, or None.
-        metric: What is compared, of the best evaluation.
+        metric: The metric that is compared, at the best evaluation.
         kind: 'list', 'grid' or 'search'.
-        space: What a grid or search chooses from, by dotted key.
+        space: Choices of a grid or search, by dotted key.
         configs: Path of the config by name of the run.
-        needs: Keys that another run's checkpoint goes to, by name of the run.
+        needs: Config keys that take another run's checkpoint, by name of the run.
     """
 
     name: str
@@ -41,7 +41,7 @@ class StudyRecord:
 
 
 def read_study(folder: str | Path) -> StudyRecord:
-    """Read a study's folder. A run that cannot be read keeps its state and a note.
+    """Read the folder of a study. A run that cannot be read keeps its state and gets a note.
 
     Raises:
         UserError: `study.json` is damaged or is something else.
@@ -63,7 +63,7 @@ def read_study(folder: str | Path) -> StudyRecord:
     except OSError as error:
         raise UserError(f'{file} cannot be read: {error}') from error
     except ValueError as error:
-        raise UserError(f'{file} is damaged ({error}); run the study again to mend it') from error
+        raise UserError(f'{file} is damaged ({error}); run the study again to repair it') from error
     except (KeyError, TypeError, AttributeError) as error:
         raise UserError(f'{file} is not the state of a study: {error!r}') from error
     return study
@@ -97,7 +97,7 @@ def _run(folder: Path, entry: Mapping[str, Any]) -> RunRecord:
     except UserError as error:
         record = RunRecord(name, work_dir)
         if state not in ('waiting', 'failed', 'running'):
-            record.notes.append(say('{error}', error=error))
+            record.notes.append(message('{error}', error=error))
     record.seed = record.seed if seed is None else seed
     record.state, record.error = state, _text(entry.get('error'))
     record.params = dict(entry.get('params') or {})

@@ -1,4 +1,4 @@
-"""Facts that only a run's log has: how long it took, which weights arrived, scores of classes."""
+"""Facts that only a log file has: duration, device, loaded weights, class scores."""
 
 from __future__ import annotations
 
@@ -10,28 +10,28 @@ from pathlib import Path
 
 STAMP = re.compile(r'^(\d{4}/\d\d/\d\d \d\d:\d\d:\d\d) - ', re.MULTILINE)
 MATCHED = re.compile(r'(\S+): .*layout.*matched (\d{1,9})/(\d{1,9}) tensors')
-# mmengine's words where a checkpoint does not fit.
+# Messages of mmengine when a checkpoint does not fit.
 UNEXPECTED = re.compile(r'^unexpected key in source state_dict: (.+)', re.MULTILINE)
 MISSING = re.compile(r'^missing keys in source state_dict: (.+)', re.MULTILINE)
 PROCESSES = re.compile(r'^\s+GPU number: (\d{1,9})\b', re.MULTILINE)
 DEVICE = re.compile(r'^\s+device\s+(.+), torch \S+, seed', re.MULTILINE)
-# mmseg's table and this project's, whose header has the class names' column and IoU.
+# The table of classes, as mmseg and this project write it.
 TABLE = re.compile(r'^\|\s*[Cc]lass\s*\|\s*IoU\s*\|.*\n((?:[|+].*\n)+)', re.MULTILINE)
 ROW = re.compile(r'^\|\s*(\S[^|]*?)\s*\|\s*(\d+(?:\.\d+)?|nan|-)\s*\|', re.MULTILINE)
 
 
 @dataclass
 class LogFacts:
-    """What the logs of a run say.
+    """Facts from the logs of a run.
 
     Attributes:
-        seconds: From the first line to the last, all starts together; None without a log.
-        device: What it ran on.
-        processes: How many trained together.
+        seconds: Time from the first line to the last, summed over all starts; None without a log.
+        device: Device that it ran on.
+        processes: Number of processes that trained together.
         pretrained: File of pretrained weights, tensors that matched, tensors of the backbone.
-        misfit: Where mmengine loaded a checkpoint that does not fit: tensors of the file that
-            the model does not know, and tensors of the model that the file does not have.
-        class_iou: IoU by class in percent of each evaluation, in order, NaN where there is none.
+        misfit: For a checkpoint that did not fit, the number of tensors that only the file has,
+            and that only the model has.
+        class_iou: IoU by class in percent of each evaluation, in order; NaN if unknown.
     """
 
     seconds: float | None = None
@@ -43,11 +43,11 @@ class LogFacts:
 
 
 def read_logs(files: Iterable[Path], tables: bool) -> LogFacts:
-    """Read the logs of all starts of a run, in order; one that cannot be read is left out.
+    """Read the logs of all starts of a run, in order; unreadable ones are left out.
 
     Args:
         files: The logs.
-        tables: Whether to look for the tables of classes, for which all of a log is read.
+        tables: Whether to search for the tables of classes, which takes longer.
     """
     facts = LogFacts()
     for file in files:
@@ -62,7 +62,7 @@ def read_logs(files: Iterable[Path], tables: bool) -> LogFacts:
             facts.device = device[1]
         if processes := PROCESSES.search(text):
             facts.processes = int(processes[1])
-        # The words alone are found at once, the expressions are not.
+        # Searching for a word first is much faster than the expressions.
         if 'layout' in text and (matched := MATCHED.search(text)):
             facts.pretrained = (matched[1], int(matched[2]), int(matched[3]))
         if 'in source state_dict' in text:
@@ -89,7 +89,7 @@ def _first_and_last(text: str) -> Sequence[datetime] | None:
     try:
         return [datetime.strptime(stamp, '%Y/%m/%d %H:%M:%S') for stamp in (first[1], last[0])]
     except ValueError:
-        # Digits in the form of a date that the calendar does not have.
+        # Not a date of the calendar.
         return None
 
 

@@ -1,1 +1,4 @@
-"""Runs compared and reported, from what they left behind."""
+"""Reports on runs, made from the files in their work_dirs.
+
+Imports run from `comparing` to `findings` and `figures` to `sections` to `report.py`.
+"""

@@ -1,4 +1,4 @@
-"""The report on runs: Markdown, and one HTML file that needs no other."""
+"""Writes the report on runs as Markdown and as one HTML file."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from mmseg_kd.reports.writing.language import translator
 from mmseg_kd.reports.writing.markdown import to_markdown
 
 PAGES = ('report.md', 'report.html')
-# At the end of report.md: which runs it is about.
+# The last line of report.md lists its runs.
 MARK = re.compile(r'<!-- report of (\[.*\]) -->\s*\Z')
 
 
@@ -38,21 +38,20 @@ def write_report(
 
     Args:
         folders: Folders of studies, work_dirs, and CSV or Markdown files.
-        out: Where `report.md`, `report.html` and `figures/*.png` go. A report of the same runs,
+        out: Folder for `report.md`, `report.html` and `figures/*.png`. A report of the same runs,
             or of some of them, is replaced.
         lang: 'en' or 'ko'.
-        baseline: Name of the run that others are compared with; else the study's, or the one
-            that is plainly meant.
-        overwrite: Whether a report of other runs is replaced too.
-        images: Validation images of each kind (most improved, most damaged, median) that are
-            predicted and drawn where checkpoints and data are there; 0 leaves them out.
+        baseline: Name of the run that others are compared with (default: see `read_collection`).
+        overwrite: Whether to replace a report of other runs too.
+        images: Validation images of each kind (most improved, most damaged, median) to predict
+            and draw, if checkpoints and data exist; 0 for none.
 
     Returns:
-        The files that were written.
+        The written files.
 
     Raises:
-        UserError: Nothing can be read, there is no such baseline or language, or another report
-            would be overwritten.
+        UserError: Nothing can be read, there is no such baseline or language, or a report of
+            other runs would be replaced.
     """
     out = Path(out)
     translate = translator(lang)
@@ -77,7 +76,7 @@ def write_report(
 
 
 def other_report(folders: Sequence[str | Path], out: str | Path) -> Path | None:
-    """The report in a folder that is about runs which are not among these; None without one."""
+    """Return the report in a folder if it is about any other run, else None."""
     file = Path(out) / 'report.md'
     if file.is_file():
         mark = MARK.search(file.read_text(encoding='utf-8', errors='replace'))
@@ -88,7 +87,7 @@ def other_report(folders: Sequence[str | Path], out: str | Path) -> Path | None:
 
 
 def _names(folders: Sequence[str | Path], out: str | Path) -> list[str]:
-    """Folders as seen from the report, which may be moved together with them."""
+    """Return the folders relative to the report, which may be moved together with them."""
     names = []
     for folder in folders:
         absolute = Path(folder).resolve()

@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from mmseg_kd.errors import UserError
-from mmseg_kd.records.json_lines import is_number, read_json_lines
-from mmseg_kd.records.scalars import files_of_starts
+from mmseg_kd.records.json_lines import is_number
+from mmseg_kd.records.scalars import files_of_starts, read_rows
 
 
 def find_baseline(
@@ -43,8 +43,7 @@ def find_baseline(
             f"{key}: the work_dir {baseline} does not exist; train the student's plain config "
             'first, or write its mIoU in percent as a number'
         )
-    # A run that was resumed has a folder for each start.
-    rows = [row for file in files_of_starts(folder) for row in read_json_lines(file)[0]]
+    rows, _ = read_rows(files_of_starts(folder))
     rows = [row for row in rows if is_number(row.get('mIoU'))]
     if not rows:
         raise UserError(
@@ -52,5 +51,5 @@ def find_baseline(
             'the work_dir of a training that validated, or write the mIoU in percent as a number'
         )
     best = max(rows, key=lambda row: row['mIoU'])
-    source = f'{baseline}, iteration {best.get("step", "unknown")}'
+    source = f'{baseline}, iteration {best["step"]}'
     return {'mIoU': round(float(best['mIoU']), 2), 'source': source}

@@ -1,4 +1,4 @@
-"""Pictures for people."""
+"""Figures: confusion matrices, curves, gradient shares and predictions."""
 
 from mmseg_kd.visualization.local_backend import LocalBackend
 from mmseg_kd.visualization.prediction_grid import Panel, prediction_grid

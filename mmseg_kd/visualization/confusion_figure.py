@@ -1,4 +1,4 @@
-"""A picture of a confusion matrix."""
+"""A figure of a confusion matrix."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from mmseg_kd.visualization.literal_text import literal_text
 
 # Inches.
 CELL, PLAIN_CELL, MARGIN = 0.62, 0.18, 2.4
-# The numbers of more classes would be too small on a page of a report.
+# With more classes the numbers would be too small on the page of a report.
 MOST_NUMBERED = 30
 
 
@@ -24,15 +24,15 @@ def draw_confusion(
     title: str | None = None,
     theme: str = 'Blues',
 ) -> None:
-    """Draw a matrix as shares of each true class: row = truth, a row sums to 100 %.
+    """Draw a confusion matrix in percent of each true class; row = truth.
 
     Args:
         figure: An empty figure; its size is set.
         matrix: Counts (K, K). A class without a true pixel has an empty row.
         classes: K names.
-        title: Heads the figure.
-        theme: A colour map of matplotlib; the default is one of lightness, which the
-            colour-blind and a black-and-white printer tell apart.
+        title: Title of the figure.
+        theme: A colour map of matplotlib. The default varies in lightness, so that it suits
+            colour-blind people and black-and-white printers.
     """
     truth = matrix.sum(axis=1, keepdims=True)
     shares = np.divide(100.0 * matrix, truth, out=np.full(matrix.shape, np.nan), where=truth > 0)
@@ -74,7 +74,7 @@ def _write_numbers(axes: Axes, shares: np.ndarray, colours: np.ndarray) -> None:
         if np.isnan(share):
             text = '-' if i == j else ''
         else:
-            # What rounds to nothing would hide the rest.
+            # Cells that round to 0 would clutter the figure.
             text = f'{share:.0f}' if share >= 0.5 or i == j else ''
         weight = 'bold' if i == j else 'normal'
         colour = 'white' if dark[i, j] else '0.15'

@@ -1,18 +1,17 @@
-"""A picture of what runs logged, a panel for each quantity."""
+"""A figure of what runs logged, one panel per key."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
 
+from mmseg_kd.visualization.canvas import iteration_axis, tidy
 from mmseg_kd.visualization.line_styles import line_style
 from mmseg_kd.visualization.literal_text import literal_text
 
 PANEL_WIDTH, PANEL_HEIGHT = 9.0, 3.6
-# Of more points, such as the losses, the line alone is legible.
+# With more points, such as the losses, markers hide the line.
 FEW_POINTS = 60
 LEGEND_WIDTH = 110
 LEGEND_ROW = 0.28
@@ -29,10 +28,10 @@ def draw_curves(
 
     Args:
         figure: An empty figure; its size is set.
-        runs: Of each run, the value by iteration by name (`mmseg_kd.records.scalars`).
-        keys: The names to draw, one a panel; a run without one has no curve there.
-        labels: Of each run, its name in the legend of each panel.
-        title: Heads the figure.
+        runs: For each run, value by iteration by name (`mmseg_kd.records.scalars`).
+        keys: The names to draw, one per panel; a run without one has no curve there.
+        labels: For each run, its name in the legend of each panel.
+        title: Title of the figure.
     """
     shared = all(len(set(names)) == 1 for names in labels)
     columns = max(1, LEGEND_WIDTH // (8 + max(len(name) for names in labels for name in names)))
@@ -42,26 +41,17 @@ def draw_curves(
     panels = figure.subplots(len(keys), 1, sharex=True, squeeze=False)[:, 0]
     for j, (axes, key) in enumerate(zip(panels, keys, strict=True)):
         for i, run in enumerate(runs):
-            colour, style = line_style(i)
             curve = run.get(key, {})
             marker = 'o' if len(curve) <= FEW_POINTS else None
-            look = dict(color=colour, linestyle=style, marker=marker, markersize=4, linewidth=1.6)
-            axes.plot(list(curve), list(curve.values()), label=labels[i][j], **look)
-        _dress(axes, key)
+            look = dict(marker=marker, markersize=4, linewidth=1.6, label=labels[i][j])
+            axes.plot(list(curve), list(curve.values()), **line_style(i), **look)
+        tidy(axes, key)
         if not shared:
             axes.legend(fontsize=9, framealpha=0.8)
-    panels[-1].set_xlabel('iteration')
-    panels[-1].xaxis.set_major_locator(MaxNLocator(integer=True, steps=(1, 2, 4, 5, 10)))
+    iteration_axis(panels[-1])
     if shared:
         handles = panels[0].get_legend_handles_labels()
         figure.legend(*handles, loc='outside lower center', ncols=columns, frameon=False)
     if title:
         figure.suptitle(title)
     literal_text(figure)
-
-
-def _dress(axes: Axes, key: str) -> None:
-    axes.set_title(key, loc='left')
-    axes.grid(True, linewidth=0.6, alpha=0.5)
-    axes.set_axisbelow(True)
-    axes.spines[['top', 'right']].set_visible(False)

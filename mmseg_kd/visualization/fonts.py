@@ -1,4 +1,4 @@
-"""Fonts of pictures, with Hangul where the system has it."""
+"""Fonts of figures, with Hangul if the system has it."""
 
 from __future__ import annotations
 
@@ -6,20 +6,20 @@ from typing import Any
 
 from matplotlib.font_manager import fontManager
 
-# Of Windows, of Linux, and of macOS. matplotlib's own DejaVu Sans draws Hangul as boxes.
+# Fonts of Windows, Linux and macOS. matplotlib's DejaVu Sans draws Hangul as boxes.
 WITH_HANGUL = ('Malgun Gothic', 'NanumGothic', 'Noto Sans CJK KR', 'AppleGothic')
 
 
 def font_settings(size: float | None = None) -> dict[str, Any]:
-    """Return matplotlib's settings for text in pictures.
+    """Return matplotlib's settings for text in figures.
 
     A character that the first font lacks is drawn in the next one.
 
     Args:
-        size: In points; None leaves it as it is.
+        size: In points; None keeps the current size.
     """
     installed = {font.name for font in fontManager.ttflist}
-    # A name that is not installed would be a warning for every text.
+    # matplotlib warns at every text if a font is not installed.
     family = [name for name in WITH_HANGUL if name in installed]
     settings: dict[str, Any] = {'font.family': [*family, 'sans-serif']}
     return settings if size is None else settings | {'font.size': size}

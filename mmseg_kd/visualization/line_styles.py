@@ -1,13 +1,22 @@
-"""Colours and dashes that tell the lines of a picture apart."""
+"""Colours and dashes that tell the lines of a figure apart."""
 
 from __future__ import annotations
 
-# Okabe and Ito's colours, which the colour-blind tell apart; black is for the labels or the
+# Colours of Okabe and Ito, which colour-blind people can tell apart. Black is for the labels or the
 # baseline.
 COLOURS = ('#E69F00', '#56B4E9', '#009E73', '#D55E00', '#0072B2', '#CC79A7')
 DASHES = ('-', '--', ':')
 
+# Arguments of `Axes.plot`: `color` and `linestyle`.
+LineStyle = dict[str, str]
 
-def line_style(number: int) -> tuple[str, str]:
-    """Colour and dashes of a picture's line, from 0: each colour solid, then each dashed."""
-    return COLOURS[number % len(COLOURS)], DASHES[number // len(COLOURS) % len(DASHES)]
+
+def line_style(number: int) -> LineStyle:
+    """Return the style of line `number`, from 0: each colour solid, then each dashed."""
+    dashes = DASHES[number // len(COLOURS) % len(DASHES)]
+    return dict(color=COLOURS[number % len(COLOURS)], linestyle=dashes)
+
+
+def black_line(number: int = 0) -> LineStyle:
+    """Return the style of the baseline or the labels' loss; dashed for the second."""
+    return dict(color='black', linestyle=DASHES[number % len(DASHES)])

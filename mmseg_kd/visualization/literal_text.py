@@ -1,4 +1,4 @@
-"""Names in figures as they are written."""
+"""Draws names in figures literally."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from matplotlib.ticker import LogFormatter
 
 
 def literal_text(figure: Figure) -> None:
-    """Draw all text of a figure as it is written, where matplotlib reads `$...$` as a formula.
+    """Draw all text of a figure literally; matplotlib would read `$...$` as a formula.
 
-    Names of classes, runs and losses are the user's, and one that is no formula would end the
-    drawing. At a logarithmic axis the powers of ten stay formulas.
+    Names of classes, runs and losses are the user's, and one that is not a valid formula would
+    raise an error. Powers of ten at logarithmic axes stay formulas.
     """
     axes = [axis for part in figure.axes for axis in (part.xaxis, part.yaxis)]
-    # Asked for here, because matplotlib makes the labels of ticks when they are first needed.
+    # matplotlib creates tick labels when they are first requested.
     labels = [(axis, axis.get_ticklabels(which='both')) for axis in axes]
     powers = {
         id(label)

@@ -1,4 +1,4 @@
-"""Pictures in the work_dir, also where its path is not ASCII."""
+"""A visualization backend that also writes to paths that are not ASCII."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from mmseg.registry import VISBACKENDS
 
 @VISBACKENDS.register_module(name='LocalVisBackend')
 class LocalBackend(LocalVisBackend):
-    """mmengine's LocalVisBackend, which on Windows loses pictures in folders with Hangul."""
+    """mmengine's LocalVisBackend, fixed: on Windows it loses images in folders with Hangul."""
 
     @force_init_env
     def add_image(self, name: str, image: np.ndarray, step: int = 0, **kwargs: Any) -> None:
         """Write an RGB image (H, W, 3) as `NAME_STEP.png`."""
-        # OpenCV writes to no such path; mmcv encodes with OpenCV and leaves the file to Python.
+        # OpenCV cannot write to such a path; mmcv encodes with OpenCV and writes with Python.
         file = Path(self._img_save_dir) / f'{name}_{step}.png'
         mmcv.imwrite(mmcv.rgb2bgr(image), str(file))

@@ -1,4 +1,4 @@
-"""mmseg's pictures of predictions, drawn faster."""
+"""mmseg's visualizer of predictions, made faster."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from mmseg.visualization import SegLocalVisualizer
 
 @VISUALIZERS.register_module()
 class QuickSegVisualizer(SegLocalVisualizer):
-    """mmseg's SegLocalVisualizer, which spends most of its time on where a label goes.
+    """mmseg's SegLocalVisualizer with a faster search for the places of class names.
 
-    The pictures are the same.
+    The images are the same.
     """
 
     def _get_center_loc(self, mask: np.ndarray) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""Pictures in a window, where there is a screen."""
+"""Shows figures in a window."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ def window_figure(instead: str, backend: str | None = None) -> Figure:
     """Make an empty figure for a window.
 
     Args:
-        instead: What to write where there is no screen, for the error.
-        backend: One of matplotlib's; by default its own choice.
+        instead: What to write if there is no screen, for the error.
+        backend: A backend of matplotlib (default: matplotlib chooses).
 
     Raises:
         UserError: There is no screen, or no such backend.
@@ -40,12 +40,12 @@ def window_figure(instead: str, backend: str | None = None) -> Figure:
 
 
 def show_picture(png: BytesIO, figure: Figure, seconds: float) -> bool:
-    """Show a PNG in a window's figure for some seconds, or until a key is pressed.
+    """Show a PNG in a window for some seconds, or until a key is pressed.
 
     Args:
-        png: The picture.
-        figure: Of `window_figure`.
-        seconds: How long.
+        png: The image.
+        figure: The figure from `window_figure`.
+        seconds: How long to show it.
 
     Returns:
         Whether the window is still open.

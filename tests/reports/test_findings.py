@@ -44,7 +44,7 @@ def test_still_improving(pair: dict[str, Path]) -> None:
     assert 'Still improving' not in said(pair)
     set_curve(pair['student'], [20.0, 25.0, 29.5])
     assert 'Still improving at the end: student (+4.50)' in said(pair)
-    (command,) = [t for reason, t in suggested(*pair.values()).items() if 'half as long' in reason]
+    (command,) = [t for reason, t in suggested(*pair.values()).items() if '1.5x longer' in reason]
     assert 'train_cfg.max_iters=14' in command
 
 
@@ -85,7 +85,7 @@ def test_losses_without_gradient(pair: dict[str, Path]) -> None:
     file.write_text('\n'.join(map(json.dumps, reports)))
     text = said(pair)
     assert "no gradient reaches the backbone's stages, whatever the weight, from: kl_loss" in text
-    assert 'as good as switched off, by their share of the gradient: at_loss (0.00083 %)' in text
+    assert 'almost no effect, by their share of the gradient: at_loss (0.00083 %)' in text
     assert 'sp_loss' not in text
     lines = suggested(*pair.values())
     (command,) = [text for reason, text in lines.items() if 'a tenth of the gradient' in reason]
@@ -153,7 +153,7 @@ def test_a_study_gets_lines_for_its_config(pair: dict[str, Path], tmp_path: Path
     write_study(tmp_path, runs, baseline='baseline')
     lines = suggested(tmp_path)
     assert 'seeds=[0, 1, 2],' in lines.values()
-    (text,) = [text for reason, text in lines.items() if 'half as long' in reason]
+    (text,) = [text for reason, text in lines.items() if '1.5x longer' in reason]
     (entry,) = eval(f'dict({{{text}}})').values()
     assert entry['config'] == 'kd.py'
     assert entry['needs'] == needs

@@ -1,6 +1,7 @@
 """Whatever a report can say, it can say in Korean."""
 
 import ast
+import json
 from pathlib import Path
 from string import Formatter
 
@@ -8,21 +9,26 @@ import pytest
 from conftest import ROOT
 
 from mmseg_kd.errors import UserError
-from mmseg_kd.records.message import say
-from mmseg_kd.reports.writing.korean import KOREAN
+from mmseg_kd.records.message import message
+from mmseg_kd.reports.writing import language
 from mmseg_kd.reports.writing.language import translator
+
+NAMES = ('message', 'messages')
+KOREAN = json.loads(Path(language.__file__).with_name('ko.json').read_text(encoding='utf-8'))
 
 
 def said() -> set[str]:
-    """Templates of all calls of `say`; each is written out where it is said."""
+    """Templates of all calls of `message` and `messages`, which are always literals."""
     templates = set()
     package = Path(ROOT, 'mmseg_kd')
     for file in [*package.glob('reports/**/*.py'), *package.glob('records/*.py')]:
         for node in ast.walk(ast.parse(file.read_text(encoding='utf-8'))):
-            if isinstance(node, ast.Call) and getattr(node.func, 'id', '') == 'say':
-                first = node.args[0]
-                branches = [first.body, first.orelse] if isinstance(first, ast.IfExp) else [first]
-                templates.update(branch.value for branch in branches)
+            if isinstance(node, ast.Call) and getattr(node.func, 'id', '') in NAMES:
+                for first in node.args:
+                    branches = (
+                        [first.body, first.orelse] if isinstance(first, ast.IfExp) else [first]
+                    )
+                    templates.update(branch.value for branch in branches)
     return templates
 
 
@@ -39,10 +45,14 @@ def test_translations_have_the_same_fields() -> None:
         assert fields(english) == fields(korean), english
 
 
+def test_a_missing_translation_is_english() -> None:
+    assert translator('ko')(message('new: {x}', x=1)) == 'new: 1'
+
+
 def test_messages_within_messages() -> None:
-    message = say('{name} failed: {error}', name='kd', error=say('no reason kept'))
-    assert translator('en')(message) == 'kd failed: no reason kept'
-    assert translator('ko')(message) == 'kd 실패: 원인이 기록되지 않음'
+    nested = message('{name} failed: {error}', name='kd', error=message('no reason kept'))
+    assert translator('en')(nested) == 'kd failed: no reason kept'
+    assert translator('ko')(nested) == 'kd 실패: 원인이 기록되지 않음'
     assert translator('ko')('kd {x}') == 'kd {x}'
     with pytest.raises(UserError, match='choose from en, ko'):
         translator('fr')

@@ -299,7 +299,7 @@ def test_two_hundred_runs_of_a_search(trained_pair: dict[str, Path], tmp_path: P
     names = {file.name for file in files}
     assert {'importance_1.png', 'slices_1.png', 'parallel_1.png'} <= names
     text = files[0].read_text(encoding='utf-8')
-    assert 'the rest (192) is thin and grey' in text
+    assert 'the other 192 are thin and grey' in text
 
 
 def _lengthen(folder: Path, rows: int) -> None:

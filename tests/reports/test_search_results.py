@@ -5,8 +5,8 @@ import pytest
 from PIL import Image
 
 from mmseg_kd.reports.comparing.differing_settings import short_keys
+from mmseg_kd.reports.comparing.search_results import Point, at_the_edge, importances
 from mmseg_kd.reports.figures.search import parallel_coordinates, slice_plots
-from mmseg_kd.reports.sections.search_results import Point, at_the_edge, importances
 
 SPACE = {
     'optim_wrapper.optimizer.lr': dict(type='loguniform', low=1e-5, high=1e-3),

@@ -1,17 +1,17 @@
-"""Lay out what a run's losses weigh, from its gradient report.
+"""Print a table of a run's losses from its gradient report.
 
 python tools/analysis_tools/gradient_table.py WORK_DIR [--iterations I ...] [--average N]
 
 For each distillation loss, at the beginning, the middle and the end of the run: its raw value; the
-share of the gradient that it would have at weight 1 beside the labels alone; its cosine with the
-labels' gradient. A loss at a tiny weight, such as those of segformer.b0.scratch.scales.py, is
-measured like any other: gradients are divided by the weight.
+gradient norm share that it would have at weight 1 next to the labels' loss alone; its cosine with
+the labels' gradient. Gradients are divided by the weight, so that a tiny weight, as in
+segformer.b0.scratch.scales.py, does not matter.
 """
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -25,7 +25,7 @@ from mmseg_kd.records.gradient_reports import read_reports
 
 def main() -> None:
     """Print the table."""
-    parser = argparse.ArgumentParser(description="What a run's losses weigh")
+    parser = argparse.ArgumentParser(description="Table of a run's losses")
     parser.add_argument('work_dir', type=Path)
     parser.add_argument('--iterations', type=int, nargs='+', help='else beginning, middle, end')
     parser.add_argument(
@@ -36,22 +36,10 @@ def main() -> None:
     reports = read_reports(file)
     if not reports:
         raise UserError(f'{file} is missing or empty: a run with kd_losses writes it')
-    try:
-        tables = list(_tables(reports, args.iterations, args.average))
-    except (KeyError, TypeError, AttributeError) as error:
-        raise UserError(
-            f'{file}: holds something else than gradient reports ({error!r})'
-        ) from error
-    print('\n'.join(tables))
-
-
-def _tables(
-    reports: Sequence[Mapping[str, Any]], iterations: Sequence[int] | None, average: int
-) -> Iterator[str]:
     last = reports[-1]['iter']
-    for iteration in iterations or (0, last // 2, last):
-        near = sorted(reports, key=lambda report: abs(report['iter'] - iteration))[:average]
-        yield _table(sorted(near, key=lambda report: report['iter']))
+    for iteration in args.iterations or (0, last // 2, last):
+        near = sorted(reports, key=lambda report: abs(report['iter'] - iteration))[: args.average]
+        print(_table(sorted(near, key=lambda report: report['iter'])))
 
 
 def _table(reports: Sequence[Mapping[str, Any]]) -> str:

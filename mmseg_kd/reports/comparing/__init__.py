@@ -1,4 +1,4 @@
-"""Which runs a report compares, and their statistics.
+"""The runs of a report: their groups, statistics, differing settings and search points.
 
-One comparison has one number: the mean over common seeds.
+A comparison is always one number: the mean over common seeds.
 """

@@ -1,4 +1,4 @@
-"""From folders and files to the runs of a report."""
+"""Reads folders and files into the collection of a report."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from pathlib import Path
 from typing import Any
 
 from mmseg_kd.errors import UserError
-from mmseg_kd.records.message import Message, say
+from mmseg_kd.records.message import Message, message
 from mmseg_kd.records.outside_log import SUFFIXES, read_outside_log
 from mmseg_kd.records.run_record import RunRecord, read_run
 from mmseg_kd.records.study_file import StudyRecord, read_study
 from mmseg_kd.reports.comparing.collection import Collection, Group
 
-# What two seeds of one setting may differ in.
+# Config keys in which two seeds of one setting may differ.
 NO_SETTING = ('work_dir', 'randomness', 'load_from', 'resume', 'launcher', 'visualizer')
 
 
@@ -25,18 +25,18 @@ def read_collection(folders: Sequence[str | Path], baseline: str | None = None) 
 
     Args:
         folders: Folders of studies, work_dirs, and CSV or Markdown files.
-        baseline: Name of the run to compare with; else the study's, else the one whose name
-            says so, else the only one that does not distil.
+        baseline: Name of the run to compare with. By default the study's baseline, else a run
+            named so, else the only run without distillation.
 
     Raises:
-        UserError: One cannot be read and is the only one, or there is no such baseline.
+        UserError: The only folder cannot be read, or there is no such baseline.
     """
     plain: list[RunRecord] = []
     studies: list[StudyRecord] = []
     notes: list[Message] = []
     for folder in map(Path, folders):
         if folder.name == 'README.md' and len(folders) > 1:
-            # `work_dirs/*` names the one that explains the folder too.
+            # `work_dirs/*` includes the README of the folder.
             continue
         try:
             if (folder / 'study.json').is_file():
@@ -48,7 +48,7 @@ def read_collection(folders: Sequence[str | Path], baseline: str | None = None) 
         except UserError as error:
             if len(folders) == 1 or folder.is_file() or not folder.exists():
                 raise
-            notes.append(say('Left out: {error}', error=error))
+            notes.append(message('Left out: {error}', error=error))
     groups = [group for study in studies for group in _by_name(study.runs)] + _by_setting(plain)
     if not any(group.measured for group in groups):
         raise UserError(
@@ -75,7 +75,7 @@ def _by_setting(runs: list[RunRecord]) -> list[Group]:
     for i, run in enumerate(runs):
         key = _setting(run.config) if run.config and run.seed is not None else str(i)
         if any(other.seed == run.seed for other in groups.get(key, ())):
-            # The same run once more is no second seed.
+            # A copy of a run is not a second seed.
             key = f'{key}{i}'
         groups.setdefault(key, []).append(run)
     return [
@@ -90,7 +90,7 @@ def _setting(config: dict[str, Any]) -> str:
 
 
 def _common_name(names: list[str]) -> str:
-    """What the names begin with, or the first, without the seed."""
+    """Return the common beginning of the names, or the first name, without the seed."""
     if len(names) == 1:
         return names[0]
     common = re.sub(r'[-_.]*(seed|s)?[-_.]*$', '', commonprefix(names))  # noqa: RUF071

@@ -1,4 +1,4 @@
-"""All runs of a report, those that differ in the seed alone together."""
+"""The runs of a report, grouped by setting."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ import math
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import fmean
+
+import numpy as np
 
 from mmseg_kd.records.class_scores import ClassScores, mean_class_iou
 from mmseg_kd.records.message import Message
@@ -16,7 +18,7 @@ from mmseg_kd.reports.comparing.statistics import PairedDifference, paired_diffe
 
 @dataclass
 class Group:
-    """Runs of one setting, a seed each."""
+    """Runs of one setting, one per seed."""
 
     name: str
     runs: list[RunRecord]
@@ -30,51 +32,55 @@ class Group:
     def counted(self) -> list[RunRecord]:
         """The evaluated runs that are finished; all evaluated ones where none is.
 
-        What a run has halfway would pull a mean of finished ones down.
+        An unfinished run would pull the mean of finished ones down.
         """
         return [run for run in self.measured if run.state == 'done'] or self.measured
 
+    def best_rows(self, metric: str) -> list[tuple[RunRecord, dict[str, float]]]:
+        """Return the best evaluation of each counted run that has the metric."""
+        rows = [(run, run.best(metric)) for run in self.counted]
+        return [(run, row) for run, row in rows if row is not None]
+
     def best_scores(self, metric: str) -> list[float]:
-        """Best value of a metric of each run that counts and has one."""
-        rows = [run.best(metric) for run in self.counted]
-        return [row[metric] for row in rows if row is not None]
+        """Return the best value of a metric of each counted run that has it."""
+        return [row[metric] for _, row in self.best_rows(metric)]
 
     def mean_score(self, metric: str) -> float:
-        """Mean of `best_scores`, NaN without any."""
+        """Return the mean of `best_scores`, NaN without any."""
         scores = self.best_scores(metric)
         return fmean(scores) if scores else math.nan
 
     def by_seed(self, metric: str) -> dict[int, float]:
-        """Best value of a metric by seed, of the finished runs that have one."""
-        return {seed: row[metric] for seed, (_, row) in self._best_by_seed(metric).items()}
-
-    def classes_by_seed(self, metric: str) -> dict[int, ClassScores]:
-        """Scores of the classes at the best evaluation by seed, of the runs that have them."""
-        best = self._best_by_seed(metric)
-        found = {seed: run.classes.get(row['iteration']) for seed, (run, row) in best.items()}
-        return {seed: scores for seed, scores in found.items() if scores is not None}
-
-    def _best_by_seed(self, metric: str) -> dict[int, tuple[RunRecord, dict[str, float]]]:
-        return {
-            run.seed: (run, row)
-            for run in self.runs
-            if run.state == 'done' and run.seed is not None and (row := run.best(metric))
-        }
+        """Return the best value of a metric by seed, of the finished runs that have one."""
+        return {run.seed: row[metric] for run, row in self.best_rows(metric) if _is_paired(run)}
 
     def best_classes(self, metric: str) -> list[ClassScores]:
-        """Scores of the classes at the best evaluation, of each run that counts and has them."""
-        rows = [(run, run.best(metric)) for run in self.counted]
-        found = [run.classes.get(row['iteration']) for run, row in rows if row is not None]
-        return [scores for scores in found if scores is not None]
+        """Return the class scores at the best evaluation of each counted run that has them."""
+        return [scores for _, scores in self._classes(metric)]
 
-    def mean_curve(self, metric: str) -> list[tuple[int, float]]:
-        """Iterations that all its runs that count have, with the mean of a metric."""
+    def classes_by_seed(self, metric: str) -> dict[int, ClassScores]:
+        """Return `best_classes` by seed, of the finished runs."""
+        return {run.seed: scores for run, scores in self._classes(metric) if _is_paired(run)}
+
+    def _classes(self, metric: str) -> list[tuple[RunRecord, ClassScores]]:
+        return [
+            (run, run.classes[row['iteration']])
+            for run, row in self.best_rows(metric)
+            if row['iteration'] in run.classes
+        ]
+
+    def curves(self, metric: str) -> tuple[np.ndarray, np.ndarray]:
+        """Return the iterations (N,) that all counted runs evaluated, and a metric (runs, N)."""
         tables = [
-            {r['iteration']: r[metric] for r in run.evaluations if metric in r}
+            {r['iteration']: r[metric] for r in run.evaluations if _is_finite(r.get(metric))}
             for run in self.counted
         ]
-        common = set.intersection(*map(set, tables)) if tables else set()
-        return [(i, fmean(table[i] for table in tables)) for i in sorted(common)]
+        tables = [table for table in tables if table]
+        if not tables:
+            return np.empty(0), np.empty((0, 0))
+        common = sorted(set.intersection(*map(set, tables))) or sorted(tables[0])
+        rows = [[table[i] for i in common] for table in tables if set(common) <= set(table)]
+        return np.array(common), np.array(rows)
 
     @property
     def distils(self) -> bool:
@@ -82,17 +88,25 @@ class Group:
         return any(run.kd_losses for run in self.runs)
 
 
+def _is_paired(run: RunRecord) -> bool:
+    return run.state == 'done' and run.seed is not None
+
+
+def _is_finite(value: float | None) -> bool:
+    return value is not None and math.isfinite(value)
+
+
 @dataclass
 class Collection:
-    """What a report is about.
+    """All runs of a report.
 
     Attributes:
         title: Name of the study, or of the runs.
-        groups: Those of one setting together, in the order given.
-        metric: What is compared.
+        groups: The runs by setting, in the order given.
+        metric: The metric that is compared.
         baseline: The group that others are compared with, or None.
         studies: The studies among the folders.
-        notes: What could not be read, and what was decided.
+        notes: What could not be read or drawn.
     """
 
     title: str
@@ -138,28 +152,27 @@ class Collection:
         return [g for g in self.ranked if g is not self.baseline and id(g) not in teachers]
 
     def compare(self, group: Group) -> PairedDifference | None:
-        """Compare a group with the baseline; None without one or without a common seed."""
+        """Compare a group with the baseline; None if there is none or no common seed."""
         if self.baseline is None or group is self.baseline:
             return None
         return paired_difference(group.by_seed(self.metric), self.baseline.by_seed(self.metric))
 
     def difference(self, group: Group) -> float | None:
-        """Points that a group has more than the baseline: the one number that a report gives.
+        """Return how many points a group is above the baseline, the one number of a report.
 
-        The mean over the seeds that both have. A table of an outside run has no seeds: then the
-        difference of the means. None where the two cannot be compared.
+        It is the mean over the seeds that both have. A table of an outside run has no seeds: then
+        it is the difference of the means. None where the two cannot be compared.
         """
-        if self.baseline is None or group is self.baseline:
-            return None
         if compared := self.compare(group):
             return compared.mean
-        if not (group.runs[0].outside or self.baseline.runs[0].outside):
+        pair = (group, self.baseline)
+        if None in pair or group is self.baseline or not any(g.runs[0].outside for g in pair):
             return None
-        difference = group.mean_score(self.metric) - self.baseline.mean_score(self.metric)
-        return difference if math.isfinite(difference) else None
+        own, base = (g.mean_score(self.metric) for g in pair)
+        return own - base if math.isfinite(own - base) else None
 
     def class_differences(self, group: Group) -> dict[str, float]:
-        """Points of IoU that a group has more than the baseline, by class, over common seeds."""
+        """Return the IoU of a group minus the baseline by class, in points, over common seeds."""
         if self.baseline is None or group is self.baseline:
             return {}
         own, base = (g.classes_by_seed(self.metric) for g in (group, self.baseline))

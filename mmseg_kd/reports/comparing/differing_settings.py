@@ -1,11 +1,11 @@
-"""In which settings runs differ."""
+"""Finds the settings in which runs differ."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-# Others are the same settings once more, or do not change what is trained.
+# Other parts repeat these settings or do not change the training.
 PARTS = (
     'model', 'train_dataloader', 'optim_wrapper', 'param_scheduler', 'train_cfg',
     'val_dataloader', 'val_evaluator', 'load_from', 'custom_hooks', 'env_cfg',
@@ -28,8 +28,8 @@ def differing_settings(configs: Sequence[Mapping[str, Any]]) -> dict[str, list[s
         configs: A config for each run.
 
     Returns:
-        A text for each run, by dotted key; a dict with a `type` that some runs do not have is
-        one setting.
+        A text for each run, by dotted key. A dict with a `type` that some runs do not have counts
+        as one setting.
     """
     found: dict[str, list[str]] = {}
     for part in PARTS:
@@ -41,7 +41,7 @@ def differing_settings(configs: Sequence[Mapping[str, Any]]) -> dict[str, list[s
 
 
 def _differ(key: str, values: list[Any]) -> Iterator[tuple[str, list[Any]]]:
-    # A part that is None is one that is not there.
+    # None and a missing part are the same.
     values = [MISSING if value is None else value for value in values]
     if all(value == values[0] for value in values):
         return
@@ -55,7 +55,7 @@ def _differ(key: str, values: list[Any]) -> Iterator[tuple[str, list[Any]]]:
 
 
 def _children(values: list[Any]) -> list[Mapping] | None:
-    """What is below, where all have something to compare there."""
+    """Return the parts of the values if all can be compared part by part, else None."""
     there = [value for value in values if value is not MISSING]
     if all(isinstance(value, Mapping) for value in there):
         types = {str(value.get('type')) for value in there}
@@ -72,7 +72,7 @@ def _children(values: list[Any]) -> list[Mapping] | None:
 
 
 def short_keys(keys: Sequence[str]) -> dict[str, str]:
-    """Shorten dotted keys to as many of their last parts as tell them apart."""
+    """Shorten dotted keys to their last parts, as many as keep them distinct."""
     for parts in range(1, 10):
         short = {key: '.'.join(key.split('.')[-parts:]) for key in keys}
         if len(set(short.values())) == len(short):
@@ -81,7 +81,7 @@ def short_keys(keys: Sequence[str]) -> dict[str, str]:
 
 
 def setting_text(value: Any) -> str:
-    """Write a setting as a config has it, a dict with a type as a call."""
+    """Format a setting as in a config, a dict with a type as a call."""
     text = _text(value)
     return text if len(text) <= LONGEST else text[: LONGEST - 1] + '…'
 

@@ -1,8 +1,8 @@
-"""Images on which a student differs most from the baseline, for better and for worse."""
+"""A figure of the images on which a student differs most from the baseline."""
 
 from __future__ import annotations
 
-import sys
+import itertools
 import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -18,25 +18,25 @@ from mmengine.registry import init_default_scope
 from mmseg.registry import DATASETS
 from tqdm import tqdm
 
-from mmseg_kd.checkpoints import atomic_path, read_checkpoint
+from mmseg_kd.checkpoints import read_checkpoint
 from mmseg_kd.config.errors import config_errors
 from mmseg_kd.distillation.teacher import Teacher
 from mmseg_kd.evaluation.segmentation_metric import confusion_matrix, iou_and_accuracy
 from mmseg_kd.records.literal_config import parse_buildable
-from mmseg_kd.records.message import Message, say
+from mmseg_kd.records.message import Message, message
 from mmseg_kd.records.run_record import RunRecord
 from mmseg_kd.reports.comparing.collection import Collection
 from mmseg_kd.visualization import Panel, prediction_grid
 
 IGNORED = 255
-# Of each piece of code in a note, in characters.
+# Characters of each piece of code in a note.
 MOST_CODE = 80
 BETTER, WORSE = (0, 158, 115), (213, 94, 0)
 
 
 @dataclass(frozen=True)
 class Chosen:
-    """An image and why it is shown: 'improved', 'damaged' or 'median', and by how much."""
+    """An image, why it is shown ('improved', 'damaged' or 'median'), and its difference."""
 
     index: int
     kind: str
@@ -44,24 +44,24 @@ class Chosen:
 
 
 def comparable_pair(collection: Collection) -> tuple[RunRecord, RunRecord] | None:
-    """A run of the baseline and one of the best student that are still there, of one seed."""
+    """Return runs of the baseline and the best student that have a seed and checkpoints."""
     if collection.baseline is None:
         return None
-    for group in collection.students:
-        for run in group.counted:
-            for other in collection.baseline.counted:
-                there = all(r.best_checkpoint(collection.metric) for r in (run, other))
-                if there and run.seed == other.seed and _config_file(run) and _config_file(other):
-                    return other, run
+    students = [run for group in collection.students for run in group.counted]
+    for run, other in itertools.product(students, collection.baseline.counted):
+        pair = (other, run)
+        there = all(r.best_checkpoint(collection.metric) and _config_file(r) for r in pair)
+        if run.seed == other.seed and there:
+            return pair
     return None
 
 
 def choose_images(differences: Sequence[float], count: int) -> list[Chosen]:
-    """Choose the images that gained most, lost most, and lie in the middle; none twice.
+    """Choose the images that gained most, lost most, and lie in the middle, each once.
 
     Args:
-        differences: Student minus baseline of each image, in points of mIoU; NaN is no image.
-        count: Of each kind.
+        differences: Student minus baseline of each image, in points of mIoU; NaN is ignored.
+        count: Number of images of each kind.
     """
     order = [int(i) for i in np.argsort(differences) if np.isfinite(differences[i])]
     middle = max(0, len(order) // 2 - count // 2)
@@ -86,7 +86,7 @@ def draw_images(
     metric: str,
     notes: list[Message] | None = None,
 ) -> list[tuple[str, Chosen]]:
-    """Predict the validation split with two runs and draw the images that tell them apart.
+    """Predict the validation split with two runs and draw the images that differ most.
 
     Columns are the input, the truth, the baseline, the teacher where there is one, the student,
     and where student and baseline differ: green where the student alone is right, orange where
@@ -94,39 +94,33 @@ def draw_images(
 
     Args:
         baseline: Run of the baseline, with its best checkpoint and config.
-        student: Run of the student; its config says which images.
-        count: Images of each kind.
+        student: Run of the student; its config names the images.
+        count: Number of images of each kind.
         file: Where to write the PNG.
-        metric: What the checkpoints are chosen by.
-        notes: Receives what of the configs is left out because it is code.
+        metric: The metric that chooses the checkpoints.
+        notes: Receives notes on code in the configs that was left out.
 
     Returns:
-        Name and choice of each row, from top to bottom.
+        File name and choice of each row, from top to bottom.
 
     Raises:
         UserError: A checkpoint, the data or the teacher is missing or does not fit.
     """
     init_default_scope('mmseg_kd')
-    # Which weights were loaded is in the report.
+    # The report itself names the loaded weights.
     MMLogger.get_instance(f'report {uuid.uuid4()}', log_level='ERROR')
     notes = [] if notes is None else notes
-    cfg = _read(_config_file(student), notes)
+    cfg = _config(student, notes)
     with config_errors():
         dataset = DATASETS.build(cfg.val_dataloader.dataset)
         classes, palette = dataset.metainfo['classes'], dataset.metainfo['palette']
         models = {
-            'baseline': _model(_read(_config_file(baseline), notes).model, baseline, metric),
+            'baseline': _model(_config(baseline, notes).model, baseline, metric),
             'student': _model(cfg.model, student, metric),
         }
     scores = np.full((2, len(dataset)), np.nan)
-    for i in tqdm(
-        range(len(dataset)),
-        'images',
-        unit='it',
-        dynamic_ncols=True,
-        leave=False,
-        disable=not sys.stderr.isatty(),
-    ):
+    # None: no bar where standard error is not a terminal.
+    for i in tqdm(range(len(dataset)), 'images', leave=False, disable=None):
         sample = dataset[i]
         label = sample['data_samples'].gt_sem_seg.data[0]
         for j, model in enumerate(models.values()):
@@ -136,14 +130,10 @@ def draw_images(
         teacher = _teacher(cfg, notes)
     if teacher is not None:
         models = {'baseline': models['baseline'], 'teacher': teacher, 'student': models['student']}
-    rows, names = [], []
-    for choice in chosen:
-        sample = dataset[choice.index]
-        rows.append(_row(sample, models))
-        names.append((Path(sample['data_samples'].img_path).name, choice))
-    with atomic_path(file) as partial:
-        prediction_grid(rows, classes, palette, partial)
-    return names
+    samples = [dataset[choice.index] for choice in chosen]
+    prediction_grid([_row(sample, models) for sample in samples], classes, palette, file)
+    names = [Path(sample['data_samples'].img_path).name for sample in samples]
+    return list(zip(names, chosen, strict=True))
 
 
 def _row(sample: Mapping[str, Any], models: Mapping[str, torch.nn.Module]) -> list[Panel]:
@@ -159,16 +149,16 @@ def _row(sample: Mapping[str, Any], models: Mapping[str, torch.nn.Module]) -> li
 
 
 def difference_picture(label: np.ndarray, baseline: np.ndarray, student: np.ndarray) -> np.ndarray:
-    """Paint where one of two predictions alone is right.
+    """Colour the pixels where exactly one of two predictions is right.
 
     Args:
-        label: True ids (H, W), 255 where there is none.
+        label: True ids (H, W), 255 for void.
         baseline: Predicted ids (H, W).
         student: Predicted ids (H, W).
 
     Returns:
         RGB (H, W, 3): green where the student alone is right, orange where the baseline alone
-        is, pale grey elsewhere, white where there is no truth.
+        is, pale grey elsewhere, white for void.
     """
     picture = np.full((*label.shape, 3), 225, dtype=np.uint8)
     picture[(student == label) & (baseline != label)] = BETTER
@@ -177,23 +167,26 @@ def difference_picture(label: np.ndarray, baseline: np.ndarray, student: np.ndar
     return picture
 
 
-def _read(file: Path, notes: list[Message]) -> ConfigDict:
-    """Read a config that a run left behind. It may be a stranger's, so none of it is run."""
-    return _parse(file.read_text(encoding='utf-8'), file, notes)
-
-
-def _parse(text: str, source: Path, notes: list[Message]) -> ConfigDict:
+def _read(text: str, source: Path, notes: list[Message]) -> ConfigDict:
+    """Read a config without running it, because it may be a stranger's; note its code."""
     cfg, left_out = parse_buildable(text, source)
     if left_out:
         code = ', '.join(' '.join(part.split())[:MOST_CODE] for part in left_out[:3])
         notes.append(
-            say('{file}: code in a config is not run and left out: {code}', file=source, code=code)
+            message(
+                '{file}: code in a config is not run and left out: {code}', file=source, code=code
+            )
         )
     return cfg
 
 
+def _config(run: RunRecord, notes: list[Message]) -> ConfigDict:
+    file = _config_file(run)
+    return _read(file.read_text(encoding='utf-8'), file, notes)
+
+
 def _model(model: ConfigDict, run: RunRecord, metric: str) -> torch.nn.Module:
-    # Without them a student is the plain model.
+    # Without these keys a student is the plain model.
     plain = {key: part for key, part in model.items() if key not in ('teacher', 'kd_losses')}
     return Teacher(plain, str(run.best_checkpoint(metric)[0])).segmentor.to(get_device())
 
@@ -209,17 +202,17 @@ def _teacher(cfg: ConfigDict, notes: list[Message]) -> torch.nn.Module | None:
 
 
 def _teacher_model(config: Path, checkpoint: Path, notes: list[Message]) -> ConfigDict | None:
-    """The teacher's model dict: from its config where that is written out, else its checkpoint."""
+    """Return the teacher's model dict from its config if written out, else from its checkpoint."""
     if config.is_file():
         cfg, left_out = parse_buildable(config.read_text(encoding='utf-8'), config)
         if 'model' in cfg and '_base_' not in cfg and not left_out:
             return cfg.model
     meta = read_checkpoint(checkpoint).get('meta')
     text = meta.get('cfg') if isinstance(meta, dict) else None
-    model = _parse(text, checkpoint, notes).get('model') if isinstance(text, str) else None
+    model = _read(text, checkpoint, notes).get('model') if isinstance(text, str) else None
     if model is None:
         notes.append(
-            say(
+            message(
                 "{file}: the teacher's config is code, which a report does not run; the teacher "
                 'is left out of the images.',
                 file=config,

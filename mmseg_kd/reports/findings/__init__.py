@@ -1,1 +1,1 @@
-"""What a report says in sentences: scores, training, diagnoses, and what to run next."""
+"""The sentences of a report: scores, trainings, diagnoses and suggested runs."""

@@ -1,4 +1,4 @@
-"""What the numbers of a run show: its course, its teacher, its weights, its losses."""
+"""Diagnoses of runs: the end of the curve, weak teachers, useless losses, divergence."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ from mmseg_kd.distillation.gradient_diagnosis import Finding, FullWeight, diagno
 from mmseg_kd.records.run_record import RunRecord
 from mmseg_kd.reports.comparing.collection import Collection, Group
 
-# Points: less is what two evaluations in a row differ by anyway.
+# In points. Two evaluations in a row differ by less than this anyway.
 STILL_IMPROVING, FELL = 0.5, 1.0
 FEWEST_EVALUATIONS = 3
 
 
 @dataclass(frozen=True)
 class Course:
-    """How a mean curve ended.
+    """The end of a mean curve.
 
     Attributes:
         peak: Iteration of its highest value.
-        gain: What the last evaluation had more than all before it; None where it was no peak.
-        loss: What the last evaluation had less than the peak.
+        gain: Points by which the last evaluation exceeds all before it; None if it does not.
+        loss: Points by which the last evaluation is below the peak.
     """
 
     peak: int
@@ -34,33 +34,33 @@ class Course:
 
 
 def course(group: Group, metric: str) -> Course | None:
-    """Look at the end of a group's mean curve; None for fewer than three evaluations."""
-    curve = [point for point in group.mean_curve(metric) if math.isfinite(point[1])]
-    if len(curve) < FEWEST_EVALUATIONS:
+    """Describe the end of a group's mean curve; None for fewer than three evaluations."""
+    iterations, values = group.curves(metric)
+    if len(iterations) < FEWEST_EVALUATIONS:
         return None
-    final = curve[-1][1]
-    peak, best = max(curve, key=lambda point: point[1])
-    gain = final - max(value for _, value in curve[:-1])
-    return Course(peak, gain if gain > 0 else None, best - final)
+    means = values.mean(axis=0)
+    gain = float(means[-1] - means[:-1].max())
+    peak = int(iterations[means.argmax()])
+    return Course(peak, gain if gain > 0 else None, float(means.max() - means[-1]))
 
 
 def still_improving(group: Group, metric: str) -> Course | None:
-    """The course of a group whose last evaluation was better than all before by half a point."""
+    """Return the course if the last evaluation beat all before by half a point, else None."""
     found = course(group, metric)
     return found if found and (found.gain or 0) >= STILL_IMPROVING else None
 
 
 def peaked_and_fell(group: Group, metric: str) -> Course | None:
-    """The course of a group that ended a point or more below its peak."""
+    """Return the course if the curve ended a point or more below its peak, else None."""
     found = course(group, metric)
     return found if found and found.loss >= FELL else None
 
 
 def weak_teachers(collection: Collection) -> dict[str, tuple[str, float, float, str]]:
-    """Teachers that do not beat the baseline, by checkpoint.
+    """Return the teachers that do not beat the baseline.
 
     Returns:
-        Name of the metric, the teacher's score, the baseline's, and where that is from.
+        Metric, score of the teacher, score of the baseline and its source, by checkpoint.
     """
     found = {}
     for run in collection.runs:
@@ -87,10 +87,10 @@ def _baseline_score(
 
 
 def loss_faults(run: RunRecord) -> dict[str, tuple[str, Finding]]:
-    """Distillation losses whose scale makes them useless at the end of a run.
+    """Return the distillation losses that have almost no effect, or too much, at the end of a run.
 
     Returns:
-        Config key of the weight, and what is wrong, by name of the loss.
+        Config key of the weight, and the finding, by name of the loss.
     """
     if not run.gradients:
         return {}
@@ -99,11 +99,7 @@ def loss_faults(run: RunRecord) -> dict[str, tuple[str, Finding]]:
         setting = run.kd_losses.get(name)
         setting = setting if isinstance(setting, Mapping) else {}
         weights[name] = _full_weight(name, setting.get('loss_weight', row.get('weight')))
-    try:
-        found = diagnose(run.gradients, weights, {})
-    except (KeyError, TypeError):
-        # A line of another content than a report's.
-        return {}
+    found = diagnose(run.gradients, weights, {})
     return {name: (weights[name].key, finding) for name, finding in found.items()}
 
 
@@ -116,7 +112,7 @@ def _full_weight(name: str, weight: Any) -> FullWeight:
 
 
 def diverged(run: RunRecord) -> int | None:
-    """The iteration at which the loss was not finite any more, or None."""
+    """Return the first iteration at which the loss was not finite, or None."""
     loss = run.training.get('loss')
     if loss is None:
         return None

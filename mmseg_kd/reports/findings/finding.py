@@ -1,4 +1,4 @@
-"""What a set of runs shows, in sentences that are computed from its numbers."""
+"""The findings of a report: sentences that follow from the numbers."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from mmseg_kd.reports.findings.training import training_findings
 
 
 def find(collection: Collection) -> list[Message]:
-    """Say what the runs show, the most important first."""
+    """Return all findings, the most important first."""
     return [
         *score_findings(collection),
         *training_findings(collection),

@@ -1,52 +1,60 @@
-"""Which run is best and by how much, for which classes, and where a search should go on."""
+"""Findings about scores: which run is best and by how much, classes, and searches."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
 from mmseg_kd.records.class_scores import mean_class_iou
-from mmseg_kd.records.message import Message, say
+from mmseg_kd.records.message import Message, message
 from mmseg_kd.reports.comparing.collection import Collection, Group
+from mmseg_kd.reports.comparing.search_results import best_at_the_edge
 from mmseg_kd.reports.comparing.statistics import FEWEST_SEEDS, sentence
-from mmseg_kd.reports.sections.search_results import best_at_the_edge
 
-# Sentences of one kind: more are read in the tables.
+# Sentences of one kind; the tables have the rest.
 MOST = 6
 # Percent: a class below is not recognised.
 UNSEEN = 1.0
 
 
 def score_findings(collection: Collection) -> Iterator[Message]:
-    """The best run and the comparisons with the baseline."""
-    yield from _best(collection)
-    yield from _comparisons(collection)
+    """Yield the best run and the comparisons with the baseline."""
+    ranked, metric = collection.ranked, collection.metric
+    if ranked:
+        score = f'{ranked[0].mean_score(metric):.2f}'
+        values = dict(name=ranked[0].name, score=score, metric=metric)
+        if len(ranked) == 1:
+            yield message('{name} reached {score} {metric}.', **values)
+        else:
+            yield message(
+                'Highest mean: {name} with {score} {metric}, then {second} with {next}.',
+                second=ranked[1].name,
+                next=f'{ranked[1].mean_score(metric):.2f}',
+                **values,
+            )
+    if collection.baseline is not None:
+        yield from _comparisons(collection, collection.baseline.name)
 
 
 def class_findings(collection: Collection) -> Iterator[Message]:
-    """Classes that are not recognised, gained most and lost most."""
-    ranked = collection.ranked
-    if not ranked:
+    """Yield the classes that are not recognised, gained most and lost most."""
+    best = next(iter([*collection.students, *collection.ranked]), None)
+    if best is None:
         return
-    metric, baseline = collection.metric, collection.baseline
-    best = next(iter(collection.students), ranked[0])
-    own = mean_class_iou(best.best_classes(metric))
-    unseen = [name for name, iou in own.items() if iou < UNSEEN]
-    if unseen:
-        yield say(
+    iou = mean_class_iou(best.best_classes(collection.metric))
+    if unseen := [name for name, value in iou.items() if value < UNSEEN]:
+        yield message(
             '{name} hardly recognises {classes} (IoU below {limit} %).',
             name=best.name,
             classes=', '.join(unseen[:MOST]),
             limit=f'{UNSEEN:g}',
         )
-    if baseline is None or best is baseline:
-        return
     if deltas := collection.class_differences(best):
         up, down = max(deltas, key=deltas.get), min(deltas, key=deltas.get)
-        yield say(
+        yield message(
             '{name} against {baseline} by class: most gained by {up} ({gain} points of IoU), '
             'least by {down} ({loss}).',
             name=best.name,
-            baseline=baseline.name,
+            baseline=collection.baseline.name,
             up=up,
             gain=f'{deltas[up]:+.2f}',
             down=down,
@@ -55,85 +63,61 @@ def class_findings(collection: Collection) -> Iterator[Message]:
 
 
 def search_findings(collection: Collection) -> Iterator[Message]:
-    """Best values at the edge of what could be chosen."""
-    for _, edges in best_at_the_edge(collection):
-        for key, (value, edge) in edges.items():
-            values = dict(key=key, value=f'{value:.4g}')
-            if edge == 'lowest':
-                yield say(
-                    'The best value of {key}, {value}, is the lowest that could be chosen: lower '
-                    'ones may be better.',
-                    **values,
-                )
-            else:
-                yield say(
-                    'The best value of {key}, {value}, is the highest that could be chosen: '
-                    'higher ones may be better.',
-                    **values,
-                )
+    """Yield the best values at the edge of what could be chosen."""
+    edges = [item for _, found in best_at_the_edge(collection) for item in found.items()]
+    for key, (value, edge) in edges:
+        yield message(
+            'The best value of {key}, {value}, is the lowest that could be chosen: lower '
+            'ones may be better.'
+            if edge == 'lowest'
+            else 'The best value of {key}, {value}, is the highest that could be chosen: '
+            'higher ones may be better.',
+            key=key,
+            value=f'{value:.4g}',
+        )
 
 
-def _best(collection: Collection) -> Iterator[Message]:
-    ranked = collection.ranked
-    if not ranked:
-        return
-    metric, best = collection.metric, ranked[0]
-    score = best.mean_score(metric)
-    values = dict(name=best.name, score=f'{score:.2f}', metric=metric)
-    if len(ranked) == 1:
-        yield say('{name} reached {score} {metric}.', **values)
-        return
-    yield say(
-        'Highest mean: {name} with {score} {metric}, then {second} with {next}.',
-        second=ranked[1].name,
-        next=f'{ranked[1].mean_score(metric):.2f}',
-        **values,
-    )
-
-
-def _comparisons(collection: Collection) -> Iterator[Message]:
-    baseline = collection.baseline
-    if baseline is None:
-        return
-    metric = collection.metric
+def _comparisons(collection: Collection, baseline: str) -> Iterator[Message]:
+    metric, students = collection.metric, collection.students
     few = []
-    for group in collection.students[:MOST]:
+    for group in students[:MOST]:
         compared = collection.compare(group)
         if compared is None:
-            yield _unpaired(collection, group)
+            yield _unpaired(collection, group, baseline)
         elif compared.verdict == 'few seeds':
             few.append((group.name, compared))
         else:
-            yield sentence(group.name, baseline.name, metric, compared)
+            yield sentence(group.name, baseline, metric, compared)
     if len(few) == 1:
-        yield sentence(few[0][0], baseline.name, metric, few[0][1])
+        ((name, compared),) = few
+        yield sentence(name, baseline, metric, compared)
     elif few:
-        yield say(
+        yield message(
             'Too few seeds to tell a real difference from luck (at least {least} are needed), in '
             '{metric} against {baseline}: {names}. The number of seeds is in brackets.',
             least=FEWEST_SEEDS,
             metric=metric,
-            baseline=baseline.name,
+            baseline=baseline,
             names=', '.join(f'{name} {c.mean:+.2f} ({len(c.seeds)})' for name, c in few),
         )
-    left = len(collection.students) - MOST
-    if left > 0:
-        yield say('{count} more runs are compared in the table.', count=left)
+    if len(students) > MOST:
+        count = len(students) - MOST
+        yield message('{count} more runs are compared in the table.', count=count)
 
 
-def _unpaired(collection: Collection, group: Group) -> Message:
-    baseline, difference = collection.baseline, collection.difference(group)
-    if difference is not None:
-        return say(
-            '{name}: {mean} {metric} against {baseline}; a table has no seeds, so nothing more '
-            'can be said.',
+def _unpaired(collection: Collection, group: Group, baseline: str) -> Message:
+    difference = collection.difference(group)
+    if difference is None:
+        return message(
+            '{name} and {baseline} have no finished seed in common and cannot be compared.',
             name=group.name,
-            baseline=baseline.name,
-            metric=collection.metric,
-            mean=f'{difference:+.2f}',
+            baseline=baseline,
         )
-    return say(
-        '{name} and {baseline} have no finished seed in common and cannot be compared.',
+    return message(
+        '{name}: {mean} {metric} against {baseline}; a table has no seeds, so significance '
+        'cannot be tested.',
         name=group.name,
-        baseline=baseline.name,
+        baseline=baseline,
+        metric=collection.metric,
+        mean=f'{difference:+.2f}',
     )

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from statistics import fmean
 from typing import Any
 
-from mmseg_kd.records.message import Text, say
+from mmseg_kd.records.message import Text, message, messages
 from mmseg_kd.records.run_record import RunRecord
 from mmseg_kd.reports.comparing.collection import Collection, Group
 from mmseg_kd.reports.comparing.differing_settings import setting_text, short_keys
@@ -14,37 +14,34 @@ from mmseg_kd.reports.comparing.statistics import mean_and_sd
 from mmseg_kd.reports.writing.document import Table
 
 NONE = '–'  # noqa: RUF001
-# These come first in the tables, others follow.
+# These metrics come first in the tables.
 ORDER = ('mIoU', 'mAcc', 'aAcc')
 
 
 def metric_names(runs: Sequence[RunRecord]) -> list[str]:
-    """Names of the metrics of runs, in the order of the tables."""
+    """Return the names of the metrics of runs, in the order of the tables."""
     names = dict.fromkeys(name for run in runs for name in run.metrics)
     return [n for n in ORDER if n in names] + [n for n in names if n not in ORDER]
 
 
 def comparison_table(collection: Collection) -> Table:
-    """Best and final evaluation of each group, the best first; means over the seeds."""
+    """Return best and final evaluation of each group, best first; means over the seeds."""
     metric = collection.metric
     others = [name for name in metric_names(collection.runs) if name != metric]
-    headings: list[Text] = [
-        say('run'),
-        say('seeds'),
-        say('best {metric}', metric=metric),
-        say('to baseline'),
-        say('at iteration'),
-        *others,
-        say('final {metric}', metric=metric),
-    ]
     chosen = short_keys(list(dict.fromkeys(key for r in collection.runs for key in r.params)))
-    if chosen:
-        headings.append(say('parameters'))
+    headings: list[Text] = [
+        *messages('run', 'seeds'),
+        message('best {metric}', metric=metric),
+        *messages('to baseline', 'at iteration'),
+        *others,
+        message('final {metric}', metric=metric),
+        *(messages('parameters') if chosen else []),
+    ]
     rows = []
     for group in collection.ranked:
-        mean, sd = mean_and_sd(group.best_scores(metric))
-        best = [row for run in group.counted if (row := run.best(metric)) is not None]
-        finals = [run.evaluations[-1].get(metric) for run in group.counted]
+        best = [row for _, row in group.best_rows(metric)]
+        mean, sd = mean_and_sd([row[metric] for row in best])
+        params = (f'{chosen[k]}={_short(v)}' for k, v in group.runs[0].params.items())
         rows.append(
             [
                 group.name,
@@ -53,79 +50,71 @@ def comparison_table(collection: Collection) -> Table:
                 number(collection.difference(group), '+.2f'),
                 span([int(row['iteration']) for row in best]),
                 *(mean_of([row.get(name) for row in best]) for name in others),
-                mean_of(finals),
+                mean_of([run.evaluations[-1].get(metric) for run in group.counted]),
+                *([', '.join(params) or NONE] if chosen else []),
             ]
         )
-        if chosen:
-            params = group.runs[0].params.items()
-            texts = (f'{chosen[key]}={_short(value)}' for key, value in params)
-            rows[-1].append(', '.join(texts) or NONE)
     strong = frozenset({0}) if len(rows) > 1 else frozenset()
     texts = frozenset({0, len(headings) - 1}) if chosen else frozenset({0})
     return Table(headings, rows, strong, texts)
 
 
 def statistics_table(collection: Collection) -> Table | None:
-    """Paired differences to the baseline; None where nothing can be paired."""
-    words = {
-        'better': say('better'),
-        'worse': say('worse'),
-        'noise': say('within noise'),
-        'few seeds': say('too few seeds'),
+    """Return the paired differences to the baseline; None if nothing can be paired."""
+    verdicts = {
+        'better': message('better'),
+        'worse': message('worse'),
+        'noise': message('within noise'),
+        'few seeds': message('too few seeds'),
     }
-    rows = []
-    for group in collection.ranked:
-        compared = collection.compare(group)
-        if compared is None:
-            continue
-        rows.append(
-            [
-                group.name,
-                str(len(compared.seeds)),
-                f'{compared.mean:+.2f}',
-                number(compared.sd),
-                _interval(compared.t_interval),
-                _interval(compared.bootstrap),
-                number(compared.sign_p, '.3f'),
-                words[compared.verdict],
-            ]
-        )
+    compared = [(group.name, collection.compare(group)) for group in collection.ranked]
+    rows = [
+        [
+            name,
+            str(len(pairs.seeds)),
+            f'{pairs.mean:+.2f}',
+            number(pairs.sd),
+            _interval(pairs.t_interval),
+            _interval(pairs.bootstrap),
+            number(pairs.sign_p, '.3f'),
+            verdicts[pairs.verdict],
+        ]
+        for name, pairs in compared
+        if pairs is not None
+    ]
     headings = [
-        say('run'),
-        say('pairs'),
-        say('paired difference'),
-        say('sd'),
-        say('95 %, t'),
-        say('95 %, bootstrap'),
-        say('sign test p'),
-        say('verdict'),
+        *messages('run', 'pairs', 'paired difference', 'sd', '95 %, t', '95 %, bootstrap'),
+        *messages('sign test p', 'verdict'),
     ]
     return Table(headings, rows, text_columns=frozenset({0, 7})) if rows else None
 
 
 def seeds_table(collection: Collection) -> Table:
-    """Best evaluation of every single run."""
+    """Return the best evaluation of every single run."""
     metric = collection.metric
-    rows = []
-    for group in collection.ranked:
-        for run in group.runs:
-            if (best := run.best(metric)) is not None:
-                seed = NONE if run.seed is None else str(run.seed)
-                last = f'{run.evaluations[-1].get(metric, float("nan")):.2f}'
-                where = str(int(best['iteration']))
-                rows.append([group.name, seed, f'{best[metric]:.2f}', where, last])
+    runs = [(group, run) for group in collection.ranked for run in group.runs]
+    rows = [
+        [
+            group.name,
+            number(run.seed, 'd'),
+            number(best[metric]),
+            str(int(best['iteration'])),
+            number(run.evaluations[-1].get(metric, float('nan'))),
+        ]
+        for group, run in runs
+        if (best := run.best(metric)) is not None
+    ]
     headings = [
-        say('run'),
-        say('seed'),
-        say('best {metric}', metric=metric),
-        say('at iteration'),
-        say('final {metric}', metric=metric),
+        *messages('run', 'seed'),
+        message('best {metric}', metric=metric),
+        message('at iteration'),
+        message('final {metric}', metric=metric),
     ]
     return Table(headings, rows)
 
 
 def evaluation_table(run: RunRecord, metric: str) -> Table:
-    """Every evaluation of a run, the best in bold."""
+    """Return every evaluation of a run, the best one in bold."""
     names = metric_names([run])
     best = run.best(metric)
     rows = [
@@ -137,28 +126,28 @@ def evaluation_table(run: RunRecord, metric: str) -> Table:
         for row in run.evaluations
     ]
     strong = frozenset(i for i, row in enumerate(run.evaluations) if row is best)
-    return Table([say('iteration'), *names, 'lr'], rows, strong)
+    return Table([message('iteration'), *names, 'lr'], rows, strong)
 
 
 def number(value: float | None, form: str = '.2f') -> str:
-    """Write a number, a dash where there is none."""
+    """Format a number; None is a dash."""
     return NONE if value is None else format(value, form)
 
 
 def mean_of(values: Sequence[float | None], form: str = '.2f') -> str:
-    """Write the mean of those that are there."""
-    there = [value for value in values if value is not None]
-    return number(fmean(there) if there else None, form)
+    """Format the mean of the values that are not None."""
+    known = [value for value in values if value is not None]
+    return number(fmean(known) if known else None, form)
 
 
 def span(values: Sequence[int]) -> str:
-    """Write the lowest and the highest, or the one that all are."""
+    """Format the lowest and the highest value, or the one that all are."""
     low, high = min(values), max(values)
     return str(low) if low == high else f'{low}\u2013{high}'
 
 
 def group_label(group: Group, run: RunRecord) -> str:
-    """Name a run by its group and, where it has others, its seed."""
+    """Return the name of a run: its group and, if there are others in it, its seed."""
     return group.name if len(group.runs) == 1 else f'{group.name}, seed {run.seed}'
 
 
@@ -169,4 +158,4 @@ def _short(value: Any) -> str:
 def _interval(ends: tuple[float, float] | None) -> Text:
     if ends is None:
         return NONE
-    return say('{low} to {high}', low=f'{ends[0]:+.2f}', high=f'{ends[1]:+.2f}')
+    return message('{low} to {high}', low=f'{ends[0]:+.2f}', high=f'{ends[1]:+.2f}')

@@ -6,16 +6,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from mmseg_kd.records.message import say
+from mmseg_kd.records.message import message
 from mmseg_kd.reports.comparing.collection import Collection
-from mmseg_kd.reports.figures.search import (
-    MOST_AXES,
-    MOST_SLICES,
-    importance_bars,
-    parallel_coordinates,
-    slice_plots,
-)
-from mmseg_kd.reports.sections.search_results import FEWEST_POINTS, Point, importances, points_of
+from mmseg_kd.reports.comparing.search_results import FEWEST_POINTS, Point, importances, points_of
+from mmseg_kd.reports.figures import search
 from mmseg_kd.reports.writing.document import Block, Heading, Paragraph, Picture
 
 
@@ -23,54 +17,51 @@ def search_section(collection: Collection, folder: Path) -> list[Block]:
     """Draw the grids and searches of a collection into a folder."""
     blocks: list[Block] = []
     for number, study in enumerate(collection.studies, 1):
-        points = points_of(collection, study)
-        if study.space and len(points) > 1:
-            blocks.append(Heading(say('Search') if study.kind == 'search' else say('Grid')))
-            blocks.append(_importance(points, study.space, folder / f'importance_{number}.png'))
-            blocks += _points(points, study.space, collection.metric, folder, number)
+        points, space, metric = points_of(collection, study), study.space, collection.metric
+        if not space or len(points) < 2:
+            continue
+        importance, slices, parallel = (
+            folder / f'{name}_{number}.png' for name in ('importance', 'slices', 'parallel')
+        )
+        search.slice_plots(points, space, metric, slices)
+        search.parallel_coordinates(points, space, metric, parallel)
+        caption = message(
+            '{metric} over each parameter, while the others vary too; the circle marks the best '
+            'point.',
+            metric=metric,
+        )
+        blocks += [
+            Heading(message('Search' if study.kind == 'search' else 'Grid')),
+            _importance(points, space, importance),
+            Picture(slices, caption),
+            Picture(parallel, message('Each line is a point; the brighter, the better.')),
+        ]
+        if len(space) > search.MOST_AXES:
+            text = message(
+                'The slices show the first {slices} of {count} parameters, the parallel '
+                'coordinates the first {axes}.',
+                count=len(space),
+                slices=min(search.MOST_SLICES, len(space)),
+                axes=search.MOST_AXES,
+            )
+            blocks.append(Paragraph(text, remark=True))
     return blocks
 
 
 def _importance(points: Sequence[Point], space: Mapping[str, Any], file: Path) -> Block:
+    count = len(points)
     shares = importances(points, space)
     if not shares:
-        text = say(
+        text = message(
             'Importances need at least {needed} points of different score; there are {count}.',
             needed=FEWEST_POINTS,
-            count=len(points),
+            count=count,
         )
         return Paragraph(text, remark=True)
-    importance_bars(shares, file)
-    caption = say(
+    search.importance_bars(shares, file)
+    caption = message(
         'Share of each parameter in what made a point one of the best, of {count} points '
         '(PED-ANOVA).',
-        count=len(points),
+        count=count,
     )
     return Picture(file, caption)
-
-
-def _points(
-    points: Sequence[Point], space: Mapping[str, Any], metric: str, folder: Path, number: int
-) -> list[Block]:
-    slices, parallel = (folder / f'{name}_{number}.png' for name in ('slices', 'parallel'))
-    slice_plots(points, space, metric, slices)
-    parallel_coordinates(points, space, metric, parallel)
-    caption = say(
-        '{metric} over each parameter, the others being whatever they were; a circle is the best '
-        'point.',
-        metric=metric,
-    )
-    blocks: list[Block] = [
-        Picture(slices, caption),
-        Picture(parallel, say('Each line is a point; the brighter, the better.')),
-    ]
-    if len(space) > MOST_AXES:
-        text = say(
-            'Of {count} parameters the first {slices} are sliced and the first {axes} are in the '
-            'parallel coordinates.',
-            count=len(space),
-            slices=min(MOST_SLICES, len(space)),
-            axes=MOST_AXES,
-        )
-        blocks.append(Paragraph(text, remark=True))
-    return blocks

@@ -1,1 +1,1 @@
-"""A report as a document, HTML and Markdown, in English and Korean."""
+"""A report as a document, as HTML and as Markdown, in English and Korean (`ko.json`)."""

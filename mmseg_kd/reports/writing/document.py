@@ -1,4 +1,4 @@
-"""What a report is made of, whatever it is written in."""
+"""The blocks of a report, independent of the file format."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class Heading:
 
 @dataclass
 class Paragraph:
-    """A paragraph; a remark is small print."""
+    """A paragraph; a remark is printed small."""
 
     text: Text
     remark: bool = False
@@ -34,13 +34,13 @@ class Bullets:
 
 @dataclass
 class Table:
-    """A table whose first column is text; cells of the others are centred on their numbers.
+    """A table.
 
     Attributes:
-        headings: Of the columns.
-        rows: As many cells each.
-        strong: Numbers of the rows that stand out.
-        text_columns: Numbers of the columns that hold text.
+        headings: Headings of the columns.
+        rows: The cells of each row.
+        strong: Indices of the highlighted rows.
+        text_columns: Indices of the columns that hold text; the others are right-aligned.
     """
 
     headings: Sequence[Text]
@@ -51,7 +51,7 @@ class Table:
 
 @dataclass
 class Picture:
-    """A picture in a file, with what it shows in words."""
+    """A figure in a file, with its caption."""
 
     file: Path
     caption: Text
@@ -59,7 +59,7 @@ class Picture:
 
 @dataclass
 class Code:
-    """Lines to copy."""
+    """Code to copy."""
 
     text: str
     language: str = 'bash'
@@ -67,7 +67,7 @@ class Code:
 
 @dataclass
 class Fold:
-    """What most readers skip, under one line."""
+    """Blocks that are hidden until the reader opens them."""
 
     summary: Text
     blocks: list[Block] = field(default_factory=list)
