@@ -40,7 +40,7 @@ import sys
 def modules(samples):
     found = sorted(sys.modules)
     # A spawned process that trains asks for a config first.
-    from mmseg_kd.engine import load_config
+    from mmseg_kd.config import load_config
     from mmseg.registry import MODELS
     load_config({str(ROOT / 'local_configs' / 'toy' / 'segformer.b0.toy.py')!r})
     assert MODELS.get('KDEncoderDecoder') is not None
