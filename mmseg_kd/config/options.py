@@ -56,7 +56,10 @@ def check_options(options: dict[str, Any], cfg: Config) -> None:
             )
         for where, node, part in _steps(cfg, key):
             if isinstance(node, list | tuple) and not (part.isdecimal() and int(part) < len(node)):
-                raise UserError(f'--cfg-options {key}: {where} has the items 0 to {len(node) - 1}')
+                raise UserError(
+                    f'--cfg-options {key}: {where} is a list; write a number below {len(node)}, '
+                    f'not {part!r}'
+                )
 
 
 def check_variables(cfg: Config, source: str) -> None:
