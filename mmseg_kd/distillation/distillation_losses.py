@@ -12,11 +12,7 @@ from torch import Tensor, nn
 
 from mmseg_kd.distillation.base import KDLoss, check_log_names, log_names
 from mmseg_kd.distillation.gradient_share import GradientShare, is_due, share_of, update_shares
-from mmseg_kd.distillation.gradients import (
-    GradientStats,
-    measure_gradients,
-    read_table,
-)
+from mmseg_kd.distillation.gradients import GradientStats, measure_gradients, read_table
 from mmseg_kd.distillation.schedules import Schedule
 from mmseg_kd.distillation.taps import record_features, record_taps
 from mmseg_kd.errors import UserError
@@ -39,18 +35,19 @@ class DistillationLosses(nn.ModuleDict):
     """
 
     def __init__(self, losses: Mapping[str, dict | KDLoss], teachers: Iterable[str]) -> None:
-        super().__init__(
-            {
-                name: loss if isinstance(loss, nn.Module) else MODELS.build(loss)
-                for name, loss in losses.items()
-            }
-        )
+        super().__init__()
+        check_log_names(losses)
+        for name, loss in losses.items():
+            if hasattr(self, name):
+                raise UserError(
+                    f'model.kd_losses.{name}: a loss cannot have this name; write {name}_loss'
+                )
+            self[name] = loss if isinstance(loss, nn.Module) else MODELS.build(loss)
         self._teachers = list(teachers)
         self._requested = False
-        # Gradients of the last step that measured them. Every step writes into the same memory, as
-        # a CUDA graph does anyway.
+        # Gradients of the last step that measured them. Eager and recorded steps write into the
+        # same memory, so nothing has to be copied after the replay of a CUDA graph.
         self._table: Tensor | None = None
-        check_log_names(losses)
         for name, loss in self.items():
             self._check(name, loss)
         total = sum(share.share for share in self.gradient_shares.values())
