@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import traceback
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -18,6 +19,8 @@ MISTAKES = (
     KeyError, TypeError, ValueError, AttributeError, AssertionError, FileNotFoundError,
     IndexError, ZeroDivisionError, RuntimeError, ImportError, ModuleNotFoundError,
 )  # fmt: skip
+# How mmengine begins a list of keys, which can be longer than a line of a console.
+DUPLICATE_KEYS = 'Duplicate key is not allowed among bases'
 
 
 @contextmanager
@@ -60,6 +63,11 @@ def reading_errors(path: str | Path) -> Iterator[None]:
             raise UserError(
                 f'{path}: {key} is a dict here and a single value in the base config; to replace '
                 f'it, write {key}=dict(_delete_=True, ...)'
+            ) from error
+        if DUPLICATE_KEYS in str(error):
+            keys = ', '.join(sorted(re.findall(r"'(\w+)'", str(error))))
+            raise UserError(
+                f'{path}: several configs of _base_ set {keys}: inherit from one of them'
             ) from error
         text = f'{type(error).__name__}: {one_line(error)}'
         raise UserError(f'{_place(error, path)}: {text}') from error
