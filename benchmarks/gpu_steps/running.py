@@ -216,7 +216,7 @@ def one_process_nccl(device: str, record: Record) -> None:
             f'model.teacher.config={TOY_TEACHER}',
             'train_cfg.max_iters=6',
             'model.decode_head.norm_cfg.type=SyncBN',
-            'model.kd_losses.sp_loss.type=FitNet',
+            'model.kd_losses.sp_loss.type=FitNetLoss',
             'model.kd_losses.sp_loss.student_channels=256',
             'model.kd_losses.sp_loss.teacher_channels=256',
             'train_cfg.val_interval=6',

@@ -39,7 +39,7 @@ LOSSES: dict[str, dict[str, Any]] = {
     'sp': dict(type='SimilarityPreservingLoss'),
     'sp_pixel': dict(type='SimilarityPreservingLoss', mode='pixel'),
     'pairwise': dict(type='PairwiseLoss'),
-    'fitnet': dict(type='FitNet', student_channels=256, teacher_channels=256),
+    'fitnet': dict(type='FitNetLoss', student_channels=256, teacher_channels=256),
 }
 
 
