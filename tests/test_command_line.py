@@ -130,6 +130,7 @@ def test_numbers_that_powershell_split(split: list[str], whole: list[str]) -> No
     assert join_numbers('--gpus', split) == whole
 
 
+@pytest.mark.slow
 def test_a_spawned_worker_imports_no_more_than_it_needs(tmp_path: Path) -> None:
     tool = tmp_path / 'tool.py'
     tool.write_text(TOOL, encoding='utf-8')

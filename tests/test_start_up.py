@@ -60,6 +60,7 @@ def test_help_comes_at_once(tool: str) -> None:
     assert seconds < BOUND
 
 
+@pytest.mark.slow
 def test_importing_the_package_registers_everything(tmp_path: Path) -> None:
     script = tmp_path / 'script.py'
     script.write_text(
@@ -73,6 +74,7 @@ def test_importing_the_package_registers_everything(tmp_path: Path) -> None:
     assert done.stdout.startswith('True <class')
 
 
+@pytest.mark.slow
 def test_a_module_of_the_user_finds_everything_registered(tmp_path: Path) -> None:
     (tmp_path / 'mine.py').write_text(
         'from mmseg.registry import MODELS\n'

@@ -12,6 +12,7 @@ from measuring import runs
 TOY = 'local_configs/toy/'
 
 
+@pytest.mark.slow
 def test_every_mode(
     tmp_path: Path, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -12,6 +12,7 @@ KD = 'local_configs/toy/segformer.b0.toy.kd.py'
 TOOL = '../benchmarks/loss_cost.py'
 
 
+@pytest.mark.slow
 def test_each_loss_and_the_report(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     out = tmp_path / 'cost.json'
     assert run(TOOL, KD, '--repeats', '1', '--size', '64', '64', '--out', str(out)) == 0

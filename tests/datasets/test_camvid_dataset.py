@@ -235,6 +235,7 @@ def test_a_worker_reports_the_file(root):
         list(loader)
 
 
+@pytest.mark.slow
 def test_augmentation_is_the_same_with_and_without_workers(root):
     def stream(num_workers):
         dataset = build(root, pipeline=TRAIN)

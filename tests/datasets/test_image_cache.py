@@ -108,6 +108,7 @@ def stream(dataset, **loader):
     return [sample['inputs'].numpy() for batch in islice(batches, 10) for sample in batch]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('workers,context', [(0, None), (2, 'fork'), (2, 'spawn')])
 def test_workers_share_it_and_samples_stay_the_same(root, workers, context):
     if context and context not in torch.multiprocessing.get_all_start_methods():

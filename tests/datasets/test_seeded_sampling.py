@@ -65,6 +65,7 @@ def test_registered():
     assert isinstance(sampler, SeededInfiniteSampler) and len(sampler) == 7
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('workers,context', [(2, 'fork'), (1, 'spawn')])
 def test_batches_do_not_depend_on_workers(workers, context):
     if context not in torch.multiprocessing.get_all_start_methods():

@@ -38,6 +38,7 @@ def losses(folder: Path, teacher: dict, **options: object) -> list[float]:
     return [row['loss'] for row in rows if 'loss' in row]
 
 
+@pytest.mark.slow
 def test_the_curve_is_the_same(tmp_path: Path, teacher: dict) -> None:
     compiled = losses(tmp_path / 'compiled', teacher, compile=TRACED)
     assert torch._dynamo.utils.counters['stats']['unique_graphs'] >= 8
@@ -45,6 +46,7 @@ def test_the_curve_is_the_same(tmp_path: Path, teacher: dict) -> None:
     assert 'compile: 8 blocks' in next((tmp_path / 'compiled').glob('*/*.log')).read_text()
 
 
+@pytest.mark.slow
 def test_a_copy_has_weights_of_its_own() -> None:
     model = MODELS.build(tiny_model()).train()
     image = torch.randn(2, 3, 64, 64)
@@ -57,6 +59,7 @@ def test_a_copy_has_weights_of_its_own() -> None:
     assert list(twin.state_dict()) == list(MODELS.build(tiny_model()).state_dict())
 
 
+@pytest.mark.slow
 def test_an_evaluation_is_not_compiled() -> None:
     model = MODELS.build(tiny_model()).eval()
     compile_blocks(model, TRACED)
@@ -71,6 +74,7 @@ def test_an_evaluation_is_not_compiled() -> None:
     assert torch._dynamo.utils.counters['stats']['unique_graphs'] >= 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('teacher_trains', [True, False])
 def test_a_part_of_a_block_is_heard_from_the_middle_on(teacher_trains: bool) -> None:
     model = MODELS.build(tiny_model(backbone=TINY_BACKBONE | dict(drop_path_rate=0.0)))
@@ -88,6 +92,7 @@ def test_chance_is_that_of_the_uncompiled_block() -> None:
     assert torch._inductor.config.fallback_random
 
 
+@pytest.mark.slow
 def test_blocks_in_lists_of_lists() -> None:
     stock = dict(
         type='MixVisionTransformer', embed_dims=8, num_layers=[1, 2, 1, 1], num_heads=[1, 1, 1, 1],
@@ -108,6 +113,7 @@ def test_wrong_options(options: dict) -> None:
         cannot_compile(torch.device('cpu'), options)
 
 
+@pytest.mark.slow
 def test_where_it_is_not_possible_training_goes_on(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -140,6 +140,7 @@ def fetches(cfg: Any, iteration: int) -> Counter:
     return counts
 
 
+@pytest.mark.slow
 def test_nothing_is_fetched_between_log_lines(tmp_path: Path, teacher: dict) -> None:
     options = dict(default_hooks__logger__interval=3, train_cfg__val_interval=6)
     options |= dict(default_hooks__checkpoint__interval=6)

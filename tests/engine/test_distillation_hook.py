@@ -100,6 +100,7 @@ def test_activation_checkpointing_has_no_report_but_trains(tmp_path: Path, teach
         build_runner(config(tmp_path / 'share', teacher, share, **options)).train()
 
 
+@pytest.mark.slow
 def test_an_older_checkpoint_goes_on_with_a_schedule(tmp_path: Path, teacher: dict) -> None:
     cfg = config(tmp_path, teacher, KL)
     # It writes the entry; before there was one, checkpoints had none.

@@ -120,6 +120,7 @@ def test_the_reports_hold_what_was_logged_and_measured(tmp_path: Path, teacher: 
     assert imread(tmp_path / 'gradients.png').shape[1] == 1000
 
 
+@pytest.mark.slow
 def test_the_training_is_the_same_with_the_hook_and_without(tmp_path: Path, teacher: dict) -> None:
     share = dict(type='GradientShare', share=0.2, interval=3)
     losses = KD_LOSSES | dict(at_loss=dict(type='AttentionTransferLoss', loss_weight=share))
@@ -134,6 +135,7 @@ def test_the_training_is_the_same_with_the_hook_and_without(tmp_path: Path, teac
         assert not (tmp_path / f'{name}None' / 'gradients.jsonl').exists()
 
 
+@pytest.mark.slow
 def test_a_killed_and_resumed_run_reports_the_same_lines(tmp_path: Path, teacher: dict) -> None:
     train(kd_config(tmp_path / 'whole', teacher, 1))
     whole = (tmp_path / 'whole' / 'gradients.jsonl').read_text()

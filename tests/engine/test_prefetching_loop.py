@@ -12,6 +12,7 @@ from mmseg_kd.engine import build_runner
 from mmseg_kd.engine.prefetching_loop import Prefetched
 
 
+@pytest.mark.slow
 def test_the_same_training_as_with_mmengines_loop(tmp_path: Path) -> None:
     options = dict(train_dataloader__num_workers=1)
     ours = tiny_config(tmp_path / 'ours', **options)
@@ -20,6 +21,7 @@ def test_the_same_training_as_with_mmengines_loop(tmp_path: Path) -> None:
     assert_same(train(ours), train(stock))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ('workers', 'sampler', 'prefetched'),
     [

@@ -79,6 +79,7 @@ def test_a_killed_run_ends_at_the_same_weights(
     assert_same(run, reference)
 
 
+@pytest.mark.slow
 def test_a_killed_distillation_ends_at_the_same_weights(tmp_path: Path, teacher: dict) -> None:
     model = kd_model(teacher)
     reference = train(tiny_config(tmp_path / 'whole', model=model))
@@ -103,6 +104,7 @@ def test_evaluation_does_not_change_the_training(tmp_path: Path, reference: dict
         assert torch.equal(run['weights'][name], value), name
 
 
+@pytest.mark.slow
 def test_workers_change_nothing_and_resume(tmp_path: Path, reference: dict) -> None:
     options = dict(train_dataloader__num_workers=2)
     with pytest.raises(Kill):
@@ -110,10 +112,12 @@ def test_workers_change_nothing_and_resume(tmp_path: Path, reference: dict) -> N
     assert_same(train(tiny_config(tmp_path, **options), resume='auto'), reference)
 
 
+@pytest.mark.slow
 def test_another_seed_changes_the_training(tmp_path: Path, reference: dict) -> None:
     assert train(tiny_config(tmp_path, randomness__seed=1))['losses'] != reference['losses']
 
 
+@pytest.mark.slow
 def test_a_run_without_a_seed_resumes_with_its_own(tmp_path: Path) -> None:
     whole = train(tiny_config(tmp_path, randomness__seed=None))
     (tmp_path / 'iter_6.pth').unlink()
@@ -121,12 +125,14 @@ def test_a_run_without_a_seed_resumes_with_its_own(tmp_path: Path) -> None:
     assert_same(again, whole)
 
 
+@pytest.mark.slow
 def test_resume_true_in_the_config_is_honoured(tmp_path: Path) -> None:
     train(tiny_config(tmp_path, train_cfg__max_iters=3))
     run = train(tiny_config(tmp_path, resume=True))
     assert [row['iter'] for row in run['evaluations']] == [3, 6]
 
 
+@pytest.mark.slow
 def test_resume_needs_no_pretrained_file(tmp_path: Path) -> None:
     train(tiny_config(tmp_path, train_cfg__max_iters=3))
     lost = tiny_model(pretrained='pretrained/mit_b0.pth')
@@ -146,6 +152,7 @@ def test_a_best_checkpoint_cannot_be_resumed(tmp_path: Path) -> None:
         train(tiny_config(tmp_path / 'b'), resume=str(best))
 
 
+@pytest.mark.slow
 def test_checkpoints_hold_the_student_and_are_whole(tmp_path: Path, teacher: dict) -> None:
     train(tiny_config(tmp_path / 'kd', model=kd_model(teacher)))
     plain = train(tiny_config(tmp_path / 'plain'))
@@ -156,6 +163,7 @@ def test_checkpoints_hold_the_student_and_are_whole(tmp_path: Path, teacher: dic
     assert not list((tmp_path / 'kd').rglob('*tmp*'))
 
 
+@pytest.mark.slow
 def test_only_the_last_checkpoints_are_kept(tmp_path: Path) -> None:
     options = dict(default_hooks__checkpoint=dict(interval=1, max_keep_ckpts=2))
     train(tiny_config(tmp_path, train_cfg__max_iters=4, **options))

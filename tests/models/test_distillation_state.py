@@ -220,6 +220,7 @@ def train(cfg: object, resume: str | None = None, stop: int | None = None) -> ob
     return runner
 
 
+@pytest.mark.slow
 def test_a_resumed_run_goes_on_with_shares_schedules_adapters_and_averages(
     tmp_path: Path, teacher: dict
 ) -> None:

@@ -13,7 +13,7 @@ import torch
 from mmengine.structures import PixelData
 from mmseg.registry import MODELS
 from mmseg.structures import SegDataSample
-from mmseg_kd.engine import load_config
+from mmseg_kd.config import load_config
 
 folder = sys.argv[1]
 configs = 'local_configs/segformer/'

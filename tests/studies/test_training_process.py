@@ -140,6 +140,7 @@ def test_a_stopped_study_gives_everything_back(
     assert {state_of(trial) for trial in queue.current().values()} == {'waiting'}
 
 
+@pytest.mark.slow
 def test_a_process_that_lost_its_run_stops_training_it(
     training: Callable[[str], None],
     tmp_path: Path,

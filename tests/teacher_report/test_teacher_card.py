@@ -478,6 +478,7 @@ def test_several_teachers_have_a_record_each(
     assert json.loads((tmp_path / 'run' / 'teacher.json').read_text()) == records
 
 
+@pytest.mark.slow
 def test_two_processes_measure_what_one_does(tmp_path: Path, teacher: dict) -> None:
     # Three images: two processes see one of them twice.
     options = dict(val_dataloader__dataset__num_images=3)

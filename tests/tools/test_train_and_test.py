@@ -263,6 +263,7 @@ def two_processes(config: Path) -> subprocess.CompletedProcess:
     )
 
 
+@pytest.mark.slow
 def test_two_processes_train_like_one(tmp_path: Path, teacher: dict) -> None:
     model = tiny_model(type='KDEncoderDecoder', teacher=teacher)
     # KL alone: SP compares the images of one process. No dropout: its masks depend on the batch.
@@ -281,6 +282,7 @@ def test_two_processes_train_like_one(tmp_path: Path, teacher: dict) -> None:
         torch.testing.assert_close(two[name], weight, atol=2e-4, rtol=0, msg=name)
 
 
+@pytest.mark.slow
 def test_two_processes_with_sync_bn_fall_back_on_the_cpu(tmp_path: Path) -> None:
     model = tiny_model()
     model['decode_head']['norm_cfg'] = dict(type='SyncBN', requires_grad=True)
@@ -342,6 +344,7 @@ def test_a_damaged_image_is_named_also_from_a_worker(
     assert last.startswith(f'error: {broken}')
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform == 'win32', reason='Ctrl-C is sent as a signal')
 def test_ctrl_c_says_how_to_go_on(tmp_path: Path) -> None:
     file = config_file(tmp_path, train_cfg__max_iters=100000)
