@@ -9,7 +9,9 @@ HERE = Path(__file__).parent
 
 setup(
     name='mmseg_kd',
-    version=re.search(r"__version__ = '(.+)'", (HERE / 'mmseg_kd/__init__.py').read_text())[1],
+    version=re.search(
+        r"__version__ = '(.+)'", (HERE / 'mmseg_kd/__init__.py').read_text(encoding='utf-8')
+    )[1],
     description='Config-driven knowledge distillation for semantic segmentation',
     long_description=(HERE / 'README.md').read_text(encoding='utf-8'),
     long_description_content_type='text/markdown',
