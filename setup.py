@@ -45,7 +45,7 @@ setup(
     extras_require={
         'tests': [
             'pytest>=8.0.0',
-            'pytest-xdist>=3.6.1',
+            'pytest-xdist>=3.8.0',
             'transformers>=5.20.2',
             'torchmetrics>=1.4.0',
             'psycopg2-binary>=2.9.13',
