@@ -6,8 +6,9 @@ env_cfg = dict(
     dist_cfg=dict(backend='nccl'),
 )
 randomness = dict(seed=0)
-# On a GPU the training step is recorded once and replayed: docs/performance.md.
-cuda_graph = True
+# True: on a GPU the training step is recorded once and replayed, several times as fast.
+# docs/performance.md says what was measured.
+cuda_graph = False
 
 vis_backends = [dict(type='LocalVisBackend'), dict(type='TensorboardVisBackend')]
 visualizer = dict(type='QuickSegVisualizer', vis_backends=vis_backends, name='visualizer')
