@@ -18,10 +18,10 @@ class UserError(Exception):
 LONGEST = 400
 
 
-def one_line(error: BaseException) -> str:
-    """Return the message of a library's error in one line of at most `LONGEST` characters."""
+def one_line(error: BaseException, longest: int = LONGEST) -> str:
+    """Return the message of a library's error in one line of at most `longest` characters."""
     text = ' '.join(str(error).split()) or type(error).__name__
-    return text if len(text) <= LONGEST else f'{text[:LONGEST]}...'
+    return text if len(text) <= longest else f'{text[:longest]}...'
 
 
 def no_file(path: str | Path) -> str:

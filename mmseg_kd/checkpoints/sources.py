@@ -11,7 +11,7 @@ from urllib.parse import urlparse
 import torch
 from mmengine.dist import barrier, get_dist_info
 
-from mmseg_kd.errors import UserError
+from mmseg_kd.errors import UserError, one_line
 
 # The first digits of the sha256 in a file's name, as OpenMMLab and torchvision write them.
 HASH = re.compile(r'-([a-f0-9]{8,})\.')
@@ -64,7 +64,7 @@ def _download(url: str, file: Path, digits: str | None) -> None:
         torch.hub.download_url_to_file(url, str(file), digits)
     # OSError, errors of `http.client`, or ValueError for a malformed URL.
     except Exception as error:
-        reason = ' '.join(str(error).split()) or type(error).__name__
         raise UserError(
-            f'{url}: cannot be downloaded ({reason}); download it elsewhere and write its path'
+            f'{url}: cannot be downloaded ({one_line(error)}); download it elsewhere and write its '
+            'path'
         ) from error

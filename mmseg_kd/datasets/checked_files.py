@@ -18,7 +18,7 @@ from mmseg.datasets.transforms import LoadAnnotations
 from PIL import ExifTags, Image, PngImagePlugin
 
 from mmseg_kd.datasets.wrappers import walk
-from mmseg_kd.errors import UserError
+from mmseg_kd.errors import UserError, one_line
 
 # Errors of PIL for a file that is not an image, or not a whole one.
 UNREADABLE = (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError)
@@ -129,7 +129,7 @@ class CheckedImage(BaseTransform):
         try:
             return self.step(results)
         except Exception as error:
-            reason = ' '.join(str(error).split())[:200]
+            reason = one_line(error, 200)
             raise UserError(f'{path}: cannot be read ({type(error).__name__}: {reason})') from error
 
     def _check_once(self, path: str) -> int:

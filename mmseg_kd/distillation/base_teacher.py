@@ -7,16 +7,14 @@ from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
-from mmengine.model import ImgDataPreprocessor
-from mmseg.models import SegDataPreProcessor
 from torch import Tensor, nn
 
+from mmseg_kd.compat import normalises, swaps_channels
 from mmseg_kd.distillation.taps import STAGE, check_taps, record_taps
 from mmseg_kd.errors import UserError
 
 DTYPES = ('float32', 'bfloat16', 'float16')
 # Data preprocessors that normalise images; mmengine's base class does not.
-OF_IMAGES = (ImgDataPreprocessor, SegDataPreProcessor)
 
 
 class BaseTeacher:
@@ -149,14 +147,10 @@ def _renormalise(inputs: Tensor, student: nn.Module, teacher: nn.Module) -> Tens
 
 def _flipped(student: nn.Module, teacher: nn.Module) -> bool:
     """Return whether one takes RGB and the other BGR."""
-    return _converts(student) != _converts(teacher)
-
-
-def _converts(preprocessor: nn.Module) -> bool:
-    return isinstance(preprocessor, OF_IMAGES) and preprocessor._channel_conversion
+    return swaps_channels(student) != swaps_channels(teacher)
 
 
 def _statistics(preprocessor: nn.Module, like: Tensor) -> tuple[Tensor, Tensor]:
-    if not (isinstance(preprocessor, OF_IMAGES) and preprocessor._enable_normalize):
+    if not normalises(preprocessor):
         return like.new_zeros(3, 1, 1), like.new_ones(3, 1, 1)
     return preprocessor.mean.to(like), preprocessor.std.to(like)

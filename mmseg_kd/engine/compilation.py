@@ -13,7 +13,7 @@ from torch import nn
 
 from mmseg_kd.compat import configure_compiler
 from mmseg_kd.engine.graphed_step import GraphedStep, cannot_record
-from mmseg_kd.errors import UserError
+from mmseg_kd.errors import UserError, one_line
 
 
 def compile_training(runner: Runner) -> None:
@@ -89,17 +89,15 @@ def cannot_compile(device: torch.device, options: dict[str, Any]) -> str | None:
     try:
         compiled = torch.compile(_sample, **options)
     except Exception as error:
-        raise UserError(f'compile: {_one_line(error)}; write compile=True for defaults') from error
+        raise UserError(
+            f'compile: {one_line(error, 160)}; write compile=True for defaults'
+        ) from error
     try:
         compiled(torch.ones(8, device=device))
     except Exception as error:
         # Backends raise errors of any type; training continues without compilation.
-        return _one_line(error)
+        return one_line(error, 160)
     return None
-
-
-def _one_line(error: Exception) -> str:
-    return ' '.join(str(error).split())[:160]
 
 
 def _sample(x: torch.Tensor) -> torch.Tensor:

@@ -20,6 +20,7 @@ from mmseg.structures import SegDataSample
 from torch import Tensor
 
 from mmseg_kd.compat import accumulated_batches
+from mmseg_kd.errors import one_line
 from mmseg_kd.models.batch_preprocessor import BatchDataPreProcessor, PackedBatch
 from mmseg_kd.models.launches import let_launches_be_free
 
@@ -54,8 +55,7 @@ class GraphedStep:
     each step. An iteration that finds the weight of a `GradientShare` runs eagerly between
     replays, and so do the first three steps of each kind: a kind is a shape of the batch, a set of
     losses that count, whether gradients are measured, and the optimizer's settings other than the
-    learning rate. What cannot be recorded keeps running
-    eagerly, after one line in the log.
+    learning rate. What cannot be recorded keeps running eagerly, after one line in the log.
 
     Args:
         model: The model, on its GPU.
@@ -81,7 +81,9 @@ class GraphedStep:
     def __call__(self, data: dict, optim_wrapper: OptimWrapper) -> dict[str, Tensor]:
         """Train on a batch and return the scalars to log."""
         with self._rates_on_device(optim_wrapper.optimizer):
-            batch = self.model.data_preprocessor.packed(data)
+            # Packed once, also where no thread has done it: an eager step would do it again.
+            data = self.model.data_preprocessor.prepare(data)
+            batch = data.get('packed')
             kind = self._kind(batch, optim_wrapper)
             if kind is None:
                 return _detached(self._eager(data, optim_wrapper))
@@ -145,7 +147,7 @@ class GraphedStep:
                 )
                 values = torch.stack([x.detach().float().reshape(()) for x in logs.values()])
         except RuntimeError as error:
-            reason = ' '.join(str(error).split())[:200]
+            reason = one_line(error, 200)
             self._warn(f'cuda_graph: the step cannot be recorded and runs eagerly ({reason})')
             self._steps[kind] = -(10**9)
             optimizer.zero_grad(set_to_none=True)

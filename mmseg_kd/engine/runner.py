@@ -186,10 +186,9 @@ class KDRunner(Runner):
         try:
             built = super().build_model(model)
         except (OSError, RuntimeError) as error:
-            text = one_line(error) or type(error).__name__
             offline = isinstance(error, OSError)
             advice = '; to download nothing, write pretrained=False' if offline else ''
-            raise UserError(f'the model cannot be built: {text}{advice}') from error
+            raise UserError(f'the model cannot be built: {one_line(error)}{advice}') from error
         for file, count in files.items():
             # timm loads strictly.
             self.logger.info(f'{file}: matched {count}/{count} tensors')

@@ -13,7 +13,7 @@ from mmengine.model import revert_sync_batchnorm
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from mmseg_kd.errors import UserError
+from mmseg_kd.errors import UserError, one_line
 from mmseg_kd.models.segformer_head import LevelFusion, LevelProjection, SegFormerHead
 
 FLOPS_PER_MAC = 2
@@ -123,10 +123,9 @@ def _of_model(model: nn.Module, image: Tensor) -> dict[str, int]:
     try:
         counts = _macs(partial(model, image, mode='tensor'))
     except (RuntimeError, ValueError, NotImplementedError) as error:
-        reason = ' '.join(str(error).split())[:160]
         height, width = image.shape[2:]
         raise UserError(
-            f'{type(model).__name__} cannot be counted at {height}x{width}: {reason}'
+            f'{type(model).__name__} cannot be counted at {height}x{width}: {one_line(error, 160)}'
         ) from error
     root = type(model).__name__
     found = {name: counts.get(f'{root}.{name}', 0) for name, _ in model.named_children()}

@@ -16,7 +16,7 @@ from mmseg_kd.distillation.distillation_losses import DistillationLosses
 from mmseg_kd.distillation.taps import check_taps
 from mmseg_kd.distillation.teachers import Teachers, teachers_by_name
 from mmseg_kd.distillation.trial import try_losses
-from mmseg_kd.errors import UserError
+from mmseg_kd.errors import UserError, one_line
 from mmseg_kd.models.encoder_decoder import EncoderDecoder
 
 
@@ -133,7 +133,7 @@ class KDEncoderDecoder(EncoderDecoder):
         except (KeyError, RuntimeError, TypeError, ValueError, AttributeError) as error:
             raise UserError(
                 'the checkpoint was trained with other model.kd_losses or model.teacher, whose '
-                f'adapters, shares or averages it lacks ({" ".join(str(error).split())[:120]}): '
+                f'adapters, shares or averages it lacks ({one_line(error, 120)}): '
                 'resume with the config of before, or start from its weights with load_from'
             ) from error
 

@@ -21,6 +21,21 @@ def batch() -> tuple[torch.Tensor, list[SegDataSample]]:
     return torch.randn(2, 5, 4, 6, dtype=torch.float64, requires_grad=True), samples
 
 
+def head_with(losses: dict | list, align_corners: bool = False) -> torch.nn.Module:
+    return MODELS.build(
+        dict(
+            type='FCNHead',
+            in_channels=8,
+            channels=8,
+            num_convs=0,
+            concat_input=False,
+            num_classes=5,
+            align_corners=align_corners,
+            loss_decode=losses,
+        )
+    )
+
+
 @pytest.mark.parametrize('align_corners', [False, True])
 @pytest.mark.parametrize(
     'losses',
@@ -36,18 +51,7 @@ def batch() -> tuple[torch.Tensor, list[SegDataSample]]:
 def test_values_and_gradients(losses: dict | list, align_corners: bool) -> None:
     kinds = losses if isinstance(losses, list) else [losses]
     kinds = [dict(type='CrossEntropyLoss', use_sigmoid=False) | kind for kind in kinds]
-    head = MODELS.build(
-        dict(
-            type='FCNHead',
-            in_channels=8,
-            channels=8,
-            num_convs=0,
-            concat_input=False,
-            num_classes=5,
-            align_corners=align_corners,
-            loss_decode=kinds if isinstance(losses, list) else kinds[0],
-        )
-    )
+    head = head_with(kinds if isinstance(losses, list) else kinds[0], align_corners)
     logits, samples = batch()
     ours, theirs = head_losses(head, logits, samples), head.loss_by_feat(logits, samples)
     assert ours.keys() == theirs.keys()
@@ -61,15 +65,4 @@ def test_values_and_gradients(losses: dict | list, align_corners: bool) -> None:
 
 
 def test_other_losses_are_left_to_mmseg() -> None:
-    head = MODELS.build(
-        dict(
-            type='FCNHead',
-            in_channels=8,
-            channels=8,
-            num_convs=0,
-            concat_input=False,
-            num_classes=5,
-            loss_decode=dict(type='DiceLoss'),
-        )
-    )
-    assert head_losses(head, *batch()) is None
+    assert head_losses(head_with(dict(type='DiceLoss')), *batch()) is None

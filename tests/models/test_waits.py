@@ -15,25 +15,18 @@ from mmengine.structures import PixelData
 from mmseg.structures import SegDataSample
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from gpu_steps.step import LOSSES as EACH_LOSS
 from mmseg_kd.config import load_config
 from mmseg_kd.distillation import base_teacher
 from mmseg_kd.models.launches import let_launches_be_free
 from mmseg_kd.registry import MODELS
 
-LOSSES: dict[str, dict[str, Any]] = {
-    'kl': dict(type='KLDivergenceLoss'),
+LOSSES: dict[str, dict[str, Any]] = EACH_LOSS | {
     'kl_scheduled': dict(
         type='KLDivergenceLoss',
         temperature=dict(type='CosineDecay', value=8.0, end=100, stop=0.5),
         loss_weight=dict(type='LinearWarmup', value=1.0, end=10, start=0.5),
     ),
-    'cwd': dict(type='ChannelWiseDivergence'),
-    'dist': dict(type='DISTLoss'),
-    'at': dict(type='AttentionTransferLoss'),
-    'sp': dict(type='SimilarityPreservingLoss'),
-    'sp_pixel': dict(type='SimilarityPreservingLoss', mode='pixel'),
-    'pairwise': dict(type='PairwiseLoss'),
-    'fitnet': dict(type='FitNetLoss', student_channels=256, teacher_channels=256),
 }
 # Operators of the forward pass of the student, its teacher and one loss.
 MOST_OPERATORS = 610

@@ -12,7 +12,7 @@ from mmengine.hooks import Hook
 from mmengine.runner import Runner
 from mmseg.registry import HOOKS
 
-from mmseg_kd.checkpoints import atomic_path, remove_file
+from mmseg_kd.checkpoints import remove_file
 from mmseg_kd.distillation.gradient_diagnosis import (
     OFF,
     REPORTS,
@@ -108,8 +108,7 @@ class GradientReportHook(Hook):
         reports = read_reports(_file(runner))
         if reports:
             file = _file(runner).with_suffix('.png')
-            with atomic_path(file) as partial:
-                gradient_figure(reports, partial, guides=(OFF, SWAMPS))
+            gradient_figure(reports, file, guides=(OFF, SWAMPS))
             runner.logger.info(f"the losses' shares of the gradient: {relative(file)}")
 
     def _judge(self, report: dict, runner: Runner) -> list[Finding]:
