@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import http.client
 import re
 import shutil
-import urllib.request
 import zipfile
 import zlib
+from http.client import HTTPException
 from pathlib import Path
 
+from torch.hub import download_url_to_file
 from tqdm import tqdm
 
 from mmseg_kd.datasets.camvid.layouts import Summary, new_folder, summarise
@@ -34,14 +34,8 @@ def download(dest: Path, url: str = URL) -> Summary:
 
 def _fetch(url: str, path: Path) -> None:
     try:
-        with urllib.request.urlopen(url, timeout=60) as response, path.open('wb') as file:
-            size = response.headers.get('Content-Length')
-            bar = tqdm(total=size and int(size), desc='download', unit='B', unit_scale=True)
-            with bar:
-                while chunk := response.read(1 << 20):
-                    file.write(chunk)
-                    bar.update(len(chunk))
-    except (OSError, ValueError, http.client.HTTPException) as error:
+        download_url_to_file(url, str(path))
+    except (OSError, ValueError, HTTPException) as error:
         reason = getattr(error, 'reason', error)
         raise UserError(
             f'--download: {url} could not be fetched ({reason}); fetch it by other means and '

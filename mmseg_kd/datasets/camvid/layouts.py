@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import NamedTuple
 
 import numpy as np
@@ -18,12 +19,13 @@ from mmseg_kd.datasets.camvid.classes import CLASSES, UNLABELLED
 from mmseg_kd.datasets.camvid.colours import (
     COLOURS,
     OFF_PALETTE,
-    PROTOCOLS,
     ids_of_colours,
     merged_id,
 )
-from mmseg_kd.datasets.checked_files import read_png_header
+from mmseg_kd.datasets.checked_files import open_image
 from mmseg_kd.errors import UserError
+from mmseg_kd.paths import check_new_folder
+from mmseg_kd.text_files import read_text
 
 SPLITS = ('train', 'val', 'test')
 PUBLISHED_COUNTS = dict(train=367, val=101, test=233)
@@ -80,26 +82,23 @@ class Summary:
         self.pixels[split] += np.bincount(ids.ravel(), minlength=len(CLASSES))
 
     def __str__(self) -> str:
-        header = ''.join(f'{split:>9}' for split in SPLITS)
-        lines = [f'{"":12}{header}', f'{"images":12}' + _row(self.images.values(), 'd')]
+        rows = [('', SPLITS, ''), ('images', self.images.values(), '')]
         for index, name in enumerate(CLASSES):
             shares = [100 * p[index] / max(p.sum(), 1) for p in self.pixels.values()]
-            lines.append(f'{name + " %":12}' + _row(shares, '.3f'))
+            rows.append((f'{name} %', shares, '.3f'))
+        lines = [
+            f'{name:12}' + ''.join(f'{value:>9{form}}' for value in values)
+            for name, values, form in rows
+        ]
         for name, count in self.off_palette.items():
             lines.append(f'{name}: {count} pixels of no CamVid colour are now Unlabelled')
         if self.images != PUBLISHED_COUNTS:
-            ours, published = (
-                '/'.join(map(str, counts.values())) for counts in (self.images, PUBLISHED_COUNTS)
-            )
             lines.append(
-                f"warning: the split is {ours}, but published numbers are for SegNet's {published}"
-                ' (--split segnet gives that split to a complete copy)'
+                f'warning: the split is {"/".join(map(str, self.images.values()))}, but published '
+                "numbers are for SegNet's 367/101/233 (--split segnet gives that split to a "
+                'complete copy)'
             )
         return '\n'.join(lines)
-
-
-def _row(values: object, form: str) -> str:
-    return ''.join(f'{value:>9{form}}' for value in values)
 
 
 def detect_layout(src: Path) -> tuple[Path, Layout]:
@@ -151,43 +150,44 @@ def find_pairs(root: Path, layout: Layout, resplit: bool) -> list[tuple[str, Pat
     return pairs
 
 
-class MaskReader:
-    """Read the masks of a copy as ids 0..11."""
-
-    def __init__(self, root: Path, layout: Layout, protocol: str) -> None:
-        if protocol not in PROTOCOLS:
-            raise UserError(f'--protocol: {protocol!r} is not one of {", ".join(PROTOCOLS)}')
-        if protocol == 'ignore' and layout.labels == 'ids':
+def ids_of_values(root: Path, layout: Layout, protocol: str) -> np.ndarray:
+    """Return the id of each value of a grey mask; `OFF_PALETTE` where the layout has none."""
+    ids = np.full(256, OFF_PALETTE, np.uint8)
+    if layout.labels == 'ids':
+        if protocol == 'ignore':
             raise UserError(
                 f'--protocol ignore: the masks of {root} are merged already; '
                 'it needs a copy with the 32 colours'
             )
-        self.protocol, self.labels = protocol, layout.labels
-        self.new_ids = np.full(256, OFF_PALETTE, np.uint8)
-        if layout.labels == 'ids':
-            self.new_ids[: len(CLASSES)] = np.arange(len(CLASSES))
-            self.new_ids[255] = UNLABELLED
-        elif layout.labels == 'codes':
-            codes = root / 'codes.txt'
-            names = codes.read_text(encoding='utf-8', errors='backslashreplace').split()
-            if len(names) > len(self.new_ids):
-                raise UserError(f'{codes}: {len(names)} names, but a mask has 256 ids')
-            for code, name in enumerate(names):
-                if name not in COLOURS:
-                    raise UserError(f'{codes}: {name!r} is not a CamVid class')
-                self.new_ids[code] = merged_id(name, protocol)
+        ids[: len(CLASSES)] = np.arange(len(CLASSES))
+        ids[255] = UNLABELLED
+    elif layout.labels == 'codes':
+        codes = root / 'codes.txt'
+        for code, name in enumerate(read_text(codes).split()):
+            if name not in COLOURS:
+                raise UserError(f'{codes}: {name!r} is not a CamVid class')
+            ids[code] = merged_id(name, protocol)
+    return ids
 
-    def read(self, path: Path) -> np.ndarray:
-        """Return the ids (H, W); `OFF_PALETTE` for a value that this layout does not have."""
-        with Image.open(path) as mask:
-            if self.labels == 'colours' or mask.mode in ('RGB', 'RGBA'):
-                if mask.mode not in ('P', 'RGB', 'RGBA'):
-                    raise UserError(f'{path}: a grey picture where a colour mask was expected')
-                return ids_of_colours(np.asarray(mask.convert('RGB')), self.protocol)
-            ids = self.new_ids[np.asarray(mask, np.uint8)]
-        if self.labels == 'ids' and (ids == OFF_PALETTE).any():
-            raise UserError(f'{path}: holds ids other than 0..11 and 255; use another copy')
-        return ids
+
+def read_mask(path: Path, layout: Layout, ids: np.ndarray, protocol: str) -> np.ndarray:
+    """Return the ids (H, W) of a mask; `OFF_PALETTE` for a value that this layout does not have.
+
+    Args:
+        path: The mask.
+        layout: The layout of its copy.
+        ids: The ids of the values of a grey mask.
+        protocol: How colours are merged.
+    """
+    with open_image(path) as mask:
+        if layout.labels == 'colours' or mask.mode in ('RGB', 'RGBA'):
+            if mask.mode not in ('P', 'RGB', 'RGBA'):
+                raise UserError(f'{path}: a grey picture where a colour mask was expected')
+            return ids_of_colours(np.asarray(mask.convert('RGB')), protocol)
+        found = ids[np.asarray(mask, np.uint8)]
+    if layout.labels == 'ids' and (found == OFF_PALETTE).any():
+        raise UserError(f'{path}: holds ids other than 0..11 and 255; use another copy')
+    return found
 
 
 def convert(src: Path, dest: Path, protocol: str = 'merge', split: str = 'own') -> Summary:
@@ -200,14 +200,17 @@ def convert(src: Path, dest: Path, protocol: str = 'merge', split: str = 'own') 
         split: `own` keeps the split of `src` if it has one, `segnet` is 367/101/233.
     """
     root, layout = detect_layout(src)
-    reader = MaskReader(root, layout, protocol)
+    ids_by_value = ids_of_values(root, layout, protocol)
     pairs = find_pairs(root, layout, resplit=split == 'segnet')
     summary = Summary()
     with new_folder(dest) as folder:
         for part, image, mask in tqdm(pairs, desc=layout.name, unit='image'):
-            if read_png_header(image)[1] != read_png_header(mask)[1]:
-                raise UserError(f'{mask}: mask and image differ in size; both must be of one copy')
-            ids = reader.read(mask)
+            ids = read_mask(mask, layout, ids_by_value, protocol)
+            with open_image(image) as picture:
+                if picture.size != ids.shape[::-1]:
+                    raise UserError(
+                        f'{mask}: mask and image differ in size; both must be of one copy'
+                    )
             strange = ids == OFF_PALETTE
             if strange.any():
                 summary.off_palette[mask.name] = int(strange.sum())
@@ -227,8 +230,7 @@ def summarise(root: Path) -> Summary:
     summary = Summary()
     for split in SPLITS:
         for path in sorted((root / f'{split}annot').glob('*.png')):
-            read_png_header(path)
-            with Image.open(path) as mask:
+            with open_image(path) as mask:
                 summary.add(split, np.asarray(mask))
     return summary
 
@@ -236,13 +238,11 @@ def summarise(root: Path) -> Summary:
 @contextmanager
 def new_folder(dest: Path) -> Iterator[Path]:
     """Yield a folder with the splits that becomes `dest` when the block ends without an error."""
-    if dest.exists() and (not dest.is_dir() or any(dest.iterdir())):
-        raise UserError(f'DEST: {dest.resolve()} exists already; name a new folder or remove it')
+    check_new_folder(dest, 'DEST')
     dest = dest.resolve()
-    partial = dest.with_name(f'.{dest.name}.partial')
-    # Left over from a run that was killed.
-    shutil.rmtree(partial, ignore_errors=True)
-    try:
+    dest.parent.mkdir(parents=True, exist_ok=True)
+    with TemporaryDirectory(prefix=f'.{dest.name}.', dir=dest.parent) as scratch:
+        partial = Path(scratch) / dest.name
         for split in SPLITS:
             (partial / split).mkdir(parents=True)
             (partial / f'{split}annot').mkdir()
@@ -250,5 +250,3 @@ def new_folder(dest: Path) -> Iterator[Path]:
         if dest.exists():
             dest.rmdir()
         partial.rename(dest)
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
