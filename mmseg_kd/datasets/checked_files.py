@@ -7,20 +7,21 @@ error at all: a truncated JPEG is half grey, a 16-bit mask loses its high byte.
 from __future__ import annotations
 
 import stat
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import cached_property
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
-from mmcv.transforms import BaseTransform, LoadImageFromFile
-from mmseg.datasets import BaseSegDataset
+from mmcv.transforms import LoadImageFromFile
 from mmseg.datasets.transforms import LoadAnnotations
 from PIL import ExifTags, Image, ImageOps
 
-from mmseg_kd.datasets.wrappers import walk
 from mmseg_kd.errors import UserError
+from mmseg_kd.registry import REGISTRIES
 
+TRANSFORMS = REGISTRIES['TRANSFORMS']
 ORIENTATION = ExifTags.Base.Orientation
 
 
@@ -124,111 +125,72 @@ def check_sizes(results: dict, image: Sequence[int], mask: Sequence[int]) -> Non
     )
 
 
-def guard(dataset: Any) -> None:
-    """Check the files that a data set loads, also inside wrappers.
+@TRANSFORMS.register_module(name='LoadImageFromFile')
+class LoadCheckedImage(LoadImageFromFile):
+    """mmcv's loading step, which checks a file before it reads it for the first time."""
 
-    The first time a process reads a file, all of it is checked; later only the sizes are. A data
-    set can have its own `mask_rule`.
-    """
-    for _, inner in walk(dataset):
-        if isinstance(inner, BaseSegDataset):
-            steps = inner.pipeline.transforms
-            turned = any(
-                isinstance(step, LoadImageFromFile) and step.color_type in ('color', 'grayscale')
-                for step in steps
-            )
-            rule = getattr(inner, 'mask_rule', ANY_IDS)
-            inner.pipeline.transforms = [_checked(step, turned, rule) for step in steps]
-
-
-def _checked(step: Callable, turned: bool, rule: MaskRule) -> Callable:
-    if isinstance(step, LoadAnnotations):
-        return CheckedMask(step, turned, rule)
-    if isinstance(step, LoadImageFromFile) and step.imdecode_backend != 'tifffile':
-        return CheckedImage(step)
-    # Test-time augmentation loads the masks in its branches.
-    for branch in getattr(step, 'subroutines', ()):
-        branch.transforms = [_checked(inner, turned, rule) for inner in branch.transforms]
-    return step
-
-
-class CheckedImage(BaseTransform):
-    """A loading step that checks a file before it reads it for the first time.
-
-    Args:
-        step: mmcv's step.
-    """
-
-    key = 'img_path'
-
-    def __init__(self, step: BaseTransform) -> None:
-        self.step = step
-        self.orientations: dict[str, int] = {}
+    @cached_property
+    def checked(self) -> set[str]:
+        """Files that this process has checked."""
+        return set()
 
     def transform(self, results: dict) -> dict | None:
-        """Run the step.
+        """Add `img` (H, W, 3).
 
         Raises:
             UserError: The file is missing, empty, truncated or not an image.
         """
-        path = results[self.key]
-        if path not in self.orientations:
+        path = results['img_path']
+        if path not in self.checked and self.imdecode_backend != 'tifffile':
             with open_image(path) as picture:
-                self.check(picture, path)
-                # The method of a PNG decodes the picture, to read what follows it.
-                exif = Image.Image.getexif(picture)
-                self.orientations[path] = exif.get(ORIENTATION, 1)
-        return self.step(results)
-
-    def check(self, picture: Image.Image, path: str) -> None:
-        """Decode an image of a format without checksums."""
-        if picture.format != 'PNG':
-            # A JPEG of reduced size is decoded faster, and to its end.
-            picture.draft(None, (max(picture.width // 8, 1), max(picture.height // 8, 1)))
-            picture.load()
+                if picture.format != 'PNG':
+                    # A JPEG of reduced size is decoded faster, and to its end.
+                    picture.draft(None, (max(picture.width // 8, 1), max(picture.height // 8, 1)))
+                    picture.load()
+            self.checked.add(path)
+        # Masks are turned by their EXIF orientation where images are.
+        results['turned'] = self.color_type in ('color', 'grayscale')
+        return super().transform(results)
 
 
-class CheckedMask(CheckedImage):
-    """A loading step of a mask that also checks for one channel of class ids.
+@TRANSFORMS.register_module(name='LoadAnnotations')
+class LoadCheckedMask(LoadAnnotations):
+    """mmseg's loading step, which also checks for one channel of class ids.
 
-    Args:
-        step: mmseg's step.
-        turned: Whether images are turned by their EXIF orientation; then masks are turned too.
-        rule: The ids that a mask may hold.
+    A data set can write its own `mask_rule` into its samples.
     """
 
-    key = 'seg_map_path'
+    @cached_property
+    def orientations(self) -> dict[str, int]:
+        """EXIF orientations of the masks that this process has checked; 1 is upright."""
+        return {}
 
-    def __init__(self, step: BaseTransform, turned: bool, rule: MaskRule) -> None:
-        super().__init__(step)
-        self.turned, self.rule = turned, rule
-
-    def transform(self, results: dict) -> dict | None:
-        """Run the step.
+    def transform(self, results: dict) -> dict:
+        """Add `gt_seg_map` (H, W).
 
         Raises:
             UserError: The mask is missing, not one channel of 8 bits, or not of its image's size.
         """
-        if self.key not in results:
+        path = results.get('seg_map_path')
+        if path is None:
             raise UserError(
                 f'{results.get("img_path")}: has no mask; write data_prefix=dict(img_path=..., '
                 'seg_map_path=...), or leave LoadAnnotations out where nothing is compared'
             )
+        if path not in self.orientations:
+            with open_image(path) as picture:
+                ids_of(picture, path, results.get('mask_rule', ANY_IDS))
+                self.orientations[path] = picture.getexif().get(ORIENTATION, 1)
         results = super().transform(results)
         labels = results['gt_seg_map']
         shape = results.get('ori_shape', labels.shape)
         if labels.ndim < 2 and labels.size == np.prod(shape):
             # mmseg squeezes a mask of one row or column.
             labels = labels.reshape(shape)
-        orientation = self.orientations[results[self.key]]
-        if self.turned and orientation > 1:
+        if results.pop('turned', False) and self.orientations[path] > 1:
             picture = Image.fromarray(labels)
-            picture.getexif()[ORIENTATION] = orientation
+            picture.getexif()[ORIENTATION] = self.orientations[path]
             labels = np.array(ImageOps.exif_transpose(picture))
         results['gt_seg_map'] = labels
         check_sizes(results, shape, labels.shape)
         return results
-
-    def check(self, picture: Image.Image, path: str) -> None:
-        """Check channels and values."""
-        ids_of(picture, path, self.rule)

@@ -14,12 +14,12 @@ import torch
 from mmengine.dataset import Compose
 from mmengine.logging import print_log
 
-from mmseg_kd.datasets.checked_files import CheckedImage, CheckedMask, guard, open_image
+from mmseg_kd.datasets.checked_files import LoadCheckedImage, LoadCheckedMask, open_image
 from mmseg_kd.errors import UserError
 
 MIB = 1 << 20
 CHANNELS = 4  # B, G, R and the label
-LOADERS = [CheckedImage, CheckedMask]
+LOADERS = [LoadCheckedImage, LoadCheckedMask]
 
 
 class ImageCache:
@@ -65,7 +65,7 @@ class CachedDataset:
     """Mixin for a `BaseSegDataset`: an image is decoded once, by the worker that needs it first.
 
     The cache holds the results of `LoadImageFromFile` and `LoadAnnotations` at the start of the
-    pipeline; the transforms after them get copies. Files are checked, as `guard` does it.
+    pipeline; the transforms after them get copies.
 
     Args:
         cache_mib: Maximum size in MiB; 0 switches the cache off. A split that needs more, or more
@@ -83,7 +83,6 @@ class CachedDataset:
 
     def full_init(self) -> None:
         """List the images and reserve memory for them."""
-        guard(self)
         super().full_init()
         loaders = [type(step) for step in self.pipeline.transforms[: len(LOADERS)]]
         if self.cache_mib and loaders == LOADERS:

@@ -14,7 +14,6 @@ from mmengine.dataset import BaseDataset
 from mmseg.registry import DATA_SAMPLERS, DATASETS, MODELS
 from torch import Tensor
 
-from mmseg_kd.datasets.checked_files import guard
 from mmseg_kd.datasets.listing import check_listing
 from mmseg_kd.datasets.wrappers import walk
 from mmseg_kd.errors import UserError
@@ -102,6 +101,4 @@ def _build(dataset: dict, loading_only: bool) -> BaseDataset:
             config.cache_mib = 0
         if loading_only and 'pipeline' in config:
             config.pipeline = [x for x in config.pipeline if x.get('type', '').startswith('Load')]
-    built = DATASETS.build(dataset)
-    guard(built)
-    return built
+    return DATASETS.build(dataset)

@@ -11,12 +11,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from mmcv.transforms import LoadImageFromFile
 from mmengine.config import ConfigDict
 from own_data import HEIGHT, LOAD, WIDTH, build, mask, own_data, read, save_mask
 from PIL import Image
 
-from mmseg_kd.datasets import CamVidDataset, SegAugment, checked_files
+from mmseg_kd.datasets import SegAugment
 from mmseg_kd.datasets.training_samples import TrainingSamples
 from mmseg_kd.errors import UserError
 
@@ -177,13 +176,3 @@ def test_what_training_sees_is_checked_as_well(root: Path) -> None:
     save_mask(root, 1, mask(), 'RGB')
     with pytest.raises(UserError, match=r'labels/1\.png: a mask with 3 channels'):
         list(TrainingSamples(ConfigDict(dataset=dataset, sampler=sampler), None, seed=0).first(4))
-
-
-def test_files_are_checked_once() -> None:
-    dataset = CamVidDataset(lazy_init=True, pipeline=LOAD)
-    for _ in range(2):
-        checked_files.guard(dataset)
-    checked = dataset.pipeline.transforms[0]
-    assert type(checked) is checked_files.CheckedImage
-    # The cache looks for these very types.
-    assert type(checked.step) is LoadImageFromFile

@@ -20,6 +20,11 @@ from mmseg_kd.text_files import read_text
 
 CONVERTER = 'python tools/dataset_converters/camvid.py'
 SPLITS = dict(train=('train',), val=('val',), test=('test',), trainval=('train', 'val'))
+MASK_RULE = MaskRule(
+    len(CLASSES) - 1,
+    'one channel of 8 bits that holds ids 0..11, 11 for Unlabelled; convert it: '
+    f'{CONVERTER} SRC DEST',
+)
 Pairs = Iterator[tuple[str, Path, Path]]
 
 
@@ -42,12 +47,6 @@ class CamVidDataset(SeededDataset, CachedDataset, CamVidClasses, BaseSegDataset)
         ann_file: Your own list, in the format of `train.txt`; it replaces that of the split.
         **kwargs: `cache_mib` and the other arguments of `BaseSegDataset`.
     """
-
-    mask_rule = MaskRule(
-        len(CLASSES) - 1,
-        'one channel of 8 bits that holds ids 0..11, 11 for Unlabelled; convert it: '
-        f'{CONVERTER} SRC DEST',
-    )
 
     def __init__(
         self,
@@ -85,6 +84,7 @@ class CamVidDataset(SeededDataset, CachedDataset, CamVidClasses, BaseSegDataset)
                     label_map=self.label_map,
                     reduce_zero_label=self.reduce_zero_label,
                     seg_fields=[],
+                    mask_rule=MASK_RULE,
                 )
             )
         return found
