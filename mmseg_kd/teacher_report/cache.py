@@ -21,8 +21,8 @@ from torch.utils.data import DataLoader, Dataset
 from mmseg_kd import __version__
 from mmseg_kd.checkpoints import atomic_path
 from mmseg_kd.distillation.teacher import Teacher
+from mmseg_kd.evaluation.calibration import BINS
 from mmseg_kd.records.json_lines import is_number
-from mmseg_kd.teacher_report.measurement import BINS
 
 # The keys of a record that are not part of its identity.
 MEASURED = ('metrics', 'entropy', 'ece', 'deterministic')

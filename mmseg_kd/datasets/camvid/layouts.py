@@ -43,17 +43,12 @@ class Layout(NamedTuple):
     masks: str
     labels: str
 
-    @property
-    def is_split(self) -> bool:
-        """Whether the copy is split."""
-        return '{split}' in self.images
-
     def fits(self, root: Path) -> bool:
         """Whether a folder is a copy in this layout."""
-        splits = SPLITS if self.is_split else ('',)
-        folders = [f.format(split=split) for split in splits for f in (self.images, self.masks)]
-        needed = [*folders, 'codes.txt'] if self.labels == 'codes' else folders
-        return all((root / name).exists() for name in needed)
+        names = {f.format(split=split) for split in SPLITS for f in (self.images, self.masks)}
+        if self.labels == 'codes':
+            names.add('codes.txt')
+        return all((root / name).exists() for name in names)
 
 
 LAYOUTS = (
@@ -130,21 +125,20 @@ def segnet_split(name: str) -> str:
 def find_pairs(root: Path, layout: Layout, resplit: bool) -> list[tuple[str, Path, Path]]:
     """List split, image and mask of every frame in the copy."""
     pairs = []
-    for split in SPLITS if layout.is_split else ('',):
-        images = root / layout.images.format(split=split)
-        masks = {
-            re.sub(r'_[LP]$', '', path.stem): path
-            for path in sorted((root / layout.masks.format(split=split)).glob('*.png'))
-        }
-        for image in sorted(images.glob('*.png')):
-            mask = masks.pop(image.stem, None)
-            if mask is None:
-                raise UserError(f'{image}: has no mask; restore it or remove the image')
-            own = split if layout.is_split and not resplit else segnet_split(image.stem)
-            pairs.append((own, image, mask))
-        if masks:
-            mask = next(iter(masks.values()))
-            raise UserError(f'{mask}: has no image in {images}; restore it or remove the mask')
+    for split in SPLITS if '{split}' in layout.images else ('',):
+        images, masks = (
+            {re.sub(suffix, '', path.stem): path for path in sorted(folder.glob('*.png'))}
+            for folder, suffix in (
+                (root / layout.images.format(split=split), ''),
+                (root / layout.masks.format(split=split), r'_[LP]$'),
+            )
+        )
+        for name in sorted(images.keys() ^ masks.keys()):
+            path, other = (images[name], 'mask') if name in images else (masks[name], 'image')
+            raise UserError(f'{path}: has no {other}; restore it or remove the file')
+        for name, image in images.items():
+            own = split if split and not resplit else segnet_split(name)
+            pairs.append((own, image, masks[name]))
     if not pairs:
         raise UserError(f'SRC: {root.resolve()} has the folders of a CamVid but no .png in them')
     return pairs
