@@ -11,6 +11,7 @@ import re
 import sys
 import warnings
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 from mmseg_kd.errors import UserError
@@ -26,12 +27,6 @@ OF_THE_SYSTEM = frozenset(
     | {errno.EISDIR, errno.ENOTDIR, errno.EEXIST}
 )
 
-# Warnings of libraries about settings that are intended.
-REMARKS = (
-    'This DataLoader will create',
-    '.*the method `get_instance` should not accept',
-)
-
 
 def run_tool(main: Callable[[], None]) -> None:
     """Run a tool's `main`: a user's mistake is one line with exit code 2, Ctrl-C is 130."""
@@ -40,19 +35,25 @@ def run_tool(main: Callable[[], None]) -> None:
         main()
         sys.stdout.flush()
     except UserError as error:
-        sys.exit(_fail(user_message(error)))
+        message = user_message(error)
     except OSError as error:
-        if _is_closed_pipe(error):
+        # On Windows a write to a pipe that the reader has closed is an invalid argument.
+        windows = sys.platform == 'win32' and error.errno == errno.EINVAL and not error.filename
+        if isinstance(error, BrokenPipeError) or windows:
             # The reader, `head` for one, has what it wanted; Python must not flush once more.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             return
         if error.errno not in OF_THE_SYSTEM:
             raise
         # `filename2` is the new name in a rename.
-        sys.exit(_fail(f'{error.filename2 or error.filename or "a file"}: {error.strerror}'))
+        message = f'{error.filename2 or error.filename or "a file"}: {error.strerror}'
     except KeyboardInterrupt:
         print('\ninterrupted', file=sys.stderr)
         sys.exit(EXIT_INTERRUPTED)
+    else:
+        return
+    print(f'error: {message}', file=sys.stderr)
+    sys.exit(EXIT_USER_ERROR)
 
 
 def prepare_process() -> None:
@@ -72,7 +73,7 @@ def prepare_process() -> None:
     vars(main).pop('__file__', None)
     # Otherwise a full disk prints a traceback for every log line.
     logging.raiseExceptions = False
-    for remark in REMARKS:
+    for remark in ('This DataLoader will create', '.*`get_instance` should not accept'):
         warnings.filterwarnings('ignore', message=remark)
 
 
@@ -93,33 +94,22 @@ def add_common_arguments(parser: argparse.ArgumentParser) -> None:
 class CfgOptions(argparse.Action):
     """mmengine's `DictAction`, which takes the spaces out of values, with errors for people."""
 
-    def __call__(
-        self,
-        parser: argparse.ArgumentParser,
-        namespace: argparse.Namespace,
-        values: list[str],
-        option_string: str | None = None,
-    ) -> None:
+    def __call__(self, parser: Any, namespace: Any, values: list[str], *_: Any) -> None:
         """Read `KEY=VALUE ...`."""
         options = dict(getattr(namespace, self.dest) or {})
         for value in join_lists(values):
+            where = f'--cfg-options: {value!r}'
             key, equals, text = value.partition('=')
             if not equals:
-                raise UserError(
-                    f'{option_string}: {value!r} is not KEY=VALUE; a list is written '
-                    '"KEY=[a,b]", in quotes'
-                )
+                raise UserError(f'{where} is not KEY=VALUE; write a list as "KEY=[a,b]", in quotes')
             if text.startswith(('{', 'dict(')):
-                raise UserError(
-                    f'{option_string}: {value!r}: a dict is written by its keys, such as '
-                    f'{key}.type=...'
-                )
+                raise UserError(f'{where}: write a dict by its keys, such as {key}.type=...')
             try:
                 options[key] = read_value(text)
             except ValueError as error:
                 raise UserError(
-                    f'{option_string}: {value!r}: {error}; write {key}="[a,b]", or quotes within '
-                    'the quotes around text that begins with a bracket'
+                    f'{where}: {error}; write {key}="[a,b]", or quotes within the quotes around '
+                    'text that begins with a bracket'
                 ) from error
         setattr(namespace, self.dest, options)
 
@@ -138,23 +128,27 @@ def add_cfg_options(parser: argparse.ArgumentParser) -> None:
 
 def join_lists(values: list[str]) -> list[str]:
     """Join the parts of `KEY=[a,b]`, which PowerShell splits at commas outside quotes."""
-    joined: list[str] = []
-    for value in values:
-        last = joined[-1] if joined else ''
-        unfinished = any(last.count(a) > last.count(b) for a, b in ('[]', '()'))
-        if unfinished and '=' not in value:
-            joined[-1] += f',{value}'
-        else:
-            joined.append(value)
-    return joined
+    return _join(
+        values,
+        lambda joined, value: (
+            '=' not in value
+            and any(joined[-1].count(a) > joined[-1].count(b) for a, b in ('[]', '()'))
+        ),
+    )
 
 
 def join_numbers(option: str, arguments: list[str]) -> list[str]:
     """Join the numbers after an option, `--gpus 0 1`, which is `--gpus 0,1` from PowerShell."""
-    joined: list[str] = []
-    for argument in arguments:
-        number = bool(re.fullmatch(r'[\d,]+', argument))
-        if number and len(joined) > 1 and joined[-2] == option:
+    return _join(
+        arguments,
+        lambda joined, value: joined[-2:-1] == [option] and re.fullmatch(r'[\d,]+', value),
+    )
+
+
+def _join(arguments: list[str], belongs: Callable[[list[str], str], Any]) -> list[str]:
+    joined = arguments[:1]
+    for argument in arguments[1:]:
+        if belongs(joined, argument):
             joined[-1] += f',{argument}'
         else:
             joined.append(argument)
@@ -165,14 +159,11 @@ def at_least(least: float) -> Callable[[str], Any]:
     """Make a `type` for argparse: a number of the bound's own type, not below it."""
 
     def number(text: str) -> Any:
-        try:
-            value = type(least)(text)
-        except ValueError:
-            value = None
-        if value is None or not least <= value < float('inf'):
-            whole = 'whole ' if isinstance(least, int) else ''
-            raise argparse.ArgumentTypeError(f'{text!r} is not a {whole}number from {least} up')
-        return value
+        with suppress(ValueError):
+            if least <= (value := type(least)(text)) < float('inf'):
+                return value
+        whole = 'whole ' if isinstance(least, int) else ''
+        raise argparse.ArgumentTypeError(f'{text!r} is not a {whole}number from {least} up')
 
     return number
 
@@ -182,20 +173,7 @@ def export_local_rank(local_rank: int) -> None:
     os.environ.setdefault('LOCAL_RANK', str(local_rank))
 
 
-def _is_closed_pipe(error: OSError) -> bool:
-    # On Windows a write to a pipe that the reader has closed is an invalid argument.
-    windows = sys.platform == 'win32' and error.errno == errno.EINVAL and error.filename is None
-    return isinstance(error, BrokenPipeError) or windows
-
-
-def _fail(message: str) -> int:
-    print(f'error: {message}', file=sys.stderr)
-    return EXIT_USER_ERROR
-
-
 def user_message(error: UserError) -> str:
     """The one line of a user's mistake."""
     # A data-loading worker's error arrives with its traceback as the message.
-    text = str(error)
-    inner = re.findall(r'UserError: (.+)', text)
-    return inner[-1] if inner else text
+    return re.findall(r'UserError: (.+)', f'UserError: {error}')[-1]

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import re
+from contextlib import suppress
 from typing import Any
 
 CLOSING = {'[': ']', '(': ')'}
-QUOTES = '\'"'
+# Text in quotes, or any other character.
+TOKEN = re.compile(r'"[^"]*"|\'[^\']*\'|.', re.DOTALL)
 # An item of a list without brackets: a number or a name, which a path or a sentence is not.
 PLAIN_ITEM = re.compile(r'[\w.+-]+|[\[(].*[\])]')
 
@@ -21,68 +23,42 @@ def read_value(text: str) -> Any:
     spaces. Quotes around a value or an item keep its commas and brackets.
 
     Raises:
-        ValueError: A bracket or a quote is not closed, or closes nothing.
+        ValueError: A bracket is not closed, or closes another one.
     """
     text = text.strip()
-    if quoted := _is_quoted(text):
-        text = text[1:-1]
-    if text[:1] in CLOSING and text[:1]:
-        items = _split(text[1:-1]) if _end(text) == len(text) - 1 else None
-        if items is not None:
-            values = [read_value(item) for item in items]
-            return tuple(values) if text[0] == '(' else values
-    if not quoted and ',' in text:
-        items = _split(text)
-        if all(PLAIN_ITEM.fullmatch(item.strip()) for item in items):
-            return [read_value(item) for item in items]
-    return _scalar(text)
-
-
-def _is_quoted(text: str) -> bool:
-    return len(text) > 1 and text[0] in QUOTES and text.find(text[0], 1) == len(text) - 1
-
-
-def _end(text: str) -> int:
-    """Return the position of the bracket that closes the first one."""
-    open_ones: list[str] = []
-    for place, character in _outside_quotes(text):
-        if character in CLOSING:
-            open_ones.append(CLOSING[character])
-        elif character in CLOSING.values():
-            if character != open_ones.pop():
-                raise ValueError(f'{character!r} closes another bracket')
-            if not open_ones:
-                return place
-    raise ValueError(f'a {open_ones[-1]!r} is missing')
-
-
-def _split(text: str) -> list[str]:
-    """Split at the commas outside brackets and quotes; an empty text has no parts."""
-    parts, begin, place = [], 0, 0
-    while place < len(text):
-        character = text[place]
-        if character in CLOSING:
-            place += _end(text[place:])
-        elif character in QUOTES and (close := text.find(character, place + 1)) > 0:
-            place = close
-        elif character == ',':
-            parts.append(text[begin:place])
-            begin = place + 1
-        place += 1
-    last = text[begin:]
-    return [*parts, last] if last.strip() else parts
-
-
-def _outside_quotes(text: str) -> list[tuple[int, str]]:
-    blank = re.sub(r'\'[^\']*\'|"[^"]*"', lambda match: ' ' * len(match[0]), text)
-    return list(enumerate(blank))
-
-
-def _scalar(text: str) -> Any:
+    quoted = len(text) > 1 and text[0] in '\'"' and text.find(text[0], 1) == len(text) - 1
+    text = text[1:-1] if quoted else text
+    bracket = text[:1] in tuple(CLOSING)
+    parts, whole = _split(text) if bracket or (not quoted and ',' in text) else ([text], False)
+    if bracket and whole:
+        values = [read_value(item) for item in _split(text[1:-1])[0]]
+        return tuple(values) if text[0] == '(' else values
+    if not quoted and parts != [text] and all(PLAIN_ITEM.fullmatch(p.strip()) for p in parts):
+        return [read_value(part) for part in parts]
     for kind in (int, float):
-        try:
+        with suppress(ValueError):
             return kind(text)
-        except ValueError:
-            continue
-    named = {'true': True, 'false': False}
-    return None if text == 'None' else named.get(text.lower(), text)
+    return None if text == 'None' else {'true': True, 'false': False}.get(text.lower(), text)
+
+
+def _split(text: str) -> tuple[list[str], bool]:
+    """Split at the commas outside brackets and quotes; an empty text has no parts.
+
+    The second is whether the first bracket closes at the end of the text.
+    """
+    parts, closing, ends = [''], [], []
+    for match in TOKEN.finditer(text):
+        token = match[0]
+        if token in CLOSING:
+            closing.append(CLOSING[token])
+        elif closing and token in CLOSING.values():
+            if token != closing.pop():
+                raise ValueError(f'{token!r} closes another bracket')
+            ends += [] if closing else [match.end()]
+        if token == ',' and not closing:
+            parts.append('')
+        else:
+            parts[-1] += token
+    if closing:
+        raise ValueError(f'a {closing[-1]!r} is missing')
+    return parts if parts[-1].strip() else parts[:-1], ends[:1] == [len(text)]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-from contextlib import suppress
 from pathlib import Path
 
 from mmengine.config import Config
@@ -58,35 +57,30 @@ def _parse(file: Path) -> ast.Module:
         compile(tree, str(file), 'exec')
     except UnicodeDecodeError as error:
         line = content.count(b'\n', 0, error.start) + 1
-        raise UserError(
-            f'{file}, line {line}: the file is not UTF-8 text; save it as UTF-8 (in Notepad: '
-            'Save as, Encoding)'
-        ) from error
+        advice = 'the file is not UTF-8 text; save it as UTF-8 (in Notepad: Save as, Encoding)'
+        raise UserError(f'{file}, line {line}: {advice}') from error
     except SyntaxError as error:
-        raise UserError(f'{file}, line {error.lineno}: {_advice(error)}') from error
+        advice = error.msg
+        if 'unicodeescape' in advice:
+            advice = (
+                'a backslash in quotes begins an escape; write a path as '
+                r"r'C:\Users\me' or 'C:/Users/me'"
+            )
+        raise UserError(f'{file}, line {error.lineno}: {advice}') from error
     except ValueError as error:
         raise UserError(f'{file} is not Python text: {error}') from error
     return tree
-
-
-def _advice(error: SyntaxError) -> str:
-    if 'unicodeescape' in error.msg:
-        return (
-            'a backslash in quotes begins an escape; write a path as '
-            r"r'C:\Users\me' or 'C:/Users/me'"
-        )
-    return error.msg
 
 
 def _base_names(tree: ast.Module, file: Path) -> list[str]:
     """Return the names under `_base_`; an empty list if the config computes them."""
     names: list[str] = []
     for node in tree.body:
-        targets = getattr(node, 'targets', ())
-        if not any(isinstance(target, ast.Name) and target.id == '_base_' for target in targets):
-            continue
-        with suppress(ValueError):
-            value = ast.literal_eval(node.value)
+        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == '_base_':
+            try:
+                value = ast.literal_eval(node.value)
+            except ValueError:
+                continue
             names += value if isinstance(value, list | tuple) else [value]
     if not all(isinstance(name, str) for name in names):
         raise UserError(f'{file}: _base_ is not the name of a file, or a list of names')
