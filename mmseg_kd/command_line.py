@@ -15,7 +15,6 @@ from contextlib import suppress
 from typing import Any
 
 from mmseg_kd.errors import UserError
-from mmseg_kd.option_values import read_value
 
 EXIT_USER_ERROR = 2
 EXIT_INTERRUPTED = 130
@@ -26,6 +25,12 @@ OF_THE_SYSTEM = frozenset(
     # A folder where a file is to be written, or the other way round.
     | {errno.EISDIR, errno.ENOTDIR, errno.EEXIST}
 )
+
+CLOSING = {'[': ']', '(': ')'}
+# Text in quotes, or any other character.
+TOKEN = re.compile(r'"[^"]*"|\'[^\']*\'|.', re.DOTALL)
+# An item of a list without brackets: a number or a name, which a path or a sentence is not.
+PLAIN_ITEM = re.compile(r'[\w.+-]+|[\[(].*[\])]')
 
 
 def run_tool(main: Callable[[], None]) -> None:
@@ -78,17 +83,20 @@ def prepare_process() -> None:
 
 
 def add_common_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add `--cfg-options`, `--launcher` and `--local_rank`, as mmsegmentation has them."""
+    """Add the arguments that training and testing share, as mmsegmentation has them."""
     add_cfg_options(parser)
-    parser.add_argument(
-        '--launcher',
-        choices=['none', 'pytorch', 'slurm', 'mpi'],
-        default='none',
-        help='how several processes were started',
-    )
-    parser.add_argument(
-        '--local_rank', '--local-rank', type=int, default=0, help='set by some launchers'
-    )
+    parser.add_argument('--work-dir', help='where logs, checkpoints and metrics go')
+    launchers, help_ = ['none', 'pytorch', 'slurm', 'mpi'], 'how several processes were started'
+    parser.add_argument('--launcher', choices=launchers, default='none', help=help_)
+    parser.add_argument('--local_rank', '--local-rank', default='0', help='set by some launchers')
+
+
+def apply_arguments(cfg: Any, args: argparse.Namespace) -> None:
+    """Set the launcher and the work_dir of a config, and the rank where a launcher passes it."""
+    cfg.launcher = args.launcher
+    if args.work_dir is not None:
+        cfg.work_dir = args.work_dir
+    os.environ.setdefault('LOCAL_RANK', args.local_rank)
 
 
 class CfgOptions(argparse.Action):
@@ -114,15 +122,65 @@ class CfgOptions(argparse.Action):
         setattr(namespace, self.dest, options)
 
 
+def read_value(text: str) -> Any:
+    """Read the value of `KEY=VALUE`.
+
+    A value in brackets is a list, one in parentheses a tuple, nested as one likes; its items are
+    separated by commas. Without brackets `a,b` is a list only where every item is a number or a
+    name, as in `0.9,0.999` and `stage3,stage4`: a comma in a path or a sentence belongs to it.
+    Numbers, True, False and None are what they look like, everything else is text and keeps its
+    spaces. Quotes around a value or an item keep its commas and brackets.
+
+    Raises:
+        ValueError: A bracket is not closed, or closes another one.
+    """
+    text = text.strip()
+    quoted = len(text) > 1 and text[0] in '\'"' and text.find(text[0], 1) == len(text) - 1
+    text = text[1:-1] if quoted else text
+    bracket = text[:1] in tuple(CLOSING)
+    parts, whole = _split(text) if bracket or (not quoted and ',' in text) else ([text], False)
+    if bracket and whole:
+        values = [read_value(item) for item in _split(text[1:-1])[0]]
+        return tuple(values) if text[0] == '(' else values
+    if not quoted and parts != [text] and all(PLAIN_ITEM.fullmatch(p.strip()) for p in parts):
+        return [read_value(part) for part in parts]
+    for kind in (int, float):
+        with suppress(ValueError):
+            return kind(text)
+    return None if text == 'None' else {'true': True, 'false': False}.get(text.lower(), text)
+
+
+def _split(text: str) -> tuple[list[str], bool]:
+    """Split at the commas outside brackets and quotes; an empty text has no parts.
+
+    The second is whether the first bracket closes at the end of the text.
+    """
+    parts, closing, ends = [''], [], []
+    for match in TOKEN.finditer(text):
+        token = match[0]
+        if token in CLOSING:
+            closing.append(CLOSING[token])
+        elif closing and token in CLOSING.values():
+            if token != closing.pop():
+                raise ValueError(f'{token!r} closes another bracket')
+            ends += [] if closing else [match.end()]
+        if token == ',' and not closing:
+            parts.append('')
+        else:
+            parts[-1] += token
+    if closing:
+        raise ValueError(f'a {closing[-1]!r} is missing')
+    return parts if parts[-1].strip() else parts[:-1], ends[:1] == [len(text)]
+
+
 def add_cfg_options(parser: argparse.ArgumentParser) -> None:
     """Add `--cfg-options`."""
+    help_ = (
+        'override settings of the config, e.g. train_cfg.max_iters=100; a list is written '
+        '"key=[a,b]", in quotes; values keep their spaces'
+    )
     parser.add_argument(
-        '--cfg-options',
-        nargs='+',
-        action=CfgOptions,
-        metavar='KEY=VALUE',
-        help='override settings of the config, e.g. train_cfg.max_iters=100; a list is written '
-        '"key=[a,b]", in quotes; values keep their spaces',
+        '--cfg-options', nargs='+', action=CfgOptions, metavar='KEY=VALUE', help=help_
     )
 
 
@@ -166,11 +224,6 @@ def at_least(least: float) -> Callable[[str], Any]:
         raise argparse.ArgumentTypeError(f'{text!r} is not a {whole}number from {least} up')
 
     return number
-
-
-def export_local_rank(local_rank: int) -> None:
-    """Give mmengine the rank where the launcher passes it as an argument."""
-    os.environ.setdefault('LOCAL_RANK', str(local_rank))
 
 
 def user_message(error: UserError) -> str:

@@ -1,11 +1,22 @@
-"""Check where a tool may write, before it does the work; shorten paths for messages."""
+"""Check what a tool reads and where it may write, before it works; shorten paths for messages."""
 
 from __future__ import annotations
 
 import os
 from pathlib import Path
 
-from mmseg_kd.errors import UserError
+from mmseg_kd.errors import UserError, no_file
+
+
+def check_file(path: str | Path, what: str) -> None:
+    """Raise UserError where a path is not a file.
+
+    Args:
+        path: The file to read.
+        what: What it is, for the message, e.g. 'the config'.
+    """
+    if not Path(path).is_file():
+        raise UserError(f'{what} {path} {no_file(path)}')
 
 
 def check_new_file(path: str | Path, option: str) -> None:

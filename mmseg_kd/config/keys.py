@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import inspect
 import re
-from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from types import FunctionType, NoneType, UnionType
 from typing import Any, Union, get_args, get_origin, get_type_hints
@@ -20,7 +19,6 @@ from torch.utils.data import DataLoader
 from mmseg_kd.config.options import VARIABLES, line_of
 from mmseg_kd.config.tree import nodes, value_at
 from mmseg_kd.config.values import SPLITS
-from mmseg_kd.distillation.ema_teacher import EMATeacher
 from mmseg_kd.distillation.teacher import Teacher
 from mmseg_kd.errors import UserError, did_you_mean
 from mmseg_kd.models.kd_encoder_decoder import teachers_by_name
@@ -65,24 +63,23 @@ PARAMWISE = frozenset(
     {'custom_keys', 'bias_lr_mult', 'bias_decay_mult', 'norm_decay_mult', 'flat_decay_mult'}
     | {'dwconv_decay_mult', 'dcn_offset_lr_mult', 'bypass_duplicate'}
 )
+LOADER = _arguments(DataLoader) | {'num_batch_per_epoch', 'disable_subprocess_warning'}
 # The keys of dicts that have no type.
 UNTYPED = {
     'train_cfg': _arguments(IterBasedTrainLoop) | {'by_epoch', 'max_epochs'},
     'optim_wrapper': _arguments(OptimWrapper),
     'optim_wrapper.paramwise_cfg': PARAMWISE,
     'model.test_cfg': {'mode', 'stride', 'crop_size', 'logits', 'rescale'},
-    **{
-        f'{split}_dataloader': _arguments(DataLoader)
-        | {'num_batch_per_epoch', 'disable_subprocess_warning'}
-        for split in SPLITS
-    },
+    **dict.fromkeys([f'{split}_dataloader' for split in SPLITS], LOADER),
 }
 # Dicts of these names are passed on piecemeal, their keys are not a constructor's.
-PASSED_ON = frozenset({'norm_cfg', 'act_cfg', 'conv_cfg', 'init_cfg', 'override'})
-LAYERS = ('norm_cfg', 'act_cfg', 'conv_cfg')
-# Arguments that the runner fills in, and keys that it reads from any dict.
-FILLED_IN = frozenset({'self', 'runner', 'dataloader', 'dataset', 'optimizer', 'module', 'name'})
-ANYWHERE = frozenset({'type', '_scope_', '_delete_', 'constructor', 'paramwise_cfg'})
+LAYERS = frozenset({'norm_cfg', 'act_cfg', 'conv_cfg'})
+PASSED_ON = LAYERS | {'init_cfg', 'override'}
+# Arguments that the runner, mmengine's registries or the student fill in.
+FILLED_IN = frozenset(
+    {'type', '_scope_', '_delete_', 'constructor', 'paramwise_cfg', 'runner', 'dataloader'}
+    | {'dataset', 'optimizer', 'module', 'name', 'average', 'segmentor'}
+)
 
 
 def check_top_level(cfg: Config, source: str) -> None:
@@ -113,105 +110,78 @@ def unknown_keys(cfg: Config) -> Iterator[tuple[str, str]]:
     teacher = cfg.model.get('teacher')
     if teacher and not isinstance(teacher, dict):
         yield 'model.teacher', 'write teacher=dict(config=..., checkpoint=...)'
-    elif teacher:
-        for name, one in teachers_by_name(teacher).items():
-            yield from _teacher('model.teacher' + ('' if one is teacher else f'.{name}'), one)
+    teachers = {
+        'model.teacher' if one is teacher else f'model.teacher.{name}': one
+        for name, one in teachers_by_name(teacher or {}).items()
+    }
+    for where, key in ((where, key) for where, one in teachers.items() for key in one):
+        if key not in _parameters(Teacher)[0] and isinstance(teachers[where][key], dict):
+            yield (
+                f'{where}.{key}',
+                'several teachers are a dict of teachers by name and nothing else: write '
+                'teacher=dict(_delete_=True, NAME=dict(config=..., checkpoint=...), ...)',
+            )
     classes = _registered()
     for where, node in nodes(cfg.to_dict()):
         *above, last = where.split('.')
         if not isinstance(node, dict) or PASSED_ON & set(above) or not where:
             continue
         # A scope may precede the name, as in mmseg.EncoderDecoder.
-        kind = re.sub(r'^(mmseg_kd|mmseg|mmengine)[.]', '', str(node.get('type', '')))
+        kind = node.get('type', 'Teacher' if where in teachers else None)
+        kind = re.sub(r'^(mmseg_kd|mmseg|mmengine)[.]', '', kind) if isinstance(kind, str) else ''
         if last in PASSED_ON:
             # mmcv's own message lacks the name.
             if last in LAYERS and re.fullmatch(r'\w+', kind) and kind not in classes:
                 yield f'{where}.type', f'{kind!r} is not registered'
-        elif isinstance(node.get('type'), str):
-            if kind in classes:
-                yield from _typed(where, node, classes[kind])
-            else:
-                yield from _misspelt(where, kind, classes)
+        elif kind in classes:
+            yield from _typed(where, node, classes[kind])
+        elif where == 'optim_wrapper.optimizer' and re.fullmatch(r'\w+', kind):
+            advice = did_you_mean(kind, classes, "write one of torch.optim, as 'AdamW'")
+            yield f'{where}.type', f'there is no optimizer {kind!r}: {advice}'
+        elif kind and (hint := did_you_mean(kind, classes)):
+            yield where, f'type {node["type"]!r} is not registered: {hint}'
         elif where in UNTYPED:
             yield from _unknown(where, node, UNTYPED[where], strict=where != 'model.test_cfg')
 
 
-def _teacher(where: str, teacher: dict) -> Iterator[tuple[str, str]]:
-    cls = {'Teacher': Teacher, 'EMATeacher': EMATeacher}.get(teacher.get('type', 'Teacher'))
-    known = _constructor_keys(cls)[0] - {'average', 'segmentor'} if cls else set(teacher)
-    if cls is Teacher:
-        for key in teacher:
-            if key not in known and isinstance(teacher[key], dict):
-                yield (
-                    f'{where}.{key}',
-                    'several teachers are a dict of teachers by name and nothing else: write '
-                    'teacher=dict(_delete_=True, NAME=dict(config=..., checkpoint=...), ...)',
-                )
-        for key in sorted({'config', 'checkpoint'} - set(teacher)):
-            yield where, f'{key} is missing: write teacher=dict(config=..., checkpoint=...)'
-    yield from _unknown(where, teacher, known)
+def _registered() -> dict[str, Any]:
+    """Return what is registered in any registry, by name; mmseg's comes before mmengine's."""
+    registries = [*vars(mmengine_registry).values(), *vars(mmseg_registry).values()]
+    registries = [registry for registry in registries if isinstance(registry, Registry)]
+    return {name: cls for registry in registries for name, cls in registry.module_dict.items()}
 
 
-def _registered() -> dict[str, list[Any]]:
-    """Return what is registered under each name, in any registry."""
-    found: dict[str, list[Any]] = defaultdict(list)
-    for registry in [*vars(mmseg_registry).values(), *vars(mmengine_registry).values()]:
-        for name, cls in registry.module_dict.items() if isinstance(registry, Registry) else ():
-            if cls not in found[name]:
-                found[name].append(cls)
-    return found
+def _typed(where: str, node: dict, cls: Any) -> Iterator[tuple[str, str]]:
+    """Yield the keys that a dict's class does not take, and text in the place of numbers."""
+    functions, complete = _parameters(cls)
+    yield from _unknown(where, node, functions.keys(), strict=complete)
+    for key in [key for key in functions if isinstance(node.get(key), str)]:
+        if wanted := _numbers_wanted(functions[key], key):
+            yield f'{where}.{key}', f'{node[key]!r} is not {wanted}'
 
 
-def _typed(where: str, node: dict, classes: list[Any]) -> Iterator[tuple[str, str]]:
-    """Yield the keys that no class of a dict's type takes, and text in the place of numbers."""
-    known, closed = set(), len(classes) == 1
-    for cls in classes:
-        parameters, complete = _constructor_keys(cls)
-        known |= parameters
-        closed &= complete
-    yield from _unknown(where, node, known, strict=closed)
-    for key, value in node.items() if len(classes) == 1 else ():
-        if isinstance(value, str) and (wanted := _numbers_wanted(classes[0], key)):
-            yield f'{where}.{key}', f'{value!r} is not {wanted}'
-
-
-def _misspelt(where: str, kind: str, classes: Iterable[str]) -> Iterator[tuple[str, str]]:
-    hint = did_you_mean(kind, classes)
-    if where == 'optim_wrapper.optimizer' and '.' not in kind:
-        advice = hint or "write one of torch.optim, as 'AdamW'"
-        yield f'{where}.type', f'there is no optimizer {kind!r}: {advice}'
-    elif hint:
-        yield where, f'type {kind!r} is not registered: {hint}'
-
-
-def _constructors(cls: Any) -> Iterator[FunctionType]:
-    """Yield a function, or the constructors of a class and of the classes it inherits from."""
-    for base in inspect.getmro(cls) if inspect.isclass(cls) else (cls,):
-        function = base.__dict__.get('__init__') if inspect.isclass(base) else base
-        if inspect.isfunction(function):
-            yield function
-
-
-def _constructor_keys(cls: Any) -> tuple[set[str], bool]:
-    """Return the keyword arguments of a class or function, and whether these are all."""
-    known: set[str] = set()
-    for function in _constructors(cls):
-        parameters = inspect.signature(function).parameters.values()
-        known |= {p.name for p in parameters if p.kind is not p.VAR_KEYWORD}
-        if not any(p.kind is p.VAR_KEYWORD for p in parameters):
+def _parameters(cls: Any) -> tuple[dict[str, FunctionType], bool]:
+    """Return the functions that take a class's or function's arguments, and if these are all."""
+    found: dict[str, FunctionType] = {}
+    bases = inspect.getmro(cls) if inspect.isclass(cls) else ()
+    functions = [base.__dict__.get('__init__') for base in bases] or [cls]
+    for function in filter(inspect.isfunction, functions):
+        parameters = dict(inspect.signature(function).parameters)
+        passes_on = any(p.kind is p.VAR_KEYWORD for p in parameters.values())
+        names = [name for name, p in parameters.items() if p.kind is not p.VAR_KEYWORD]
+        found = {**dict.fromkeys(names, function), **found}
+        if not passes_on:
             # Passing **kwargs on to this base leaves no room for anything else, as this
             # project's classes do; others may hand them to something that is not a base.
             own = cls.__module__.startswith('mmseg_kd.')
-            return known, own or function is getattr(cls, '__init__', cls)
-    return known, False
+            return found, own or function is getattr(cls, '__init__', cls)
+    return found, False
 
 
-def _numbers_wanted(cls: Any, key: str) -> str:
+def _numbers_wanted(function: FunctionType, key: str) -> str:
     """'a number' or 'a list of numbers' where an argument's annotation allows no text, else ''."""
-    functions = _constructors(cls)
-    function = next((f for f in functions if key in inspect.signature(f).parameters), None)
     try:
-        hint = get_type_hints(function).get(key) if function else None
+        hint = get_type_hints(function).get(key)
     except (NameError, TypeError, AttributeError):
         # Annotations that cannot be resolved, as of types imported for a checker alone.
         return ''
@@ -222,12 +192,12 @@ def _numbers_wanted(cls: Any, key: str) -> str:
 
 
 def _unknown(
-    where: str, node: dict, known: set[str], strict: bool = True
+    where: str, node: dict, known: Iterable[str], strict: bool = True
 ) -> Iterator[tuple[str, str]]:
     """Yield the keys of a dict that are not known; where not strict, those close to a known one."""
-    accepted = known | FILLED_IN | ANYWHERE
-    for key in node.keys() - accepted:
-        name, options = node.get('type', where), ', '.join(sorted(known - FILLED_IN))
-        advice = f'{name} has no such key; it has {options}' if strict else ''
-        if problem := did_you_mean(key, accepted - {'self', 'runner'}, advice):
+    options = set(known) - FILLED_IN - {'self'}
+    for key in [key for key in node if key not in options | FILLED_IN]:
+        name = node.get('type', where)
+        advice = f'{name} has no such key; it has {", ".join(sorted(options))}' if strict else ''
+        if problem := did_you_mean(key, options | FILLED_IN, advice):
             yield f'{where}.{key}', problem

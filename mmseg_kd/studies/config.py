@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from mmseg_kd.config.text import read_config
+from mmseg_kd.config.loading import read_config
 from mmseg_kd.errors import UserError, did_you_mean
 from mmseg_kd.studies.space import Parameter, read_grid, read_space
 
