@@ -28,24 +28,14 @@ OVERRIDDEN = {
     'mmengine.hooks.CheckpointHook._save_best_checkpoint': 'after_val_epoch',
 }
 
-# Messages that mmengine and mmseg log for their own developers, by how they begin, and the module
-# that logs each: they all have the level of what a user looks for.
-DEVELOPER_MESSAGES = {
-    'System environment': 'mmengine.runner.runner',
-    'Config:': 'mmengine.runner.runner',
-    'Hooks will be executed': 'mmengine.runner.runner',
-    'Distributed training is not used': 'mmengine.runner.runner',
-    'Load checkpoint': 'mmengine.runner.runner',
-    'resumed epoch': 'mmengine.runner.runner',
-    'Advance dataloader': 'mmengine.runner.loops',
-    'Checkpoints will be saved': 'mmengine.hooks.checkpoint_hook',
-    'Exp name': 'mmengine.hooks.logger_hook',
-    'paramwise_options': 'mmengine.optim.optimizer.default_constructor',
-    'The prefix is not set': 'mmengine.evaluator.metric',
-    '"FileClient"': 'mmengine.hooks.logger_hook',
-    '"HardDiskBackend"': 'mmengine.fileio.file_client',
-    'per class results': 'mmseg.evaluation.metrics.iou_metric',
-}
+# Messages that mmengine and mmseg log for their own developers, by how they begin: they all have
+# the level of what a user looks for.
+DEVELOPER_MESSAGES = (
+    'System environment', 'Config:', 'Hooks will be executed', 'Distributed training is not used',
+    'Load checkpoint', 'resumed epoch', 'Advance dataloader', 'Checkpoints will be saved',
+    'Exp name', 'paramwise_options', 'The prefix is not set', '"FileClient"', '"HardDiskBackend"',
+    'per class results',
+)  # fmt: skip
 # How torch's data loader reports a worker that the system ended; its type is RuntimeError.
 DEAD_WORKER = ('is killed by signal', 'exited unexpectedly')
 

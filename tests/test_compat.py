@@ -28,9 +28,36 @@ def test_what_is_overridden_is_still_called(method: str, caller: str) -> None:
     assert f'self.{name}(' in inspect.getsource(getattr(cls, caller))
 
 
-@pytest.mark.parametrize(('message', 'module'), compat.DEVELOPER_MESSAGES.items())
-def test_messages_kept_from_the_console_are_still_logged(message: str, module: str) -> None:
-    assert message.strip('"') in inspect.getsource(import_module(module))
+LOGGED_BY = {
+    'mmengine.runner.runner': (
+        'System environment',
+        'Config:',
+        'Hooks will be executed',
+        'Distributed training is not used',
+        'Load checkpoint',
+        'resumed epoch',
+    ),
+    'mmengine.runner.loops': ('Advance dataloader',),
+    'mmengine.hooks.checkpoint_hook': ('Checkpoints will be saved',),
+    'mmengine.hooks.logger_hook': ('Exp name', '"FileClient"'),
+    'mmengine.optim.optimizer.default_constructor': ('paramwise_options',),
+    'mmengine.evaluator.metric': ('The prefix is not set',),
+    'mmengine.fileio.file_client': ('"HardDiskBackend"',),
+    'mmseg.evaluation.metrics.iou_metric': ('per class results',),
+}
+
+
+@pytest.mark.parametrize(('module', 'messages'), LOGGED_BY.items())
+def test_messages_kept_from_the_console_are_still_logged(
+    module: str, messages: tuple[str, ...]
+) -> None:
+    source = inspect.getsource(import_module(module))
+    assert all(message.strip('"') in source for message in messages)
+
+
+def test_each_message_kept_from_the_console_is_known() -> None:
+    known = [message for messages in LOGGED_BY.values() for message in messages]
+    assert sorted(known) == sorted(compat.DEVELOPER_MESSAGES)
 
 
 @pytest.mark.parametrize('message', compat.DEAD_WORKER)

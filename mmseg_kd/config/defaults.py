@@ -9,7 +9,7 @@ from mmengine.config import Config
 from mmseg.models import SegDataPreProcessor
 from mmseg.registry import MODELS
 
-from mmseg_kd.config.tree import nodes, value_at
+from mmseg_kd.config.values import nodes, value_at
 from mmseg_kd.datasets.wrappers import walk
 
 # Steps of a pipeline that cut a crop.

@@ -12,7 +12,7 @@ from typing import Any
 from mmengine.config import Config
 
 from mmseg_kd.compat import is_code_of_a_config, part_being_built
-from mmseg_kd.config.tree import nodes
+from mmseg_kd.config.values import nodes
 from mmseg_kd.errors import UserError, one_line
 
 # These types and no subclass of them: a subclass has a meaning of its own.
@@ -81,15 +81,15 @@ def reading_errors(path: str | Path) -> Iterator[None]:
 
 
 def _message(error: Exception, cfg: Config | None) -> str:
-    text = str(error.args[0]) if error.args else type(error).__name__
-    if isinstance(error, FileNotFoundError):
-        text = str(error)
+    # A KeyError's own text is the quoted key.
+    text = str(error.args[0] if isinstance(error, KeyError) and error.args else error)
     if isinstance(error, KeyError) and ' ' not in text:
         text = f'there is no {text!r}'
     if isinstance(error, AssertionError) and not error.args:
         # mmseg checks many a value by a bare assertion, whose line is all that it says.
         text = traceback.extract_tb(error.__traceback__)[-1].line or text
     text = ' '.join(text.split()).partition(' Please check whether the value of')[0]
+    text = text or type(error).__name__
     key, owner, argument = _being_built(error, cfg)
     if isinstance(error, IndexError) and argument:
         # "list index out of range" alone does not say of which argument.

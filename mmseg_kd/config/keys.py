@@ -17,17 +17,18 @@ from mmseg import registry as mmseg_registry
 from torch.utils.data import DataLoader
 
 from mmseg_kd.config.options import VARIABLES, line_of
-from mmseg_kd.config.tree import nodes, value_at
-from mmseg_kd.config.values import SPLITS
-from mmseg_kd.distillation.teacher import Teacher
+from mmseg_kd.config.values import SPLITS, nodes, value_at
 from mmseg_kd.errors import UserError, did_you_mean
 from mmseg_kd.models.kd_encoder_decoder import teachers_by_name
 
+SEVERAL_TEACHERS = (
+    'several teachers are a dict of teachers by name and nothing else; write '
+    'teacher=dict(_delete_=True, NAME=dict(config=..., checkpoint=...), ...)'
+)
 LOOP = "train_cfg=dict(type='IterBasedTrainLoop', max_iters=40000, val_interval=4000)"
 # Keys of mmsegmentation 0.x and what 1.x has instead.
 RENAMED = {
-    'data': 'train_dataloader=dict(batch_size=4, num_workers=4, dataset=dict(...)), and '
-    'val_dataloader and test_dataloader alike',
+    'data': 'train_dataloader=dict(batch_size=4, dataset=dict(...)), and val_, test_dataloader',
     'lr_config': "param_scheduler=[dict(type='LinearLR', start_factor=1e-6, by_epoch=False, "
     "begin=0, end=1500), dict(type='PolyLR', power=1.0, begin=1500, end=40000, by_epoch=False)]",
     'runner': LOOP,
@@ -93,16 +94,13 @@ def check_top_level(cfg: Config, source: str) -> None:
         # A customary variable of 1.x configs; without effect unless the wrapper holds it.
         used = key == 'optimizer' and value_at(cfg, 'optim_wrapper.optimizer') == cfg[key]
         if not (used or key in TOP_LEVEL or key.startswith('_')):
-            raise UserError(f'{source}{line_of(source, key)}: {_advice(key)}')
-
-
-def _advice(key: str) -> str:
-    if key == 'study':
-        return 'a study is run by `python tools/study.py run` with this file'
-    if key in RENAMED:
-        return f'{key!r} is a key of mmsegmentation 0.x; in 1.x write {RENAMED[key]}'
-    advice = 'nothing reads it. Start its name with an underscore if it is a variable of yours'
-    return f'unknown key {key!r}: {did_you_mean(key, TOP_LEVEL, advice)}'
+            advice = 'nothing reads it. Start its name with an underscore if it is your variable'
+            problem = f'unknown key {key!r}: {did_you_mean(key, TOP_LEVEL, advice)}'
+            if key in RENAMED:
+                problem = f'{key!r} is a key of mmsegmentation 0.x; in 1.x write {RENAMED[key]}'
+            elif key == 'study':
+                problem = 'a study is run by `python tools/study.py run` with this file'
+            raise UserError(f'{source}{line_of(source, key)}: {problem}')
 
 
 def unknown_keys(cfg: Config) -> Iterator[tuple[str, str]]:
@@ -110,24 +108,13 @@ def unknown_keys(cfg: Config) -> Iterator[tuple[str, str]]:
     teacher = cfg.model.get('teacher')
     if teacher and not isinstance(teacher, dict):
         yield 'model.teacher', 'write teacher=dict(config=..., checkpoint=...)'
-    teachers = {
-        'model.teacher' if one is teacher else f'model.teacher.{name}': one
-        for name, one in teachers_by_name(teacher or {}).items()
-    }
-    for where, key in ((where, key) for where, one in teachers.items() for key in one):
-        if key not in _parameters(Teacher)[0] and isinstance(teachers[where][key], dict):
-            yield (
-                f'{where}.{key}',
-                'several teachers are a dict of teachers by name and nothing else: write '
-                'teacher=dict(_delete_=True, NAME=dict(config=..., checkpoint=...), ...)',
-            )
-    classes = _registered()
-    for where, node in nodes(cfg.to_dict()):
+    teachers, classes = teachers_by_name(teacher or {}).values(), _registered()
+    for where, node in nodes(cfg):
         *above, last = where.split('.')
         if not isinstance(node, dict) or PASSED_ON & set(above) or not where:
             continue
         # A scope may precede the name, as in mmseg.EncoderDecoder.
-        kind = node.get('type', 'Teacher' if where in teachers else None)
+        kind = node.get('type', 'Teacher' if any(node is one for one in teachers) else None)
         kind = re.sub(r'^(mmseg_kd|mmseg|mmengine)[.]', '', kind) if isinstance(kind, str) else ''
         if last in PASSED_ON:
             # mmcv's own message lacks the name.
@@ -199,5 +186,7 @@ def _unknown(
     for key in [key for key in node if key not in options | FILLED_IN]:
         name = node.get('type', where)
         advice = f'{name} has no such key; it has {", ".join(sorted(options))}' if strict else ''
+        if where == 'model.teacher' and isinstance(node[key], dict):
+            advice = SEVERAL_TEACHERS
         if problem := did_you_mean(key, options | FILLED_IN, advice):
             yield f'{where}.{key}', problem

@@ -53,9 +53,8 @@ def load_config(path: str, cfg_options: dict[str, Any] | None = None) -> Config:
         cfg = Config(cfg.to_dict(), cfg.text, cfg.filename, format_python_code=False)
         check_variables(cfg, path)
         apply_options(cfg, cfg_options or {})
-    scope = cfg.get('default_scope', 'mmseg_kd')
-    init_default_scope(scope if isinstance(scope, str) else 'mmseg_kd')
     check_config(cfg, path)
+    init_default_scope(cfg.get('default_scope') or 'mmseg_kd')
     fill_in(cfg)
     if cfg.get('work_dir') is None:
         cfg.work_dir = str(Path('work_dirs') / file.stem)
@@ -103,21 +102,18 @@ def _parse(file: Path) -> ast.Module:
         tree = ast.parse(content.decode('utf-8-sig'))
         # Some mistakes, such as a `return` outside a function, are found only here.
         compile(tree, str(file), 'exec')
+        return tree
     except UnicodeDecodeError as error:
         line = content.count(b'\n', 0, error.start) + 1
-        advice = 'the file is not UTF-8 text; save it as UTF-8 (in Notepad: Save as, Encoding)'
-        raise UserError(f'{file}, line {line}: {advice}') from error
+        problem = 'the file is not UTF-8 text; save it as UTF-8 (in Notepad: Save as, Encoding)'
     except SyntaxError as error:
-        advice = error.msg
-        if 'unicodeescape' in advice:
-            advice = (
-                'a backslash in quotes begins an escape; write a path as '
-                r"r'C:\Users\me' or 'C:/Users/me'"
-            )
-        raise UserError(f'{file}, line {error.lineno}: {advice}') from error
+        line, problem = error.lineno, error.msg
+        if 'unicodeescape' in problem:
+            path = r"r'C:\Users\me' or 'C:/Users/me'"
+            problem = f'a backslash in quotes begins an escape; write a path as {path}'
     except ValueError as error:
-        raise UserError(f'{file} is not Python text: {error}') from error
-    return tree
+        line, problem = '?', f'{error}'
+    raise UserError(f'{file}, line {line}: {problem}')
 
 
 def _base_names(tree: ast.Module, file: Path) -> list[str]:

@@ -9,7 +9,7 @@ from typing import Any
 from mmengine.config import Config
 
 from mmseg_kd.config.defaults import open_crop
-from mmseg_kd.config.tree import nodes, value_at
+from mmseg_kd.config.values import nodes, value_at
 from mmseg_kd.errors import UserError
 
 # Variables of a config file, and the keys whose values are made of them.
@@ -26,13 +26,6 @@ VARIABLES = {
     'custom_imports': 'it in a config of your own',
     'vis_backends': 'visualizer.vis_backends.N.KEY=VALUE',
 }
-# Those that are found again in the data loaders, and the key there.
-USED_AS = dict(
-    data_root='data_root',
-    crop_size='crop_size',
-    train_pipeline='pipeline',
-    test_pipeline='pipeline',
-)
 
 
 def apply_options(cfg: Config, options: dict[str, Any]) -> None:
@@ -64,17 +57,13 @@ def check_options(options: dict[str, Any], cfg: Config) -> None:
             raise UserError(f'--cfg-options {key}={value}: a part of the key is empty')
         follows = key == 'crop_size' and open_crop(cfg)
         if not follows and (instead := VARIABLES.get(key.split('.')[0])):
-            raise UserError(
-                f'--cfg-options {key}: a variable of the config file, used before the command '
-                f'line is read; write {instead}'
-            )
+            late = 'a variable of the config file, used before the command line is read'
+            raise UserError(f'--cfg-options {key}: {late}; write {instead}')
         for where, part in _steps(key):
             node = value_at(cfg, where)
             if isinstance(node, list | tuple) and not (part.isdecimal() and int(part) < len(node)):
-                raise UserError(
-                    f'--cfg-options {key}: {where} is a list; write a number below {len(node)}, '
-                    f'not {part!r}'
-                )
+                advice = f'write a number below {len(node)}, not {part!r}'
+                raise UserError(f'--cfg-options {key}: {where} is a list; {advice}')
 
 
 def check_variables(cfg: Config, source: str) -> None:
@@ -87,14 +76,13 @@ def check_variables(cfg: Config, source: str) -> None:
     # A file without a base, such as a run leaves behind, may hold what was overridden.
     if not line_of(source, '_base_'):
         return
-    for key, name in USED_AS.items():
-        pattern = re.compile(rf'\w+_dataloader[.].*\b{name}')
-        used = [value for where, value in nodes(cfg) if value and pattern.fullmatch(where)]
+    for key in ('data_root', 'crop_size', 'train_pipeline', 'test_pipeline'):
+        # The variable's value is found again in the data loaders, a pipeline's as `pipeline`.
+        place = re.compile(rf'\w+_dataloader[.].*\b{re.sub("^(train|test)_", "", key)}')
+        used = [value for where, value in nodes(cfg) if value and place.fullmatch(where)]
         if used and cfg.get(key) not in used and (line := line_of(source, key)):
-            raise UserError(
-                f'{source}{line}: {key} is a variable of a base config, used before this line; '
-                f'write {VARIABLES[key]}'
-            )
+            late = f'{key} is a variable of a base config, used before this line'
+            raise UserError(f'{source}{line}: {late}; write {VARIABLES[key]}')
 
 
 def line_of(source: str, key: str) -> str:

@@ -12,7 +12,7 @@ from pathlib import Path
 from mmengine.config import Config
 
 from mmseg_kd.config.errors import config_errors
-from mmseg_kd.config.tree import value_at
+from mmseg_kd.config.values import value_at
 from mmseg_kd.errors import UserError
 from mmseg_kd.paths import check_file, check_folder
 
@@ -53,10 +53,8 @@ def choose_start(cfg: Config, resume: str | None) -> None:
     _check_sections(cfg, 'trained', 'train_dataloader', 'train_cfg', 'optim_wrapper')
     latest = find_latest_checkpoint(cfg.work_dir)
     if resume is None and latest is not None:
-        raise UserError(
-            f'{cfg.work_dir} already holds a run ({latest.name}): continue it with --resume, '
-            'choose another --work-dir, or remove the folder'
-        )
+        advice = 'continue it with --resume, choose another --work-dir, or remove the folder'
+        raise UserError(f'{cfg.work_dir} already holds a run ({latest.name}): {advice}')
     if resume == 'auto' and latest is None:
         print(f'nothing to resume in {cfg.work_dir}: starting anew')
         resume = None

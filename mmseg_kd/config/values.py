@@ -1,4 +1,4 @@
-"""Find values of another kind than what reads them takes."""
+"""Look through the values of a config, and find those that are not what reads them takes."""
 
 from __future__ import annotations
 
@@ -9,93 +9,77 @@ from typing import Any
 
 from mmengine.config import Config
 
-from mmseg_kd.config.tree import nodes, value_at
-
 SPLITS = ('train', 'val', 'test')
 LOADER = '(train|val|test)_dataloader'
 PARAMWISE = 'optim_wrapper.paramwise_cfg'
 
 
-# The words for what a key takes, and the test.
-Kind = tuple[str, Callable[[Any], bool]]
+def _number(value: Any, least: float = 0, kinds: tuple[type, ...] = (int, float)) -> bool:
+    return type(value) in kinds and value >= least
 
 
-def _is_number(value: Any, most: float = float('inf')) -> bool:
-    return type(value) in (int, float) and 0 <= value <= most
+def _whole(value: Any, least: int = 0) -> bool:
+    return _number(value, least, (int,))
 
 
-def _is_whole(value: Any, least: int = 0) -> bool:
-    return type(value) is int and value >= least
+def _all(test: Callable[[Any], bool], value: Any) -> bool:
+    return isinstance(value, list | tuple) and all(map(test, value))
 
 
-def _is_interval(value: Any) -> bool:
-    pair = isinstance(value, list | tuple) and len(value) == 2
-    return pair and _is_whole(value[0]) and _is_whole(value[1], least=1)
+def _interval(value: Any) -> bool:
+    return _all(_whole, value) and len(value) == 2 and value[1] > 0
 
 
-def _of_type(words: str, *types: type) -> Kind:
-    return words, lambda value: isinstance(value, types)
-
-
-def _filled(words: str, *types: type) -> Kind:
-    return words, lambda value: isinstance(value, types) and bool(value)
-
-
-def _one_of(*choices: str) -> Kind:
-    return f'one of {", ".join(choices)}', lambda value: value in choices
-
-
-def _positive_or(meaning: str) -> Kind:
-    words = f'a whole number from 1 up, or -1 for {meaning}'
-    return words, lambda value: value == -1 or _is_whole(value, least=1)
-
-
-DICT, LIST = _of_type('a dict', dict), _of_type('a list', list, tuple)
-DICTS = _filled('a dict or a list of dicts', dict, list, tuple)
-TEXT, SWITCH = _filled('a string of one character or more', str), _of_type('True or False', bool)
-NUMBER: Kind = ('a number from 0 up', _is_number)
-COUNT: Kind = ('a whole number from 0 up', _is_whole)
-POSITIVE: Kind = ('a whole number from 1 up', lambda value: _is_whole(value, least=1))
-# Some take a list.
-SHARE: Kind = (
-    'a number from 0 to 1',
-    lambda value: isinstance(value, list | tuple) or _is_number(value, most=1),
-)
-DIVISORS: Kind = ('a list without 0', lambda value: 0 not in value)
-INTERVALS: Kind = (
-    '[(iteration, interval)]',
-    lambda value: isinstance(value, list | tuple) and all(map(_is_interval, value)),
-)
-
+# What a key takes, and the test.
+KINDS: dict[str, Callable[[Any], Any]] = {
+    'a dict': lambda value: isinstance(value, dict),
+    'a list': lambda value: isinstance(value, list | tuple),
+    'a list without 0': lambda value: _all(bool, value),
+    'a dict or a list of dicts': lambda value: value and isinstance(value, dict | list | tuple),
+    'a string of one character or more': lambda value: value and isinstance(value, str),
+    'a string or a dict': lambda value: isinstance(value, str | dict),
+    'True or False': lambda value: isinstance(value, bool),
+    'True, False or dict(mode=...)': lambda value: isinstance(value, bool | dict),
+    'a number from 0 up': _number,
+    # Some of these keys take a list.
+    'a number from 0 to 1': lambda value: (
+        isinstance(value, list | tuple) or (_number(value) and value <= 1)
+    ),
+    'a whole number from 0 up': _whole,
+    'a whole number from 1 up': lambda value: _whole(value, least=1),
+    'a whole number from 1 up, or -1': lambda value: value == -1 or _whole(value, least=1),
+    '[(iteration, interval)]': lambda value: _all(_interval, value),
+}
 # By dotted key, as a regular expression.
-RULES: dict[str, Kind] = {
-    'model([.](data_preprocessor|backbone|test_cfg|kd_losses([.][^.]+)?))?': DICT,
-    'optim_wrapper([.](optimizer|paramwise_cfg|clip_grad))?|default_hooks([.][^.]+)?': DICT,
-    f'{LOADER}([.]dataset([.](.*[.])?pipeline[.][0-9]+)?)?': DICT,
-    '(train|val|test|env)_cfg|randomness|log_processor|visualizer': DICT,
-    f'{LOADER}[.]dataset[.](.*[.])?pipeline|custom_hooks': LIST,
-    'model[.](data_preprocessor[.](size|std)|teacher[.]classes)': LIST,
-    'model[.]decode_head|(train|val|test)_evaluator|param_scheduler': DICTS,
-    'model[.]data_preprocessor[.]std': DIVISORS,
-    'model[.]teacher[.]config': _of_type('a string or a dict', str, dict),
-    'model[.](pretrained|teacher[.]checkpoint)|default_scope|work_dir|load_from': TEXT,
-    'model[.]decode_head[.]num_classes|optim_wrapper[.]accumulative_counts': POSITIVE,
-    f'{LOADER}[.]batch_size|train_cfg[.]val_interval': POSITIVE,
-    'default_hooks[.]logger[.]interval|log_processor[.]window_size': POSITIVE,
-    f'{LOADER}[.]num_workers|train_cfg[.](max_iters|val_begin)': COUNT,
-    'default_hooks[.]checkpoint[.]save_begin|randomness[.]seed': COUNT,
-    'default_hooks[.]checkpoint[.]interval': _positive_or('the last checkpoint alone'),
-    'default_hooks[.]checkpoint[.]max_keep_ckpts': _positive_or('all checkpoints'),
-    'optim_wrapper[.](optimizer[.]lr|clip_grad[.](max_norm|clip_value))': NUMBER,
-    'train_cfg[.]dynamic_intervals': INTERVALS,
-    '.*[.](drop_path_rate|drop_rate|attn_drop_rate|dropout_ratio|flip_prob|cat_max_ratio)': SHARE,
-    'model[.]test_cfg[.]mode': _one_of('whole', 'slide'),
-    'default_hooks[.]checkpoint[.]rule': _one_of('greater', 'less'),
-    'env_cfg[.]mp_cfg[.]mp_start_method': _one_of('fork', 'spawn', 'forkserver'),
-    'log_level': _one_of('DEBUG', 'INFO', 'WARNING', 'ERROR', 'CRITICAL'),
-    'sync_bn': _one_of('torch', 'mmcv'),
-    'resume|cuda_graph': SWITCH,
-    'compile': _of_type('True, False or dict(mode=...)', bool, dict),
+RULES = {
+    'model([.](data_preprocessor|backbone|test_cfg|kd_losses([.][^.]+)?))?': 'a dict',
+    'optim_wrapper([.](optimizer|paramwise_cfg|clip_grad))?|default_hooks([.][^.]+)?': 'a dict',
+    f'{LOADER}([.]dataset([.](.*[.])?pipeline[.][0-9]+)?)?': 'a dict',
+    '(train|val|test|env)_cfg|randomness|log_processor|visualizer': 'a dict',
+    f'{LOADER}[.]dataset[.](.*[.])?pipeline|custom_hooks': 'a list',
+    'model[.](data_preprocessor[.]size|teacher[.]classes)': 'a list',
+    'model[.]data_preprocessor[.]std': 'a list without 0',
+    'model[.]decode_head|(train|val|test)_evaluator|param_scheduler': 'a dict or a list of dicts',
+    'model[.]teacher[.]config': 'a string or a dict',
+    'model[.](pretrained|teacher[.]checkpoint)': 'a string of one character or more',
+    'default_scope|work_dir|load_from': 'a string of one character or more',
+    'model[.]decode_head[.]num_classes|train_cfg[.]val_interval': 'a whole number from 1 up',
+    f'{LOADER}[.]batch_size|optim_wrapper[.]accumulative_counts': 'a whole number from 1 up',
+    'default_hooks[.]logger[.]interval|log_processor[.]window_size': 'a whole number from 1 up',
+    f'{LOADER}[.]num_workers|train_cfg[.](max_iters|val_begin)': 'a whole number from 0 up',
+    'default_hooks[.]checkpoint[.]save_begin|randomness[.]seed': 'a whole number from 0 up',
+    'default_hooks[.]checkpoint[.](interval|max_keep_ckpts)': 'a whole number from 1 up, or -1',
+    'optim_wrapper[.](optimizer[.]lr|clip_grad[.](max_norm|clip_value))': 'a number from 0 up',
+    '.*[.](drop_path_rate|drop_rate|attn_drop_rate|dropout_ratio)': 'a number from 0 to 1',
+    '.*[.](flip_prob|cat_max_ratio)': 'a number from 0 to 1',
+    'train_cfg[.]dynamic_intervals': '[(iteration, interval)]',
+    'model[.]test_cfg[.]mode': 'one of whole, slide',
+    'default_hooks[.]checkpoint[.]rule': 'one of greater, less',
+    'env_cfg[.]mp_cfg[.]mp_start_method': 'one of fork, spawn, forkserver',
+    'log_level': 'one of DEBUG, INFO, WARNING, ERROR, CRITICAL',
+    'sync_bn': 'one of torch, mmcv',
+    'resume|cuda_graph': 'True or False',
+    'compile': 'True, False or dict(mode=...)',
 }
 
 
@@ -104,10 +88,11 @@ def wrong_values(cfg: Config) -> Iterator[tuple[str, str]]:
 
     None is like a key that is not there. What lies below a wrong value may be reported too.
     """
-    rules = [(re.compile(keys), *kind) for keys, kind in RULES.items()]
+    rules = [(re.compile(keys), words) for keys, words in RULES.items()]
     for where, value in nodes(cfg):
-        for keys, words, accepts in rules:
-            if value is not None and keys.fullmatch(where) and not accepts(value):
+        for words in [words for keys, words in rules if keys.fullmatch(where)]:
+            one_of = words.removeprefix('one of ').split(', ').__contains__
+            if value is not None and not KINDS.get(words, one_of)(value):
                 yield where, f'{reprlib.repr(value)} is not {words}'
     yield from _missing_parts(cfg)
 
@@ -124,3 +109,24 @@ def _missing_parts(cfg: Config) -> Iterator[tuple[str, str]]:
     for key in (f'{split}_dataloader' for split in SPLITS):
         if cfg.get(key) and cfg[key].get('dataset') is None:
             yield key, 'dataset is missing: write dataset=dict(type=..., ...)'
+
+
+def nodes(node: Any, where: str = '') -> Iterator[tuple[str, Any]]:
+    """Yield the dotted key and the value of a node and of all that it holds, outermost first."""
+    yield where, node
+    if isinstance(node, list | tuple):
+        items = enumerate(node)
+    else:
+        items = node.items() if isinstance(node, dict | Config) else ()
+    for key, value in items:
+        yield from nodes(value, f'{where}.{key}'.lstrip('.'))
+
+
+def value_at(node: Any, key: str) -> Any:
+    """Return the value at a dotted key, or None."""
+    for part in key.split('.'):
+        if isinstance(node, list | tuple):
+            node = node[int(part)] if part.isdecimal() and int(part) < len(node) else None
+        else:
+            node = node.get(part) if isinstance(node, dict | Config) else None
+    return node
