@@ -20,11 +20,9 @@ EXIT_USER_ERROR = 2
 EXIT_INTERRUPTED = 130
 
 # Errors of the disk or of permissions, not of the program.
-OF_THE_SYSTEM = frozenset(
-    {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.ENAMETOOLONG}
-    # A folder where a file is to be written, or the other way round.
-    | {errno.EISDIR, errno.ENOTDIR, errno.EEXIST}
-)
+OF_THE_SYSTEM = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT}
+# A folder where a file is to be written, or the other way round; a name that is too long.
+OF_THE_SYSTEM |= {errno.EISDIR, errno.ENOTDIR, errno.EEXIST, errno.ENAMETOOLONG}
 
 CLOSING = {'[': ']', '(': ')'}
 # Text in quotes, or any other character.
@@ -36,6 +34,7 @@ PLAIN_ITEM = re.compile(r'[\w.+-]+|[\[(].*[\])]')
 def run_tool(main: Callable[[], None]) -> None:
     """Run a tool's `main`: a user's mistake is one line with exit code 2, Ctrl-C is 130."""
     prepare_process()
+    message = None
     try:
         main()
         sys.stdout.flush()
@@ -47,18 +46,17 @@ def run_tool(main: Callable[[], None]) -> None:
         if isinstance(error, BrokenPipeError) or windows:
             # The reader, `head` for one, has what it wanted; Python must not flush once more.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            return
-        if error.errno not in OF_THE_SYSTEM:
+        elif error.errno in OF_THE_SYSTEM:
+            # `filename2` is the new name in a rename.
+            message = f'{error.filename2 or error.filename or "a file"}: {error.strerror}'
+        else:
             raise
-        # `filename2` is the new name in a rename.
-        message = f'{error.filename2 or error.filename or "a file"}: {error.strerror}'
     except KeyboardInterrupt:
         print('\ninterrupted', file=sys.stderr)
         sys.exit(EXIT_INTERRUPTED)
-    else:
-        return
-    print(f'error: {message}', file=sys.stderr)
-    sys.exit(EXIT_USER_ERROR)
+    if message is not None:
+        print(f'error: {message}', file=sys.stderr)
+        sys.exit(EXIT_USER_ERROR)
 
 
 def prepare_process() -> None:
@@ -115,10 +113,8 @@ class CfgOptions(argparse.Action):
             try:
                 options[key] = read_value(text)
             except ValueError as error:
-                raise UserError(
-                    f'{where}: {error}; write {key}="[a,b]", or quotes within the quotes around '
-                    'text that begins with a bracket'
-                ) from error
+                advice = f"""write {key}="[a,b]", or {key}="'[a'" for text with a bracket"""
+                raise UserError(f'{where}: {error}; {advice}') from error
         setattr(namespace, self.dest, options)
 
 
@@ -175,42 +171,26 @@ def _split(text: str) -> tuple[list[str], bool]:
 
 def add_cfg_options(parser: argparse.ArgumentParser) -> None:
     """Add `--cfg-options`."""
-    help_ = (
-        'override settings of the config, e.g. train_cfg.max_iters=100; a list is written '
-        '"key=[a,b]", in quotes; values keep their spaces'
-    )
-    parser.add_argument(
-        '--cfg-options', nargs='+', action=CfgOptions, metavar='KEY=VALUE', help=help_
-    )
+    help_ = 'override settings, e.g. train_cfg.max_iters=100; a list in quotes: "key=[a,b]"'
+    kind = dict(nargs='+', action=CfgOptions, metavar='KEY=VALUE')
+    parser.add_argument('--cfg-options', help=help_, **kind)
 
 
 def join_lists(values: list[str]) -> list[str]:
     """Join the parts of `KEY=[a,b]`, which PowerShell splits at commas outside quotes."""
-    return _join(
-        values,
-        lambda joined, value: (
-            '=' not in value
-            and any(joined[-1].count(a) > joined[-1].count(b) for a, b in ('[]', '()'))
-        ),
-    )
+    joined = values[:1]
+    for value in values[1:]:
+        opened = any(joined[-1].count(a) > joined[-1].count(b) for a, b in ('[]', '()'))
+        belongs = opened and '=' not in value
+        joined[-1:] = [f'{joined[-1]},{value}'] if belongs else [joined[-1], value]
+    return joined
 
 
 def join_numbers(option: str, arguments: list[str]) -> list[str]:
     """Join the numbers after an option, `--gpus 0 1`, which is `--gpus 0,1` from PowerShell."""
-    return _join(
-        arguments,
-        lambda joined, value: joined[-2:-1] == [option] and re.fullmatch(r'[\d,]+', value),
-    )
-
-
-def _join(arguments: list[str], belongs: Callable[[list[str], str], Any]) -> list[str]:
-    joined = arguments[:1]
-    for argument in arguments[1:]:
-        if belongs(joined, argument):
-            joined[-1] += f',{argument}'
-        else:
-            joined.append(argument)
-    return joined
+    split = re.compile(rf'(?<=\n{option}\n)[\d,]+(\n[\d,]+)+(?=\n)')
+    text = '\n'.join(['', *arguments, ''])
+    return split.sub(lambda match: match[0].replace('\n', ','), text).split('\n')[1:-1]
 
 
 def at_least(least: float) -> Callable[[str], Any]:

@@ -41,9 +41,8 @@ def check_new_folder(path: str | Path, option: str) -> None:
         path: The folder to fill.
         option: The option or key that names it.
     """
-    path = Path(path)
     check_folder(path, option)
-    if path.is_dir() and any(path.iterdir()):
+    if Path(path).is_dir() and any(Path(path).iterdir()):
         raise UserError(f'{option}: the folder {path} is not empty; name another')
 
 

@@ -91,8 +91,8 @@ def _sliding(cfg: Config) -> Problems:
     if test_cfg.get('mode') != 'slide':
         return
     if not (_is_size(stride) and _is_size(crop)):
-        needed = 'stride=(H, W) and crop_size=(H, W), in pixels from 1 up'
-        yield 'model.test_cfg', f"mode='slide' needs {needed}"
+        sizes = 'stride=(H, W) and crop_size=(H, W), in pixels from 1 up'
+        yield 'model.test_cfg', f"mode='slide' needs {sizes}"
     elif any(step > side for step, side in zip(stride, crop, strict=True)):
         yield 'model.test_cfg.stride', f'{stride} exceeds crop_size={crop} and leaves gaps'
 

@@ -71,8 +71,8 @@ def reading_errors(path: str | Path) -> Iterator[None]:
         elif 'cannot inherit from base' in str(error):
             text = (
                 f'{path}: {key} is a dict here and a single value in the base config; to replace '
-                f'it, write {key}=dict(_delete_=True, ...)'
             )
+            text += f'it, write {key}=dict(_delete_=True, ...)'
         elif 'Duplicate key is not allowed among bases' in str(error):
             # A list of keys, which can be longer than a line of a console.
             keys = ', '.join(sorted(re.findall(r"'(\w+)'", str(error))))

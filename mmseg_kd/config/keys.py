@@ -29,15 +29,13 @@ LOOP = "train_cfg=dict(type='IterBasedTrainLoop', max_iters=40000, val_interval=
 # Keys of mmsegmentation 0.x and what 1.x has instead.
 RENAMED = {
     'data': 'train_dataloader=dict(batch_size=4, dataset=dict(...)), and val_, test_dataloader',
-    'lr_config': "param_scheduler=[dict(type='LinearLR', start_factor=1e-6, by_epoch=False, "
-    "begin=0, end=1500), dict(type='PolyLR', power=1.0, begin=1500, end=40000, by_epoch=False)]",
+    'lr_config': "param_scheduler=[dict(type='PolyLR', power=1.0, end=40000, by_epoch=False)]",
     'runner': LOOP,
     'total_iters': LOOP,
     'evaluation': "train_cfg.val_interval=4000 and val_evaluator=dict(type='SegmentationMetric')",
     'optimizer': "optim_wrapper=dict(type='OptimWrapper', optimizer=dict(type='AdamW', lr=3e-5))",
     'optimizer_config': "optim_wrapper=dict(type='OptimWrapper', clip_grad=dict(max_norm=1.0))",
-    'checkpoint_config': "default_hooks=dict(checkpoint=dict(type='ResumableCheckpointHook', "
-    'by_epoch=False, interval=4000))',
+    'checkpoint_config': 'default_hooks.checkpoint, as in local_configs/_base_/default_runtime.py',
     'log_config': "default_hooks=dict(logger=dict(type='LoggerHook', interval=50))",
     'resume_from': "load_from='PATH' with resume=True, or --resume PATH",
     'cudnn_benchmark': 'env_cfg=dict(cudnn_benchmark=True)',
@@ -52,18 +50,13 @@ def _arguments(cls: type) -> set[str]:
 
 
 # Read by mmengine's Runner, which has no arguments for them, by the tools, or by custom with mmseg.
-TOP_LEVEL = frozenset(
-    {'find_unused_parameters', 'model_wrapper_cfg', 'sync_bn', 'compile', 'cuda_graph'}
-    | {'float32_matmul_precision', 'activation_checkpointing', 'efficient_conv_bn_eval'}
-    | {'tta_model', 'tta_pipeline', 'val_pipeline', 'img_scale', 'img_ratios'}
-    | VARIABLES.keys() - {'optimizer'}
-    | _arguments(Runner) - {'cfg'}
-)
+TOP_LEVEL = {'find_unused_parameters', 'model_wrapper_cfg', 'sync_bn', 'compile', 'cuda_graph'}
+TOP_LEVEL |= {'float32_matmul_precision', 'activation_checkpointing', 'efficient_conv_bn_eval'}
+TOP_LEVEL |= {'tta_model', 'tta_pipeline', 'val_pipeline', 'img_scale', 'img_ratios'}
+TOP_LEVEL |= (VARIABLES.keys() | _arguments(Runner)) - {'optimizer', 'cfg'}
 # mmengine reads `paramwise_cfg` from a dict; its documentation lists the keys.
-PARAMWISE = frozenset(
-    {'custom_keys', 'bias_lr_mult', 'bias_decay_mult', 'norm_decay_mult', 'flat_decay_mult'}
-    | {'dwconv_decay_mult', 'dcn_offset_lr_mult', 'bypass_duplicate'}
-)
+PARAMWISE = {'custom_keys', 'bias_lr_mult', 'bias_decay_mult', 'norm_decay_mult'}
+PARAMWISE |= {'flat_decay_mult', 'dwconv_decay_mult', 'dcn_offset_lr_mult', 'bypass_duplicate'}
 LOADER = _arguments(DataLoader) | {'num_batch_per_epoch', 'disable_subprocess_warning'}
 # The keys of dicts that have no type.
 UNTYPED = {
@@ -74,13 +67,11 @@ UNTYPED = {
     **dict.fromkeys([f'{split}_dataloader' for split in SPLITS], LOADER),
 }
 # Dicts of these names are passed on piecemeal, their keys are not a constructor's.
-LAYERS = frozenset({'norm_cfg', 'act_cfg', 'conv_cfg'})
+LAYERS = {'norm_cfg', 'act_cfg', 'conv_cfg'}
 PASSED_ON = LAYERS | {'init_cfg', 'override'}
 # Arguments that the runner, mmengine's registries or the student fill in.
-FILLED_IN = frozenset(
-    {'type', '_scope_', '_delete_', 'constructor', 'paramwise_cfg', 'runner', 'dataloader'}
-    | {'dataset', 'optimizer', 'module', 'name', 'average', 'segmentor'}
-)
+FILLED_IN = {'type', '_scope_', '_delete_', 'constructor', 'paramwise_cfg', 'runner', 'dataloader'}
+FILLED_IN |= {'dataset', 'optimizer', 'module', 'name', 'average', 'segmentor'}
 
 
 def check_top_level(cfg: Config, source: str) -> None:
@@ -121,7 +112,11 @@ def unknown_keys(cfg: Config) -> Iterator[tuple[str, str]]:
             if last in LAYERS and re.fullmatch(r'\w+', kind) and kind not in classes:
                 yield f'{where}.type', f'{kind!r} is not registered'
         elif kind in classes:
-            yield from _typed(where, node, classes[kind])
+            functions, complete = _parameters(classes[kind])
+            yield from _unknown(where, node, functions.keys(), strict=complete)
+            for key in [key for key in functions if isinstance(node.get(key), str)]:
+                if wanted := _numbers_wanted(functions[key], key):
+                    yield f'{where}.{key}', f'{node[key]!r} is not {wanted}'
         elif where == 'optim_wrapper.optimizer' and re.fullmatch(r'\w+', kind):
             advice = did_you_mean(kind, classes, "write one of torch.optim, as 'AdamW'")
             yield f'{where}.type', f'there is no optimizer {kind!r}: {advice}'
@@ -138,26 +133,16 @@ def _registered() -> dict[str, Any]:
     return {name: cls for registry in registries for name, cls in registry.module_dict.items()}
 
 
-def _typed(where: str, node: dict, cls: Any) -> Iterator[tuple[str, str]]:
-    """Yield the keys that a dict's class does not take, and text in the place of numbers."""
-    functions, complete = _parameters(cls)
-    yield from _unknown(where, node, functions.keys(), strict=complete)
-    for key in [key for key in functions if isinstance(node.get(key), str)]:
-        if wanted := _numbers_wanted(functions[key], key):
-            yield f'{where}.{key}', f'{node[key]!r} is not {wanted}'
-
-
 def _parameters(cls: Any) -> tuple[dict[str, FunctionType], bool]:
     """Return the functions that take a class's or function's arguments, and if these are all."""
     found: dict[str, FunctionType] = {}
     bases = inspect.getmro(cls) if inspect.isclass(cls) else ()
     functions = [base.__dict__.get('__init__') for base in bases] or [cls]
     for function in filter(inspect.isfunction, functions):
-        parameters = dict(inspect.signature(function).parameters)
-        passes_on = any(p.kind is p.VAR_KEYWORD for p in parameters.values())
-        names = [name for name, p in parameters.items() if p.kind is not p.VAR_KEYWORD]
-        found = {**dict.fromkeys(names, function), **found}
-        if not passes_on:
+        parameters = inspect.signature(function).parameters.values()
+        names = [p.name for p in parameters if p.kind is not p.VAR_KEYWORD]
+        found = dict.fromkeys(names, function) | found
+        if len(names) == len(parameters):
             # Passing **kwargs on to this base leaves no room for anything else, as this
             # project's classes do; others may hand them to something that is not a base.
             own = cls.__module__.startswith('mmseg_kd.')
