@@ -106,12 +106,9 @@ def cpu_computes_in(dtype: torch.dtype) -> bool:
     """
     import torch
 
-    if not torch.backends.mkldnn.is_available():
-        return False
-    return {
-        torch.bfloat16: torch.ops.mkldnn._is_mkldnn_bf16_supported,
-        torch.float16: torch.ops.mkldnn._is_mkldnn_fp16_supported,
-    }[dtype]()
+    kind = {torch.bfloat16: 'bf16', torch.float16: 'fp16'}[dtype]
+    supported = getattr(torch.ops.mkldnn, f'_is_mkldnn_{kind}_supported')
+    return torch.backends.mkldnn.is_available() and supported()
 
 
 def writes_to(tensor: Tensor) -> int:
