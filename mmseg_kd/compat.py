@@ -61,13 +61,8 @@ def _open_without_mark(file: Any, mode: str = 'r', encoding: str | None = None, 
 
 
 def is_code_of_a_config(frame: FrameType) -> bool:
-    """Whether a frame of a traceback ran a config, which mmengine compiles under no name.
-
-    Its global variables hold the base configs, and no `__name__`.
-    """
-    from mmengine.config.config import BASE_KEY
-
-    return BASE_KEY in frame.f_globals and '__name__' not in frame.f_globals
+    """Whether a frame of a traceback ran a config: mmengine's `eval` gives it no `__name__`."""
+    return '__name__' not in frame.f_globals
 
 
 def part_being_built(frame: FrameType) -> tuple[dict, str] | None:

@@ -58,21 +58,18 @@ def reading_errors(path: str | Path) -> Iterator[None]:
     except (UserError, KeyboardInterrupt):
         raise
     except (SystemExit, Exception) as error:
-        frames = [
-            (frame.f_code.co_filename, line)
-            for frame, line in traceback.walk_tb(error.__traceback__)
-            if is_code_of_a_config(frame)
-        ]
-        place = '{}, line {}'.format(*frames[-1]) if frames else f'{path} cannot be read'
+        place = f'{path} cannot be read'
+        for frame, line in traceback.walk_tb(error.__traceback__):
+            if is_code_of_a_config(frame):
+                place = f'{frame.f_code.co_filename}, line {line}'
         key, _, _ = str(error).partition('=')
         text = f'{place}: {type(error).__name__}: {one_line(error)}'
         if isinstance(error, SystemExit):
             text = f'{place}: a config must not end the program'
         elif 'cannot inherit from base' in str(error):
             text = (
-                f'{path}: {key} is a dict here and a single value in the base config; to replace '
+                f'{path}: the base config has no dict {key}: write {key}=dict(_delete_=True, ...)'
             )
-            text += f'it, write {key}=dict(_delete_=True, ...)'
         elif 'Duplicate key is not allowed among bases' in str(error):
             # A list of keys, which can be longer than a line of a console.
             keys = ', '.join(sorted(re.findall(r"'(\w+)'", str(error))))

@@ -9,6 +9,8 @@ file and broken syntax are reported before.
 from __future__ import annotations
 
 import ast
+from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -88,7 +90,9 @@ def check_text(file: Path, chain: tuple[Path, ...] = ()) -> None:
     if file.suffix != '.py' or not file.is_file():
         return
     chain = (*chain, file.resolve())
-    for base in _base_names(_parse(file), file):
+    for base in _bases(_parse(file)):
+        if not isinstance(base, str):
+            raise UserError(f'{file}: _base_ is not the name of a file, or a list of names')
         path = (file.parent / base).resolve()
         if path in chain:
             names = ' -> '.join(f.name for f in (*chain[chain.index(path) :], path))
@@ -116,16 +120,10 @@ def _parse(file: Path) -> ast.Module:
     raise UserError(f'{file}, line {line}: {problem}')
 
 
-def _base_names(tree: ast.Module, file: Path) -> list[str]:
-    """Return the names under `_base_`; an empty list if the config computes them."""
-    names: list[str] = []
+def _bases(tree: ast.Module) -> Iterator[Any]:
+    """Yield what a config has under `_base_`, where it is written out and not computed."""
     for node in tree.body:
         if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == '_base_':
-            try:
+            with suppress(ValueError):
                 value = ast.literal_eval(node.value)
-            except ValueError:
-                continue
-            names += value if isinstance(value, list | tuple) else [value]
-    if not all(isinstance(name, str) for name in names):
-        raise UserError(f'{file}: _base_ is not the name of a file, or a list of names')
-    return names
+                yield from value if isinstance(value, list | tuple) else [value]
