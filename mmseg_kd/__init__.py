@@ -12,12 +12,14 @@ import warnings
 from contextlib import redirect_stdout
 from importlib import import_module
 
-from mmseg_kd.installation import refuse_mixed_installation
+from mmseg_kd.installation import mixed_installation
 
 __version__ = '0.1.0'
 __all__ = ['__version__', 'register_all']
 
-refuse_mixed_installation()
+if problem := mixed_installation():
+    print(f'error: {problem}', file=sys.stderr)
+    sys.exit(2)
 
 
 def register_all(*parts: str) -> None:

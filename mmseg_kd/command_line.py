@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import errno
-import io
 import logging
 import os
 import re
@@ -68,7 +67,7 @@ def prepare_process() -> None:
     - Libraries' remarks on settings that are as they should be are left out.
     """
     for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):
+        if hasattr(stream, 'reconfigure'):
             stream.reconfigure(errors='backslashreplace')
     # `multiprocessing` imports the main module in a spawned process by one of these.
     main = sys.modules['__main__']

@@ -5,7 +5,6 @@ Uses the standard library only, because it runs before any of those packages is 
 
 from __future__ import annotations
 
-import sys
 from importlib.metadata import distributions
 
 # Each fork, and the distributions whose import folder it shares.
@@ -30,10 +29,3 @@ def mixed_installation() -> str | None:
         f'{", ".join(FORKS)}, so that files of both mix; use a fresh environment, or run '
         f'`pip uninstall -y {" ".join(upstream)} {forks}`, then `pip install {forks}`'
     )
-
-
-def refuse_mixed_installation() -> None:
-    """Print what is wrong and exit with 2 where upstream packages are installed too."""
-    if problem := mixed_installation():
-        print(f'error: {problem}', file=sys.stderr)
-        sys.exit(2)

@@ -21,9 +21,8 @@ from mmseg_kd.config.values import SPLITS, nodes, value_at
 from mmseg_kd.errors import UserError, did_you_mean
 from mmseg_kd.models.kd_encoder_decoder import teachers_by_name
 
-SEVERAL_TEACHERS = (
-    'several teachers are a dict of teachers by name and nothing else; write '
-    'teacher=dict(_delete_=True, NAME=dict(config=..., checkpoint=...), ...)'
+SEVERAL = (
+    'several teachers are a dict of teachers by name: teacher=dict(_delete_=True, NAME=dict(...))'
 )
 LOOP = "train_cfg=dict(type='IterBasedTrainLoop', max_iters=40000, val_interval=4000)"
 # Keys of mmsegmentation 0.x and what 1.x has instead.
@@ -172,6 +171,6 @@ def _unknown(
         name = node.get('type', where)
         advice = f'{name} has no such key; it has {", ".join(sorted(options))}' if strict else ''
         if where == 'model.teacher' and isinstance(node[key], dict):
-            advice = SEVERAL_TEACHERS
+            advice = SEVERAL
         if problem := did_you_mean(key, options | FILLED_IN, advice):
             yield f'{where}.{key}', problem

@@ -36,13 +36,9 @@ def apply_options(cfg: Config, options: dict[str, Any]) -> None:
     """
     check_options(options, cfg)
     # A dict takes the place of a single value, which mmengine refuses without `_delete_`.
-    replaced = {
-        f'{where}._delete_': True
-        for key in options
-        for where, _ in _steps(key)
-        if not isinstance(value_at(cfg, where), dict | list | tuple | None)
-    }
-    cfg.merge_from_dict({**options, **replaced})
+    places = [where for key in options for where, _ in _steps(key)]
+    single = [p for p in places if not isinstance(value_at(cfg, p), dict | list | tuple | None)]
+    cfg.merge_from_dict({**options, **{f'{place}._delete_': True for place in single}})
 
 
 def check_options(options: dict[str, Any], cfg: Config) -> None:

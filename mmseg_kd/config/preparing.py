@@ -21,16 +21,14 @@ def enable_amp(cfg: Config) -> None:
     """Turn on mixed precision: bfloat16, or float16 on a GPU that has no bfloat16."""
     import torch
 
-    wrapper = cfg.optim_wrapper
-    wrapper.setdefault('type', 'OptimWrapper')
-    if wrapper.type in ('AmpOptimWrapper', 'Bf16OptimWrapper'):
-        return
-    if wrapper.type != 'OptimWrapper':
-        raise UserError(f"--amp needs optim_wrapper.type='OptimWrapper', not {wrapper.type!r}")
-    if torch.cuda.is_available() and not torch.cuda.is_bf16_supported(including_emulation=False):
-        wrapper.update(type='AmpOptimWrapper', loss_scale='dynamic')
-    else:
-        wrapper.type = 'Bf16OptimWrapper'
+    kind = cfg.optim_wrapper.get('type', 'OptimWrapper')
+    if kind not in ('OptimWrapper', 'AmpOptimWrapper', 'Bf16OptimWrapper'):
+        raise UserError(f"--amp needs optim_wrapper.type='OptimWrapper', not {kind!r}")
+    if kind == 'OptimWrapper':
+        cfg.optim_wrapper.type = 'Bf16OptimWrapper'
+        cuda = torch.cuda
+        if cuda.is_available() and not cuda.is_bf16_supported(including_emulation=False):
+            cfg.optim_wrapper.update(type='AmpOptimWrapper', loss_scale='dynamic')
 
 
 def choose_start(cfg: Config, resume: str | None) -> None:
@@ -125,9 +123,7 @@ def prepare_test(
             cfg.pop(key)
 
 
-def show_predictions(
-    cfg: Config, window: bool, folder: str | None = None, wait_time: float = 2
-) -> None:
+def show_predictions(cfg: Config, window: bool, folder: str | None, wait_time: float) -> None:
     """Let a test paint its predictions.
 
     Args:
