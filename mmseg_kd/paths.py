@@ -1,11 +1,22 @@
-"""Check where a tool may write, before it does the work; shorten paths for messages."""
+"""Check what a tool reads and where it may write, before it works; shorten paths for messages."""
 
 from __future__ import annotations
 
 import os
 from pathlib import Path
 
-from mmseg_kd.errors import UserError
+from mmseg_kd.errors import UserError, no_file
+
+
+def check_file(path: str | Path, what: str) -> None:
+    """Raise UserError where a path is not a file.
+
+    Args:
+        path: The file to read.
+        what: What it is, for the message, e.g. 'the config'.
+    """
+    if not Path(path).is_file():
+        raise UserError(f'{what} {path} {no_file(path)}')
 
 
 def check_new_file(path: str | Path, option: str) -> None:
@@ -30,9 +41,8 @@ def check_new_folder(path: str | Path, option: str) -> None:
         path: The folder to fill.
         option: The option or key that names it.
     """
-    path = Path(path)
     check_folder(path, option)
-    if path.is_dir() and any(path.iterdir()):
+    if Path(path).is_dir() and any(Path(path).iterdir()):
         raise UserError(f'{option}: the folder {path} is not empty; name another')
 
 
