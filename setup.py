@@ -6,6 +6,7 @@ from pathlib import Path
 from setuptools import find_packages, setup
 
 HERE = Path(__file__).parent
+EXPORT = ['onnx>=1.23.2', 'onnxscript>=0.7.2', 'onnxruntime>=1.32.0']
 
 setup(
     name='mmseg_kd',
@@ -43,7 +44,9 @@ setup(
         'filelock>=4.3.1',
     ],
     extras_require={
+        'export': EXPORT,
         'tests': [
+            *EXPORT,
             'pytest>=8.0.0',
             'pytest-xdist>=3.8.0',
             'transformers>=5.20.2',
