@@ -97,15 +97,3 @@ def _sources_of(text: str) -> list[Source]:
         Source(file, (file.relative_to(root) if root else Path(file.name)).with_suffix(''))
         for file in found
     ]
-
-
-def batches(source: Source, size: int) -> Iterator[list[np.ndarray]]:
-    """Read a source in batches of at most `size` frames."""
-    batch: list[np.ndarray] = []
-    for frame in source.frames():
-        batch.append(frame)
-        if len(batch) == size:
-            yield batch
-            batch = []
-    if batch:
-        yield batch

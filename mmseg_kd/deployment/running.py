@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
+from itertools import groupby, islice
 from pathlib import Path
 
 import cv2
@@ -16,8 +17,7 @@ from mmseg_kd.deployment.inputs import Source
 from mmseg_kd.deployment.predictor import Predictor
 from mmseg_kd.deployment.results import overlay, write_ids, write_picture
 
-# Receives a frame and its class ids.
-Write = Callable[[np.ndarray, np.ndarray], None]
+Frame = tuple[Source, int, np.ndarray]
 
 
 def predict_sources(
@@ -30,69 +30,49 @@ def predict_sources(
         sources: What to predict.
         out: Receives `ids/NAME.png` and `overlay/NAME.jpg` of an image, `ids/NAME/000000.png` and
             `overlay/NAME.mp4` of a video.
-        batch_size: Frames that are predicted together, where they have one size.
+        batch_size: Neighbouring frames of one size that are predicted together.
 
     Returns:
         Seconds of prediction per frame, without reading and writing.
     """
     seconds: list[float] = []
-    waiting: list[tuple[np.ndarray, Write]] = []
-
-    def flush() -> None:
-        if not waiting:
-            return
-        start = time.perf_counter()
-        predictions = predictor.predict([frame for frame, _ in waiting])
-        each = (time.perf_counter() - start) / len(waiting)
-        for (frame, write), ids in zip(waiting, predictions, strict=True):
-            write(frame, ids)
-            seconds.append(each)
-            bar.update()
-        waiting.clear()
-
-    with tqdm(total=sum(map(len, sources)), unit='frame') as bar:
-        for source in sources:
-            with _writer(source, out, predictor.palette) as write:
-                for frame in source.frames():
-                    if len(waiting) == batch_size or (
-                        waiting and waiting[0][0].shape != frame.shape
-                    ):
-                        flush()
-                    waiting.append((frame, write))
+    frames = ((s, i, frame) for s in sources for i, frame in enumerate(s.frames()))
+    with tqdm(total=sum(map(len, sources)), unit='frame') as bar, ExitStack() as open_video:
+        for batch in _batches(frames, batch_size):
+            start = time.perf_counter()
+            predictions = predictor.predict([frame for _, _, frame in batch])
+            seconds += [(time.perf_counter() - start) / len(batch)] * len(batch)
+            for (source, number, frame), ids in zip(batch, predictions, strict=True):
+                painted = overlay(frame, ids, predictor.palette)
+                name, picture = out / 'ids' / source.name, out / 'overlay' / source.name
                 if source.is_video:
-                    flush()
-        flush()
+                    if number == 0:
+                        open_video.close()
+                        video = _open(source, _with(picture, '.mp4'), painted, open_video)
+                    video.write(painted)
+                    write_ids(ids, name / f'{number:06}.png')
+                else:
+                    write_picture(painted, _with(picture, '.jpg'))
+                    write_ids(ids, _with(name, '.png'))
+                bar.update()
     return seconds
 
 
-@contextmanager
-def _writer(source: Source, out: Path, palette: Sequence[Sequence[int]]) -> Iterator[Write]:
-    ids_file, picture = out / 'ids' / source.name, out / 'overlay' / source.name
-    if not source.is_video:
+def _batches(frames: Iterator[Frame], size: int) -> Iterator[list[Frame]]:
+    for _, group in groupby(frames, key=lambda frame: frame[2].shape):
+        while batch := list(islice(group, size)):
+            yield batch
 
-        def write_image(frame: np.ndarray, ids: np.ndarray) -> None:
-            write_ids(ids, _with(ids_file, '.png'))
-            write_picture(overlay(frame, ids, palette), _with(picture, '.jpg'))
 
-        yield write_image
-        return
-    picture.parent.mkdir(parents=True, exist_ok=True)
-    video, written = cv2.VideoWriter(), 0
-
-    def write_frame(frame: np.ndarray, ids: np.ndarray) -> None:
-        nonlocal written
-        if not written:
-            size = frame.shape[1::-1]
-            video.open(str(partial), cv2.VideoWriter_fourcc(*'mp4v'), source.rate, size)
-        write_ids(ids, ids_file / f'{written:06}.png')
-        video.write(overlay(frame, ids, palette))
-        written += 1
-
-    with atomic_path(_with(picture, '.mp4')) as partial:
-        yield write_frame
-        video.release()
+def _open(source: Source, file: Path, frame: np.ndarray, stack: ExitStack) -> cv2.VideoWriter:
+    """Open a video for frames of one size; it has its name when the stack is closed."""
+    partial = stack.enter_context(atomic_path(file))
+    code = cv2.VideoWriter_fourcc(*'mp4v')
+    video = cv2.VideoWriter(str(partial), code, source.rate, frame.shape[1::-1])
+    stack.callback(video.release)
+    return video
 
 
 def _with(name: Path, suffix: str) -> Path:
-    """Add a suffix; a name may have dots."""
+    """Add a suffix; the name may have dots."""
     return name.with_name(name.name + suffix)
