@@ -65,6 +65,7 @@ OTHER_KEYS = frozenset(
         'crop_size',
         'img_scale',
         'img_ratios',
+        'metainfo',
         'num_classes',
         'norm_cfg',
         'max_iters',
