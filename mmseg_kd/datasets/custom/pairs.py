@@ -55,7 +55,9 @@ def find_pairs(src: Path, images: str | None = None, masks: str | None = None) -
     for path in _files(image_folder, SUFFIXES):
         other = names.setdefault(_key(path, image_folder), path)
         if other != path:
-            raise UserError(f'{other} and {path.name} differ in capitals or suffix alone; rename one')
+            raise UserError(
+                f'{other} and {path.name} differ in capitals or suffix alone; rename one'
+            )
     suffixes = ('.json',) if mask_folder == image_folder else (*SUFFIXES, '.json')
     labels = {_key(path, mask_folder): path for path in _files(mask_folder, suffixes)}
     ending = max(ENDINGS, key=lambda end: sum(f'{name}{end}' in labels for name in names))
