@@ -18,8 +18,11 @@ setup(
     long_description_content_type='text/markdown',
     license='Apache-2.0',
     packages=find_packages(include=['mmseg_kd', 'mmseg_kd.*']),
-    # Translations and style of the report.
-    package_data={'mmseg_kd.reports.writing': ['*.json', '*.css']},
+    # Translations and style of the report; configs for a user's own data.
+    package_data={
+        'mmseg_kd.reports.writing': ['*.json', '*.css'],
+        'mmseg_kd.datasets.custom': ['*.template'],
+    },
     python_requires='>=3.10',
     # Every lower bound is a version the tests were run on.
     install_requires=[

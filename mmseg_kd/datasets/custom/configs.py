@@ -14,95 +14,6 @@ BASES = Path(__file__).resolve().parents[3] / 'local_configs' / '_base_'
 LONGEST, LARGEST_CROP, STEP = 1024, 512, 32
 ITERATIONS, INTERVAL = 4000, 500
 
-DATA = """\
-# Written by tools/dataset_converters/custom.py. Change what you like.
-data_root = {root!r}
-metainfo = dict(
-    classes={classes!r},
-    palette={palette!r},
-)
-# Median-frequency weights, for rare classes:
-# model.decode_head.loss_decode.class_weight={weights}
-crop_size = {crop}
-
-train_pipeline = [
-    dict(type='LoadImageFromFile'),
-    dict(type='LoadAnnotations'),
-    dict(type='SegAugment', scale={scale}, ratio_range=(0.5, 2.0), cat_max_ratio=0.75),
-    dict(type='PackSegInputs'),
-]
-test_pipeline = [
-    dict(type='LoadImageFromFile'),
-    dict(type='Resize', scale={scale}, keep_ratio=True),
-    dict(type='LoadAnnotations'),
-    dict(type='PackSegInputs'),
-]
-_data = dict(
-    type='BaseSegDataset',
-    data_root=data_root,
-    metainfo=metainfo,
-    data_prefix=dict(img_path='images', seg_map_path='masks'),
-    # The lists have the images' suffixes; a mask is named image.jpg.png.
-    img_suffix='',
-    seg_map_suffix='.png',
-)
-train_dataloader = dict(
-    batch_size=4,
-    num_workers=4,
-    persistent_workers=True,
-    sampler=dict(type='SeededInfiniteSampler', shuffle=True),
-    dataset=dict(**_data, ann_file='train.txt', pipeline=train_pipeline),
-)
-val_dataloader = dict(
-    batch_size=1,
-    num_workers=1,
-    persistent_workers=True,
-    sampler=dict(type='DefaultSampler', shuffle=False),
-    dataset=dict(**_data, ann_file='val.txt', pipeline=test_pipeline),
-)
-test_dataloader = dict(
-    batch_size=1,
-    num_workers=1,
-    persistent_workers=True,
-    sampler=dict(type='DefaultSampler', shuffle=False),
-    dataset=dict(**_data, ann_file='{test}.txt', pipeline=test_pipeline),
-)
-val_evaluator = dict(type='SegmentationMetric')
-test_evaluator = dict(type='SegmentationMetric')
-"""
-MODEL = """\
-# {role}: SegFormer-{size}, from scratch. With ImageNet weights, which are much better, write
-# pretrained='pretrained/mit_{small}.pth' and take adamw_40k.py in the place of adamw_scratch.py.
-_base_ = [
-    {model!r},
-    './data.py',
-    {schedule!r},
-    {runtime!r},
-]
-model = dict(pretrained=None, decode_head=dict(num_classes={count}))
-train_cfg = dict(max_iters={iterations}, val_interval={interval})
-default_hooks = dict(checkpoint=dict(interval={interval}))
-work_dir = 'work_dirs/{name}_{folder}'
-"""
-STUDENT = """\
-# Student: the baseline, and the teacher with three losses.
-_base_ = './baseline.py'
-model = dict(
-    type='KDEncoderDecoder',
-    teacher=dict(
-        config={teacher!r},
-        checkpoint='work_dirs/{name}_teacher/iter_{iterations}.pth',
-        baseline='work_dirs/{name}_baseline',
-    ),
-    kd_losses=dict(
-        kl_loss=dict(type='KLDivergenceLoss', temperature=4.0, loss_weight=1.0),
-        at_loss=dict(type='AttentionTransferLoss', loss_weight=1.0),
-        sp_loss=dict(type='SimilarityPreservingLoss', loss_weight=1.0),
-    ),
-)
-work_dir = 'work_dirs/{name}_student'
-"""
-
 
 def write_configs(
     folder: Path, dest: Path, legend: Legend, counts: Counts, tested: bool
@@ -128,7 +39,7 @@ def write_configs(
         name=dest.resolve().name, count=len(legend.names), iterations=ITERATIONS, interval=INTERVAL
     )
     texts = {
-        'data.py': DATA.format(
+        'data.py': _template('data').format(
             root=root,
             classes=tuple(legend.names),
             palette=[list(colour) for colour in legend.palette],
@@ -139,7 +50,7 @@ def write_configs(
         )
     }
     for role, size in (('baseline', 'B0'), ('teacher', 'B2')):
-        texts[f'{role}.py'] = MODEL.format(
+        texts[f'{role}.py'] = _template('model').format(
             role=role.capitalize(),
             size=size,
             small=size.lower(),
@@ -149,10 +60,14 @@ def write_configs(
             runtime=_base('default_runtime.py', dest),
             **shared,
         )
-    texts['student.py'] = STUDENT.format(teacher=f'{root}/teacher.py', **shared)
+    texts['student.py'] = _template('student').format(teacher=f'{root}/teacher.py', **shared)
     for name, text in texts.items():
         (folder / name).write_text(text, encoding='utf-8')
     return [*texts][1:]
+
+
+def _template(name: str) -> str:
+    return Path(__file__).with_name(f'{name}.template').read_text(encoding='utf-8')
 
 
 def _base(name: str, dest: Path) -> str:
