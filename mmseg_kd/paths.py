@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from mmseg_kd.errors import UserError, no_file
 
@@ -44,6 +47,26 @@ def check_new_folder(path: str | Path, option: str) -> None:
     check_folder(path, option)
     if Path(path).is_dir() and any(Path(path).iterdir()):
         raise UserError(f'{option}: the folder {path} is not empty; name another')
+
+
+@contextmanager
+def new_folder(path: str | Path, option: str) -> Iterator[Path]:
+    """Yield a folder that becomes `path` when the block ends without an error.
+
+    Args:
+        path: A folder that does not exist or is empty.
+        option: The option or key that names it.
+    """
+    check_new_folder(path, option)
+    path = Path(path).resolve()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with TemporaryDirectory(prefix=f'.{path.name}.', dir=path.parent) as scratch:
+        partial = Path(scratch) / path.name
+        partial.mkdir()
+        yield partial
+        if path.exists():
+            path.rmdir()
+        partial.rename(path)
 
 
 def check_folder(path: str | Path, option: str) -> None:

@@ -51,7 +51,7 @@ def _arguments(cls: type) -> set[str]:
 # Read by mmengine's Runner, which has no arguments for them, by the tools, or by custom with mmseg.
 TOP_LEVEL = {'find_unused_parameters', 'model_wrapper_cfg', 'sync_bn', 'compile', 'cuda_graph'}
 TOP_LEVEL |= {'float32_matmul_precision', 'activation_checkpointing', 'efficient_conv_bn_eval'}
-TOP_LEVEL |= {'tta_model', 'tta_pipeline', 'val_pipeline', 'img_scale', 'img_ratios'}
+TOP_LEVEL |= {'tta_model', 'tta_pipeline', 'val_pipeline', 'img_scale', 'img_ratios', 'metainfo'}
 TOP_LEVEL |= (VARIABLES.keys() | _arguments(Runner)) - {'optimizer', 'cfg'}
 # mmengine reads `paramwise_cfg` from a dict; its documentation lists the keys.
 PARAMWISE = {'custom_keys', 'bias_lr_mult', 'bias_decay_mult', 'norm_decay_mult'}
