@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import hashlib
 import json
 import re
@@ -14,7 +13,7 @@ from mmengine.config import Config
 from mmseg_kd.config.checks import check_config
 from mmseg_kd.config.options import check_options
 from mmseg_kd.engine.training_length import WARM_UP_SHARE
-from mmseg_kd.errors import UserError
+from mmseg_kd.errors import UserError, did_you_mean
 
 # Keys that change neither weights nor metrics: where a run writes and what it shows.
 NOT_COMPARED = ('work_dir', 'resume', 'launcher', 'log_level', 'visualizer', 'vis_backends')
@@ -70,9 +69,8 @@ def check_key(cfg: Config, key: str, value: Any, source: str) -> None:
         elif following == key and _may_be_added(node, path, value):
             return
         else:
-            close = difflib.get_close_matches(part, list(node), n=1, cutoff=0.6)
             names = ', '.join(name for name in node if not name.startswith('_'))
-            hint = f'did you mean {close[0]!r}?' if close else f'it has {names}'
+            hint = did_you_mean(part, node, f'it has {names}')
             where = path or 'the config'
             raise UserError(f'{source}: unknown key {key}: {where} has no {part!r}; {hint}')
         path = following

@@ -5,7 +5,6 @@ python tools/analysis_tools/analyze_logs.py WORK_DIR_OR_SCALARS_JSON ... [--keys
 """
 
 import argparse
-import difflib
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -14,7 +13,7 @@ from matplotlib.figure import Figure
 
 from mmseg_kd.checkpoints import atomic_path
 from mmseg_kd.command_line import run_tool
-from mmseg_kd.errors import UserError
+from mmseg_kd.errors import UserError, did_you_mean
 from mmseg_kd.paths import check_new_file
 from mmseg_kd.records.scalars import Curve, read_curves
 from mmseg_kd.visualization.curves_figure import draw_curves
@@ -66,12 +65,10 @@ def _run_name(log: Path) -> str:
 def check_keys(keys: Sequence[str], runs: Sequence[dict[str, Curve]]) -> None:
     """Refuse a key that no run logged."""
     known = list(dict.fromkeys(name for run in runs for name in run))
-    lower = {name.lower(): name for name in known}
     for key in keys:
         if key not in known:
-            near = difflib.get_close_matches(key.lower(), lower, n=1)
-            hint = f'did you mean {lower[near[0]]!r}? ' if near else ''
-            raise UserError(f'--keys: nothing logged {key!r}; {hint}there is {", ".join(known)}')
+            hint = did_you_mean(key, known)
+            raise UserError(f'--keys: nothing logged {key!r}; {hint} there is {", ".join(known)}')
 
 
 def use_style(style: str | None) -> None:

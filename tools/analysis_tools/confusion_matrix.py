@@ -24,8 +24,9 @@ from mmseg.registry import DATASETS, METRICS
 
 from mmseg_kd.checkpoints import atomic_path
 from mmseg_kd.command_line import add_cfg_options, run_tool
-from mmseg_kd.config import choose_split, load_config
+from mmseg_kd.config import load_config
 from mmseg_kd.config.errors import config_errors
+from mmseg_kd.config.preparing import choose_split
 from mmseg_kd.errors import UserError
 from mmseg_kd.evaluation import SegmentationMetric
 from mmseg_kd.evaluation.saved_predictions import score_saved, worst_confusions
