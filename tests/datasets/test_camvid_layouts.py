@@ -209,7 +209,7 @@ def test_download(tmp_path):
     summary = download(tmp_path / 'deep' / 'dest', make_archive(tmp_path))
     assert summary.images == dict(train=1, val=1, test=1)
     assert mask_of(tmp_path / 'deep' / 'dest', 'test') == MERGED
-    assert len(list((tmp_path / 'deep').rglob('*.*'))) == 7
+    assert len(list((tmp_path / 'deep').rglob('*.*'))) == 9
     assert not list(tmp_path.rglob('escaped*'))
 
 

