@@ -20,7 +20,7 @@ from mmseg.models.decode_heads.decode_head import BaseDecodeHead
 from mmseg.registry import MODELS
 from torch import Tensor, nn
 
-from mmseg_kd.datasets.camvid.classes import METAINFO
+from mmseg_kd.datasets.camvid.classes import CamVidClasses
 from mmseg_kd.errors import UserError
 from mmseg_kd.models.mit import VARIANTS
 
@@ -119,7 +119,7 @@ def stock_dataloader(dataloader: dict) -> dict:
         split = dataset.pop('split', 'train')
         dataset.update(
             type='BaseSegDataset',
-            metainfo=METAINFO | dataset.get('metainfo', {}),
+            metainfo=CamVidClasses.METAINFO | dataset.get('metainfo', {}),
             data_prefix=dict(img_path=split, seg_map_path=f'{split}annot'),
             img_suffix='.png',
             seg_map_suffix='.png',
@@ -128,9 +128,10 @@ def stock_dataloader(dataloader: dict) -> dict:
 
 
 def _stock_steps(step: dict) -> list[dict]:
-    """Split `SegAugment` into mmseg's four augmentations."""
+    """Split `SegAugment` into mmseg's four augmentations; load as mmseg does."""
     if step['type'] != 'SegAugment':
-        return [step]
+        checked = step['type'] in ('LoadImageFromFile', 'LoadAnnotations')
+        return [step | dict(type=f'mmseg.{step["type"]}') if checked else step]
 
     def given(*keys: str) -> dict:
         return {key: step[key] for key in keys if key in step}

@@ -30,6 +30,7 @@ class MaskRule(NamedTuple):
 
     greatest: int
     text: str
+    modes: str = ''  # of Pillow, separated by spaces; any with one channel if empty
 
 
 ANY_IDS = MaskRule(
@@ -87,8 +88,9 @@ def ids_of(picture: Image.Image, path: str | Path, rule: MaskRule = ANY_IDS) -> 
     Raises:
         UserError: The mask has several channels, or values that the rule does not allow.
     """
-    found = f'{len(picture.getbands())} channels ({picture.mode})'
-    if len(picture.getbands()) == 1:
+    channels = len(picture.getbands())
+    found = f'{channels} channels ({picture.mode})' if channels > 1 else f'mode {picture.mode}'
+    if picture.mode in rule.modes.split() or (channels == 1 and not rule.modes):
         values = np.array(picture)
         wrong = values[(values < 0) | (values > rule.greatest) | (values % 1 != 0)]
         if not wrong.size:

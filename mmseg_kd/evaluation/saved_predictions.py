@@ -35,9 +35,8 @@ def score_saved(
     files = _files(dataset, Path(folder))
     metric.dataset_meta = dataset.metainfo
     greatest = len(dataset.metainfo['classes']) - 1
-    rule = MaskRule(
-        greatest, f'one channel of the ids 0..{greatest}, as tools/test.py --out writes it'
-    )
+    text = f'one channel of the ids 0..{greatest}, as tools/test.py --out writes it'
+    rule = MaskRule(greatest, text, modes='L P')
     for index, file in enumerate(tqdm(files, unit='image')):
         label = dataset[index]['data_samples'].gt_sem_seg.data
         with open_image(file) as picture:

@@ -151,7 +151,10 @@ def ids_of_values(root: Path, layout: Layout, protocol: str) -> np.ndarray:
         ids[255] = UNLABELLED
     elif layout.labels == 'codes':
         codes = root / 'codes.txt'
-        for code, name in enumerate(read_text(codes).split()):
+        names = read_text(codes).split()
+        if len(names) > len(ids):
+            raise UserError(f'{codes}: {len(names)} names, but a mask has 256 ids')
+        for code, name in enumerate(names):
             if name not in COLOURS:
                 raise UserError(f'{codes}: {name!r} is not a CamVid class')
             ids[code] = merged_id(name, protocol)

@@ -7,11 +7,11 @@ from functools import lru_cache
 from typing import Any
 
 import numpy as np
-from mmcv.transforms import BaseTransform
+from mmcv.transforms import BaseTransform, LoadImageFromFile
 from mmseg.datasets import BaseSegDataset
 from mmseg.registry import DATASETS, TRANSFORMS
 
-from mmseg_kd.datasets.camvid.classes import METAINFO
+from mmseg_kd.datasets.camvid.classes import CamVidClasses
 from mmseg_kd.datasets.seeded_sampling import SeededDataset
 from mmseg_kd.datasets.toy.scenes import draw_scene
 from mmseg_kd.errors import UserError
@@ -20,7 +20,7 @@ SPLITS = ('train', 'val', 'test')
 
 
 @DATASETS.register_module()
-class ToyCamVidDataset(SeededDataset, BaseSegDataset):
+class ToyCamVidDataset(SeededDataset, CamVidClasses, BaseSegDataset):
     """Drawn street scenes with CamVid's classes; no file is read or written.
 
     Its pipeline begins with `LoadToyScene` instead of the steps that load files.
@@ -32,8 +32,6 @@ class ToyCamVidDataset(SeededDataset, BaseSegDataset):
         seed: Seed of all scenes.
         **kwargs: The other arguments of `BaseSegDataset`.
     """
-
-    METAINFO: dict = METAINFO
 
     def __init__(
         self,
@@ -51,6 +49,11 @@ class ToyCamVidDataset(SeededDataset, BaseSegDataset):
             raise UserError(f'dataset.num_images: {num_images} is too few; write 1 or more')
         self.split, self.num_images, self.size, self.seed = split, num_images, tuple(size), seed
         super().__init__(**kwargs)
+        if any(isinstance(step, LoadImageFromFile) for step in self.pipeline.transforms):
+            raise UserError(
+                'dataset.pipeline: generated scenes have no files; write LoadToyScene in place of '
+                'LoadImageFromFile'
+            )
 
     def load_data_list(self) -> list[dict]:
         """List the seeds of the scenes."""
