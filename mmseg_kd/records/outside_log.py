@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import csv
+import itertools
 import math
 import re
-from collections.abc import Iterator
 from pathlib import Path
 
 from mmseg_kd.errors import UserError
@@ -14,11 +14,9 @@ from mmseg_kd.text_files import read_text
 
 SUFFIXES = ('.csv', '.md', '.markdown', '.txt')
 # Name of a metric by lower-case heading. The mIoU of some classes, such as mIoU11, is not here.
-NAMES = {
-    'iteration': 'iteration', 'iterations': 'iteration', 'iter': 'iteration', 'step': 'iteration',
-    'miou': 'mIoU', 'macc': 'mAcc', 'aacc': 'aAcc', 'lr': 'lr', 'learning rate': 'lr',
-    'learning_rate': 'lr',
-}  # fmt: skip
+NAMES = {name.lower(): name for name in ('iteration', 'mIoU', 'mAcc', 'aAcc', 'lr')}
+NAMES |= dict.fromkeys(('iterations', 'iter', 'step'), 'iteration')
+NAMES |= dict.fromkeys(('learning rate', 'learning_rate'), 'lr')
 NOTHING = ('', '-', '–', '—')  # noqa: RUF001
 
 
@@ -37,7 +35,7 @@ def read_outside_log(file: str | Path) -> RunRecord:
         UserError: The file or a column is missing, or a cell is not a number; names the line.
     """
     file = Path(file)
-    rows = list(_cells(file, read_text(file).splitlines()))
+    rows = _rows(read_text(file).splitlines())
     if not rows:
         raise UserError(f'{file} holds no table; write CSV or Markdown with a line of headings')
     (heading_line, headings), *rows = rows
@@ -53,32 +51,28 @@ def read_outside_log(file: str | Path) -> RunRecord:
         row = _evaluation(f'{file}, line {line}', names, cells)
         if row['iteration'] in evaluations:
             raise UserError(f'{file}, line {line}: iteration {row["iteration"]} is there twice')
-        evaluations[int(row['iteration'])] = row
+        evaluations[row['iteration']] = row
     if not evaluations:
         raise UserError(f'{file}: the table has no rows')
     return RunRecord(file.stem, file, evaluations=[evaluations[i] for i in sorted(evaluations)])
 
 
-def _cells(file: Path, lines: list[str]) -> Iterator[tuple[int, list[str]]]:
-    """Yield line number and cells of each row of the first table."""
-    markdown = any(line.lstrip().startswith('|') for line in lines)
-    begun = False
-    for number, line in enumerate(lines, 1):
-        text = line.strip()
-        if not text or (markdown and not text.startswith('|')):
-            if begun and markdown:
-                return
-            continue
-        delimiter = '|' if markdown else next((d for d in ',;\t' if d in text), ',')
-        try:
-            (cells,) = csv.reader([text.strip('|') if markdown else text], delimiter=delimiter)
-        except csv.Error as error:
-            raise UserError(f'{file}, line {number}: {error}') from error
-        cells = [cell.strip().strip('*`') for cell in cells]
-        if markdown and all(re.fullmatch(r':?-+:?', cell) for cell in cells):
-            continue
-        begun = True
-        yield number, cells
+def _rows(lines: list[str]) -> list[tuple[int, list[str]]]:
+    """Return line number and cells of each row of the first table."""
+    numbered = [(number, line.strip()) for number, line in enumerate(lines, 1)]
+    if any(line.startswith('|') for _, line in numbered):
+        numbered = itertools.dropwhile(lambda row: not row[1].startswith('|'), numbered)
+        numbered = itertools.takewhile(lambda row: row[1].startswith('|'), numbered)
+        numbered = [(number, line.strip('|')) for number, line in numbered]
+    table = [row for row in numbered if row[1]]
+    delimiter = next((d for d in '|,;\t' if table and d in table[0][1]), ',')
+    parsed = csv.reader([line for _, line in table], delimiter=delimiter)
+    rows = [
+        (number, [cell.strip().strip('*`') for cell in cells])
+        for (number, _), cells in zip(table, parsed, strict=False)
+    ]
+    # Markdown has a line of dashes below the headings.
+    return [row for row in rows if not all(re.fullmatch(r':?-+:?', cell) for cell in row[1])]
 
 
 def _name(heading: str) -> str | None:
@@ -98,7 +92,7 @@ def _evaluation(place: str, names: list[str | None], cells: list[str]) -> dict[s
     }
     if 'iteration' not in row:
         raise UserError(f'{place}: the iteration is missing')
-    if row['iteration'] != int(row['iteration']) or row['iteration'] < 0:
+    if row['iteration'] < 0 or not row['iteration'].is_integer():
         raise UserError(f'{place}: the iteration {row["iteration"]} is no whole number')
     return row | {'iteration': int(row['iteration'])}
 
@@ -108,7 +102,7 @@ def _number(place: str, name: str, cell: str) -> float:
     if name == 'iteration':
         # 4,000 and 4k, as people write them.
         text = re.sub(r'(?<=\d)[, _](?=\d{3})', '', text)
-        text = re.sub(r'^(\d+\.?\d*)k$', lambda m: str(float(m[1]) * 1000), text, flags=re.I)
+        text = re.sub(r'k$', 'e3', text, flags=re.IGNORECASE)
     try:
         value = float(text)
     except ValueError:
