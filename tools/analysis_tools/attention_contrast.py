@@ -6,7 +6,6 @@ Prints, for each tap and for p = 2 and p = 4, the coefficient of variation of th
 within an image (0 is flat), averaged over the validation split.
 """
 
-import argparse
 from itertools import product
 
 import mmseg_kd  # noqa: F401  # isort: skip  (first, because it refuses mixed installations)
@@ -14,7 +13,7 @@ import torch
 from mmengine.runner import Runner
 from tqdm import tqdm
 
-from mmseg_kd.command_line import add_cfg_options, run_tool
+from mmseg_kd.command_line import config_parser, run_tool
 from mmseg_kd.config import load_config
 from mmseg_kd.distillation import Teacher
 from mmseg_kd.distillation.losses.features.attention_transfer import attention_contrast
@@ -28,11 +27,9 @@ EXPONENTS = (2, 4)
 @torch.no_grad()
 def main() -> None:
     """Print the table."""
-    parser = argparse.ArgumentParser(description='Contrast of attention maps, tap by tap')
-    parser.add_argument('config', help='the config of the trained model')
+    parser = config_parser('Contrast of attention maps, tap by tap')
     parser.add_argument('checkpoint', help='its checkpoint')
     parser.add_argument('--taps', nargs='+', default=TAPS, help='tap names')
-    add_cfg_options(parser)
     args = parser.parse_args()
 
     cfg = load_config(args.config, args.cfg_options)
