@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -21,11 +22,16 @@ from torch.utils.data import DataLoader, Dataset
 from mmseg_kd import __version__
 from mmseg_kd.checkpoints import atomic_path
 from mmseg_kd.distillation.teacher import Teacher
-from mmseg_kd.records.json_lines import is_number
+from mmseg_kd.records.json_lines import NUMBER, OPTIONAL_NUMBER, fits, read_json
 from mmseg_kd.teacher_report.measurement import BINS
 
-# The keys of a record that are not part of its identity.
-MEASURED = ('metrics', 'entropy', 'ece', 'deterministic')
+# What is measured; the other keys of a record say of what, or compare.
+MEASURED = {
+    'metrics': {str: NUMBER},
+    'entropy': OPTIONAL_NUMBER,
+    'ece': OPTIONAL_NUMBER,
+    'deterministic': bool,
+}
 
 
 def identity_of(teacher: Teacher, cfg: Config, dataloader: DataLoader | None) -> dict[str, str]:
@@ -33,14 +39,9 @@ def identity_of(teacher: Teacher, cfg: Config, dataloader: DataLoader | None) ->
     data = 'none'
     if dataloader is not None:
         dataset = dataloader.dataset
-        # How the images are kept in memory says nothing about them.
-        settings = {k: v for k, v in cfg.val_dataloader.dataset.items() if k != 'cache_mib'}
-        settings = [settings, _files_of(dataset)]
-        data = (
-            f'{type(dataset).__name__} {getattr(dataset, "split", "")}, {len(dataset)} images, '
-            f'{_short_hash(settings)}'
-        )
-    device = torch.cuda.get_device_name() if get_device() == 'cuda' else get_device()
+        settings = _short_hash([cfg.val_dataloader.dataset, _files_of(dataset)])
+        split = getattr(dataset, 'split', '')
+        data = f'{type(dataset).__name__} {split}, {len(dataset)} images, {settings}'
     repeatable = [
         (cfg.get('randomness') or {}).get('deterministic', False),
         (cfg.get('env_cfg') or {}).get('cudnn_benchmark', False),
@@ -51,7 +52,7 @@ def identity_of(teacher: Teacher, cfg: Config, dataloader: DataLoader | None) ->
         'sha256': teacher.sha256,
         'data': data,
         'settings': _short_hash(settings),
-        'device': device,
+        'device': torch.cuda.get_device_name() if get_device() == 'cuda' else get_device(),
     }
 
 
@@ -68,11 +69,6 @@ def _short_hash(settings: Any) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:8]
 
 
-def _cache_file(teacher: Teacher) -> Path:
-    checkpoint = Path(teacher.checkpoint)
-    return checkpoint.with_name(f'{checkpoint.name}.card.json')
-
-
 def look_up(
     teacher: Teacher, identity: dict[str, str], work_dir: str | Path | None
 ) -> tuple[dict[str, Any], Path] | None:
@@ -82,56 +78,38 @@ def look_up(
     if is_main_process():
         files = [_cache_file(teacher)]
         files += [Path(work_dir) / 'teacher.json'] if work_dir is not None else []
-        fitting = ((r, file) for file in files for r in _records(file) if _fits(r, identity))
-        record, file = next(fitting, (None, None))
-        if file is not None:
-            found = [({key: record[key] for key in MEASURED}, file)]
+        fitting = ((r, file) for file in files for r in _records(file) if _is_of(r, identity))
+        found = [next((({k: r[k] for k in MEASURED}, file) for r, file in fitting), None)]
     broadcast_object_list(found)
     return found[0]
 
 
 def keep(teacher: Teacher, identity: dict[str, str], record: dict[str, Any]) -> None:
     """Store a record next to the teacher, replacing an older one of its identity."""
-    if not is_main_process():
-        return
-    file = _cache_file(teacher)
-    others = [
-        other
-        for other in _records(file)
-        if isinstance(other, dict) and 'sha256' in other and not _is_of(other, identity)
-    ]
-    try:
-        with atomic_path(file) as partial:
-            partial.write_text(json.dumps([*others, record], indent=2), encoding='utf-8')
-    except OSError:
+    if is_main_process():
+        file = _cache_file(teacher)
+        others = [other for other in _records(file) if not _is_of(other, identity)]
         # Teachers may lie in a read-only folder; the work_dir's record is read as well.
-        pass
+        with suppress(OSError), atomic_path(file) as partial:
+            partial.write_text(json.dumps([*others, record], indent=2), encoding='utf-8')
 
 
-def _records(file: Path) -> list:
+def _cache_file(teacher: Teacher) -> Path:
+    return Path(f'{teacher.checkpoint}.card.json')
+
+
+def _records(file: Path) -> list[dict[str, Any]]:
+    """Read the measurements in a file; a damaged one holds none."""
     try:
-        content = json.loads(file.read_text(encoding='utf-8'))
+        content = read_json(file.read_text(encoding='utf-8'))
     except (OSError, ValueError):
         return []
     if isinstance(content, dict):
         # teacher.json: a record, or one for each teacher.
         content = [content] if 'sha256' in content else list(content.values())
-    return content if isinstance(content, list) else []
+    records = content if isinstance(content, list) else []
+    return [record for record in records if fits(record, MEASURED) and record['metrics']]
 
 
-def _is_of(record: dict, identity: dict[str, str]) -> bool:
+def _is_of(record: dict[str, Any], identity: dict[str, str]) -> bool:
     return all(record.get(key) == value for key, value in identity.items())
-
-
-def _fits(record: Any, identity: dict[str, str]) -> bool:
-    if not isinstance(record, dict) or not set(MEASURED) <= set(record):
-        return False
-    metrics = record['metrics']
-    return (
-        _is_of(record, identity)
-        and isinstance(metrics, dict)
-        and bool(metrics)
-        and all(map(is_number, metrics.values()))
-        and all(record[key] is None or is_number(record[key]) for key in ('entropy', 'ece'))
-        and isinstance(record['deterministic'], bool)
-    )

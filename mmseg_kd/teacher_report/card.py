@@ -64,7 +64,7 @@ def teacher_card(
     baseline = find_baseline(teacher.baseline, f'{key}.baseline')
     files = {'config': teacher.config, 'checkpoint': teacher.checkpoint}
     identity = identity_of(teacher, cfg, dataloader)
-    measured: dict[str, Any] = {'metrics': {}} | dict.fromkeys(MEASURED[1:])
+    measured: dict[str, Any] = dict.fromkeys(MEASURED) | {'metrics': {}}
     if dataloader is not None:
         say = say or MMLogger.get_current_instance().info
         if found := look_up(teacher, identity, work_dir):
@@ -105,11 +105,8 @@ def check_classes(teacher: Teacher, classes: Sequence[str] | None) -> None:
         )
     if len(theirs) != len(own):
         raise UserError(f'{lead} {len(theirs)} classes instead of {len(own)}: {names}')
-    differing = [
-        f'{i} ({a!r}, {b!r})'
-        for i, (a, b) in enumerate(zip(teacher.classes, classes, strict=True))
-        if _spelling(a) != _spelling(b)
-    ]
+    pairs = enumerate(zip(teacher.classes, classes, strict=True))
+    differing = [f'{i} ({a!r}, {b!r})' for i, (a, b) in pairs if _spelling(a) != _spelling(b)]
     raise UserError(
         f'{lead} other classes or in another order: ids {", ".join(differing)} differ; if only the '
         f'names differ, write model.teacher.classes={list(classes)} in the config'
@@ -117,7 +114,7 @@ def check_classes(teacher: Teacher, classes: Sequence[str] | None) -> None:
 
 
 def _spelling(name: object) -> str:
-    """A class' name without what data sets spell differently: case, spaces, `_` and `-`."""
+    """Return a class' name without what data sets spell differently: case, spaces, `_` and `-`."""
     return re.sub(r'[\s_-]', '', str(name)).casefold()
 
 
@@ -126,14 +123,15 @@ def card_table(cards: Mapping[str, Mapping[str, Any]]) -> str:
     scores = list(dict.fromkeys(name for card in cards.values() for name in card['metrics']))
     others = [name for name in scores if name.startswith('mIoU') and name != 'mIoU']
     table = PrettyTable(['teacher', 'mIoU', 'baseline', 'difference', *others, *CARD_COLUMNS])
-    table.align = 'r'
+    table.align, table.float_format, table.none_format = 'r', '.2', '-'
     table.align['teacher'] = 'l'
+    table.float_format['entropy [nats]'] = table.float_format['ECE'] = '.3'
     for name, card in cards.items():
         metrics, baseline = card['metrics'], card['baseline'] or {}
-        row = [name, _cell(metrics.get('mIoU'), '.2f'), _cell(baseline.get('mIoU'), '.2f')]
-        row += [_cell(card['difference'], '+.2f'), *(_cell(metrics.get(x), '.2f') for x in others)]
-        row += [_cell(card['entropy'], '.3f'), _cell(card['ece'], '.3f')]
-        row += [{True: 'yes', False: 'NO', None: '-'}[card['deterministic']], card['sha256'][:8]]
+        difference = None if card['difference'] is None else f'{card["difference"]:+.2f}'
+        row = [name, metrics.get('mIoU'), baseline.get('mIoU'), difference]
+        row += [*map(metrics.get, others), card['entropy'], card['ece']]
+        row += [{True: 'yes', False: 'NO', None: None}[card['deterministic']], card['sha256'][:8]]
         table.add_row(row)
     lines = [table.get_string()]
     for name, card in cards.items():
@@ -163,7 +161,3 @@ def card_warnings(cards: Mapping[str, Mapping[str, Any]]) -> list[str]:
                 'randomness.deterministic=True may help'
             )
     return found
-
-
-def _cell(value: float | None, form: str) -> str:
-    return '-' if value is None else format(value, form)
