@@ -95,8 +95,6 @@ CASES = [
     Case('three sides', 'analysis_tools/get_flops.py config.py --shape 64 64 3', '--shape'),
     Case('an image of nothing', 'analysis_tools/get_flops.py config.py --shape 0', '--shape'),
     Case('an image below the stride', 'analysis_tools/get_flops.py config.py --shape 4', '--shape'),
-    Case('no gradients', 'analysis_tools/gradient_table.py done', 'gradients.jsonl'),
-    Case('an average of none', 'analysis_tools/gradient_table.py taught --average 0', '--average'),
     Case('losses of a baseline', '../benchmarks/loss_cost.py config.py', 'kd_losses'),
     Case('a batch of none', '../benchmarks/loss_cost.py student.py --batch-size 0', '--batch-size'),
     Case('a size that is negative', '../benchmarks/loss_cost.py student.py --size -64 64', '--size'),
