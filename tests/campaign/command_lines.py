@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from campaign.case import Case, folder, mine, remove, write
+from campaign.case import Case, folder, remove, write
 
 TABLE = 'iteration,mIoU\n1,50\n'
 
