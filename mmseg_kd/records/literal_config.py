@@ -61,10 +61,10 @@ def parse_buildable(text: str, source: str | Path) -> tuple[ConfigDict, list[str
         raise UserError(f'{source}: the config cannot be read ({error})') from error
     known = _registered_types()
     loader = config.get('val_dataloader')
-    for part in (config.get('model'), loader.get('dataset') if isinstance(loader, dict) else None):
-        for kind in _types(part):
-            if kind not in known:
-                raise UserError(f'{source}: type {kind!r} is not registered, so it is not built')
+    dataset = loader.get('dataset') if isinstance(loader, dict) else None
+    for kind in _types([config.get('model'), dataset]):
+        if kind not in known:
+            raise UserError(f'{source}: type {kind!r} is not registered, so it is not built')
     return ConfigDict(config), left_out
 
 

@@ -42,15 +42,16 @@ def read_outside_log(file: str | Path) -> RunRecord:
     names = [_name(heading) for heading in headings]
     for needed in ('iteration', 'mIoU'):
         if names.count(needed) != 1:
-            found = ', '.join(filter(None, headings))
-            raise UserError(
-                f'{file}, line {heading_line}: the table needs one column {needed}; it has {found}'
-            )
+            found = f'one column {needed}; it has {", ".join(filter(None, headings))}'
+            raise UserError(f'{file}, line {heading_line}: the table needs {found}')
     evaluations: dict[int, dict[str, float]] = {}
     for line, cells in rows:
-        row = _evaluation(f'{file}, line {line}', names, cells)
-        if row['iteration'] in evaluations:
-            raise UserError(f'{file}, line {line}: iteration {row["iteration"]} is there twice')
+        try:
+            row = _evaluation(names, cells)
+            if row['iteration'] in evaluations:
+                raise ValueError(f'iteration {row["iteration"]} is there twice')
+        except ValueError as error:
+            raise UserError(f'{file}, line {line}: {error}') from error
         evaluations[row['iteration']] = row
     if not evaluations:
         raise UserError(f'{file}: the table has no rows')
@@ -82,22 +83,19 @@ def _name(heading: str) -> str | None:
     return NAMES.get(text)
 
 
-def _evaluation(place: str, names: list[str | None], cells: list[str]) -> dict[str, float]:
+def _evaluation(names: list[str | None], cells: list[str]) -> dict[str, float]:
     if len(cells) != len(names):
-        raise UserError(f'{place}: {len(cells)} cells under {len(names)} headings')
-    row = {
-        name: _number(place, name, cell)
-        for name, cell in zip(names, cells, strict=True)
-        if name is not None and cell not in NOTHING
-    }
+        raise ValueError(f'{len(cells)} cells under {len(names)} headings')
+    pairs = zip(names, cells, strict=True)
+    row = {n: _number(n, cell) for n, cell in pairs if n is not None and cell not in NOTHING}
     if 'iteration' not in row:
-        raise UserError(f'{place}: the iteration is missing')
+        raise ValueError('the iteration is missing')
     if row['iteration'] < 0 or not row['iteration'].is_integer():
-        raise UserError(f'{place}: the iteration {row["iteration"]} is no whole number')
+        raise ValueError(f'the iteration {row["iteration"]} is no whole number')
     return row | {'iteration': int(row['iteration'])}
 
 
-def _number(place: str, name: str, cell: str) -> float:
+def _number(name: str, cell: str) -> float:
     text = cell.rstrip('%').strip()
     if name == 'iteration':
         # 4,000 and 4k, as people write them.
@@ -106,9 +104,9 @@ def _number(place: str, name: str, cell: str) -> float:
     try:
         value = float(text)
     except ValueError:
-        raise UserError(f'{place}: {name} {cell!r} is no number') from None
+        raise ValueError(f'{name} {cell!r} is no number') from None
     if not math.isfinite(value):
-        raise UserError(f'{place}: {name} {cell!r} is not finite')
+        raise ValueError(f'{name} {cell!r} is not finite')
     if name not in ('iteration', 'lr') and not 0 <= value <= 100:
-        raise UserError(f'{place}: {name} {cell!r} is no percentage from 0 to 100')
+        raise ValueError(f'{name} {cell!r} is no percentage from 0 to 100')
     return value

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from types import NoneType
 from typing import Any
@@ -42,12 +42,12 @@ class StudyRecord:
 
     name: str
     runs: list[RunRecord]
-    baseline: str | None = None
-    metric: str | None = None
-    kind: str = 'list'
-    space: dict[str, Any] = field(default_factory=dict)
-    configs: dict[str, str] = field(default_factory=dict)
-    needs: dict[str, dict[str, str]] = field(default_factory=dict)
+    baseline: str | None
+    metric: str | None
+    kind: str
+    space: dict[str, Any]
+    configs: dict[str, str]
+    needs: dict[str, dict[str, str]]
 
 
 def read_study(folder: str | Path) -> StudyRecord:
@@ -63,15 +63,13 @@ def read_study(folder: str | Path) -> StudyRecord:
         raise UserError(f'{file} is damaged ({error}); run the study again to repair it') from error
     if not fits(content, FORM):
         raise UserError(f'{file} is not the state of a study; run the study again to write it')
+    runs = content['runs']
     return StudyRecord(
-        content['name'],
-        [_run(file.parent, entry) for entry in content['runs']],
-        content['baseline'],
-        content['objective']['metric'],
-        content['kind'],
-        content['space'],
-        {entry['name']: entry['config'] for entry in content['runs']},
-        {entry['name']: entry['needs'] for entry in content['runs']},
+        **{key: content[key] for key in ('name', 'baseline', 'kind', 'space')},
+        runs=[_run(file.parent, entry) for entry in runs],
+        metric=content['objective']['metric'],
+        configs={entry['name']: entry['config'] for entry in runs},
+        needs={entry['name']: entry['needs'] for entry in runs},
     )
 
 

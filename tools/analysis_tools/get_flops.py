@@ -22,9 +22,8 @@ from mmseg_kd.models.complexity import Complexity, measure_complexity
 
 UNITS = """
 GMACs: 10^9 multiply-accumulates of convolutions, linear maps and attention, GFLOPs in papers.
-Floating point operations are twice as many. Norms, activations and interpolation do not count."""
-FOLDED = """As published, SegFormer's head runs its wide convolution at stride 4. Here its weights
-are folded first: once per batch, and once per model for inference on the CPU"""
+Floating point operations are twice as many. Norms, activations and interpolation do not count.
+As published: SegFormer's head with its wide convolution at stride 4, which is folded here."""
 
 
 def parse_args() -> argparse.Namespace:
@@ -69,20 +68,16 @@ def main() -> None:
     size = image_size(cfg, args.shape)
     teachers = teachers_by_name(cfg.model.get('teacher') or {})
     in_channels = cfg.model.backbone.get('in_channels', 3)
-    folds = []
     print(f'one image of {size[0]}x{size[1]} (height x width), up to the logits')
     for name, model in build_models(cfg).items():
         try:
-            complexity = measure_complexity(model, size, in_channels)
+            counts = table(measure_complexity(model, size, in_channels))
         except UserError as error:
             raise UserError(f'--shape: {error}') from error
         config = teachers.get(name, {}).get('config')
         title = f'{name}, {config}' if isinstance(config, str) else name
-        print(f'\n{title}: {type(model).__name__}\n{table(complexity)}')
-        folds += [f'{name} {complexity.fold / 1e9:.2f}'] * bool(complexity.fold)
+        print(f'\n{title}: {type(model).__name__}\n{counts}')
     print(UNITS)
-    if folds:
-        print(f'{FOLDED}; GMACs of that: {"; ".join(folds)}.')
 
 
 if __name__ == '__main__':
