@@ -25,7 +25,7 @@ class ClassScores:
     Attributes:
         iteration: Iteration of the evaluation.
         iou: IoU by class in percent; NaN if a class does not occur.
-        confusion: Pixels (K, K) by true and predicted class; None if only the log is left.
+        confusion: Pixels (K, K) by true and predicted class; None if unknown.
     """
 
     iteration: int

@@ -159,21 +159,13 @@ def read_run(folder: str | Path, name: str | None = None) -> RunRecord:
     record.seed = record.whole_number('randomness', 'seed')
     record.teachers = _teachers(folder / 'teacher.json', record.notes)
     record.gradients = read_reports(folder / 'gradients.jsonl')
-    _add_classes(record, files)
+    confusions = read_confusions(folder / 'confusion.jsonl')
+    record.classes = {line['iter']: class_scores(line) for line in confusions}
+    record.log = read_logs(log for file in files for log in sorted(file.parents[1].glob('*.log')))
     last = max([*training.get('step', []), *(row['iteration'] for row in evaluations)])
     if record.max_iters and last < record.max_iters:
         record.state = 'unfinished'
     return record
-
-
-def _add_classes(record: RunRecord, files: list[Path]) -> None:
-    confusions = read_confusions(record.source / 'confusion.jsonl')
-    record.classes = {line['iter']: class_scores(line) for line in confusions}
-    logs = [log for file in files for log in sorted(file.parents[1].glob('*.log'))]
-    record.log = read_logs(logs, tables=not record.classes)
-    steps, tables = [row['iteration'] for row in record.evaluations], record.log.class_iou
-    if len(tables) == len(steps):
-        record.classes |= {i: ClassScores(i, iou) for i, iou in zip(steps, tables, strict=True)}
 
 
 def _config(file: Path, notes: list[Message]) -> dict[str, Any]:

@@ -1,11 +1,11 @@
-"""Facts that only a log file has: duration, device, loaded weights, class scores."""
+"""Facts that only a log file has: duration, device, loaded weights."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterable
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
@@ -16,9 +16,6 @@ UNEXPECTED = re.compile(r'^unexpected key in source state_dict: (.+)', re.MULTIL
 MISSING = re.compile(r'^missing keys in source state_dict: (.+)', re.MULTILINE)
 PROCESSES = re.compile(r'^\s+GPU number: (\d{1,9})\b', re.MULTILINE)
 DEVICE = re.compile(r'^\s+device\s+(.+), torch \S+, seed', re.MULTILINE)
-# The table of classes, as mmseg and this project write it.
-TABLE = re.compile(r'^\|\s*[Cc]lass\s*\|\s*IoU\s*\|.*\n((?:[|+].*\n)+)', re.MULTILINE)
-ROW = re.compile(r'^\|\s*(\S[^|]*?)\s*\|\s*(\d+(?:\.\d+)?|nan|-)\s*\|', re.MULTILINE)
 
 
 @dataclass
@@ -32,7 +29,6 @@ class LogFacts:
         pretrained: File of pretrained weights, tensors that matched, tensors of the backbone.
         misfit: For a checkpoint that did not fit, the number of tensors that only the file has,
             and that only the model has.
-        class_iou: IoU by class in percent of each evaluation, in order; NaN if unknown.
     """
 
     seconds: float | None = None
@@ -40,16 +36,10 @@ class LogFacts:
     processes: int = 1
     pretrained: tuple[str, int, int] | None = None
     misfit: tuple[int, int] | None = None
-    class_iou: list[dict[str, float]] = field(default_factory=list)
 
 
-def read_logs(files: Iterable[Path], tables: bool) -> LogFacts:
-    """Read the logs of all starts of a run, in order.
-
-    Args:
-        files: The logs.
-        tables: Whether to search for the tables of classes, which takes longer.
-    """
+def read_logs(files: Iterable[Path]) -> LogFacts:
+    """Read the logs of all starts of a run, in order."""
     facts = LogFacts()
     for file in files:
         text = file.read_text(encoding='utf-8', errors='replace')
@@ -67,11 +57,4 @@ def read_logs(files: Iterable[Path], tables: bool) -> LogFacts:
             facts.pretrained = (matched[1], int(matched[2]), int(matched[3]))
         if (unexpected := UNEXPECTED.search(text)) and (missing := MISSING.search(text)):
             facts.misfit = (len(unexpected[1].split(',')), len(missing[1].split(',')))
-        if tables:
-            facts.class_iou += [_scores(table[1]) for table in TABLE.finditer(text)]
     return facts
-
-
-def _scores(table: str) -> dict[str, float]:
-    cells = {name: score for name, score in ROW.findall(table) if name != 'mean'}
-    return {name: float('nan' if score == '-' else score) for name, score in cells.items()}
