@@ -72,14 +72,14 @@ def _short_hash(settings: Any) -> str:
 def look_up(
     teacher: Teacher, identity: dict[str, str], work_dir: str | Path | None
 ) -> tuple[dict[str, Any], Path] | None:
-    """Return an earlier measurement of a teacher and its file; None where there is none."""
+    """Return the record of an earlier measurement and its file; None where there is none."""
     # One process decides: on a network folder another may not see the file yet.
     found: list[tuple[dict, Path] | None] = [None]
     if is_main_process():
         files = [_cache_file(teacher)]
         files += [Path(work_dir) / 'teacher.json'] if work_dir is not None else []
-        fitting = ((r, file) for file in files for r in _records(file) if _is_of(r, identity))
-        found = [next((({k: r[k] for k in MEASURED}, file) for r, file in fitting), None)]
+        known = ((record, file) for file in files for record in _records(file))
+        found = [next((pair for pair in known if identity.items() <= pair[0].items()), None)]
     broadcast_object_list(found)
     return found[0]
 
@@ -88,7 +88,7 @@ def keep(teacher: Teacher, identity: dict[str, str], record: dict[str, Any]) -> 
     """Store a record next to the teacher, replacing an older one of its identity."""
     if is_main_process():
         file = _cache_file(teacher)
-        others = [other for other in _records(file) if not _is_of(other, identity)]
+        others = [r for r in _records(file) if not identity.items() <= r.items()]
         # Teachers may lie in a read-only folder; the work_dir's record is read as well.
         with suppress(OSError), atomic_path(file) as partial:
             partial.write_text(json.dumps([*others, record], indent=2), encoding='utf-8')
@@ -109,7 +109,3 @@ def _records(file: Path) -> list[dict[str, Any]]:
         content = [content] if 'sha256' in content else list(content.values())
     records = content if isinstance(content, list) else []
     return [record for record in records if fits(record, MEASURED) and record['metrics']]
-
-
-def _is_of(record: dict[str, Any], identity: dict[str, str]) -> bool:
-    return all(record.get(key) == value for key, value in identity.items())

@@ -68,7 +68,8 @@ def teacher_card(
     if dataloader is not None:
         say = say or MMLogger.get_current_instance().info
         if found := look_up(teacher, identity, work_dir):
-            measured, file = found
+            record, file = found
+            measured = {key: record[key] for key in MEASURED}
             say(f'{name}: measured before, read from {relative(file)}; to measure anew, remove it')
         else:
             say(f'evaluating the teacher {teacher.checkpoint} on the validation split')

@@ -7,8 +7,6 @@ What papers call FLOPs are MACs; one MAC is two floating point operations. The s
 teachers of a distillation config are counted separately.
 """
 
-import argparse
-
 import mmseg_kd  # noqa: F401  # isort: skip  (first, because it refuses mixed installations)
 from mmengine.config import Config
 from prettytable import PrettyTable
@@ -24,14 +22,6 @@ UNITS = """
 GMACs: 10^9 multiply-accumulates of convolutions, linear maps and attention, GFLOPs in papers.
 Floating point operations are twice as many. Norms, activations and interpolation do not count.
 As published: SegFormer's head with its wide convolution at stride 4, which is folded here."""
-
-
-def parse_args() -> argparse.Namespace:
-    """Read the command line."""
-    parser = config_parser('Count the MACs and parameters of a segmentor')
-    text = "height and width, or one side (default: the config's data_preprocessor.size, else 512)"
-    parser.add_argument('--shape', type=int, nargs='+', help=text)
-    return parser.parse_args()
 
 
 def image_size(cfg: Config, shape: list[int] | None) -> tuple[int, int]:
@@ -63,7 +53,10 @@ def table(complexity: Complexity) -> str:
 
 def main() -> None:
     """Print a table for each model."""
-    args = parse_args()
+    parser = config_parser('Count the MACs and parameters of a segmentor')
+    text = "height and width, or one side (default: the config's data_preprocessor.size, else 512)"
+    parser.add_argument('--shape', type=int, nargs='+', help=text)
+    args = parser.parse_args()
     cfg = load_config(args.config, args.cfg_options)
     size = image_size(cfg, args.shape)
     teachers = teachers_by_name(cfg.model.get('teacher') or {})
