@@ -3,8 +3,7 @@
 python tools/misc/check_teacher.py CONFIG [--out FILE.json] [--cfg-options KEY=VALUE ...]
 
 Prints mIoU, next to the student's baseline (`model.teacher.baseline`: a number, or a work_dir),
-entropy and calibration on the validation split. The measurement is saved next to the teacher's
-checkpoint as `<checkpoint>.card.json`, which training and this tool read again.
+entropy and calibration on the validation split.
 """
 
 import json
@@ -76,8 +75,7 @@ def main() -> None:
     for teacher in teachers.values():
         check_classes(teacher, data.dataset.metainfo.get('classes'))
     cards = {
-        name: teacher_card(teacher, cfg, data, evaluator, cfg.work_dir, name, print)
-        for name, teacher in teachers.items()
+        name: teacher_card(teacher, data, evaluator, name) for name, teacher in teachers.items()
     }
     print(card_table(cards))
     for warning in card_warnings(cards):
