@@ -35,45 +35,52 @@ def read_outside_log(file: str | Path) -> RunRecord:
         UserError: The file or a column is missing, or a cell is not a number; names the line.
     """
     file = Path(file)
-    rows = _rows(read_text(file).splitlines())
-    if not rows:
-        raise UserError(f'{file} holds no table; write CSV or Markdown with a line of headings')
-    (heading_line, headings), *rows = rows
-    names = [_name(heading) for heading in headings]
-    for needed in ('iteration', 'mIoU'):
-        if names.count(needed) != 1:
-            found = f'one column {needed}; it has {", ".join(filter(None, headings))}'
-            raise UserError(f'{file}, line {heading_line}: the table needs {found}')
+    names: list[str | None] = []
     evaluations: dict[int, dict[str, float]] = {}
-    for line, cells in rows:
+    for number, line in _table(read_text(file).splitlines()):
         try:
-            row = _evaluation(names, cells)
-            if row['iteration'] in evaluations:
-                raise ValueError(f'iteration {row["iteration"]} is there twice')
-        except ValueError as error:
-            raise UserError(f'{file}, line {line}: {error}') from error
-        evaluations[row['iteration']] = row
+            cells = _cells(line)
+            if not names:
+                names = _names(cells)
+            # Markdown has a line of dashes below the headings.
+            elif not all(re.fullmatch(r':?-+:?', cell) for cell in cells):
+                row = _evaluation(names, cells)
+                if row['iteration'] in evaluations:
+                    raise ValueError(f'iteration {row["iteration"]} is there twice')
+                evaluations[row['iteration']] = row
+        except (ValueError, csv.Error) as error:
+            raise UserError(f'{file}, line {number}: {error}') from error
+    if not names:
+        raise UserError(f'{file} holds no table; write CSV or Markdown with a line of headings')
     if not evaluations:
         raise UserError(f'{file}: the table has no rows')
     return RunRecord(file.stem, file, evaluations=[evaluations[i] for i in sorted(evaluations)])
 
 
-def _rows(lines: list[str]) -> list[tuple[int, list[str]]]:
-    """Return line number and cells of each row of the first table."""
+def _table(lines: list[str]) -> list[tuple[int, str]]:
+    """Return number and text of each line of the first table."""
     numbered = [(number, line.strip()) for number, line in enumerate(lines, 1)]
     if any(line.startswith('|') for _, line in numbered):
         numbered = itertools.dropwhile(lambda row: not row[1].startswith('|'), numbered)
         numbered = itertools.takewhile(lambda row: row[1].startswith('|'), numbered)
-        numbered = [(number, line.strip('|')) for number, line in numbered]
-    table = [row for row in numbered if row[1]]
-    delimiter = next((d for d in '|,;\t' if table and d in table[0][1]), ',')
-    parsed = csv.reader([line for _, line in table], delimiter=delimiter)
-    rows = [
-        (number, [cell.strip().strip('*`') for cell in cells])
-        for (number, _), cells in zip(table, parsed, strict=False)
-    ]
-    # Markdown has a line of dashes below the headings.
-    return [row for row in rows if not all(re.fullmatch(r':?-+:?', cell) for cell in row[1])]
+    return [(number, line) for number, line in numbered if line]
+
+
+def _cells(line: str) -> list[str]:
+    delimiter = next((d for d in ',;\t' if d in line), ',')
+    if line.startswith('|'):
+        line, delimiter = line.strip('|'), '|'
+    (cells,) = csv.reader([line], delimiter=delimiter)
+    return [cell.strip().strip('*`') for cell in cells]
+
+
+def _names(headings: list[str]) -> list[str | None]:
+    names = [_name(heading) for heading in headings]
+    for needed in ('iteration', 'mIoU'):
+        if names.count(needed) != 1:
+            found = ', '.join(filter(None, headings))
+            raise ValueError(f'the table needs one column {needed}; it has {found}')
+    return names
 
 
 def _name(heading: str) -> str | None:
@@ -91,7 +98,7 @@ def _evaluation(names: list[str | None], cells: list[str]) -> dict[str, float]:
     if 'iteration' not in row:
         raise ValueError('the iteration is missing')
     if row['iteration'] < 0 or not row['iteration'].is_integer():
-        raise ValueError(f'the iteration {row["iteration"]} is no whole number')
+        raise ValueError(f'the iteration {row["iteration"]} is not a whole number')
     return row | {'iteration': int(row['iteration'])}
 
 
@@ -104,9 +111,9 @@ def _number(name: str, cell: str) -> float:
     try:
         value = float(text)
     except ValueError:
-        raise ValueError(f'{name} {cell!r} is no number') from None
+        raise ValueError(f'{name} {cell!r} is not a number') from None
     if not math.isfinite(value):
         raise ValueError(f'{name} {cell!r} is not finite')
     if name not in ('iteration', 'lr') and not 0 <= value <= 100:
-        raise ValueError(f'{name} {cell!r} is no percentage from 0 to 100')
+        raise ValueError(f'{name} {cell!r} is not a percentage from 0 to 100')
     return value

@@ -12,7 +12,7 @@ import numpy as np
 from mmseg_kd.errors import UserError
 from mmseg_kd.records.json_lines import read_json_lines
 
-# mmengine logs these with an evaluation too; they are no metrics.
+# mmengine logs these with an evaluation too; they are not metrics.
 NO_METRICS = ('step', 'iter', 'epoch', 'time', 'data_time', 'memory')
 
 Row = dict[str, Any]
@@ -75,7 +75,7 @@ def read_curves(source: str | Path) -> dict[str, Curve]:
     files = scalar_files(source)
     rows, broken = read_rows(files)
     for file, lines in broken.items():
-        raise UserError(f'{file}, line {lines[0]}: is no JSON record of a run')
+        raise UserError(f'{file}, line {lines[0]}: is not a JSON record of a run')
     curves: dict[str, Curve] = defaultdict(dict)
     for row in rows:
         # An evaluation's own times would hide those of training.

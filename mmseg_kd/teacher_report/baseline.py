@@ -32,7 +32,7 @@ def find_baseline(
         return {'mIoU': float(baseline), 'source': key}
     if not isinstance(baseline, str):
         raise UserError(
-            f'{key}: {baseline!r} is no mIoU in percent; write a number such as 64.1, or the '
+            f'{key}: {baseline!r} is not an mIoU in percent; write a number such as 64.1, or the '
             "work_dir of the student's plain training"
         )
     try:

@@ -246,7 +246,7 @@ def test_the_baseline_is_a_number_or_a_run(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize('baseline', [0.64, 1, -3.0, 101.0, float('nan'), True, ['a']])
 def test_a_baseline_is_in_percent(baseline: Any) -> None:
-    with pytest.raises(UserError, match=r'model\.teacher\.baseline: .* is no mIoU in percent'):
+    with pytest.raises(UserError, match=r'model\.teacher\.baseline: .* is not an mIoU in percent'):
         find_baseline(baseline)
 
 

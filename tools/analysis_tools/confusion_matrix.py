@@ -63,7 +63,7 @@ def parse_args() -> argparse.Namespace:
 def build(cfg: Config, split: str | None) -> tuple[BaseDataset, SegmentationMetric]:
     """Build the data set with the labels, and a metric with the config's settings."""
     if cfg.get('test_dataloader') is None:
-        raise UserError(f'{cfg.filename} has no test_dataloader, so there are no labels')
+        raise UserError(f'{cfg.filename} has no test_dataloader, so the labels are unknown')
     if split is not None:
         choose_split(cfg, split)
     settings = dict(type='SegmentationMetric')
