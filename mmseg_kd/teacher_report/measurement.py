@@ -62,12 +62,7 @@ def measure(teacher: Teacher, dataloader: DataLoader, evaluator: Evaluator) -> d
                 rows.append(pixel_statistics(sample.seg_logits.data, ids, label, ignore_index))
             evaluator.process(data_samples=samples, data_batch=batch)
     size = len(dataloader.dataset)
-    # 'gpu' gathers through the process group on every device. As for the metrics, images
-    # that only fill up a share are dropped.
-    gathered = collect_results(rows, size, 'gpu')
-    total = [torch.stack(gathered).sum(dim=0) if is_main_process() else None]
-    broadcast_object_list(total)
-    statistics = total[0]
+    statistics = _sum_over_images(rows, size)
     if not statistics.isfinite().all():
         raise UserError(
             f"the teacher's logits are not all finite ({teacher.checkpoint}): its training "
@@ -134,3 +129,12 @@ def summarise(statistics: Tensor) -> tuple[float | None, float | None]:
     if not count:
         return None, None
     return float(entropy.sum()) / count, float((right - confidence).abs().sum()) / count
+
+
+def _sum_over_images(rows: list[Tensor], size: int) -> Tensor:
+    # 'gpu' gathers through the process group on every device. As for the metrics, images
+    # that only fill up a share are dropped.
+    gathered = collect_results(rows, size, 'gpu')
+    total = [torch.stack(gathered).sum(dim=0) if is_main_process() else None]
+    broadcast_object_list(total)
+    return total[0]
