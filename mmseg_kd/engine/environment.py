@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import copy
 import logging
 import platform
 import shutil
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from importlib.metadata import version
 from pathlib import Path
 
@@ -23,8 +25,9 @@ from mmseg_kd.checkpoints.initialization import check_files, forget_pretrained, 
 from mmseg_kd.config.errors import config_errors
 from mmseg_kd.config.loading import load_config
 from mmseg_kd.config.values import SPLITS
+from mmseg_kd.distillation.teacher import Teacher
 from mmseg_kd.engine.devices import GIB, unused_card
-from mmseg_kd.errors import UserError
+from mmseg_kd.errors import UserError, one_line
 from mmseg_kd.installation import FORKS
 from mmseg_kd.paths import check_folder
 from mmseg_kd.teacher_report.card import check_classes
@@ -52,27 +55,16 @@ def check_environment(config: str | None = None, cfg_options: dict | None = None
         config: A config file; its data, weights, teacher and disk are looked at.
         cfg_options: Overrides by dotted key.
     """
-    facts = [
-        _fact('torch', _torch),
-        _fact('CUDA', _cuda),
-        _fact('memory', _memory),
-        _fact('console', _console),
-    ]
-    if config is None:
-        return facts
-    try:
-        cfg = load_config(config, cfg_options)
-    except UserError as error:
-        return [*facts, Fact('config', False, str(error))]
-    lines = _collect_log()
-    student = _Student(cfg, lines)
-    return [
-        *facts,
-        _fact('data', lambda: _data(cfg)),
-        _fact('weights', student.weights),
-        _fact('teacher', student.teacher),
-        _fact('disk', student.disk),
-    ]
+    looks = {'torch': _torch, 'CUDA': _cuda, 'memory': _memory, 'console': _console}
+    problem = []
+    if config is not None:
+        try:
+            run = _Run(load_config(config, cfg_options))
+            looks |= {'data': run.data, 'weights': run.weights}
+            looks |= {'teacher': run.teacher, 'disk': run.disk}
+        except UserError as error:
+            problem = [Fact('config', False, str(error))]
+    return [*(_fact(name, look) for name, look in looks.items()), *problem]
 
 
 def _fact(name: str, look: Callable[[], str]) -> Fact:
@@ -80,12 +72,11 @@ def _fact(name: str, look: Callable[[], str]) -> Fact:
         with config_errors():
             return Fact(name, True, look())
     except (UserError, OSError, RuntimeError) as error:
-        return Fact(name, False, ' '.join(str(error).split()))
+        return Fact(name, False, one_line(error))
 
 
 def _torch() -> str:
-    names = ('torchvision', *FORKS)
-    versions = ', '.join(f'{name} {version(name)}' for name in names)
+    versions = ', '.join(f'{name} {version(name)}' for name in ('torchvision', *FORKS))
     return f'Python {platform.python_version()}, torch {torch.__version__}, {versions}'
 
 
@@ -98,18 +89,18 @@ def _cuda() -> str:
 
 
 def _memory() -> str:
-    memory = psutil.virtual_memory()
-    findings = [f'{memory.available / GIB:.1f} of {memory.total / GIB:.1f} GiB are free']
-    good = memory.available >= LEAST_FREE_MEMORY
-    advice = 'close other programs, or write train_dataloader.num_workers=0'
+    memory, advice = psutil.virtual_memory(), ''
+    finding = f'{memory.available / GIB:.1f} of {memory.total / GIB:.1f} GiB are free'
+    if memory.available < LEAST_FREE_MEMORY:
+        advice = '; close other programs, or write train_dataloader.num_workers=0'
     if torch.cuda.is_available():
         free, total = torch.cuda.mem_get_info()
-        findings.append(f'on the GPU {free / GIB:.1f} of {total / GIB:.1f} GiB')
+        finding += f', on the GPU {free / GIB:.1f} of {total / GIB:.1f} GiB'
         if free < LEAST_FREE_GPU:
-            good, advice = False, 'see nvidia-smi for what uses the GPU'
-    if not good:
-        raise UserError(f'{", ".join(findings)}; {advice}')
-    return ', '.join(findings)
+            advice += '; see nvidia-smi for what uses the GPU'
+    if advice:
+        raise UserError(finding + advice)
+    return finding
 
 
 def _console() -> str:
@@ -124,37 +115,38 @@ def _console() -> str:
     return encoding
 
 
-def _data(cfg: Config) -> str:
-    found = []
-    for split in SPLITS:
-        if loader := cfg.get(f'{split}_dataloader'):
-            dataset = DATASETS.build(loader.dataset)
-            if not len(dataset):
-                raise UserError(f'{split}_dataloader.dataset: there are no images')
-            found.append(f'{split} {len(dataset)} images')
-    return ', '.join(found) or 'the config has no data'
+class _Run:
+    """What a config needs."""
 
+    def __init__(self, cfg: Config) -> None:
+        self.cfg, self.lines = cfg, _collect_log()
 
-class _Student:
-    """The model that a config trains, built when it is first asked for."""
+    @cached_property
+    def student(self) -> nn.Module:
+        """The model that is trained, without its weights."""
+        cfg = copy.deepcopy(self.cfg.model)
+        forget_pretrained(cfg)
+        return MODELS.build(cfg)
 
-    def __init__(self, cfg: Config, lines: list[str]) -> None:
-        self.cfg, self.lines = cfg, lines
-        self.model: nn.Module | None = None
+    def data(self) -> str:
+        """The number of images in every split."""
+        found = []
+        for split in SPLITS:
+            if loader := self.cfg.get(f'{split}_dataloader'):
+                count = len(DATASETS.build(loader.dataset))
+                if not count:
+                    raise UserError(f'{split}_dataloader.dataset: there are no images')
+                found.append(f'{split} {count} images')
+        return ', '.join(found) or 'the config has no data'
 
     def weights(self) -> str:
         """What the student starts from, loaded as training does."""
-        cfg = self.cfg
-        if source := cfg.get('load_from'):
-            forget_pretrained(cfg.model)
-            self.model = MODELS.build(cfg.model)
+        if source := self.cfg.get('load_from'):
             tensors = state_dict_of(read_checkpoint(source), source)
-            matched = load_strictly(self.model, tensors, source)
+            matched = load_strictly(self.student, tensors, source)
             return f'{source}: matched {matched}/{matched} tensors'
-        check_files(cfg.model)
-        model = MODELS.build(cfg.model)
-        init_weights(model)
-        self.model = model
+        check_files(self.cfg.model)
+        init_weights(MODELS.build(self.cfg.model))
         matched = [line for line in self.lines if 'matched' in line]
         return '; '.join(matched) or 'none: the student trains from scratch'
 
@@ -163,14 +155,11 @@ class _Student:
         if not self.cfg.model.get('teacher'):
             return 'the config has none'
         self.lines.clear()
-        if self.model is None:
-            forget_pretrained(self.cfg.model)
-            self.model = MODELS.build(self.cfg.model)
-        self.model.build_teacher()
+        self.student.build_teacher()
         if loader := self.cfg.get('val_dataloader'):
             classes = DATASETS.build(loader.dataset | dict(lazy_init=True)).metainfo.get('classes')
-            for teacher in self.model.teachers.values():
-                if hasattr(teacher, 'classes'):
+            for teacher in self.student.teachers.values():
+                if isinstance(teacher, Teacher):
                     check_classes(teacher, classes)
         return '; '.join(self.lines) or 'an average of the student'
 
@@ -179,16 +168,15 @@ class _Student:
         cfg = self.cfg
         check_folder(cfg.work_dir, 'work_dir')
         folder = Path(cfg.work_dir).resolve()
-        there = next(path for path in (folder, *folder.parents) if path.exists())
-        free = shutil.disk_usage(there).free
+        free = shutil.disk_usage(next(p for p in (folder, *folder.parents) if p.exists())).free
         finding = f'{free / GIB:.1f} GiB are free for {cfg.work_dir}'
-        if self.model is None or not cfg.get('train_cfg'):
+        if not cfg.get('train_cfg'):
             return finding
         hook = (cfg.get('default_hooks') or {}).get('checkpoint') or {}
         interval, kept = hook.get('interval', -1), hook.get('max_keep_ckpts', -1)
-        saved = cfg.train_cfg.get('max_iters', 0) // interval if interval > 0 else 1
-        files = min(saved, kept) if kept > 0 else saved
-        size = 4 * sum(p.numel() for p in self.model.parameters())
+        files = cfg.train_cfg.get('max_iters', 0) // interval if interval > 0 else 1
+        files = min(files, kept) if kept > 0 else files
+        size = 4 * sum(p.numel() for p in self.student.parameters())
         # One more is there while it replaces the oldest, and one holds the best weights alone.
         needed = size * (TENSORS_PER_WEIGHT * (files + 1) + 1)
         finding += f', the checkpoints of a run take {needed / GIB:.1f} GiB'
@@ -202,10 +190,9 @@ class _Student:
 
 def _collect_log() -> list[str]:
     """Make a current logger that keeps its lines from the console; the list receives them."""
-    logger = MMLogger.get_instance(f'environment {id(object())}', log_level='INFO')
-    for handler in logger.handlers:
-        handler.setLevel(logging.ERROR)
     lines: list[str] = []
+    logger = MMLogger.get_instance(f'environment {id(lines)}', log_level='INFO')
+    logger.handlers[0].setLevel(logging.ERROR)
     handler = logging.Handler()
     handler.emit = lambda record: lines.append(record.getMessage())
     logger.addHandler(handler)

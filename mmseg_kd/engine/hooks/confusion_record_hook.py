@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from mmengine.dist import is_main_process
+from mmengine.dist import master_only
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 from mmseg.registry import HOOKS
@@ -20,25 +20,22 @@ class ConfusionRecordHook(Hook):
     A line has `iter`, `classes`, `void` (the name of the void class, or None) and `matrix`,
     the pixels by true class (row) and predicted class (column). Every class's IoU and accuracy
     follow from it. A metric that keeps no `confusion`, as `SegmentationMetric` does, leaves
-    nothing to write. Costs a line of text an evaluation.
+    nothing to write. Costs a line of text per evaluation.
     """
 
     priority = 'LOW'
 
+    @master_only
     def before_train(self, runner: Runner) -> None:
         """When resuming, drop the evaluations after the current iteration."""
-        if is_main_process():
-            file = _file(runner)
-            kept = [r for r in read_confusions(file) if r['iter'] <= runner.iter > 0]
-            write_json_lines(file, kept)
+        file = Path(runner.work_dir) / 'confusion.jsonl'
+        write_json_lines(file, [r for r in read_confusions(file) if r['iter'] <= runner.iter > 0])
 
+    @master_only
     def after_val_epoch(self, runner: Runner, metrics: dict | None = None) -> None:
         """Add a line."""
-        if not is_main_process() or not runner.trains:
-            return
-        for metric in runner.val_loop.evaluator.metrics:
-            matrix = getattr(metric, 'confusion', None)
-            if matrix is None:
+        for metric in runner.val_loop.evaluator.metrics if runner.trains else ():
+            if (matrix := getattr(metric, 'confusion', None)) is None:
                 continue
             classes = list(metric.dataset_meta['classes'])
             void = getattr(metric, 'void_class', None)
@@ -48,9 +45,5 @@ class ConfusionRecordHook(Hook):
                 'void': void if void in classes else None,
                 'matrix': matrix.long().tolist(),
             }
-            append_json_line(_file(runner), record)
+            append_json_line(Path(runner.work_dir) / 'confusion.jsonl', record)
             return
-
-
-def _file(runner: Runner) -> Path:
-    return Path(runner.work_dir) / 'confusion.jsonl'

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from mmengine.dist import is_main_process
+from mmengine.dist import is_main_process, master_only
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 from mmseg.registry import HOOKS
@@ -57,7 +56,7 @@ class GradientReportHook(Hook):
     priority = 'LOW'
 
     def __init__(self, interval: int = 50) -> None:
-        if isinstance(interval, bool) or not isinstance(interval, int) or interval < 1:
+        if type(interval) is not int or interval < 1:
             raise UserError(
                 f'default_hooks.gradient_report.interval={interval!r} must be a whole number of '
                 'iterations, at least 1'
@@ -66,12 +65,11 @@ class GradientReportHook(Hook):
         self._recent: deque[dict] = deque(maxlen=REPORTS)
         self._standing: dict[str, str] = {}
 
+    @master_only
     def before_train(self, runner: Runner) -> None:
         """When resuming, drop the reports at or after the current iteration."""
-        if not _losses(runner) or not is_main_process():
+        if not runner.kd_losses:
             return
-        self._recent.clear()
-        self._standing = {}
         file = _file(runner)
         reports = [report for report in read_reports(file) if report['iter'] < runner.iter]
         write_json_lines(file, reports)
@@ -83,30 +81,33 @@ class GradientReportHook(Hook):
 
     def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None) -> None:
         """Request a measurement every `interval` iterations, in every process."""
-        if _losses(runner) and runner.iter % self.interval == 0:
-            runner.bare_model.kd_losses.request_gradients()
+        if runner.kd_losses and runner.iter % self.interval == 0:
+            runner.kd_losses.request_gradients()
 
     def after_train_iter(
         self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: dict | None = None
     ) -> None:
         """Report the measurement."""
-        losses = getattr(runner.bare_model, 'kd_losses', None)
-        gradients = losses.take_gradients() if losses else None
+        gradients = runner.kd_losses.take_gradients() if runner.kd_losses else None
         if gradients is None or not is_main_process():
             return
-        report = make_report(runner.iter, gradients, losses, outputs or {})
+        report = make_report(runner.iter, gradients, runner.kd_losses, outputs or {})
         runner.logger.info(describe(report))
         for finding in self._judge(report, runner):
             runner.logger.warning(finding.message)
         append_json_line(_file(runner), report)
-        runner.visualizer.add_scalars(_scalars(report), step=runner.iter + 1)
+        scalars = {
+            f'gradient/{name}_{key}': row[key]
+            for name, row in {'task': report['task'], **report['losses']}.items()
+            for key in ('share', 'cosine', 'features', 'logits')
+            if row.get(key) is not None
+        }
+        runner.visualizer.add_scalars(scalars, step=runner.iter + 1)
 
+    @master_only
     def after_train(self, runner: Runner) -> None:
         """Draw `gradients.png`."""
-        if not _losses(runner) or not is_main_process():
-            return
-        reports = read_reports(_file(runner))
-        if reports:
+        if runner.kd_losses and (reports := read_reports(_file(runner))):
             file = _file(runner).with_suffix('.png')
             gradient_figure(reports, file, guides=(OFF, SWAMPS))
             runner.logger.info(f"the losses' shares of the gradient: {relative(file)}")
@@ -115,26 +116,12 @@ class GradientReportHook(Hook):
         """Add a report and return the findings that are new."""
         self._recent.append(report)
         weights = {
-            name: full_weight(name, loss.loss_weight) for name, loss in _losses(runner).items()
+            name: full_weight(name, loss.loss_weight) for name, loss in runner.kd_losses.items()
         }
         findings = diagnose(self._recent, weights, self._standing)
         new = [f for name, f in findings.items() if self._standing.get(name) != f.condition]
         self._standing = {name: finding.condition for name, finding in findings.items()}
         return new
-
-
-def _scalars(report: Mapping[str, Any]) -> dict[str, float]:
-    rows = {'task': report['task'], **report['losses']}
-    return {
-        f'gradient/{name}_{key}': row[key]
-        for name, row in rows.items()
-        for key in ('share', 'cosine', 'features', 'logits')
-        if row.get(key) is not None
-    }
-
-
-def _losses(runner: Runner) -> Mapping[str, Any]:
-    return dict(getattr(runner.bare_model, 'kd_losses', {}).items())
 
 
 def _file(runner: Runner) -> Path:

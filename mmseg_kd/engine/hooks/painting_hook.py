@@ -14,6 +14,8 @@ from mmseg.engine import SegVisualizationHook
 from mmseg.registry import HOOKS
 from mmseg.structures import SegDataSample
 
+Samples = Sequence[SegDataSample]
+
 
 @HOOKS.register_module()
 class PaintingHook(SegVisualizationHook):
@@ -24,12 +26,12 @@ class PaintingHook(SegVisualizationHook):
 
     def __init__(self, **kwargs: Any) -> None:
         with warnings.catch_warnings():
-            # That it is off is the default, not news.
+            # mmseg warns that the hook is off, which is the default.
             warnings.simplefilter('ignore')
             super().__init__(**kwargs)
 
     def after_val_iter(
-        self, runner: Runner, batch_idx: int, data_batch: dict, outputs: Sequence[SegDataSample]
+        self, runner: Runner, batch_idx: int, data_batch: dict, outputs: Samples
     ) -> None:
         """Paint the first image of every `interval`-th batch."""
         step = runner.iter + batch_idx
@@ -37,17 +39,14 @@ class PaintingHook(SegVisualizationHook):
             self._paint('val', data_batch, outputs, 0, step)
 
     def after_test_iter(
-        self, runner: Runner, batch_idx: int, data_batch: dict, outputs: Sequence[SegDataSample]
+        self, runner: Runner, batch_idx: int, data_batch: dict, outputs: Samples
     ) -> None:
         """Paint every image."""
-        if self.draw:
-            for i in range(len(outputs)):
-                self._test_index += 1
-                self._paint('test', data_batch, outputs, i, self._test_index)
+        for i in range(len(outputs) if self.draw else 0):
+            self._test_index += 1
+            self._paint('test', data_batch, outputs, i, self._test_index)
 
-    def _paint(
-        self, split: str, data_batch: dict, outputs: Sequence[SegDataSample], i: int, step: int
-    ) -> None:
+    def _paint(self, split: str, data_batch: dict, outputs: Samples, i: int, step: int) -> None:
         path = Path(outputs[i].img_path)
         if path.is_file():
             image = mmcv.imread(path, channel_order='rgb')

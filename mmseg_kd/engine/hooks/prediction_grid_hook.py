@@ -6,8 +6,9 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from mmengine.dataset import pseudo_collate
 from mmengine.device import get_device
-from mmengine.dist import is_main_process
+from mmengine.dist import master_only
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 from mmseg.registry import HOOKS
@@ -42,40 +43,41 @@ class PredictionGridHook(Hook):
         history = [row for row in history if row['iter'] != runner.iter]
         runner.message_hub.update_info('evaluations', [*history, {'iter': runner.iter, **scores}])
 
+    @master_only
     def after_train(self, runner: Runner) -> None:
         """Draw the picture and print the table."""
-        if not is_main_process() or runner.val_loop is None:
+        if runner.val_loop is None:
             return
         history = runner.message_hub.get_info('evaluations', [])
         teacher = (runner.message_hub.get_info('teacher') or {}).get('metrics')
         if history:
             runner.logger.info('\n' + _table(history, teacher))
         file = Path(runner.work_dir) / 'predictions.png'
+        meta = runner.val_dataloader.dataset.metainfo
         with atomic_path(file) as partial:
-            self._draw(runner, Path(partial))
+            prediction_grid(self._rows(runner), meta['classes'], meta['palette'], partial)
         runner.logger.info(f'input, ground truth and predictions: {relative(file)}')
 
     @torch.no_grad()
-    def _draw(self, runner: Runner, file: Path) -> None:
+    def _rows(self, runner: Runner) -> list[list[Panel]]:
         dataset = runner.val_dataloader.dataset
-        model = runner.bare_model
-        teacher = getattr(model, 'teacher', None)
-        models = {'teacher': teacher.segmentor} if teacher is not None else {}
-        models['student' if models else 'prediction'] = model
-        model.eval().to(get_device())
+        model = runner.bare_model.eval().to(get_device())
+        teacher = next(iter(runner.teachers.values()), None)
+        models = {'prediction': model}
+        if teacher is not None:
+            models = {'teacher': teacher.segmentor, 'student': model}
         count = min(self.num_images, len(dataset))
         rows = []
         for index in np.linspace(0, len(dataset) - 1, count).round().astype(int):
             sample = dataset[int(index)]
             image = sample['inputs'].permute(1, 2, 0).numpy()[..., ::-1]
-            row = [Panel('input', image)]
-            row.append(Panel('ground truth', labels=sample['data_samples'].gt_sem_seg.data[0]))
+            labels = {'ground truth': sample['data_samples'].gt_sem_seg.data[0]}
+            batch = pseudo_collate([sample])
             for name, segmentor in models.items():
-                batch = {'inputs': [sample['inputs']], 'data_samples': [sample['data_samples']]}
-                prediction = segmentor.test_step(batch)[0].pred_sem_seg.data[0].cpu()
-                row.append(Panel(name, labels=prediction))
-            rows.append(row)
-        prediction_grid(rows, dataset.metainfo['classes'], dataset.metainfo['palette'], file)
+                labels[name] = segmentor.test_step(batch)[0].pred_sem_seg.data[0].cpu()
+            panels = [Panel(name, labels=one) for name, one in labels.items()]
+            rows.append([Panel('input', image), *panels])
+        return rows
 
 
 def _table(history: list[dict], teacher: dict | None) -> str:
@@ -83,11 +85,9 @@ def _table(history: list[dict], teacher: dict | None) -> str:
     best = max(history, key=lambda row: row.get('mIoU', 0))
     table = PrettyTable(['iteration', *names])
     table.align = 'r'
-    for row in history:
-        mark = ' best' if row is best and len(history) > 1 else ''
+    for row in [*history, *([{'iter': 'teacher', **teacher}] if teacher else [])]:
         # After resuming with another metric, rows differ.
         cells = (f'{row[name]:.2f}' if name in row else '-' for name in names)
+        mark = ' best' if row is best and len(history) > 1 else ''
         table.add_row([f'{row["iter"]}{mark}', *cells], divider=row is history[-1])
-    if teacher:
-        table.add_row(['teacher', *(f'{teacher[n]:.2f}' if n in teacher else '-' for n in names)])
     return table.get_string()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
 
 from mmengine.dist import is_main_process
 from mmengine.hooks import Hook
@@ -43,41 +42,32 @@ class TeacherRecordHook(Hook):
 
     def before_train(self, runner: Runner) -> None:
         """Measure the teachers or read earlier measurements, log and store them."""
-        teachers = {
-            name: teacher
-            for name, teacher in getattr(runner.bare_model, 'teachers', {}).items()
-            if isinstance(teacher, Teacher)
-        }
+        teachers = {name: t for name, t in runner.teachers.items() if isinstance(t, Teacher)}
         if not teachers:
             return
-        classes = runner.train_dataloader.dataset.metainfo.get('classes')
-        earlier = _by_name(runner.message_hub.get_info('teacher') or {})
+        record = runner.message_hub.get_info('teacher') or {}
+        # The record of a single teacher has no name.
+        earlier = {'teacher': record} if 'sha256' in record else record
         for name, teacher in teachers.items():
-            check_classes(teacher, classes)
+            check_classes(teacher, runner.train_dataloader.dataset.metainfo.get('classes'))
             if name in earlier and earlier[name]['sha256'] != teacher.sha256:
                 who = 'teacher' if name == 'teacher' else f'teacher {name!r}'
                 runner.logger.warning(
                     f'until here the {who} was {earlier[name]["checkpoint"]} (sha256 '
                     f'{earlier[name]["sha256"][:8]}); this is another file'
                 )
-        data = (None, None)
-        if self.evaluate and runner.val_loop is not None:
-            data = (runner.val_dataloader, runner.val_loop.evaluator)
+        measures = self.evaluate and runner.val_loop is not None
+        data = (runner.val_dataloader, runner.val_loop.evaluator) if measures else (None, None)
         cards = {
             name: teacher_card(teacher, runner.cfg, *data, runner.work_dir, name)
             for name, teacher in teachers.items()
         }
         record = next(iter(cards.values())) if len(cards) == 1 else cards
         runner.message_hub.update_info('teacher', record)
-        if data[0] is not None:
+        if measures:
             runner.logger.info('\n' + card_table(cards))
         for warning in card_warnings(cards):
             runner.logger.warning(warning)
         if is_main_process():
             with atomic_path(Path(runner.work_dir) / 'teacher.json') as partial:
                 partial.write_text(json.dumps(record, indent=2), encoding='utf-8')
-
-
-def _by_name(record: dict[str, Any]) -> dict[str, dict]:
-    """Records by name, also where there is one, which is kept without."""
-    return {'teacher': record} if 'sha256' in record else record

@@ -1,25 +1,21 @@
-"""Check what a run resumes from, other than weights, optimizer and schedules."""
+"""Check what a run resumes from, other than its weights."""
 
 from __future__ import annotations
 
+from fnmatch import fnmatch
+from functools import reduce
 from pathlib import Path, PureWindowsPath
 from typing import Any
 
 from mmengine.hooks import CheckpointHook
 from mmengine.logging import HistoryBuffer
+from mmengine.optim import OptimWrapper
 from mmengine.runner import Runner
 
-from mmseg_kd.engine.resuming.values import (
-    Bent,
-    check_type,
-    expect,
-    is_number,
-    is_whole,
-    refusals,
-)
+from mmseg_kd.engine.resuming.optimizer import check_optimizer, check_schedulers
+from mmseg_kd.engine.resuming.values import Bent, expect, is_dict, is_number, is_whole, refusals
 from mmseg_kd.errors import UserError
 
-NEEDED = ('optimizer', 'message_hub', 'meta')
 LARGEST_SEED = 2**32 - 1
 
 
@@ -27,7 +23,8 @@ def check_resumable(checkpoint: dict[str, Any], runner: Runner, source: str | Pa
     """Make sure that a run can resume from a checkpoint.
 
     Paths of best checkpoints are replaced by those of the run's own folder; one that is not
-    there is forgotten with its score, so that the run keeps a new one.
+    there is forgotten with its score, so that the run keeps a new one. What an older torch left out
+    of the optimizer is filled in.
 
     Args:
         checkpoint: What `read_checkpoint` returned, changed in place.
@@ -38,81 +35,87 @@ def check_resumable(checkpoint: dict[str, Any], runner: Runner, source: str | Pa
         UserError: The checkpoint has the weights alone, is of another kind of run, or one of its
             entries has another type or shape than those of this run.
     """
-    missing = [key for key in NEEDED if key not in checkpoint]
-    if runner.param_schedulers and not missing and 'param_schedulers' not in checkpoint:
-        missing = ['param_schedulers']
-    if missing:
+    needed = ['optimizer', 'message_hub', 'meta']
+    needed += ['param_schedulers'] if runner.param_schedulers else []
+    if missing := [key for key in needed if key not in checkpoint]:
         raise UserError(
             f'{source} cannot be resumed: it has no {", ".join(missing)} (a best_*.pth or '
             'published file holds the weights alone); resume from an iter_N.pth, or start from '
             'its weights with load_from'
         )
     with refusals(source):
-        _check_meta(checkpoint['meta'], runner)
-        _check_messages(checkpoint['message_hub'], runner)
-        check_type(checkpoint.get('global_batch', 0), int, 'global_batch')
-
-
-def _check_meta(meta: Any, runner: Runner) -> None:
-    check_type(meta, dict, 'meta')
-    # mmengine runs the config text of a checkpoint of mmsegmentation 0.x.
-    meta.pop('config', None)
-    for key in ('iter', 'epoch'):
-        expect(is_whole(meta.get(key)), f'meta.{key}', meta.get(key))
-    if meta['iter'] > runner.max_iters:
-        raise Bent(f'it is of iteration {meta["iter"]}, after the last one, {runner.max_iters}')
-    seed = meta.get('seed')
-    expect(seed is None or (is_whole(seed) and seed <= LARGEST_SEED), 'meta.seed', seed)
-
-
-def _check_messages(hub: Any, runner: Runner) -> None:
-    check_type(hub, dict, 'message_hub')
-    for part in ('log_scalars', 'runtime_info'):
-        check_type(hub.get(part), dict, f'message_hub.{part}')
-        for key in hub[part]:
-            check_type(key, str, f'a name in message_hub.{part}')
-    for key, log in hub['log_scalars'].items():
-        known = isinstance(log, HistoryBuffer) and all(
-            part.ndim == 1 and part.dtype.kind in 'biuf' for part in log.data
-        )
-        expect(known, f'message_hub.log_scalars.{key}', log)
-    info = hub['runtime_info']
-    _check_runtime_info(info)
-    resumed = runner.message_hub.state_dict()['resumed_keys']
-    # What this run does not resume came from no run's checkpoint.
-    for key in [k for k in info if resumed.get(k) is False]:
-        del info[key]
-    # A run saves only what is to be resumed.
-    hub['resumed_keys'] = dict.fromkeys([*hub['log_scalars'], *info], True)
+        for where, is_known in ENTRIES.items():
+            found = reduce(lambda node, key: node.get(key), where.split('.'), checkpoint)
+            expect(is_known(found), where, found)
+        meta, hub = checkpoint['meta'], checkpoint['message_hub']
+        # mmengine runs the config text of a checkpoint of mmsegmentation 0.x.
+        meta.pop('config', None)
+        if meta['iter'] > runner.max_iters:
+            raise Bent(f'it is of iteration {meta["iter"]}, after the last one, {runner.max_iters}')
+        for key, log in hub['log_scalars'].items():
+            expect(_is_log(log), f'message_hub.log_scalars.{key}', log)
+        info = hub['runtime_info']
+        for key, value in info.items():
+            expect(isinstance(key, str), 'a name in message_hub.runtime_info', key)
+            for pattern, is_known in INFO.items():
+                known = is_known(value) or not fnmatch(key, pattern)
+                expect(known, f'message_hub.runtime_info.{key}', value)
+        # A run saves only what is to be resumed.
+        hub['resumed_keys'] = dict.fromkeys([*hub['log_scalars'], *info], True)
+        # An optimizer wrapper of the user's own, or several, have states of their own.
+        if isinstance(runner.optim_wrapper, OptimWrapper):
+            check_optimizer(checkpoint, runner)
+        if isinstance(runner.param_schedulers, list):
+            check_schedulers(checkpoint['param_schedulers'], runner.param_schedulers)
     _adopt_best_checkpoints(info, runner)
 
 
-def _check_runtime_info(info: dict[str, Any]) -> None:
-    where = 'message_hub.runtime_info'
-    for key, value in info.items():
-        if key.startswith('best_score'):
-            expect(is_number(value), f'{where}.{key}', value)
-        elif key.startswith('best_ckpt'):
-            check_type(value, str, f'{where}.{key}')
-    steps = info.get('keep_ckpt_ids', [])
-    expect(isinstance(steps, list) and all(map(is_whole, steps)), f'{where}.keep_ckpt_ids', steps)
-    rows = info.get('evaluations', [])
-    known = isinstance(rows, list) and all(
-        isinstance(row, dict) and 'iter' in row and all(map(is_number, row.values()))
-        for row in rows
+def _is_log(value: Any) -> bool:
+    return isinstance(value, HistoryBuffer) and all(
+        part.ndim == 1 and part.dtype.kind in 'biuf' for part in value.data
     )
-    expect(known, f'{where}.evaluations', rows)
-    record = info.get('teacher', {})
-    check_type(record, dict, f'{where}.teacher')
-    for one in [record] if 'sha256' in record else record.values():
-        known = isinstance(one, dict) and all(
-            isinstance(one.get(key), str) for key in ('sha256', 'checkpoint')
-        )
-        expect(known, f'{where}.teacher', one)
+
+
+def _are_evaluations(rows: Any) -> bool:
+    return isinstance(rows, list) and all(
+        is_dict(row) and 'iter' in row and all(map(is_number, row.values())) for row in rows
+    )
+
+
+def _are_teachers(record: Any) -> bool:
+    # A single teacher has no name.
+    records = [record] if not is_dict(record) or 'sha256' in record else record.values()
+    return all(
+        is_dict(one) and all(isinstance(one.get(key), str) for key in ('sha256', 'checkpoint'))
+        for one in records
+    )
+
+
+# What is known of the entries of a checkpoint, the outer ones first.
+ENTRIES = {
+    'meta': is_dict,
+    'meta.iter': is_whole,
+    'meta.epoch': is_whole,
+    'meta.seed': lambda seed: seed is None or (is_whole(seed) and seed <= LARGEST_SEED),
+    'message_hub': is_dict,
+    'message_hub.log_scalars': is_dict,
+    'message_hub.runtime_info': is_dict,
+    'global_batch': lambda size: size is None or is_whole(size),
+}
+INFO = {
+    'best_score*': is_number,
+    'best_ckpt*': lambda path: isinstance(path, str),
+    'keep_ckpt_ids': lambda steps: isinstance(steps, list) and all(map(is_whole, steps)),
+    'evaluations': _are_evaluations,
+    'teacher': _are_teachers,
+}
 
 
 def _adopt_best_checkpoints(info: dict[str, Any], runner: Runner) -> None:
-    folder = _checkpoint_folder(runner)
+    folder = Path(runner.work_dir)
+    for hook in runner.hooks:
+        if isinstance(hook, CheckpointHook) and hook.out_dir:
+            folder = Path(hook.out_dir) / folder.name
     for key in [key for key in info if key.startswith('best_ckpt')]:
         # A Windows path splits at both kinds of slash, wherever the run began.
         file = folder / PureWindowsPath(info[key]).name
@@ -125,9 +128,3 @@ def _adopt_best_checkpoints(info: dict[str, Any], runner: Runner) -> None:
         )
         del info[key]
         info.pop(key.replace('best_ckpt', 'best_score'), None)
-
-
-def _checkpoint_folder(runner: Runner) -> Path:
-    work_dir = Path(runner.work_dir)
-    out_dirs = [hook.out_dir for hook in runner.hooks if isinstance(hook, CheckpointHook)]
-    return Path(out_dirs[0]) / work_dir.name if out_dirs and out_dirs[0] else work_dir

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import traceback
-from pathlib import Path
 from typing import Any
 
 import torch
 from mmcv.transforms import BaseTransform
 from mmengine.dataset import pseudo_collate
-from mmengine.hooks import Hook
 from mmengine.runner import Runner
 from mmseg.models import EncoderDecoder
 from torch import nn
@@ -20,8 +18,8 @@ from mmseg_kd.engine.devices import is_out_of_memory
 from mmseg_kd.errors import UserError, one_line
 
 
-class TrialHook(Hook):
-    """Try one sample of each data set, and the student's losses on it; every `KDRunner` has this.
+def try_run(runner: Runner) -> None:
+    """Try one sample of each data set, and the student's losses on it.
 
     What a pipeline or a model cannot do is an error of a worker or of a layer otherwise, which
     names no key, and for the validation split comes after hours. The pixels' values do not count:
@@ -31,16 +29,11 @@ class TrialHook(Hook):
     Raises:
         UserError: A step of a pipeline or a part of the model failed; with its config key.
     """
-
-    priority = 'VERY_HIGH'
-
-    def before_run(self, runner: Runner) -> None:
-        """Try the data of all loops, and the training step."""
-        for split, loop in runner.loops.items():
-            if len(loop.dataloader.dataset):
-                sample = try_data(loop.dataloader.dataset, f'{split}_dataloader.dataset')
-                if split == 'train':
-                    try_training(runner.bare_model, sample)
+    for split, loop in runner.loops.items():
+        if len(loop.dataloader.dataset):
+            sample = try_data(loop.dataloader.dataset, f'{split}_dataloader.dataset')
+            if split == 'train':
+                try_training(runner.bare_model, sample)
 
 
 def try_data(dataset: Dataset, where: str) -> dict[str, Any]:
@@ -55,8 +48,14 @@ def try_data(dataset: Dataset, where: str) -> dict[str, Any]:
     except UserError:
         raise
     except Exception as error:
-        where += _step(error)
-        raise UserError(f'{where} cannot process the first image: {one_line(error)}') from error
+        step, steps = '', []
+        for owner in _owners(error):
+            if isinstance(owner, BaseTransform) and owner in steps:
+                step = f'.pipeline.{steps.index(owner)} ({type(owner).__name__})'
+            steps = getattr(owner, 'transforms', steps)
+        raise UserError(
+            f'{where}{step} cannot process the first image: {one_line(error)}'
+        ) from error
     if not isinstance(sample, dict) or not {'inputs', 'data_samples'} <= set(sample):
         raise UserError(
             f"{where}.pipeline: the last step gives no 'inputs' and 'data_samples' for the model: "
@@ -81,8 +80,9 @@ def try_training(model: nn.Module, sample: dict[str, Any]) -> None:
             "dict(type='LoadAnnotations') after the step that loads the image"
         )
     labels.data.zero_()
-    size = 'x'.join(map(str, sample['inputs'].shape[1:]))
-    training = model.training
+    training, stages = model.training, []
+    source = model.neck if model.with_neck else model.backbone
+    recording = source.register_forward_hook(lambda *args: stages.extend(args[-1]))
     model.eval()
     try:
         with seeded(0):
@@ -92,43 +92,22 @@ def try_training(model: nn.Module, sample: dict[str, Any]) -> None:
         raise
     except Exception as error:
         if is_out_of_memory(error):
-            # The config can be built: another type than what a wrong value raises.
+            # Not a type of error that a wrong value in the config raises.
             raise torch.OutOfMemoryError(one_line(error)) from error
-        frame = traceback.extract_tb(error.__traceback__)[-1]
+        size = 'x'.join(map(str, sample['inputs'].shape[1:]))
+        parts = {id(part): f'model.{name}' for name, part in model.named_children()}
+        running = [parts[id(owner)] for owner in _owners(error) if id(owner) in parts]
+        channels = [stage.shape[1] for stage in stages]
+        hint = f'; what in_index and in_channels of a head choose from has {channels} channels'
         raise UserError(
-            f'{_part(model, error)} fails on a training crop of {size} pixels: {one_line(error)} '
-            f'({Path(frame.filename).name}, line {frame.lineno}){_channels(model, sample)}'
+            f'{["model", *running][-1]} fails on a training crop of {size} pixels: '
+            f'{one_line(error)}{hint if channels else ""}'
         ) from error
     finally:
+        recording.remove()
         model.train(training)
 
 
-def _step(error: Exception) -> str:
-    """The innermost step of a pipeline that was running, as the end of a config key."""
-    found, steps = '', []
-    for frame, _ in traceback.walk_tb(error.__traceback__):
-        owner = frame.f_locals.get('self')
-        if isinstance(owner, BaseTransform) and owner in steps:
-            found = f'.pipeline.{steps.index(owner)} ({type(owner).__name__})'
-        steps = getattr(owner, 'transforms', steps)
-    return found
-
-
-def _part(model: nn.Module, error: Exception) -> str:
-    """The part of a model that was running, as a config key."""
-    names = {id(module): name for name, module in model.named_children()}
-    found = 'model'
-    for frame, _ in traceback.walk_tb(error.__traceback__):
-        if name := names.get(id(frame.f_locals.get('self'))):
-            found = f'model.{name}'
-    return found
-
-
-def _channels(model: nn.Module, sample: dict[str, Any]) -> str:
-    """What the heads are given, where that can be computed."""
-    try:
-        data = model.data_preprocessor(pseudo_collate([sample]), training=True)
-        channels = [stage.shape[1] for stage in model.extract_feat(data['inputs'])]
-    except Exception:
-        return ''
-    return f'; what in_index and in_channels of a head choose from has {channels} channels'
+def _owners(error: Exception) -> list[Any]:
+    """The objects whose methods were running, the innermost last."""
+    return [frame.f_locals.get('self') for frame, _ in traceback.walk_tb(error.__traceback__)]

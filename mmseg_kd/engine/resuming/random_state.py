@@ -1,0 +1,65 @@
+"""The random state of a process, in its checkpoints."""
+
+from __future__ import annotations
+
+import random
+from typing import Any
+
+import numpy as np
+import torch
+from mmengine.dist import get_rank
+
+from mmseg_kd.engine.resuming.values import Bent, refusals
+
+
+def rng_state() -> dict[str, Any]:
+    """Return the random state, of plain types and tensors, so that it can be read as data."""
+    # mmseg's transforms draw from numpy's global generator.
+    name, keys, *rest = np.random.get_state()  # noqa: NPY002
+    return {
+        'python': random.getstate(),
+        'numpy': [name, torch.from_numpy(keys.astype(np.int64)), *rest],
+        'torch': torch.get_rng_state(),
+        'cuda': torch.cuda.get_rng_state() if torch.cuda.is_available() else None,
+    }
+
+
+def restore_rng(state: dict[str, Any]) -> None:
+    """Set the random state to what `rng_state` returned."""
+    version, internal, gauss = state['python']
+    random.setstate((version, tuple(internal), gauss))
+    name, keys, position, *rest = state['numpy']
+    if not 0 <= position <= len(keys):
+        # numpy would read beyond its end.
+        raise ValueError(f'the position {position} is not in the state')
+    keys = keys.cpu().numpy().astype(np.uint32)
+    np.random.set_state((name, keys, position, *rest))  # noqa: NPY002
+    torch.set_rng_state(state['torch'].cpu())
+    if state['cuda'] is not None and torch.cuda.is_available():
+        torch.cuda.set_rng_state(state['cuda'].cpu())
+
+
+def own_rng_state(states: Any, source: str) -> dict[str, Any] | None:
+    """Return this process' random state of a checkpoint; None where fewer processes wrote it.
+
+    Args:
+        states: The checkpoint's, one per process.
+        source: The file, for the message.
+
+    Raises:
+        UserError: It is not what a run saves.
+    """
+    before = rng_state()
+    with refusals(source):
+        try:
+            state = states[get_rank()] if get_rank() < len(states) or not states else None
+            if state is not None:
+                restore_rng(state)
+        # torch, numpy and Python refuse a state of another kind in as many ways.
+        except Exception as error:
+            raise Bent(
+                f'its rng_states are not what this run saves ({type(error).__name__})'
+            ) from error
+        finally:
+            restore_rng(before)
+    return state
