@@ -38,9 +38,8 @@ from mmseg_kd.engine.compilation import compile_training, record_training_step
 from mmseg_kd.engine.devices import memory_errors, unused_card
 from mmseg_kd.engine.hooks.label_check_hook import LabelCheckHook
 from mmseg_kd.engine.resuming import check_resumable
-from mmseg_kd.engine.starting import prepare_training, report_interruption
+from mmseg_kd.engine.starting import prepare_training, report_interruption, try_run
 from mmseg_kd.engine.training_length import follow_length, misfits
-from mmseg_kd.engine.trial import try_run
 from mmseg_kd.engine.work_dir_lock import WorkDirLock, lock_work_dir
 from mmseg_kd.errors import UserError, one_line
 

@@ -11,7 +11,7 @@ from mmcv.transforms import BaseTransform
 from mmseg.registry import MODELS, TRANSFORMS
 
 from mmseg_kd.engine import build_runner
-from mmseg_kd.engine.trial import try_run, try_training
+from mmseg_kd.engine.starting import try_run, try_training
 from mmseg_kd.errors import UserError
 
 
