@@ -21,7 +21,7 @@ def compile_training(runner: Runner) -> None:
     options = runner.cfg.get('compile')
     if not options:
         return
-    options = {} if options is True else dict(options)
+    options = {} if options is True else options
     if reason := cannot_compile(torch.device(get_device()), options):
         runner.logger.warning(f'compile: not possible here, training goes on without ({reason})')
         return

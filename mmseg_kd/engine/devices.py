@@ -35,10 +35,8 @@ def unused_card() -> str | None:
     cards = answer.stdout.decode(errors='replace').splitlines()
     if not cards:
         return None
-    problem, advice = (
-        'cannot use it',
-        f'Update the NVIDIA driver to one that supports CUDA {torch.version.cuda}',
-    )
+    problem = 'cannot use it'
+    advice = f'Update the NVIDIA driver to one that supports CUDA {torch.version.cuda}'
     if torch.version.cuda is None:
         problem = 'is built without CUDA'
         advice = (

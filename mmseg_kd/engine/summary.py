@@ -21,9 +21,8 @@ RATIOS = 100
 def describe_run(runner: Runner) -> str:
     """Describe a training run: model, teacher, losses, data, schedule, device, where it writes."""
     loader, val_loop = runner.train_dataloader, runner.val_loop
-    device = f'{platform.machine()} CPU, {torch.get_num_threads()} threads'
-    if get_device() == 'cuda':
-        device = torch.cuda.get_device_name()
+    cpu = f'{platform.machine()} CPU, {torch.get_num_threads()} threads'
+    device = torch.cuda.get_device_name() if get_device() == 'cuda' else cpu
     rows = [
         ('config', runner.cfg.filename),
         ('work_dir', relative(runner.work_dir)),
@@ -44,13 +43,8 @@ def describe_run(runner: Runner) -> str:
         padding = f', about {100 * share:.0f} % of it padding' if share >= 0.005 else ''
         rows.append(('input', f'crop {size}{padding}'))
     world = f' x {runner.world_size} processes' if runner.world_size > 1 else ''
-    rows.append(
-        (
-            'schedule',
-            f'{runner.max_iters} iterations, batch {loader.batch_size}{world}, evaluation every '
-            f'{runner.val_interval}',
-        )
-    )
+    steps = f'{runner.max_iters} iterations, batch {loader.batch_size}{world}'
+    rows.append(('schedule', f'{steps}, evaluation every {runner.val_interval}'))
     return ''.join(f'\n  {title:12}{text}' for title, text in rows)
 
 
@@ -70,12 +64,9 @@ def padding_share(cfg: Config, size: tuple[int, int]) -> float:
             scale, ratios = step.get('scale') or scale, step.get('ratio_range') or ratios
         # Without a scale the size of the images is not known from the config.
         width, height = scale if isinstance(scale, list | tuple) else crop[::-1]
-        sides = (
-            (min(height * ratio, crop[0]), min(width * ratio, crop[1]))
-            for ratio in np.linspace(*ratios, RATIOS)
-        )
-        filled = sum(a * b for a, b in sides) / RATIOS
-        shares.append(1 - filled / (size[0] * size[1]))
+        factors = np.linspace(*ratios, RATIOS)
+        filled = np.minimum(height * factors, crop[0]) * np.minimum(width * factors, crop[1])
+        shares.append(1 - filled.mean() / (size[0] * size[1]))
     return max(shares)
 
 
