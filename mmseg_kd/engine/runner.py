@@ -37,7 +37,7 @@ from mmseg_kd.datasets.listing import check_listing
 from mmseg_kd.engine.compilation import compile_training, record_training_step
 from mmseg_kd.engine.devices import memory_errors, unused_card
 from mmseg_kd.engine.hooks.label_check_hook import LabelCheckHook
-from mmseg_kd.engine.resuming import check_resumable
+from mmseg_kd.engine.resuming import check_optimizer, check_resumable
 from mmseg_kd.engine.starting import prepare_training, report_interruption, try_run
 from mmseg_kd.engine.training_length import follow_length, misfits
 from mmseg_kd.engine.work_dir_lock import WorkDirLock, lock_work_dir
@@ -122,12 +122,7 @@ class KDRunner(Runner):
         strict: bool = True,
         revise_keys: list | None = None,
     ) -> dict:
-        """Load a checkpoint that has exactly the model's tensors; arguments as mmengine's.
-
-        Raises:
-            UserError: The file is missing, damaged, names code, does not fit the model, or is
-                to be resumed and cannot be.
-        """
+        """Load a checkpoint that has exactly the model's tensors; any other is a UserError."""
         checkpoint = read_checkpoint(filename, map_location=map_location)
         if self.resumes:
             check_resumable(checkpoint, self, filename)
@@ -139,6 +134,8 @@ class KDRunner(Runner):
             raise UserError(f'{filename}: {error}') from error
         tensors = state_dict_of(checkpoint, filename)
         matched = load_strictly(self.bare_model, tensors, source=str(filename))
+        if self.resumes:
+            check_optimizer(checkpoint, self, filename)
         self._has_loaded = True
         self.logger.info(f'loaded {filename}, matched {matched}/{matched} tensors')
         return checkpoint
@@ -194,10 +191,8 @@ class KDRunner(Runner):
             built = super().build_model(model)
         except (OSError, RuntimeError) as error:
             advice = '; to download nothing, write pretrained=False'
-            raise UserError(
-                f'the model cannot be built: {one_line(error)}'
-                f'{advice if isinstance(error, OSError) else ""}'
-            ) from error
+            advice = advice if isinstance(error, OSError) else ''
+            raise UserError(f'the model cannot be built: {one_line(error)}{advice}') from error
         for file, count in files.items():
             # timm loads strictly.
             self.logger.info(f'{file}: matched {count}/{count} tensors')
@@ -294,11 +289,7 @@ def _for_the_console(record: logging.LogRecord) -> bool:
 
 
 def build_runner(cfg: Config) -> KDRunner:
-    """Build the runner of a checked config.
-
-    Raises:
-        UserError: A type is not registered, or a value does not suit its constructor.
-    """
+    """Build the runner of a checked config; what its constructors refuse is a UserError."""
     with config_errors(cfg):
         runner = KDRunner.from_cfg(cfg)
     if problem := unused_card():

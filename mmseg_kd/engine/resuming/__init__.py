@@ -4,6 +4,7 @@
 `random_state` saves and restores the random streams.
 """
 
+from mmseg_kd.engine.resuming.optimizer import check_optimizer
 from mmseg_kd.engine.resuming.run import check_resumable
 
-__all__ = ['check_resumable']
+__all__ = ['check_optimizer', 'check_resumable']

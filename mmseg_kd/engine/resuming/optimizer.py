@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import copy
 from collections import defaultdict
+from pathlib import Path
 from typing import Any
 
 import torch
-from mmengine.optim import _ParamScheduler
+from mmengine.optim import OptimWrapper, _ParamScheduler
 from mmengine.runner import Runner
 from torch import Tensor
 
@@ -19,6 +20,7 @@ from mmseg_kd.engine.resuming.values import (
     is_number,
     is_plain,
     is_whole,
+    refusals,
 )
 
 # Of the parameter on which an optimizer is tried.
@@ -27,16 +29,29 @@ SHAPE = (2, 3)
 POSITION = ('last_step', '_global_step', '_last_value', 'base_values')
 
 
-def check_optimizer(checkpoint: dict[str, Any], runner: Runner) -> None:
-    """Make sure that the optimizer can take a saved state: a fused one crashes on another shape.
+def check_optimizer(checkpoint: dict[str, Any], runner: Runner, source: str | Path) -> None:
+    """Make sure that optimizer and schedules can take a saved state.
+
+    A fused optimizer crashes on a state of another shape.
 
     Args:
-        checkpoint: A checkpoint of the run; what an older torch left out is filled in.
-        runner: The run, with its optimizer built.
+        checkpoint: A checkpoint that `check_resumable` has passed; what an older torch left out
+            of its optimizer is filled in.
+        runner: The run, with its optimizer and schedules built.
+        source: The file, for messages.
 
     Raises:
-        Bent: It is of other parameters, or of another kind of optimizer.
+        UserError: It is of other parameters, or of another kind of optimizer or schedule.
     """
+    with refusals(source):
+        # An optimizer wrapper of the user's own, or several, have states of their own.
+        if isinstance(runner.optim_wrapper, OptimWrapper):
+            _check_optimizer(checkpoint, runner)
+        if isinstance(runner.param_schedulers, list):
+            _check_schedulers(checkpoint['param_schedulers'], runner.param_schedulers)
+
+
+def _check_optimizer(checkpoint: dict[str, Any], runner: Runner) -> None:
     saved, wrapper = checkpoint['optimizer'], runner.optim_wrapper
     expect(is_dict(saved), 'optimizer', saved)
     own = wrapper.state_dict()
@@ -109,12 +124,7 @@ def _check_state(entry: dict, kept: dict, parameter: Tensor, where: str) -> None
         expect(known, f'{where}.{key}', value)
 
 
-def check_schedulers(saved: Any, own: list[_ParamScheduler]) -> None:
-    """Make sure that schedules can take their saved states.
-
-    Raises:
-        Bent: They are others.
-    """
+def _check_schedulers(saved: Any, own: list[_ParamScheduler]) -> None:
     expect(isinstance(saved, list), 'param_schedulers', saved)
     if len(saved) != len(own):
         raise Bent(f'it has {len(saved)} param_schedulers, the config {len(own)}')

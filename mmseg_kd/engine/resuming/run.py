@@ -9,10 +9,8 @@ from typing import Any
 
 from mmengine.hooks import CheckpointHook
 from mmengine.logging import HistoryBuffer
-from mmengine.optim import OptimWrapper
 from mmengine.runner import Runner
 
-from mmseg_kd.engine.resuming.optimizer import check_optimizer, check_schedulers
 from mmseg_kd.engine.resuming.values import Bent, expect, is_dict, is_number, is_whole, refusals
 from mmseg_kd.errors import UserError
 
@@ -23,8 +21,7 @@ def check_resumable(checkpoint: dict[str, Any], runner: Runner, source: str | Pa
     """Make sure that a run can resume from a checkpoint.
 
     Paths of best checkpoints are replaced by those of the run's own folder; one that is not
-    there is forgotten with its score, so that the run keeps a new one. What an older torch left out
-    of the optimizer is filled in.
+    there is forgotten with its score, so that the run keeps a new one.
 
     Args:
         checkpoint: What `read_checkpoint` returned, changed in place.
@@ -62,11 +59,6 @@ def check_resumable(checkpoint: dict[str, Any], runner: Runner, source: str | Pa
                 expect(known, f'message_hub.runtime_info.{key}', value)
         # A run saves only what is to be resumed.
         hub['resumed_keys'] = dict.fromkeys([*hub['log_scalars'], *info], True)
-        # An optimizer wrapper of the user's own, or several, have states of their own.
-        if isinstance(runner.optim_wrapper, OptimWrapper):
-            check_optimizer(checkpoint, runner)
-        if isinstance(runner.param_schedulers, list):
-            check_schedulers(checkpoint['param_schedulers'], runner.param_schedulers)
     _adopt_best_checkpoints(info, runner)
 
 
