@@ -37,7 +37,7 @@ from mmseg_kd.datasets.listing import check_listing
 from mmseg_kd.engine.compilation import compile_training, record_training_step
 from mmseg_kd.engine.devices import memory_errors, unused_card
 from mmseg_kd.engine.hooks.label_check_hook import LabelCheckHook
-from mmseg_kd.engine.resuming import check_optimizer, check_resumable
+from mmseg_kd.engine.resuming import check_optimizer, check_resumable, resuming
 from mmseg_kd.engine.starting import prepare_training, report_interruption, try_run
 from mmseg_kd.engine.training_length import follow_length, misfits
 from mmseg_kd.engine.work_dir_lock import WorkDirLock, lock_work_dir
@@ -126,19 +126,19 @@ class KDRunner(Runner):
         checkpoint = read_checkpoint(filename, map_location=map_location)
         if self.resumes:
             check_resumable(checkpoint, self, filename)
-        try:
-            self.call_hook('after_load_checkpoint', checkpoint=checkpoint)
-        except UserError as error:
-            if str(filename) in str(error):
-                raise
-            raise UserError(f'{filename}: {error}') from error
+        self.call_hook('after_load_checkpoint', checkpoint=checkpoint)
         tensors = state_dict_of(checkpoint, filename)
         matched = load_strictly(self.bare_model, tensors, source=str(filename))
         if self.resumes:
-            check_optimizer(checkpoint, self, filename)
+            check_optimizer(checkpoint, self)
         self._has_loaded = True
         self.logger.info(f'loaded {filename}, matched {matched}/{matched} tensors')
         return checkpoint
+
+    def resume(self, filename: str, *args: Any, **kwargs: Any) -> None:
+        """Resume from a checkpoint; one that cannot be resumed is a UserError."""
+        with resuming(filename):
+            super().resume(filename, *args, **kwargs)
 
     def load_or_resume(self) -> None:
         """Load what the run starts from, then write its config: that of a run refused stays."""

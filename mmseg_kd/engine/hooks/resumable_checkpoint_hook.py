@@ -66,7 +66,7 @@ class ResumableCheckpointHook(CheckpointHook):
         if not runner.resumes:
             return
         if 'rng_states' in checkpoint:
-            self._resumed_rng = own_rng_state(checkpoint['rng_states'], runner.cfg.load_from)
+            self._resumed_rng = own_rng_state(checkpoint['rng_states'])
         # The sampler was built before the checkpoint with the seed of its run was read.
         sampler = runner.train_dataloader.sampler
         if hasattr(sampler, 'seed') and checkpoint['meta'].get('seed') is not None:
