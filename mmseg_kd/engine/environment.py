@@ -2,35 +2,28 @@
 
 from __future__ import annotations
 
-import copy
-import logging
 import platform
 import shutil
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cached_property
 from importlib.metadata import version
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import psutil
 import torch
 from mmengine.config import Config
-from mmengine.logging import MMLogger
-from mmseg.registry import DATASETS, MODELS
-from torch import nn
 
-from mmseg_kd.checkpoints import load_strictly, read_checkpoint, state_dict_of
-from mmseg_kd.checkpoints.initialization import check_files, forget_pretrained, init_weights
+from mmseg_kd.checkpoints.initialization import init_weights
 from mmseg_kd.config.errors import config_errors
 from mmseg_kd.config.loading import load_config
-from mmseg_kd.config.values import SPLITS
-from mmseg_kd.distillation.teacher import Teacher
 from mmseg_kd.engine.devices import GIB, unused_card
+from mmseg_kd.engine.runner import build_runner
+from mmseg_kd.engine.starting import prepare_training
 from mmseg_kd.errors import UserError, one_line
 from mmseg_kd.installation import FORKS
 from mmseg_kd.paths import check_folder
-from mmseg_kd.teacher_report.card import check_classes
 
 # Below these, a training of the shipped configs is likely to fail.
 LEAST_FREE_GPU, LEAST_FREE_MEMORY = 3 * GIB, 4 * GIB
@@ -52,19 +45,14 @@ def check_environment(config: str | None = None, cfg_options: dict | None = None
     """Look at torch, CUDA, memory and console and, with a config, at what it needs.
 
     Args:
-        config: A config file; its data, weights, teacher and disk are looked at.
+        config: A config file; its training is started up to its first iteration, in a folder that
+            is removed.
         cfg_options: Overrides by dotted key.
     """
     looks = {'torch': _torch, 'CUDA': _cuda, 'memory': _memory, 'console': _console}
-    problem = []
     if config is not None:
-        try:
-            run = _Run(load_config(config, cfg_options))
-            looks |= {'data': run.data, 'weights': run.weights}
-            looks |= {'teacher': run.teacher, 'disk': run.disk}
-        except UserError as error:
-            problem = [Fact('config', False, str(error))]
-    return [*(_fact(name, look) for name, look in looks.items()), *problem]
+        looks['config'] = lambda: _start(load_config(config, cfg_options))
+    return [_fact(name, look) for name, look in looks.items()]
 
 
 def _fact(name: str, look: Callable[[], str]) -> Fact:
@@ -115,85 +103,31 @@ def _console() -> str:
     return encoding
 
 
-class _Run:
-    """What a config needs."""
-
-    def __init__(self, cfg: Config) -> None:
-        self.cfg, self.lines = cfg, _collect_log()
-
-    @cached_property
-    def student(self) -> nn.Module:
-        """The model that is trained, without its weights."""
-        cfg = copy.deepcopy(self.cfg.model)
-        forget_pretrained(cfg)
-        return MODELS.build(cfg)
-
-    def data(self) -> str:
-        """The number of images in every split."""
-        found = []
-        for split in SPLITS:
-            if loader := self.cfg.get(f'{split}_dataloader'):
-                count = len(DATASETS.build(loader.dataset))
-                if not count:
-                    raise UserError(f'{split}_dataloader.dataset: there are no images')
-                found.append(f'{split} {count} images')
-        return ', '.join(found) or 'the config has no data'
-
-    def weights(self) -> str:
-        """What the student starts from, loaded as training does."""
-        if source := self.cfg.get('load_from'):
-            tensors = state_dict_of(read_checkpoint(source), source)
-            matched = load_strictly(self.student, tensors, source)
-            return f'{source}: matched {matched}/{matched} tensors'
-        check_files(self.cfg.model)
-        init_weights(MODELS.build(self.cfg.model))
-        matched = [line for line in self.lines if 'matched' in line]
-        return '; '.join(matched) or 'none: the student trains from scratch'
-
-    def teacher(self) -> str:
-        """The teachers, loaded as training does, with their classes compared."""
-        if not self.cfg.model.get('teacher'):
-            return 'the config has none'
-        self.lines.clear()
-        self.student.build_teacher()
-        if loader := self.cfg.get('val_dataloader'):
-            classes = DATASETS.build(loader.dataset | dict(lazy_init=True)).metainfo.get('classes')
-            for teacher in self.student.teachers.values():
-                if isinstance(teacher, Teacher):
-                    check_classes(teacher, classes)
-        return '; '.join(self.lines) or 'an average of the student'
-
-    def disk(self) -> str:
-        """Room for the checkpoints, in the work_dir."""
-        cfg = self.cfg
-        check_folder(cfg.work_dir, 'work_dir')
-        folder = Path(cfg.work_dir).resolve()
-        free = shutil.disk_usage(next(p for p in (folder, *folder.parents) if p.exists())).free
-        finding = f'{free / GIB:.1f} GiB are free for {cfg.work_dir}'
-        if not cfg.get('train_cfg'):
-            return finding
-        hook = (cfg.get('default_hooks') or {}).get('checkpoint') or {}
-        interval, kept = hook.get('interval', -1), hook.get('max_keep_ckpts', -1)
-        files = cfg.train_cfg.get('max_iters', 0) // interval if interval > 0 else 1
-        files = min(files, kept) if kept > 0 else files
-        size = 4 * sum(p.numel() for p in self.student.parameters())
-        # One more is there while it replaces the oldest, and one holds the best weights alone.
-        needed = size * (TENSORS_PER_WEIGHT * (files + 1) + 1)
-        finding += f', the checkpoints of a run take {needed / GIB:.1f} GiB'
-        if free < needed:
-            raise UserError(
-                f'{finding}; name a --work-dir on another disk, or write '
-                'default_hooks.checkpoint.max_keep_ckpts=1'
-            )
-        return finding
-
-
-def _collect_log() -> list[str]:
-    """Make a current logger that keeps its lines from the console; the list receives them."""
-    lines: list[str] = []
-    logger = MMLogger.get_instance(f'environment {id(lines)}', log_level='INFO')
-    logger.handlers[0].setLevel(logging.ERROR)
-    handler = logging.Handler()
-    handler.emit = lambda record: lines.append(record.getMessage())
-    logger.addHandler(handler)
-    return lines
+def _start(cfg: Config) -> str:
+    """Build data, model and teachers, load the weights, and look for room for the checkpoints."""
+    work_dir = cfg.work_dir
+    check_folder(work_dir, 'work_dir')
+    # On Windows a log that is open stays.
+    with TemporaryDirectory(ignore_cleanup_errors=True) as folder:
+        cfg.work_dir = folder
+        runner = build_runner(cfg)
+        prepare_training(runner)
+        init_weights(runner.bare_model)
+        runner.load_or_resume()
+    folder = Path(work_dir).resolve()
+    free = shutil.disk_usage(next(p for p in (folder, *folder.parents) if p.exists())).free
+    hook = (cfg.get('default_hooks') or {}).get('checkpoint') or {}
+    interval, kept = hook.get('interval', -1), hook.get('max_keep_ckpts', -1)
+    files = runner.max_iters // interval if interval > 0 else 1
+    files = min(files, kept) if kept > 0 else files
+    size = 4 * sum(p.numel() for p in runner.bare_model.parameters())
+    # One more is there while it replaces the oldest, and one holds the best weights alone.
+    needed = size * (TENSORS_PER_WEIGHT * (files + 1) + 1)
+    finding = f'{free / GIB:.1f} GiB are free for {work_dir}, the checkpoints of a run take '
+    finding += f'{needed / GIB:.1f} GiB'
+    if free < needed:
+        raise UserError(
+            f'{finding}; name a --work-dir on another disk, or write '
+            'default_hooks.checkpoint.max_keep_ckpts=1'
+        )
+    return f'a training can start; {finding}'
