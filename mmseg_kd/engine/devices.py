@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import functools
 import os
 import shutil
 import subprocess
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import psutil
 import torch
@@ -50,23 +49,19 @@ def unused_card() -> str | None:
     )
 
 
-def memory_errors(method: Callable) -> Callable:
-    """Wrap a runner's method: memory that runs out becomes one line.
+@contextmanager
+def memory_errors(runner: Runner) -> Iterator[None]:
+    """Train or test in this block: memory that runs out becomes one line.
 
     Raises:
         UserError: Names the iteration, batch, crop, peak of memory, and what to lower.
     """
-
-    @functools.wraps(method)
-    def wrapped(self: Runner, *args: Any, **kwargs: Any) -> Any:
-        try:
-            return method(self, *args, **kwargs)
-        except (RuntimeError, MemoryError) as error:
-            if message := _memory_message(self, error):
-                raise UserError(message) from error
-            raise
-
-    return wrapped
+    try:
+        yield
+    except (RuntimeError, MemoryError) as error:
+        if message := _memory_message(runner, error):
+            raise UserError(message) from error
+        raise
 
 
 def is_out_of_memory(error: BaseException) -> bool:

@@ -61,12 +61,12 @@ class KDRunner(Runner):
         name = experiment_name or uuid.uuid4().hex[:8]
         super().__init__(*args, experiment_name=name, **kwargs)
 
-    @memory_errors
     def train(self) -> nn.Module:
         """Train; the teacher, if any, is loaded before the first iteration."""
         try:
-            prepare_training(self)
-            return super().train()
+            with memory_errors(self):
+                prepare_training(self)
+                return super().train()
         except (KeyboardInterrupt, OSError) as error:
             report_interruption(self, error)
             raise
@@ -74,12 +74,12 @@ class KDRunner(Runner):
             if self._lock is not None:
                 self._lock.release()
 
-    @memory_errors
     def test(self) -> dict[str, float]:
         """Test; return the metrics."""
-        with config_errors(self.cfg):
-            try_run(self)
-        return super().test()
+        with memory_errors(self):
+            with config_errors(self.cfg):
+                try_run(self)
+            return super().test()
 
     @property
     def loops(self) -> dict[str, BaseLoop]:

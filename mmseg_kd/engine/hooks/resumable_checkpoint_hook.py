@@ -126,18 +126,17 @@ class ResumableCheckpointHook(CheckpointHook):
         # Collective calls, so here, where every process comes, and not where only one writes.
         self._gather(runner)
         self._saved = True
+        name = self.filename_tmpl.format
         if self.max_keep_ckpts > 0 and step not in self.keep_ckpt_ids:
             if len(self.keep_ckpt_ids) == self.max_keep_ckpts:
-                oldest = self.filename_tmpl.format(self.keep_ckpt_ids.popleft())
-                self._obsolete.files.add(Path(self.out_dir) / oldest)
+                self._obsolete.files.add(Path(self.out_dir) / name(self.keep_ckpt_ids.popleft()))
             self.keep_ckpt_ids.append(step)
             runner.message_hub.update_info('keep_ckpt_ids', [*self.keep_ckpt_ids])
-        name = self.filename_tmpl.format(step)
-        self.last_ckpt = str(Path(self.out_dir) / name)
+        self.last_ckpt = str(Path(self.out_dir) / name(step))
         runner.message_hub.update_info('last_ckpt', self.last_ckpt)
         runner.save_checkpoint(
             self.out_dir,
-            name,
+            name(step),
             save_optimizer=self.save_optimizer,
             save_param_scheduler=self.save_param_scheduler,
             meta=meta,
