@@ -263,7 +263,8 @@ class KDRunner(Runner):
         """Register the hooks; None, which mmengine takes for its own alone, does nothing."""
         hooks = {'non_finite_loss': dict(type='NonFiniteLossHook'), **(hooks or {})}
         super().register_default_hooks({name: hook or Hook() for name, hook in hooks.items()})
-        self.register_hook(LabelCheckHook())
+        if hasattr(self.bare_model, 'num_classes'):
+            self.register_hook(LabelCheckHook())
 
     def build_param_scheduler(self, scheduler: Any) -> Any:
         """Build the schedulers; those without an `end` follow the length of the training."""

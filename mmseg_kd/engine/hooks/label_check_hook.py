@@ -21,7 +21,7 @@ ENOUGH = 1000
 
 
 class LabelCheckHook(Hook):
-    """Refuse data whose classes are not the model's; every `KDRunner` has this hook.
+    """Refuse data whose classes are not the model's; `KDRunner` has this hook for segmentors.
 
     A label without a class is an index out of bounds, which on a GPU ends the process at some
     later step and names nothing. The data set's number of classes is compared before the run, the
@@ -46,10 +46,10 @@ class LabelCheckHook(Hook):
 
     def before_run(self, runner: Runner) -> None:
         """Compare the numbers of classes."""
-        known = getattr(runner.bare_model, 'num_classes', None)
+        known = runner.bare_model.num_classes
         for split, loop in runner.loops.items():
             classes = getattr(loop.dataloader.dataset, 'metainfo', {}).get('classes')
-            if classes and known is not None and len(classes) != known:
+            if classes and len(classes) != known:
                 raise UserError(
                     f'model.decode_head.num_classes is {known}, but {split}_dataloader.dataset has '
                     f'{len(classes)} classes: write model.decode_head.num_classes={len(classes)}'
@@ -59,9 +59,6 @@ class LabelCheckHook(Hook):
         self, runner: Runner, batch_idx: int, data_batch: Any = None, mode: str = 'train'
     ) -> None:
         model = runner.bare_model
-        known = getattr(model, 'num_classes', None)
-        if known is None:
-            return
         if mode != 'train':
             _check_sides(model, data_batch)
         for sample in _samples(data_batch):
@@ -72,7 +69,7 @@ class LabelCheckHook(Hook):
                 _check_not_needed(runner, mode, path)
                 continue
             pixels = torch.bincount(sample.gt_sem_seg.data.flatten(), minlength=LABELS)
-            _check_labels(pixels, path, known, _ignore_index(model))
+            _check_labels(pixels, path, model.num_classes, _ignore_index(model))
             self._seen |= {path} - {None}
             if mode == 'train':
                 self._pixels += pixels[:LABELS].cpu()
