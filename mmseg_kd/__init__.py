@@ -15,13 +15,24 @@ from mmseg_kd.installation import refuse_mixed_installation
 __version__ = '0.1.0'
 __all__ = ['__version__', 'register_all']
 
+# Modules that register what a config can name.
+PARTS = (
+    'datasets',
+    'distillation',
+    'engine',
+    'evaluation',
+    'models',
+    'visualization.local_backend',
+    'visualization.quick_visualizer',
+)
+
 refuse_mixed_installation()
 
 
 def register_all() -> None:
     """Import everything that a config can name."""
     with quiet_imports():
-        for part in ('datasets', 'distillation', 'engine', 'evaluation', 'models'):
+        for part in PARTS:
             import_module(f'mmseg_kd.{part}')
 
 

@@ -18,6 +18,7 @@ from mmengine.registry import init_default_scope
 from mmseg.registry import DATASETS
 from tqdm import tqdm
 
+from mmseg_kd import register_all
 from mmseg_kd.checkpoints import read_checkpoint
 from mmseg_kd.config.errors import config_errors
 from mmseg_kd.distillation.teacher import Teacher
@@ -106,6 +107,7 @@ def draw_images(
     Raises:
         UserError: A checkpoint, the data or the teacher is missing or does not fit.
     """
+    register_all()
     init_default_scope('mmseg_kd')
     # The report itself names the loaded weights.
     MMLogger.get_instance(f'report {uuid.uuid4()}', log_level='ERROR')
