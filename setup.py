@@ -18,7 +18,7 @@ setup(
     license='Apache-2.0',
     packages=find_packages(include=['mmseg_kd', 'mmseg_kd.*']),
     # Translations and style of the report.
-    package_data={'mmseg_kd.reports.writing': ['*.json', '*.css']},
+    package_data={'mmseg_kd.reports.writing': ['*.json', '*.html']},
     python_requires='>=3.10',
     # Every lower bound is a version the tests were run on.
     install_requires=[

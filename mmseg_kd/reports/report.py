@@ -13,10 +13,12 @@ from mmseg_kd.errors import UserError
 from mmseg_kd.paths import check_folder
 from mmseg_kd.reports.comparing.collecting import read_collection
 from mmseg_kd.reports.comparing.collection import Collection
-from mmseg_kd.reports.figures.pictures import Gallery
-from mmseg_kd.reports.sections import order as sections
-from mmseg_kd.reports.sections.search_section import search_section
-from mmseg_kd.reports.writing.document import Block
+from mmseg_kd.reports.figures.classes import classes
+from mmseg_kd.reports.figures.curves import learning_curves, losses
+from mmseg_kd.reports.figures.images import differing_images
+from mmseg_kd.reports.figures.search import searches
+from mmseg_kd.reports.sections import facts, scores, words
+from mmseg_kd.reports.writing.document import Block, Picture
 from mmseg_kd.reports.writing.html_page import to_html
 from mmseg_kd.reports.writing.language import translator
 from mmseg_kd.reports.writing.markdown import to_markdown
@@ -60,19 +62,39 @@ def write_report(
             f'{other} is a report of other runs; choose another --out, or replace it with '
             '--overwrite'
         )
-    check_folder(out / 'figures', '--out')
-    for name in PAGES:
-        if (out / name).is_dir():
-            raise UserError(f'--out: {out / name} is a folder; choose another --out')
+    figures = out / 'figures'
+    check_folder(figures, '--out')
+    for page in (out / name for name in PAGES):
+        if page.is_dir():
+            raise UserError(f'--out: {page} is a folder; choose another --out')
     collection = read_collection(folders, baseline)
-    blocks, pictures = _compose(collection, out / 'figures', images)
-    text = to_markdown(blocks, translate, out)
-    text += f'\n<!-- report of {json.dumps(_names(folders, out))} -->\n'
-    pages = dict(zip(PAGES, (text, to_html(blocks, translate, lang)), strict=True))
-    for name, page in pages.items():
+    figures.mkdir(parents=True, exist_ok=True)
+    blocks = _blocks(collection, figures, images)
+    text = '\n\n'.join(to_markdown(block, translate) for block in blocks)
+    text += f'\n\n<!-- report of {json.dumps(_names(folders, out))} -->\n'
+    for name, page in zip(PAGES, (text, to_html(blocks, translate, lang)), strict=True):
         with atomic_path(out / name) as partial:
             partial.write_text(page, encoding='utf-8')
-    return [*(out / name for name in pages), *pictures]
+    pictures = [block.file for block in blocks if isinstance(block, Picture)]
+    return [*(out / name for name in PAGES), *pictures]
+
+
+def _blocks(collection: Collection, figures: Path, count: int) -> list[Block]:
+    return [
+        *words.opening(collection),
+        *scores.comparison(collection),
+        *learning_curves(collection, figures),
+        *facts.settings(collection),
+        *classes(collection, figures),
+        *losses(collection, figures),
+        *facts.teachers(collection),
+        *searches(collection, figures),
+        *differing_images(collection, figures, count),
+        *scores.evaluations(collection),
+        *facts.costs(collection),
+        *words.next_steps(collection),
+        *words.remarks(collection),
+    ]
 
 
 def other_report(folders: Sequence[str | Path], out: str | Path) -> Path | None:
@@ -97,24 +119,3 @@ def _names(folders: Sequence[str | Path], out: str | Path) -> list[str]:
             # On another drive.
             names.append(absolute.as_posix())
     return sorted(names)
-
-
-def _compose(collection: Collection, figures: Path, images: int) -> tuple[list[Block], list[Path]]:
-    figures.mkdir(parents=True, exist_ok=True)
-    gallery = Gallery(collection, figures)
-    blocks = [
-        *sections.opening(collection),
-        *sections.comparison(collection),
-        *gallery.curves(),
-        *sections.settings(collection),
-        *gallery.classes(),
-        *gallery.losses(),
-        *sections.teachers(collection),
-        *search_section(collection, figures),
-        *gallery.images(images),
-        *sections.evaluations(collection),
-        *sections.costs(collection),
-        *sections.next_steps(collection),
-        *sections.remarks(collection.notes),
-    ]
-    return blocks, [block.file for block in blocks if hasattr(block, 'file')]

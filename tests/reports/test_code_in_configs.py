@@ -14,7 +14,7 @@ from reports.run_copies import write_study
 from mmseg_kd.errors import UserError
 from mmseg_kd.records.literal_config import parse_buildable
 from mmseg_kd.reports.comparing.collecting import read_collection
-from mmseg_kd.reports.figures.qualitative import comparable_pair, draw_images
+from mmseg_kd.reports.figures.images import comparable_pair, draw_images
 
 
 def test_code_is_left_out_and_named(tmp_path: Path) -> None:

@@ -7,8 +7,8 @@ import pytest
 from reports.run_copies import copy_run, set_curve, write_study
 
 from mmseg_kd.reports.comparing.collecting import read_collection
-from mmseg_kd.reports.findings.finding import find
 from mmseg_kd.reports.findings.next_runs import _quoted, suggest
+from mmseg_kd.reports.findings.scores import find
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 
 from mmseg_kd.reports.comparing.collecting import read_collection
-from mmseg_kd.reports.figures.qualitative import (
+from mmseg_kd.reports.figures.images import (
     BETTER,
     WORSE,
     choose_images,

@@ -17,7 +17,7 @@ from mmseg_kd.errors import UserError
 from mmseg_kd.reports.comparing.collecting import read_collection
 from mmseg_kd.reports.comparing.collection import Collection
 from mmseg_kd.reports.report import other_report, write_report
-from mmseg_kd.reports.sections import order as sections
+from mmseg_kd.reports.sections import facts, scores, words
 
 
 class Page(HTMLParser):
@@ -168,13 +168,13 @@ def replaced(node: Any, key: str) -> Any:
 
 def described(collection: Collection) -> list[str]:
     parts = (
-        sections.opening,
-        sections.comparison,
-        sections.settings,
-        sections.teachers,
-        sections.evaluations,
-        sections.costs,
-        sections.next_steps,
+        words.opening,
+        scores.comparison,
+        facts.settings,
+        facts.teachers,
+        scores.evaluations,
+        facts.costs,
+        words.next_steps,
     )
     return [str(block) for part in parts for block in part(collection)]
 

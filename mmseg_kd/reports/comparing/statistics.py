@@ -102,15 +102,9 @@ def bootstrap_interval(values: Sequence[float]) -> Interval | None:
     """
     if len(values) < 2 or np.ptp(values) == 0:
         return None
-    result = stats.bootstrap(
-        (values,),
-        np.mean,
-        n_resamples=RESAMPLES,
-        confidence_level=CONFIDENCE,
-        method='BCa',
-        rng=np.random.default_rng(0),
-    )
-    return float(result.confidence_interval.low), float(result.confidence_interval.high)
+    # Its default method is BCa.
+    result = stats.bootstrap((values,), np.mean, n_resamples=RESAMPLES, rng=0)
+    return tuple(map(float, result.confidence_interval))
 
 
 def sign_test(differences: Sequence[float]) -> float | None:
@@ -128,27 +122,25 @@ def sentence(name: str, baseline: str, metric: str, compared: PairedDifference) 
         metric: Name of what the differences are in, in points.
         compared: Group minus baseline.
     """
-    values = dict(name=name, baseline=baseline, metric=metric, n=len(compared.seeds))
-    signed = values | dict(mean=f'{compared.mean:+.2f}')
+    mean, count = f'{compared.mean:+.2f}', len(compared.seeds)
+    values = dict(name=name, baseline=baseline, metric=metric, n=count)
     if compared.t_interval is None:
         return message(
             '{name}: {mean} {metric} against {baseline}, seeds in common: {n}. Too few seeds to '
             'tell a real difference from luck: at least {least} are needed.',
             least=FEWEST_SEEDS,
-            **signed,
+            mean=mean,
+            **values,
         )
-    half = f'{half_width(compared.sd, len(compared.seeds)):.2f}'
-    values |= dict(mean=f'{abs(compared.mean):.2f}', half=half)
-    return {
-        'better': message(
-            '{name} beats {baseline} by {mean} ± {half} {metric} ({n} seeds).', **values
-        ),
-        'worse': message(
-            '{name} is below {baseline} by {mean} ± {half} {metric} ({n} seeds).', **values
-        ),
-        'noise': message(
-            '{name} is within noise of {baseline}: {mean} ± {half} {metric} ({n} seeds).',
-            half=half,
-            **signed,
-        ),
-    }[compared.verdict]
+    values |= dict(half=f'{half_width(compared.sd, count):.2f}', size=mean[1:])
+    if compared.verdict == 'better':
+        return message('{name} beats {baseline} by {size} ± {half} {metric} ({n} seeds).', **values)
+    if compared.verdict == 'worse':
+        return message(
+            '{name} is below {baseline} by {size} ± {half} {metric} ({n} seeds).', **values
+        )
+    return message(
+        '{name} is within noise of {baseline}: {mean} ± {half} {metric} ({n} seeds).',
+        mean=mean,
+        **values,
+    )

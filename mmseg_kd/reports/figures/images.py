@@ -1,9 +1,8 @@
-"""A figure of the images on which a student differs most from the baseline."""
+"""The section on the images on which a student differs most from the baseline."""
 
 from __future__ import annotations
 
 import itertools
-import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,11 +21,13 @@ from mmseg_kd import register_all
 from mmseg_kd.checkpoints import read_checkpoint
 from mmseg_kd.config.errors import config_errors
 from mmseg_kd.distillation.teacher import Teacher
+from mmseg_kd.errors import UserError
 from mmseg_kd.evaluation.segmentation_metric import confusion_matrix, iou_and_accuracy
 from mmseg_kd.records.literal_config import parse_buildable
-from mmseg_kd.records.message import Message, message
+from mmseg_kd.records.message import Message, message, messages
 from mmseg_kd.records.run_record import RunRecord
-from mmseg_kd.reports.comparing.collection import Collection
+from mmseg_kd.reports.comparing.collection import Collection, run_name
+from mmseg_kd.reports.writing.document import Block, Heading, Picture, Table
 from mmseg_kd.visualization import Panel, prediction_grid
 
 IGNORED = 255
@@ -44,16 +45,47 @@ class Chosen:
     difference: float
 
 
+def differing_images(collection: Collection, folder: Path, count: int) -> list[Block]:
+    """Draw validation images on which the best student and the baseline differ.
+
+    If a checkpoint or the data is missing, a note says so instead.
+    """
+    pair = comparable_pair(collection) if count else None
+    if pair is None:
+        return []
+    file = folder / 'images.png'
+    try:
+        rows = draw_images(*pair, count, file, collection.metric, collection.notes)
+    except (UserError, OSError, KeyError) as error:
+        collection.notes.append(message('No images: {error}', error=error))
+        return []
+    caption = message(
+        'Validation images, baseline {baseline}, student {student}. Last column: green where '
+        'the student alone is right, orange where the baseline alone is.',
+        baseline=run_name(pair[0]),
+        student=run_name(pair[1]),
+    )
+    headings = messages('image', 'chosen as', 'difference in mIoU of the image')
+    table = Table(headings, [[name, _kind(c), f'{c.difference:+.2f}'] for name, c in rows])
+    return [Heading(message('Images')), Picture(file, caption), table]
+
+
+def _kind(choice: Chosen) -> Message:
+    if choice.kind == 'improved':
+        return message('most improved' if choice.difference > 0 else 'least damaged')
+    if choice.kind == 'damaged':
+        return message('most damaged' if choice.difference < 0 else 'least improved')
+    return message('median')
+
+
 def comparable_pair(collection: Collection) -> tuple[RunRecord, RunRecord] | None:
     """Return runs of the baseline and the best student that have a seed and checkpoints."""
-    if collection.baseline is None:
-        return None
+    bases = collection.baseline.counted if collection.baseline else []
     students = [run for group in collection.students for run in group.counted]
-    for run, other in itertools.product(students, collection.baseline.counted):
-        pair = (other, run)
-        there = all(r.best_checkpoint(collection.metric) and _config_file(r) for r in pair)
-        if run.seed == other.seed and there:
-            return pair
+    for run, base in itertools.product(students, bases):
+        there = all(r.best_checkpoint(collection.metric) and _config_file(r) for r in (run, base))
+        if run.seed == base.seed and there:
+            return base, run
     return None
 
 
@@ -110,44 +142,42 @@ def draw_images(
     register_all()
     init_default_scope('mmseg_kd')
     # The report itself names the loaded weights.
-    MMLogger.get_instance(f'report {uuid.uuid4()}', log_level='ERROR')
+    MMLogger.get_instance(f'report {file}', log_level='ERROR')
     notes = [] if notes is None else notes
     cfg = _config(student, notes)
     with config_errors():
         dataset = DATASETS.build(cfg.val_dataloader.dataset)
-        classes, palette = dataset.metainfo['classes'], dataset.metainfo['palette']
+        best = [run.best_checkpoint(metric)[0] for run in (baseline, student)]
         models = {
-            'baseline': _model(_config(baseline, notes).model, baseline, metric),
-            'student': _model(cfg.model, student, metric),
+            'baseline': _load(_config(baseline, notes).model, best[0]),
+            'teacher': _teacher(cfg, notes),
+            'student': _load(cfg.model, best[1]),
         }
-    scores = np.full((2, len(dataset)), np.nan)
+    classes, palette = dataset.metainfo['classes'], dataset.metainfo['palette']
+    differences = []
     # None: no bar where standard error is not a terminal.
     for i in tqdm(range(len(dataset)), 'images', leave=False, disable=None):
         sample = dataset[i]
-        label = sample['data_samples'].gt_sem_seg.data[0]
-        for j, model in enumerate(models.values()):
-            scores[j, i] = _miou(label, _predict(model, sample), len(classes))
-    chosen = choose_images(scores[1] - scores[0], count)
-    with config_errors():
-        teacher = _teacher(cfg, notes)
-    if teacher is not None:
-        models = {'baseline': models['baseline'], 'teacher': teacher, 'student': models['student']}
+        own, base = (_miou(sample, models[name], len(classes)) for name in ('student', 'baseline'))
+        differences.append(own - base)
+    chosen = choose_images(differences, count)
     samples = [dataset[choice.index] for choice in chosen]
+    models = {name: model for name, model in models.items() if model is not None}
     prediction_grid([_row(sample, models) for sample in samples], classes, palette, file)
     names = [Path(sample['data_samples'].img_path).name for sample in samples]
     return list(zip(names, chosen, strict=True))
 
 
 def _row(sample: Mapping[str, Any], models: Mapping[str, torch.nn.Module]) -> list[Panel]:
-    image = sample['inputs'].permute(1, 2, 0).numpy()[..., ::-1]
-    label = sample['data_samples'].gt_sem_seg.data[0]
-    predictions = {name: _predict(model, sample) for name, model in models.items()}
-    panels = [Panel('input', image), Panel('ground truth', labels=label)]
-    panels += [Panel(name, labels=prediction) for name, prediction in predictions.items()]
-    difference = difference_picture(
-        *(np.asarray(x) for x in (label, predictions['baseline'], predictions['student']))
-    )
-    return [*panels, Panel('student vs baseline', difference)]
+    image, label = sample['inputs'].permute(1, 2, 0).numpy()[..., ::-1], _label(sample).numpy()
+    predictions = {name: _predict(model, sample).numpy() for name, model in models.items()}
+    difference = difference_picture(label, predictions['baseline'], predictions['student'])
+    return [
+        Panel('input', image),
+        Panel('ground truth', labels=label),
+        *(Panel(name, labels=prediction) for name, prediction in predictions.items()),
+        Panel('student vs baseline', difference),
+    ]
 
 
 def difference_picture(label: np.ndarray, baseline: np.ndarray, student: np.ndarray) -> np.ndarray:
@@ -169,58 +199,62 @@ def difference_picture(label: np.ndarray, baseline: np.ndarray, student: np.ndar
     return picture
 
 
-def _read(text: str, source: Path, notes: list[Message]) -> ConfigDict:
-    """Read a config without running it, because it may be a stranger's; note its code."""
-    cfg, left_out = parse_buildable(text, source)
-    if left_out:
-        code = ', '.join(' '.join(part.split())[:MOST_CODE] for part in left_out[:3])
-        notes.append(
-            message(
-                '{file}: code in a config is not run and left out: {code}', file=source, code=code
-            )
-        )
-    return cfg
-
-
 def _config(run: RunRecord, notes: list[Message]) -> ConfigDict:
     file = _config_file(run)
     return _read(file.read_text(encoding='utf-8'), file, notes)
 
 
-def _model(model: ConfigDict, run: RunRecord, metric: str) -> torch.nn.Module:
+def _config_file(run: RunRecord) -> Path | None:
+    return max(run.source.glob('*/vis_data/config.py'), default=None)
+
+
+def _read(text: str, source: Path, notes: list[Message]) -> ConfigDict:
+    """Read a config without running it, because it may be a stranger's; note its code."""
+    cfg, left_out = parse_buildable(text, source)
+    if left_out:
+        code = ', '.join(' '.join(part.split())[:MOST_CODE] for part in left_out[:3])
+        note = message(
+            '{file}: code in a config is not run and left out: {code}', file=source, code=code
+        )
+        notes.append(note)
+    return cfg
+
+
+def _load(model: ConfigDict, checkpoint: str | Path) -> torch.nn.Module:
     # Without these keys a student is the plain model.
     plain = {key: part for key, part in model.items() if key not in ('teacher', 'kd_losses')}
-    return Teacher(plain, str(run.best_checkpoint(metric)[0])).segmentor.to(get_device())
+    return Teacher(plain, str(checkpoint)).segmentor.to(get_device())
 
 
 def _teacher(cfg: ConfigDict, notes: list[Message]) -> torch.nn.Module | None:
-    setting = cfg.model.get('teacher')
-    if not setting or 'checkpoint' not in setting or not Path(setting.checkpoint).is_file():
+    """Load the teacher, whose model is in its config if written out, else in its checkpoint."""
+    setting = cfg.model.get('teacher') or {}
+    checkpoint = Path(setting.get('checkpoint', ''))
+    if not checkpoint.is_file():
         return None
-    model = setting.config
-    if not isinstance(model, dict):
-        model = _teacher_model(Path(setting.config), Path(setting.checkpoint), notes)
-    return Teacher(model, setting.checkpoint).segmentor.to(get_device()) if model else None
-
-
-def _teacher_model(config: Path, checkpoint: Path, notes: list[Message]) -> ConfigDict | None:
-    """Return the teacher's model dict from its config if written out, else from its checkpoint."""
+    if isinstance(setting.config, dict):
+        return _load(setting.config, checkpoint)
+    config = Path(setting.config)
     if config.is_file():
-        cfg, left_out = parse_buildable(config.read_text(encoding='utf-8'), config)
-        if 'model' in cfg and '_base_' not in cfg and not left_out:
-            return cfg.model
+        written, left_out = parse_buildable(config.read_text(encoding='utf-8'), config)
+        if 'model' in written and '_base_' not in written and not left_out:
+            return _load(written.model, checkpoint)
     meta = read_checkpoint(checkpoint).get('meta')
     text = meta.get('cfg') if isinstance(meta, dict) else None
     model = _read(text, checkpoint, notes).get('model') if isinstance(text, str) else None
-    if model is None:
-        notes.append(
-            message(
-                "{file}: the teacher's config is code, which a report does not run; the teacher "
-                'is left out of the images.',
-                file=config,
-            )
-        )
-    return model
+    if model is not None:
+        return _load(model, checkpoint)
+    note = message(
+        "{file}: the teacher's config is code, which a report does not run; the teacher is left "
+        'out of the images.',
+        file=config,
+    )
+    notes.append(note)
+    return None
+
+
+def _label(sample: Mapping[str, Any]) -> torch.Tensor:
+    return sample['data_samples'].gt_sem_seg.data[0]
 
 
 def _predict(model: torch.nn.Module, sample: Mapping[str, Any]) -> torch.Tensor:
@@ -228,11 +262,7 @@ def _predict(model: torch.nn.Module, sample: Mapping[str, Any]) -> torch.Tensor:
     return model.test_step(batch)[0].pred_sem_seg.data[0].cpu()
 
 
-def _miou(label: torch.Tensor, prediction: torch.Tensor, classes: int) -> float:
-    iou, _ = iou_and_accuracy(confusion_matrix(label, prediction, classes).double())
-    return 100 * float(iou.nanmean())
-
-
-def _config_file(run: RunRecord) -> Path | None:
-    files = sorted(run.source.glob('*/vis_data/config.py'))
-    return files[-1] if files else None
+def _miou(sample: Mapping[str, Any], model: torch.nn.Module, classes: int) -> float:
+    """Return the mIoU of one image in percent."""
+    confusion = confusion_matrix(_label(sample), _predict(model, sample), classes)
+    return 100 * float(iou_and_accuracy(confusion.double())[0].nanmean())
