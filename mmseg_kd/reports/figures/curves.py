@@ -13,7 +13,7 @@ from mmseg_kd.records.message import message
 from mmseg_kd.records.run_record import RunRecord
 from mmseg_kd.reports.comparing.collection import Collection
 from mmseg_kd.reports.figures.looks import first_groups, line_styles
-from mmseg_kd.reports.writing.document import Block, Heading, Paragraph, Picture
+from mmseg_kd.reports.writing.document import Block, Heading, Picture
 from mmseg_kd.visualization.canvas import (
     canvas,
     guide_line,
@@ -99,21 +99,17 @@ def losses(collection: Collection, folder: Path) -> list[Block]:
             names=', '.join(runs),
         )
         blocks += [Heading(message('Losses')), Picture(file, caption)]
-    reported = {g.name: r for g in first_groups(collection) for r in g.counted[:1] if r.gradients}
-    for i, (name, run) in enumerate(list(reported.items())[:MOST_GRADIENTS], 1):
+    reported = [(g.name, r) for g in first_groups(collection) for r in g.counted[:1] if r.gradients]
+    for i, (name, run) in enumerate(reported[:MOST_GRADIENTS], 1):
         file = folder / f'gradients_{i}.png'
         gradient_figure(run.gradients, file, order=order)
         caption = message(
             "{name}: gradient norm shares of the labels' loss and of each distillation loss, "
-            "their cosine similarity with the labels' gradient, and the weighted losses.",
+            "their cosine similarity with the labels' gradient, and the weighted losses. Each "
+            'work_dir has this figure of its run, gradients.png.',
             name=name,
         )
         blocks.append(Picture(file, caption))
-    if (count := len(reported) - MOST_GRADIENTS) > 0:
-        text = message(
-            'Gradients of {count} more runs are in gradients.png of their work_dirs.', count=count
-        )
-        blocks.append(Paragraph(text, remark=True))
     return blocks
 
 

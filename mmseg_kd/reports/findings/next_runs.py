@@ -184,12 +184,10 @@ def _lines(collection: Collection, group: Group, what: str, options: dict[str, A
     study = next((study for study in collection.studies if run in study.runs), None)
     if study is None:
         return _train(run, what, options)
-    entry = dict(
-        config=study.configs.get(run.name, ''),
-        # The study fills in where a needed checkpoint came from.
-        needs=study.needs.get(run.name) or {},
-        options={**run.options, **options},
-    )
+    # The study fills in where a needed checkpoint came from.
+    needs = study.needs.get(run.name)
+    entry = dict(config=study.configs.get(run.name, ''), **({'needs': needs} if needs else {}))
+    entry['options'] = {**run.options, **options}
     name = f'{group.name}_{what}'.replace('/', '_')
     return pformat({name: entry}, sort_dicts=False)[1:-1] + ','
 

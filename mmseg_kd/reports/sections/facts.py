@@ -1,4 +1,4 @@
-"""The sections on facts about runs: settings, teachers, time and memory, checkpoints."""
+"""The sections on facts about runs: settings, teachers, time and memory."""
 
 from __future__ import annotations
 
@@ -8,12 +8,11 @@ from statistics import fmean
 
 import numpy as np
 
-from mmseg_kd.paths import relative
 from mmseg_kd.records.message import message, messages
 from mmseg_kd.records.run_record import RunRecord
 from mmseg_kd.reports.comparing.collection import Collection
 from mmseg_kd.reports.comparing.differing_settings import differing_settings
-from mmseg_kd.reports.sections.scores import NONE, group_label, mean_of, number, span
+from mmseg_kd.reports.sections.scores import NONE, mean_of, number, span
 from mmseg_kd.reports.writing.document import Block, Paragraph, Table, titled
 
 # With more runs, a column for each would be too narrow.
@@ -69,7 +68,7 @@ def teachers(collection: Collection) -> list[Block]:
 
 
 def costs(collection: Collection) -> list[Block]:
-    """Return time, memory and throughput, means over a group's runs, and the best checkpoints."""
+    """Return time, memory and throughput, means over a group's runs."""
     rows = []
     for group in collection.groups:
         runs = [run for run in group.runs if len(run.training.get('step', ()))]
@@ -87,16 +86,7 @@ def costs(collection: Collection) -> list[Block]:
     headings = messages(
         'run', 'iterations', 's per iteration', 'images/s', 'total time', 'GPU memory', 'device'
     )
-    blocks = titled(message('Time and memory'), Table(headings, rows))
-    # With the score of that very file.
-    rows = [
-        [group_label(group, run), number(found[1]), relative(found[0])]
-        for group in collection.groups
-        for run in group.runs
-        if not run.outside and (found := run.best_checkpoint(collection.metric))
-    ]
-    headings = [message('run'), collection.metric, message('checkpoint')]
-    return blocks + titled(message('Best checkpoints'), Table(headings, rows))
+    return titled(message('Time and memory'), Table(headings, rows))
 
 
 def seconds_per_iteration(run: RunRecord) -> float | None:

@@ -6,9 +6,10 @@ from collections.abc import Iterable, Sequence
 from statistics import fmean
 from typing import Any
 
+from mmseg_kd.paths import relative
 from mmseg_kd.records.message import Text, message, messages
 from mmseg_kd.records.run_record import RunRecord
-from mmseg_kd.reports.comparing.collection import Collection, Group
+from mmseg_kd.reports.comparing.collection import Collection
 from mmseg_kd.reports.comparing.differing_settings import setting_text, short_keys
 from mmseg_kd.reports.comparing.statistics import mean_and_sd
 from mmseg_kd.reports.writing.document import (
@@ -25,8 +26,6 @@ NONE = '–'  # noqa: RUF001
 # These metrics come first in the tables.
 ORDER = ('mIoU', 'mAcc', 'aAcc')
 MOST_ROWS = 25
-# With so many comparisons some are significant by chance.
-MANY_COMPARISONS = 5
 
 
 def comparison(collection: Collection) -> list[Block]:
@@ -36,9 +35,7 @@ def comparison(collection: Collection) -> list[Block]:
     if len(table.rows) > MOST_ROWS:
         blocks.insert(1, table._replace(rows=table.rows[:MOST_ROWS]))
     blocks += _statistics(collection)
-    if any(len(group.measured) > 1 for group in collection.groups):
-        blocks.append(Fold(message('Every run by seed'), [seeds_table(collection)]))
-    return blocks
+    return blocks + titled(message('Every run and its best checkpoint'), runs_table(collection), 3)
 
 
 def _statistics(collection: Collection) -> list[Block]:
@@ -51,28 +48,19 @@ def _statistics(collection: Collection) -> list[Block]:
         'seeds that both have. ± and the first interval are the 95 % confidence interval of '
         "that mean by Student's t. The second interval is from the bootstrap (BCa), which is "
         'too narrow for few seeds. The verdict is better or worse only if the first interval '
-        'excludes 0, and never with fewer than 3 seeds. The sign test cannot fall below 0.05 '
-        'with fewer than 6 seeds.'
+        'excludes 0, and never with fewer than 3 seeds; one interval in 20 excludes 0 by chance '
+        'alone. The sign test cannot fall below 0.05 with fewer than 6 seeds.'
     )
     heading = message('Differences to {baseline}', baseline=collection.baseline.name)
-    blocks = [*titled(heading, table, 3), Paragraph(explanation, remark=True)]
-    intervals = sum(row[4] != NONE for row in table.rows)
-    if intervals >= MANY_COMPARISONS:
-        text = message(
-            'About {chance} of {count} such intervals exclude 0 by chance alone.',
-            count=intervals,
-            chance=f'{intervals / 20:.2g}',
-        )
-        blocks.append(Paragraph(text, remark=True))
-    return blocks
+    return [*titled(heading, table, 3), Paragraph(explanation, remark=True)]
 
 
 def evaluations(collection: Collection) -> list[Block]:
     """Return every evaluation of every run."""
     folds = []
     for group, run in ((g, run) for g in collection.groups for run in g.measured):
-        name, count = group_label(group, run), len(run.evaluations)
-        summary = message('{name}: {count} evaluations', name=name, count=count)
+        name = group.name if len(group.runs) == 1 else f'{group.name}, seed {run.seed}'
+        summary = message('{name}: {count} evaluations', name=name, count=len(run.evaluations))
         folds.append(Fold(summary, [evaluation_table(run, collection.metric)]))
     if len(folds) > MOST_OPEN:
         folds = [Fold(message('All {count} runs', count=len(folds)), folds)]
@@ -142,8 +130,8 @@ def statistics_table(collection: Collection) -> Table:
     return Table(headings, rows)
 
 
-def seeds_table(collection: Collection) -> Table:
-    """Return the best evaluation of every single run."""
+def runs_table(collection: Collection) -> Table:
+    """Return the best evaluation of every single run, and its checkpoint with that file's score."""
     metric = collection.metric
     rows = [
         [
@@ -152,13 +140,20 @@ def seeds_table(collection: Collection) -> Table:
             number(best[metric]),
             str(int(best['iteration'])),
             number(run.evaluations[-1].get(metric)),
+            _checkpoint(run, metric),
         ]
         for group in collection.ranked
         for run in group.runs
         if (best := run.best(metric)) is not None
     ]
     best, final = _best_and_final(metric)
-    return Table([*messages('run', 'seed'), best, *messages('at iteration'), final], rows)
+    headings = [*messages('run', 'seed'), best, message('at iteration'), final]
+    return Table([*headings, message('checkpoint')], rows)
+
+
+def _checkpoint(run: RunRecord, metric: str) -> str:
+    found = None if run.outside else run.best_checkpoint(metric)
+    return f'{relative(found[0])} ({number(found[1])})' if found else NONE
 
 
 def evaluation_table(run: RunRecord, metric: str) -> Table:
@@ -191,11 +186,6 @@ def mean_of(values: Iterable[float | None], form: str = '.2f') -> str:
 def span(values: Sequence[int]) -> str:
     """Format the lowest and the highest value, or the one that all are."""
     return '\u2013'.join(map(str, sorted({min(values), max(values)})))
-
-
-def group_label(group: Group, run: RunRecord) -> str:
-    """Return the name of a run: its group and, if there are others in it, its seed."""
-    return group.name if len(group.runs) == 1 else f'{group.name}, seed {run.seed}'
 
 
 def _best_and_final(metric: str) -> list[Text]:
