@@ -296,7 +296,7 @@ def test_two_hundred_runs_of_a_search(trained_pair: dict[str, Path], tmp_path: P
     # 720,000, of which torch is 480,000.
     assert kilobytes < 800 * 2**10
     names = {file.name for file in tmp_path.glob('figures/*.png')}
-    assert {'importance_1.png', 'slices_1.png', 'parallel_1.png'} <= names
+    assert {'importance_1.png', 'slices_1.png'} <= names
     text = (tmp_path / 'report.md').read_text(encoding='utf-8')
     assert 'the other 192 are thin and grey' in text
 

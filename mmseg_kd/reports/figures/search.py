@@ -1,4 +1,4 @@
-"""The section on a grid or search: importances, slices and parallel coordinates.
+"""The section on a grid or search: importances and slices.
 
 The figures of `optuna.visualization.matplotlib` were tried: their labels overlap, low scores are
 pale lines on grey, and slices are coloured by trial number, which means nothing for a grid.
@@ -11,9 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from matplotlib.axes import Axes
-from matplotlib.cm import ScalarMappable
-from matplotlib.colors import Normalize
 
 from mmseg_kd.records.message import message
 from mmseg_kd.reports.comparing.collection import Collection
@@ -21,7 +18,6 @@ from mmseg_kd.reports.comparing.differing_settings import short_keys
 from mmseg_kd.reports.comparing.search_results import (
     FEWEST_POINTS,
     Point,
-    Scale,
     importances,
     points_of,
     scale_of,
@@ -29,9 +25,6 @@ from mmseg_kd.reports.comparing.search_results import (
 from mmseg_kd.reports.writing.document import Block, Heading, Paragraph, Picture
 from mmseg_kd.visualization.canvas import canvas, shorten, tidy
 from mmseg_kd.visualization.line_styles import COLOURS
-
-# With more, a figure is taller than a screen, or its axes touch.
-MOST_SLICES, MOST_AXES = 9, 7
 
 
 def searches(collection: Collection, folder: Path) -> list[Block]:
@@ -42,9 +35,8 @@ def searches(collection: Collection, folder: Path) -> list[Block]:
         points, space = points_of(collection, study), study.space
         if not space or len(points) < 2:
             continue
-        slices, parallel = folder / f'slices_{number}.png', folder / f'parallel_{number}.png'
-        slice_plots(points, space, metric, slices)
-        parallel_coordinates(points, space, metric, parallel)
+        file = folder / f'slices_{number}.png'
+        slice_plots(points, space, metric, file)
         caption = message(
             '{metric} over each parameter, while the others vary too; the circle marks the best '
             'point.',
@@ -53,18 +45,8 @@ def searches(collection: Collection, folder: Path) -> list[Block]:
         blocks += [
             Heading(message('Search' if study.kind == 'search' else 'Grid')),
             _importance(points, space, folder / f'importance_{number}.png'),
-            Picture(slices, caption),
-            Picture(parallel, message('Each line is a point; the brighter, the better.')),
+            Picture(file, caption),
         ]
-        if len(space) > MOST_AXES:
-            text = message(
-                'The slices show the first {slices} of {count} parameters, the parallel '
-                'coordinates the first {axes}.',
-                count=len(space),
-                slices=min(MOST_SLICES, len(space)),
-                axes=MOST_AXES,
-            )
-            blocks.append(Paragraph(text, remark=True))
     return blocks
 
 
@@ -98,11 +80,11 @@ def slice_plots(points: Sequence[Point], space: Mapping[str, Any], metric: str, 
 
     Args:
         points: The points.
-        space: The choices by dotted key; the first nine are drawn.
+        space: The choices by dotted key.
         metric: Name of the score.
         file: Where to write the PNG.
     """
-    names = short_keys(list(space)[:MOST_SLICES])
+    names = short_keys(list(space))
     columns = min(3, len(names))
     rows = -(-len(names) // columns)
     scores = np.array([point.score for point in points])
@@ -125,57 +107,3 @@ def slice_plots(points: Sequence[Point], space: Mapping[str, Any], metric: str, 
                 labels = [shorten(choice, 12) for choice in scale.names]
                 axes.set_xticks(range(len(labels)), labels, fontsize=8)
                 axes.set_xlim(-0.5, len(labels) - 0.5)
-
-
-def parallel_coordinates(
-    points: Sequence[Point], space: Mapping[str, Any], metric: str, file: Path
-) -> None:
-    """Draw each point as a line over the parameters, coloured by its score, the best on top.
-
-    Args:
-        points: The points.
-        space: The choices by dotted key; the first seven are drawn.
-        metric: Name of the score.
-        file: Where to write the PNG.
-    """
-    names = short_keys(list(space)[:MOST_AXES])
-    # In this order the best are drawn last.
-    points = sorted(points, key=lambda point: point.score)
-    colours = ScalarMappable(Normalize(points[0].score, points[-1].score), 'viridis')
-    with canvas(file, 3.8) as figure:
-        axes = figure.subplots()
-        scales = [scale_of(points, key, space[key]) for key in names]
-        lines = zip(*(_draw_scale(axes, i, scale) for i, scale in enumerate(scales)), strict=True)
-        for point, line in zip(points, lines, strict=True):
-            axes.plot(line, color=colours.to_rgba(point.score), linewidth=1.3, alpha=0.85)
-        longest = 26 if len(names) <= 4 else 16
-        labels = [shorten(name, longest) for name in names.values()]
-        axes.set_xticks(range(len(names)), labels, fontsize=8.5)
-        axes.set(xlim=(-0.3, len(names) - 0.6), ylim=(-0.08, 1.08))
-        axes.yaxis.set_visible(False)
-        axes.spines[:].set_visible(False)
-        axes.tick_params(length=0, pad=8)
-        figure.colorbar(colours, ax=axes, label=f'{metric} [%]', pad=0.02)
-
-
-def _draw_scale(axes: Axes, place: int, scale: Scale) -> np.ndarray:
-    """Draw one vertical axis with its labels, and return the heights of the values, 0 to 1."""
-    shown = np.log10(scale.values) if scale.logarithmic else scale.values
-    numbers = zip(shown, scale.values, strict=True)
-    ends = {height: f'{value:.3g}' for height, value in sorted(numbers)}
-    marks = dict(enumerate(scale.names)) or {end: ends[end] for end in (min(ends), max(ends))}
-    low, high = min(marks), max(marks)
-    length = high - low or 1
-    axes.axvline(place, ymin=0.069, ymax=0.931, color='0.3', linewidth=1)
-    for height, text in marks.items():
-        axes.annotate(
-            shorten(text, 14),
-            (place, (height - low) / length),
-            xytext=(4, 0),
-            textcoords='offset points',
-            fontsize=8,
-            va='center',
-            zorder=5,
-            bbox=dict(facecolor='white', edgecolor='none', alpha=0.75, pad=0.8),
-        )
-    return (shown - low) / length
