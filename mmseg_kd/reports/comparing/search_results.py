@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -94,16 +94,6 @@ def importances(points: Sequence[Point], space: Mapping[str, Any]) -> dict[str, 
             optuna.trial.create_trial(params=params, distributions=kinds, value=point.score)
         )
     return get_param_importances(study, evaluator=PedAnovaImportanceEvaluator())
-
-
-def best_at_the_edge(
-    collection: Collection,
-) -> Iterator[tuple[StudyRecord, dict[str, tuple[Any, str]]]]:
-    """Yield the studies whose best point lies at an edge, with the result of `at_the_edge`."""
-    for study in collection.studies:
-        best = max(points_of(collection, study), key=lambda point: point.score, default=None)
-        if best and (found := at_the_edge(study.space, best.params)):
-            yield study, found
 
 
 def at_the_edge(space: Mapping[str, Any], params: Mapping[str, Any]) -> dict[str, tuple[Any, str]]:

@@ -10,11 +10,9 @@ from typing import Any, NamedTuple
 
 from mmseg_kd.distillation.gradient_diagnosis import MOST_CHANGE
 from mmseg_kd.paths import relative
-from mmseg_kd.records.json_lines import is_number
 from mmseg_kd.records.message import Message, message
 from mmseg_kd.records.run_record import RunRecord
 from mmseg_kd.reports.comparing.collection import Collection, Group, by_seed
-from mmseg_kd.reports.comparing.search_results import best_at_the_edge
 from mmseg_kd.reports.comparing.statistics import FEWEST_SEEDS, PairedDifference, half_width
 from mmseg_kd.reports.findings.diagnoses import course, loss_faults
 
@@ -37,7 +35,6 @@ def suggest(collection: Collection) -> list[Suggestion]:
         *_seeds(collection),
         *_loss_weights(collection),
         *_lengths(collection),
-        *_spaces(collection),
         *_test(collection),
     ]
 
@@ -130,34 +127,6 @@ def _schedule(run: RunRecord, iterations: int) -> dict[str, Any]:
         if isinstance(scheduler, Mapping) and scheduler.get('end') == run.max_iters:
             options[f'param_scheduler.{i}.end'] = iterations
     return options
-
-
-def _spaces(collection: Collection) -> Iterator[Suggestion]:
-    for study, edges in best_at_the_edge(collection):
-        wider = {key: _wider(study.space[key], edge) for key, (_, edge) in edges.items()}
-        lines = [f'{key!r}: {choices},' for key, choices in wider.items() if choices]
-        if lines:
-            reason = message('A search space extended beyond the best values.')
-            yield Suggestion(reason, '\n'.join(lines))
-
-
-def _wider(choices: Any, edge: str) -> Any:
-    """Return the choices and one step beyond an edge; None if the sign would change."""
-    ranged = isinstance(choices, Mapping)
-    numbers = [choices['low'], choices['high']] if ranged else filter(is_number, choices)
-    numbers = sorted(numbers)
-    first, second = numbers[:2] if edge == 'lowest' else numbers[:-3:-1]
-    # The last step of a grid again, or half of a range's decades, as a factor if the sign stays.
-    if second > 0 and first > 0 and not (ranged and 'log' not in str(choices.get('type'))):
-        beyond = _rounded(first * (first / second) ** (0.5 if ranged else 1))
-    else:
-        beyond = _rounded(2 * first - second)
-    if beyond < 0 <= numbers[0]:
-        return None
-    if not ranged:
-        return [*choices, beyond]
-    end = 'low' if edge == 'lowest' else 'high'
-    return {**choices, end: round(beyond) if choices.get('type') == 'int' else beyond}
 
 
 def _rounded(value: float) -> float:

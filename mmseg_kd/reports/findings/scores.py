@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from mmseg_kd.records.class_scores import mean_class_iou
 from mmseg_kd.records.message import Message, message
 from mmseg_kd.reports.comparing.collection import Collection
-from mmseg_kd.reports.comparing.search_results import best_at_the_edge
+from mmseg_kd.reports.comparing.search_results import at_the_edge, points_of
 from mmseg_kd.reports.comparing.statistics import FEWEST_SEEDS, sentence
 from mmseg_kd.reports.findings.training import MOST, training_findings
 
@@ -108,7 +108,9 @@ def _classes(collection: Collection) -> Iterator[Message]:
 
 
 def _edges(collection: Collection) -> Iterator[Message]:
-    for _, found in best_at_the_edge(collection):
+    for study in collection.studies:
+        best = max(points_of(collection, study), key=lambda point: point.score, default=None)
+        found = at_the_edge(study.space, best.params) if best else {}
         for key, (value, edge) in found.items():
             yield message(
                 'The best value of {key}, {value}, is the lowest that could be chosen: lower '
