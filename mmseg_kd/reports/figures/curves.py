@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
 
 from mmseg_kd.distillation.base import log_names
 from mmseg_kd.records.message import message
@@ -26,10 +25,6 @@ from mmseg_kd.visualization.gradient_figure import gradient_figure
 from mmseg_kd.visualization.line_styles import LineStyle, black_line, line_style
 
 MOST_TEACHERS, MOST_PANELS, MOST_GRADIENTS = 3, 4, 2
-# More points than pixels are of no use.
-MOST_POINTS = 400
-# Above this ratio of highest to lowest value, labels at 2 and 5 would touch.
-MOST_SUBDIVIDED = 1000
 OF_LABELS = ('decode', 'aux')
 
 
@@ -135,20 +130,12 @@ def loss_curves(runs: dict[str, RunRecord], file: Path, order: Sequence[str]) ->
         for axes in panels.flat[len(runs) :]:
             axes.set_axis_off()
         for axes, (name, run) in zip(panels.flat, runs.items(), strict=False):
-            stride = -(-len(run.training['step']) // MOST_POINTS)
             for loss in loss_names(run):
-                values = run.training[loss][::stride]
                 # A loss with weight 0 has no place on a logarithmic axis.
-                positive = np.where(values > 0, values, np.nan)
-                axes.plot(run.training['step'][::stride], positive, linewidth=1.4, **looks[loss])
+                values = np.where(run.training[loss] > 0, run.training[loss], np.nan)
+                axes.plot(run.training['step'], values, linewidth=1.4, **looks[loss])
             tidy(axes, shorten(name, 40), yscale='log')
-            axes.yaxis.set_major_formatter(StrMethodFormatter('{x:g}'))
-            axes.yaxis.set_minor_formatter(NullFormatter())
             iteration_axis(axes, ticks=5)
-        low, high = panels[0, 0].get_ylim()
-        subs = (1, 2, 5) if high < MOST_SUBDIVIDED * low else (1,)
-        for axes in panels.flat[: len(runs)]:
-            axes.yaxis.set_major_locator(LogLocator(subs=subs))
         line_legend(figure, looks, columns=4)
 
 
