@@ -58,20 +58,16 @@ def write_report(
     out = Path(out)
     translate = translator(lang)
     if not overwrite and (other := other_report(folders, out)):
-        raise UserError(
-            f'{other} is a report of other runs; choose another --out, or replace it with '
-            '--overwrite'
-        )
+        text = 'is a report of other runs; choose another --out, or replace it with --overwrite'
+        raise UserError(f'{other} {text}')
     figures = out / 'figures'
     check_folder(figures, '--out')
-    for page in (out / name for name in PAGES):
-        if page.is_dir():
-            raise UserError(f'--out: {page} is a folder; choose another --out')
     collection = read_collection(folders, baseline)
     figures.mkdir(parents=True, exist_ok=True)
     blocks = _blocks(collection, figures, images)
     text = '\n\n'.join(to_markdown(block, translate) for block in blocks)
-    text += f'\n\n<!-- report of {json.dumps(_names(folders, out))} -->\n'
+    names = sorted(_name(folder, out) for folder in folders)
+    text += f'\n\n<!-- report of {json.dumps(names)} -->\n'
     for name, page in zip(PAGES, (text, to_html(blocks, translate, lang)), strict=True):
         with atomic_path(out / name) as partial:
             partial.write_text(page, encoding='utf-8')
@@ -99,23 +95,18 @@ def _blocks(collection: Collection, figures: Path, count: int) -> list[Block]:
 
 def other_report(folders: Sequence[str | Path], out: str | Path) -> Path | None:
     """Return the report in a folder if it is about any other run, else None."""
-    file = Path(out) / 'report.md'
-    if file.is_file():
-        mark = MARK.search(file.read_text(encoding='utf-8', errors='replace'))
-        known = set(json.loads(mark[1])) if mark else None
-        return None if known is not None and known <= set(_names(folders, out)) else file
-    page = Path(out) / 'report.html'
-    return page if page.exists() else None
+    file, page = (Path(out) / name for name in PAGES)
+    if not file.is_file():
+        return page if page.exists() else None
+    mark = MARK.search(file.read_text(encoding='utf-8', errors='replace'))
+    same = mark and set(json.loads(mark[1])) <= {_name(folder, out) for folder in folders}
+    return None if same else file
 
 
-def _names(folders: Sequence[str | Path], out: str | Path) -> list[str]:
-    """Return the folders relative to the report, which may be moved together with them."""
-    names = []
-    for folder in folders:
-        absolute = Path(folder).resolve()
-        try:
-            names.append(Path(os.path.relpath(absolute, Path(out).resolve())).as_posix())
-        except ValueError:
-            # On another drive.
-            names.append(absolute.as_posix())
-    return sorted(names)
+def _name(folder: str | Path, out: str | Path) -> str:
+    """Return a folder relative to the report, which may be moved together with it."""
+    try:
+        return Path(os.path.relpath(folder, out)).as_posix()
+    except ValueError:
+        # On another drive.
+        return Path(folder).resolve().as_posix()

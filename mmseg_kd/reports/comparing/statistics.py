@@ -16,6 +16,7 @@ CONFIDENCE = 0.95
 RESAMPLES = 10_000
 # With two differences an interval has a single degree of freedom.
 FEWEST_SEEDS = 3
+VERDICTS = ('better', 'worse', 'noise', 'few seeds')
 
 Interval = tuple[float, float]
 
@@ -44,7 +45,7 @@ class PairedDifference:
 
     @property
     def verdict(self) -> str:
-        """'better' or 'worse' where the t interval excludes 0, else 'noise'; or 'few seeds'."""
+        """One of `VERDICTS`: better or worse only where the t interval excludes 0."""
         if self.t_interval is None:
             return 'few seeds'
         low, high = self.t_interval

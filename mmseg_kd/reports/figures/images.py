@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -36,15 +35,6 @@ MOST_CODE = 80
 BETTER, WORSE = (0, 158, 115), (213, 94, 0)
 
 
-@dataclass(frozen=True)
-class Chosen:
-    """An image, why it is shown ('improved', 'damaged' or 'median'), and its difference."""
-
-    index: int
-    kind: str
-    difference: float
-
-
 def differing_images(collection: Collection, folder: Path, count: int) -> list[Block]:
     """Draw validation images on which the best student and the baseline differ.
 
@@ -66,15 +56,15 @@ def differing_images(collection: Collection, folder: Path, count: int) -> list[B
         student=run_name(pair[1]),
     )
     headings = messages('image', 'chosen as', 'difference in mIoU of the image')
-    table = Table(headings, [[name, _kind(c), f'{c.difference:+.2f}'] for name, c in rows])
+    table = Table(headings, [[name, _kind(k, gain), f'{gain:+.2f}'] for name, k, gain in rows])
     return [Heading(message('Images')), Picture(file, caption), table]
 
 
-def _kind(choice: Chosen) -> Message:
-    if choice.kind == 'improved':
-        return message('most improved' if choice.difference > 0 else 'least damaged')
-    if choice.kind == 'damaged':
-        return message('most damaged' if choice.difference < 0 else 'least improved')
+def _kind(kind: str, gain: float) -> Message:
+    if kind == 'improved':
+        return message('most improved' if gain > 0 else 'least damaged')
+    if kind == 'damaged':
+        return message('most damaged' if gain < 0 else 'least improved')
     return message('median')
 
 
@@ -89,12 +79,15 @@ def comparable_pair(collection: Collection) -> tuple[RunRecord, RunRecord] | Non
     return None
 
 
-def choose_images(differences: Sequence[float], count: int) -> list[Chosen]:
+def choose_images(differences: Sequence[float], count: int) -> list[tuple[int, str]]:
     """Choose the images that gained most, lost most, and lie in the middle, each once.
 
     Args:
         differences: Student minus baseline of each image, in points of mIoU; NaN is ignored.
         count: Number of images of each kind.
+
+    Returns:
+        Index and kind of each: 'improved', 'damaged' or 'median'.
     """
     order = [int(i) for i in np.argsort(differences) if np.isfinite(differences[i])]
     middle = max(0, len(order) // 2 - count // 2)
@@ -103,11 +96,10 @@ def choose_images(differences: Sequence[float], count: int) -> list[Chosen]:
         'damaged': order[:count],
         'median': order[middle : middle + count],
     }
-    chosen: dict[int, Chosen] = {}
+    chosen: dict[int, str] = {}
     for kind, indices in kinds.items():
-        for i in indices:
-            chosen.setdefault(i, Chosen(i, kind, float(differences[i])))
-    return list(chosen.values())
+        chosen |= {i: kind for i in indices if i not in chosen}
+    return list(chosen.items())
 
 
 @torch.no_grad()
@@ -117,8 +109,8 @@ def draw_images(
     count: int,
     file: Path,
     metric: str,
-    notes: list[Message] | None = None,
-) -> list[tuple[str, Chosen]]:
+    notes: list[Message],
+) -> list[tuple[str, str, float]]:
     """Predict the validation split with two runs and draw the images that differ most.
 
     Columns are the input, the truth, the baseline, the teacher where there is one, the student,
@@ -134,7 +126,7 @@ def draw_images(
         notes: Receives notes on code in the configs that was left out.
 
     Returns:
-        File name and choice of each row, from top to bottom.
+        File name, kind (see `choose_images`) and difference of each row, from top to bottom.
 
     Raises:
         UserError: A checkpoint, the data or the teacher is missing or does not fit.
@@ -143,7 +135,6 @@ def draw_images(
     init_default_scope('mmseg_kd')
     # The report itself names the loaded weights.
     MMLogger.get_instance(f'report {file}', log_level='ERROR')
-    notes = [] if notes is None else notes
     cfg = _config(student, notes)
     with config_errors():
         dataset = DATASETS.build(cfg.val_dataloader.dataset)
@@ -161,11 +152,12 @@ def draw_images(
         own, base = (_miou(sample, models[name], len(classes)) for name in ('student', 'baseline'))
         differences.append(own - base)
     chosen = choose_images(differences, count)
-    samples = [dataset[choice.index] for choice in chosen]
+    samples = [dataset[i] for i, _ in chosen]
     models = {name: model for name, model in models.items() if model is not None}
     prediction_grid([_row(sample, models) for sample in samples], classes, palette, file)
     names = [Path(sample['data_samples'].img_path).name for sample in samples]
-    return list(zip(names, chosen, strict=True))
+    pairs = zip(names, chosen, strict=True)
+    return [(name, kind, differences[i]) for name, (i, kind) in pairs]
 
 
 def _row(sample: Mapping[str, Any], models: Mapping[str, torch.nn.Module]) -> list[Panel]:

@@ -34,12 +34,9 @@ def course(group: Group) -> Course:
     if len(iterations) < FEWEST_EVALUATIONS:
         return Course(0, 0.0, 0.0)
     means = values.mean(axis=0)
-    gain, loss = means[-1] - means[:-1].max(), means.max() - means[-1]
-    return Course(
-        int(iterations[means.argmax()]),
-        gain if gain >= STILL_IMPROVING else 0.0,
-        loss if loss >= FELL else 0.0,
-    )
+    peak, gain, loss = means.argmax(), means[-1] - means[:-1].max(), means.max() - means[-1]
+    gain, loss = (gain if gain >= STILL_IMPROVING else 0.0), (loss if loss >= FELL else 0.0)
+    return Course(int(iterations[peak]), float(gain), float(loss))
 
 
 def loss_faults(run: RunRecord) -> dict[str, tuple[str, Finding]]:

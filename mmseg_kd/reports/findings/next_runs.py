@@ -68,14 +68,13 @@ def _seeds(collection: Collection) -> Iterator[Suggestion]:
     if any(best.runs[0] in study.runs for study in collection.studies):
         yield Suggestion(reason, f'seeds={list(range(count))},')
         return
-    groups = {group: by_seed(group.scores) for group in (baseline, best)}
     # Enough, even if some seeds are there already.
     new = [seed for seed in range(2 * MOST_SEEDS) if seed not in compared.seeds]
     commands = [
         _train(group.runs[0], f's{seed}', {'randomness.seed': seed})
-        for group, known in groups.items()
+        for group in (baseline, best)
         for seed in new[: count - len(compared.seeds)]
-        if seed not in known
+        if seed not in by_seed(group.scores)
     ]
     yield Suggestion(reason, '\n'.join(commands))
 

@@ -56,7 +56,7 @@ def _comparisons(collection: Collection) -> Iterator[Message]:
             yield message(
                 '{name} and {baseline} have no finished seed in common and cannot be compared.',
                 name=group.name,
-                baseline=collection.baseline.name,
+                **values,
             )
         else:
             yield message(
@@ -87,23 +87,18 @@ def _classes(collection: Collection) -> Iterator[Message]:
         return
     iou = mean_class_iou([scores for _, scores in best.classes])
     if unseen := [name for name, value in iou.items() if value < UNSEEN]:
-        yield message(
-            '{name} hardly recognises {classes} (IoU below {limit} %).',
-            name=best.name,
-            classes=', '.join(unseen[:MOST]),
-            limit=f'{UNSEEN:g}',
-        )
+        names = ', '.join(unseen[:MOST])
+        values = dict(name=best.name, classes=names, limit=f'{UNSEEN:g}')
+        yield message('{name} hardly recognises {classes} (IoU below {limit} %).', **values)
     if deltas := collection.class_differences(best):
         up, down = max(deltas, key=deltas.get), min(deltas, key=deltas.get)
+        values = dict(name=best.name, baseline=collection.baseline.name, up=up, down=down)
         yield message(
             '{name} against {baseline} by class: most gained by {up} ({gain} points of IoU), '
             'least by {down} ({loss}).',
-            name=best.name,
-            baseline=collection.baseline.name,
-            up=up,
             gain=f'{deltas[up]:+.2f}',
-            down=down,
             loss=f'{deltas[down]:+.2f}',
+            **values,
         )
 
 

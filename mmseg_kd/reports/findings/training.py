@@ -68,14 +68,13 @@ def _weak_teachers(collection: Collection) -> Iterator[Message]:
             if math.isfinite(group.score):
                 baseline, source = group.score, group.name
         if metric in scores and baseline is not None and scores[metric] <= baseline:
+            values = dict(checkpoint=card.get('checkpoint'), metric=metric, source=source)
             yield message(
                 'The teacher {checkpoint} does not beat the baseline: {score} {metric} against '
                 '{baseline} of {source}. A teacher like this rarely helps.',
-                checkpoint=card.get('checkpoint'),
                 score=f'{scores[metric]:.2f}',
-                metric=metric,
                 baseline=f'{baseline:.2f}',
-                source=source,
+                **values,
             )
 
 

@@ -11,16 +11,8 @@ from mmseg_kd.records.message import Text, message, messages
 from mmseg_kd.records.run_record import RunRecord
 from mmseg_kd.reports.comparing.collection import Collection
 from mmseg_kd.reports.comparing.differing_settings import setting_text, short_keys
-from mmseg_kd.reports.comparing.statistics import mean_and_sd
-from mmseg_kd.reports.writing.document import (
-    MOST_OPEN,
-    Block,
-    Fold,
-    Heading,
-    Paragraph,
-    Table,
-    titled,
-)
+from mmseg_kd.reports.comparing.statistics import VERDICTS, mean_and_sd
+from mmseg_kd.reports.writing.document import Block, Fold, Heading, Paragraph, Table, titled
 
 NONE = '–'  # noqa: RUF001
 # These metrics come first in the tables.
@@ -62,9 +54,8 @@ def evaluations(collection: Collection) -> list[Block]:
         name = group.name if len(group.runs) == 1 else f'{group.name}, seed {run.seed}'
         summary = message('{name}: {count} evaluations', name=name, count=len(run.evaluations))
         folds.append(Fold(summary, [evaluation_table(run, collection.metric)]))
-    if len(folds) > MOST_OPEN:
-        folds = [Fold(message('All {count} runs', count=len(folds)), folds)]
-    return [Heading(message('Evaluations')), *folds]
+    summary = message('All {count} runs', count=len(folds))
+    return [Heading(message('Evaluations')), Fold(summary, folds)]
 
 
 def metric_names(runs: Iterable[RunRecord]) -> list[str]:
@@ -103,12 +94,8 @@ def comparison_table(collection: Collection) -> Table:
 
 def statistics_table(collection: Collection) -> Table:
     """Return the paired differences to the baseline, without rows if nothing can be paired."""
-    verdicts = {
-        'better': message('better'),
-        'worse': message('worse'),
-        'noise': message('within noise'),
-        'few seeds': message('too few seeds'),
-    }
+    texts = messages('better', 'worse', 'within noise', 'too few seeds')
+    verdicts = dict(zip(VERDICTS, texts, strict=True))
     compared = [(group.name, collection.compare(group)) for group in collection.ranked]
     rows = [
         [
@@ -189,10 +176,7 @@ def span(values: Sequence[int]) -> str:
 
 
 def _best_and_final(metric: str) -> list[Text]:
-    return [
-        message('best {metric}', metric=metric),
-        message('final {metric}', metric=metric),
-    ]
+    return [message('best {metric}', metric=metric), message('final {metric}', metric=metric)]
 
 
 def _short(value: Any) -> str:
