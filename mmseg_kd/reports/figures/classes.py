@@ -27,20 +27,16 @@ def classes(collection: Collection, folder: Path) -> list[Block]:
     groups = [group for group in first_groups(collection, MOST_BARS) if group.classes]
     if not groups:
         return []
-    scores = {g.name: mean_class_iou([row for _, row in g.classes]) for g in groups}
+    means = {group: mean_class_iou([row for _, row in group.classes]) for group in groups}
     # Runs on other classes have no place in the same figure.
-    scores = {
-        name: row for name, row in scores.items() if list(row) == list(scores[groups[0].name])
-    }
-    deltas = {g.name: collection.class_differences(g) for g in groups if g.name in scores}
-    deltas = {name: row for name, row in deltas.items() if row}
+    alike = [group for group in groups if list(means[group]) == list(means[groups[0]])]
+    scores = {group.name: means[group] for group in alike}
+    deltas = {g.name: row for g in alike if (row := collection.class_differences(g))}
     file = folder / 'class_iou.png'
     _class_iou_bars(collection, scores, deltas, file)
     caption = message(
-        'IoU by class over all classes, means of the seeds, at the best evaluation of each, '
-        'and the difference to the baseline.'
-        if deltas
-        else 'IoU by class over all classes, means of the seeds, at the best evaluation of each.'
+        'IoU by class over all classes, means of the seeds, at the best evaluation of each, and '
+        'the difference to the baseline if there is one.'
     )
     blocks = [Heading(message('Classes')), Picture(file, caption)]
     first = [(group.name, group.classes[0][1]) for group in groups]
