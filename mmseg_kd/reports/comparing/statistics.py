@@ -83,12 +83,9 @@ def half_width(sd: float, count: int) -> float:
     return float(stats.t.ppf((1 + CONFIDENCE) / 2, count - 1)) * sd / math.sqrt(count)
 
 
-def t_interval(values: Sequence[float]) -> Interval | None:
-    """Return the 95 % confidence interval of a mean by Student's t; None below two values."""
-    mean, sd = mean_and_sd(values)
-    if sd is None:
-        return None
-    half = half_width(sd, len(values))
+def t_interval(values: Sequence[float]) -> Interval:
+    """Return the 95 % confidence interval of the mean of two or more values by Student's t."""
+    mean, half = fmean(values), half_width(stdev(values), len(values))
     return mean - half, mean + half
 
 
@@ -99,9 +96,9 @@ def bootstrap_interval(values: Sequence[float]) -> Interval | None:
         values: The sample. With three or four values the interval is too narrow.
 
     Returns:
-        The interval, the same at every call; None for fewer than two values or equal ones.
+        The interval, the same at every call; None for equal values.
     """
-    if len(values) < 2 or np.ptp(values) == 0:
+    if np.ptp(values) == 0:
         return None
     # Its default method is BCa.
     result = stats.bootstrap((values,), np.mean, n_resamples=RESAMPLES, rng=0)

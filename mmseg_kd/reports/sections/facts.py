@@ -84,7 +84,13 @@ def costs(collection: Collection) -> list[Block]:
             ]
             rows.append(row)
     headings = messages(
-        'run', 'iterations', 's per iteration', 'images/s', 'total time', 'GPU memory', 'device'
+        'run',
+        'iterations',
+        's per iteration',
+        'images/s',
+        'total time',
+        'GPU memory [GiB]',
+        'device',
     )
     return titled(message('Time and memory'), Table(headings, rows))
 
@@ -105,7 +111,7 @@ def throughput(run: RunRecord) -> float | None:
 def _memory(runs: Sequence[RunRecord]) -> str:
     logged = [run.training['memory'] for run in runs if 'memory' in run.training]
     peak = max((column[np.isfinite(column)].max(initial=0) for column in logged), default=0)
-    return f'{peak / 1024:.1f} GiB' if peak else NONE
+    return number(peak / 1024, '.1f') if peak else NONE
 
 
 def _duration(seconds: Sequence[float | None]) -> str:

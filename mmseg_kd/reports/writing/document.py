@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from mmseg_kd.records.message import Message, Text, message
+from mmseg_kd.records.message import Text, message
 
 MOST_OPEN = 12
 
@@ -83,4 +83,5 @@ def titled(heading: Text, table: Table, level: int = 2) -> list[Block]:
 
 
 def _is_text(cell: Text) -> bool:
-    return isinstance(cell, Message) or any(map(str.isalpha, cell))
+    # Yes and no are as narrow as numbers.
+    return len(str(cell)) > 3 and any(map(str.isalpha, str(cell)))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from html import escape
 from pathlib import Path
 from string import Template
@@ -35,7 +35,7 @@ def to_html(blocks: Sequence[d.Block], translate: Translate, lang: str) -> str:
     return page.substitute(lang=lang, title=write(blocks[0].text), body='\n'.join(body))
 
 
-def _block(block: d.Block, write: Callable[[Text], str]) -> str:
+def _block(block: d.Block, write: Translate) -> str:
     match block:
         case d.Heading(text, level):
             return f'<h{level}>{write(text)}</h{level}>'
@@ -56,7 +56,7 @@ def _block(block: d.Block, write: Callable[[Text], str]) -> str:
             return f'<details><summary>{write(summary)}</summary>{inner}</details>'
 
 
-def _table(table: d.Table, write: Callable[[Text], str]) -> str:
+def _table(table: d.Table, write: Translate) -> str:
     kinds = [' class="text"' if text else '' for text in table.text_columns]
     headings = zip(kinds, map(write, table.headings), strict=True)
     lines = [''.join(f'<th scope="col"{kind}>{cell}</th>' for kind, cell in headings)]
