@@ -83,15 +83,10 @@ def costs(collection: Collection) -> list[Block]:
                 next((run.log.device for run in runs if run.log.device), NONE),
             ]
             rows.append(row)
-    headings = messages(
-        'run',
-        'iterations',
-        's per iteration',
-        'images/s',
-        'total time',
-        'GPU memory [GiB]',
-        'device',
-    )
+    headings = [
+        *messages('run', 'iterations', 's per iteration', 'images/s', 'total time'),
+        *messages('GPU memory [GiB]', 'device'),
+    ]
     return titled(message('Time and memory'), Table(headings, rows))
 
 
