@@ -61,8 +61,9 @@ def _importance(points: Sequence[Point], space: Mapping[str, Any], file: Path) -
         return Paragraph(text, remark=True)
     with canvas(file, 0.9 + 0.36 * len(shares)) as figure:
         axes = figure.subplots()
-        labels = [shorten(names[key], 40) for key in shares]
-        bars = axes.barh(labels, list(shares.values()), color=COLOURS[4], height=0.65)
+        places = range(len(shares))
+        bars = axes.barh(places, list(shares.values()), color=COLOURS[4], height=0.65)
+        axes.set_yticks(places, [shorten(names[key], 40) for key in shares])
         axes.bar_label(bars, fmt='%.2f', padding=4, fontsize=9)
         tidy(axes, 'importance (PED-ANOVA)', xlim=(0, 1.08))
         axes.grid(visible=False, axis='y')
