@@ -61,7 +61,8 @@ def scale_of(points: Sequence[Point], key: str, choices: Any) -> Scale:
     values = [point.params.get(key) for point in points]
     ranged = isinstance(choices, Mapping) and 'choices' not in choices
     if ranged and all(map(is_number, values)):
-        return Scale(np.array(values, dtype=float), logarithmic=_is_logarithmic(choices))
+        logarithmic = _is_logarithmic(choices) and min(values) > 0
+        return Scale(np.array(values, dtype=float), logarithmic=logarithmic)
     known = [] if ranged else choices['choices'] if isinstance(choices, Mapping) else choices
     texts = [setting_text(value) for value in values]
     names = list(dict.fromkeys([*map(setting_text, known), *texts]))
