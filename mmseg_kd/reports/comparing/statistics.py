@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from statistics import fmean, stdev
 
 import numpy as np
 from scipy import stats
 
-from mmseg_kd.records.message import Message, message
+from mmseg_kd.records.message import Message, messages
 
 CONFIDENCE = 0.95
 RESAMPLES = 10_000
@@ -120,25 +120,16 @@ def sentence(name: str, baseline: str, metric: str, compared: PairedDifference) 
         metric: Name of what the differences are in, in points.
         compared: Group minus baseline.
     """
-    mean, count = f'{compared.mean:+.2f}', len(compared.seeds)
-    values = dict(name=name, baseline=baseline, metric=metric, n=count)
-    if compared.t_interval is None:
-        return message(
-            '{name}: {mean} {metric} against {baseline}, seeds in common: {n}. Too few seeds to '
-            'tell a real difference from luck: at least {least} are needed.',
-            least=FEWEST_SEEDS,
-            mean=mean,
-            **values,
-        )
-    values |= dict(half=f'{half_width(compared.sd, count):.2f}', size=mean[1:])
-    if compared.verdict == 'better':
-        return message('{name} beats {baseline} by {size} ± {half} {metric} ({n} seeds).', **values)
-    if compared.verdict == 'worse':
-        return message(
-            '{name} is below {baseline} by {size} ± {half} {metric} ({n} seeds).', **values
-        )
-    return message(
+    sentences = messages(
+        '{name} beats {baseline} by {size} ± {half} {metric} ({n} seeds).',
+        '{name} is below {baseline} by {size} ± {half} {metric} ({n} seeds).',
         '{name} is within noise of {baseline}: {mean} ± {half} {metric} ({n} seeds).',
-        mean=mean,
-        **values,
+        '{name}: {mean} {metric} against {baseline}, seeds in common: {n}. Too few seeds to '
+        'tell a real difference from luck: at least {least} are needed.',
     )
+    mean, count = f'{compared.mean:+.2f}', len(compared.seeds)
+    values = dict(name=name, baseline=baseline, metric=metric, n=count, mean=mean, size=mean[1:])
+    values['least'] = FEWEST_SEEDS
+    if compared.t_interval is not None:
+        values['half'] = f'{half_width(compared.sd, count):.2f}'
+    return replace(sentences[VERDICTS.index(compared.verdict)], values=values)
