@@ -20,7 +20,7 @@ setup(
     packages=find_packages(include=['mmseg_kd', 'mmseg_kd.*']),
     # Translations and style of the report; configs for a user's own data.
     package_data={
-        'mmseg_kd.reports.writing': ['*.json', '*.css'],
+        'mmseg_kd.reports.writing': ['*.json', '*.html'],
         'mmseg_kd.datasets.custom': ['*.template'],
     },
     python_requires='>=3.10',

@@ -12,7 +12,6 @@ from typing import Any
 import torch
 from mmengine.config import Config, ConfigDict
 from mmengine.logging import print_log
-from mmengine.model import revert_sync_batchnorm
 from mmseg.registry import MODELS, TASK_UTILS
 from torch import nn
 
@@ -23,7 +22,6 @@ from mmseg_kd.checkpoints import (
     sha256_of,
     state_dict_of,
 )
-from mmseg_kd.checkpoints.initialization import forget_pretrained
 from mmseg_kd.distillation.base_teacher import BaseTeacher, check_dtype
 from mmseg_kd.errors import UserError, no_file
 
@@ -168,6 +166,11 @@ def build_segmentor(config: str | dict) -> nn.Module:
     Raises:
         UserError: As `read_model`.
     """
+    # A report imports this module and does not need the 90 MB of these two.
+    from mmengine.model import revert_sync_batchnorm
+
+    from mmseg_kd.checkpoints.initialization import forget_pretrained
+
     model = read_model(config)
     if model.get('test_cfg') is None:
         model.test_cfg = dict(mode='whole')

@@ -32,12 +32,15 @@ class DeferredBuffer(HistoryBuffer):
 
     def update(self, log_val: float | Tensor, count: int = 1) -> None:
         """Append a number, or a tensor that holds one."""
-        if not isinstance(log_val, Tensor):
-            super().update(log_val, count)
-            return
-        self._pending.append((log_val.detach().reshape(()), count))
+        # Numbers wait too: mmengine copies the whole log for each.
+        number = torch.as_tensor(log_val, dtype=None if torch.is_tensor(log_val) else torch.float64)
+        self._pending.append((number.detach().reshape(()), count))
         if len(self._pending) >= MOST_PENDING:
             self._fetch()
+
+    def current(self) -> float:
+        """Return the latest number."""
+        return self._pending[-1][0].item() if self._pending else super().current()
 
     @property
     def pending(self) -> int:
@@ -70,9 +73,8 @@ class DeferredBuffer(HistoryBuffer):
 class DeferredInfoHook(RuntimeInfoHook):
     """mmengine's RuntimeInfoHook that does not read the losses from the device in every iteration.
 
-    The tensors that a training step returns go into a `DeferredBuffer` per name, and become
-    numbers when someone reads them: a log line, a checkpoint, another hook. The numbers are the
-    same.
+    What is logged goes into a `DeferredBuffer` per name, and tensors become numbers when someone
+    reads them: a log line, a checkpoint, another hook. The numbers are the same.
     """
 
     def after_train_iter(
@@ -80,15 +82,17 @@ class DeferredInfoHook(RuntimeInfoHook):
     ) -> None:
         """Note what the step returned."""
         logs = runner.message_hub.log_scalars
+        for name, log in logs.items():
+            if not isinstance(log, DeferredBuffer):
+                logs[name] = DeferredBuffer(log)
         outputs = {f'train/{name}': value for name, value in (outputs or {}).items()}
         for name in [name for name in logs if name.endswith('_raw') and outputs]:
             # The mean of a loss that is no longer computed would stay the same for ever.
             if name not in outputs:
                 del logs[name]
         for name, value in outputs.items():
-            if name not in logs or not isinstance(value, Tensor):
+            if name in logs and isinstance(value, Tensor):
+                logs[name].update(value)
+            else:
+                # The first number of a name makes its log.
                 runner.message_hub.update_scalar(name, value)
-                continue
-            if not isinstance(logs[name], DeferredBuffer):
-                logs[name] = DeferredBuffer(logs[name])
-            logs[name].update(value)

@@ -13,7 +13,6 @@ from mmengine.hooks import CheckpointHook
 from mmengine.optim import OptimWrapper
 from mmengine.runner import Runner
 
-from mmseg_kd.compat import accumulated_batches
 from mmseg_kd.errors import UserError, one_line
 
 NEEDED = ('optimizer', 'message_hub', 'meta')
@@ -91,7 +90,8 @@ def check_optimizer(checkpoint: dict[str, Any], runner: Runner) -> None:
             saved[i] = {key: state[key] for key in schedulers[i].state_dict() if key in state}
     # An optimizer wrapper of the user's own, or several, have states of their own.
     if isinstance(runner.optim_wrapper, OptimWrapper):
-        stepped = checkpoint['meta']['iter'] >= accumulated_batches(runner.optim_wrapper)
+        # The wrapper divides a loss by the number of batches that make one step.
+        stepped = checkpoint['meta']['iter'] * runner.optim_wrapper.scale_loss(torch.ones(())) >= 1
         _check_optimizer(checkpoint['optimizer'], runner, stepped)
 
 

@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 
 from mmseg_kd.reports.comparing.collecting import read_collection
-from mmseg_kd.reports.figures.qualitative import (
+from mmseg_kd.reports.figures.images import (
     BETTER,
     WORSE,
     choose_images,
@@ -17,7 +17,7 @@ from mmseg_kd.reports.figures.qualitative import (
 
 def test_images_are_chosen_by_what_they_gained() -> None:
     chosen = choose_images([0.5, np.nan, -3.0, 9.0, 1.0, 0.0], 1)
-    assert [(c.index, c.kind) for c in chosen] == [(3, 'improved'), (2, 'damaged'), (0, 'median')]
+    assert chosen == [(3, 'improved'), (2, 'damaged'), (0, 'median')]
     assert len(choose_images([1.0, 2.0], 3)) == 2
     assert choose_images([np.nan], 2) == []
 
@@ -38,8 +38,8 @@ def test_real_checkpoints_are_drawn(trained_pair: dict[str, Path], tmp_path: Pat
     # The tiny baseline is the student's teacher as well.
     baseline, student = comparable_pair(collection)
     assert (baseline.name, student.name) == ('baseline', 'student')
-    rows = draw_images(baseline, student, 1, tmp_path / 'images.png', 'mIoU11')
-    assert [choice.kind for _, choice in rows] == ['improved', 'damaged']
+    rows = draw_images(baseline, student, 1, tmp_path / 'images.png', 'mIoU11', [])
+    assert [kind for _, kind, _ in rows] == ['improved', 'damaged']
     with Image.open(tmp_path / 'images.png') as picture:
         # Six columns: input, truth, baseline, teacher, student, difference.
         assert picture.width == pytest.approx(6 * 3.2 * 110, abs=2)
