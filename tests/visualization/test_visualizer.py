@@ -10,7 +10,7 @@ from mmseg.structures import SegDataSample
 from mmseg.visualization import SegLocalVisualizer
 
 from mmseg_kd.datasets import CamVidDataset
-from mmseg_kd.visualization.quick_visualizer import QuickSegVisualizer
+from mmseg_kd.visualization.visualizer import QuickSegVisualizer
 
 
 @pytest.mark.parametrize('seed', range(3))
