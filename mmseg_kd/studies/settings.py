@@ -11,8 +11,6 @@ from typing import Any
 
 from mmengine.config import Config
 
-from mmseg_kd.engine.training_length import WARM_UP_SHARE
-
 # Keys that change neither weights nor metrics: where a run writes and what it shows.
 NOT_COMPARED = ('work_dir', 'resume', 'launcher', 'log_level', 'visualizer', 'vis_backends')
 # Keys of data loaders that change how fast a run is, not what it computes.
@@ -55,18 +53,7 @@ def changed_keys(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
 
 
 def _compared(settings: Mapping[str, Any]) -> dict[str, Any]:
-    found = {key: settings[key] for key in settings if not SPEED.fullmatch(key)}
-    length = settings.get('train_cfg.max_iters')
-    warm_up = settings.get('param_scheduler.0.end', 0)
-    if not isinstance(length, int) or warm_up > max(length // WARM_UP_SHARE, 1):
-        # A longer warm-up is cut short where a later `end` is left out, but kept otherwise.
-        return found
-    for key in settings:
-        scheduler, _, last = key.rpartition('.')
-        if scheduler.startswith('param_scheduler.') and last == 'by_epoch' and not settings[key]:
-            begin = settings.get(f'{scheduler}.begin', 0)
-            found.setdefault(f'{scheduler}.end', max(length, begin + 1))
-    return found
+    return {key: value for key, value in settings.items() if not SPEED.fullmatch(key)}
 
 
 def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> str:
