@@ -97,6 +97,7 @@ class RunQueue:
         self.study, self.plan, self.storage = study, plan, storage
         self.runs = {run.key: run for run in plan}
         self.watch = Watch(grace)
+        optuna.logging.set_verbosity(optuna.logging.WARNING)
         pruner = (study.variation and study.variation.pruner) or 'Nop'
         self.optuna = optuna.create_study(
             study_name=study.name,

@@ -8,7 +8,6 @@ import time
 import warnings
 from pathlib import Path
 
-import optuna
 from optuna.exceptions import ExperimentalWarning, OptunaError
 from optuna.storages import BaseStorage, JournalStorage, RDBStorage
 from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
@@ -33,7 +32,6 @@ def open_storage(where: str | None, folder: Path) -> BaseStorage:
         UserError: The database cannot be reached or has no driver, or the file cannot be
             written or holds something else.
     """
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
     warnings.filterwarnings('ignore', category=ExperimentalWarning)
     where = where or str(folder / 'study.db')
     try:
