@@ -6,6 +6,7 @@ from pathlib import Path
 from setuptools import find_packages, setup
 
 HERE = Path(__file__).parent
+EXPORT = ['onnx>=1.23.2', 'onnxscript>=0.7.2', 'onnxruntime>=1.32.0']
 
 setup(
     name='mmseg_kd',
@@ -17,8 +18,11 @@ setup(
     long_description_content_type='text/markdown',
     license='Apache-2.0',
     packages=find_packages(include=['mmseg_kd', 'mmseg_kd.*']),
-    # Translations and style of the report.
-    package_data={'mmseg_kd.reports.writing': ['*.json', '*.css']},
+    # Translations and style of the report; configs for a user's own data.
+    package_data={
+        'mmseg_kd.reports.writing': ['*.json', '*.css'],
+        'mmseg_kd.datasets.custom': ['*.template'],
+    },
     python_requires='>=3.10',
     # Every lower bound is a version the tests were run on.
     install_requires=[
@@ -43,7 +47,9 @@ setup(
         'filelock>=4.3.1',
     ],
     extras_require={
+        'export': EXPORT,
         'tests': [
+            *EXPORT,
             'pytest>=8.0.0',
             'pytest-xdist>=3.8.0',
             'transformers>=5.20.2',

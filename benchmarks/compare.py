@@ -10,7 +10,6 @@ Runner. Without CONFIG: SegFormer-B0, B2, B0 taught by B2, and the toy config fo
 from __future__ import annotations
 
 import argparse
-import copy
 import io
 from collections.abc import Iterator, Sequence
 from contextlib import redirect_stderr, redirect_stdout
@@ -21,19 +20,10 @@ from tempfile import TemporaryDirectory
 import mmseg_kd  # noqa: F401  # isort: skip  (first, because it refuses mixed installations)
 import torch
 from mmengine.config import Config
-from prettytable import PrettyTable
 
 from measuring.command import add_options, be_quiet, prepare, write
-from measuring.lower_bound import busy_share, rates_of, work_of
-from measuring.runs import data_runs, loop_runs, testing_runs
-from measuring.steps import (
-    build_own,
-    build_pair,
-    compute_dtype,
-    infer_step,
-    random_batch,
-    train_step,
-)
+from measuring.runs import data_runs, loop_runs
+from measuring.steps import build_pair, infer_step, random_batch, train_step
 from measuring.timing import Spread, interleaved, peak_memory, ratio
 from mmseg_kd.command_line import run_tool
 from mmseg_kd.config import load_config
@@ -67,9 +57,10 @@ class Row:
 
 
 def main() -> None:
-    """Print the table, and write the measurements where `--out` says."""
+    """Print each ratio, and write the measurements where `--out` says."""
     args = _parse_args()
     facts = prepare(args)
+    print(f'stock / mmseg_kd, median (least to greatest), n = {args.repeats}')
     rows = []
     for path in args.configs or CONFIGS:
         cfg = load_config(path, args.cfg_options)
@@ -77,15 +68,9 @@ def main() -> None:
             for row in MODES[mode](cfg, args):
                 name = Path(path).name
                 print(f'{mode:7}{name:40}{row.setting:36} {row.ratio}', flush=True)
-                rows.append(dict(mode=mode, config=name, **asdict(row), ratio=row.ratio))
+                rows.append(dict(mode=mode, config=name, **asdict(row), ratio=asdict(row.ratio)))
     if not rows:
         raise UserError(f'--modes {" ".join(args.modes)}: the configs have none of them')
-    table = PrettyTable(['mode', 'config', 'setting', 'stock / mmseg_kd', 'n'], align='l')
-    for row in rows:
-        spread = row['ratio']
-        table.add_row([row['mode'], row['config'], row['setting'], spread, spread.n])
-    print(table)
-    rows = [row | dict(ratio=asdict(row['ratio'])) for row in rows]
     write(args.out, about=facts, rows=rows)
 
 
@@ -112,12 +97,12 @@ def _parse_args() -> argparse.Namespace:
 
 
 def _modes_of(cfg: Config, path: str, args: argparse.Namespace) -> list[str]:
-    possible = {'kd', 'floor', 'memory'} if cfg.model.get('kd_losses') else {*MODES} - {'kd'}
+    possible = {'kd', 'memory'} if cfg.model.get('kd_losses') else {*MODES} - {'kd'}
     if not args.configs and 'toy' in path:
         possible = {'loop'}
     elif not args.configs:
         # The loop shows on small steps only, and two configs of one data set share their data.
-        possible -= {'loop', 'data', 'test'} if '.b2.' in path else {'loop'}
+        possible -= {'loop', 'data'} if '.b2.' in path else {'loop'}
     return [mode for mode in MODES if mode in possible & {*args.modes}]
 
 
@@ -145,31 +130,6 @@ def _train(cfg: Config, args: argparse.Namespace) -> Iterator[Row]:
     if len(args.dtypes) > 1:
         setting = f'{_shape(args)}, amp to float32'
         yield Row(setting, seconds['stock', 'float32'], seconds['mmseg_kd', 'amp'])
-
-
-def _kd(cfg: Config, args: argparse.Namespace) -> Iterator[Row]:
-    yield from _train(cfg, args)
-    if 'amp' in args.dtypes:
-        cfg = copy.deepcopy(cfg)
-        cfg.model.teacher.dtype = 'bfloat16'
-        seconds = _train_seconds(cfg, args, ['float32'])
-        yield Row(f'{_shape(args)}, teacher bfloat16', *seconds.values())
-
-
-def _floor(cfg: Config, args: argparse.Namespace) -> Iterator[Row]:
-    """Compare a step with the device's lower bounds; stock is not involved."""
-    model = build_own(cfg, args.device)
-    # On a GPU float32 has two rates, as cuDNN rounds to TF32 and products do not.
-    for dtype in (x for x in args.dtypes if args.device == 'cpu' or x != 'float32'):
-        step = train_step(model, cfg, _train_batch(cfg, args), dtype)
-        seconds = interleaved({'step': step}, args.repeats, warmup=2)['step']
-        work, rates = work_of(step), rates_of(args.device, compute_dtype(cfg, dtype))
-        setting = f'{_shape(args)}, {dtype}'
-        for unit, amount, rate in zip(('GFLOP', 'GB'), work, rates, strict=True):
-            what = f'step over {amount / 1e9:.1f} {unit} at {rate / 1e9:.0f} a second'
-            yield Row(f'{setting}: {what}', seconds, [amount / rate] * len(seconds))
-        if args.device != 'cpu':
-            yield Row(f'{setting}: GPU busy', [busy_share(step)], [1.0], unit='share')
 
 
 def _infer(cfg: Config, args: argparse.Namespace) -> Iterator[Row]:
@@ -209,24 +169,7 @@ def _loop(cfg: Config, args: argparse.Namespace) -> Iterator[Row]:
         yield Row(f'{who}: iteration over its step', whole, step)
 
 
-def _test(cfg: Config, args: argparse.Namespace) -> Iterator[Row]:
-    with TemporaryDirectory(ignore_cleanup_errors=True) as folder:
-        # Each call is a process, for which the call before leaves nothing: few are enough.
-        runs = testing_runs(cfg, folder)
-        seconds = interleaved(runs, min(args.repeats, 3), warmup=0, settle=False)
-    yield Row('whole run on the test split', *seconds.values())
-
-
-MODES = dict(
-    train=_train,
-    kd=_kd,
-    floor=_floor,
-    infer=_infer,
-    memory=_memory,
-    data=_data,
-    loop=_loop,
-    test=_test,
-)
+MODES = dict(train=_train, kd=_train, infer=_infer, memory=_memory, data=_data, loop=_loop)
 
 
 def _shape(args: argparse.Namespace) -> str:

@@ -116,11 +116,6 @@ class Check:
         part = self.out / f'{name}.part.json'
         rows = json.loads(part.read_text(encoding='utf-8')) if part.is_file() else []
         part.unlink(missing_ok=True)
-        if state == 'failed' and self.method == 'fork' and not self.results:
-            # CUDA had been started before the first step was forked.
-            self.method = 'spawn'
-            self.start(name)
-            return
         self.results[name] = dict(state=state, seconds=round(seconds, 1), rows=rows)
         self.file.write_text(json.dumps(self.results, indent=1), encoding='utf-8')
         self.file.with_suffix('.md').write_text(_markdown(self.results), encoding='utf-8')

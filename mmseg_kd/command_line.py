@@ -4,55 +4,58 @@ from __future__ import annotations
 
 import argparse
 import errno
-import io
 import logging
 import os
 import re
 import sys
 import warnings
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 from mmseg_kd.errors import UserError
-from mmseg_kd.option_values import read_value
 
 EXIT_USER_ERROR = 2
 EXIT_INTERRUPTED = 130
 
 # Errors of the disk or of permissions, not of the program.
-OF_THE_SYSTEM = frozenset(
-    {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.ENAMETOOLONG}
-    # A folder where a file is to be written, or the other way round.
-    | {errno.EISDIR, errno.ENOTDIR, errno.EEXIST}
-)
+OF_THE_SYSTEM = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT}
+# A folder where a file is to be written, or the other way round; a name that is too long.
+OF_THE_SYSTEM |= {errno.EISDIR, errno.ENOTDIR, errno.EEXIST, errno.ENAMETOOLONG}
 
-# Warnings of libraries about settings that are intended.
-REMARKS = (
-    'This DataLoader will create',
-    '.*the method `get_instance` should not accept',
-)
+CLOSING = {'[': ']', '(': ')'}
+# Text in quotes, or any other character.
+TOKEN = re.compile(r'"[^"]*"|\'[^\']*\'|.', re.DOTALL)
+# An item of a list without brackets: a number or a name, which a path or a sentence is not.
+PLAIN_ITEM = re.compile(r'[\w.+-]+|[\[(].*[\])]')
 
 
 def run_tool(main: Callable[[], None]) -> None:
     """Run a tool's `main`: a user's mistake is one line with exit code 2, Ctrl-C is 130."""
     prepare_process()
+    message = None
     try:
         main()
         sys.stdout.flush()
     except UserError as error:
-        sys.exit(_fail(user_message(error)))
+        message = user_message(error)
     except OSError as error:
-        if _is_closed_pipe(error):
+        # On Windows a write to a pipe that the reader has closed is an invalid argument.
+        windows = sys.platform == 'win32' and error.errno == errno.EINVAL and not error.filename
+        if isinstance(error, BrokenPipeError) or windows:
             # The reader, `head` for one, has what it wanted; Python must not flush once more.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            return
-        if error.errno not in OF_THE_SYSTEM:
+        elif error.errno in OF_THE_SYSTEM:
+            # `filename2` is the new name in a rename.
+            message = f'{error.filename2 or error.filename or "a file"}: {error.strerror}'
+        else:
             raise
-        # `filename2` is the new name in a rename.
-        sys.exit(_fail(f'{error.filename2 or error.filename or "a file"}: {error.strerror}'))
     except KeyboardInterrupt:
         print('\ninterrupted', file=sys.stderr)
         sys.exit(EXIT_INTERRUPTED)
+    if message is not None:
+        print(f'error: {message}', file=sys.stderr)
+        sys.exit(EXIT_USER_ERROR)
 
 
 def prepare_process() -> None:
@@ -64,7 +67,7 @@ def prepare_process() -> None:
     - Libraries' remarks on settings that are as they should be are left out.
     """
     for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):
+        if hasattr(stream, 'reconfigure'):
             stream.reconfigure(errors='backslashreplace')
     # `multiprocessing` imports the main module in a spawned process by one of these.
     main = sys.modules['__main__']
@@ -72,130 +75,145 @@ def prepare_process() -> None:
     vars(main).pop('__file__', None)
     # Otherwise a full disk prints a traceback for every log line.
     logging.raiseExceptions = False
-    for remark in REMARKS:
+    for remark in ('This DataLoader will create', '.*`get_instance` should not accept'):
         warnings.filterwarnings('ignore', message=remark)
 
 
 def add_common_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add `--cfg-options`, `--launcher` and `--local_rank`, as mmsegmentation has them."""
+    """Add the arguments that training and testing share, as mmsegmentation has them."""
     add_cfg_options(parser)
-    parser.add_argument(
-        '--launcher',
-        choices=['none', 'pytorch', 'slurm', 'mpi'],
-        default='none',
-        help='how several processes were started',
-    )
-    parser.add_argument(
-        '--local_rank', '--local-rank', type=int, default=0, help='set by some launchers'
-    )
+    parser.add_argument('--work-dir', help='where logs, checkpoints and metrics go')
+    launchers, help_ = ['none', 'pytorch', 'slurm', 'mpi'], 'how several processes were started'
+    parser.add_argument('--launcher', choices=launchers, default='none', help=help_)
+    parser.add_argument('--local_rank', '--local-rank', default='0', help='set by some launchers')
+
+
+def apply_arguments(cfg: Any, args: argparse.Namespace) -> None:
+    """Set the launcher and the work_dir of a config, and the rank where a launcher passes it."""
+    cfg.launcher = args.launcher
+    if args.work_dir is not None:
+        cfg.work_dir = args.work_dir
+    os.environ.setdefault('LOCAL_RANK', args.local_rank)
 
 
 class CfgOptions(argparse.Action):
     """mmengine's `DictAction`, which takes the spaces out of values, with errors for people."""
 
-    def __call__(
-        self,
-        parser: argparse.ArgumentParser,
-        namespace: argparse.Namespace,
-        values: list[str],
-        option_string: str | None = None,
-    ) -> None:
+    def __call__(self, parser: Any, namespace: Any, values: list[str], *_: Any) -> None:
         """Read `KEY=VALUE ...`."""
         options = dict(getattr(namespace, self.dest) or {})
         for value in join_lists(values):
+            where = f'--cfg-options: {value!r}'
             key, equals, text = value.partition('=')
             if not equals:
-                raise UserError(
-                    f'{option_string}: {value!r} is not KEY=VALUE; a list is written '
-                    '"KEY=[a,b]", in quotes'
-                )
+                raise UserError(f'{where} is not KEY=VALUE; write a list as "KEY=[a,b]", in quotes')
             if text.startswith(('{', 'dict(')):
-                raise UserError(
-                    f'{option_string}: {value!r}: a dict is written by its keys, such as '
-                    f'{key}.type=...'
-                )
+                raise UserError(f'{where}: write a dict by its keys, such as {key}.type=...')
             try:
                 options[key] = read_value(text)
             except ValueError as error:
-                raise UserError(
-                    f'{option_string}: {value!r}: {error}; write {key}="[a,b]", or quotes within '
-                    'the quotes around text that begins with a bracket'
-                ) from error
+                advice = f"""write {key}="[a,b]", or {key}="'[a'" for text with a bracket"""
+                raise UserError(f'{where}: {error}; {advice}') from error
         setattr(namespace, self.dest, options)
+
+
+def read_value(text: str) -> Any:
+    """Read the value of `KEY=VALUE`.
+
+    A value in brackets is a list, one in parentheses a tuple, nested as one likes; its items are
+    separated by commas. Without brackets `a,b` is a list only where every item is a number or a
+    name, as in `0.9,0.999` and `stage3,stage4`: a comma in a path or a sentence belongs to it.
+    Numbers, True, False and None are what they look like, everything else is text and keeps its
+    spaces. Quotes around a value or an item keep its commas and brackets.
+
+    Raises:
+        ValueError: A bracket is not closed, or closes another one.
+    """
+    text = text.strip()
+    quoted = len(text) > 1 and text[0] in '\'"' and text.find(text[0], 1) == len(text) - 1
+    text = text[1:-1] if quoted else text
+    bracket = text[:1] in tuple(CLOSING)
+    parts, whole = _split(text) if bracket or (not quoted and ',' in text) else ([text], False)
+    if bracket and whole:
+        values = [read_value(item) for item in _split(text[1:-1])[0]]
+        return tuple(values) if text[0] == '(' else values
+    if not quoted and parts != [text] and all(PLAIN_ITEM.fullmatch(p.strip()) for p in parts):
+        return [read_value(part) for part in parts]
+    for kind in (int, float):
+        with suppress(ValueError):
+            return kind(text)
+    return None if text == 'None' else {'true': True, 'false': False}.get(text.lower(), text)
+
+
+def _split(text: str) -> tuple[list[str], bool]:
+    """Split at the commas outside brackets and quotes; an empty text has no parts.
+
+    The second is whether the first bracket closes at the end of the text.
+    """
+    parts, closing, ends = [''], [], []
+    for match in TOKEN.finditer(text):
+        token = match[0]
+        if token in CLOSING:
+            closing.append(CLOSING[token])
+        elif closing and token in CLOSING.values():
+            if token != closing.pop():
+                raise ValueError(f'{token!r} closes another bracket')
+            ends += [] if closing else [match.end()]
+        if token == ',' and not closing:
+            parts.append('')
+        else:
+            parts[-1] += token
+    if closing:
+        raise ValueError(f'a {closing[-1]!r} is missing')
+    return parts if parts[-1].strip() else parts[:-1], ends[:1] == [len(text)]
 
 
 def add_cfg_options(parser: argparse.ArgumentParser) -> None:
     """Add `--cfg-options`."""
-    parser.add_argument(
-        '--cfg-options',
-        nargs='+',
-        action=CfgOptions,
-        metavar='KEY=VALUE',
-        help='override settings of the config, e.g. train_cfg.max_iters=100; a list is written '
-        '"key=[a,b]", in quotes; values keep their spaces',
-    )
+    help_ = 'override settings, e.g. train_cfg.max_iters=100; a list in quotes: "key=[a,b]"'
+    kind = dict(nargs='+', action=CfgOptions, metavar='KEY=VALUE')
+    parser.add_argument('--cfg-options', help=help_, **kind)
+
+
+def config_parser(description: str) -> argparse.ArgumentParser:
+    """Make a parser with `config` and `--cfg-options`."""
+    parser = argparse.ArgumentParser(description=description)
+    parser.add_argument('config', help='the config file')
+    add_cfg_options(parser)
+    return parser
 
 
 def join_lists(values: list[str]) -> list[str]:
     """Join the parts of `KEY=[a,b]`, which PowerShell splits at commas outside quotes."""
-    joined: list[str] = []
-    for value in values:
-        last = joined[-1] if joined else ''
-        unfinished = any(last.count(a) > last.count(b) for a, b in ('[]', '()'))
-        if unfinished and '=' not in value:
-            joined[-1] += f',{value}'
-        else:
-            joined.append(value)
+    joined = values[:1]
+    for value in values[1:]:
+        opened = any(joined[-1].count(a) > joined[-1].count(b) for a, b in ('[]', '()'))
+        belongs = opened and '=' not in value
+        joined[-1:] = [f'{joined[-1]},{value}'] if belongs else [joined[-1], value]
     return joined
 
 
 def join_numbers(option: str, arguments: list[str]) -> list[str]:
     """Join the numbers after an option, `--gpus 0 1`, which is `--gpus 0,1` from PowerShell."""
-    joined: list[str] = []
-    for argument in arguments:
-        number = bool(re.fullmatch(r'[\d,]+', argument))
-        if number and len(joined) > 1 and joined[-2] == option:
-            joined[-1] += f',{argument}'
-        else:
-            joined.append(argument)
-    return joined
+    split = re.compile(rf'(?<=\n{option}\n)[\d,]+(\n[\d,]+)+(?=\n)')
+    text = '\n'.join(['', *arguments, ''])
+    return split.sub(lambda match: match[0].replace('\n', ','), text).split('\n')[1:-1]
 
 
 def at_least(least: float) -> Callable[[str], Any]:
     """Make a `type` for argparse: a number of the bound's own type, not below it."""
 
     def number(text: str) -> Any:
-        try:
-            value = type(least)(text)
-        except ValueError:
-            value = None
-        if value is None or not least <= value < float('inf'):
-            whole = 'whole ' if isinstance(least, int) else ''
-            raise argparse.ArgumentTypeError(f'{text!r} is not a {whole}number from {least} up')
-        return value
+        with suppress(ValueError):
+            if least <= (value := type(least)(text)) < float('inf'):
+                return value
+        whole = 'whole ' if isinstance(least, int) else ''
+        raise argparse.ArgumentTypeError(f'{text!r} is not a {whole}number from {least} up')
 
     return number
-
-
-def export_local_rank(local_rank: int) -> None:
-    """Give mmengine the rank where the launcher passes it as an argument."""
-    os.environ.setdefault('LOCAL_RANK', str(local_rank))
-
-
-def _is_closed_pipe(error: OSError) -> bool:
-    # On Windows a write to a pipe that the reader has closed is an invalid argument.
-    windows = sys.platform == 'win32' and error.errno == errno.EINVAL and error.filename is None
-    return isinstance(error, BrokenPipeError) or windows
-
-
-def _fail(message: str) -> int:
-    print(f'error: {message}', file=sys.stderr)
-    return EXIT_USER_ERROR
 
 
 def user_message(error: UserError) -> str:
     """The one line of a user's mistake."""
     # A data-loading worker's error arrives with its traceback as the message.
-    text = str(error)
-    inner = re.findall(r'UserError: (.+)', text)
-    return inner[-1] if inner else text
+    return re.findall(r'UserError: (.+)', f'UserError: {error}')[-1]

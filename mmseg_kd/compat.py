@@ -9,14 +9,11 @@ config before it needs them.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import torch
-    from mmengine.optim import OptimWrapper
     from torch import Tensor, nn
 
 # Private methods of mmengine that this package overrides, and the public one that calls each.
@@ -31,29 +28,16 @@ OVERRIDDEN = {
     'mmengine.hooks.CheckpointHook._save_best_checkpoint': 'after_val_epoch',
 }
 
-# Messages that mmengine and mmseg log for their own developers, by how they begin, and the module
-# that logs each: they all have the level of what a user looks for.
-DEVELOPER_MESSAGES = {
-    'System environment': 'mmengine.runner.runner',
-    'Config:': 'mmengine.runner.runner',
-    'Hooks will be executed': 'mmengine.runner.runner',
-    'Distributed training is not used': 'mmengine.runner.runner',
-    'Load checkpoint': 'mmengine.runner.runner',
-    'resumed epoch': 'mmengine.runner.runner',
-    'Advance dataloader': 'mmengine.runner.loops',
-    'Checkpoints will be saved': 'mmengine.hooks.checkpoint_hook',
-    'Exp name': 'mmengine.hooks.logger_hook',
-    'paramwise_options': 'mmengine.optim.optimizer.default_constructor',
-    'The prefix is not set': 'mmengine.evaluator.metric',
-    '"FileClient"': 'mmengine.hooks.logger_hook',
-    '"HardDiskBackend"': 'mmengine.fileio.file_client',
-    'per class results': 'mmseg.evaluation.metrics.iou_metric',
-}
+# Messages that mmengine and mmseg log for their own developers, by how they begin: they all have
+# the level of what a user looks for.
+DEVELOPER_MESSAGES = (
+    'System environment', 'Config:', 'Hooks will be executed', 'Distributed training is not used',
+    'Load checkpoint', 'resumed epoch', 'Advance dataloader', 'Checkpoints will be saved',
+    'Exp name', 'paramwise_options', 'The prefix is not set', '"FileClient"', '"HardDiskBackend"',
+    'per class results',
+)  # fmt: skip
 # How torch's data loader reports a worker that the system ended; its type is RuntimeError.
 DEAD_WORKER = ('is killed by signal', 'exited unexpectedly')
-
-# Blocks share their code, and each rate of stochastic depth, precision and mode is one version.
-MOST_VERSIONS = 256
 
 # Registered with any of these, something reads or changes what a module computes.
 HOOKS = ('_forward_hooks', '_forward_pre_hooks', '_backward_hooks', '_backward_pre_hooks')
@@ -77,13 +61,8 @@ def _open_without_mark(file: Any, mode: str = 'r', encoding: str | None = None, 
 
 
 def is_code_of_a_config(frame: FrameType) -> bool:
-    """Whether a frame of a traceback ran a config, which mmengine compiles under no name.
-
-    Its global variables hold the base configs, and no `__name__`.
-    """
-    from mmengine.config.config import BASE_KEY
-
-    return BASE_KEY in frame.f_globals and '__name__' not in frame.f_globals
+    """Whether a frame of a traceback ran a config: mmengine's `eval` gives it no `__name__`."""
+    return '__name__' not in frame.f_globals
 
 
 def part_being_built(frame: FrameType) -> tuple[dict, str] | None:
@@ -99,45 +78,13 @@ def part_being_built(frame: FrameType) -> tuple[dict, str] | None:
     return frame.f_locals['cfg'], getattr(frame.f_locals.get('obj_cls'), '__name__', '')
 
 
-@contextmanager
-def without_init_listing(model: nn.Module) -> Iterator[None]:
-    """Initialise a model in this block without a line in the log for each of its parameters.
-
-    mmengine's `BaseModule.init_weights` has no setting for it.
-    """
-    model._dump_init_info = lambda: None
-    try:
-        yield
-    finally:
-        del model._dump_init_info
-
-
-def paramwise_keys() -> set[str]:
-    """Return the keys that `optim_wrapper.paramwise_cfg` takes.
-
-    mmengine reads them from a dict and documents them in prose alone, so they are taken from its
-    source.
-    """
-    import inspect
-    import re
-
-    from mmengine.optim import DefaultOptimWrapperConstructor
-
-    source = inspect.getsource(DefaultOptimWrapperConstructor)
-    return set(re.findall(r"paramwise_cfg\.get\(\s*'(\w+)'", source))
-
-
-def accumulated_batches(wrapper: OptimWrapper) -> int:
-    """Return the number of batches whose gradients make one step; mmengine has no getter."""
-    return wrapper._accumulative_counts
-
-
 def configure_compiler() -> None:
     """Set what `torch.compile` has no arguments for, or none that go together with `mode`."""
     import torch._inductor.config
 
-    torch._dynamo.config.recompile_limit = MOST_VERSIONS
-    torch._dynamo.config.accumulated_recompile_limit = MOST_VERSIONS
+    # Blocks share their code, and each rate of stochastic depth, precision and mode is one version.
+    torch.compiler.config.recompile_limit = 256
+    torch.compiler.config.accumulated_recompile_limit = 256
     # A hook on a part of a block is heard, also one that is registered in mid-training.
     torch._dynamo.config.skip_nnmodule_hook_guards = False
     # Stochastic depth drops the samples that it would without compilation.
@@ -154,12 +101,9 @@ def cpu_computes_in(dtype: torch.dtype) -> bool:
     """
     import torch
 
-    if not torch.backends.mkldnn.is_available():
-        return False
-    return {
-        torch.bfloat16: torch.ops.mkldnn._is_mkldnn_bf16_supported,
-        torch.float16: torch.ops.mkldnn._is_mkldnn_fp16_supported,
-    }[dtype]()
+    kind = {torch.bfloat16: 'bf16', torch.float16: 'fp16'}[dtype]
+    supported = getattr(torch.ops.mkldnn, f'_is_mkldnn_{kind}_supported')
+    return torch.backends.mkldnn.is_available() and supported()
 
 
 def writes_to(tensor: Tensor) -> int:
@@ -170,11 +114,6 @@ def writes_to(tensor: Tensor) -> int:
 def has_hooks(module: nn.Module) -> bool:
     """Whether something is registered on a module or one below it; torch lists no hooks."""
     return any(getattr(part, hooks) for part in module.modules() for hooks in HOOKS)
-
-
-def stacked_labels(head: nn.Module, samples: list) -> Tensor:
-    """Return the labels (N, 1, H, W) that a decode head of mmseg computes its losses on."""
-    return head._stack_batch_gt(samples)
 
 
 def swaps_channels(preprocessor: nn.Module | None) -> bool:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import difflib
+from collections.abc import Iterable
 from pathlib import Path
 
 
@@ -18,7 +20,7 @@ class UserError(Exception):
 LONGEST = 400
 
 
-def one_line(error: BaseException, longest: int = LONGEST) -> str:
+def one_line(error: BaseException | str, longest: int = LONGEST) -> str:
     """Return the message of a library's error in one line of at most `longest` characters."""
     text = ' '.join(str(error).split()) or type(error).__name__
     return text if len(text) <= longest else f'{text[:longest]}...'
@@ -27,3 +29,16 @@ def one_line(error: BaseException, longest: int = LONGEST) -> str:
 def no_file(path: str | Path) -> str:
     """Return the end of a sentence about a path that is not a file."""
     return 'is a folder; name the file in it' if Path(path).is_dir() else 'does not exist'
+
+
+def did_you_mean(word: str, known: Iterable[str], otherwise: str = '') -> str:
+    """Return "did you mean 'NAME'?" with the known name that is most like a misspelt one.
+
+    Args:
+        word: The misspelt name; upper and lower case are not told apart.
+        known: The names that there are.
+        otherwise: Returned where no name is like it.
+    """
+    names = {name.lower(): name for name in known}
+    near = difflib.get_close_matches(str(word).lower(), names, n=1, cutoff=0.75)
+    return f'did you mean {names[near[0]]!r}?' if near else otherwise

@@ -5,8 +5,7 @@ Uses the standard library only, because it runs before any of those packages is 
 
 from __future__ import annotations
 
-import sys
-from importlib.metadata import PackageNotFoundError, distribution
+from importlib.metadata import distributions
 
 # Each fork, and the distributions whose import folder it shares.
 FORKS = {
@@ -21,28 +20,12 @@ def mixed_installation() -> str | None:
 
     Both own the same folders, so that files of the two mix.
     """
-    upstream = [name for names in FORKS.values() for name in names if _is_installed(name)]
+    upstream = [n for names in FORKS.values() for n in names if any(distributions(name=n))]
     if not upstream:
         return None
     forks = ' '.join(FORKS)
-    is_, owns = ('is', 'owns') if len(upstream) == 1 else ('are', 'own')
     return (
-        f'{" and ".join(upstream)} {is_} installed in this environment and {owns} the folders of '
+        f'{" and ".join(upstream)} {"are" if upstream[1:] else "is"} installed in the folders of '
         f'{", ".join(FORKS)}, so that files of both mix; use a fresh environment, or run '
         f'`pip uninstall -y {" ".join(upstream)} {forks}`, then `pip install {forks}`'
     )
-
-
-def refuse_mixed_installation() -> None:
-    """Print what is wrong and exit with 2 where upstream packages are installed too."""
-    if problem := mixed_installation():
-        print(f'error: {problem}', file=sys.stderr)
-        sys.exit(2)
-
-
-def _is_installed(name: str) -> bool:
-    try:
-        distribution(name)
-    except PackageNotFoundError:
-        return False
-    return True

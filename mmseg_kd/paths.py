@@ -1,11 +1,25 @@
-"""Check where a tool may write, before it does the work; shorten paths for messages."""
+"""Check what a tool reads and where it may write, before it works; shorten paths for messages."""
 
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
-from mmseg_kd.errors import UserError
+from mmseg_kd.errors import UserError, no_file
+
+
+def check_file(path: str | Path, what: str) -> None:
+    """Raise UserError where a path is not a file.
+
+    Args:
+        path: The file to read.
+        what: What it is, for the message, e.g. 'the config'.
+    """
+    if not Path(path).is_file():
+        raise UserError(f'{what} {path} {no_file(path)}')
 
 
 def check_new_file(path: str | Path, option: str) -> None:
@@ -30,10 +44,29 @@ def check_new_folder(path: str | Path, option: str) -> None:
         path: The folder to fill.
         option: The option or key that names it.
     """
-    path = Path(path)
     check_folder(path, option)
-    if path.is_dir() and any(path.iterdir()):
+    if Path(path).is_dir() and any(Path(path).iterdir()):
         raise UserError(f'{option}: the folder {path} is not empty; name another')
+
+
+@contextmanager
+def new_folder(path: str | Path, option: str) -> Iterator[Path]:
+    """Yield a folder that becomes `path` when the block ends without an error.
+
+    Args:
+        path: A folder that does not exist or is empty.
+        option: The option or key that names it.
+    """
+    check_new_folder(path, option)
+    path = Path(path).resolve()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with TemporaryDirectory(prefix=f'.{path.name}.', dir=path.parent) as scratch:
+        partial = Path(scratch) / path.name
+        partial.mkdir()
+        yield partial
+        if path.exists():
+            path.rmdir()
+        partial.rename(path)
 
 
 def check_folder(path: str | Path, option: str) -> None:

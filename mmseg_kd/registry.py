@@ -11,10 +11,8 @@ from mmseg import registry as mmseg_registry
 
 # mmengine asks the registries of the default scope alone, so every kind needs one. It imports the
 # locations before the first look-up, and not those of the parent.
-LOCATIONS = [
-    'mmseg_kd',
-    *(f'mmseg.{part}' for part in ('datasets', 'engine', 'evaluation', 'models', 'visualization')),
-]
+LOCATIONS = ['mmseg_kd', 'mmseg.datasets', 'mmseg.engine', 'mmseg.evaluation', 'mmseg.models']
+LOCATIONS += ['mmseg.visualization']
 REGISTRIES = {
     name: Registry(parent.name, parent=parent, scope='mmseg_kd', locations=LOCATIONS)
     for name, parent in vars(mmseg_registry).items()

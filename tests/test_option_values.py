@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from conftest import config_file, run
 
-from mmseg_kd.option_values import read_value
+from mmseg_kd.command_line import read_value
 
 
 @pytest.mark.parametrize(

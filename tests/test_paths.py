@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from mmseg_kd.errors import UserError
-from mmseg_kd.paths import check_folder, check_new_file, check_new_folder
+from mmseg_kd.paths import check_file, check_folder, check_new_file, check_new_folder
 
 
 @pytest.fixture
@@ -70,3 +70,11 @@ def test_a_folder_that_is_read_only(root: Path, monkeypatch: pytest.MonkeyPatch)
     with pytest.raises(UserError, match=r'the folder .*full cannot be written to'):
         check_folder(root / 'full' / 'a' / 'b', 'work_dir')
     check_folder(root / 'empty', 'work_dir')
+
+
+def test_a_file_to_read(root: Path) -> None:
+    check_file(root / 'full' / 'mine', 'the list')
+    with pytest.raises(UserError, match=r'^the list .*full is a folder; name the file in it$'):
+        check_file(root / 'full', 'the list')
+    with pytest.raises(UserError, match=r'^the list .*lost does not exist$'):
+        check_file(root / 'lost', 'the list')

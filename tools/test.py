@@ -9,13 +9,8 @@ import argparse
 # `--help` and a mistake in the config's text come before the seconds of importing torch and mmseg.
 REGISTER_LATE = True
 
-from mmseg_kd.command_line import (  # noqa: E402
-    add_common_arguments,
-    at_least,
-    export_local_rank,
-    run_tool,
-)
-from mmseg_kd.config import load_config, prepare_test, show_predictions  # noqa: E402
+from mmseg_kd.command_line import add_common_arguments, apply_arguments, at_least, run_tool
+from mmseg_kd.config import load_config, prepare_test, show_predictions
 
 
 def parse_args() -> argparse.Namespace:
@@ -23,16 +18,13 @@ def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description='Test (and evaluate) a segmentor')
     parser.add_argument('config', help='the config file')
     parser.add_argument('checkpoint', help='the checkpoint file')
-    parser.add_argument('--work-dir', help='where the metrics are written as JSON')
-    parser.add_argument(
-        '--split', choices=['train', 'val', 'test'], help='the split to test on (default: test)'
-    )
+    splits = ['train', 'val', 'test']
+    parser.add_argument('--split', choices=splits, help='the split to test on (default: test)')
     parser.add_argument('--out', metavar='DIR', help='save predictions as PNG files of class ids')
     parser.add_argument('--show', action='store_true', help='show predictions in a window')
     parser.add_argument('--show-dir', metavar='DIR', help='save painted predictions')
-    parser.add_argument(
-        '--wait-time', type=at_least(0.0), default=2, help='seconds between pictures of --show'
-    )
+    help_ = 'seconds between pictures of --show'
+    parser.add_argument('--wait-time', type=at_least(0.0), default=2, help=help_)
     parser.add_argument('--tta', action='store_true', help='test-time augmentation')
     add_common_arguments(parser)
     return parser.parse_args()
@@ -41,13 +33,10 @@ def parse_args() -> argparse.Namespace:
 def main() -> None:
     """Test."""
     args = parse_args()
-    export_local_rank(args.local_rank)
     cfg = load_config(args.config, args.cfg_options)
     from mmseg_kd.engine import build_runner
 
-    cfg.launcher = args.launcher
-    if args.work_dir is not None:
-        cfg.work_dir = args.work_dir
+    apply_arguments(cfg, args)
     prepare_test(cfg, args.checkpoint, split=args.split, out=args.out, tta=args.tta)
     if args.show or args.show_dir:
         show_predictions(cfg, args.show, args.show_dir, args.wait_time)

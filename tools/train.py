@@ -9,26 +9,16 @@ import argparse
 # `--help` and a mistake in the config's text come before the seconds of importing torch and mmseg.
 REGISTER_LATE = True
 
-from mmseg_kd.command_line import (  # noqa: E402
-    add_common_arguments,
-    export_local_rank,
-    run_tool,
-)
-from mmseg_kd.config import choose_start, enable_amp, load_config  # noqa: E402
+from mmseg_kd.command_line import add_common_arguments, apply_arguments, run_tool
+from mmseg_kd.config import choose_start, enable_amp, load_config
 
 
 def parse_args() -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(description='Train a segmentor, plain or distilled')
     parser.add_argument('config', help='the config file')
-    parser.add_argument('--work-dir', help='where logs and checkpoints go')
-    parser.add_argument(
-        '--resume',
-        nargs='?',
-        const='auto',
-        metavar='PATH',
-        help="continue from a checkpoint, by default the work_dir's latest",
-    )
+    help_ = "continue from a checkpoint, by default the work_dir's latest"
+    parser.add_argument('--resume', nargs='?', const='auto', metavar='PATH', help=help_)
     parser.add_argument('--amp', action='store_true', help='train in mixed precision')
     add_common_arguments(parser)
     return parser.parse_args()
@@ -37,13 +27,10 @@ def parse_args() -> argparse.Namespace:
 def main() -> None:
     """Train from the config."""
     args = parse_args()
-    export_local_rank(args.local_rank)
     cfg = load_config(args.config, args.cfg_options)
     from mmseg_kd.engine import build_runner
 
-    cfg.launcher = args.launcher
-    if args.work_dir is not None:
-        cfg.work_dir = args.work_dir
+    apply_arguments(cfg, args)
     if args.amp:
         enable_amp(cfg)
     choose_start(cfg, args.resume)

@@ -11,11 +11,6 @@ STEPS: dict[str, Step] = {
     'waits': Step(correctness.waits, 90, needs_gpu=True),
     'loop': Step(real_loop.real_loop, 120, timed=True),
     'right': Step(correctness.cpu_equals_gpu, 90, needs_gpu=True),
-    'deterministic': Step(correctness.deterministic, 90, needs_gpu=True),
     'resume': Step(running.resume, 120),
-    'memory': Step(speed.memory_stays, 40, needs_gpu=True, timed=True),
-    'amp': Step(running.half_precision, 120, needs_gpu=True),
-    'pieces': Step(speed.pieces, 40, needs_gpu=True, timed=True),
-    'compile': Step(speed.compiled_blocks, 150, needs_gpu=True, timed=True),
     'nccl': Step(running.one_process_nccl, 90, needs_gpu=True),
 }

@@ -174,25 +174,3 @@ def _losses(model: BaseModel, device: str, dtype: torch.dtype) -> tuple[dict[str
     total.backward()
     norm = torch.stack([p.grad.norm() for p in model.parameters() if p.grad is not None]).norm()
     return {k: float(v) for k, v in losses.items() if 'loss' in k}, float(norm)
-
-
-def deterministic(device: str, record: Record) -> None:
-    """Train three steps of each loss twice in deterministic mode."""
-    torch.use_deterministic_algorithms(True)
-    cases = {
-        'base': config(f'{TOY}.py'),
-        'fpn_r18': config('local_configs/scratch/fpn.r18.scratch.py'),
-        **{name: toy_config(x=loss) for name, loss in LOSSES.items()},
-    }
-    for name, cfg in cases.items():
-        with attempt(record, case=name):
-            results = [_three_steps(cfg, device) for _ in range(2)]
-            record(case=name, equal=bool(torch.equal(*results)))
-
-
-def _three_steps(cfg: Config, device: str) -> Tensor:
-    model, wrapper = build(cfg, device)
-    torch.manual_seed(1)
-    for i in range(3):
-        model.train_step(batch_of(model, 2, 128, seed=i), wrapper)
-    return torch.cat([p.detach().flatten() for p in model.parameters()])

@@ -7,15 +7,13 @@ import subprocess
 
 import torch
 
-from gpu_steps.step import Record, graph_seconds, host_and_total
+from gpu_steps.step import Record
 from measuring.command import machine
 from measuring.lower_bound import rates_of
 
-LAUNCHES = 2000
-
 
 def describe(device: str, record: Record) -> None:
-    """Record names, versions, the cost of a launch and the rates of products and copies."""
+    """Record names, versions and the rates of products and copies."""
     for key, value in machine(device).items():
         record(what=key, value=value)
     record(what='cores', value=os.cpu_count())
@@ -26,20 +24,6 @@ def describe(device: str, record: Record) -> None:
         what='driver, memory', value=subprocess.run(query, capture_output=True, text=True).stdout
     )
     record(what='cuDNN', value=torch.backends.cudnn.version())
-    x = torch.zeros(8, device=device)
-
-    def launch() -> None:
-        for _ in range(LAUNCHES):
-            x.add_(1)
-
-    launch()
-    host, total = host_and_total(launch, 1)
-    for what, seconds in (
-        ('launch, host us', host),
-        ('launch, with the kernel, us', total),
-        ('launch in a graph, us', graph_seconds(launch)),
-    ):
-        record(what=what, value=1e6 * seconds / LAUNCHES)
     for precision in ('highest', 'high'):
         torch.set_float32_matmul_precision(precision)
         rates = rates_of(device, torch.float32)

@@ -13,7 +13,6 @@ from typing import Any
 
 import torch
 from mmengine.config import Config
-from mmengine.optim import AmpOptimWrapper
 
 from gpu_steps.step import (
     LOSSES,
@@ -179,31 +178,6 @@ def resume(device: str, record: Record) -> None:
                     weights.append(torch.cat([v.float().flatten() for v in state.values()]))
                 difference = float((weights[0] - weights[1]).abs().max())
                 record(run=name, largest_difference=difference, equal=difference == 0)
-
-
-def half_precision(device: str, record: Record) -> None:
-    """Train 300 iterations of the toy in 16 bits: losses, score, loss scale."""
-    cases: dict[str, dict[str, Any]] = {
-        'float32': {},
-        'bf16': dict(amp=True),
-        'float16': FLOAT16,
-        'cuda_graph bf16': dict(amp=True, cuda_graph=True),
-    }
-    with scratch() as folder:
-        train_teacher(folder)
-        for name, options in cases.items():
-            with attempt(record, run=name):
-                runner = train(student(folder, name, 300, **EAGER | options))
-                wrapper, hub = runner.optim_wrapper, runner.message_hub
-                log = hub.get_scalar('train/loss').data[0]
-                scaled = isinstance(wrapper, AmpOptimWrapper)
-                record(
-                    run=name,
-                    loss_first=float(log[:20].mean()),
-                    loss_last=float(log[-20:].mean()),
-                    mIoU=float(hub.get_scalar('val/mIoU').current()),
-                    loss_scale=wrapper.loss_scaler.get_scale() if scaled else None,
-                )
 
 
 def one_process_nccl(device: str, record: Record) -> None:

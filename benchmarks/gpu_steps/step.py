@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import tempfile
-import time
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -20,7 +19,6 @@ from mmseg.registry import MODELS
 
 from measuring.command import be_quiet
 from measuring.steps import build_own, random_batch
-from measuring.timing import seconds_of, wait_for_device
 from mmseg_kd.config import enable_amp, load_config
 
 Record = Callable[..., None]
@@ -128,29 +126,3 @@ def attempt(record: Record, **labels: Any) -> Iterator[None]:
         yield
     except (Exception, SystemExit):
         record(**labels, error=traceback.format_exc()[-1800:])
-
-
-def host_and_total(run: Callable[[], object], times: int) -> tuple[float, float]:
-    """Time calls until all are launched, and until their kernels end; seconds per call."""
-    wait_for_device()
-    start = time.perf_counter()
-    for _ in range(times):
-        run()
-    launched = time.perf_counter()
-    wait_for_device()
-    return (launched - start) / times, (time.perf_counter() - start) / times
-
-
-def graph_seconds(run: Callable[[], object], times: int = 50) -> float:
-    """Time the kernels of a call, from replays of a graph of it; seconds per call."""
-    stream = torch.cuda.Stream()
-    stream.wait_stream(torch.cuda.current_stream())
-    with torch.cuda.stream(stream):
-        for _ in range(3):
-            run()
-    torch.cuda.current_stream().wait_stream(stream)
-    graph = torch.cuda.CUDAGraph()
-    with torch.cuda.graph(graph, stream=stream):
-        run()
-    graph.replay()
-    return seconds_of(graph.replay, times)

@@ -1,27 +1,22 @@
-"""Data loading, whole iterations and whole tests of a config, here and in stock mmseg."""
+"""Data loading and whole iterations of a config, here and in stock mmseg."""
 
 from __future__ import annotations
 
 import copy
 import logging
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from itertools import islice
 from pathlib import Path
 
 import cv2
-import torch
 from mmengine.config import Config
 from mmengine.registry import DefaultScope
 from mmengine.runner import Runner
-from mmseg.registry import MODELS
 from torch.utils.data import Sampler
 
 from measuring.stock import (
     ENDLESS,
     stock_dataloader,
-    stock_model,
     stock_optim_wrapper,
     stock_runner,
 )
@@ -29,11 +24,6 @@ from mmseg_kd.engine import build_runner
 
 SEED = 0
 PREFETCHED = 8
-ROOT = Path(__file__).resolve().parents[2]
-TEST_TOOLS = {
-    'stock': ROOT / 'benchmarks' / 'stock_test.py',
-    'mmseg_kd': ROOT / 'tools' / 'test.py',
-}
 
 
 def data_runs(cfg: Config, workers: int = 1, samples: int = 16) -> dict[str, Callable[[], None]]:
@@ -163,36 +153,3 @@ def _iteration(runner: Runner, iterations: int) -> Callable[[], None]:
             loop.run_iter(next(loop.dataloader_iterator))
 
     return iterate
-
-
-def testing_runs(cfg: Config, work_dir: str | Path) -> dict[str, Callable[[], None]]:
-    """Make functions that test random weights on the test split, each in a new process.
-
-    Stock is mmengine's Runner with mmseg's model, default hooks and `IoUMetric`, one image at a
-    time, as mmseg's `tools/test.py` does. Both have a folder of their own for checkpoint and logs.
-
-    Returns:
-        Functions for `stock` and `mmseg_kd`.
-    """
-    models = dict(
-        stock=stock_model(cfg.model), mmseg_kd=MODELS.build(cfg.model | dict(pretrained=None))
-    )
-    runs = {}
-    for name, model in models.items():
-        folder = Path(work_dir) / name
-        folder.mkdir(parents=True, exist_ok=True)
-        config, checkpoint = folder / 'config.py', folder / 'random.pth'
-        torch.save({'state_dict': model.state_dict()}, checkpoint)
-        cfg.dump(config)
-        runs[name] = _process(TEST_TOOLS[name], config, checkpoint, '--work-dir', folder)
-    return runs
-
-
-def _process(tool: Path, *arguments: object) -> Callable[[], None]:
-    def run() -> None:
-        command = [sys.executable, str(tool), *map(str, arguments)]
-        done = subprocess.run(command, capture_output=True, text=True)
-        if done.returncode:
-            raise RuntimeError(done.stderr)
-
-    return run

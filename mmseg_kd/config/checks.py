@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from importlib.util import find_spec
 from typing import Any
 
 from mmengine.config import Config
-from mmengine.dataset import InfiniteSampler
-from mmseg import registry as mmseg_registry
 
 from mmseg_kd.config.defaults import crop_of, cropping_steps
 from mmseg_kd.config.keys import check_top_level, unknown_keys
-from mmseg_kd.config.values import wrong_values
-from mmseg_kd.datasets.seeded_sampling import SeededInfiniteSampler
+from mmseg_kd.config.values import nodes, value_at, wrong_values
 from mmseg_kd.errors import UserError
 
-# Modes of torch.compile that record a CUDA graph for each block.
-CUDA_GRAPHS = ('reduce-overhead', 'max-autotune')
+# Where a mistake is, and what it is.
+Problems = Iterator[tuple[str, str]]
 
 
 def check_config(cfg: Config, source: str) -> None:
@@ -39,18 +37,14 @@ def check_config(cfg: Config, source: str) -> None:
             raise UserError(f'{source}: {where}: {problem}')
 
 
-def _compile(cfg: Config) -> Iterator[tuple[str, str]]:
-    options = cfg.get('compile')
-    if isinstance(options, dict) and options.get('mode') in CUDA_GRAPHS:
-        yield (
-            'compile.mode',
-            f'{options["mode"]!r} keeps what a block gives in memory that the next block writes '
-            "over; write compile=True or mode='max-autotune-no-cudagraphs'",
-        )
+def _compile(cfg: Config) -> Problems:
+    """Find modes of torch.compile that record a CUDA graph for each block."""
+    if (mode := value_at(cfg, 'compile.mode')) in ('reduce-overhead', 'max-autotune'):
+        yield 'compile.mode', f'{mode!r} keeps results where a later block writes; write True'
 
 
-def _crops(cfg: Config) -> Iterator[tuple[str, str]]:
-    size = (cfg.model.get('data_preprocessor') or {}).get('size')
+def _crops(cfg: Config) -> Problems:
+    size = value_at(cfg, 'model.data_preprocessor.size')
     for where, step in cropping_steps(cfg):
         crop = crop_of(step)
         if size and crop and any(c > s for c, s in zip(crop, size, strict=False)):
@@ -58,62 +52,47 @@ def _crops(cfg: Config) -> Iterator[tuple[str, str]]:
             yield f'{where}.crop_size', f'{excess}; leave that size out, it follows the crop'
 
 
-def _endless_epochs(cfg: Config) -> Iterator[tuple[str, str]]:
+def _endless_epochs(cfg: Config) -> Problems:
     """Find a loop over epochs with a sampler whose epoch does not end."""
-    loop = cfg.get('train_cfg') or {}
-    sampler = (cfg.get('train_dataloader') or {}).get('sampler')
-    kind = sampler.get('type') if isinstance(sampler, dict) else None
-    sampler = mmseg_registry.DATA_SAMPLERS.get(kind) if isinstance(kind, str) else kind
+    loop, kind = cfg.get('train_cfg') or {}, value_at(cfg, 'train_dataloader.sampler.type')
     by_epoch = loop.get('type') == 'EpochBasedTrainLoop' or loop.get('by_epoch')
-    if by_epoch and sampler in (InfiniteSampler, SeededInfiniteSampler):
-        yield (
-            'train_cfg',
-            f'with train_dataloader.sampler.type={kind!r} the first epoch never ends: write '
-            "train_cfg=dict(_delete_=True, type='PrefetchingTrainLoop', max_iters=N, "
-            "val_interval=N), or train_dataloader.sampler.type='DefaultSampler'",
-        )
+    if by_epoch and 'InfiniteSampler' in str(kind):
+        endless = f'with train_dataloader.sampler.type={kind!r} the first epoch never ends'
+        yield 'train_cfg', f"{endless}; write train_dataloader.sampler.type='DefaultSampler'"
 
 
-def _heads(cfg: Config) -> Iterator[tuple[str, str]]:
+def _heads(cfg: Config) -> Problems:
     """Find losses of the heads that cannot be computed, and heads of different classes."""
     counts = []
-    for key in ('decode_head', 'auxiliary_head'):
-        heads = cfg.model.get(key) or []
-        several = isinstance(heads, list | tuple)
-        for i, head in enumerate(heads if several else [heads]):
-            counts += [head.get('num_classes')] if isinstance(head, dict) else []
-            losses = head.get('loss_decode') if isinstance(head, dict) else None
-            losses = losses if isinstance(losses, list | tuple) else [losses]
-            for loss in (loss for loss in losses if isinstance(loss, dict)):
-                where = f'model.{key}' + f'.{i}' * several + '.loss_decode'
-                yield from _loss_weight(where, loss, head.get('num_classes'))
+    for where, head in nodes(cfg.model, 'model'):
+        if re.fullmatch(r'model.(decode|auxiliary)_head(.\d+)?', where) and isinstance(head, dict):
+            counts.append(head.get('num_classes'))
+            losses = head.get('loss_decode')
+            for loss in losses if isinstance(losses, list | tuple) else [losses]:
+                if isinstance(loss, dict):
+                    yield from _loss(f'{where}.loss_decode', loss, counts[-1])
     if len(set(counts) - {None}) > 1:
         yield 'model.auxiliary_head', f'the heads have {counts} classes; write one num_classes'
 
 
-def _loss_weight(where: str, loss: dict, num_classes: int | None) -> Iterator[tuple[str, str]]:
+def _loss(where: str, loss: dict, num_classes: int | None) -> Problems:
     if loss.get('type') == 'FocalLoss' and find_spec('mmcv._ext') is None:
-        yield (
-            f'{where}.type',
-            "mmseg's FocalLoss needs mmcv's compiled operators, which are not installed; write "
-            "type='CrossEntropyLoss', with class_weight=[...] for rare classes",
-        )
+        needed = "mmseg's FocalLoss needs mmcv's compiled operators, which are not installed"
+        yield f'{where}.type', f"{needed}; write type='CrossEntropyLoss'"
     weights = loss.get('class_weight')
     if isinstance(weights, list | tuple) and num_classes and len(weights) != num_classes:
         yield f'{where}.class_weight', f'{len(weights)} weights for {num_classes} classes'
 
 
-def _sliding(cfg: Config) -> Iterator[tuple[str, str]]:
+def _sliding(cfg: Config) -> Problems:
     """Find sliding windows without a size, or with gaps between them."""
     test_cfg = cfg.model.get('test_cfg') or {}
+    stride, crop = test_cfg.get('stride'), test_cfg.get('crop_size')
     if test_cfg.get('mode') != 'slide':
         return
-    stride, crop = test_cfg.get('stride'), test_cfg.get('crop_size')
     if not (_is_size(stride) and _is_size(crop)):
-        yield (
-            'model.test_cfg',
-            "mode='slide' needs stride=(H, W) and crop_size=(H, W), in pixels from 1 up",
-        )
+        sizes = 'stride=(H, W) and crop_size=(H, W), in pixels from 1 up'
+        yield 'model.test_cfg', f"mode='slide' needs {sizes}"
     elif any(step > side for step, side in zip(stride, crop, strict=True)):
         yield 'model.test_cfg.stride', f'{stride} exceeds crop_size={crop} and leaves gaps'
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Iterator
-from typing import Any
 
 from mmengine.config import Config
 from mmseg.models import SegDataPreProcessor
 from mmseg.registry import MODELS
 
+from mmseg_kd.config.values import nodes, value_at
 from mmseg_kd.datasets.wrappers import walk
 
 # Steps of a pipeline that cut a crop.
@@ -27,16 +27,17 @@ def fill_in(cfg: Config) -> None:
     """
     if cfg.model.get('test_cfg') is None:
         cfg.model.test_cfg = dict(mode='whole')
-    for loss in _dicts(cfg.model, 'CrossEntropyLoss'):
+    for _, node in nodes(cfg.model):
+        loss = node if isinstance(node, dict) and node.get('type') == 'CrossEntropyLoss' else {}
         # Without sigmoid, mmseg's cross-entropy with class weights always takes the mean over the
         # pixels that count, and raises an IndexError where it is asked for.
         if loss.get('class_weight') and not (loss.get('use_sigmoid') or loss.get('use_mask')):
             loss.avg_non_ignore = False
-    # The variable stays what the pipeline is.
-    for _, step in [*cropping_steps(cfg), *_cropping(cfg.get('train_pipeline'))]:
+    crops = []
+    for _, step in cropping_steps(cfg):
         if step.get('crop_size') is None and cfg.get('crop_size') is not None:
             step.crop_size = cfg.crop_size
-    crops = [crop for _, step in cropping_steps(cfg) if (crop := crop_of(step))]
+        crops += filter(None, [crop_of(step)])
     preprocessor = cfg.model.get('data_preprocessor') or {}
     if _pads(preprocessor) and not {'size', 'size_divisor'} & set(preprocessor):
         if crops:
@@ -53,11 +54,8 @@ def open_crop(cfg: Config) -> bool:
     """
     current = cfg.get('crop_size')
     steps = [step for _, step in cropping_steps(cfg)]
-    for node, key in [
-        *((step, 'crop_size') for step in steps),
-        *((step, 'crop_size') for _, step in _cropping(cfg.get('train_pipeline'))),
-        (cfg.get('model', {}).get('data_preprocessor') or {}, 'size'),
-    ]:
+    places = [(step, 'crop_size') for step in steps]
+    for node, key in [*places, (value_at(cfg, 'model.data_preprocessor') or {}, 'size')]:
         if current is not None and node.get(key) == current:
             del node[key]
     return bool(steps) and not any(step.get('crop_size') for step in steps)
@@ -65,8 +63,8 @@ def open_crop(cfg: Config) -> bool:
 
 def training_pipelines(cfg: Config) -> Iterator[tuple[str, list[dict]]]:
     """Yield key and steps of each training pipeline, also of data sets in wrappers."""
-    loader = cfg.get('train_dataloader') or {}
-    for where, dataset in walk(loader.get('dataset'), 'train_dataloader.dataset'):
+    key = 'train_dataloader.dataset'
+    for where, dataset in walk(value_at(cfg, key), key):
         if isinstance(dataset, dict) and dataset.get('pipeline'):
             yield f'{where}.pipeline', dataset['pipeline']
 
@@ -74,7 +72,9 @@ def training_pipelines(cfg: Config) -> Iterator[tuple[str, list[dict]]]:
 def cropping_steps(cfg: Config) -> Iterator[tuple[str, dict]]:
     """Yield key and dict of each step of the training pipelines that cuts a crop."""
     for where, steps in training_pipelines(cfg):
-        yield from ((f'{where}.{i}', step) for i, step in _cropping(steps))
+        for i, step in enumerate(steps):
+            if isinstance(step, dict) and (step.get('type') in CROPPING or step.get('crop_size')):
+                yield f'{where}.{i}', step
 
 
 def crop_of(step: dict) -> tuple[int, int] | None:
@@ -85,24 +85,7 @@ def crop_of(step: dict) -> tuple[int, int] | None:
     return (crop, crop) if isinstance(crop, int) else None
 
 
-def _cropping(steps: Any) -> Iterator[tuple[int, dict]]:
-    for i, step in enumerate(steps if isinstance(steps, list | tuple) else ()):
-        if isinstance(step, dict) and (step.get('type') in CROPPING or step.get('crop_size')):
-            yield i, step
-
-
 def _pads(preprocessor: dict) -> bool:
     kind = preprocessor.get('type')
     cls = MODELS.get(kind) if isinstance(kind, str) else kind
     return inspect.isclass(cls) and issubclass(cls, SegDataPreProcessor)
-
-
-def _dicts(node: Any, kind: str) -> Iterator[dict]:
-    """Yield every dict of a type, anywhere in a node."""
-    if isinstance(node, dict):
-        if node.get('type') == kind:
-            yield node
-        node = list(node.values())
-    if isinstance(node, list | tuple):
-        for item in node:
-            yield from _dicts(item, kind)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import traceback
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -12,15 +12,14 @@ from typing import Any
 from mmengine.config import Config
 
 from mmseg_kd.compat import is_code_of_a_config, part_being_built
-from mmseg_kd.errors import LONGEST, UserError, one_line
+from mmseg_kd.config.values import nodes
+from mmseg_kd.errors import UserError, one_line
 
 # These types and no subclass of them: a subclass has a meaning of its own.
 MISTAKES = (
     KeyError, TypeError, ValueError, AttributeError, AssertionError, FileNotFoundError,
     IndexError, ZeroDivisionError, RuntimeError, ImportError, ModuleNotFoundError,
 )  # fmt: skip
-# How mmengine begins a list of keys, which can be longer than a line of a console.
-DUPLICATE_KEYS = 'Duplicate key is not allowed among bases'
 
 
 @contextmanager
@@ -37,7 +36,10 @@ def config_errors(cfg: Config | None = None) -> Iterator[None]:
     try:
         yield
     except MISTAKES as error:
-        if cause := _user_error(error):
+        cause: BaseException | None = error
+        while cause is not None and not isinstance(cause, UserError):
+            cause = cause.__cause__ or cause.__context__
+        if cause is not None:
             raise cause from error
         if type(error) in MISTAKES:
             raise UserError(f'the config cannot be built: {_message(error, cfg)}') from error
@@ -55,51 +57,43 @@ def reading_errors(path: str | Path) -> Iterator[None]:
         yield
     except (UserError, KeyboardInterrupt):
         raise
-    except SystemExit as error:
-        raise UserError(f'{_place(error, path)}: a config must not end the program') from error
-    except Exception as error:
+    except (SystemExit, Exception) as error:
+        place = f'{path} cannot be read'
+        for frame, line in traceback.walk_tb(error.__traceback__):
+            if is_code_of_a_config(frame):
+                place = f'{frame.f_code.co_filename}, line {line}'
         key, _, _ = str(error).partition('=')
-        if isinstance(error, TypeError) and 'cannot inherit from base' in str(error):
-            raise UserError(
-                f'{path}: {key} is a dict here and a single value in the base config; to replace '
-                f'it, write {key}=dict(_delete_=True, ...)'
-            ) from error
-        if DUPLICATE_KEYS in str(error):
+        text = f'{place}: {type(error).__name__}: {one_line(error)}'
+        if isinstance(error, SystemExit):
+            text = f'{place}: a config must not end the program'
+        elif 'cannot inherit from base' in str(error):
+            text = (
+                f'{path}: the base config has no dict {key}: write {key}=dict(_delete_=True, ...)'
+            )
+        elif 'Duplicate key is not allowed among bases' in str(error):
+            # A list of keys, which can be longer than a line of a console.
             keys = ', '.join(sorted(re.findall(r"'(\w+)'", str(error))))
-            raise UserError(
-                f'{path}: several configs of _base_ set {keys}: inherit from one of them'
-            ) from error
-        text = f'{type(error).__name__}: {one_line(error)}'
-        raise UserError(f'{_place(error, path)}: {text}') from error
-
-
-def _place(error: BaseException, path: str | Path) -> str:
-    """Return the line of a config that failed, or that the file cannot be read."""
-    frames = [
-        (frame.f_code.co_filename, line)
-        for frame, line in traceback.walk_tb(error.__traceback__)
-        if is_code_of_a_config(frame)
-    ]
-    return '{}, line {}'.format(*frames[-1]) if frames else f'{path} cannot be read'
+            text = f'{path}: several configs of _base_ set {keys}: inherit from one of them'
+        raise UserError(text) from error
 
 
 def _message(error: Exception, cfg: Config | None) -> str:
-    text = str(error.args[0]) if error.args else type(error).__name__
-    if isinstance(error, FileNotFoundError):
-        text = str(error)
+    # A KeyError's own text is the quoted key.
+    text = str(error.args[0] if isinstance(error, KeyError) and error.args else error)
     if isinstance(error, KeyError) and ' ' not in text:
         text = f'there is no {text!r}'
     if isinstance(error, AssertionError) and not error.args:
         # mmseg checks many a value by a bare assertion, whose line is all that it says.
         text = traceback.extract_tb(error.__traceback__)[-1].line or text
     text = ' '.join(text.split()).partition(' Please check whether the value of')[0]
+    text = text or type(error).__name__
     key, owner, argument = _being_built(error, cfg)
     if isinstance(error, IndexError) and argument:
         # "list index out of range" alone does not say of which argument.
         key = f'{key}.{argument}'
     for name in (owner, key):
         text = text if name in text else f'{name}: {text}'
-    return text if len(text) <= LONGEST else f'{text[:LONGEST]}...'
+    return one_line(text)
 
 
 def _being_built(error: Exception, cfg: Config | None) -> tuple[str, str, str]:
@@ -109,34 +103,13 @@ def _being_built(error: Exception, cfg: Config | None) -> tuple[str, str, str]:
     '' if it is unknown.
     """
     key = owner = ''
-    part: Any = {}
-    names: Mapping[str, Any] = {}
-    for frame, _ in traceback.walk_tb(error.__traceback__):
-        names = frame.f_locals
-        if (built := part_being_built(frame)) is not None:
-            part, name = built
-            if found := next(_keys_of(part, cfg, ''), ''):
-                key, owner = found, name
-            owner = name or owner
-    arguments = [argument for argument in part if argument in names]
+    part: dict[str, Any] = {}
+    frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
+    for built, name in filter(None, map(part_being_built, frames)):
+        part = built
+        same = (where for where, node in nodes(cfg) if where and part and node == part)
+        if found := next(same, ''):
+            key, owner = found, name
+        owner = name or owner
+    arguments = [argument for argument in part if argument in frames[-1].f_locals]
     return key, owner, arguments[0] if len(arguments) == 1 and key else ''
-
-
-def _keys_of(part: Any, node: Any, where: str) -> Iterator[str]:
-    """Yield the keys at which a config has a dict."""
-    if isinstance(node, Mapping | Config):
-        if where and part and dict(node) == dict(part):
-            yield where
-        items = node.items()
-    else:
-        items = enumerate(node) if isinstance(node, list | tuple) else ()
-    for key, value in items:
-        yield from _keys_of(part, value, f'{where}.{key}'.lstrip('.'))
-
-
-def _user_error(error: BaseException) -> UserError | None:
-    while error is not None:
-        if isinstance(error, UserError):
-            return error
-        error = error.__cause__ or error.__context__
-    return None

@@ -1,11 +1,16 @@
 """Load a config file: read it, apply the command line, check it, fill in what it leaves open.
 
+Files are read as editors and shells write them.
+
 What imports torch or mmseg's models, which takes seconds, is imported in the function: a missing
 file and broken syntax are reported before.
 """
 
 from __future__ import annotations
 
+import ast
+from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +18,12 @@ from mmengine.config import Config
 from mmengine.registry import init_default_scope
 
 from mmseg_kd import register_all
+from mmseg_kd.compat import read_configs_with_byte_order_marks
 from mmseg_kd.config.errors import reading_errors
-from mmseg_kd.config.text import check_text, read_config
-from mmseg_kd.errors import UserError, no_file
+from mmseg_kd.errors import UserError
+from mmseg_kd.paths import check_file
+
+read_configs_with_byte_order_marks()
 
 
 def load_config(path: str, cfg_options: dict[str, Any] | None = None) -> Config:
@@ -33,8 +41,7 @@ def load_config(path: str, cfg_options: dict[str, Any] | None = None) -> Config:
         UserError: The file is missing or not valid Python, or has a key that nothing reads.
     """
     file = Path(path)
-    if not file.is_file():
-        raise UserError(f'the config {path} {no_file(path)}')
+    check_file(path, 'the config')
     check_text(file)
     # In a process that a user's program spawned, only the part for data workers was imported.
     register_all()
@@ -48,10 +55,75 @@ def load_config(path: str, cfg_options: dict[str, Any] | None = None) -> Config:
         cfg = Config(cfg.to_dict(), cfg.text, cfg.filename, format_python_code=False)
         check_variables(cfg, path)
         apply_options(cfg, cfg_options or {})
-    scope = cfg.get('default_scope', 'mmseg_kd')
-    init_default_scope(scope if isinstance(scope, str) else 'mmseg_kd')
     check_config(cfg, path)
+    init_default_scope(cfg.get('default_scope') or 'mmseg_kd')
     fill_in(cfg)
     if cfg.get('work_dir') is None:
         cfg.work_dir = str(Path('work_dirs') / file.stem)
     return cfg
+
+
+def read_config(path: str | Path) -> Config:
+    """Read a config file and those that it inherits from.
+
+    Raises:
+        UserError: One of the files is not UTF-8 text or not valid Python, inherits from itself,
+            or its code fails; with its name and line.
+    """
+    check_text(Path(path))
+    with reading_errors(path):
+        return Config.fromfile(path, format_python_code=False)
+
+
+def check_text(file: Path, chain: tuple[Path, ...] = ()) -> None:
+    """Check that a config, and all that it inherits from, can be parsed.
+
+    mmengine names neither an inherited file nor, for some mistakes, the file itself.
+
+    Args:
+        file: The config.
+        chain: The files that inherit from it.
+
+    Raises:
+        UserError: A file is not UTF-8 text or not valid Python, or inherits from itself.
+    """
+    if file.suffix != '.py' or not file.is_file():
+        return
+    chain = (*chain, file.resolve())
+    for base in _bases(_parse(file)):
+        if not isinstance(base, str):
+            raise UserError(f'{file}: _base_ is not the name of a file, or a list of names')
+        path = (file.parent / base).resolve()
+        if path in chain:
+            names = ' -> '.join(f.name for f in (*chain[chain.index(path) :], path))
+            raise UserError(f'{file}: _base_ = {base!r} leads back to the file itself: {names}')
+        check_text(file.parent / base, chain)
+
+
+def _parse(file: Path) -> ast.Module:
+    content = file.read_bytes()
+    try:
+        tree = ast.parse(content.decode('utf-8-sig'))
+        # Some mistakes, such as a `return` outside a function, are found only here.
+        compile(tree, str(file), 'exec')
+        return tree
+    except UnicodeDecodeError as error:
+        line = content.count(b'\n', 0, error.start) + 1
+        problem = 'the file is not UTF-8 text; save it as UTF-8 (in Notepad: Save as, Encoding)'
+    except SyntaxError as error:
+        line, problem = error.lineno, error.msg
+        if 'unicodeescape' in problem:
+            path = r"r'C:\Users\me' or 'C:/Users/me'"
+            problem = f'a backslash in quotes begins an escape; write a path as {path}'
+    except ValueError as error:
+        line, problem = '?', f'{error}'
+    raise UserError(f'{file}, line {line}: {problem}')
+
+
+def _bases(tree: ast.Module) -> Iterator[Any]:
+    """Yield what a config has under `_base_`, where it is written out and not computed."""
+    for node in tree.body:
+        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == '_base_':
+            with suppress(ValueError):
+                value = ast.literal_eval(node.value)
+                yield from value if isinstance(value, list | tuple) else [value]

@@ -9,7 +9,7 @@ from typing import Any
 from mmengine.config import Config
 
 from mmseg_kd.config.defaults import open_crop
-from mmseg_kd.config.values import SPLITS
+from mmseg_kd.config.values import nodes, value_at
 from mmseg_kd.errors import UserError
 
 # Variables of a config file, and the keys whose values are made of them.
@@ -35,7 +35,10 @@ def apply_options(cfg: Config, options: dict[str, Any]) -> None:
         UserError: As `check_options` does.
     """
     check_options(options, cfg)
-    cfg.merge_from_dict(_replacing(cfg, options))
+    # A dict takes the place of a single value, which mmengine refuses without `_delete_`.
+    places = [where for key in options for where, _ in _steps(key)]
+    single = [p for p in places if not isinstance(value_at(cfg, p), dict | list | tuple | None)]
+    cfg.merge_from_dict({**options, **{f'{place}._delete_': True for place in single}})
 
 
 def check_options(options: dict[str, Any], cfg: Config) -> None:
@@ -45,21 +48,18 @@ def check_options(options: dict[str, Any], cfg: Config) -> None:
         options: Overrides by dotted key.
         cfg: The config before them; crops that are its `crop_size` will follow another one.
     """
-    for key in options:
+    for key, value in options.items():
         if not all(key.split('.')):
-            raise UserError(f'--cfg-options {key}={options[key]}: a part of the key is empty')
+            raise UserError(f'--cfg-options {key}={value}: a part of the key is empty')
         follows = key == 'crop_size' and open_crop(cfg)
         if not follows and (instead := VARIABLES.get(key.split('.')[0])):
-            raise UserError(
-                f'--cfg-options {key}: a variable of the config file, used before the command '
-                f'line is read; write {instead}'
-            )
-        for where, node, part in _steps(cfg, key):
+            late = 'a variable of the config file, used before the command line is read'
+            raise UserError(f'--cfg-options {key}: {late}; write {instead}')
+        for where, part in _steps(key):
+            node = value_at(cfg, where)
             if isinstance(node, list | tuple) and not (part.isdecimal() and int(part) < len(node)):
-                raise UserError(
-                    f'--cfg-options {key}: {where} is a list; write a number below {len(node)}, '
-                    f'not {part!r}'
-                )
+                advice = f'write a number below {len(node)}, not {part!r}'
+                raise UserError(f'--cfg-options {key}: {where} is a list; {advice}')
 
 
 def check_variables(cfg: Config, source: str) -> None:
@@ -69,59 +69,26 @@ def check_variables(cfg: Config, source: str) -> None:
         cfg: The config as the file has it, before the command line overrides what used it.
         source: The file.
     """
-    for key, used in _variables_in_use(cfg).items():
-        # A file without a base, such as a run leaves behind, may hold what was overridden.
-        late = line_of(source, '_base_') and line_of(source, key)
-        if late and used and cfg[key] not in used:
-            raise UserError(
-                f'{source}{line_of(source, key)}: {key} is a variable of a base config, used '
-                f'before this line; write {VARIABLES[key]}'
-            )
+    # A file without a base, such as a run leaves behind, may hold what was overridden.
+    if not line_of(source, '_base_'):
+        return
+    for key in ('data_root', 'crop_size', 'train_pipeline', 'test_pipeline'):
+        # The variable's value is found again in the data loaders, a pipeline's as `pipeline`.
+        place = re.compile(rf'\w+_dataloader[.].*\b{re.sub("^(train|test)_", "", key)}')
+        used = [value for where, value in nodes(cfg) if value and place.fullmatch(where)]
+        if used and cfg.get(key) not in used and (line := line_of(source, key)):
+            late = f'{key} is a variable of a base config, used before this line'
+            raise UserError(f'{source}{line}: {late}; write {VARIABLES[key]}')
 
 
 def line_of(source: str, key: str) -> str:
     """Return where a key is assigned in a config file, as ', line N', or ''."""
-    for number, text in enumerate(Path(source).read_text(encoding='utf-8').splitlines(), start=1):
-        if re.match(rf'{re.escape(key)}\s*=', text):
-            return f', line {number}'
-    return ''
+    text = Path(source).read_text(encoding='utf-8-sig')
+    found = re.search(rf'^{re.escape(key)}\s*=', text, re.MULTILINE)
+    return f', line {text.count(chr(10), 0, found.start()) + 1}' if found else ''
 
 
-def _variables_in_use(cfg: Config) -> dict[str, list]:
-    """Return the values that the config's variables have where they are used."""
-    loaders = [cfg.get(f'{split}_dataloader') for split in SPLITS]
-    datasets = [loader.get('dataset') for loader in loaders if isinstance(loader, dict)]
-    datasets = [dataset for dataset in datasets if isinstance(dataset, dict)]
-    pipelines = [dataset.get('pipeline') or [] for dataset in datasets]
-    steps = [step for p in pipelines if isinstance(p, list) for step in p if isinstance(step, dict)]
-    used = {
-        'data_root': [dataset.get('data_root') for dataset in datasets],
-        'crop_size': [step.crop_size for step in steps if step.get('crop_size')],
-        'train_pipeline': pipelines,
-        'test_pipeline': pipelines,
-    }
-    return {key: values for key, values in used.items() if key in cfg}
-
-
-def _replacing(cfg: Config, options: dict[str, Any]) -> dict[str, Any]:
-    """Let a dict take the place of a number, which mmengine refuses without `_delete_`."""
-    options = dict(options)
-    for key in list(options):
-        for where, node, _ in _steps(cfg, key):
-            if where and not isinstance(node, dict | list | tuple | None):
-                options[f'{where}._delete_'] = True
-    return options
-
-
-def _steps(cfg: Config, key: str) -> list[tuple[str, Any, str]]:
-    """Return each place on the way to a dotted key: its own key, what is there, the next part."""
-    steps: list[tuple[str, Any, str]] = []
-    node: Any = cfg
+def _steps(key: str) -> list[tuple[str, str]]:
+    """Return the keys above a dotted key, the outermost first, each with the part that follows."""
     parts = key.split('.')
-    for i, part in enumerate(parts):
-        steps.append(('.'.join(parts[:i]), node, part))
-        if isinstance(node, list | tuple):
-            node = node[int(part)] if part.isdecimal() and int(part) < len(node) else None
-        else:
-            node = node.get(part) if isinstance(node, dict | Config) else None
-    return steps
+    return [('.'.join(parts[:i]), parts[i]) for i in range(1, len(parts))]

@@ -6,32 +6,29 @@ torch and mmseg, which take seconds to import, are imported in the functions.
 from __future__ import annotations
 
 import copy
+import re
 from pathlib import Path
 
 from mmengine.config import Config
 
 from mmseg_kd.config.errors import config_errors
-from mmseg_kd.errors import UserError, no_file
-from mmseg_kd.paths import check_folder
+from mmseg_kd.config.values import value_at
+from mmseg_kd.errors import UserError
+from mmseg_kd.paths import check_file, check_folder
 
 
 def enable_amp(cfg: Config) -> None:
     """Turn on mixed precision: bfloat16, or float16 on a GPU that has no bfloat16."""
     import torch
 
-    wrapper = cfg.optim_wrapper
-    wrapper.setdefault('type', 'OptimWrapper')
-    if wrapper.type in ('AmpOptimWrapper', 'Bf16OptimWrapper'):
-        return
-    if wrapper.type != 'OptimWrapper':
-        raise UserError(
-            f"--amp needs optim_wrapper.type='OptimWrapper' in the config, not {wrapper.type!r}"
-        )
-    if torch.cuda.is_available() and not torch.cuda.is_bf16_supported(including_emulation=False):
-        wrapper.type = 'AmpOptimWrapper'
-        wrapper.loss_scale = 'dynamic'
-    else:
-        wrapper.type = 'Bf16OptimWrapper'
+    kind = cfg.optim_wrapper.get('type', 'OptimWrapper')
+    if kind not in ('OptimWrapper', 'AmpOptimWrapper', 'Bf16OptimWrapper'):
+        raise UserError(f"--amp needs optim_wrapper.type='OptimWrapper', not {kind!r}")
+    if kind == 'OptimWrapper':
+        cfg.optim_wrapper.type = 'Bf16OptimWrapper'
+        cuda = torch.cuda
+        if cuda.is_available() and not cuda.is_bf16_supported(including_emulation=False):
+            cfg.optim_wrapper.update(type='AmpOptimWrapper', loss_scale='dynamic')
 
 
 def choose_start(cfg: Config, resume: str | None) -> None:
@@ -51,29 +48,19 @@ def choose_start(cfg: Config, resume: str | None) -> None:
 
     if resume is None and cfg.get('resume'):
         resume = cfg.get('load_from') or 'auto'
-    for key in ('train_dataloader', 'train_cfg', 'optim_wrapper'):
-        if cfg.get(key) is None:
-            raise UserError(f'{cfg.filename}: {key} is missing, so there is nothing to train')
-    check_folder(cfg.work_dir, 'work_dir')
-    cfg.resume = False
+    _check_sections(cfg, 'trained', 'train_dataloader', 'train_cfg', 'optim_wrapper')
     latest = find_latest_checkpoint(cfg.work_dir)
-    if resume == 'auto':
-        if latest is None:
-            print(f'nothing to resume in {cfg.work_dir}: starting anew')
-        else:
-            cfg.load_from, cfg.resume = str(latest), True
-    elif resume is not None:
-        cfg.load_from, cfg.resume = resume, True
-    elif latest is not None:
-        raise UserError(
-            f'{cfg.work_dir} already holds a run ({latest.name}): continue it with --resume, '
-            'choose another --work-dir, or remove the folder'
-        )
+    if resume is None and latest is not None:
+        advice = 'continue it with --resume, choose another --work-dir, or remove the folder'
+        raise UserError(f'{cfg.work_dir} already holds a run ({latest.name}): {advice}')
+    if resume == 'auto' and latest is None:
+        print(f'nothing to resume in {cfg.work_dir}: starting anew')
+        resume = None
+    cfg.resume = resume is not None
+    if cfg.resume:
+        cfg.load_from = str(latest) if resume == 'auto' else resume
     if cfg.get('load_from') is not None:
-        if not cfg.load_from:
-            raise UserError('load_from is empty: name a checkpoint, or write None')
-        if not Path(cfg.load_from).is_file():
-            raise UserError(f'the checkpoint {cfg.load_from} {no_file(cfg.load_from)}')
+        check_file(cfg.load_from, 'the checkpoint')
         forget_pretrained(cfg.model)
 
 
@@ -114,12 +101,8 @@ def prepare_test(
     """
     from mmseg_kd.checkpoints.initialization import forget_pretrained
 
-    if not Path(checkpoint).is_file():
-        raise UserError(f'the checkpoint {checkpoint} {no_file(checkpoint)}')
-    for key in ('test_dataloader', 'test_cfg', 'test_evaluator'):
-        if cfg.get(key) is None:
-            raise UserError(f'{cfg.filename} has no {key}, so it cannot be tested')
-    check_folder(cfg.work_dir, 'work_dir')
+    check_file(checkpoint, 'the checkpoint')
+    _check_sections(cfg, 'tested', 'test_dataloader', 'test_cfg', 'test_evaluator')
     cfg.load_from, cfg.resume = checkpoint, False
     forget_pretrained(cfg.model)
     if split is not None:
@@ -135,15 +118,12 @@ def prepare_test(
         cfg.test_dataloader.dataset.pipeline = cfg.tta_pipeline
         cfg.model = dict(**cfg.tta_model, module=cfg.model)
     # Nothing of the training is needed, nor are its data.
-    for key in ('train_dataloader', 'train_cfg', 'optim_wrapper', 'param_scheduler'):
-        cfg.pop(key, None)
-    for key in ('val_dataloader', 'val_cfg', 'val_evaluator'):
-        cfg.pop(key, None)
+    for key in list(cfg):
+        if re.match('(train|val)_|optim_wrapper|param_scheduler', key):
+            cfg.pop(key)
 
 
-def show_predictions(
-    cfg: Config, window: bool, folder: str | None = None, wait_time: float = 2
-) -> None:
+def show_predictions(cfg: Config, window: bool, folder: str | None, wait_time: float) -> None:
     """Let a test paint its predictions.
 
     Args:
@@ -155,14 +135,20 @@ def show_predictions(
     Raises:
         UserError: The config has no hook that paints, or the folder cannot be used.
     """
-    if not cfg.get('default_hooks', {}).get('visualization'):
-        raise UserError(
-            "--show and --show-dir need default_hooks.visualization=dict(type='PaintingHook')"
-        )
+    if not value_at(cfg, 'default_hooks.visualization'):
+        needed = "default_hooks.visualization=dict(type='PaintingHook')"
+        raise UserError(f'--show and --show-dir need {needed}')
     cfg.default_hooks.visualization.update(draw=True, show=window, wait_time=wait_time)
     if folder is not None:
         _check_outputs(cfg, folder, '--show-dir')
         cfg.visualizer.save_dir = folder
+
+
+def _check_sections(cfg: Config, verb: str, *keys: str) -> None:
+    for key in keys:
+        if cfg.get(key) is None:
+            raise UserError(f'{cfg.filename}: {key} is missing, so it cannot be {verb}')
+    check_folder(cfg.work_dir, 'work_dir')
 
 
 def _check_outputs(cfg: Config, folder: str, option: str) -> None:
@@ -173,7 +159,6 @@ def _check_outputs(cfg: Config, folder: str, option: str) -> None:
     with config_errors():
         dataset = DATASETS.build(copy.deepcopy(cfg.test_dataloader.dataset))
         infos = [dataset.get_data_info(i) for i in range(len(dataset))]
-    files = [info.get(key) for info in infos for key in ('img_path', 'seg_map_path')]
-    folders = {Path(file).parent.resolve() for file in files if file is not None}
-    if Path(folder).resolve() in folders:
+    files = {info[key] for info in infos for key in ('img_path', 'seg_map_path') if info.get(key)}
+    if any(Path(file).parent.resolve() == Path(folder).resolve() for file in files):
         raise UserError(f'{option}: {folder} holds files of the data set; name another folder')

@@ -11,7 +11,6 @@ A module's output that an in-place activation changes afterwards is read changed
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -21,7 +20,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from mmseg_kd.errors import UserError
+from mmseg_kd.errors import UserError, did_you_mean
 
 STAGE = re.compile(r'stage([1-9]\d*)(\.pre_norm)?')
 
@@ -55,10 +54,9 @@ def check_taps(segmentor: nn.Module, names: Iterable[str], whose: str) -> None:
             _check_head(_last_head(segmentor), whose)
         if name == 'logits' or stage or name in paths:
             continue
-        near = difflib.get_close_matches(name, ['logits', 'stage1', 'stage4', *paths], n=3)
-        hint = f'did you mean {" or ".join(near)}? ' if near else ''
+        hint = did_you_mean(name, ['logits', 'stage1', 'stage4', *paths])
         raise UserError(
-            f'the {whose} has no tap {name!r}: {hint}there are logits, stage1 to stageN, '
+            f'the {whose} has no tap {name!r}: {hint} there are logits, stage1 to stageN, '
             f'stageN.pre_norm and {len(paths)} module paths '
             '(python tools/misc/list_taps.py CONFIG lists them)'
         )

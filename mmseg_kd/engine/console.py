@@ -16,4 +16,4 @@ def quieten_console(logger: logging.Logger) -> None:
 
 def _for_the_console(record: logging.LogRecord) -> bool:
     # Some messages begin with a line of dashes.
-    return not record.getMessage().lstrip(' \n\t-').startswith(tuple(DEVELOPER_MESSAGES))
+    return not record.getMessage().lstrip(' \n\t-').startswith(DEVELOPER_MESSAGES)

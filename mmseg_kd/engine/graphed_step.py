@@ -19,7 +19,6 @@ from mmengine.optim import AmpOptimWrapper, OptimWrapper
 from mmseg.structures import SegDataSample
 from torch import Tensor
 
-from mmseg_kd.compat import accumulated_batches
 from mmseg_kd.errors import one_line
 from mmseg_kd.models.batch_preprocessor import BatchDataPreProcessor, PackedBatch
 from mmseg_kd.models.launches import let_launches_be_free
@@ -217,6 +216,7 @@ def cannot_record(model: Any, optim_wrapper: OptimWrapper) -> str | None:
         return 'the loss scale of float16 is read in every step: use bfloat16'
     if optim_wrapper.clip_grad_kwargs:
         return 'optim_wrapper.clip_grad reads the norm in every step'
-    if accumulated_batches(optim_wrapper) != 1:
+    # The wrapper divides a loss by the number of batches.
+    if optim_wrapper.scale_loss(torch.ones(())) != 1:
         return 'optim_wrapper.accumulative_counts is not 1'
     return None

@@ -28,7 +28,6 @@ from mmseg_kd.checkpoints import (
     state_dict_of,
 )
 from mmseg_kd.checkpoints.initialization import check_files, init_weights
-from mmseg_kd.compat import without_init_listing
 from mmseg_kd.config.errors import config_errors
 from mmseg_kd.datasets.checked_files import guard
 from mmseg_kd.datasets.listing import check_listing
@@ -273,8 +272,7 @@ class KDRunner(Runner):
             return super().build_param_scheduler(follow_length(scheduler, self.max_iters))
 
     def _init_model_weights(self) -> None:
-        with without_init_listing(self.bare_model):
-            init_weights(self.bare_model)
+        init_weights(self.bare_model)
         for tensor in self.bare_model.state_dict().values():
             broadcast(tensor)
 

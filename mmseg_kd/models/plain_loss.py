@@ -14,7 +14,6 @@ from mmseg.models.losses import CrossEntropyLoss
 from mmseg.structures import SegDataSample
 from torch import Tensor, nn
 
-from mmseg_kd.compat import stacked_labels
 from mmseg_kd.models.upsampled_cross_entropy import plain_cross_entropy
 
 
@@ -54,7 +53,7 @@ def head_losses(
     losses = head.loss_decode if isinstance(head.loss_decode, nn.ModuleList) else [head.loss_decode]
     if not (all(map(is_plain, losses)) and head.sampler is None and head.out_channels > 1):
         return None
-    target = stacked_labels(head, batch_data_samples).squeeze(1)
+    target = torch.cat([sample.gt_sem_seg.data for sample in batch_data_samples])
     result: dict[str, Tensor] = {}
     for loss in losses:
         weights = None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 import unicodedata
 from collections.abc import Collection, Mapping
@@ -10,8 +9,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from mmseg_kd.config.text import read_config
-from mmseg_kd.errors import UserError
+from mmseg_kd.config.loading import read_config
+from mmseg_kd.errors import UserError, did_you_mean
 from mmseg_kd.studies.space import Parameter, read_grid, read_space
 
 NAME = re.compile(r'[^\W_][\w.+-]*')
@@ -213,8 +212,7 @@ def _read(where: str, node: Any, keys: Mapping[str, Any]) -> dict[str, Any]:
         raise UserError(f'{where}: write {where.split(".")[-1]}=dict(...), not {node!r}')
     for key in node:
         if key not in keys:
-            near = difflib.get_close_matches(str(key), keys, n=1)
-            hint = f'did you mean {near[0]!r}?' if near else f'it has {", ".join(keys)}'
+            hint = did_you_mean(key, keys, f'it has {", ".join(keys)}')
             raise UserError(f'{where}.{key}: no such key; {hint}')
     found = {**keys, **node}
     for key, default in keys.items():

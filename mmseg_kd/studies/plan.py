@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import difflib
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -14,7 +13,7 @@ from typing import Any
 from mmengine.config import Config
 
 from mmseg_kd.config.loading import load_config
-from mmseg_kd.errors import UserError
+from mmseg_kd.errors import UserError, did_you_mean
 from mmseg_kd.models.kd_encoder_decoder import teachers_by_name
 from mmseg_kd.studies.config import Study
 from mmseg_kd.studies.settings import fingerprint, flat_settings, without
@@ -203,6 +202,5 @@ def _check_new_key(cfg: Config, key: str, value: Any) -> None:
             path, typed = '.'.join(parts[:n]), isinstance(value, dict) and 'type' in value
             if n == len(parts) - 1 and (typed or 'type' in node or path in CHECKED):
                 return
-            near = difflib.get_close_matches(part, list(node), n=1)
-            hint = f'did you mean {near[0]!r}?' if near else f'it has {", ".join(node)}'
+            hint = did_you_mean(part, node, f'it has {", ".join(node)}')
             raise UserError(f'unknown key {key}: {path} has no {part!r}; {hint}')

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from typing import Any
 
 import torch
@@ -47,19 +46,19 @@ def measure(teacher: Teacher, dataloader: DataLoader, evaluator: Evaluator) -> d
     # The data loader draws its seed from the stream that the student trains with.
     devices = [torch.cuda.current_device()] if torch.cuda.is_available() else []
     with torch.random.fork_rng(devices):
-        for i, batch in enumerate(_with_progress(dataloader)):
+        # None: no bar where standard error is not a terminal.
+        hidden = None if is_main_process() else True
+        bar = tqdm(dataloader, 'teacher', leave=False, dynamic_ncols=True, disable=hidden)
+        for i, batch in enumerate(bar):
             samples = segmentor.test_step(batch)
             if i == 0:
                 # Taken out first: a sample may be the batch's own, and hold the last answer.
                 first = [sample.seg_logits.data for sample in samples]
                 samples = segmentor.test_step(batch)
-                deterministic = all(
-                    torch.equal(logits, sample.seg_logits.data)
-                    for logits, sample in zip(first, samples, strict=True)
-                )
+                second = [sample.seg_logits.data for sample in samples]
+                deterministic = all(map(torch.equal, first, second))
             for sample in samples:
-                ids = sample.pred_sem_seg.data[0]
-                label = sample.gt_sem_seg.data[0]
+                ids, label = sample.pred_sem_seg.data[0], sample.gt_sem_seg.data[0]
                 rows.append(pixel_statistics(sample.seg_logits.data, ids, label, ignore_index))
             evaluator.process(data_samples=samples, data_batch=batch)
     size = len(dataloader.dataset)
@@ -89,36 +88,27 @@ def pixel_statistics(
         logits: Logits (K, H, W) at the size of the label; for K = 1, as mmseg has it, the
             probability of the second of two classes.
         prediction: Predicted ids (H, W).
-        label: True ids (H, W), on any device.
+        label: True ids (H, W).
         ignore_index: Label of pixels to leave out.
         bins: Equal parts of the confidences; part i holds those in (i / bins, (i + 1) / bins].
 
     Returns:
-        Sums (4, bins) by confidence: pixels, their confidence, those predicted rightly, and
-        their entropy in nats of the softmax at temperature 1.
+        Sums (4, bins) by confidence, float64 on the CPU: pixels, their confidence, those predicted
+        rightly, and their entropy in nats of the softmax at temperature 1.
     """
     if len(logits) == 1:
         probability = torch.cat([1 - logits, logits]).float()
     else:
         probability = logits.float().softmax(dim=0)
-    label = label.to(logits.device)
-    # The sum of a whole image's confidences does not fit a float32, and MPS has nothing wider.
-    wide = torch.float32 if logits.device.type == 'mps' else torch.float64
-    confidence = probability.amax(dim=0).to(wide)
+    counted = (label != ignore_index).cpu()
+    # The sum of a whole image's confidences does not fit a float32.
+    confidence = probability.amax(dim=0).cpu()[counted].double()
+    entropy = torch.special.entr(probability).sum(dim=0).cpu()[counted].double()
+    right = (prediction.cpu() == label.cpu())[counted].double()
     # NaN has no bin; the sums are NaN in any case.
     part = (confidence.nan_to_num() * bins).ceil().long().sub(1).clamp(0, bins - 1)
-    # Selecting pixels by a mask would wait for the GPU.
-    part = part.masked_fill(label == ignore_index, bins).flatten()
-    values = torch.stack(
-        [
-            torch.ones_like(confidence),
-            confidence,
-            (prediction == label).to(wide),
-            torch.special.entr(probability).sum(dim=0).to(wide),
-        ]
-    ).flatten(1)
-    sums = values.new_zeros(4, bins + 1)
-    return sums.scatter_add_(1, part.expand_as(values), values)[:, :bins]
+    values = (torch.ones_like(confidence), confidence, right, entropy)
+    return torch.stack([torch.bincount(part, value, bins) for value in values])
 
 
 def summarise(statistics: Tensor) -> tuple[float | None, float | None]:
@@ -142,21 +132,9 @@ def summarise(statistics: Tensor) -> tuple[float | None, float | None]:
 
 
 def _sum_over_images(rows: list[Tensor], size: int) -> Tensor:
-    rows = list(torch.stack(rows).cpu().double())
     # 'gpu' gathers through the process group on every device. As for the metrics, images
     # that only fill up a share are dropped.
     gathered = collect_results(rows, size, 'gpu')
     total = [torch.stack(gathered).sum(dim=0) if is_main_process() else None]
     broadcast_object_list(total)
     return total[0]
-
-
-def _with_progress(dataloader: DataLoader) -> tqdm:
-    return tqdm(
-        dataloader,
-        desc='teacher',
-        unit='it',
-        dynamic_ncols=True,
-        leave=False,
-        disable=not (is_main_process() and sys.stderr.isatty()),
-    )

@@ -21,7 +21,7 @@ def test_a_step_on_the_cpu(
     monkeypatch.setenv('CUBLAS_WORKSPACE_CONFIG', ':4096:8')
     import gpu_check
 
-    options = ['--device', 'cpu', '--only', 'device', 'memory', '--out', str(tmp_path)]
+    options = ['--device', 'cpu', '--only', 'device', 'time', '--out', str(tmp_path)]
     monkeypatch.setattr(sys, 'argv', ['gpu_check.py', *options])
     gpu_check.main()
     # The other step needs a GPU.

@@ -5,7 +5,6 @@ from __future__ import annotations
 import pytest
 import torch
 import torch.nn.functional as F
-from conftest import run, tiny_config
 
 from measuring.lower_bound import COPIED, SIDES, covered, rates_of, work_of
 
@@ -57,12 +56,3 @@ def test_rates_are_of_this_machine() -> None:
 def test_union_of_spans() -> None:
     assert covered([]) == 0
     assert covered([(5, 9), (0, 2), (1, 3), (6, 7), (9, 10)]) == 3 + 5
-
-
-def test_the_tool_prints_both_floors(tmp_path, capsys: pytest.CaptureFixture) -> None:
-    cfg = tiny_config(tmp_path / 'run')
-    cfg.dump(tmp_path / 'config.py')
-    options = ['--modes', 'floor', '--dtypes', 'float32', '--repeats', '2', '--size', '64', '64']
-    assert run('../benchmarks/compare.py', tmp_path / 'config.py', *options) == 0
-    out = capsys.readouterr().out
-    assert 'step over 0.' in out and 'GFLOP at' in out and 'GB at' in out

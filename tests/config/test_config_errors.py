@@ -4,8 +4,8 @@ import pytest
 from conftest import tiny_model
 from mmseg.registry import MODELS
 
-from mmseg_kd.config.errors import LONGEST, config_errors
-from mmseg_kd.errors import UserError
+from mmseg_kd.config.errors import config_errors
+from mmseg_kd.errors import LONGEST, UserError
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from mmseg_kd.config.text import read_config
+from mmseg_kd.config.loading import read_config
 from mmseg_kd.errors import UserError
 from mmseg_kd.studies.config import load_study
 

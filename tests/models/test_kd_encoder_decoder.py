@@ -202,7 +202,7 @@ def test_mistakes_are_named(teacher: dict) -> None:
     with pytest.raises(UserError, match=r'needs model\.teacher'):
         build(tiny_model(type='KDEncoderDecoder', kd_losses=KD_LOSSES))
     wrong = dict(at_loss=dict(type='AttentionTransferLoss', stages='bakbone.block1'))
-    with pytest.raises(UserError, match=r"no tap 'bakbone.block1': did you mean backbone.block1"):
+    with pytest.raises(UserError, match=r"no tap 'bakbone.block1': did you mean 'backbone.block1"):
         build(tiny_model(type='KDEncoderDecoder', teacher=teacher, kd_losses=wrong))
     with pytest.raises(UserError, match='is no distillation loss'):
         losses = dict(ce=dict(type='CrossEntropyLoss'))

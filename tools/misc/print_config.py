@@ -21,8 +21,6 @@ from mmseg_kd.config.errors import config_errors
 from mmseg_kd.errors import UserError
 from mmseg_kd.paths import check_new_file
 
-SUFFIXES = ('.py', '.json')
-
 
 def main() -> None:
     """Print, and write where `--save-path` says."""
@@ -34,7 +32,7 @@ def main() -> None:
     args = parser.parse_args()
     if args.save_path is not None:
         check_new_file(args.save_path, '--save-path')
-        if args.save_path.suffix not in SUFFIXES:
+        if args.save_path.suffix not in ('.py', '.json'):
             raise UserError(f'--save-path: {args.save_path} does not end in .py or .json')
     cfg = load_config(args.config, args.cfg_options)
     # Formatted by yapf, which load_config leaves out for speed.

@@ -9,7 +9,7 @@ from mmengine.hooks import Hook
 from mmengine.runner import Runner
 from mmseg.registry import HOOKS
 
-from mmseg_kd.records.confusions import read_confusions
+from mmseg_kd.records.class_scores import read_confusions
 from mmseg_kd.records.json_lines import append_json_line, write_json_lines
 
 

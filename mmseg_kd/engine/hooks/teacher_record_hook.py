@@ -23,7 +23,7 @@ class TeacherRecordHook(Hook):
     Training starts with a warning if the teacher does not beat the baseline. The
     record of `mmseg_kd.teacher_report.card.teacher_card` also goes into the student's
     checkpoints, under 'teacher' in the message hub. With several teachers both hold a record
-    for each name. An earlier measurement is used while teacher, data and settings stay the same.
+    for each name.
 
     An average of the student has no file and is not measured. Without a teacher the hook does
     nothing.
@@ -42,7 +42,7 @@ class TeacherRecordHook(Hook):
         self.evaluate = evaluate
 
     def before_train(self, runner: Runner) -> None:
-        """Measure the teachers or read earlier measurements, log and store them."""
+        """Measure the teachers, log and store the measurements."""
         teachers = {
             name: teacher
             for name, teacher in getattr(runner.bare_model, 'teachers', {}).items()
@@ -63,10 +63,7 @@ class TeacherRecordHook(Hook):
         data = (None, None)
         if self.evaluate and runner.val_loop is not None:
             data = (runner.val_dataloader, runner.val_loop.evaluator)
-        cards = {
-            name: teacher_card(teacher, runner.cfg, *data, runner.work_dir, name)
-            for name, teacher in teachers.items()
-        }
+        cards = {name: teacher_card(teacher, *data, name) for name, teacher in teachers.items()}
         record = next(iter(cards.values())) if len(cards) == 1 else cards
         runner.message_hub.update_info('teacher', record)
         if data[0] is not None:

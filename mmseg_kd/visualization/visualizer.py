@@ -1,4 +1,4 @@
-"""A visualization backend that also writes to paths that are not ASCII."""
+"""mmseg's pictures of predictions: drawn faster, and written to any path."""
 
 from __future__ import annotations
 
@@ -9,7 +9,22 @@ import mmcv
 import numpy as np
 from mmengine.visualization import LocalVisBackend
 from mmengine.visualization.vis_backend import force_init_env
-from mmseg.registry import VISBACKENDS
+from mmseg.registry import VISBACKENDS, VISUALIZERS
+from mmseg.visualization import SegLocalVisualizer
+
+
+@VISUALIZERS.register_module()
+class QuickSegVisualizer(SegLocalVisualizer):
+    """mmseg's SegLocalVisualizer with a faster search for the places of class names.
+
+    The images are the same.
+    """
+
+    def _get_center_loc(self, mask: np.ndarray) -> np.ndarray:
+        # mmseg sorts the coordinates of all pixels as a Python list.
+        y = mask.sum(axis=1).argmax()
+        (xs,) = np.nonzero(mask[y])
+        return np.array([xs[len(xs) // 2], y])
 
 
 @VISBACKENDS.register_module(name='LocalVisBackend')

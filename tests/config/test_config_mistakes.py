@@ -1,6 +1,5 @@
 """A config's mistakes are found before anything runs, and named."""
 
-import time
 from pathlib import Path
 
 import pytest
@@ -9,11 +8,6 @@ from conftest import ROOT
 from mmseg_kd.config import load_config
 from mmseg_kd.errors import UserError
 
-LEAVES = sorted(
-    str(p.relative_to(ROOT))
-    for p in (ROOT / 'local_configs').rglob('*.py')
-    if not {'_base_', 'studies'} & set(p.parts)
-)
 KD = str(ROOT / 'local_configs/segformer/B0/segformer.b0.512x512.camvid.kd.py')
 B0 = str(ROOT / 'local_configs/segformer/B0/segformer.b0.512x512.camvid.py')
 
@@ -22,11 +16,6 @@ def write(folder: Path, text: str, base: str = B0) -> str:
     config = folder / 'mine.py'
     config.write_text(f'_base_ = {base!r}\n{text}\n')
     return str(config)
-
-
-@pytest.mark.parametrize('config', LEAVES)
-def test_every_shipped_config_is_clean(config: str) -> None:
-    assert load_config(str(ROOT / config)).work_dir.startswith('work_dirs/')
 
 
 @pytest.mark.parametrize(
@@ -247,95 +236,11 @@ def test_private_variables_are_allowed(tmp_path: Path) -> None:
     assert load_config(write(tmp_path, '_mine = 3'))._mine == 3
 
 
-def test_a_missing_config() -> None:
-    with pytest.raises(UserError, match=r'nowhere\.py does not exist'):
-        load_config('nowhere.py')
-
-
-def test_a_config_that_is_a_folder(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=f'the config {tmp_path} is a folder; name the file in it'):
-        load_config(str(tmp_path))
-
-
-def test_an_error_in_a_base_names_the_base(tmp_path: Path) -> None:
-    base = tmp_path / 'base.py'
-    base.write_text('x = 1\ny = 1 / 0\n')
-    with pytest.raises(UserError, match=r'base\.py, line 2: ZeroDivisionError'):
-        load_config(write(tmp_path, '', base=str(base)))
-
-
-def test_a_config_that_inherits_from_itself(tmp_path: Path) -> None:
-    for name, base in (('a', 'b'), ('b', 'c'), ('c', 'b')):
-        (tmp_path / f'{name}.py').write_text(f"_base_ = ['./{base}.py']\n")
-    begun = time.perf_counter()
-    with pytest.raises(UserError, match=r'c\.py: _base_ = .* b\.py -> c\.py -> b\.py$'):
-        load_config(str(tmp_path / 'a.py'))
-    assert time.perf_counter() - begun < 5
-
-
-@pytest.mark.parametrize('text', ['model: [1, 2', 'a: b: c', '- 1\n- 2'])
-def test_broken_yaml_is_one_line(tmp_path: Path, text: str) -> None:
-    (tmp_path / 'mine.yaml').write_text(text)
-    with pytest.raises(UserError, match=r'mine\.yaml') as error:
-        load_config(str(tmp_path / 'mine.yaml'))
-    assert '\n' not in str(error.value)
-
-
-def test_an_override_of_a_pipeline_that_the_config_defines(tmp_path: Path) -> None:
-    pipeline = load_config(B0).train_dataloader.dataset.pipeline
-    text = f'train_pipeline = {pipeline!r}\n'
-    text += 'train_dataloader = dict(dataset=dict(pipeline=train_pipeline))'
-    cfg = load_config(write(tmp_path, text), {'train_dataloader.dataset.pipeline.2.fused': False})
-    assert cfg.train_dataloader.dataset.pipeline[2].fused is False
-
-
-def test_a_missing_base(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match='cannot be read'):
-        load_config(write(tmp_path, '', base='nowhere.py'))
-
-
-def test_the_student_adds_a_teacher_and_losses_and_nothing_else() -> None:
-    student, baseline = load_config(KD), load_config(B0)
-    assert student.model.pop('teacher') == dict(
-        config='local_configs/segformer/B2/segformer.b2.512x512.camvid.py',
-        checkpoint='work_dirs/segformer_b2_camvid_teacher/iter_40000.pth',
-    )
-    assert student.model.pop('kd_losses') == dict(
-        kl_loss=dict(type='KLDivergenceLoss', temperature=4.0, loss_weight=1.0),
-        at_loss=dict(type='AttentionTransferLoss', loss_weight=1.0),
-        sp_loss=dict(type='SimilarityPreservingLoss', loss_weight=1.0),
-    )
-    assert student.model.pop('type') == 'KDEncoderDecoder'
-    assert baseline.model.pop('type') == 'EncoderDecoder'
-    assert student.pop('work_dir') != baseline.pop('work_dir')
-    assert student._cfg_dict == baseline._cfg_dict
-
-
-@pytest.mark.parametrize('config', [leaf for leaf in LEAVES if leaf.endswith('.kd.py')])
-def test_a_students_teacher_is_what_its_config_trains(config: str) -> None:
-    teacher = load_config(str(ROOT / config)).model.teacher
-    cfg = load_config(str(ROOT / teacher.config))
-    assert teacher.checkpoint == f'{cfg.work_dir}/iter_{cfg.train_cfg.max_iters}.pth'
-    assert 'end' not in cfg.param_scheduler[-1]
-
-
-@pytest.mark.parametrize('size', ['B0', 'B2'])
-def test_the_published_settings(size: str) -> None:
-    name = f'segformer.{size.lower()}.512x512.camvid'
-    cfg = load_config(str(ROOT / f'local_configs/segformer/{size}/{name}.py'))
-    optimizer, scheduler = cfg.optim_wrapper.optimizer, cfg.param_scheduler
-    assert (optimizer.type, optimizer.lr, optimizer.weight_decay) == ('AdamW', 3e-5, 0.01)
-    assert tuple(optimizer.betas) == (0.9, 0.999)
-    assert (scheduler[0].start_factor, scheduler[0].end) == (1e-6, 1500)
-    assert (scheduler[1].power, scheduler[1].eta_min, scheduler[1].begin) == (1.0, 0.0, 1500)
-    assert 'end' not in scheduler[1]
-    assert cfg.model.data_preprocessor.size == (512, 512)
-    assert (cfg.train_cfg.max_iters, cfg.train_cfg.val_interval) == (40000, 4000)
-    assert (cfg.train_dataloader.batch_size, cfg.train_dataloader.num_workers) == (4, 4)
-    assert cfg.default_hooks.checkpoint.interval == 4000
-    assert cfg.model.decode_head.embed_dim == {'B0': 256, 'B2': 768}[size]
-    assert cfg.model.pretrained == f'pretrained/mit_{size.lower()}.pth'
-    assert cfg.model.backbone.type == f'mit_{size.lower()}'
+def test_keys_beside_several_teachers(tmp_path: Path) -> None:
+    kd = 'local_configs/toy/segformer.b0.toy.kd.py'
+    options = {'model.teacher.a.config': 'x.py', 'model.teacher.a.checkpoint': 'x.pth'}
+    with pytest.raises(UserError, match='several teachers are a dict of teachers by name'):
+        load_config(kd, options)
 
 
 def test_a_dict_takes_the_place_of_a_number(tmp_path: Path) -> None:
@@ -355,8 +260,9 @@ def test_a_dict_takes_the_place_of_a_number(tmp_path: Path) -> None:
     assert load_config(str(child)).model.kd_losses.at_loss.loss_weight.type == 'Stop'
 
 
-def test_keys_beside_several_teachers(tmp_path: Path) -> None:
-    kd = 'local_configs/toy/segformer.b0.toy.kd.py'
-    options = {'model.teacher.a.config': 'x.py', 'model.teacher.a.checkpoint': 'x.pth'}
-    with pytest.raises(UserError, match='several teachers are a dict of teachers by name'):
-        load_config(kd, options)
+def test_an_override_of_a_pipeline_that_the_config_defines(tmp_path: Path) -> None:
+    pipeline = load_config(B0).train_dataloader.dataset.pipeline
+    text = f'train_pipeline = {pipeline!r}\n'
+    text += 'train_dataloader = dict(dataset=dict(pipeline=train_pipeline))'
+    cfg = load_config(write(tmp_path, text), {'train_dataloader.dataset.pipeline.2.fused': False})
+    assert cfg.train_dataloader.dataset.pipeline[2].fused is False

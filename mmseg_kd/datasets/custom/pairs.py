@@ -1,0 +1,128 @@
+"""Find images and their masks in a folder, and split them."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass
+from pathlib import Path
+
+from mmseg_kd.datasets.listing import SUFFIXES
+from mmseg_kd.errors import UserError
+
+# Names of folders in small letters.
+IMAGE_FOLDERS = ('images', 'image', 'imgs', 'img', 'jpegimages', 'photos', 'rgb')
+MASK_FOLDERS = ('masks', 'mask', 'labels', 'label', 'annotations', 'segmentationclass', 'gt')
+# What the name of a mask has behind the name of its image.
+ENDINGS = ('', '_mask', '-mask', '_masks', '_label', '_labels', '_gt', '_seg', '_l')
+SPLITS = ('train', 'val', 'test')
+
+
+@dataclass(frozen=True)
+class Pair:
+    """An image and its mask; `name` is the image's path below its folder."""
+
+    name: Path
+    image: Path
+    mask: Path
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """The pairs of a folder, and the files that have no partner."""
+
+    found: list[Pair]
+    images_alone: list[Path]
+    masks_alone: list[Path]
+
+
+def find_pairs(src: Path, images: str | None = None, masks: str | None = None) -> Pairs:
+    """Pair the images of a folder with their masks by name; capitals and suffixes do not count.
+
+    Args:
+        src: The folder.
+        images: Its subfolder of images; by default found by its name (`images`, `photos`, ...).
+        masks: Its subfolder of masks (`masks`, `labels`, ...). LabelMe's JSON files may lie next to
+            the images.
+
+    Raises:
+        UserError: A folder is missing, or there is no pair.
+    """
+    if not src.is_dir():
+        raise UserError(f'SRC: {src} is not a folder')
+    image_folder = _folder(src, images, IMAGE_FOLDERS, '--images')
+    mask_folder = _folder(src, masks, MASK_FOLDERS, '--masks', image_folder)
+    names: dict[str, Path] = {}
+    for path in _files(image_folder, SUFFIXES):
+        other = names.setdefault(_key(path, image_folder), path)
+        if other != path:
+            raise UserError(
+                f'{other} and {path.name} differ in capitals or suffix alone; rename one'
+            )
+    suffixes = ('.json',) if mask_folder == image_folder else (*SUFFIXES, '.json')
+    labels = {_key(path, mask_folder): path for path in _files(mask_folder, suffixes)}
+    ending = max(ENDINGS, key=lambda end: sum(f'{name}{end}' in labels for name in names))
+    found = [
+        Pair(path.relative_to(image_folder), path, labels.pop(f'{name}{ending}'))
+        for name, path in names.items()
+        if f'{name}{ending}' in labels
+    ]
+    if not found:
+        raise UserError(
+            f'{src}: no mask in {mask_folder} has the name of an image in {image_folder}; '
+            'name the subfolders with --images and --masks'
+        )
+    paired = {pair.image for pair in found}
+    alone = [path for path in names.values() if path not in paired]
+    return Pairs(found, alone, list(labels.values()))
+
+
+def _folder(
+    src: Path, name: str | None, usual: tuple[str, ...], option: str, default: Path | None = None
+) -> Path:
+    if name is not None:
+        if not (src / name).is_dir():
+            raise UserError(f'{option}: {src / name} is not a folder')
+        return src / name
+    found = [path for path in src.iterdir() if path.is_dir() and path.name.lower() in usual]
+    if len(found) > 1:
+        raise UserError(f'{src}: holds {found[0].name} and {found[1].name}; name one with {option}')
+    return found[0] if found else default or src
+
+
+def _files(folder: Path, suffixes: tuple[str, ...]) -> list[Path]:
+    files = (path for path in sorted(folder.rglob('*')) if path.suffix.lower() in suffixes)
+    return [path for path in files if path.is_file() and not path.name.startswith('.')]
+
+
+def _key(path: Path, folder: Path) -> str:
+    return path.relative_to(folder).with_suffix('').as_posix().lower()
+
+
+def split_pairs(
+    pairs: list[Pair], shares: tuple[int, int, int], seed: int
+) -> dict[str, list[Pair]]:
+    """Split pairs into train, val and test.
+
+    Subfolders of these names keep their split. Otherwise equal names and seeds give equal splits,
+    and each split with a share has an image.
+
+    Args:
+        pairs: The pairs.
+        shares: Parts of train, val and test; they need not sum to 100.
+        seed: Of the shuffling.
+
+    Raises:
+        UserError: There are fewer pairs than splits.
+    """
+    folders = [pair.name.parts[0].lower() for pair in pairs]
+    if {'train', 'val'} <= set(folders) <= {*SPLITS}:
+        return {s: [p for p, f in zip(pairs, folders, strict=True) if f == s] for s in SPLITS}
+    wanted = sum(share > 0 for share in shares)
+    if len(pairs) < wanted:
+        raise UserError(f'{len(pairs)} pairs of image and mask are too few for {wanted} splits')
+    order = sorted(pairs, key=lambda pair: pair.name.as_posix())
+    random.Random(seed).shuffle(order)
+    counts = [max(round(len(order) * share / sum(shares)), share > 0) for share in shares]
+    ends = (len(order) - counts[1] - counts[2], len(order) - counts[2])
+    parts = order[: ends[0]], order[ends[0] : ends[1]], order[ends[1] :]
+    return dict(zip(SPLITS, parts, strict=True))

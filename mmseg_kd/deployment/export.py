@@ -1,0 +1,173 @@
+"""Export a trained segmentor to ONNX and compare the file with the model."""
+
+from __future__ import annotations
+
+import copy
+import json
+import statistics
+import time
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from mmseg.structures import SegDataSample
+from torch import Tensor, nn
+
+from mmseg_kd.checkpoints import atomic_path
+from mmseg_kd.deployment.predictor import open_session
+from mmseg_kd.deployment.segmentor import TrainedSegmentor
+from mmseg_kd.errors import UserError, one_line
+
+# Height and width of the image that the exporter follows; any other runs too.
+EXAMPLE = (128, 160)
+ROUNDS = 5
+
+
+class Exported(nn.Module):
+    """A segmentor from RGB images to logits or class ids, normalisation included.
+
+    Args:
+        segmentor: In evaluation mode.
+        end_to_end: False: images (N, 3, H, W) in float32, 0 to 255, to logits (N, K, H, W).
+            True: images (N, H, W, 3) in uint8 to class ids (N, H, W) in uint8.
+    """
+
+    def __init__(self, segmentor: nn.Module, end_to_end: bool) -> None:
+        super().__init__()
+        self.segmentor, self.end_to_end = segmentor, end_to_end
+        matrix, bias = normalisation(segmentor.data_preprocessor)
+        self.register_buffer('matrix', matrix[:, :, None, None])
+        self.register_buffer('bias', bias)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Map images to logits or class ids; see the class."""
+        if self.end_to_end:
+            images = images.permute(0, 3, 1, 2)
+        size = images.shape[2:]
+        logits = self.segmentor(F.conv2d(images.to(self.matrix.dtype), self.matrix, self.bias))
+        align = self.segmentor.align_corners
+        logits = F.interpolate(logits, size=size, mode='bilinear', align_corners=align)
+        if not self.end_to_end:
+            return logits.float()
+        if logits.shape[1] == 1:
+            return (logits[:, 0].sigmoid() > self.segmentor.decode_head.threshold).byte()
+        return logits.argmax(dim=1).byte()
+
+
+@torch.no_grad()
+def normalisation(preprocessor: nn.Module) -> tuple[Tensor, Tensor]:
+    """Measure what a data preprocessor does to an RGB pixel: `matrix @ rgb + bias`.
+
+    Returns:
+        The matrix (3, 3) and the bias (3,), from images of single colours.
+    """
+    pixels = []
+    for rgb in torch.cat([torch.zeros(1, 3), 255 * torch.eye(3)]):
+        # Images come in OpenCV's order, BGR.
+        image = rgb.flip(0)[:, None, None].expand(3, 64, 64).byte()
+        # Preprocessors that pad write the padding into a sample.
+        batch = dict(inputs=[image], data_samples=[SegDataSample()])
+        pixels.append(preprocessor(batch)['inputs'][0, :, 0, 0].cpu())
+    black, *colours = pixels
+    return (torch.stack(colours, dim=1) - black[:, None]) / 255, black
+
+
+def export_onnx(
+    trained: TrainedSegmentor, file: Path, end_to_end: bool = False, fp16: bool = False
+) -> Exported:
+    """Write a segmentor as an ONNX file for any batch, height and width.
+
+    Args:
+        trained: The segmentor.
+        file: Where to write; its metadata holds the classes and their colours.
+        end_to_end: As for `Exported`.
+        fp16: Whether it computes in float16.
+
+    Returns:
+        The module that was exported, in float32.
+
+    Raises:
+        UserError: The packages are not installed, or torch cannot export the model.
+    """
+    module = Exported(trained.model, end_to_end).eval()
+    shape = (2, *EXAMPLE, 3) if end_to_end else (2, 3, *EXAMPLE)
+    example = torch.zeros(shape, dtype=torch.uint8 if end_to_end else torch.float32)
+    height = 1 if end_to_end else 2
+    sizes = {0: torch.export.Dim.DYNAMIC, height: torch.export.Dim.DYNAMIC}
+    sizes[height + 1] = torch.export.Dim.DYNAMIC
+    try:
+        with warnings.catch_warnings(), torch.no_grad():
+            warnings.simplefilter('ignore')
+            program = torch.onnx.export(
+                copy.deepcopy(module).half() if fp16 else module,
+                (example,),
+                dynamo=True,
+                verbose=False,
+                input_names=['images'],
+                output_names=['ids' if end_to_end else 'logits'],
+                dynamic_shapes=(sizes,),
+            )
+    except ImportError as error:
+        raise UserError('exporting needs more packages: pip install -e ".[export]"') from error
+    except Exception as error:
+        raise UserError(
+            f'torch cannot export {type(trained.model.backbone).__name__} with '
+            f'{type(trained.model.decode_head).__name__}: {one_line(error)}'
+        ) from error
+    facts = dict(classes=trained.classes, palette=trained.palette, end_to_end=end_to_end)
+    program.model.metadata_props['mmseg_kd'] = json.dumps(facts)
+    with atomic_path(file) as partial:
+        program.save(str(partial), external_data=False)
+    return module
+
+
+@dataclass(frozen=True)
+class Parity:
+    """How an exported file compares with its model.
+
+    Attributes:
+        difference: Largest absolute difference of a logit; None where the file returns ids.
+        agreement: Share of pixels with the same class id.
+        torch_ms: Median milliseconds per image in torch, on the CPU.
+        onnx_ms: The same in ONNX Runtime, in turns.
+    """
+
+    difference: float | None
+    agreement: float
+    torch_ms: float
+    onnx_ms: float
+
+
+@torch.no_grad()
+def compare(module: Exported, file: Path, images: Sequence[np.ndarray]) -> Parity:
+    """Run the exported file and the model on images (H, W, 3), BGR bytes, on the CPU."""
+    session = open_session(file, 'cpu')
+    differences, equal, pixels = [], 0, 0
+    times: dict[str, list[float]] = dict(torch=[], onnx=[])
+    for image in images:
+        batch = torch.from_numpy(np.ascontiguousarray(image[None, ..., ::-1]))
+        if not module.end_to_end:
+            batch = batch.permute(0, 3, 1, 2).float().contiguous()
+        feed = {'images': batch.numpy()}
+        runs = dict(
+            torch=lambda batch=batch: module(batch),
+            onnx=lambda feed=feed: torch.from_numpy(session.run(None, feed)[0]),
+        )
+        outputs = {name: run() for name, run in runs.items()}
+        for _ in range(ROUNDS):
+            for name, run in runs.items():
+                start = time.perf_counter()
+                run()
+                times[name].append(time.perf_counter() - start)
+        ids = list(outputs.values())
+        if not module.end_to_end:
+            differences.append(float((ids[0] - ids[1]).abs().max()))
+            ids = [logits.argmax(dim=1) for logits in ids]
+        equal += int((ids[0] == ids[1]).sum())
+        pixels += ids[0].numel()
+    torch_ms, onnx_ms = (1e3 * statistics.median(values) for values in times.values())
+    return Parity(max(differences, default=None), equal / pixels, torch_ms, onnx_ms)

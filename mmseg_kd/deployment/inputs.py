@@ -1,0 +1,99 @@
+"""Find the images and videos that a command line names, and read them in batches."""
+
+from __future__ import annotations
+
+import glob
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from mmseg_kd.datasets.listing import SUFFIXES
+from mmseg_kd.deployment.predictor import read_image
+from mmseg_kd.errors import UserError
+
+VIDEO_SUFFIXES = ('.mp4', '.avi', '.mov', '.mkv', '.webm')
+
+
+@dataclass(frozen=True)
+class Source:
+    """An image or a video, and the name of its results below the output folders."""
+
+    path: Path
+    name: Path
+
+    @property
+    def is_video(self) -> bool:
+        """Whether it is a video, by its suffix."""
+        return self.path.suffix.lower() in VIDEO_SUFFIXES
+
+    def __len__(self) -> int:
+        """Count the frames; the file of a video may state too many."""
+        if not self.is_video:
+            return 1
+        video = cv2.VideoCapture(str(self.path))
+        if not video.isOpened():
+            raise UserError(f'{self.path}: is not a video that OpenCV can read')
+        return max(int(video.get(cv2.CAP_PROP_FRAME_COUNT)), 0)
+
+    def frames(self) -> Iterator[np.ndarray]:
+        """Read the image, or the frames of the video: (H, W, 3), BGR."""
+        if not self.is_video:
+            yield read_image(self.path)
+            return
+        video = cv2.VideoCapture(str(self.path))
+        while (read := video.read())[0]:
+            yield read[1]
+
+    @property
+    def rate(self) -> float:
+        """Frames per second of a video."""
+        return cv2.VideoCapture(str(self.path)).get(cv2.CAP_PROP_FPS) or 25.0
+
+
+def find_sources(inputs: Sequence[str]) -> list[Source]:
+    """List what the inputs name, in order.
+
+    Args:
+        inputs: Images, videos, folders (searched with their subfolders) and patterns with `*`.
+
+    Raises:
+        UserError: An input does not exist, holds nothing or is of an unknown kind, or two files
+            would have results of the same name.
+    """
+    sources: dict[Path, Source] = {}
+    for text in inputs:
+        for source in _sources_of(text):
+            other = sources.setdefault(source.name, source)
+            if other.path.resolve() != source.path.resolve():
+                raise UserError(
+                    f'{other.path} and {source.path} would have results of the same name, '
+                    f'{source.name}; predict them into two folders'
+                )
+    return list(sources.values())
+
+
+def _sources_of(text: str) -> list[Source]:
+    path = Path(text)
+    known = (*SUFFIXES, *VIDEO_SUFFIXES)
+    if path.is_dir():
+        files, root = sorted(path.rglob('*')), path
+    elif path.exists():
+        if path.suffix.lower() not in known:
+            raise UserError(f'{path}: is not an image or a video ({", ".join(known)})')
+        files, root = [path], path.parent
+    else:
+        # Windows' consoles do not expand patterns.
+        found = sorted(glob.glob(text, recursive=True))  # noqa: PTH207 - it may be absolute
+        files, root = [Path(file) for file in found], None
+        if not files:
+            raise UserError(f'{text}: does not exist')
+    found = [file for file in files if file.suffix.lower() in known and file.is_file()]
+    if not found:
+        raise UserError(f'{text}: holds no image or video ({", ".join(known)})')
+    return [
+        Source(file, (file.relative_to(root) if root else Path(file.name)).with_suffix(''))
+        for file in found
+    ]

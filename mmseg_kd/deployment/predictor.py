@@ -1,0 +1,152 @@
+"""Predict the class ids of images with a checkpoint or an exported file."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+from mmcv.transforms import LoadImageFromFile
+from mmengine.dataset import Compose, pseudo_collate
+from mmengine.device import get_device
+
+from mmseg_kd.datasets.checked_files import CheckedImage
+from mmseg_kd.deployment.segmentor import load_segmentor
+from mmseg_kd.errors import UserError, one_line
+
+
+class Predictor:
+    """Predict class ids with a checkpoint, as `tools/test.py` does.
+
+    Args:
+        checkpoint: A checkpoint of a training, or a published one with `config`.
+        config: A config file, where the checkpoint has none.
+        device: By default a GPU if there is one.
+        longest_side: Pixels to which the longer side of a larger image is reduced before the
+            prediction; the ids are enlarged again.
+
+    Attributes:
+        classes: Names of the classes in the order of their ids.
+        palette: Their RGB colours, 0 to 255.
+
+    Raises:
+        UserError: See `mmseg_kd.deployment.segmentor.load_segmentor`.
+
+    Example:
+        >>> from mmseg_kd.deployment import Predictor
+        >>> predictor = Predictor('work_dirs/student/best_mIoU_iter_4000.pth')  # doctest: +SKIP
+        >>> ids = predictor('photo.jpg')  # doctest: +SKIP
+    """
+
+    def __init__(
+        self,
+        checkpoint: str | Path,
+        config: str | Path | None = None,
+        device: str | None = None,
+        longest_side: int | None = None,
+    ) -> None:
+        self._load(Path(checkpoint), config, device)
+        self.longest_side = longest_side
+
+    def _load(self, checkpoint: Path, config: str | Path | None, device: str | None) -> None:
+        trained = load_segmentor(checkpoint, config)
+        self.classes, self.palette = trained.classes, trained.palette
+        try:
+            self.model = trained.model.to(device or get_device())
+        except (RuntimeError, AssertionError) as error:
+            raise UserError(f'--device {device}: {one_line(error)}') from error
+        steps = [dict(type='LoadImageFromNDArray'), *trained.pipeline, dict(type='PackSegInputs')]
+        self._prepare = Compose(steps)
+
+    def __call__(self, image: str | Path | np.ndarray) -> np.ndarray:
+        """Predict one image.
+
+        Args:
+            image: A file, or an array (H, W, 3) of BGR bytes as OpenCV reads it.
+
+        Returns:
+            Class ids (H, W), uint8.
+        """
+        return self.predict([read_image(image) if isinstance(image, str | Path) else image])[0]
+
+    def predict(self, images: Sequence[np.ndarray]) -> list[np.ndarray]:
+        """Predict several images of one size (H, W, 3), BGR, in one batch; ids (H, W) each."""
+        height, width = images[0].shape[:2]
+        scale = (self.longest_side or max(height, width)) / max(height, width)
+        if scale >= 1:
+            return list(self._ids(images))
+        small = (max(1, round(width * scale)), max(1, round(height * scale)))
+        reduced = [cv2.resize(image, small, interpolation=cv2.INTER_AREA) for image in images]
+        enlarge = dict(dsize=(width, height), interpolation=cv2.INTER_NEAREST)
+        return [cv2.resize(ids, **enlarge) for ids in self._ids(reduced)]
+
+    @torch.no_grad()
+    def _ids(self, images: Sequence[np.ndarray]) -> Sequence[np.ndarray]:
+        batch = pseudo_collate([self._prepare(dict(img=image)) for image in images])
+        results = self.model.test_step(batch)
+        return [result.pred_sem_seg.data[0].byte().cpu().numpy() for result in results]
+
+
+class OnnxPredictor(Predictor):
+    """Predict with a file of `tools/export.py`, in ONNX Runtime; arguments as for `Predictor`."""
+
+    def _load(self, checkpoint: Path, config: str | Path | None, device: str | None) -> None:
+        if config is not None:
+            raise UserError(f'--config: {checkpoint} needs none')
+        self._session = open_session(checkpoint, device)
+        try:
+            self._facts = json.loads(self._session.get_modelmeta().custom_metadata_map['mmseg_kd'])
+        except (KeyError, ValueError) as error:
+            raise UserError(f'{checkpoint}: was not written by tools/export.py') from error
+        self.classes, self.palette = self._facts['classes'], self._facts['palette']
+
+    def _ids(self, images: Sequence[np.ndarray]) -> Sequence[np.ndarray]:
+        batch = np.ascontiguousarray(np.stack(images)[..., ::-1])
+        if self._facts['end_to_end']:
+            return self._session.run(None, {'images': batch})[0]
+        batch = np.ascontiguousarray(batch.transpose(0, 3, 1, 2), dtype=np.float32)
+        (logits,) = self._session.run(None, {'images': batch})
+        return logits.argmax(axis=1).astype(np.uint8)
+
+
+def load_predictor(file: str | Path, *args: object, **kwargs: object) -> Predictor:
+    """Make the predictor of a file: `OnnxPredictor` for `.onnx`, else `Predictor`."""
+    onnx = Path(file).suffix.lower() == '.onnx'
+    return (OnnxPredictor if onnx else Predictor)(file, *args, **kwargs)
+
+
+def open_session(file: Path, device: str | None = None):  # noqa: ANN201 - of an optional package
+    """Open an ONNX file in ONNX Runtime.
+
+    Raises:
+        UserError: ONNX Runtime is not installed, or cannot read the file.
+    """
+    try:
+        import onnxruntime
+    except ImportError as error:
+        raise UserError(f'{file}: needs ONNX Runtime: pip install -e ".[export]"') from error
+    providers = onnxruntime.get_available_providers()
+    if device == 'cpu':
+        providers = ['CPUExecutionProvider']
+    if not file.is_file():
+        raise UserError(f'{file}: no such file')
+    try:
+        options = onnxruntime.SessionOptions()
+        # Errors alone; its warnings are about optimisations that do not apply.
+        options.log_severity_level = 3
+        return onnxruntime.InferenceSession(str(file), options, providers=providers)
+    # ONNX Runtime has an error class of its own for every kind of damage.
+    except Exception as error:
+        raise UserError(f'{file}: is not a readable ONNX file ({one_line(error)})') from error
+
+
+def read_image(file: str | Path) -> np.ndarray:
+    """Read an image (H, W, 3) as BGR bytes, turned as its EXIF tag says.
+
+    Raises:
+        UserError: The file is missing, truncated or not an image.
+    """
+    return CheckedImage(LoadImageFromFile()).transform(dict(img_path=str(file)))['img']

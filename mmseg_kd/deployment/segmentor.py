@@ -1,0 +1,101 @@
+"""Build the model of a checkpoint from the config inside it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from matplotlib import colormaps
+from mmengine.logging import print_log
+from mmengine.registry import init_default_scope
+from torch import nn
+
+from mmseg_kd.checkpoints import load_strictly, read_checkpoint, state_dict_of
+from mmseg_kd.config import load_config
+from mmseg_kd.config.errors import config_errors
+from mmseg_kd.distillation.teacher import build_segmentor
+from mmseg_kd.errors import UserError
+from mmseg_kd.records.literal_config import parse_buildable
+
+
+@dataclass(frozen=True)
+class TrainedSegmentor:
+    """A model with its weights, in evaluation mode, and what belongs to it.
+
+    Attributes:
+        model: The segmentor; a student without its teacher.
+        classes: Names of the classes in the order of their ids.
+        palette: Their RGB colours, 0 to 255.
+        pipeline: The steps of its validation data between loading and packing, as configs.
+    """
+
+    model: nn.Module
+    classes: list[str]
+    palette: list[list[int]]
+    pipeline: list[dict[str, Any]]
+
+
+def load_segmentor(checkpoint: str | Path, config: str | Path | None = None) -> TrainedSegmentor:
+    """Build the model of a checkpoint and load its weights strictly.
+
+    The config inside a checkpoint of a training is read as data: nothing in it runs.
+
+    Args:
+        checkpoint: The file.
+        config: A config file, for checkpoints without one (published files) and for models whose
+            classes are registered by code of your own.
+
+    Raises:
+        UserError: The checkpoint cannot be read or has no config, the config has a type that is not
+            registered, or the weights do not fit.
+    """
+    init_default_scope('mmseg_kd')
+    loaded = read_checkpoint(checkpoint)
+    meta = _dict(loaded.get('meta'))
+    cfg = load_config(str(config)) if config else _own_config(meta, checkpoint)
+    if not isinstance(cfg.get('model'), dict):
+        raise UserError(f'{config or checkpoint}: the config has no `model`')
+    # Without these keys a student is the plain model, which needs no teacher.
+    plain = {key: part for key, part in cfg['model'].items() if key not in ('teacher', 'kd_losses')}
+    with config_errors():
+        model = build_segmentor(plain)
+    matched = load_strictly(model, state_dict_of(loaded, checkpoint), checkpoint)
+    print_log(f'{checkpoint}: matched {matched}/{matched} tensors', logger='current')
+    classes, palette = _classes(meta, model.out_channels)
+    return TrainedSegmentor(model.eval(), classes, palette, _pipeline(cfg))
+
+
+def _own_config(meta: Mapping[str, Any], checkpoint: str | Path) -> Mapping[str, Any]:
+    text = meta.get('cfg')
+    if not isinstance(text, str):
+        raise UserError(f'{checkpoint}: holds no config; name the config of its training: --config')
+    try:
+        return parse_buildable(text, checkpoint)[0]
+    except UserError as error:
+        raise UserError(f'{error}; name the config of its training: --config') from error
+
+
+def _classes(meta: Mapping[str, Any], count: int) -> tuple[list[str], list[list[int]]]:
+    """Return names and colours of the classes; numbers and a colour map where they are missing."""
+    dataset = _dict(meta.get('dataset_meta'))
+    # mmseg 0.x writes them into the meta itself, in capitals.
+    classes = dataset.get('classes') or meta.get('CLASSES') or [f'class {i}' for i in range(count)]
+    palette = dataset.get('palette') or meta.get('PALETTE')
+    if palette is None or len(palette) < len(classes):
+        palette = 255 * np.array([colormaps['tab20'](i % 20)[:3] for i in range(len(classes))])
+    return [str(name) for name in classes], np.asarray(palette).astype(int).tolist()
+
+
+def _pipeline(cfg: Mapping[str, Any]) -> list[dict[str, Any]]:
+    dataset = _dict(_dict(cfg.get('val_dataloader') or cfg.get('test_dataloader')).get('dataset'))
+    while 'pipeline' not in dataset and isinstance(dataset.get('dataset'), dict):
+        dataset = dataset['dataset']
+    steps: Sequence[dict] = dataset.get('pipeline', ())
+    return [dict(step) for step in steps if not step['type'].startswith(('Load', 'Pack'))]
+
+
+def _dict(value: Any) -> Mapping[str, Any]:
+    return value if isinstance(value, dict) else {}

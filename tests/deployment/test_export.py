@@ -1,0 +1,84 @@
+"""An exported file predicts what the model predicts, at any size."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from conftest import run
+from PIL import Image
+
+pytest.importorskip('onnxscript')
+pytest.importorskip('onnxruntime')
+
+from mmseg.models import SegDataPreProcessor
+from mmseg.structures import SegDataSample
+
+from mmseg_kd.deployment import load_predictor
+from mmseg_kd.deployment.export import normalisation
+
+
+@pytest.fixture(scope='module')
+def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp('images')
+    rng = np.random.default_rng(0)
+    for i, size in enumerate([(96, 64), (101, 77)]):
+        coarse = rng.integers(0, 256, (4, 5, 3), dtype=np.uint8)
+        Image.fromarray(coarse).resize(size).save(folder / f'{i}.png')
+    return folder
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('option', [None, '--end-to-end', '--fp16'])
+def test_export(
+    trained_pair: dict[str, Path], images: Path, tmp_path: Path, capsys, option: str | None
+) -> None:
+    checkpoint, file = trained_pair['student'] / 'iter_9.pth', tmp_path / 'student.onnx'
+    options = [] if option is None else [option]
+    assert run('export.py', checkpoint, file, '--images', images, *options) == 0
+    out = capsys.readouterr().out
+    agreement = float(re.search(r'equal on ([\d.]+) % of the pixels of 2 images', out)[1])
+    assert agreement > (99 if option == '--fp16' else 99.9)
+    if option is None:
+        assert float(re.search(r'largest difference of a logit: (\S+)', out)[1]) < 1e-4
+    ours, exported = load_predictor(checkpoint), load_predictor(file, device='cpu')
+    assert exported.classes == ours.classes and exported.palette == ours.palette
+    equal = [(ours(path) == exported(path)).mean() for path in images.iterdir()]
+    assert min(equal) > (0.99 if option == '--fp16' else 0.999)
+    assert run('predict.py', file, images, '--out', tmp_path / 'out') == 0
+    assert len(list((tmp_path / 'out' / 'ids').iterdir())) == 2
+
+
+@pytest.mark.parametrize('bgr_to_rgb', [True, False])
+def test_normalisation_is_that_of_the_preprocessor(bgr_to_rgb: bool) -> None:
+    preprocessor = SegDataPreProcessor(
+        mean=[1.0, 20.0, 300.0], std=[5.0, 6.0, 7.0], bgr_to_rgb=bgr_to_rgb, size_divisor=32,
+        test_cfg=dict(size_divisor=32),
+    )  # fmt: skip
+    matrix, bias = normalisation(preprocessor)
+    rgb = torch.randint(0, 256, (3, 33, 40), dtype=torch.uint8)
+    batch = dict(inputs=[rgb.flip(0)], data_samples=[SegDataSample()])
+    expected = preprocessor(batch)['inputs'][0, :, :33, :40]
+    ours = torch.einsum('ij,jhw->ihw', matrix, rgb.float()) + bias[:, None, None]
+    torch.testing.assert_close(ours, expected, atol=1e-4, rtol=1e-5)
+
+
+def test_bad_input(trained_pair: dict[str, Path], images: Path, tmp_path: Path, capsys) -> None:
+    checkpoint = trained_pair['student'] / 'iter_9.pth'
+    (tmp_path / 'there.onnx').write_text('not ONNX')
+    for arguments, words in (
+        ([checkpoint, tmp_path / 'x.pt', '--images', images], 'the name must end in .onnx'),
+        ([checkpoint, tmp_path / 'there.onnx', '--images', images], 'there.onnx exists'),
+        (['no.pth', tmp_path / 'x.onnx', '--images', images], 'no.pth: no such file'),
+        ([checkpoint, tmp_path / 'x.onnx', '--images', 'none'], 'none: does not exist'),
+    ):
+        assert run('export.py', *arguments) == 2
+        (line,) = capsys.readouterr().err.splitlines()
+        assert words in line
+    assert run('predict.py', tmp_path / 'there.onnx', images, '--out', tmp_path / 'out') == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert 'is not a readable ONNX file' in line
+    assert not (tmp_path / 'x.onnx').exists()

@@ -1,0 +1,158 @@
+"""Images, folders and videos are predicted with the checkpoint alone."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from conftest import ROOT, run
+from PIL import Image
+
+from mmseg_kd.deployment import load_predictor
+from mmseg_kd.deployment.results import overlay
+
+
+@pytest.fixture(scope='module')
+def student(trained_pair: dict[str, Path]) -> Path:
+    return trained_pair['student'] / 'iter_9.pth'
+
+
+@pytest.fixture(scope='module')
+def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Photos of two sizes in nested folders, one turned by its EXIF tag, and a video."""
+    folder = tmp_path_factory.mktemp('photos')
+    rng = np.random.default_rng(0)
+
+    def picture(height: int, width: int) -> Image.Image:
+        coarse = rng.integers(0, 256, (4, 5, 3), dtype=np.uint8)
+        return Image.fromarray(coarse).resize((width, height))
+
+    (folder / '하위').mkdir()
+    picture(64, 80).save(folder / 'a.png')
+    picture(64, 80).save(folder / 'b.c.JPG')
+    turned = Image.Exif()
+    turned[274] = 6
+    picture(50, 70).save(folder / '하위' / '사진.jpg', exif=turned)
+    picture(40, 40).convert('L').save(folder / 'grey.png')
+    video = cv2.VideoWriter(str(folder / 'clip.mp4'), cv2.VideoWriter_fourcc(*'mp4v'), 10, (80, 64))
+    for _ in range(3):
+        video.write(np.asarray(picture(64, 80)))
+    video.release()
+    return folder
+
+
+def test_a_folder(student: Path, photos: Path, tmp_path: Path, capsys) -> None:
+    out = tmp_path / 'out'
+    assert run('predict.py', student, photos, '--out', out, '--batch-size', 2) == 0
+    assert re.search(r'7 frames in .* ms per frame', capsys.readouterr().out)
+    written = {path.relative_to(out).as_posix() for path in out.rglob('*') if path.is_file()}
+    names = ['a', 'b.c', 'grey', '하위/사진']
+    assert written == {
+        *(f'ids/{name}.png' for name in names),
+        *(f'overlay/{name}.jpg' for name in names),
+        *(f'ids/clip/00000{i}.png' for i in range(3)),
+        'overlay/clip.mp4',
+        'legend.png',
+    }
+    # The longer side of the turned photo is upright.
+    assert Image.open(out / 'ids/하위/사진.png').size == (50, 70)
+    video = cv2.VideoCapture(str(out / 'overlay/clip.mp4'))
+    assert video.get(cv2.CAP_PROP_FRAME_COUNT) == 3
+    ids = np.asarray(Image.open(out / 'ids/a.png'))
+    assert ids.shape == (64, 80) and ids.dtype == np.uint8 and ids.max() < 12
+    assert (ids == load_predictor(student)(photos / 'a.png')).all()
+
+
+def test_the_ids_are_those_of_a_test(student: Path, tmp_path: Path) -> None:
+    """The same images through `tools/test.py --out`."""
+    config = next(student.parent.glob('*/vis_data/config.py'))
+    saved = tmp_path / 'test'
+    assert run('test.py', config, student, '--out', saved, '--work-dir', tmp_path / 'w') == 0
+    from mmengine.config import Config
+    from mmseg.registry import DATASETS
+
+    dataset = DATASETS.build(Config.fromfile(config).test_dataloader.dataset)
+    predictor = load_predictor(student)
+    for i in range(len(dataset)):
+        sample = dataset[i]
+        image = sample['inputs'].permute(1, 2, 0).numpy()
+        name = Path(sample['data_samples'].img_path).stem
+        assert (predictor(image) == np.asarray(Image.open(saved / f'{name}.png'))).all()
+
+
+def test_larger_images_are_reduced(student: Path) -> None:
+    image = np.repeat(np.repeat(np.arange(0, 240, 4, dtype=np.uint8), 4)[None], 128, axis=0)
+    image = np.stack([image] * 3, axis=-1)
+    small = cv2.resize(image, (120, 64), interpolation=cv2.INTER_AREA)
+    ids = load_predictor(student, longest_side=120)(image)
+    expected = load_predictor(student)(small)
+    assert ids.shape == (128, 240)
+    assert (ids == expected.repeat(2, axis=0).repeat(2, axis=1)).all()
+
+
+def test_overlay() -> None:
+    image = np.full((1, 3, 3), 100, np.uint8)
+    ids = np.array([[0, 1, 255]], np.uint8)
+    painted = overlay(image, ids, [(200, 0, 100), (0, 0, 0)])
+    # BGR, half of each; an id without a colour leaves the image.
+    assert painted.tolist() == [[[100, 50, 150], [50, 50, 50], [100, 100, 100]]]
+
+
+def test_a_published_checkpoint_needs_its_config(student: Path, tmp_path: Path, photos, capsys):
+    assert run('misc/publish_model.py', student, tmp_path / 'student.pth') == 0
+    (published,) = tmp_path.glob('student-*.pth')
+    capsys.readouterr()
+    arguments = [published, photos / 'a.png', '--out', tmp_path / 'out']
+    assert run('predict.py', *arguments) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.endswith('holds no config; name the config of its training: --config')
+    config = next(student.parent.glob('*/vis_data/config.py'))
+    assert run('predict.py', *arguments, '--config', config) == 0
+
+
+@pytest.mark.parametrize(
+    ('inputs', 'words'),
+    [
+        (['nowhere.jpg'], 'nowhere.jpg: does not exist'),
+        (['*.bmp'], '*.bmp: does not exist'),
+        (['{photos}/empty'], 'holds no image or video (.jpg'),
+        (['{photos}/notes.txt'], 'notes.txt: is not an image or a video (.jpg'),
+        (['{photos}/a.png', '{photos}/other/a.png'], 'would have results of the same name, a;'),
+        (['{photos}/broken.jpg'], 'broken.jpg: is not an image or not a whole one'),
+        (['{photos}/broken.mp4'], 'broken.mp4: is not a video that OpenCV can read'),
+    ],
+)
+def test_inputs_that_cannot_be_used(
+    student: Path, photos: Path, tmp_path: Path, capsys, inputs: list[str], words: str
+) -> None:
+    for name in ('empty', 'other'):
+        (tmp_path / name).mkdir()
+    (tmp_path / 'notes.txt').write_text('')
+    (tmp_path / 'broken.mp4').write_bytes(b'0' * 100)
+    (tmp_path / 'broken.jpg').write_bytes((photos / 'b.c.JPG').read_bytes()[:300])
+    for name in ('a.png', 'other/a.png'):
+        (tmp_path / name).write_bytes((photos / 'a.png').read_bytes())
+    inputs = [text.format(photos=tmp_path) for text in inputs]
+    out = tmp_path / 'out'
+    assert run('predict.py', student, *inputs, '--out', out) == 2
+    (line,) = [x for x in capsys.readouterr().err.splitlines() if x.startswith('error')]
+    assert words in line
+    assert not any(path.is_file() for path in out.rglob('*'))
+
+
+def test_nothing_is_overwritten(student: Path, photos: Path, capsys) -> None:
+    assert run('predict.py', student, photos / 'a.png', '--out', photos) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert 'is not empty' in line
+
+
+def test_the_example_of_the_docs(student: Path, photos: Path) -> None:
+    text = (ROOT / 'docs/predict_and_export.md').read_text(encoding='utf-8')
+    (block,) = re.findall(r'^```python\n(.*?)^```', text, flags=re.DOTALL | re.MULTILINE)
+    block = re.sub(r"'work_dirs/.*?'", repr(str(student)), block)
+    names: dict = {}
+    exec(block.replace("'photo.jpg'", repr(str(photos / 'a.png'))), names)
+    assert names['ids'].shape == (64, 80)

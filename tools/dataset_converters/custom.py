@@ -1,0 +1,73 @@
+"""Turn a folder of images and masks into a data set with configs that train at once.
+
+python tools/dataset_converters/custom.py SRC DEST [--classes FILE.csv] [--images DIR] [--masks DIR]
+                                          [--split 70 15 15] [--seed 0]
+
+Masks may hold class ids, palettes, 0 and 255, RGB colours, or be LabelMe's JSON files.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from prettytable import PrettyTable
+
+REGISTER_LATE = True
+
+from mmseg_kd.command_line import at_least, run_tool  # noqa: E402
+from mmseg_kd.errors import UserError  # noqa: E402
+from mmseg_kd.paths import check_new_folder, new_folder  # noqa: E402
+
+
+def parse_args() -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(description='Make a data set of images and masks')
+    parser.add_argument('src', help='a folder with a subfolder of images and one of masks')
+    parser.add_argument('dest', help='a new folder')
+    parser.add_argument('--images', metavar='DIR', help='the subfolder of images')
+    parser.add_argument('--masks', metavar='DIR', help='the subfolder of masks')
+    parser.add_argument(
+        '--classes', type=Path, metavar='FILE.csv', help='name,r,g,b or name,id in each line'
+    )
+    parser.add_argument(
+        '--split', type=at_least(0), nargs=3, default=[70, 15, 15], metavar=('TRAIN', 'VAL', 'TEST')
+    )
+    parser.add_argument('--seed', type=at_least(0), default=0, help='of the split')
+    return parser.parse_args()
+
+
+def main() -> None:
+    """Convert, and print what the data set holds."""
+    args = parse_args()
+    dest = Path(args.dest)
+    check_new_folder(dest, 'DEST')
+    if not all(args.split[:2]):
+        raise UserError('--split: train and val need a share; write for example 80 20 0')
+    from mmseg_kd.datasets.custom.configs import write_configs
+    from mmseg_kd.datasets.custom.converting import write_dataset
+    from mmseg_kd.datasets.custom.masks import find_legend
+    from mmseg_kd.datasets.custom.pairs import find_pairs, split_pairs
+
+    pairs = find_pairs(Path(args.src), args.images, args.masks)
+    splits = split_pairs(pairs.found, tuple(args.split), args.seed)
+    legend = find_legend(pairs.found, args.classes)
+    with new_folder(dest, 'DEST') as folder:
+        counts = write_dataset(splits, legend, folder)
+        names = write_configs(folder, dest, legend, counts, tested=bool(splits['test']))
+    for kind, alone in (('images', pairs.images_alone), ('masks', pairs.masks_alone)):
+        if alone:
+            print(f'{len(alone)} {kind} without a partner are left out: {alone[0].name}, ...')
+    total = counts.pixels.sum() + counts.ignored
+    table = PrettyTable(['id', 'class', 'pixels', 'median-frequency weight'], align='l')
+    for i, (name, weight) in enumerate(zip(legend.names, counts.weights(), strict=True)):
+        table.add_row([i, name, f'{100 * counts.pixels[i] / total:.2f} %', weight])
+    table.add_row([255, 'ignored', f'{100 * counts.ignored / total:.2f} %', ''])
+    print(table)
+    print(', '.join(f'{split}: {len(found)} images' for split, found in splits.items()))
+    for name in names:
+        print(f'python tools/train.py {(dest / name).as_posix()}')
+
+
+if __name__ == '__main__':
+    run_tool(main)
