@@ -162,11 +162,6 @@ def cpu_computes_in(dtype: torch.dtype) -> bool:
     }[dtype]()
 
 
-def writes_to(tensor: Tensor) -> int:
-    """Return how often a tensor was written to, autograd's own count."""
-    return tensor._version
-
-
 def has_hooks(module: nn.Module) -> bool:
     """Whether something is registered on a module or one below it; torch lists no hooks."""
     return any(getattr(part, hooks) for part in module.modules() for hooks in HOOKS)

@@ -1,4 +1,4 @@
-"""The losses of a decode head on a GPU, without waiting for the GPU.
+"""The cross-entropy of a decode head: in little memory on a CPU, without a wait on a GPU.
 
 mmseg's cross-entropy reads the number of labelled pixels in every step, and its accuracy picks
 them out: both wait for the device, and neither can be recorded in a CUDA graph.
@@ -15,7 +15,7 @@ from mmseg.structures import SegDataSample
 from torch import Tensor, nn
 
 from mmseg_kd.compat import stacked_labels
-from mmseg_kd.models.upsampled_cross_entropy import plain_cross_entropy
+from mmseg_kd.models.upsampled_cross_entropy import banded_cross_entropy, plain_cross_entropy
 
 
 def without_waiting(segmentor: nn.Module) -> None:
@@ -30,12 +30,9 @@ def without_waiting(segmentor: nn.Module) -> None:
 def _loss_by_feat(
     head: BaseDecodeHead, seg_logits: Tensor, batch_data_samples: list[SegDataSample]
 ) -> dict[str, Tensor]:
-    losses = None
-    if seg_logits.device.type != 'cpu':
-        losses = head_losses(head, seg_logits, batch_data_samples)
-    if losses is None:
-        return type(head).loss_by_feat(head, seg_logits, batch_data_samples)
-    return losses
+    on_cpu = seg_logits.device.type == 'cpu'
+    losses = None if on_cpu else head_losses(head, seg_logits, batch_data_samples)
+    return losses or type(head).loss_by_feat(head, seg_logits, batch_data_samples)
 
 
 def head_losses(
@@ -52,31 +49,30 @@ def head_losses(
         The cross-entropies by name and `acc_seg`; None where a loss is another one.
     """
     losses = head.loss_decode if isinstance(head.loss_decode, nn.ModuleList) else [head.loss_decode]
-    if not (all(map(is_plain, losses)) and head.sampler is None and head.out_channels > 1):
+    if not (all(map(_is_plain, losses)) and head.sampler is None and head.out_channels > 1):
         return None
+    on_cpu = seg_logits.device.type == 'cpu'
+    cross_entropy = banded_cross_entropy if on_cpu else plain_cross_entropy
     target = stacked_labels(head, batch_data_samples).squeeze(1)
+    valid = target != head.ignore_index
+    pixels = valid.sum().clamp(min=1)
     result: dict[str, Tensor] = {}
     for loss in losses:
-        weights = None
+        weights, count = None, pixels if loss.avg_non_ignore else target.numel()
         if loss.class_weight is not None:
             weights = _weights_on(seg_logits.device, tuple(loss.class_weight))
-        pixels, valid, right = plain_cross_entropy(
+            count = (weights[target.clamp(max=len(weights) - 1)] * valid).sum()
+            count = count.clamp(min=torch.finfo(count.dtype).tiny)
+        total, right = cross_entropy(
             seg_logits, target, head.ignore_index, weights, head.align_corners
         )
-        count = valid.sum()
-        if weights is not None:
-            share = weights[target.clamp(max=len(weights) - 1)] * valid
-            mean = pixels.sum() / share.sum().clamp(min=torch.finfo(share.dtype).tiny)
-        elif loss.avg_non_ignore:
-            mean = pixels.sum() / count.clamp(min=1)
-        else:
-            mean = pixels.mean()
-        result[loss.loss_name] = result.get(loss.loss_name, 0) + loss.loss_weight * mean
-        result['acc_seg'] = 100 * right / count.clamp(min=1)
+        mean = loss.loss_weight * total / count
+        result[loss.loss_name] = result.get(loss.loss_name, 0) + mean
+        result['acc_seg'] = 100 * right / pixels
     return result
 
 
-def is_plain(loss: nn.Module) -> bool:
+def _is_plain(loss: nn.Module) -> bool:
     """Whether a loss is the cross-entropy over classes, averaged over the pixels."""
     return (
         type(loss) is CrossEntropyLoss

@@ -8,7 +8,7 @@ parameter names are those of the published checkpoints.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import nullcontext
+from functools import partial
 
 import torch
 import torch.nn.functional as F
@@ -19,13 +19,12 @@ from mmseg.registry import MODELS
 from mmseg.structures import SegDataSample
 from torch import Tensor, nn
 
-from mmseg_kd.compat import has_hooks, writes_to
+from mmseg_kd.compat import has_hooks
 from mmseg_kd.errors import UserError
 from mmseg_kd.models.bilinear import sum_at_finest
-from mmseg_kd.models.blocked_fusion import fold_norm, fuse_and_classify, infer
+from mmseg_kd.models.blocked_fusion import fuse_and_classify
 from mmseg_kd.models.launches import KnowsLaunches
-from mmseg_kd.models.plain_loss import head_losses, is_plain
-from mmseg_kd.models.upsampled_cross_entropy import upsampled_cross_entropy, whole_factor
+from mmseg_kd.models.plain_loss import head_losses
 
 
 class LevelProjection(nn.Module):
@@ -64,8 +63,9 @@ class LevelFusion(KnowsLaunches):
     def fold(self, levels: Sequence[LevelProjection]) -> tuple[list[Tensor], Tensor]:
         """Fold the fusing kernel into the levels' maps: (embed_dim, C_i) each, and one bias."""
         # The published concatenation runs from the coarsest level to the finest.
-        parts = self.conv.weight.flatten(1).chunk(len(levels), dim=1)[::-1]
-        bias = sum(part @ level.proj.bias for part, level in zip(parts, levels, strict=True))
+        kernel = self.conv.weight.flatten(1)
+        parts = kernel.chunk(len(levels), dim=1)[::-1]
+        bias = kernel @ torch.cat([level.proj.bias for level in levels[::-1]])
         if self.conv.bias is not None:
             bias = bias + self.conv.bias
         kernels = [part @ level.proj.weight for part, level in zip(parts, levels, strict=True)]
@@ -105,9 +105,9 @@ class SegFormerHead(BaseDecodeHead):
         embed_dim: Common width of the levels (256 for B0 and B1, 768 from B2 on).
         in_index: Which backbone outputs are the levels.
         blocked: On the CPU, fuse and classify a block of channels at a time (`blocked_fusion`):
-            the same function in less time and memory. It needs `norm_cfg` BN and ReLU.
+            the same function in less time and memory. It needs `norm_cfg` BN.
         fused_loss: Compute a plain cross-entropy and the accuracy together with the upsampling
-            (`upsampled_cross_entropy`): the same values in less time and memory.
+            (`plain_loss`): the same values in less time and memory.
         **kwargs: `num_classes`, `dropout_ratio`, `norm_cfg`, `act_cfg`, `loss_decode`,
             `align_corners`, `ignore_index` and the other keys of mmseg's `BaseDecodeHead`.
     """
@@ -133,7 +133,6 @@ class SegFormerHead(BaseDecodeHead):
         )
         self.blocked = blocked
         self.fused_loss = fused_loss
-        self._fold_of: tuple[list, tuple[list[Tensor], Tensor]] | None = None
         # The base class' classifier; the published name of it is linear_pred.
         del self.conv_seg
         for i, channels in enumerate(in_channels, start=1):
@@ -148,17 +147,16 @@ class SegFormerHead(BaseDecodeHead):
         features = self._transform_inputs(inputs)
         levels = [getattr(self, f'linear_c{i}') for i in range(1, len(features) + 1)]
         fuse = self.linear_fuse
-        if self.blocked and self._can_fold():
-            in_blocks = features[0].device.type == 'cpu' and not self.align_corners
-            if not self.training and in_blocks:
-                return infer(features, *self._folded(levels), self.linear_pred)
-            if not self.training:
-                x = fuse.sum_of_levels(features, *self._folded(levels))
-                return self.linear_pred(fuse.activate(x))
-            if in_blocks:
-                return fuse_and_classify(
-                    features, *fuse.fold(levels), fuse.bn, self.dropout, self.linear_pred
-                )
+        if self.blocked and features[0].device.type == 'cpu' and self._has_blocks():
+            return fuse_and_classify(
+                partial(fuse.sum_of_levels, features),
+                *fuse.fold(levels),
+                fuse.bn,
+                fuse.activate,
+                self.dropout,
+                self.linear_pred,
+                features[0].shape,
+            )
         x = fuse(features, levels)
         if self.dropout is not None:
             x = self.dropout(x)
@@ -168,74 +166,14 @@ class SegFormerHead(BaseDecodeHead):
         self, seg_logits: Tensor, batch_data_samples: list[SegDataSample]
     ) -> dict[str, Tensor]:
         """Compute `loss_ce` and `acc_seg` of logits (N, K, H, W), at the labels' resolution."""
-        if not self.fused_loss:
-            return super().loss_by_feat(seg_logits, batch_data_samples)
-        losses = None
-        if seg_logits.device.type != 'cpu':
-            losses = head_losses(self, seg_logits, batch_data_samples)
-        elif is_plain(self.loss_decode):
-            losses = self._losses_in_bands(seg_logits, batch_data_samples)
+        losses = head_losses(self, seg_logits, batch_data_samples) if self.fused_loss else None
         return losses or super().loss_by_feat(seg_logits, batch_data_samples)
 
-    def _losses_in_bands(
-        self, seg_logits: Tensor, batch_data_samples: list[SegDataSample]
-    ) -> dict[str, Tensor] | None:
-        loss = self.loss_decode
-        target = self._stack_batch_gt(batch_data_samples).squeeze(1)
-        plain = (
-            not loss.class_weight
-            and self.sampler is None
-            and not self.align_corners
-            and self.out_channels > 1
-        )
-        if not (plain and whole_factor(seg_logits, target)):
-            return None
-        total, (valid, right) = upsampled_cross_entropy(seg_logits, target, self.ignore_index)
-        pixels = valid.clamp(min=1)
-        mean = total / (pixels if loss.avg_non_ignore else target.numel())
-        return {loss.loss_name: loss.loss_weight * mean, 'acc_seg': 100 * right / pixels}
-
-    def train(self, mode: bool = True) -> SegFormerHead:
-        """Switch between training and inference; what was folded for inference is forgotten.
-
-        An averaging hook writes to `.data`, of which tensors keep no count, and calls `eval` after.
-        """
-        self._fold_of = None
-        return super().train(mode)
-
-    def _folded(self, levels: Sequence[LevelProjection]) -> tuple[list[Tensor], Tensor]:
-        """Kernels and bias with the norm folded in; computed again when a tensor has changed.
-
-        A write to `.data` shows after the next `eval()`.
-        """
-        fuse = self.linear_fuse
-        tensors = [*fuse.parameters(), *fuse.buffers()]
-        tensors += [p for level in levels for p in level.parameters()]
-        device = fuse.conv.weight.device.type
-        # Tensors without data, on which operations are counted, have no autocast.
-        with nullcontext() if device == 'meta' else torch.autocast(device, enabled=False):
-            capturing = fuse.conv.weight.is_cuda and torch.cuda.is_current_stream_capturing()
-            if capturing or any(x.is_inference() for x in tensors):
-                # A graph would keep today's kernels; tensors of inference mode count no changes.
-                return fold_norm(*fuse.fold(levels), fuse.bn)
-            state = [(x.data_ptr(), x.dtype, writes_to(x)) for x in tensors]
-            if self._fold_of is None or self._fold_of[0] != state:
-                self._fold_of = state, fold_norm(*fuse.fold(levels), fuse.bn)
-            return self._fold_of[1]
-
-    def _can_fold(self) -> bool:
-        """Whether the norm, and on a CPU all that treats channels alone, can be done in one."""
-        fuse = self.linear_fuse
+    def _has_blocks(self) -> bool:
+        """Whether the norm treats channels alone, and no hook wants a part of the head to run."""
+        norm = self.linear_fuse.bn
         return (
-            type(fuse.bn) is nn.BatchNorm2d
-            and fuse.bn.affine
-            and fuse.bn.track_running_stats
-            and fuse.bn.momentum is not None
-            and type(fuse.activate) is nn.ReLU
-            and fuse.bn.training == self.training
-            and self.training == torch.is_grad_enabled()
-            # Whoever listens to a part of the head wants that part to run.
+            type(norm) is nn.BatchNorm2d
+            and None not in (norm.weight, norm.running_mean, norm.momentum)
             and not has_hooks(self)
-            # A trace would keep this batch's size and these weights.
-            and not (torch.compiler.is_compiling() or torch.jit.is_tracing())
         )
