@@ -14,7 +14,6 @@ from mmseg_kd.distillation.taps import STAGE, check_taps, record_taps
 from mmseg_kd.errors import UserError
 
 DTYPES = ('float32', 'bfloat16', 'float16')
-# Data preprocessors that normalise images; mmengine's base class does not.
 
 
 class BaseTeacher:
@@ -39,7 +38,8 @@ class BaseTeacher:
     source: str
 
     def __init__(self, segmentor: nn.Module, dtype: str | None = None) -> None:
-        check_dtype(dtype)
+        if dtype not in (None, *DTYPES):
+            raise UserError(f'model.teacher.dtype: {dtype!r} is not None or one of {DTYPES}')
         self.dtype = dtype and getattr(torch, dtype)
         self.segmentor = segmentor.eval().requires_grad_(False)
         # Whether student and teacher normalise images alike; found in the first batch.
@@ -51,8 +51,9 @@ class BaseTeacher:
         return self.segmentor.num_classes
 
     def to(self, device: torch.device | str) -> BaseTeacher:
-        """Move the teacher; `forward` does so by itself."""
-        self.segmentor.to(device)
+        """Move the teacher, which a call does by itself."""
+        if next(self.segmentor.parameters()).device != device:
+            self.segmentor.to(device)
         return self
 
     @classmethod
@@ -92,8 +93,7 @@ class BaseTeacher:
         Returns:
             A map (N, C, H, W) for each name, without gradients.
         """
-        if next(self.segmentor.parameters()).device != inputs.device:
-            self.to(inputs.device)
+        self.to(inputs.device)
         if preprocessor is not None and self._same_input is not True:
             own = self.segmentor.data_preprocessor
             if self._same_input is None:
@@ -101,19 +101,13 @@ class BaseTeacher:
             if not self._same_input:
                 inputs = _renormalise(inputs, preprocessor, own)
         names = list(names)
-        with self._precision(inputs.device.type):
-            segmentor = self._segmentor_for(inputs.device.type)
-            with record_taps(segmentor, names) as taps:
-                if all(STAGE.fullmatch(name) or name.startswith('backbone') for name in names):
-                    # No loss reads the head: it need not run.
-                    segmentor.extract_feat(inputs)
-                else:
-                    segmentor(inputs, mode='tensor')
+        with self._precision(inputs.device.type), record_taps(self.segmentor, names) as taps:
+            if all(STAGE.fullmatch(name) or name.startswith('backbone') for name in names):
+                # No loss reads the head: it need not run.
+                self.segmentor.extract_feat(inputs)
+            else:
+                self.segmentor(inputs, mode='tensor')
         return taps
-
-    def _segmentor_for(self, device: str) -> nn.Module:
-        """The segmentor to run under the current autocast."""
-        return self.segmentor
 
     def _precision(self, device: str) -> AbstractContextManager:
         if self.dtype is None:
@@ -123,12 +117,6 @@ class BaseTeacher:
     def __deepcopy__(self, memo: dict[int, Any]) -> BaseTeacher:
         # Copies of the student, such as averages, share its teachers.
         return self
-
-
-def check_dtype(dtype: str | None) -> None:
-    """Raise UserError when a teacher's dtype is unknown."""
-    if dtype not in (None, *DTYPES):
-        raise UserError(f'model.teacher.dtype: {dtype!r} is not None or one of {DTYPES}')
 
 
 def _normalises_alike(student: nn.Module, teacher: nn.Module, like: Tensor) -> bool:

@@ -24,7 +24,7 @@ from mmseg_kd.checkpoints import (
     state_dict_of,
 )
 from mmseg_kd.checkpoints.initialization import forget_pretrained
-from mmseg_kd.distillation.base_teacher import BaseTeacher, check_dtype
+from mmseg_kd.distillation.base_teacher import BaseTeacher
 from mmseg_kd.errors import UserError, no_file
 
 
@@ -55,18 +55,16 @@ class Teacher(BaseTeacher):
         baseline: float | str | None = None,
         classes: Sequence[str] | None = None,
     ) -> None:
-        check_dtype(dtype)
         self.model_cfg = read_model(config)
         segmentor = build_segmentor(self.model_cfg)
-        if Path(checkpoint).is_dir():
-            raise UserError(f"the teacher's checkpoint {checkpoint} {no_file(checkpoint)}")
         if not Path(checkpoint).is_file():
             make = f', `python tools/train.py {config}`,' if isinstance(config, str) else ''
             advice = f'train the teacher{make} or point model.teacher.checkpoint at your file'
-            latest = find_latest_checkpoint(Path(checkpoint).parent)
-            if latest:
+            if latest := find_latest_checkpoint(Path(checkpoint).parent):
                 advice = f'write model.teacher.checkpoint={latest}'
-            raise UserError(f"the teacher's checkpoint {checkpoint} does not exist: {advice}")
+            raise UserError(
+                f"the teacher's checkpoint {checkpoint} {no_file(checkpoint)}: {advice}"
+            )
         self.config = config if isinstance(config, str) else '(inline)'
         self.checkpoint = str(checkpoint)
         self.baseline = baseline
@@ -76,7 +74,6 @@ class Teacher(BaseTeacher):
         matched = load_strictly(segmentor, tensors, source=str(checkpoint))
         self.classes = classes or _classes_of(loaded.get('meta'))
         super().__init__(segmentor, dtype)
-        self._cast: dict[torch.dtype, nn.Module] = {}
         if later := _later_checkpoint(Path(checkpoint)):
             print_log(
                 f'model.teacher.checkpoint: {checkpoint} is not the last of its training, which '
@@ -89,15 +86,6 @@ class Teacher(BaseTeacher):
             f'matched {matched}/{matched} tensors',
             logger='current',
         )
-
-    def _segmentor_for(self, device: str) -> nn.Module:
-        if not torch.is_autocast_enabled(device):
-            return self.segmentor
-        dtype = torch.get_autocast_dtype(device)
-        if dtype not in self._cast:
-            # Autocast converts the weights of a frozen module again in every iteration.
-            self._cast = {dtype: _with_weights_in(self.segmentor, dtype)}
-        return self._cast[dtype]
 
     @property
     def source(self) -> str:
@@ -117,21 +105,8 @@ def _classes_of(meta: Any) -> list[str] | None:
     """The class names that a checkpoint of mmseg 1.x or 0.x keeps; None where it has none."""
     meta = meta if isinstance(meta, dict) else {}
     dataset = meta.get('dataset_meta')
-    # A list in place of the dict is taken for the names.
-    classes = (
-        dataset.get('classes') if isinstance(dataset, dict) else dataset or meta.get('CLASSES')
-    )
+    classes = dataset.get('classes') if isinstance(dataset, dict) else meta.get('CLASSES')
     return list(classes) if isinstance(classes, list | tuple) and classes else None
-
-
-def _with_weights_in(segmentor: nn.Module, dtype: torch.dtype) -> nn.Module:
-    """Return a copy whose backbone keeps the weights of its products in `dtype`."""
-    segmentor = copy.deepcopy(segmentor)
-    for module in segmentor.backbone.modules():
-        # Autocast computes norms and the like in float32.
-        if type(module) in (nn.Linear, nn.Conv2d):
-            module.to(dtype)
-    return segmentor
 
 
 def read_model(config: str | dict) -> ConfigDict:
@@ -145,8 +120,6 @@ def read_model(config: str | dict) -> ConfigDict:
     """
     if isinstance(config, dict):
         return ConfigDict(copy.deepcopy(config))
-    if not Path(config).is_file():
-        raise UserError(f"model.teacher.config: the teacher's config {config} {no_file(config)}")
     try:
         model = Config.fromfile(config).get('model')
     except (Exception, SystemExit) as error:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from mmseg.registry import TASK_UTILS
@@ -29,25 +29,16 @@ def teachers_by_name(teacher: dict) -> dict[str, dict]:
     return {'teacher': teacher}
 
 
-class Teachers(Mapping[str, BaseTeacher]):
-    """A mapping of the teachers by name, empty until `build`.
+class Teachers(dict[str, BaseTeacher]):
+    """The teachers by name, empty until `build`.
 
     Args:
         cfgs: The teachers' configs by name.
     """
 
     def __init__(self, cfgs: Mapping[str, dict]) -> None:
+        super().__init__()
         self.cfgs = dict(cfgs)
-        self._built: dict[str, BaseTeacher] = {}
-
-    def __getitem__(self, name: str) -> BaseTeacher:
-        return self._built[name]
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._built)
-
-    def __len__(self) -> int:
-        return len(self._built)
 
     def build(self, taps: Mapping[str, Iterable[str]], student: nn.Module) -> None:
         """Build the teachers that a loss reads, and check that they have its taps.
@@ -60,12 +51,10 @@ class Teachers(Mapping[str, BaseTeacher]):
             UserError: A file is missing or does not fit, a tap is unknown, or a teacher has
                 another number of classes than the student.
         """
-        built = {
-            name: _build(cfg, name, student) for name, cfg in self.cfgs.items() if name in taps
-        }
+        built = {n: _build(cfg, n, student) for n, cfg in self.cfgs.items() if n in taps}
         for name, teacher in built.items():
             teacher.check_taps(taps[name])
-        self._built = built
+        self.update(built)
 
     def __call__(
         self, inputs: Tensor, taps: Mapping[str, Sequence[str]], preprocessor: nn.Module
@@ -82,23 +71,23 @@ class Teachers(Mapping[str, BaseTeacher]):
         """
         return {
             name: teacher(inputs, taps[name], preprocessor)
-            for name, teacher in self._built.items()
+            for name, teacher in self.items()
             if name in taps
         }
 
     def start(self, student: nn.Module) -> None:
         """Prepare the teachers for training, when the student's weights are loaded."""
-        for teacher in self._built.values():
+        for teacher in self.values():
             teacher.start(student)
 
     def step(self, student: nn.Module) -> None:
         """Update the teachers after a step of the student's optimizer."""
-        for teacher in self._built.values():
+        for teacher in self.values():
             teacher.step(student)
 
     def state_dict(self) -> dict[str, dict[str, Any]]:
         """Return the states by name of those teachers that have one."""
-        states = {name: teacher.state_dict() for name, teacher in self._built.items()}
+        states = {name: teacher.state_dict() for name, teacher in self.items()}
         return {name: state for name, state in states.items() if state}
 
     def load_state_dict(self, states: Mapping[str, dict[str, Any]]) -> None:
@@ -107,7 +96,7 @@ class Teachers(Mapping[str, BaseTeacher]):
         Raises:
             KeyError: The state of a teacher is missing.
         """
-        for name, teacher in self._built.items():
+        for name, teacher in self.items():
             teacher.load_state_dict(states.get(name, {}))
 
 
