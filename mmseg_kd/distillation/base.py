@@ -173,7 +173,7 @@ class KDLoss(nn.Module):
         target: Tensor | None = None,
     ) -> Tensor:
         """Compute the loss without its weight; arguments and errors as for `forward`."""
-        student, teacher = _as_maps(student, 'student'), _as_maps(teacher, 'teacher')
+        student, teacher = ([x] if isinstance(x, Tensor) else list(x) for x in (student, teacher))
         self.require(
             len(student) == len(teacher),
             f'{len(student)} student maps, {len(teacher)} teacher maps',
@@ -181,6 +181,13 @@ class KDLoss(nn.Module):
         if self.of_classes:
             student = [class_logits(x) for x in student]
             teacher = [class_logits(x) for x in teacher]
+        for whose, maps in (('student', student), ('teacher', teacher)):
+            for x in maps:
+                self.require(
+                    x.ndim == 4,
+                    f'a {whose} tap of shape {tuple(x.shape)} is not a map (N, C, H, W); choose '
+                    'another tap (python tools/misc/list_taps.py CONFIG lists them)',
+                )
         for tap, s, t in zip(self.stages, student, teacher, strict=False):
             self.require(
                 not self.equal_channels or s.shape[1] == t.shape[1],
@@ -268,25 +275,12 @@ def log_names(name: str) -> tuple[str, str]:
 def check_log_names(names: Iterable[str]) -> None:
     """Raise UserError where a loss would be logged like another one, or like mmengine's total."""
     owners = {'loss': "mmengine's total"}
-    for name in names:
-        for logged in log_names(name):
-            if logged in owners:
-                raise UserError(
-                    f'model.kd_losses.{name} would be logged as {logged!r}, like '
-                    f'{owners[logged]}: give it another name'
-                )
-            owners[logged] = name
-
-
-def _as_maps(maps: Tensor | Sequence[Tensor], whose: str) -> list[Tensor]:
-    maps = [maps] if isinstance(maps, Tensor) else list(maps)
-    for x in maps:
-        if x.ndim != 4:
-            raise ValueError(
-                f'a {whose} tap of shape {tuple(x.shape)} is not a map (N, C, H, W); '
-                'choose another tap (python tools/misc/list_taps.py CONFIG lists them)'
+    for logged, name in [(logged, own) for own in names for logged in log_names(own)]:
+        if owners.setdefault(logged, name) != name:
+            raise UserError(
+                f'model.kd_losses.{name} would be logged as {logged!r}, like {owners[logged]}: '
+                'give it another name'
             )
-    return maps
 
 
 def _full_precision(x: Tensor) -> Tensor:

@@ -121,21 +121,18 @@ class BaseTeacher:
 
 def _normalises_alike(student: nn.Module, teacher: nn.Module, like: Tensor) -> bool:
     pairs = zip(_statistics(student, like), _statistics(teacher, like), strict=True)
-    return not _flipped(student, teacher) and all(torch.equal(s, t) for s, t in pairs)
+    alike = all(torch.equal(s, t) for s, t in pairs)
+    return alike and swaps_channels(student) == swaps_channels(teacher)
 
 
 def _renormalise(inputs: Tensor, student: nn.Module, teacher: nn.Module) -> Tensor:
     """Undo the student's image normalisation and apply the teacher's."""
-    mean_s, std_s = _statistics(student, inputs)
-    mean_t, std_t = _statistics(teacher, inputs)
-    images = inputs * std_s + mean_s
-    images = images.flip(1) if _flipped(student, teacher) else images
-    return (images - mean_t) / std_t
-
-
-def _flipped(student: nn.Module, teacher: nn.Module) -> bool:
-    """Return whether one takes RGB and the other BGR."""
-    return swaps_channels(student) != swaps_channels(teacher)
+    mean, std = _statistics(student, inputs)
+    images = inputs * std + mean
+    if swaps_channels(student) != swaps_channels(teacher):
+        images = images.flip(1)
+    mean, std = _statistics(teacher, inputs)
+    return (images - mean) / std
 
 
 def _statistics(preprocessor: nn.Module, like: Tensor) -> tuple[Tensor, Tensor]:

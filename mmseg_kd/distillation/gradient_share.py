@@ -9,11 +9,11 @@ from mmseg.registry import TASK_UTILS
 
 from mmseg_kd.distillation.base import KDLoss
 from mmseg_kd.distillation.gradients import GradientStats, weight_for
-from mmseg_kd.distillation.schedules import Schedule
+from mmseg_kd.distillation.schedules import Constant, Schedule
 
 
 @TASK_UTILS.register_module()
-class GradientShare(Schedule):
+class GradientShare(Constant):
     """The weight at which a loss has a given share of the gradient at the student's features.
 
     Losses differ by orders of magnitude (`docs/distillation.md`), so a share means more than
@@ -70,10 +70,6 @@ class GradientShare(Schedule):
         # Early on the plain mean, so that the first batch does not dominate.
         keep = min(self.momentum, 1 - 1 / self.measurements)
         self.value = keep * self.value + (1 - keep) * weight
-
-    def factor(self, iteration: int) -> float:
-        """Return 1: the value is the weight."""
-        return 1.0
 
     def state_dict(self) -> dict[str, float]:
         """Return what a checkpoint has to keep."""

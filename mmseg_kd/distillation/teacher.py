@@ -57,10 +57,11 @@ class Teacher(BaseTeacher):
     ) -> None:
         self.model_cfg = read_model(config)
         segmentor = build_segmentor(self.model_cfg)
+        latest = find_latest_checkpoint(Path(checkpoint).parent)
         if not Path(checkpoint).is_file():
             make = f', `python tools/train.py {config}`,' if isinstance(config, str) else ''
             advice = f'train the teacher{make} or point model.teacher.checkpoint at your file'
-            if latest := find_latest_checkpoint(Path(checkpoint).parent):
+            if latest:
                 advice = f'write model.teacher.checkpoint={latest}'
             raise UserError(
                 f"the teacher's checkpoint {checkpoint} {no_file(checkpoint)}: {advice}"
@@ -74,10 +75,10 @@ class Teacher(BaseTeacher):
         matched = load_strictly(segmentor, tensors, source=str(checkpoint))
         self.classes = classes or _classes_of(loaded.get('meta'))
         super().__init__(segmentor, dtype)
-        if later := _later_checkpoint(Path(checkpoint)):
+        if latest and 0 <= _iteration(checkpoint) < _iteration(latest):
             print_log(
                 f'model.teacher.checkpoint: {checkpoint} is not the last of its training, which '
-                f'has {later.name}',
+                f'has {latest.name}',
                 logger='current',
                 level=logging.WARNING,
             )
@@ -93,12 +94,10 @@ class Teacher(BaseTeacher):
         return f'{self.checkpoint} (sha256 {self.sha256[:8]})'
 
 
-def _later_checkpoint(checkpoint: Path) -> Path | None:
-    """The last checkpoint of a run, if `checkpoint` is an earlier `iter_N.pth` of it."""
-    latest = find_latest_checkpoint(checkpoint.parent)
-    numbers = [re.fullmatch(r'iter_(\d+)\.pth', path.name) for path in (checkpoint, latest) if path]
-    earlier = len(numbers) == 2 and all(numbers) and int(numbers[0][1]) < int(numbers[1][1])
-    return latest if earlier else None
+def _iteration(checkpoint: str | Path) -> int:
+    """The number N of a file `iter_N.pth`, else -1."""
+    match = re.fullmatch(r'iter_(\d+)\.pth', Path(checkpoint).name)
+    return int(match[1]) if match else -1
 
 
 def _classes_of(meta: Any) -> list[str] | None:

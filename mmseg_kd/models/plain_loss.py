@@ -15,7 +15,7 @@ from mmseg.structures import SegDataSample
 from torch import Tensor, nn
 
 from mmseg_kd.compat import stacked_labels
-from mmseg_kd.models.upsampled_cross_entropy import banded_cross_entropy, plain_cross_entropy
+from mmseg_kd.models.upsampled_cross_entropy import BandedCrossEntropy, plain_cross_entropy
 
 
 def without_waiting(segmentor: nn.Module) -> None:
@@ -52,7 +52,7 @@ def head_losses(
     if not (all(map(_is_plain, losses)) and head.sampler is None and head.out_channels > 1):
         return None
     on_cpu = seg_logits.device.type == 'cpu'
-    cross_entropy = banded_cross_entropy if on_cpu else plain_cross_entropy
+    cross_entropy = BandedCrossEntropy.apply if on_cpu else plain_cross_entropy
     target = stacked_labels(head, batch_data_samples).squeeze(1)
     valid = target != head.ignore_index
     pixels = valid.sum().clamp(min=1)

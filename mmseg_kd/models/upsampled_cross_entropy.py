@@ -1,7 +1,8 @@
 """Cross-entropy at full resolution of logits at a lower one.
 
-Two functions compute the same: `banded_cross_entropy` for the CPU, which keeps only a band of rows
-of the upsampled logits, and `plain_cross_entropy` for a GPU, where that would move more memory.
+Two functions compute the same: `BandedCrossEntropy.apply` for the CPU, which keeps only a band of
+rows of the upsampled logits, and `plain_cross_entropy` for a GPU, where that would move more
+memory.
 
 Args of both:
     logits: (N, K, H, W).
@@ -60,18 +61,9 @@ def plain_cross_entropy(
         return loss.sum(), ((logits.detach().argmax(1) == target) & valid).sum()
 
 
-def banded_cross_entropy(
-    logits: Tensor,
-    target: Tensor,
-    ignore_index: int,
-    class_weight: Tensor | None = None,
-    align_corners: bool = False,
-) -> tuple[Tensor, Tensor]:
+class BandedCrossEntropy(torch.autograd.Function):
     """Upsample band by band, and compute the gradient at the low resolution on the way."""
-    return _Banded.apply(logits, target, ignore_index, class_weight, align_corners)
 
-
-class _Banded(torch.autograd.Function):
     @staticmethod
     def forward(
         ctx: FunctionCtx,
@@ -81,6 +73,7 @@ class _Banded(torch.autograd.Function):
         class_weight: Tensor | None,
         align_corners: bool,
     ) -> tuple[Tensor, Tensor]:
+        """Return the sum and the number of right pixels."""
         dtype = torch.promote_types(logits.dtype, torch.float32)
         down, across = (
             bilinear_matrix(*lengths, align_corners, dtype, logits.device)
@@ -109,6 +102,7 @@ class _Banded(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: FunctionCtx, grad: Tensor, _: Tensor) -> tuple[Tensor | None, ...]:
+        """Return the gradient of the logits, which is computed already."""
         (gradient,) = ctx.saved_tensors
         return (gradient * grad).to(gradient.dtype), None, None, None, None
 

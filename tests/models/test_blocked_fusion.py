@@ -7,7 +7,7 @@ import torch
 from mmseg.registry import MODELS
 from torch import nn
 
-from mmseg_kd.models import SegFormerHead, blocked_fusion
+from mmseg_kd.models import SegFormerHead, segformer_head
 
 CHANNELS = (8, 12, 20, 32)
 
@@ -44,7 +44,7 @@ def make_features(sizes: tuple[int, ...] = (16, 8, 4, 2)) -> list[torch.Tensor]:
 
 @pytest.fixture(autouse=True, params=[1, 10**9], ids=['narrow blocks', 'one block'])
 def block_width(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(blocked_fusion, 'BLOCK_ELEMENTS', request.param)
+    monkeypatch.setattr(segformer_head, 'BLOCK_ELEMENTS', request.param)
 
 
 @pytest.fixture
@@ -52,11 +52,13 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> list[bool]:
     """For each run in blocks, whether it was in training."""
     ran: list[bool] = []
 
-    def spy(*args: object) -> torch.Tensor:
-        ran.append(args[3].training)
-        return blocked_fusion.fuse_and_classify(*args)
+    in_blocks = SegFormerHead._in_blocks
 
-    monkeypatch.setattr('mmseg_kd.models.segformer_head.fuse_and_classify', spy)
+    def spy(head: SegFormerHead, *args: object) -> torch.Tensor:
+        ran.append(head.training)
+        return in_blocks(head, *args)
+
+    monkeypatch.setattr(SegFormerHead, '_in_blocks', spy)
     return ran
 
 
