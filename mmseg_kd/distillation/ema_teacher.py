@@ -9,7 +9,7 @@ import torch
 from mmseg.registry import TASK_UTILS
 from torch import nn
 
-from mmseg_kd.distillation.base_teacher import BaseTeacher
+from mmseg_kd.distillation.teachers import BaseTeacher
 from mmseg_kd.errors import UserError
 
 

@@ -24,7 +24,7 @@ from mmseg_kd.checkpoints import (
     state_dict_of,
 )
 from mmseg_kd.checkpoints.initialization import forget_pretrained
-from mmseg_kd.distillation.base_teacher import BaseTeacher
+from mmseg_kd.distillation.teachers import BaseTeacher
 from mmseg_kd.errors import UserError, no_file
 
 

@@ -10,7 +10,7 @@ from mmseg.registry import MODELS as MMSEG_MODELS
 from mmseg.structures import SegDataSample
 from torch import Tensor
 
-from mmseg_kd.models.plain_loss import without_waiting
+from mmseg_kd.models.upsampled_cross_entropy import without_waiting
 from mmseg_kd.registry import MODELS
 
 
@@ -25,7 +25,7 @@ class EncoderDecoder(MMSegEncoderDecoder):
     takes an argmax that is slow over the first axis of a tensor on the CPU.
 
     On a GPU the losses of heads that use mmseg's cross-entropy are computed without waiting for
-    the GPU (`mmseg_kd.models.plain_loss`).
+    the GPU (`mmseg_kd.models.upsampled_cross_entropy`).
     """
 
     def __init__(self, **kwargs: Any) -> None:

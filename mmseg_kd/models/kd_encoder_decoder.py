@@ -11,10 +11,9 @@ from mmseg.registry import MODELS
 from mmseg.structures import SegDataSample
 from torch import Tensor, nn
 
-from mmseg_kd.distillation.base_teacher import BaseTeacher
 from mmseg_kd.distillation.distillation_losses import DistillationLosses
 from mmseg_kd.distillation.taps import check_taps, record_taps
-from mmseg_kd.distillation.teachers import Teachers, teachers_by_name
+from mmseg_kd.distillation.teachers import BaseTeacher, Teachers, teachers_by_name
 from mmseg_kd.errors import UserError, one_line
 from mmseg_kd.models.encoder_decoder import EncoderDecoder
 

@@ -23,7 +23,7 @@ from mmseg_kd.compat import has_hooks
 from mmseg_kd.errors import UserError
 from mmseg_kd.models.bilinear import sum_at_finest
 from mmseg_kd.models.launches import KnowsLaunches
-from mmseg_kd.models.plain_loss import head_losses
+from mmseg_kd.models.upsampled_cross_entropy import head_losses
 
 # Elements of a block of channels, 8 MiB in float32: the best of 2 to 16 on a server's CPU, where
 # the curve is flat. And its fewest and most channels.
@@ -110,7 +110,7 @@ class SegFormerHead(BaseDecodeHead):
         blocked: On the CPU, fuse and classify a block of channels at a time: the same function in
             less time and memory. It needs `norm_cfg` BN.
         fused_loss: Compute a plain cross-entropy and the accuracy together with the upsampling
-            (`plain_loss`): the same values in less time and memory.
+            (`upsampled_cross_entropy`): the same values in less time and memory.
         **kwargs: `num_classes`, `dropout_ratio`, `norm_cfg`, `act_cfg`, `loss_decode`,
             `align_corners`, `ignore_index` and the other keys of mmseg's `BaseDecodeHead`.
     """

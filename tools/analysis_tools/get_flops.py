@@ -29,7 +29,7 @@ UNITS = """
 GMACs: 10^9 multiply-accumulates of convolutions, linear maps and attention, GFLOPs in papers.
 Floating point operations are twice as many. Norms, activations and interpolation do not count."""
 FOLDED = """As published, SegFormer's head runs its wide convolution at stride 4. Here its weights
-are folded first: once per batch, and once per model for inference on the CPU"""
+are folded first, once per batch"""
 
 
 def parse_args() -> argparse.Namespace:
