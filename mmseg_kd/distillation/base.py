@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from mmseg_kd.distillation.schedules import Schedule, negative, scheduled, value_at
+from mmseg_kd.distillation.schedules import Schedule, scheduled, unnested, value_at
 from mmseg_kd.errors import UserError
 
 # Larger magnitudes are cut: the squares of a hundred million such values sum up in float32.
@@ -72,7 +72,7 @@ class KDLoss(nn.Module):
         )
         self.loss_weight = self.scheduled('loss_weight', loss_weight)
         self.require(
-            not negative(self.loss_weight),
+            unnested(self.loss_weight)[-1] >= 0,
             f'loss_weight={loss_weight!r} is negative: it would push the student away from its '
             'teacher',
         )
@@ -178,9 +178,6 @@ class KDLoss(nn.Module):
             len(student) == len(teacher),
             f'{len(student)} student maps, {len(teacher)} teacher maps',
         )
-        if self.of_classes:
-            student = [class_logits(x) for x in student]
-            teacher = [class_logits(x) for x in teacher]
         for whose, maps in (('student', student), ('teacher', teacher)):
             for x in maps:
                 self.require(
@@ -188,6 +185,9 @@ class KDLoss(nn.Module):
                     f'a {whose} tap of shape {tuple(x.shape)} is not a map (N, C, H, W); choose '
                     'another tap (python tools/misc/list_taps.py CONFIG lists them)',
                 )
+        if self.of_classes:
+            student = [class_logits(x) for x in student]
+            teacher = [class_logits(x) for x in teacher]
         for tap, s, t in zip(self.stages, student, teacher, strict=False):
             self.require(
                 not self.equal_channels or s.shape[1] == t.shape[1],

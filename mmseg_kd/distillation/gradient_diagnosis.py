@@ -13,7 +13,7 @@ from torch import Tensor
 from mmseg_kd.distillation.base import log_names
 from mmseg_kd.distillation.gradient_share import share_of
 from mmseg_kd.distillation.gradients import GradientStats, shares, weight_for
-from mmseg_kd.distillation.schedules import Schedule
+from mmseg_kd.distillation.schedules import Schedule, unnested
 
 # Number of reports that a warning is based on: a single batch is too noisy.
 REPORTS = 3
@@ -172,10 +172,8 @@ def full_weight(name: str, loss_weight: float | Schedule) -> FullWeight:
     key = f'model.kd_losses.{name}.loss_weight'
     if share_of(loss_weight):
         return FullWeight(key, None)
-    value, depth = loss_weight, 0
-    while isinstance(value, Schedule):
-        value, depth = value.value, depth + 1
-    return FullWeight(key + '.value' * depth, value, depth > 0)
+    *schedules, value = unnested(loss_weight)
+    return FullWeight(key + '.value' * len(schedules), value, bool(schedules))
 
 
 def _judge_scale(

@@ -9,7 +9,7 @@ from mmseg.registry import TASK_UTILS
 
 from mmseg_kd.distillation.base import KDLoss
 from mmseg_kd.distillation.gradients import GradientStats, weight_for
-from mmseg_kd.distillation.schedules import Constant, Schedule
+from mmseg_kd.distillation.schedules import Constant, Schedule, unnested
 
 
 @TASK_UTILS.register_module()
@@ -82,9 +82,7 @@ class GradientShare(Constant):
 
 def share_of(value: float | Schedule) -> GradientShare | None:
     """Return the `GradientShare` of a weight, which other schedules may contain, or None."""
-    while isinstance(value, Schedule) and not isinstance(value, GradientShare):
-        value = value.value
-    return value if isinstance(value, GradientShare) else None
+    return next((each for each in unnested(value) if isinstance(each, GradientShare)), None)
 
 
 def is_due(loss: KDLoss) -> bool:
