@@ -104,7 +104,8 @@ class BandedCrossEntropy(torch.autograd.Function):
                     gradient[:, near] += matrix.t() @ d
                     total, right = total + loss, right + hits
                 gradients.append(gradient @ across.t())
-        ctx.save_for_backward(torch.stack(gradients).to(logits.dtype))
+        ctx.save_for_backward(torch.stack(gradients))
+        ctx.dtype = logits.dtype
         ctx.mark_non_differentiable(right)
         return total, right
 
@@ -113,7 +114,7 @@ class BandedCrossEntropy(torch.autograd.Function):
     def backward(ctx: FunctionCtx, grad: Tensor, _: Tensor) -> tuple[Tensor | None, ...]:
         """Return the gradient of the logits, which is computed already."""
         (gradient,) = ctx.saved_tensors
-        return (gradient * grad).to(gradient.dtype), None, None, None, None
+        return (gradient * grad).to(ctx.dtype), None, None, None, None
 
 
 def _cross_entropy(
