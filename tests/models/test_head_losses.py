@@ -8,7 +8,7 @@ from mmengine.structures import PixelData
 from mmseg.registry import MODELS
 from mmseg.structures import SegDataSample
 
-from mmseg_kd.models.plain_loss import head_losses
+from mmseg_kd.models.upsampled_cross_entropy import head_losses
 
 
 def batch() -> tuple[torch.Tensor, list[SegDataSample]]:
