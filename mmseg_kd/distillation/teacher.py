@@ -55,7 +55,8 @@ class Teacher(BaseTeacher):
     ) -> None:
         for key, value in dict(config=config, checkpoint=checkpoint).items():
             if not isinstance(value, str | dict if key == 'config' else str | Path):
-                raise UserError(f'model.teacher.{key}={value!r} is not the path of a file')
+                wrong = 'is missing' if value is None else f'is {value!r}'
+                raise UserError(f'model.teacher.{key} {wrong}; name a file')
         self.model_cfg = read_model(config)
         segmentor = build_segmentor(self.model_cfg)
         latest = find_latest_checkpoint(Path(checkpoint).parent)
