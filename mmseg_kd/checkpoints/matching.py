@@ -2,86 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
-import torch
 from torch import Tensor, nn
 
 from mmseg_kd.errors import UserError
 
 # The published SegFormer checkpoints have this layer of mmseg's base class; no forward uses it.
 _UNUSED = ('decode_head.conv_seg.weight', 'decode_head.conv_seg.bias')
-
-
-class Match:
-    """Compare the tensors of a file with the tensors of a model.
-
-    Attributes:
-        matched: Names that agree in shape and in kind of number.
-        missing: Names only the model has.
-        unexpected: Names only the file has.
-        misshapen: Names on both sides, with the file's and the model's shape.
-        mistyped: Names with the file's dtype, where only the model has real numbers.
-    """
-
-    def __init__(self, model: Mapping[str, Tensor], found: Mapping[str, Tensor]) -> None:
-        self.matched: list[str] = []
-        self.missing = [key for key in model if key not in found]
-        self.unexpected = [key for key in found if key not in model]
-        self.misshapen: dict[str, tuple[tuple[int, ...], tuple[int, ...]]] = {}
-        self.mistyped: dict[str, torch.dtype] = {}
-        for key, own in model.items():
-            if key not in found:
-                continue
-            file = found[key]
-            if own.is_floating_point() and not file.is_floating_point():
-                # Copying would drop an imaginary part, or round weights, without a warning.
-                self.mistyped[key] = file.dtype
-            elif file.shape != own.shape:
-                self.misshapen[key] = tuple(file.shape), tuple(own.shape)
-            else:
-                self.matched.append(key)
-
-    @property
-    def total(self) -> int:
-        """Count the tensors of the model."""
-        return sum(map(len, (self.matched, self.missing, self.misshapen, self.mistyped)))
-
-    @property
-    def report(self) -> str:
-        """Describe the match in a line for the log."""
-        counts = f'matched {len(self.matched)}/{self.total} tensors'
-        return ', '.join([counts, *self.differences()])
-
-    def differences(self) -> list[str]:
-        """Describe each kind of difference: its count and up to three examples."""
-        shapes = (f'{key} {file} for {own}' for key, (file, own) in self.misshapen.items())
-        kinds = {
-            'missing': examples(self.missing),
-            'unexpected': examples(self.unexpected),
-            'of another shape': examples(shapes),
-            'not real numbers': examples(f'{key} {kind}' for key, kind in self.mistyped.items()),
-        }
-        return [f'{kind} {text}' for kind, text in kinds.items() if text]
-
-    def classes(self) -> tuple[int, int] | None:
-        """Return the file's and the model's number of classes, if they differ in nothing else."""
-        if self.missing or self.unexpected or self.mistyped:
-            return None
-        rows = {(file[:1], own[:1]) for file, own in self.misshapen.values()}
-        columns_fit = all(file[1:] == own[1:] for file, own in self.misshapen.values())
-        if len(rows) != 1 or not columns_fit:
-            return None
-        (file,), (own,) = rows.pop()
-        return file, own
-
-
-def examples(names: Iterable[str]) -> str:
-    """Write names as `5 (a, b, c, ...)`; no names give an empty string."""
-    names = list(names)
-    more = ', ...' if len(names) > 3 else ''
-    return f'{len(names)} ({", ".join(names[:3])}{more})' if names else ''
 
 
 def fit(
@@ -110,21 +39,65 @@ def fit(
     """
     own = {key: value for key, value in model.state_dict().items() if isinstance(value, Tensor)}
     found = {key: value for key, value in state_dict.items() if key in own or key not in _UNUSED}
-    needed = {
-        key: value
-        for key, value in own.items()
-        if key in found or not key.endswith('.num_batches_tracked')
-    }
-    match = Match(needed, found)
-    if (strict and match.differences()) or not match.matched:
-        if classes := match.classes():
+    differences = _differences(own, found)
+    different = set().union(*differences.values())
+    matched = {key: found[key] for key in own if key in found and key not in different}
+    words = [f'{kind} {_examples(names)}' for kind, names in differences.items() if names]
+    total = len(own.keys() & (matched.keys() | different))
+    if (strict and words) or not matched:
+        if classes := _classes(own, found, differences):
             hint = f'the checkpoint has {classes[0]} classes, the model {classes[1]}'
         raise UserError(
-            f'{source} does not fit {type(model).__name__}:'
-            f' {len(match.matched)} of {match.total} tensors match;'
-            f' {", ".join(match.differences())}' + (f'; {hint}' if hint else '')
+            f'{source} does not fit {type(model).__name__}: {len(matched)} of {total} tensors'
+            f' match; {", ".join(words)}' + (f'; {hint}' if hint else '')
         )
-    return {key: found[key] for key in match.matched}, match.report
+    return matched, ', '.join([f'matched {len(matched)}/{total} tensors', *words])
+
+
+def _differences(
+    own: Mapping[str, Tensor], found: Mapping[str, Tensor]
+) -> dict[str, dict[str, str]]:
+    """Return what differs, by kind: names, and how each is written in a message."""
+    needed = [k for k in own if k in found or not k.endswith('.num_batches_tracked')]
+    common = [key for key in needed if key in found]
+    # Copying would drop an imaginary part, or round weights, without a warning.
+    types = {
+        key: f'{key} {found[key].dtype}'
+        for key in common
+        if own[key].is_floating_point() and not found[key].is_floating_point()
+    }
+    shapes = {
+        key: f'{key} {tuple(found[key].shape)} for {tuple(own[key].shape)}'
+        for key in common
+        if found[key].shape != own[key].shape and key not in types
+    }
+    return {
+        'missing': {key: key for key in needed if key not in found},
+        'unexpected': {key: key for key in found if key not in own},
+        'of another shape': shapes,
+        'not real numbers': types,
+    }
+
+
+def _classes(
+    own: Mapping[str, Tensor], found: Mapping[str, Tensor], differences: dict[str, dict[str, str]]
+) -> tuple[int, int] | None:
+    """Return the file's and the model's number of classes, if they differ in nothing else."""
+    shapes = differences['of another shape']
+    if sum(map(len, differences.values())) > len(shapes):
+        return None
+    pairs = {(found[key].shape, own[key].shape) for key in shapes}
+    rows = {(file[:1], mine[:1]) for file, mine in pairs}
+    if len(rows) != 1 or any(file[1:] != mine[1:] for file, mine in pairs):
+        return None
+    (file,), (mine,) = rows.pop()
+    return file, mine
+
+
+def _examples(names: dict[str, str]) -> str:
+    """Write names as `5 (a, b, c, ...)`."""
+    more = ', ...' if len(names) > 3 else ''
+    return f'{len(names)} ({", ".join(list(names.values())[:3])}{more})'
 
 
 def load_strictly(

@@ -52,19 +52,15 @@ def find_weights(source: str | Path) -> Path:
         # Different URLs may end in the same name, such as `pytorch_model.bin`.
         folder /= hashlib.sha256(name.encode()).hexdigest()[:8]
     if get_dist_info()[0] == 0 and not (folder / file).is_file():
-        _download(name, folder / file, digits and digits[1])
+        folder.mkdir(parents=True, exist_ok=True)
+        try:
+            # The file gets its name when it is complete and its sha256 begins with the digits.
+            torch.hub.download_url_to_file(name, str(folder / file), digits and digits[1])
+        # OSError, errors of `http.client`, or ValueError for a malformed URL.
+        except Exception as error:
+            problem = f'cannot be downloaded ({one_line(error)})'
+            raise UserError(
+                f'{name}: {problem}; download it elsewhere and write its path'
+            ) from error
     barrier()
     return folder / file
-
-
-def _download(url: str, file: Path, digits: str | None) -> None:
-    file.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        # The file gets its name when it is complete and its sha256 begins with the digits.
-        torch.hub.download_url_to_file(url, str(file), digits)
-    # OSError, errors of `http.client`, or ValueError for a malformed URL.
-    except Exception as error:
-        raise UserError(
-            f'{url}: cannot be downloaded ({one_line(error)}); download it elsewhere and write its '
-            'path'
-        ) from error
