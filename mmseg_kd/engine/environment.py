@@ -19,7 +19,7 @@ from mmseg.registry import DATASETS, MODELS
 from torch import nn
 
 from mmseg_kd.checkpoints import load_strictly, read_checkpoint, state_dict_of
-from mmseg_kd.checkpoints.initialization import check_files, forget_pretrained, init_weights
+from mmseg_kd.checkpoints.initialization import forget_pretrained, init_weights
 from mmseg_kd.config.errors import config_errors
 from mmseg_kd.config.loading import load_config
 from mmseg_kd.config.values import SPLITS
@@ -149,9 +149,9 @@ class _Student:
             forget_pretrained(cfg.model)
             self.model = MODELS.build(cfg.model)
             tensors = state_dict_of(read_checkpoint(source), source)
-            matched = load_strictly(self.model, tensors, source)
+            reset = bool(cfg.get('reset_classifier'))
+            matched = load_strictly(self.model, tensors, source, reset_classifier=reset)
             return f'{source}: matched {matched}/{matched} tensors'
-        check_files(cfg.model)
         model = MODELS.build(cfg.model)
         init_weights(model)
         self.model = model

@@ -27,7 +27,7 @@ from mmseg_kd.checkpoints import (
     read_checkpoint,
     state_dict_of,
 )
-from mmseg_kd.checkpoints.initialization import check_files, init_weights
+from mmseg_kd.checkpoints.initialization import init_weights
 from mmseg_kd.config.errors import config_errors
 from mmseg_kd.datasets.checked_files import guard
 from mmseg_kd.datasets.listing import check_listing
@@ -127,7 +127,9 @@ class KDRunner(Runner):
                 raise
             raise UserError(f'{filename}: {error}') from error
         tensors = state_dict_of(checkpoint, filename)
-        matched = load_strictly(self.bare_model, tensors, source=str(filename))
+        # Only a new training changes the classifier.
+        reset = bool(self.cfg.get('reset_classifier')) if self.trains and not self.resumes else None
+        matched = load_strictly(self.bare_model, tensors, str(filename), reset_classifier=reset)
         if self.resumes:
             check_optimizer(checkpoint, self, filename)
         self._has_loaded = True
@@ -176,22 +178,17 @@ class KDRunner(Runner):
                 self._unwritable.warn(type(hook).__name__, error)
 
     def build_model(self, model: nn.Module | dict) -> nn.Module:
-        """Build the model. Some constructors load or download weights.
+        """Build the model. timm's backbones may download weights.
 
         Raises:
-            UserError: A file cannot be read or does not fit, or a download failed.
+            UserError: The model cannot be built, or a download failed.
         """
-        files = check_files(model)
         try:
-            built = super().build_model(model)
+            return super().build_model(model)
         except (OSError, RuntimeError) as error:
             offline = isinstance(error, OSError)
             advice = '; to download nothing, write pretrained=False' if offline else ''
             raise UserError(f'the model cannot be built: {one_line(error)}{advice}') from error
-        for file, count in files.items():
-            # timm loads strictly.
-            self.logger.info(f'{file}: matched {count}/{count} tensors')
-        return built
 
     def wrap_model(self, model_wrapper_cfg: dict | None, model: nn.Module) -> nn.Module:
         """Move the model to its device and, with several processes, wrap it in DDP."""
