@@ -36,26 +36,10 @@ def adapt(
     """
     # mmseg's `TIMMBackbone` has its model in an attribute.
     wrapper = [p for p in _prefixes(next(iter(own))) if all(key.startswith(p) for key in own)][-1]
-    needed = _needed(own)
-    counts = Counter(prefix for key in found for prefix in _prefixes(key))
-    candidates = {
-        prefix: _without_prefix(own, wrapper, found, prefix)
-        for prefix in counts
-        if not prefix or 2 * counts[prefix] >= len(needed)
-    }
-    matching = {
-        prefix: sum(own[key].shape == candidate[key].shape for key in needed if key in candidate)
-        for prefix, candidate in candidates.items()
-    }
-    best = max(matching.values())
-    prefixes = [prefix for prefix in matching if matching[prefix] == best]
-    if best == len(needed) and len(prefixes) > 1:
-        where = ' and '.join(map(repr, prefixes))
-        raise UserError(f'{source}: holds several backbones that fit, under {where}; save one')
+    tensors = _without_prefix(own, wrapper, found, source)
     in_order, rest = _in_order(own, found)
-    if in_order and best < len(needed):
+    if in_order and _matching(own, tensors) < len(in_order):
         return in_order, rest, ' by order and shape, because the names differ'
-    tensors = candidates[prefixes[0]]
     parts = tuple({f'{_plain(key.removeprefix(wrapper).split(".")[0])}.' for key in own})
     left = [
         key
@@ -76,10 +60,27 @@ def _plain(key: str) -> str:
     return key.replace('_', '.')
 
 
-def _without_prefix(own: Tensors, wrapper: str, found: Tensors, prefix: str) -> dict[str, Tensor]:
+def _without_prefix(
+    own: Tensors, wrapper: str, found: Tensors, source: str | Path
+) -> dict[str, Tensor]:
+    """Return the file's tensors under the prefix that makes most of them match."""
     names = {_plain(key.removeprefix(wrapper)): key for key in own}
-    inside = {key[len(prefix) :]: x for key, x in found.items() if key.startswith(prefix)}
-    return {names.get(_plain(key), key): value for key, value in inside.items()}
+    counts = Counter(prefix for key in found for prefix in _prefixes(key))
+    candidates: dict[str, dict[str, Tensor]] = {}
+    for prefix in counts:
+        if not prefix or 2 * counts[prefix] >= len(_needed(own)):
+            inside = {k[len(prefix) :]: x for k, x in found.items() if k.startswith(prefix)}
+            candidates[prefix] = {names.get(_plain(k), k): x for k, x in inside.items()}
+    matching = {prefix: _matching(own, tensors) for prefix, tensors in candidates.items()}
+    best, *others = sorted(matching, key=lambda prefix: -matching[prefix])
+    if others and matching[best] == matching[others[0]] == len(_needed(own)):
+        where = f'{best!r} and {others[0]!r}'
+        raise UserError(f'{source}: holds several backbones that fit, under {where}; save one')
+    return candidates[best]
+
+
+def _matching(own: Tensors, tensors: Tensors) -> int:
+    return sum(key in tensors and own[key].shape == tensors[key].shape for key in _needed(own))
 
 
 def _needed(tensors: Tensors) -> list[str]:

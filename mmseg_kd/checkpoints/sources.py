@@ -41,11 +41,7 @@ def find_weights(source: str | Path) -> Path:
     if not separator:
         return Path(source).expanduser()
     if scheme == 'package':
-        package, _, inside = rest.partition('/')
-        spec = find_spec(package)
-        if spec is None or spec.origin is None:
-            raise UserError(f'{name}: {package} is not installed; pip install -e ".[pretrained]"')
-        return Path(spec.origin).parent / inside
+        return _in_package(*rest.split('/', 1))
     if scheme in NAMED:
         # Imported late, because data-loading workers import this package and need no runner.
         urls = getattr(import_module('mmengine.runner.checkpoint'), NAMED[scheme])()
@@ -72,3 +68,13 @@ def find_weights(source: str | Path) -> Path:
             ) from error
     barrier()
     return folder / file
+
+
+def _in_package(package: str, file: str = '') -> Path:
+    # Not imported: nothing of the package has to run.
+    spec = find_spec(package) if package.isidentifier() else None
+    if spec is None or spec.origin is None:
+        raise UserError(
+            f'package://{package}: {package} is not installed; pip install -e ".[pretrained]"'
+        )
+    return Path(spec.origin).parent / file

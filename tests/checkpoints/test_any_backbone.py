@@ -163,6 +163,8 @@ def test_two_backbones_in_a_file(tmp_path: Path) -> None:
     assert "holds several backbones that fit, under 'backbone.' and 'teacher.'" in message
 
 
-def test_a_package_that_is_not_installed() -> None:
-    with pytest.raises(UserError, match=r'no_package is not installed; pip install -e "\.\[pre'):
-        build(RESNET, 'package://no_package/models/w.pth')
+@pytest.mark.parametrize('package', ['no_package', 'no-package', ''])
+def test_a_package_that_is_not_installed(package: str) -> None:
+    problem = rf'{package} is not installed; pip install -e "\.\[pretrained\]"'
+    with pytest.raises(UserError, match=problem):
+        build(RESNET, f'package://{package}/models/w.pth')
