@@ -51,6 +51,7 @@ def _arguments(cls: type) -> set[str]:
 # Read by mmengine's Runner, which has no arguments for them, by the tools, or by custom with mmseg.
 TOP_LEVEL = {'find_unused_parameters', 'model_wrapper_cfg', 'sync_bn', 'compile', 'cuda_graph'}
 TOP_LEVEL |= {'float32_matmul_precision', 'activation_checkpointing', 'efficient_conv_bn_eval'}
+TOP_LEVEL |= {'reset_classifier'}
 TOP_LEVEL |= {'tta_model', 'tta_pipeline', 'val_pipeline', 'img_scale', 'img_ratios', 'metainfo'}
 TOP_LEVEL |= (VARIABLES.keys() | _arguments(Runner)) - {'optimizer', 'cfg'}
 # mmengine reads `paramwise_cfg` from a dict; its documentation lists the keys.

@@ -28,7 +28,7 @@ from mmseg_kd.checkpoints import (
     read_checkpoint,
     state_dict_of,
 )
-from mmseg_kd.checkpoints.initialization import check_files, init_weights
+from mmseg_kd.checkpoints.initialization import init_weights
 from mmseg_kd.command_line import OF_THE_SYSTEM
 from mmseg_kd.compat import DEVELOPER_MESSAGES
 from mmseg_kd.config.errors import config_errors
@@ -128,7 +128,9 @@ class KDRunner(Runner):
             check_resumable(checkpoint, self, filename)
         self.call_hook('after_load_checkpoint', checkpoint=checkpoint)
         tensors = state_dict_of(checkpoint, filename)
-        matched = load_strictly(self.bare_model, tensors, source=str(filename))
+        # Only a new training changes the classifier.
+        reset = bool(self.cfg.get('reset_classifier')) if self.trains and not self.resumes else None
+        matched = load_strictly(self.bare_model, tensors, str(filename), reset_classifier=reset)
         if self.resumes:
             check_optimizer(checkpoint, self)
         self._has_loaded = True
@@ -185,18 +187,17 @@ class KDRunner(Runner):
                     )
 
     def build_model(self, model: nn.Module | dict) -> nn.Module:
-        """Build the model; a download or a file of weights that fails is a UserError."""
-        files = check_files(model)
+        """Build the model. timm's backbones may download weights.
+
+        Raises:
+            UserError: The model cannot be built, or a download failed.
+        """
         try:
-            built = super().build_model(model)
+            return super().build_model(model)
         except (OSError, RuntimeError) as error:
             advice = '; to download nothing, write pretrained=False'
             advice = advice if isinstance(error, OSError) else ''
             raise UserError(f'the model cannot be built: {one_line(error)}{advice}') from error
-        for file, count in files.items():
-            # timm loads strictly.
-            self.logger.info(f'{file}: matched {count}/{count} tensors')
-        return built
 
     def wrap_model(self, model_wrapper_cfg: dict | None, model: nn.Module) -> nn.Module:
         """Move the model to its device and, with several processes, wrap it in DDP."""

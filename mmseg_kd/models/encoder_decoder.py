@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from typing import Any
 
 from mmengine.structures import PixelData
@@ -28,8 +29,13 @@ class EncoderDecoder(MMSegEncoderDecoder):
     the GPU (`mmseg_kd.models.upsampled_cross_entropy`).
     """
 
-    def __init__(self, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
+    def __init__(self, backbone: dict, pretrained: str | None = None, **kwargs: Any) -> None:
+        if pretrained is not None:
+            arguments = inspect.signature(MODELS.get(backbone['type'])).parameters
+            if 'init_cfg' in arguments and 'pretrained' not in arguments:
+                init_cfg = dict(type='Pretrained', checkpoint=pretrained)
+                backbone, pretrained = {**backbone, 'init_cfg': init_cfg}, None
+        super().__init__(backbone=backbone, pretrained=pretrained, **kwargs)
         without_waiting(self)
 
     def postprocess_result(
