@@ -114,6 +114,10 @@ def unknown_keys(cfg: Config) -> Iterator[tuple[str, str]]:
         elif kind in classes:
             functions, complete = _parameters(classes[kind])
             yield from _unknown(where, node, functions.keys(), strict=complete)
+            missing = [key for key in ('config', 'checkpoint') if node.get(key) is None]
+            if kind == 'Teacher' and missing:
+                advice = 'write teacher=dict(config=..., checkpoint=...)'
+                yield where, f'{missing[0]} is missing: {advice}'
             for key in [key for key in functions if isinstance(node.get(key), str)]:
                 if wanted := _numbers_wanted(functions[key], key):
                     yield f'{where}.{key}', f'{node[key]!r} is not {wanted}'
