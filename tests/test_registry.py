@@ -49,7 +49,7 @@ def test_both_registries_have_what_the_project_registers() -> None:
 def test_every_name_of_mmseg_and_mmengine_is_found(kind: str) -> None:
     own, parent = REGISTRIES[kind], vars(mmseg_registry)[kind]
     for name in {*parent.parent.module_dict, *parent.module_dict}:
-        if (kind, name) != ('MODELS', 'EncoderDecoder'):
+        if name not in ('EncoderDecoder', 'LoadImageFromFile', 'LoadAnnotations'):
             assert own.get(name) is parent.get(name), name
 
 

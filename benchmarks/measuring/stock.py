@@ -20,7 +20,7 @@ from mmseg.models.decode_heads.decode_head import BaseDecodeHead
 from mmseg.registry import MODELS
 from torch import Tensor, nn
 
-from mmseg_kd.datasets.camvid.classes import CamVidClasses
+from mmseg_kd.datasets.camvid.classes import METAINFO
 from mmseg_kd.errors import UserError
 from mmseg_kd.models.mit import VARIANTS
 
@@ -119,7 +119,7 @@ def stock_dataloader(dataloader: dict) -> dict:
         split = dataset.pop('split', 'train')
         dataset.update(
             type='BaseSegDataset',
-            metainfo=CamVidClasses.METAINFO | dataset.get('metainfo', {}),
+            metainfo=METAINFO | dataset.get('metainfo', {}),
             data_prefix=dict(img_path=split, seg_map_path=f'{split}annot'),
             img_suffix='.png',
             seg_map_suffix='.png',

@@ -2,7 +2,7 @@
 
 from mmseg_kd.datasets.augment import SegAugment
 from mmseg_kd.datasets.camvid.dataset import CamVidDataset
-from mmseg_kd.datasets.collate import one_piece_collate
+from mmseg_kd.datasets.collate import byte_label_collate
 from mmseg_kd.datasets.image_cache import CachedDataset
 from mmseg_kd.datasets.seeded_sampling import SeededDataset, SeededIndex, SeededInfiniteSampler
 from mmseg_kd.datasets.toy.dataset import LoadToyScene, ToyCamVidDataset
@@ -16,5 +16,5 @@ __all__ = [
     'SeededInfiniteSampler',
     'SegAugment',
     'ToyCamVidDataset',
-    'one_piece_collate',
+    'byte_label_collate',
 ]

@@ -7,217 +7,36 @@ error at all: a truncated JPEG is half grey, a 16-bit mask loses its high byte.
 from __future__ import annotations
 
 import stat
-from collections.abc import Callable, Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import NamedTuple
 
 import numpy as np
-from mmcv.transforms import BaseTransform, LoadImageFromFile
-from mmseg.datasets import BaseSegDataset
+from mmcv.transforms import LoadImageFromFile
 from mmseg.datasets.transforms import LoadAnnotations
-from PIL import ExifTags, Image, PngImagePlugin
+from PIL import ExifTags, Image, ImageOps
 
-from mmseg_kd.datasets.wrappers import walk
-from mmseg_kd.errors import UserError, one_line
+from mmseg_kd.errors import UserError
+from mmseg_kd.registry import REGISTRIES
 
-# Errors of PIL for a file that is not an image, or not a whole one.
-UNREADABLE = (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError)
-MASK_MODES = ('1', 'L', 'P')
-WIDE_MODES = ('I', 'F')
-# How to turn an array for each value of the EXIF tag, as viewers and OpenCV do.
-TURNS: dict[int, Callable[[np.ndarray], np.ndarray]] = {
-    2: np.fliplr,
-    3: lambda x: np.rot90(x, 2),
-    4: np.flipud,
-    5: np.transpose,
-    6: lambda x: np.rot90(x, -1),
-    7: lambda x: np.rot90(x, 2).T,
-    8: np.rot90,
-}
-ON_ITS_SIDE = 5
+TRANSFORMS = REGISTRIES['TRANSFORMS']
+ORIENTATION = ExifTags.Base.Orientation
 
 
-def orientation(picture: Image.Image) -> int:
-    """Return the picture's EXIF orientation; 1 is upright."""
-    # The method of a PNG decodes the picture, to read what follows it.
-    return Image.Image.getexif(picture).get(ExifTags.Base.Orientation, 1)
+class MaskRule(NamedTuple):
+    """The ids that a mask may hold, and the end of the message "a mask is ..."."""
+
+    greatest: int
+    text: str
 
 
-def check_sizes(results: dict, image: Sequence[int], mask: Sequence[int]) -> None:
-    """Check that an image and its mask have the same size.
-
-    Args:
-        results: The sample, with the paths of both.
-        image: Height and width of the image.
-        mask: Height and width of the mask.
-
-    Raises:
-        UserError: They differ.
-    """
-    if tuple(image[:2]) == tuple(mask):
-        return
-    advice = 'both must have one size'
-    if tuple(image[:2]) == tuple(mask)[::-1]:
-        advice = (
-            'if the photo has an EXIF orientation, which is applied, and the mask is drawn on the '
-            "photo as stored, write dict(type='LoadImageFromFile', color_type="
-            "'color_ignore_orientation')"
-        )
-    raise UserError(
-        f'{results.get("seg_map_path", "a mask")}: the mask is {_size(mask)}, but its image '
-        f'{results.get("img_path", "")} is {_size(image)}; {advice}'
-    )
-
-
-def _size(shape: Sequence[int]) -> str:
-    return f'{shape[1]}x{shape[0]}' if len(shape) > 1 else f'of shape {tuple(shape)}'
-
-
-def guard(dataset: Any) -> None:
-    """Check the files that a data set loads, also inside wrappers.
-
-    The first time a process reads a file, all of it is checked; later only the sizes are.
-    """
-    for _, inner in walk(dataset):
-        if isinstance(inner, BaseSegDataset) and not checks_itself(type(inner)):
-            steps = inner.pipeline.transforms
-            turned = any(
-                isinstance(step, LoadImageFromFile) and step.color_type in ('color', 'grayscale')
-                for step in steps
-            )
-            inner.pipeline.transforms = [_checked(step, turned) for step in steps]
-
-
-def _checked(step: Callable, turned: bool) -> Callable:
-    if isinstance(step, LoadAnnotations):
-        return CheckedMask(step, turned)
-    if isinstance(step, LoadImageFromFile):
-        return CheckedImage(step)
-    # Test-time augmentation loads the masks in its branches.
-    for branch in getattr(step, 'subroutines', ()):
-        branch.transforms = [_checked(inner, turned) for inner in branch.transforms]
-    return step
-
-
-def checks_itself(cls: type) -> bool:
-    """Whether a data set is one of the project's, or derived from one: these check their files."""
-    return any(base.__module__.startswith('mmseg_kd.') for base in cls.__mro__)
-
-
-class CheckedImage(BaseTransform):
-    """A loading step whose errors name the file.
-
-    Args:
-        step: mmcv's step.
-    """
-
-    key = 'img_path'
-
-    def __init__(self, step: BaseTransform) -> None:
-        self.step = step
-        self._seen: dict[str, int] = {}
-
-    def transform(self, results: dict) -> dict | None:
-        """Run the step.
-
-        Raises:
-            UserError: The file is missing, empty, truncated or not an image.
-        """
-        path = results[self.key]
-        if path not in self._seen:
-            self._seen[path] = self._check_once(path)
-        try:
-            return self.step(results)
-        except Exception as error:
-            reason = one_line(error, 200)
-            raise UserError(f'{path}: cannot be read ({type(error).__name__}: {reason})') from error
-
-    def _check_once(self, path: str) -> int:
-        """Check a file and return its EXIF orientation."""
-        check_file(path)
-        if self.step.imdecode_backend == 'tifffile':
-            return 1
-        try:
-            with Image.open(path) as picture:
-                self._check(path, picture)
-                return orientation(picture)
-        except Image.DecompressionBombError:
-            raise too_large(path) from None
-        except UNREADABLE as error:
-            raise UserError(
-                f'{path}: is not an image or not a whole one ({error}); replace it by an intact '
-                'copy or remove it'
-            ) from None
-
-    def _check(self, path: str, picture: Image.Image) -> None:
-        # A JPEG of reduced size is decoded faster, and to its end.
-        picture.draft(None, (max(picture.width // 8, 1), max(picture.height // 8, 1)))
-        picture.load()
-
-
-class CheckedMask(CheckedImage):
-    """A loading step of a mask that also checks for one channel of class ids.
-
-    Args:
-        step: mmseg's step.
-        turned: Whether images are turned by their EXIF orientation; then masks are turned too.
-    """
-
-    key = 'seg_map_path'
-
-    def __init__(self, step: BaseTransform, turned: bool) -> None:
-        super().__init__(step)
-        self.turned = turned
-
-    def transform(self, results: dict) -> dict | None:
-        """Run the step.
-
-        Raises:
-            UserError: The mask is missing, not one channel of 8 bits, or not of its image's size.
-        """
-        if self.key not in results:
-            raise UserError(
-                f'{results.get("img_path")}: has no mask; write data_prefix=dict(img_path=..., '
-                'seg_map_path=...), or leave LoadAnnotations out where nothing is compared'
-            )
-        results = super().transform(results)
-        labels = results['gt_seg_map']
-        if labels.ndim > 2:
-            raise UserError(_not_ids(results[self.key], f'{labels.shape[2]} channels'))
-        shape = results.get('ori_shape', labels.shape)
-        if labels.ndim < 2 and labels.size == np.prod(shape):
-            # mmseg squeezes a mask of one row or column.
-            labels = labels.reshape(shape)
-        turn = TURNS.get(self._seen[results[self.key]]) if self.turned else None
-        results['gt_seg_map'] = labels if turn is None else np.ascontiguousarray(turn(labels))
-        check_sizes(results, shape, results['gt_seg_map'].shape)
-        return results
-
-    def _check(self, path: str, picture: Image.Image) -> None:
-        picture.load()
-        if picture.mode.startswith(WIDE_MODES):
-            values = np.asarray(picture)
-            wrong = values[(values < 0) | (values > 255) | (values % 1 != 0)]
-            if wrong.size:
-                raise UserError(_not_ids(path, f'the value {wrong[0]}'))
-        elif picture.mode not in MASK_MODES:
-            channels = len(picture.getbands())
-            raise UserError(_not_ids(path, f'{channels} channels ({picture.mode})'))
-
-
-def too_large(path: str | Path) -> UserError:
-    """Return the error for an image that PIL refuses to decode."""
-    return UserError(
-        f'{path}: has more than {2 * Image.MAX_IMAGE_PIXELS:,} pixels; cut it into tiles, or '
-        'replace it if that is not its size'
-    )
-
-
-def _not_ids(path: str, found: str) -> str:
-    return (
-        f'{path}: a mask with {found}, but a mask is one channel of 8 bits that holds the class id '
-        'of each pixel, 255 where no class is meant; convert it'
-    )
+ANY_IDS = MaskRule(
+    255,
+    'one channel of 8 bits that holds the class id of each pixel, 255 where no class is meant; '
+    'convert it',
+)
 
 
 def check_file(path: str | Path) -> None:
@@ -236,21 +55,142 @@ def check_file(path: str | Path) -> None:
         raise UserError(f'{path}: is empty; replace it by an intact copy or remove it')
 
 
-def read_png_header(path: Path) -> tuple[str, tuple[int, int]]:
-    """Check the checksums of a PNG and return its Pillow mode and its (width, height).
+@contextmanager
+def open_image(path: str | Path) -> Iterator[Image.Image]:
+    """Open an image; its errors, also those of the block that decodes it, are one line.
 
     Raises:
-        UserError: The file cannot be read, is not a PNG, or is damaged.
+        UserError: The file is missing, empty, truncated, damaged or not an image.
     """
-    problem = 'not a PNG file'
+    check_file(path)
     try:
-        # Without the limit of `Image.open`, because nothing is decoded here.
-        with PngImagePlugin.PngImageFile(path) as picture:
-            header = picture.mode, picture.size
-            problem = 'truncated or damaged'
+        with Image.open(path) as picture:
+            # The checksums of a PNG, without decoding it; other formats have none.
             picture.verify()
-            return header
-    except UNREADABLE as error:
-        if reason := getattr(error, 'strerror', None):
-            problem = f'cannot be read ({reason})'
-        raise UserError(f'{path}: {problem}; replace it by an intact copy') from None
+        with Image.open(path) as picture:
+            yield picture
+    except Image.DecompressionBombError:
+        raise UserError(
+            f'{path}: has more than {2 * Image.MAX_IMAGE_PIXELS:,} pixels; cut it into tiles, or '
+            'replace it if that is not its size'
+        ) from None
+    except (OSError, SyntaxError, ValueError, EOFError) as error:
+        raise UserError(
+            f'{path}: is not an image or not a whole one ({error}); replace it by an intact '
+            'copy or remove it'
+        ) from None
+
+
+def ids_of(picture: Image.Image, path: str | Path, rule: MaskRule = ANY_IDS) -> np.ndarray:
+    """Return the class ids (H, W) of an open mask.
+
+    Raises:
+        UserError: The mask has several channels, or values that the rule does not allow.
+    """
+    found = f'{len(picture.getbands())} channels ({picture.mode})'
+    if len(picture.getbands()) == 1:
+        values = np.array(picture)
+        wrong = values[(values < 0) | (values > rule.greatest) | (values % 1 != 0)]
+        if not wrong.size:
+            return values
+        found = f'the value {wrong.max()}'
+    raise UserError(f'{path}: a mask with {found}, but a mask is {rule.text}')
+
+
+def check_sizes(results: dict, image: Sequence[int], mask: Sequence[int]) -> None:
+    """Check that an image and its mask have the same size.
+
+    Args:
+        results: The sample, with the paths of both.
+        image: Height and width of the image.
+        mask: Height and width of the mask.
+
+    Raises:
+        UserError: They differ.
+    """
+    image, mask = tuple(image[:2]), tuple(mask)
+    if image == mask:
+        return
+    advice = 'both must have one size'
+    if image == mask[::-1]:
+        advice = (
+            'if the photo has an EXIF orientation, which is applied, and the mask is drawn on the '
+            "photo as stored, write dict(type='LoadImageFromFile', color_type="
+            "'color_ignore_orientation')"
+        )
+    sizes = ['x'.join(map(str, shape[1::-1] + shape[2:])) for shape in (mask, image)]
+    raise UserError(
+        f'{results.get("seg_map_path", "a mask")}: the mask is {sizes[0]}, but its image '
+        f'{results.get("img_path", "")} is {sizes[1]}; {advice}'
+    )
+
+
+@TRANSFORMS.register_module(name='LoadImageFromFile')
+class LoadCheckedImage(LoadImageFromFile):
+    """mmcv's loading step, which checks a file before it reads it for the first time."""
+
+    @cached_property
+    def checked(self) -> set[str]:
+        """Files that this process has checked."""
+        return set()
+
+    def transform(self, results: dict) -> dict | None:
+        """Add `img` (H, W, 3).
+
+        Raises:
+            UserError: The file is missing, empty, truncated or not an image.
+        """
+        path = results['img_path']
+        if path not in self.checked and self.imdecode_backend != 'tifffile':
+            with open_image(path) as picture:
+                if picture.format != 'PNG':
+                    # A JPEG of reduced size is decoded faster, and to its end.
+                    picture.draft(None, (max(picture.width // 8, 1), max(picture.height // 8, 1)))
+                    picture.load()
+            self.checked.add(path)
+        # Masks are turned by their EXIF orientation where images are.
+        results['turned'] = self.color_type in ('color', 'grayscale')
+        return super().transform(results)
+
+
+@TRANSFORMS.register_module(name='LoadAnnotations')
+class LoadCheckedMask(LoadAnnotations):
+    """mmseg's loading step, which also checks for one channel of class ids.
+
+    A data set can write its own `mask_rule` into its samples.
+    """
+
+    @cached_property
+    def orientations(self) -> dict[str, int]:
+        """EXIF orientations of the masks that this process has checked; 1 is upright."""
+        return {}
+
+    def transform(self, results: dict) -> dict:
+        """Add `gt_seg_map` (H, W).
+
+        Raises:
+            UserError: The mask is missing, not one channel of 8 bits, or not of its image's size.
+        """
+        path = results.get('seg_map_path')
+        if path is None:
+            raise UserError(
+                f'{results.get("img_path")}: has no mask; write data_prefix=dict(img_path=..., '
+                'seg_map_path=...), or leave LoadAnnotations out where nothing is compared'
+            )
+        if path not in self.orientations:
+            with open_image(path) as picture:
+                ids_of(picture, path, results.get('mask_rule', ANY_IDS))
+                self.orientations[path] = picture.getexif().get(ORIENTATION, 1)
+        results = super().transform(results)
+        labels = results['gt_seg_map']
+        shape = results.get('ori_shape', labels.shape)
+        if labels.ndim < 2 and labels.size == np.prod(shape):
+            # mmseg squeezes a mask of one row or column.
+            labels = labels.reshape(shape)
+        if results.pop('turned', False) and self.orientations[path] > 1:
+            picture = Image.fromarray(labels)
+            picture.getexif()[ORIENTATION] = self.orientations[path]
+            labels = np.array(ImageOps.exif_transpose(picture))
+        results['gt_seg_map'] = labels
+        check_sizes(results, shape, labels.shape)
+        return results

@@ -1,110 +1,42 @@
-"""Send a batch from a data loader worker in one block of shared memory."""
+"""Send the labels of a batch from a data loader worker as bytes."""
 
 from __future__ import annotations
 
-import io
-import pickle
-from collections import deque
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
-import torch
 from mmengine.dataset import pseudo_collate
 from mmengine.registry import FUNCTIONS
-from torch import Tensor
 from torch.utils.data import get_worker_info
 
-ALIGNMENT = 16
-# New shared memory is slow, so blocks are reused. The last byte of a block is True while it holds a
-# batch that has not been received. A worker pickles in a single thread, that of its queue.
-_sending: list[Tensor] = []
-# torch keeps the mapping of a block while somebody holds it; the last 64 blocks are held. Loaders
-# in several threads append; nobody reads.
-_received: deque[Tensor] = deque(maxlen=64)
 
+# The second name is that of configs of earlier versions.
+@FUNCTIONS.register_module(name=['byte_label_collate', 'one_piece_collate'])
+def byte_label_collate(samples: Sequence[Any]) -> Any:
+    """Return what mmengine's `pseudo_collate` returns; a worker sends labels as uint8.
 
-@FUNCTIONS.register_module()
-def one_piece_collate(samples: Sequence[Any]) -> Any:
-    """Return what mmengine's `pseudo_collate` returns, sent by a worker in one block.
-
-    Otherwise a worker sends every tensor in its own block of shared memory, and labels as int64.
+    mmseg packs labels as int64, which takes eight times the shared memory and the time to fill it.
     """
     batch = pseudo_collate(samples)
-    return batch if get_worker_info() is None else _OnePiece(batch)
+    maps = [sample.gt_sem_seg for sample in batch['data_samples']]
+    if get_worker_info() is None or any(x.data.min() < 0 or x.data.max() > 255 for x in maps):
+        return batch
+    for labels in maps:
+        labels.data = labels.data.byte()
+    return _Sent(batch)
 
 
-class _OnePiece:
-    """A batch that unpickles as the batch itself."""
+class _Sent:
+    """A batch that unpickles as the batch itself, with labels in int64 again."""
 
-    def __init__(self, batch: Any) -> None:
+    def __init__(self, batch: dict) -> None:
         self.batch = batch
 
     def __reduce__(self) -> tuple:
-        file = io.BytesIO()
-        packer = _Packer(file, pickle.HIGHEST_PROTOCOL)
-        packer.dump(self.batch)
-        block = _free_block(packer.size)
-        for start, tensor in packer.tensors:
-            _part(block, start, tensor.dtype, tensor.shape).copy_(tensor)
-        block[-1] = True
-        return _receive, (file.getvalue(), block)
+        return _receive, (self.batch,)
 
 
-class _Packer(pickle.Pickler):
-    """Pickle the positions of tensors in the block instead of the tensors."""
-
-    def __init__(self, *args: Any) -> None:
-        super().__init__(*args)
-        self.tensors: list[tuple[int, Tensor]] = []
-        self.size = 0
-
-    def persistent_id(self, obj: Any) -> tuple | None:
-        if type(obj) is not Tensor or obj.device.type != 'cpu' or not obj.numel():
-            return None
-        dtype = obj.dtype
-        if dtype == torch.int64:
-            least, greatest = obj.aminmax()
-            if least >= 0 and greatest <= 255:
-                obj = obj.to(torch.uint8)
-        start = self.size
-        self.tensors.append((start, obj))
-        self.size += -(-obj.numel() * obj.element_size() // ALIGNMENT) * ALIGNMENT
-        return start, obj.dtype, obj.shape, dtype
-
-
-class _Unpacker(pickle.Unpickler):
-    def __init__(self, file: io.BytesIO, block: Tensor) -> None:
-        super().__init__(file)
-        self.block = block
-
-    def persistent_load(self, pid: tuple) -> Tensor:
-        start, sent, shape, dtype = pid
-        part = _part(self.block, start, sent, shape)
-        if sent == torch.uint8:
-            # numpy copies in this thread; torch would use threads on cores that workers need.
-            kind = np.int64 if dtype == torch.int64 else np.uint8
-            return torch.from_numpy(part.numpy().astype(kind))
-        return part.to(dtype, copy=True)
-
-
-def _receive(note: bytes, block: Tensor) -> Any:
-    batch = _Unpacker(io.BytesIO(note), block).load()
-    block[-1] = False
-    _received.append(block)
+def _receive(batch: dict) -> dict:
+    for sample in batch['data_samples']:
+        sample.gt_sem_seg.data = sample.gt_sem_seg.data.long()
     return batch
-
-
-def _free_block(size: int) -> Tensor:
-    idle = [block for block in _sending if not block[-1]]
-    for block in idle:
-        if block.numel() > size:
-            return block
-    _sending[:] = [block for block in _sending if block[-1]]
-    block = torch.empty(size + size // 4 + 1, dtype=torch.uint8).share_memory_()
-    _sending.append(block)
-    return block
-
-
-def _part(block: Tensor, start: int, dtype: torch.dtype, shape: torch.Size) -> Tensor:
-    return block[start : start + shape.numel() * dtype.itemsize].view(dtype).view(shape)

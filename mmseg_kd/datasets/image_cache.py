@@ -4,44 +4,41 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Iterable, Mapping
-from itertools import accumulate
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import psutil
 import torch
-from mmcv.transforms import BaseTransform, LoadImageFromFile
+from mmengine.dataset import Compose
 from mmengine.logging import print_log
-from mmseg.datasets.transforms import LoadAnnotations
-from PIL import Image
 
-from mmseg_kd.datasets.checked_files import ON_ITS_SIDE, UNREADABLE, check_sizes, orientation
+from mmseg_kd.datasets.checked_files import LoadCheckedImage, LoadCheckedMask, open_image
 from mmseg_kd.errors import UserError
 
 MIB = 1 << 20
-LOADERS = (LoadImageFromFile, LoadAnnotations)
 CHANNELS = 4  # B, G, R and the label
+LOADERS = [LoadCheckedImage, LoadCheckedMask]
 
 
 class ImageCache:
-    """Images (H, W, 3) with labels (H, W), uint8, in one block of shared memory.
+    """Images (H, W, 3) and labels (H, W) of one size, uint8, in shared memory.
 
     Args:
-        shapes: Height and width of each image by its path; (0, 0) is not cached.
+        paths: The images' files.
+        shape: Their height and width; an image of another size is not kept.
 
     Raises:
         RuntimeError: The system cannot provide the shared memory.
     """
 
-    def __init__(self, shapes: Mapping[str, tuple[int, int]]) -> None:
-        self.shapes = list(shapes.values())
-        self.slots = {path: slot for slot, path in enumerate(shapes)}
-        ends = accumulate(CHANNELS * height * width for height, width in self.shapes)
-        self.bounds = [0, *ends]
-        self.pixels = torch.empty(self.bounds[-1], dtype=torch.uint8).share_memory_()
-        self.kept = torch.zeros(len(self.shapes), dtype=torch.bool).share_memory_()
+    def __init__(self, paths: Iterable[str], shape: tuple[int, int]) -> None:
+        self.slots = {path: slot for slot, path in enumerate(paths)}
+        count = len(self.slots)
+        self.images = torch.empty(count, *shape, 3, dtype=torch.uint8).share_memory_()
+        self.labels = torch.empty(count, *shape, dtype=torch.uint8).share_memory_()
+        self.kept = torch.zeros(count, dtype=torch.bool).share_memory_()
 
     def __deepcopy__(self, memo: dict) -> ImageCache:
         # Images are found by their path, so subsets of the data set can share the cache.
@@ -52,31 +49,16 @@ class ImageCache:
         slot = self.slots.get(path)
         if slot is None or not self.kept[slot]:
             return None
-        image, labels = self._views(slot)
-        return image.copy(), labels.copy()
+        return self.images[slot].numpy().copy(), self.labels[slot].numpy().copy()
 
     def put(self, path: str, image: np.ndarray, labels: np.ndarray) -> None:
-        """Store copies if both arrays are uint8 and of the expected shape."""
-        slot = self.slots.get(path)
-        if slot is None or {image.dtype, labels.dtype} != {np.dtype(np.uint8)}:
-            return
-        views = self._views(slot)
-        if (image.shape, labels.shape) != (views[0].shape, views[1].shape) or not labels.size:
-            return
-        views[0][:], views[1][:] = image, labels
-        # Set last, because other workers read the pixels from now on.
-        self.kept[slot] = True
-
-    def _views(self, slot: int) -> tuple[np.ndarray, np.ndarray]:
-        height, width = self.shapes[slot]
-        start, end = self.bounds[slot : slot + 2]
-        labels = end - height * width
-        # Created here, because as an attribute it would be copied into each spawned worker.
-        pixels = self.pixels.numpy()
-        return (
-            pixels[start:labels].reshape(height, width, 3),
-            pixels[labels:end].reshape(height, width),
-        )
+        """Store copies if both arrays are uint8 and of the cache's size."""
+        if image.dtype == np.uint8 and image.shape == self.images.shape[1:]:
+            slot = self.slots[path]
+            self.images[slot] = torch.from_numpy(image)
+            self.labels[slot] = torch.from_numpy(labels)
+            # Set last, because other workers read the pixels from now on.
+            self.kept[slot] = True
 
 
 class CachedDataset:
@@ -102,45 +84,35 @@ class CachedDataset:
     def full_init(self) -> None:
         """List the images and reserve memory for them."""
         super().full_init()
-        if self.cache_mib and self.cache is None:
+        loaders = [type(step) for step in self.pipeline.transforms[: len(LOADERS)]]
+        if self.cache_mib and loaders == LOADERS:
             self.cache = self._new_cache()
-            if self.cache is None:
-                # Not tried again, so that the reason is logged once.
-                self.cache_mib = 0
-
-    def check(self, info: dict) -> None:
-        """Check both files of a sample before they are loaded; raise UserError."""
+        # Only once, so that a reason is logged once.
+        self.cache_mib = 0
 
     def prepare_data(self, idx: int) -> Any:
         """Return a sample after the pipeline."""
+        if self.cache is None:
+            return super().prepare_data(idx)
         results = self.get_data_info(idx)
-        loaders, rest = self._divided_pipeline()
-        kept = self.cache.get(results['img_path']) if self.cache and loaders else None
-        if kept:
+        loaders, rest = (
+            Compose(self.pipeline.transforms[part])
+            for part in (slice(len(LOADERS)), slice(len(LOADERS), None))
+        )
+        if kept := self.cache.get(results['img_path']):
             image, labels = kept
             results.update(img=image, img_shape=labels.shape, ori_shape=labels.shape)
             results.update(gt_seg_map=labels, seg_fields=['gt_seg_map'])
-            return _run(rest, results)
-        self.check(results)
-        loaded = _run(loaders, results)
-        if loaders and loaded:
-            check_sizes(loaded, loaded['img'].shape, loaded['gt_seg_map'].shape)
-        if self.cache and loaders and loaded:
-            self.cache.put(loaded['img_path'], loaded['img'], loaded['gt_seg_map'])
-        return _run(rest, loaded)
-
-    def _divided_pipeline(self) -> tuple[list[BaseTransform], list[BaseTransform]]:
-        transforms = self.pipeline.transforms
-        head = tuple(type(transform) for transform in transforms[: len(LOADERS)])
-        steps = len(LOADERS) if head == LOADERS else 0
-        return transforms[:steps], transforms[steps:]
+        else:
+            results = loaders(results)
+            self.cache.put(results['img_path'], results['img'], results['gt_seg_map'])
+        return rest(results)
 
     def _new_cache(self) -> ImageCache | None:
-        if not self._divided_pipeline()[0]:
-            return None
-        paths = (self.get_data_info(index)['img_path'] for index in range(len(self)))
-        shapes = {path: _shape(path) for path in paths}
-        needed = sum(CHANNELS * height * width for height, width in shapes.values())
+        paths = dict.fromkeys(self.get_data_info(index)['img_path'] for index in range(len(self)))
+        with open_image(next(iter(paths))) as first:
+            shape = first.height, first.width
+        needed = len(paths) * CHANNELS * shape[0] * shape[1]
         # Every training process of this machine has its own cache.
         free = _free_memory() / int(os.environ.get('LOCAL_WORLD_SIZE', 1))
         if needed > self.cache_mib * MIB:
@@ -149,33 +121,15 @@ class CachedDataset:
             reason = f'only {free / MIB:.0f} MiB of shared memory are free'
         else:
             try:
-                return ImageCache(shapes)
+                return ImageCache(paths, shape)
             except RuntimeError as error:
                 reason = f'the system refuses it ({error})'
         print_log(
-            f'{type(self).__name__}: to keep {len(shapes)} decoded images takes '
+            f'{type(self).__name__}: to keep {len(paths)} decoded images takes '
             f'{needed / MIB:.0f} MiB, but {reason}; they are read from their files each time',
             logger='current',
         )
         return None
-
-
-def _run(transforms: Iterable[BaseTransform], results: dict | None) -> Any:
-    for transform in transforms:
-        if results is None:
-            break
-        results = transform(results)
-    return results
-
-
-def _shape(path: str) -> tuple[int, int]:
-    """Return height and width of an image as it is loaded; (0, 0) if it cannot be read."""
-    try:
-        with Image.open(path) as image:
-            size = image.height, image.width
-            return size[::-1] if orientation(image) >= ON_ITS_SIDE else size
-    except UNREADABLE:
-        return 0, 0
 
 
 def _free_memory() -> int:

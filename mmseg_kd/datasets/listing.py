@@ -5,14 +5,13 @@ from __future__ import annotations
 import copy
 import inspect
 import logging
-from collections.abc import Iterator
 from pathlib import Path
 
 from mmengine.logging import print_log
 from mmseg.datasets import BaseSegDataset
 from mmseg.registry import DATASETS
 
-from mmseg_kd.datasets.checked_files import check_file, checks_itself
+from mmseg_kd.datasets.checked_files import check_file
 from mmseg_kd.datasets.wrappers import walk
 from mmseg_kd.errors import UserError
 
@@ -20,7 +19,7 @@ SUFFIXES = ('.jpg', '.jpeg', '.png', '.bmp', '.tif', '.tiff', '.webp')
 
 
 def check_listing(dataset: dict, where: str) -> None:
-    """Check what a data set of images and masks would list.
+    """Check what a data set of images and masks would list, if it lists as `BaseSegDataset` does.
 
     Args:
         dataset: The data set's config; data sets in wrappers are checked too.
@@ -39,7 +38,8 @@ def _listing(dataset: dict) -> BaseSegDataset | None:
     """Build a data set that has not listed its files; None if it is not to be checked."""
     kind = dataset.get('type')
     cls = DATASETS.get(kind) if isinstance(kind, str) else kind
-    if not inspect.isclass(cls) or not issubclass(cls, BaseSegDataset) or checks_itself(cls):
+    own = getattr(cls, 'load_data_list', None) is not BaseSegDataset.load_data_list
+    if own or not inspect.isclass(cls):
         return None
     try:
         listing = DATASETS.build(copy.deepcopy(dict(dataset)) | dict(lazy_init=True, pipeline=[]))
@@ -52,24 +52,6 @@ def _listing(dataset: dict) -> BaseSegDataset | None:
 def _check(listing: BaseSegDataset, where: str, masks: bool) -> None:
     if not listing.metainfo.get('classes'):
         raise UserError(f'{where}.metainfo: has no classes; write dict(classes=(...), palette=...)')
-    _check_folders(listing, where)
-    _check_list(listing, where)
-    found = listing.load_data_list()
-    _check_suffix(listing, where, found)
-    for item in found:
-        check_file(item['img_path'])
-        if not (masks and 'seg_map_path' in item):
-            continue
-        if not Path(item['seg_map_path']).exists():
-            raise UserError(
-                f'{item["img_path"]}: has no mask, {item["seg_map_path"]} is missing; restore it, '
-                f'remove the image, or change {where}.seg_map_suffix={listing.seg_map_suffix!r} '
-                'and data_prefix.seg_map_path'
-            )
-        check_file(item['seg_map_path'])
-
-
-def _check_folders(listing: BaseSegDataset, where: str) -> None:
     if listing.data_prefix.get('img_path') is None:
         raise UserError(
             f'{where}.data_prefix: has {", ".join(listing.data_prefix) or "no key"}, but not '
@@ -79,37 +61,59 @@ def _check_folders(listing: BaseSegDataset, where: str) -> None:
         folder = listing.data_prefix.get(key)
         if folder is not None and not Path(folder).is_dir():
             raise UserError(f'{where}.data_prefix.{key}: {folder or "."} is not a folder')
+    listed = bool(listing.ann_file) and not Path(listing.ann_file).is_dir()
+    if listed:
+        _check_list(Path(listing.ann_file), where)
+    found = listing.load_data_list()
+    if not listed:
+        _check_suffix(listing, where, {Path(item['img_path']) for item in found})
+    for item in found:
+        check_file(item['img_path'])
+        if masks and 'seg_map_path' in item:
+            if not Path(item['seg_map_path']).exists():
+                raise UserError(
+                    f'{item["img_path"]}: has no mask, {item["seg_map_path"]} is missing; restore '
+                    f'it, remove the image, or change {where}.seg_map_suffix='
+                    f'{listing.seg_map_suffix!r} and data_prefix.seg_map_path'
+                )
+            check_file(item['seg_map_path'])
 
 
-def _check_list(listing: BaseSegDataset, where: str) -> None:
-    names = Path(listing.ann_file)
-    if not listing.ann_file or names.is_dir():
-        return
+def _check_list(names: Path, where: str) -> None:
     if not names.is_file():
         raise UserError(f'{where}.ann_file: {names} does not exist; write the path of a list')
     try:
         lines = names.read_text(encoding='utf-8').splitlines()
     except UnicodeDecodeError:
         raise UserError(f'{names}: is not UTF-8 text; save the list as UTF-8') from None
-    if lines and lines[0].startswith('\ufeff'):
+    if not lines:
+        raise UserError(f'{names}: lists no image; write a name in each line')
+    if lines[0].startswith('\ufeff'):
         raise UserError(f'{names}: begins with a byte order mark; save it as UTF-8 without BOM')
     for number, line in enumerate(lines, 1):
         if not line.strip():
             raise UserError(f'{names}, line {number}: is blank; remove the line')
 
 
-def _check_suffix(listing: BaseSegDataset, where: str, found: list[dict]) -> None:
+def _check_suffix(listing: BaseSegDataset, where: str, found: set[Path]) -> None:
     """Report images that `img_suffix` leaves out."""
-    if Path(listing.ann_file).is_file():
-        if not found:
-            raise UserError(f'{listing.ann_file}: lists no image; write a name in each line')
-        return
     folder = Path(listing.data_prefix['img_path'])
-    others = sorted(_other_images(listing, folder, {Path(item['img_path']) for item in found}))
+    masks = listing.data_prefix.get('seg_map_path')
+    others = []
+    for path in sorted(folder.rglob('*')):
+        hidden = any(part.startswith('.') for part in path.relative_to(folder).parts)
+        if path.suffix.lower() not in SUFFIXES or path in found or hidden:
+            continue
+        if path.name.endswith(listing.img_suffix):
+            # mmseg leaves out what is not a plain file, such as a pipe.
+            check_file(path)
+        # Masks may lie in the same folder, or in one below it.
+        of_masks = masks is not None and path.is_relative_to(masks)
+        if not (of_masks and path.name.endswith(listing.seg_map_suffix)):
+            others.append(path)
     if not found:
-        suffixes = sorted({path.suffix for path in others})
         advice = ''
-        if suffixes:
+        if suffixes := sorted({path.suffix for path in others}):
             advice = f'; it holds {", ".join(suffixes)}: write {where}.img_suffix={suffixes[0]!r}'
         raise UserError(
             f'{where}: {folder} holds no image with img_suffix={listing.img_suffix!r}{advice}'
@@ -121,18 +125,3 @@ def _check_suffix(listing: BaseSegDataset, where: str, found: list[dict]) -> Non
             logger='current',
             level=logging.WARNING,
         )
-
-
-def _other_images(listing: BaseSegDataset, folder: Path, found: set[Path]) -> Iterator[Path]:
-    masks = listing.data_prefix.get('seg_map_path')
-    for path in folder.rglob('*'):
-        hidden = any(part.startswith('.') for part in path.relative_to(folder).parts)
-        if path.suffix.lower() not in SUFFIXES or path in found or hidden:
-            continue
-        if path.name.endswith(listing.img_suffix):
-            # mmseg leaves out what is not a plain file, such as a pipe.
-            check_file(path)
-        # Masks may lie in the same folder, or in one below it.
-        of_masks = masks is not None and path.is_relative_to(masks)
-        if not (of_masks and path.name.endswith(listing.seg_map_suffix)):
-            yield path

@@ -11,16 +11,12 @@ import numpy as np
 import torch
 from mmengine.config import ConfigDict
 from mmengine.dataset import BaseDataset
-from mmseg.datasets import PackSegInputs
 from mmseg.registry import DATA_SAMPLERS, DATASETS, MODELS
 from torch import Tensor
 
-from mmseg_kd.datasets.checked_files import guard
 from mmseg_kd.datasets.listing import check_listing
 from mmseg_kd.datasets.wrappers import walk
 from mmseg_kd.errors import UserError
-
-KEPT = 'as_loaded'
 
 
 @dataclass(frozen=True)
@@ -56,11 +52,9 @@ class TrainingSamples:
     def __init__(
         self, dataloader: dict, preprocessor: dict | None, seed: int | None = None
     ) -> None:
-        config = ConfigDict(copy.deepcopy(dict(dataloader.dataset)))
-        _keep_originals(config)
-        check_listing(config, 'train_dataloader.dataset')
-        self.dataset: BaseDataset = DATASETS.build(config)
-        guard(self.dataset)
+        check_listing(dataloader.dataset, 'train_dataloader.dataset')
+        self.dataset = _build(dataloader.dataset, loading_only=False)
+        self.originals = _build(dataloader.dataset, loading_only=True)
         arguments = dict(dataset=self.dataset, seed=seed)
         self.sampler = DATA_SAMPLERS.build(dataloader.sampler, default_args=arguments)
         self.settings = dict(preprocessor or {})
@@ -73,23 +67,21 @@ class TrainingSamples:
     def first(self, count: int) -> Iterator[TrainingSample]:
         """Yield the first samples of the training."""
         for index in islice(self.sampler, count):
-            yield self._sample(self.dataset[index])
-
-    def _sample(self, item: dict) -> TrainingSample:
-        sample = item['data_samples']
-        image, labels = sample.metainfo[KEPT]
-        inputs = item['inputs']
-        if self.preprocessor is not None:
-            batch = {'inputs': [inputs], 'data_samples': [sample]}
-            batch = self.preprocessor(batch, training=True)
-            inputs, (sample,) = batch['inputs'][0], batch['data_samples']
-        return TrainingSample(
-            path=sample.img_path,
-            image=image[..., ::-1],
-            labels=labels,
-            seen=self._as_picture(inputs),
-            seen_labels=sample.gt_sem_seg.data[0].numpy(),
-        )
+            item, original = self.dataset[index], self.originals[index]
+            if 'data_samples' not in item:
+                raise UserError('train_dataloader.dataset.pipeline has no PackSegInputs to end it')
+            inputs, sample = item['inputs'], item['data_samples']
+            if self.preprocessor is not None:
+                batch = {'inputs': [inputs], 'data_samples': [sample]}
+                batch = self.preprocessor(batch, training=True)
+                inputs, (sample,) = batch['inputs'][0], batch['data_samples']
+            yield TrainingSample(
+                path=original['img_path'],
+                image=original['img'][..., ::-1],
+                labels=original['gt_seg_map'],
+                seen=self._as_picture(inputs),
+                seen_labels=sample.gt_sem_seg.data[0].numpy(),
+            )
 
     def _as_picture(self, inputs: Tensor) -> np.ndarray:
         """Undo normalisation and channel order of an input (3, H, W): RGB (H, W, 3), 0 to 255."""
@@ -101,25 +93,12 @@ class TrainingSamples:
         return inputs.round().clamp(0, 255).to(torch.uint8).permute(1, 2, 0).numpy()
 
 
-def _keep_originals(dataset: dict) -> None:
-    """Insert a step after the loading steps of every pipeline, and switch caches off."""
+def _build(dataset: dict, loading_only: bool) -> BaseDataset:
+    """Build a data set without a cache; on request, leave out all but the steps that load."""
+    dataset = ConfigDict(copy.deepcopy(dict(dataset)))
     for _, config in walk(dataset):
         if 'cache_mib' in config:
-            # Every image is read once.
-            config['cache_mib'] = 0
-        steps = config.get('pipeline')
-        if steps is None:
-            continue
-        loaders = [step.get('type', '').startswith('Load') for step in steps]
-        after = max((i for i, loads in enumerate(loaders, start=1) if loads), default=0)
-        packs = [step for step in steps if step.get('type') == 'PackSegInputs']
-        if not packs:
-            raise UserError('train_dataloader.dataset.pipeline has no PackSegInputs to end it')
-        meta = packs[-1].get('meta_keys') or PackSegInputs().meta_keys
-        packs[-1]['meta_keys'] = (*meta, KEPT)
-        steps.insert(after, _keep)
-
-
-def _keep(results: dict) -> dict:
-    results[KEPT] = results['img'].copy(), results['gt_seg_map'].copy()
-    return results
+            config.cache_mib = 0
+        if loading_only and 'pipeline' in config:
+            config.pipeline = [x for x in config.pipeline if x.get('type', '').startswith('Load')]
+    return DATASETS.build(dataset)

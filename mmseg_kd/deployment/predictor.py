@@ -9,11 +9,10 @@ from pathlib import Path
 import cv2
 import numpy as np
 import torch
-from mmcv.transforms import LoadImageFromFile
 from mmengine.dataset import Compose, pseudo_collate
 from mmengine.device import get_device
 
-from mmseg_kd.datasets.checked_files import CheckedImage
+from mmseg_kd.datasets.checked_files import LoadCheckedImage
 from mmseg_kd.deployment.segmentor import load_segmentor
 from mmseg_kd.errors import UserError, one_line
 
@@ -149,4 +148,4 @@ def read_image(file: str | Path) -> np.ndarray:
     Raises:
         UserError: The file is missing, truncated or not an image.
     """
-    return CheckedImage(LoadImageFromFile()).transform(dict(img_path=str(file)))['img']
+    return LoadCheckedImage().transform(dict(img_path=str(file)))['img']

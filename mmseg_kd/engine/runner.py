@@ -32,7 +32,6 @@ from mmseg_kd.checkpoints.initialization import init_weights
 from mmseg_kd.command_line import OF_THE_SYSTEM
 from mmseg_kd.compat import DEVELOPER_MESSAGES
 from mmseg_kd.config.errors import config_errors
-from mmseg_kd.datasets.checked_files import guard
 from mmseg_kd.datasets.listing import check_listing
 from mmseg_kd.engine.compilation import compile_training, record_training_step
 from mmseg_kd.engine.devices import memory_errors, unused_card
@@ -236,12 +235,10 @@ class KDRunner(Runner):
     def build_dataloader(
         dataloader: DataLoader | dict, seed: int | None = None, diff_rank_seed: bool = False
     ) -> DataLoader:
-        """Build a data loader whose files are checked. Arguments as mmengine's."""
+        """Build a data loader whose files are listed and checked. Arguments as mmengine's."""
         if isinstance(dataloader, dict) and isinstance(dataloader.get('dataset'), dict):
             check_listing(dataloader['dataset'], 'dataset')
-        built = Runner.build_dataloader(dataloader, seed, diff_rank_seed)
-        guard(built.dataset)
-        return built
+        return Runner.build_dataloader(dataloader, seed, diff_rank_seed)
 
     def build_visualizer(self, visualizer: Visualizer | dict | None = None) -> Visualizer:
         """Build the visualizer; one a run, where mmengine keeps one a name."""

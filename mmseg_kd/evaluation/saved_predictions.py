@@ -8,10 +8,9 @@ from pathlib import Path
 import numpy as np
 import torch
 from mmengine.dataset import BaseDataset
-from PIL import Image
-from torch import Tensor
 from tqdm import tqdm
 
+from mmseg_kd.datasets.checked_files import MaskRule, ids_of, open_image
 from mmseg_kd.errors import UserError
 from mmseg_kd.evaluation.segmentation_metric import SegmentationMetric
 
@@ -35,19 +34,17 @@ def score_saved(
     """
     files = _files(dataset, Path(folder))
     metric.dataset_meta = dataset.metainfo
-    classes = len(dataset.metainfo['classes'])
+    greatest = len(dataset.metainfo['classes']) - 1
+    rule = MaskRule(
+        greatest, f'one channel of the ids 0..{greatest}, as tools/test.py --out writes it'
+    )
     for index, file in enumerate(tqdm(files, unit='image')):
         label = dataset[index]['data_samples'].gt_sem_seg.data
-        prediction = _read(file)
+        with open_image(file) as picture:
+            prediction = torch.from_numpy(ids_of(picture, file, rule)).long()
         if prediction.shape != label.shape[1:]:
-            raise UserError(
-                f'{file}: is {_size(prediction)}, but the labels are {_size(label[0])} '
-                '(width x height)'
-            )
-        if int(prediction.max()) >= classes:
-            raise UserError(
-                f'{file}: holds id {int(prediction.max())}, but there are {classes} classes'
-            )
+            size, expected = (f'{x.shape[-1]}x{x.shape[-2]}' for x in (prediction, label))
+            raise UserError(f'{file}: is {size}, but the labels are {expected} (width x height)')
         sample = dict(pred_sem_seg=dict(data=prediction), gt_sem_seg=dict(data=label))
         metric.process({}, [sample])
     return metric.evaluate(len(dataset))
@@ -63,24 +60,6 @@ def _files(dataset: BaseDataset, folder: Path) -> list[Path]:
             f'{missing[0]}; save them with tools/test.py --out, and name the same split'
         )
     return files
-
-
-def _read(file: Path) -> Tensor:
-    try:
-        with Image.open(file) as image:
-            mode, ids = image.mode, np.array(image)
-    except (OSError, SyntaxError) as error:
-        raise UserError(f'{file}: is no readable PNG ({error})') from error
-    if mode not in ('L', 'P'):
-        raise UserError(
-            f'{file}: is a picture of mode {mode}, not of class ids in one channel of 8 bits; '
-            'save predictions with --out, not with --show-dir'
-        )
-    return torch.from_numpy(ids).long()
-
-
-def _size(ids: Tensor) -> str:
-    return f'{ids.shape[1]}x{ids.shape[0]}'
 
 
 def worst_confusions(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -15,7 +16,13 @@ from PIL import Image
 from prettytable import PrettyTable
 from torch import Tensor
 
+from mmseg_kd.checkpoints.atomic import atomic_path
 from mmseg_kd.errors import UserError
+from mmseg_kd.evaluation.calibration import pixel_statistics, summarise
+from mmseg_kd.evaluation.edges import BANDS, IGNORED, edge_counts
+
+EDGES = ('mBoundaryIoU', 'mTrimapIoU', 'mJunctionIoU')
+OPTIONS = ('mIoU', *EDGES, 'ECE')
 
 
 @METRICS.register_module()
@@ -30,31 +37,47 @@ class SegmentationMetric(BaseMetric):
 
     Keys, rounding and values are those of mmseg's `IoUMetric`.
 
+    On request there are metrics of the edges, which also leave the void class out: boundary IoU,
+    the mIoU in trimaps of 1, 3 and 5 pixels and at junctions of three classes
+    (`mmseg_kd.evaluation.edges`), and the expected calibration error.
+
     After an evaluation `confusion` holds the matrix (K, K), row = truth.
 
     Args:
         ignore_index: Label of ignored pixels.
+        iou_metrics: 'mIoU', and what to add: 'mBoundaryIoU', 'mTrimapIoU', 'mJunctionIoU', 'ECE'.
         void_class: Name of the class that `mIoU{n}` leaves out.
         output_dir: Folder for the predictions as PNG files of class ids.
+        per_image: CSV file with the metrics of each image, and the IoU of its classes.
         format_only: Whether to only write the predictions; the data needs no labels then.
         collect_device: As for mmengine's `BaseMetric`; 'gpu' gathers through the process group on
             any device, 'cpu' would leave files in the current folder.
         prefix: As for mmengine's `BaseMetric`.
+
+    Raises:
+        ValueError: A metric is not one of these.
     """
 
     def __init__(
         self,
         ignore_index: int = 255,
+        iou_metrics: Sequence[str] = ('mIoU',),
         void_class: str = 'Unlabelled',
         output_dir: str | None = None,
+        per_image: str | None = None,
         format_only: bool = False,
         collect_device: str = 'gpu',
         prefix: str | None = None,
     ) -> None:
         super().__init__(collect_device=collect_device, prefix=prefix)
         self.ignore_index = ignore_index
+        self.iou_metrics = [iou_metrics] if isinstance(iou_metrics, str) else list(iou_metrics)
+        for name in self.iou_metrics:
+            if name not in OPTIONS:
+                raise ValueError(f'iou_metrics: {name!r} is not one of {", ".join(OPTIONS)}')
         self.void_class = void_class
         self.output_dir = Path(output_dir) if output_dir else None
+        self.per_image = per_image
         self.format_only = format_only
         self.confusion: Tensor | None = None
 
@@ -62,6 +85,9 @@ class SegmentationMetric(BaseMetric):
     def metric_names(self) -> list[str]:
         """Names of what an evaluation returns, known once `dataset_meta` is."""
         names = ['aAcc', 'mIoU', 'mAcc', f'mIoU{len(self._kept)}']
+        for name in OPTIONS[1:]:
+            if name in self.iou_metrics:
+                names += [f'{name}{x}' for x in (BANDS if name == 'mTrimapIoU' else ('',))]
         prefix = f'{self.prefix}/' if self.prefix else ''
         return [] if self.format_only else [prefix + name for name in names]
 
@@ -72,7 +98,6 @@ class SegmentationMetric(BaseMetric):
 
     def process(self, data_batch: dict, data_samples: Sequence[dict]) -> None:
         """Count true and predicted classes, on the device of the predictions."""
-        num_classes = len(self.dataset_meta['classes'])
         for sample in data_samples:
             prediction = sample['pred_sem_seg']['data'].squeeze(0)
             if not self.format_only:
@@ -83,49 +108,103 @@ class SegmentationMetric(BaseMetric):
                         f'is {tuple(prediction.shape)}: predictions come at the size of the file, '
                         'so move LoadAnnotations behind Resize in the pipeline'
                     )
-                self._add(confusion_matrix(label, prediction, num_classes, self.ignore_index))
+                self._add(sample, self._count(sample, label, prediction))
             if self.output_dir is not None:
                 self._write(prediction, sample['img_path'])
+
+    def _count(self, sample: dict, label: Tensor, prediction: Tensor) -> dict[str, Tensor]:
+        num_classes = len(self.dataset_meta['classes'])
+        counts = dict(confusion=confusion_matrix(label, prediction, num_classes, self.ignore_index))
+        edges = [name for name in EDGES if name in self.iou_metrics]
+        if edges or 'ECE' in self.iou_metrics:
+            dropped = {self.ignore_index} | set(range(num_classes)) - set(self._kept)
+            label = np.where(np.isin(label.cpu(), [*dropped]), IGNORED, label.cpu())
+            ids = prediction.cpu().numpy().astype(np.uint8)
+            for name in edges:
+                counts |= edge_counts(label.astype(np.uint8), ids, num_classes, name)
+        if 'ECE' in self.iou_metrics:
+            if 'seg_logits' not in sample:
+                raise UserError(
+                    f'{sample.get("img_path", "a prediction")}: has no logits, as with --tta and '
+                    "with saved predictions; leave 'ECE' out of iou_metrics"
+                )
+            logits, truth = sample['seg_logits']['data'], torch.from_numpy(label)
+            counts['ECE'] = pixel_statistics(logits, prediction, truth, IGNORED)
+        return {name: torch.as_tensor(count) for name, count in counts.items()}
 
     def evaluate(self, size: int) -> dict[str, float]:
         """Gather the counts of all processes and compute the metrics."""
         if self.results:
-            self.results = list(torch.stack(self.results).cpu())
+            paths, counts = zip(*self.results, strict=True)
+            stacks = {name: torch.stack([c[name] for c in counts]).cpu() for name in counts[0]}
+            self.results = [
+                (path, {name: stack[i] for name, stack in stacks.items()})
+                for i, path in enumerate(paths)
+            ]
         return super().evaluate(size)
 
-    def compute_metrics(self, results: list[Tensor]) -> dict[str, float]:
-        """Sum the matrices, compute the metrics in percent and log the table of classes."""
+    def compute_metrics(self, results: list[tuple[str, dict[str, Tensor]]]) -> dict[str, float]:
+        """Sum the counts, compute the metrics in percent and log the table of classes."""
         logger = MMLogger.get_current_instance()
         if self.format_only:
             logger.info(f'predictions are in {self.output_dir}')
             return {}
-        classes = list(self.dataset_meta['classes'])
-        matrix = sum(results).double()
-        iou, accuracy = iou_and_accuracy(matrix)
-        metrics = {
-            'aAcc': matrix.diag().sum() / matrix.sum(),
-            'mIoU': iou.nanmean(),
-            'mAcc': accuracy.nanmean(),
-        }
-        kept = self._kept
-        iou_without_void, _ = iou_and_accuracy(matrix, kept)
-        metrics[f'mIoU{len(kept)}'] = iou_without_void.nanmean()
-        metrics = {name: round(100 * float(value), 2) for name, value in metrics.items()}
-        logger.info('\n' + _table(classes, iou, accuracy, kept, iou_without_void, metrics))
-        self.confusion = matrix
+        total = {name: sum(counts[name] for _, counts in results) for name in results[0][1]}
+        metrics, columns = self._scores(total)
+        logger.info('\n' + _table(self.dataset_meta['classes'], columns, metrics))
+        if self.per_image is not None:
+            self._write_per_image(results)
+        self.confusion = total['confusion'].double()
         return metrics
 
-    def _add(self, matrix: Tensor) -> None:
-        if self.results and not is_distributed():
-            self.results[0] += matrix
+    def _scores(self, counts: dict[str, Tensor]) -> tuple[dict[str, float], dict[str, Tensor]]:
+        """Compute metrics, and those that are means also by class (K,), in percent."""
+        matrix, kept = counts['confusion'].double(), self._kept
+        columns = dict(zip(('mIoU', 'mAcc'), iou_and_accuracy(matrix), strict=True))
+        without_void = matrix.new_full((len(matrix),), torch.nan)
+        without_void[kept], _ = iou_and_accuracy(matrix, kept)
+        columns[f'mIoU{len(kept)}'] = without_void
+        for name, count in counts.items():
+            if name.startswith(EDGES):
+                right, true, predicted = count.double()
+                columns[name] = torch.full_like(without_void, torch.nan)
+                columns[name][kept] = (right / (true + predicted - right))[kept]
+        values = {'aAcc': matrix.diag().sum() / matrix.sum()}
+        values |= {name: column.nanmean() for name, column in columns.items()}
+        if 'ECE' in counts:
+            _, values['ECE'] = summarise(counts['ECE'])
+        metrics = {
+            name: round(100 * float(torch.nan if x is None else x), 2) for name, x in values.items()
+        }
+        return metrics, {name: 100 * column for name, column in columns.items()}
+
+    def _add(self, sample: dict, counts: dict[str, Tensor]) -> None:
+        # By image where each is written, and where mmengine drops those that two processes saw.
+        if self.results and self.per_image is None and not is_distributed():
+            for name, count in counts.items():
+                self.results[0][1][name] += count
         else:
-            # By image, because mmengine drops images that two processes have seen.
-            self.results.append(matrix)
+            self.results.append((sample.get('img_path', ''), counts))
 
     def _write(self, prediction: Tensor, image_path: str) -> None:
         self.output_dir.mkdir(parents=True, exist_ok=True)
         ids = prediction.cpu().numpy().astype(np.uint8)
         Image.fromarray(ids).save(self.output_dir / f'{Path(image_path).stem}.png')
+
+    def _write_per_image(self, results: list[tuple[str, dict[str, Tensor]]]) -> None:
+        with (
+            atomic_path(self.per_image) as partial,
+            partial.open('w', encoding='utf-8', newline='') as file,
+        ):
+            writer = csv.writer(file)
+            for number, (path, counts) in enumerate(results):
+                metrics, columns = self._scores(counts)
+                if number == 0:
+                    names = [f'IoU {name}' for name in self.dataset_meta['classes']]
+                    writer.writerow(['image', *metrics, *names])
+                values = [*metrics.values(), *columns['mIoU'].tolist()]
+                # A class that an image does not have is an empty cell.
+                writer.writerow([path, *('' if x != x else round(x, 2) for x in values)])
 
 
 def confusion_matrix(
@@ -169,23 +248,13 @@ def iou_and_accuracy(matrix: Tensor, kept: Sequence[int] | None = None) -> tuple
     return hit / (truth + rows[:, kept].sum(dim=0) - hit), hit / truth
 
 
-def _table(
-    classes: list[str],
-    iou: Tensor,
-    accuracy: Tensor,
-    kept: list[int],
-    iou_without_void: Tensor,
-    metrics: dict[str, float],
-) -> str:
-    void_free = dict(zip(kept, iou_without_void.tolist(), strict=True))
-    names = list(metrics)
-    table = PrettyTable(['class', 'IoU', 'Acc', f'IoU {len(kept)}'])
+def _table(classes: Sequence[str], columns: dict[str, Tensor], metrics: dict[str, float]) -> str:
+    table = PrettyTable(['class', *(name.removeprefix('m') for name in columns)])
     table.align = 'r'
     table.align['class'] = 'l'
     for i, name in enumerate(classes):
-        row = (float(iou[i]), float(accuracy[i]), void_free.get(i))
-        cells = ('-' if x is None or x != x else f'{100 * x:.2f}' for x in row)
+        cells = ('-' if x != x else f'{x:.2f}' for x in (float(c[i]) for c in columns.values()))
         table.add_row([name, *cells], divider=i == len(classes) - 1)
-    mean = [f'{metrics[name]:.2f}' for name in ('mIoU', 'mAcc', names[-1])]
-    table.add_row(['mean', *mean])
-    return f'{table.get_string()}\naAcc {metrics["aAcc"]:.2f}'
+    table.add_row(['mean', *(f'{metrics[name]:.2f}' for name in columns)])
+    others = (f'{name} {x:.2f}' for name, x in metrics.items() if name not in columns)
+    return f'{table.get_string()}\n{"  ".join(others)}'

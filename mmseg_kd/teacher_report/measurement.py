@@ -14,9 +14,7 @@ from tqdm import tqdm
 
 from mmseg_kd.distillation.teacher import Teacher
 from mmseg_kd.errors import UserError
-
-# As in the paper.
-BINS = 15
+from mmseg_kd.evaluation.calibration import pixel_statistics, summarise
 
 
 @torch.no_grad()
@@ -77,58 +75,6 @@ def measure(teacher: Teacher, dataloader: DataLoader, evaluator: Evaluator) -> d
         'ece': ece,
         'deterministic': bool(same),
     }
-
-
-def pixel_statistics(
-    logits: Tensor, prediction: Tensor, label: Tensor, ignore_index: int = 255, bins: int = BINS
-) -> Tensor:
-    """Sum what entropy and calibration need over the pixels of an image.
-
-    Args:
-        logits: Logits (K, H, W) at the size of the label; for K = 1, as mmseg has it, the
-            probability of the second of two classes.
-        prediction: Predicted ids (H, W).
-        label: True ids (H, W).
-        ignore_index: Label of pixels to leave out.
-        bins: Equal parts of the confidences; part i holds those in (i / bins, (i + 1) / bins].
-
-    Returns:
-        Sums (4, bins) by confidence, float64 on the CPU: pixels, their confidence, those predicted
-        rightly, and their entropy in nats of the softmax at temperature 1.
-    """
-    if len(logits) == 1:
-        probability = torch.cat([1 - logits, logits]).float()
-    else:
-        probability = logits.float().softmax(dim=0)
-    counted = (label != ignore_index).cpu()
-    # The sum of a whole image's confidences does not fit a float32.
-    confidence = probability.amax(dim=0).cpu()[counted].double()
-    entropy = torch.special.entr(probability).sum(dim=0).cpu()[counted].double()
-    right = (prediction.cpu() == label.cpu())[counted].double()
-    # NaN has no bin; the sums are NaN in any case.
-    part = (confidence.nan_to_num() * bins).ceil().long().sub(1).clamp(0, bins - 1)
-    values = (torch.ones_like(confidence), confidence, right, entropy)
-    return torch.stack([torch.bincount(part, value, bins) for value in values])
-
-
-def summarise(statistics: Tensor) -> tuple[float | None, float | None]:
-    """Mean entropy and expected calibration error.
-
-    The error is the mean over the pixels of |accuracy - confidence|, both of a pixel's bin
-    (Guo et al., On Calibration of Modern Neural Networks, ICML 2017, eq. 3).
-
-    Args:
-        statistics: Sums (4, bins) of `pixel_statistics`.
-
-    Returns:
-        The entropy in nats per pixel, from 0 to ln K, and the error, from 0 to 1; None for both
-        where there are no pixels.
-    """
-    pixels, confidence, right, entropy = statistics
-    count = float(pixels.sum())
-    if not count:
-        return None, None
-    return float(entropy.sum()) / count, float((right - confidence).abs().sum()) / count
 
 
 def _sum_over_images(rows: list[Tensor], size: int) -> Tensor:

@@ -264,5 +264,7 @@ def test_an_override_of_a_pipeline_that_the_config_defines(tmp_path: Path) -> No
     pipeline = load_config(B0).train_dataloader.dataset.pipeline
     text = f'train_pipeline = {pipeline!r}\n'
     text += 'train_dataloader = dict(dataset=dict(pipeline=train_pipeline))'
-    cfg = load_config(write(tmp_path, text), {'train_dataloader.dataset.pipeline.2.fused': False})
-    assert cfg.train_dataloader.dataset.pipeline[2].fused is False
+    cfg = load_config(
+        write(tmp_path, text), {'train_dataloader.dataset.pipeline.2.keep_ratio': False}
+    )
+    assert cfg.train_dataloader.dataset.pipeline[2].keep_ratio is False

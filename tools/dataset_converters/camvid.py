@@ -17,8 +17,6 @@ def parse_args() -> argparse.Namespace:
     layouts = ', '.join(layout.name for layout in LAYOUTS)
     parser = argparse.ArgumentParser(
         description=__doc__,
-        usage='camvid.py SRC DEST [--protocol merge|ignore] [--split own|segnet]\n'
-        '       camvid.py --download DEST [--url URL]',
         epilog=f'Known layouts of SRC: {layouts}.',
     )
     parser.add_argument('paths', nargs='*', metavar='SRC DEST', help='a copy; a new folder')

@@ -42,13 +42,13 @@ tta_pipeline = [
 ]
 
 # cache_mib: keeps the decoded split, 242 MiB and 67 MiB, in memory shared by the workers; 0 reads
-# the files each time. collate_fn: pseudo_collate sends each tensor by itself.
+# the files each time. collate_fn: labels are sent as bytes, by pseudo_collate as int64.
 train_dataloader = dict(
     batch_size=4,
     num_workers=4,
     persistent_workers=True,
     sampler=dict(type='SeededInfiniteSampler', shuffle=True),
-    collate_fn=dict(type='one_piece_collate'),
+    collate_fn=dict(type='byte_label_collate'),
     dataset=dict(
         type=dataset_type,
         data_root=data_root,
@@ -62,7 +62,7 @@ val_dataloader = dict(
     num_workers=1,  # after its first evaluation the split is in memory
     persistent_workers=True,
     sampler=dict(type='DefaultSampler', shuffle=False),
-    collate_fn=dict(type='one_piece_collate'),
+    collate_fn=dict(type='byte_label_collate'),
     dataset=dict(
         type=dataset_type,
         data_root=data_root,

