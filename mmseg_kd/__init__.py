@@ -17,6 +17,9 @@ from mmseg_kd.installation import mixed_installation
 __version__ = '0.1.0'
 __all__ = ['__version__', 'register_all']
 
+# What registers the things that a config can name.
+PARTS = ('datasets', 'distillation', 'engine', 'evaluation', 'models', 'visualization.visualizer')
+
 if problem := mixed_installation():
     print(f'error: {problem}', file=sys.stderr)
     sys.exit(2)
@@ -27,7 +30,7 @@ def register_all(*parts: str) -> None:
     # mmseg and mmcv remark on optional parts that nobody asked for.
     with warnings.catch_warnings(), redirect_stdout(io.StringIO()):
         warnings.filterwarnings('ignore', message='.*MultiScaleDeformableAttention.*')
-        for part in parts or ('datasets', 'distillation', 'engine', 'evaluation', 'models'):
+        for part in parts or PARTS:
             import_module(f'mmseg_kd.{part}')
 
 

@@ -175,6 +175,14 @@ def add_cfg_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--cfg-options', help=help_, **kind)
 
 
+def config_parser(description: str) -> argparse.ArgumentParser:
+    """Make a parser with `config` and `--cfg-options`."""
+    parser = argparse.ArgumentParser(description=description)
+    parser.add_argument('config', help='the config file')
+    add_cfg_options(parser)
+    return parser
+
+
 def join_lists(values: list[str]) -> list[str]:
     """Join the parts of `KEY=[a,b]`, which PowerShell splits at commas outside quotes."""
     joined = values[:1]

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import torch
-    from torch import Tensor, nn
+    from torch import nn
 
 # Private methods of mmengine that this package overrides, and the public one that calls each.
 OVERRIDDEN = {
@@ -104,11 +104,6 @@ def cpu_computes_in(dtype: torch.dtype) -> bool:
     kind = {torch.bfloat16: 'bf16', torch.float16: 'fp16'}[dtype]
     supported = getattr(torch.ops.mkldnn, f'_is_mkldnn_{kind}_supported')
     return torch.backends.mkldnn.is_available() and supported()
-
-
-def writes_to(tensor: Tensor) -> int:
-    """Return how often a tensor was written to, autograd's own count."""
-    return tensor._version
 
 
 def has_hooks(module: nn.Module) -> bool:

@@ -2,10 +2,12 @@
 from __future__ import annotations
 
 import gc
+import logging
 import os
 import runpy
 import signal
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -18,6 +20,7 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 
 import torch
 from mmengine.config import Config
+from mmengine.logging import MMLogger
 from mmengine.registry import init_default_scope
 from mmseg.registry import MODELS
 
@@ -187,3 +190,15 @@ def postgres() -> str:
     if variable not in os.environ:
         pytest.skip(f'{variable} names no PostgreSQL database')
     return os.environ[variable]
+
+
+@pytest.fixture
+def log() -> Iterator[list[str]]:
+    """What is logged while there is no run."""
+    lines: list[str] = []
+    handler = logging.Handler()
+    handler.emit = lambda record: lines.append(record.getMessage())
+    logger = MMLogger.get_current_instance()
+    logger.addHandler(handler)
+    yield lines
+    logger.removeHandler(handler)

@@ -111,13 +111,6 @@ def test_whether_the_processor_computes_in_16_bits() -> None:
         compat.cpu_computes_in(torch.float32)
 
 
-def test_writes_to_a_tensor_are_counted() -> None:
-    tensor = torch.zeros(2)
-    before = compat.writes_to(tensor)
-    tensor.add_(1)
-    assert compat.writes_to(tensor) == before + 1
-
-
 @pytest.mark.parametrize(
     'register',
     [

@@ -49,10 +49,9 @@ def parse_args() -> argparse.Namespace:
         '--gpus', metavar='0,1', help='train on each of these devices, one run at a time'
     )
     command.add_argument('--no-report', action='store_true', help='write no report at the end')
-    command = commands.add_parser('status', parents=[common], help='show the progress of the runs')
-    command.set_defaults(function=status)
-    command = commands.add_parser('report', parents=[common], help='write the report')
-    command.set_defaults(function=report)
+    for function, text in ((status, 'show the progress of the runs'), (report, 'write the report')):
+        command = commands.add_parser(function.__name__, parents=[common], help=text)
+        command.set_defaults(function=function)
     return parser.parse_args(join_numbers('--gpus', sys.argv[1:]))
 
 

@@ -139,7 +139,7 @@ def cpu_equals_gpu(device: str, record: Record) -> None:
             here, _ = build(no_chance(cfg), 'cpu')
             there = copy.deepcopy(here)
             # Copies of a student share their teachers.
-            there.teachers._built = {name: copy.copy(t) for name, t in here.teachers.items()}
+            there.teachers.update({name: copy.copy(t) for name, t in here.teachers.items()})
             for teacher in there.teachers.values():
                 teacher.segmentor = copy.deepcopy(teacher.segmentor)
             row: dict[str, Any] = dict(case=name)

@@ -3,13 +3,12 @@
 from mmseg_kd.checkpoints.atomic import atomic_path, remove_file, retry_locked
 from mmseg_kd.checkpoints.latest import find_latest_checkpoint
 from mmseg_kd.checkpoints.matching import load_strictly
-from mmseg_kd.checkpoints.mit_layouts import detect_layout, to_nvlabs
+from mmseg_kd.checkpoints.mit_layouts import to_nvlabs
 from mmseg_kd.checkpoints.pretrained import load_pretrained
 from mmseg_kd.checkpoints.safe_load import read_checkpoint, sha256_of, state_dict_of
 
 __all__ = [
     'atomic_path',
-    'detect_layout',
     'find_latest_checkpoint',
     'load_pretrained',
     'load_strictly',

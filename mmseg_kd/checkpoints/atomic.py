@@ -75,7 +75,6 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
             os.fsync(file.fileno())
         # A rename within a folder is atomic.
         retry_locked(os.replace, temporary, path)
-        _sync_folder(path.parent)
     except OSError as error:
         # The error of a full disk names no file, and the user does not know the temporary name.
         if error.filename in (None, str(temporary)):
@@ -84,14 +83,3 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
     finally:
         with suppress(OSError):
             retry_locked(temporary.unlink, missing_ok=True)
-
-
-def _sync_folder(folder: Path) -> None:
-    # The new name survives a power cut only if the folder is synced. Windows has no such call.
-    if os.name != 'posix':
-        return
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

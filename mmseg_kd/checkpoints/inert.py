@@ -15,8 +15,8 @@ from collections.abc import Callable
 from pickle import UnpicklingError
 from typing import Any, NoReturn
 
+import mmengine.logging
 import numpy as np
-from mmengine.logging import HistoryBuffer
 
 # Booleans, integers, floats and complex numbers: no objects, no records, no text.
 _NUMBER = re.compile(r'[biufc]\d{1,2}')
@@ -25,7 +25,6 @@ _NUMBER = re.compile(r'[biufc]\d{1,2}')
 class _Record:
     """An object as the file describes it: its arguments and its state."""
 
-    args: tuple = ()
     state: Any = None
 
     def __init__(self, *args: Any) -> None:
@@ -56,18 +55,22 @@ class _Array(_Record):
 
 class _Scalar(_Record):
     def restore(self) -> np.generic:
-        dtype, raw = self.args
-        return _numbers((), dtype, raw)[()]
+        return _numbers((), *self.args)[()]
 
 
-class _History(_Record):
-    def restore(self) -> HistoryBuffer:
-        # The rest of the state is dropped: the original's `__setstate__` would let a file replace
-        # methods of the class.
+class HistoryBuffer(_Record):
+    """Bears the original's name, which errors print."""
+
+    def restore(self) -> mmengine.logging.HistoryBuffer:
+        """Make the real buffer from the two arrays in the state.
+
+        The original's `__setstate__` would let a file replace methods of the class.
+        """
         log, counts = (self.state[key] for key in ('_log_history', '_count_history'))
         if not (isinstance(log, _Array) and isinstance(counts, _Array)):
             _refuse('HistoryBuffer(object)')
-        return HistoryBuffer(log.restore(), counts.restore(), int(self.state['max_length']))
+        max_length = int(self.state['max_length'])
+        return mmengine.logging.HistoryBuffer(log.restore(), counts.restore(), max_length)
 
 
 def _numbers(shape: tuple, dtype: Any, raw: Any, order: str = 'C') -> np.ndarray:
@@ -79,9 +82,8 @@ def _numbers(shape: tuple, dtype: Any, raw: Any, order: str = 'C') -> np.ndarray
 
 def _statistics_method(owner: Any, name: Any) -> str:
     """Stand in for `getattr`, by which mmengine names a statistics method; keep the name only."""
-    if owner is not _History or name not in ('min', 'max', 'current', 'mean'):
-        owner = 'HistoryBuffer' if owner is _History else type(owner).__name__
-        _refuse(f'getattr({owner},{name!r})')
+    if owner is not HistoryBuffer or name not in ('min', 'max', 'current', 'mean'):
+        _refuse(f'getattr({getattr(owner, "__name__", type(owner).__name__)},{name!r})')
     return name
 
 
@@ -97,7 +99,7 @@ def _no_bytes() -> bytes:
 
 # For `torch.serialization.safe_globals`: what a name in the file resolves to.
 STAND_INS: list[tuple[Callable, str]] = [
-    (_History, 'mmengine.logging.history_buffer.HistoryBuffer'),
+    (HistoryBuffer, 'mmengine.logging.history_buffer.HistoryBuffer'),
     (_statistics_method, 'builtins.getattr'),
     (_no_bytes, 'builtins.bytes'),
     (_Record, 'numpy.ndarray'),
@@ -108,7 +110,7 @@ STAND_INS: list[tuple[Callable, str]] = [
 ]
 
 
-def restore(value: Any, done: dict[int, tuple[Any, Any]] | None = None) -> Any:
+def restore(value: Any, done: dict[int, tuple[Any, Any]]) -> Any:
     """Replace records by real objects, in dicts, lists and tuples.
 
     Args:
@@ -119,7 +121,6 @@ def restore(value: Any, done: dict[int, tuple[Any, Any]] | None = None) -> Any:
     Raises:
         UnpicklingError: A record does not have the form that numpy or mmengine write.
     """
-    done = {} if done is None else done
     if id(value) in done:
         return done[id(value)][1]
     result = value

@@ -6,65 +6,32 @@ and head of mmseg reads its weights. mmengine's own run the code in a file.
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Iterator
 from typing import Any
 
 from mmengine.logging import print_log
 from mmengine.model import PretrainedInit
-from mmengine.registry import WEIGHT_INITIALIZERS
 from mmengine.runner import CheckpointLoader
-from mmseg.registry import MODELS
 from torch import nn
 
 from mmseg_kd.checkpoints.matching import fit
+from mmseg_kd.checkpoints.naming import adapt
 from mmseg_kd.checkpoints.safe_load import read_checkpoint, state_dict_of
 from mmseg_kd.checkpoints.sources import NAMED, URLS, find_weights
 from mmseg_kd.errors import UserError
 
-# Layers of ImageNet classifiers that backbones do not have.
-CLASSIFIERS = ('head.', 'fc.', 'classifier.')
-
 
 @CheckpointLoader.register_scheme(
-    prefixes=['', *URLS, 'pavi://', r'(\S+\:)?s3://', r'(\S+\:)?petrel://'], force=True
+    prefixes=[
+        '',
+        *URLS,
+        *(f'{name}://' for name in ('pavi', r'(\S+\:)?s3', r'(\S+\:)?petrel', *NAMED)),
+    ],
+    force=True,
 )
 def load_from_file(filename: str, map_location: Any = None) -> dict[str, Any]:
     """Read a checkpoint as data, instead of mmengine's loaders."""
     return read_checkpoint(find_weights(filename), map_location or 'cpu')
-
-
-@CheckpointLoader.register_scheme(prefixes=[f'{name}://' for name in NAMED], force=True)
-def load_from_name(filename: str, map_location: Any = None) -> dict[str, Any]:
-    """Read weights by name; of a classifier of mmcls, only the backbone."""
-    checkpoint = load_from_file(filename, map_location)
-    if not filename.startswith('mmcls://'):
-        return checkpoint
-    tensors = state_dict_of(checkpoint, filename)
-    prefix = 'backbone.'
-    return {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
-
-
-@WEIGHT_INITIALIZERS.register_module(name='Pretrained', force=True)
-class StrictPretrainedInit(PretrainedInit):
-    """mmengine's `Pretrained` with an option; `init_weights` refuses weights that do not fit.
-
-    Args:
-        checkpoint: A path, a URL or a name such as `open-mmlab://resnet50_v1c`.
-        prefix: Prefix of the part to load, such as `backbone.`.
-        map_location: As for `torch.load`.
-        strict: Whether the file must fill every tensor; with False the log lists the others.
-    """
-
-    def __init__(
-        self,
-        checkpoint: str,
-        prefix: str | None = None,
-        map_location: str = 'cpu',
-        strict: bool = True,
-    ) -> None:
-        super().__init__(checkpoint, prefix, map_location)
-        self.strict = strict
 
 
 class _Entry:
@@ -72,7 +39,9 @@ class _Entry:
 
     def __init__(self, where: str, module: nn.Module, init_cfg: dict) -> None:
         self.where, self.module = where, module
-        self.source, self.strict = str(init_cfg.get('checkpoint')), init_cfg.get('strict', True)
+        self.source = str(init_cfg.get('checkpoint'))
+        # mmengine's `Pretrained` does not have this key.
+        self.strict = init_cfg.pop('strict', True)
         self.loaded = False
         self.handle = module.register_load_state_dict_pre_hook(self.check)
 
@@ -81,20 +50,17 @@ class _Entry:
         if prefix:
             # A module around this one is being loaded.
             return
-        found = state_dict_of(state_dict, self.source)
         own = module.state_dict()
-        surplus = [key for key in found if key not in own and key.startswith(CLASSIFIERS)]
-        found = {key: value for key, value in found.items() if key not in surplus}
+        found, left, how = adapt(own, state_dict_of(state_dict, self.source), self.source)
         hint = f'to load only what fits, write strict=False in {self.where}.init_cfg'
         if not found.keys() & own.keys():
             hint = 'the file is of another architecture'
-        if any(key.startswith('backbone.') for key in found.keys() - own.keys()):
-            hint = f"write prefix='backbone.' in {self.where}.init_cfg"
         fitting, report = fit(module, found, self.source, hint, self.strict)
         state_dict.clear()
         state_dict.update(fitting)
-        left = f', left out {", ".join(surplus)}' if surplus else ''
-        print_log(f'{self.source}: {report} of {self.where}{left}', logger='current')
+        left_out = f', left out {", ".join(left[:3])}' if left else ''
+        left_out += ', ...' if len(left) > 3 else ''
+        print_log(f'{self.source}: {report} of {self.where}{how}{left_out}', logger='current')
         self.loaded = True
 
 
@@ -106,7 +72,12 @@ def init_weights(model: nn.Module) -> None:
     Raises:
         UserError: A file is missing, holds code, does not fit, or is not read by its module.
     """
-    entries = list(_entries(model))
+    entries = [
+        _Entry(f'model.{name}'.rstrip('.'), part, init_cfg)
+        for module_name, module in model.named_modules()
+        for name, part, init_cfg in _init_cfgs(module_name, module)
+        if init_cfg.get('type') in ('Pretrained', PretrainedInit)
+    ]
     try:
         model.init_weights()
     finally:
@@ -120,41 +91,18 @@ def init_weights(model: nn.Module) -> None:
             )
 
 
-def _entries(model: nn.Module) -> Iterator[_Entry]:
-    for name, module in model.named_modules():
-        where = f'model.{name}'.rstrip('.')
-        init_cfg = getattr(module, 'init_cfg', None)
-        for one in init_cfg if isinstance(init_cfg, list | tuple) else [init_cfg]:
-            if not isinstance(one, dict):
-                continue
-            if _is_pretrained(one):
-                yield _Entry(where, module, one)
-            override = one.get('override') or []
-            for other in [override] if isinstance(override, dict) else override:
-                part = getattr(module, str(other.get('name')), None)
-                if _is_pretrained(other) and isinstance(part, nn.Module):
-                    yield _Entry(f'{where}.{other["name"]}', part, other)
+def _init_cfgs(name: str, module: nn.Module) -> Iterator[tuple[str, nn.Module, dict]]:
+    """Yield each `init_cfg` of a module, and its overrides, with the part it is for."""
+    for init_cfg in _as_list(getattr(module, 'init_cfg', None)):
+        yield name, module, init_cfg
+        for override in _as_list(init_cfg.get('override')):
+            part = str(override.get('name'))
+            if isinstance(getattr(module, part, None), nn.Module):
+                yield f'{name}.{part}', getattr(module, part), override
 
 
-def _is_pretrained(init_cfg: dict) -> bool:
-    kind = init_cfg.get('type')
-    return kind == 'Pretrained' or (inspect.isclass(kind) and issubclass(kind, PretrainedInit))
-
-
-def check_files(model: Any) -> dict[str, int]:
-    """Read the files that constructors of a model load by themselves, such as timm's backbones.
-
-    Args:
-        model: A model dict.
-
-    Returns:
-        The number of tensors in each file.
-
-    Raises:
-        UserError: A file is missing, holds code or is not finite.
-    """
-    files = [part['checkpoint_path'] for part in _parts(model) if part.get('checkpoint_path')]
-    return {str(file): len(state_dict_of(read_checkpoint(file), file)) for file in files}
+def _as_list(value: Any) -> list:
+    return list(value) if isinstance(value, list | tuple) else [value] if value else []
 
 
 def forget_pretrained(model: Any) -> None:
@@ -163,13 +111,14 @@ def forget_pretrained(model: Any) -> None:
     Teachers keep theirs.
     """
     for part in list(_parts(model)):
-        if _names_a_file(part.get('init_cfg')):
+        if any('checkpoint' in one for one in _parts(part.get('init_cfg'))):
             part.pop('init_cfg')
         part.pop('checkpoint_path', None)
-        default = _default(part.get('type'), 'pretrained')
-        if 'pretrained' in part or default:
-            # timm's backbones download weights by default.
-            part['pretrained'] = False if isinstance(default, bool) else None
+        if str(part.get('type')).endswith('TIMMBackbone'):
+            # timm downloads weights by default.
+            part['pretrained'] = False
+        elif 'pretrained' in part:
+            part['pretrained'] = None
 
 
 def _parts(model: Any) -> Iterator[dict]:
@@ -179,21 +128,3 @@ def _parts(model: Any) -> Iterator[dict]:
         model = [part for key, part in model.items() if key != 'teacher']
     for part in model if isinstance(model, list | tuple) else ():
         yield from _parts(part)
-
-
-def _names_a_file(init_cfg: Any) -> bool:
-    if isinstance(init_cfg, list | tuple):
-        return any(map(_names_a_file, init_cfg))
-    return isinstance(init_cfg, dict) and (
-        'checkpoint' in init_cfg or _names_a_file(init_cfg.get('override'))
-    )
-
-
-def _default(kind: Any, argument: str) -> Any:
-    """Return the default of an argument of a registered class; None if it has none."""
-    known = (registry.module_dict.get(kind) for registry in (MODELS, *MODELS.children.values()))
-    cls = next(filter(None, known), None) if isinstance(kind, str) else kind
-    if not inspect.isclass(cls):
-        return None
-    parameter = inspect.signature(cls.__init__).parameters.get(argument)
-    return None if parameter is None or parameter.default is parameter.empty else parameter.default

@@ -21,24 +21,18 @@ def find_latest_checkpoint(work_dir: str | Path) -> Path | None:
         The checkpoint, or None if there is none.
     """
     work_dir = Path(work_dir)
-    for named in _named(work_dir / 'last_checkpoint'):
-        if named.is_file():
-            return named
+    pointer = work_dir / 'last_checkpoint'
+    if pointer.is_file():
+        text = pointer.read_text(encoding='utf-8', errors='replace').strip().strip('\0')
+        # The run may come from Windows or Linux; a Windows path splits at both kinds of slash.
+        name = PureWindowsPath(text).name
+        # The run's own folder first, because the pointer of a copied folder names the original.
+        for named in (work_dir / name, Path(text)):
+            if name.endswith('.pth') and named.is_file():
+                return named
     numbered = {
         int(match[1]): file
         for file in work_dir.glob('*.pth')
         if (match := _SAVED.fullmatch(file.name)) and file.is_file()
     }
     return numbered[max(numbered)] if numbered else None
-
-
-def _named(pointer: Path) -> list[Path]:
-    if not pointer.is_file():
-        return []
-    text = pointer.read_text(encoding='utf-8', errors='replace').strip().strip('\0')
-    # The run may come from Windows or Linux; a Windows path splits at both kinds of slash.
-    name = PureWindowsPath(text).name
-    if not name.endswith('.pth'):
-        return []
-    # The run's own folder first, because the pointer of a copied folder names the original.
-    return [pointer.parent / name, Path(text)]

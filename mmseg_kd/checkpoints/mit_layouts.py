@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
@@ -16,124 +15,44 @@ from torch import Tensor
 
 from mmseg_kd.errors import UserError
 
-
-@dataclass(frozen=True)
-class _Layout:
-    """The names of the parts of a stage in a layout; stages are counted from `first`.
-
-    Each pattern captures the stage; that of a block captures the block too. The rest of a name is
-    the layer inside the part, which `inside` translates.
-    """
-
-    name: str
-    marker: str
-    embed: str
-    block: str
-    norm: str
-    inside: Mapping[str, str] = field(default_factory=dict)
-    first: int = 0
-
-    def prefixes(self, keys: Iterable[str]) -> list[str]:
-        """Return the prefix of each backbone's names."""
-        marker = re.compile(rf'((?:.*\.)?){re.escape(self.marker)}')
-        return [match[1] for match in map(marker.fullmatch, keys) if match]
-
-    def rename(self, key: str) -> str:
-        """Return the name in the NVlabs layout; names unknown to the layout stay."""
-        if not (tensor := re.fullmatch(r'(.+)[._](weight|bias)', key)):
-            return key
-        for part, pattern in (
-            ('patch_embed', self.embed),
-            ('block', self.block),
-            ('norm', self.norm),
-        ):
-            if match := re.fullmatch(rf'{pattern}(?:\.(\D.*))?', tensor[1]):
-                stage, *names = filter(None, match.groups())
-                names = [self.inside.get(name, name) for name in names]
-                return '.'.join([f'{part}{int(stage) - self.first + 1}', *names, tensor[2]])
-        return key
-
-
-# `attn.qkv`, `attn.k` and `attn.v` occur in no layout: they mark the tensors that `_to_q_and_kv`
-# splits or joins.
-_LAYOUTS = (
-    _Layout(
-        'NVlabs',
-        marker='patch_embed1.proj.weight',
-        embed=r'patch_embed(\d)',
-        block=r'block(\d)\.(\d+)',
-        norm=r'norm(\d)',
-        first=1,
-    ),
-    _Layout(
-        'mmseg',
-        marker='layers.0.0.projection.weight',
-        embed=r'layers\.(\d)\.0',
-        block=r'layers\.(\d)\.1\.(\d+)',
-        norm=r'layers\.(\d)\.2',
-        inside={
-            'projection': 'proj',
-            'attn.attn.in_proj': 'attn.qkv',
-            'attn.attn.out_proj': 'attn.proj',
-            'ffn.layers.0': 'mlp.fc1',
-            'ffn.layers.1': 'mlp.dwconv.dwconv',
-            'ffn.layers.4': 'mlp.fc2',
-        },
-    ),
-    _Layout(
-        'Hugging Face 4.x',
-        marker='patch_embeddings.0.proj.weight',
-        embed=r'patch_embeddings\.(\d)',
-        block=r'block\.(\d)\.(\d+)',
-        norm=r'layer_norm\.(\d)',
-        inside={
-            'layer_norm': 'norm',
-            'layer_norm_1': 'norm1',
-            'layer_norm_2': 'norm2',
-            'attention.self.query': 'attn.q',
-            'attention.self.key': 'attn.k',
-            'attention.self.value': 'attn.v',
-            'attention.self.sr': 'attn.sr',
-            'attention.self.layer_norm': 'attn.norm',
-            'attention.output.dense': 'attn.proj',
-            'mlp.dense1': 'mlp.fc1',
-            'mlp.dense2': 'mlp.fc2',
-        },
-    ),
-    _Layout(
-        'Hugging Face 5.x',
-        marker='stages.0.patch_embeddings.proj.weight',
-        embed=r'stages\.(\d)\.patch_embeddings',
-        block=r'stages\.(\d)\.blocks\.(\d+)',
-        norm=r'stages\.(\d)\.layer_norm',
-        inside={
-            'layer_norm': 'norm',
-            'layernorm_before': 'norm1',
-            'layernorm_after': 'norm2',
-            'attention.q_proj': 'attn.q',
-            'attention.k_proj': 'attn.k',
-            'attention.v_proj': 'attn.v',
-            'attention.o_proj': 'attn.proj',
-            'attention.sequence_reduction.sequence_reduction': 'attn.sr',
-            'attention.sequence_reduction.layer_norm': 'attn.norm',
-        },
-    ),
+# Layouts by name, with a tensor that no other layout has.
+MARKERS = {
+    'NVlabs': 'patch_embed1.proj.weight',
+    'mmseg': 'layers.0.0.projection.weight',
+    'Hugging Face 4.x': 'patch_embeddings.0.proj.weight',
+    'Hugging Face 5.x': 'stages.0.patch_embeddings.proj.weight',
+}
+# Patterns of the other layouts and NVlabs' names. NVlabs counts stages from 1, the others from 0;
+# `attn.qkv`, `attn.k` and `attn.v` mark what `_to_q_and_kv` splits or joins.
+_STAGES = (
+    (r'(?:layers\.(\d)\.0|patch_embeddings\.(\d)|stages\.(\d)\.patch_embeddings)\.', 'patch_embed'),
+    (r'(?:layers\.(\d)\.1|block\.(\d)|stages\.(\d)\.blocks)\.', 'block'),
+    (r'(?:layers\.(\d)\.2|layer_norm\.(\d)|stages\.(\d)\.layer_norm)\.', 'norm'),
 )
-_HEADS = ('head.', 'classifier.', 'decode_head.', 'auxiliary_head.')
-
-
-def detect_layout(keys: Iterable[str]) -> str | None:
-    """Return the layout's name of Mix Transformer weights, under any prefix.
-
-    Args:
-        keys: The names of a state dict.
-
-    Returns:
-        `NVlabs` (also segmentation_models.pytorch), `mmseg`, `Hugging Face 4.x`,
-        `Hugging Face 5.x`, or None.
-    """
-    layout = _layout_of(list(keys))
-    return layout.name if layout else None
+_LAYERS = (
+    (r'attention\.(self\.|output\.)?|attn\.attn\.', 'attn.'),
+    (r'sequence_reduction\.layer_norm|layer_norm(?=\.)', 'norm'),
+    (r'sequence_reduction\.sequence_reduction', 'sr'),
+    (r'query|q_proj', 'q'),
+    (r'key|k_proj', 'k'),
+    (r'value|v_proj', 'v'),
+    (r'in_proj_', 'qkv.'),
+    (r'out_proj|o_proj|(?<=attn\.)dense|projection', 'proj'),
+    (r'layer_norm_1|layernorm_before', 'norm1'),
+    (r'layer_norm_2|layernorm_after', 'norm2'),
+    (r'mlp\.dense1|ffn\.layers\.0', 'mlp.fc1'),
+    (r'mlp\.dense2|ffn\.layers\.4', 'mlp.fc2'),
+    (r'ffn\.layers\.1', 'mlp.dwconv.dwconv'),
+)
+# Layers of Hugging Face's head.
+_HEAD = (
+    (r'(?:linear_c|linear_projections)\.(\d)', lambda match: f'linear_c{int(match[1]) + 1}'),
+    (r'linear_fuse', 'linear_fuse.conv'),
+    (r'batch_norm', 'linear_fuse.bn'),
+    (r'\.classifier', '.linear_pred'),
+)
+# Layers of classifiers and segmentors that backbones do not have.
+HEADS = ('head.', 'fc.', 'classifier.', 'decode_head.', 'auxiliary_head.')
 
 
 def to_nvlabs(
@@ -150,37 +69,74 @@ def to_nvlabs(
         source: The file's name in errors.
 
     Returns:
-        The name of the layout found, and the converted tensors. For a stage of
-        width C: `attn.q.weight` (C, C), `attn.kv.weight` (2C, C) with the keys'
-        rows first, `mlp.fc1.weight` (4C, C), `mlp.fc2.weight` (C, 4C).
+        The name of the layout found, and the converted tensors: `NVlabs` (also
+        segmentation_models.pytorch), `mmseg`, `Hugging Face 4.x` or `Hugging Face 5.x`. For a stage
+        of width C: `attn.q.weight` (C, C), `attn.kv.weight` (2C, C) with the keys' rows first,
+        `mlp.fc1.weight` (4C, C), `mlp.fc2.weight` (C, 4C).
 
     Raises:
         UserError: The layout is unknown, or there is more than one backbone.
     """
-    layout = _layout_of(list(state_dict))
-    if layout is None:
+    found = {
+        key.removesuffix(marker): layout
+        for key in state_dict
+        for layout, marker in MARKERS.items()
+        if re.fullmatch(rf'(.*\.)?{re.escape(marker)}', key)
+    }
+    if not found:
         names = ', '.join(list(state_dict)[:5])
         raise UserError(
             f'{source}: no Mix Transformer in a known layout (NVlabs, mmseg, Hugging Face),'
             f' only names such as {names}'
         )
-    prefixes = layout.prefixes(state_dict)
-    if len(prefixes) > 1:
+    if len(found) > 1:
         raise UserError(
-            f'{source}: holds {len(prefixes)} Mix Transformers, under'
-            f' {" and ".join(map(repr, prefixes))}; save the one to load by itself'
+            f'{source}: holds {len(found)} Mix Transformers, under'
+            f' {" and ".join(map(repr, found))}; save the one to load by itself'
         )
-    prefix = prefixes[0]
+    ((prefix, layout),) = found.items()
     inside = {
         key.removeprefix(prefix): value
         for key, value in state_dict.items()
-        if key.startswith(prefix) and not key.removeprefix(prefix).startswith(_HEADS)
+        if key.startswith(prefix) and not key.removeprefix(prefix).startswith(HEADS)
     }
-    return layout.name, _to_q_and_kv({layout.rename(key): value for key, value in inside.items()})
+    return layout, _to_q_and_kv({_rename(key): value for key, value in inside.items()})
 
 
-def _layout_of(keys: list[str]) -> _Layout | None:
-    return next((layout for layout in _LAYOUTS if layout.prefixes(keys)), None)
+def to_segformer(
+    own: Mapping[str, Tensor], found: Mapping[str, Tensor], source: str | Path
+) -> Mapping[str, Tensor]:
+    """Convert a whole SegFormer, backbone and head, to the names of this project.
+
+    Args:
+        own: The model's tensors.
+        found: The file's. Those of another model, or under the model's own names, stay.
+        source: The file's name in errors.
+    """
+    embedding = f'backbone.{MARKERS["NVlabs"]}'
+    foreign = tuple(list(MARKERS.values())[1:])
+    if embedding not in own or embedding in found or not any(k.endswith(foreign) for k in found):
+        return found
+    backbone = {f'backbone.{key}': value for key, value in to_nvlabs(found, source)[1].items()}
+    heads = {key: value for key, value in found.items() if key.startswith('decode_head.')}
+    if 'decode_head.linear_fuse.weight' in heads:
+        heads = {_substitute(key, _HEAD): value for key, value in heads.items()}
+    return backbone | heads
+
+
+def _rename(key: str) -> str:
+    """Return the name in the NVlabs layout; names of no layout stay."""
+    for stage_pattern, part in _STAGES:
+        if match := re.match(stage_pattern, key):
+            (stage,) = filter(None, match.groups())
+            return f'{part}{int(stage) + 1}.{_substitute(key[match.end() :], _LAYERS)}'
+    return key
+
+
+def _substitute(key: str, table: Iterable[tuple]) -> str:
+    for pattern, name in table:
+        key = re.sub(pattern, name, key)
+    return key
 
 
 def _to_q_and_kv(tensors: dict[str, Tensor]) -> dict[str, Tensor]:

@@ -1,4 +1,4 @@
-"""Load ImageNet weights into a Mix Transformer and report how many tensors matched."""
+"""Load pretrained weights into a backbone and report how many tensors matched."""
 
 from __future__ import annotations
 
@@ -8,21 +8,11 @@ from pathlib import Path
 
 from torch import Tensor, nn
 
-from mmseg_kd.checkpoints.matching import Match
+from mmseg_kd.checkpoints.matching import fit
 from mmseg_kd.checkpoints.mit_layouts import to_nvlabs
 from mmseg_kd.checkpoints.safe_load import read_checkpoint, sha256_of, state_dict_of
 from mmseg_kd.checkpoints.sources import find_weights
 from mmseg_kd.errors import UserError
-
-# (channels of stage 1, blocks per stage)
-_VARIANTS = {
-    (32, (2, 2, 2, 2)): 'MiT-B0',
-    (64, (2, 2, 2, 2)): 'MiT-B1',
-    (64, (3, 4, 6, 3)): 'MiT-B2',
-    (64, (3, 4, 18, 3)): 'MiT-B3',
-    (64, (3, 8, 27, 3)): 'MiT-B4',
-    (64, (3, 6, 40, 3)): 'MiT-B5',
-}
 
 
 def load_pretrained(backbone: nn.Module, path: str | Path, strict: bool = True) -> str:
@@ -51,23 +41,15 @@ def load_pretrained(backbone: nn.Module, path: str | Path, strict: bool = True) 
             ' --cfg-options model.pretrained=None'
         )
     layout, tensors = to_nvlabs(state_dict_of(read_checkpoint(path), path), path)
-    own = backbone.state_dict()
-    match = Match(own, tensors)
-    if not match.matched or (strict and match.differences()):
-        file, model = _variant(tensors), _variant(own)
-        other = f'; the file is {file}, the backbone {model}' if file != model else ''
-        raise UserError(
-            f'{path}: {layout} layout does not fill {type(backbone).__name__}: '
-            f'{match.report}{other}'
-        )
-    backbone.load_state_dict({key: tensors[key] for key in match.matched}, strict=False)
-    return f'{path}: {layout} layout, sha256 {sha256_of(path)[:8]}, {match.report}'
+    file, own = _size(tensors), _size(backbone.state_dict())
+    hint = f'the file is {file}, the backbone {own}' if file != own else ''
+    fitting, report = fit(backbone, tensors, f'{path} ({layout} layout)', hint, strict)
+    backbone.load_state_dict(fitting, strict=False)
+    return f'{path}: {layout} layout, sha256 {sha256_of(path)[:8]}, {report}'
 
 
-def _variant(tensors: Mapping[str, Tensor]) -> str:
-    embedding = tensors.get('patch_embed1.proj.weight')
-    width = len(embedding) if embedding is not None and embedding.ndim else 0
-    blocks = {match[0] for key in tensors if (match := re.match(r'block(\d)\.\d+', key))}
-    depths = tuple(sum(name.startswith(f'block{s}.') for name in blocks) for s in range(1, 5))
-    unnamed = f'a MiT of width {width} and depths {"/".join(map(str, depths))}'
-    return _VARIANTS.get((width, depths), unnamed)
+def _size(tensors: Mapping[str, Tensor]) -> str:
+    width = tensors['patch_embed1.proj.weight'].shape[:1].numel()
+    blocks = {match[1] for key in tensors if (match := re.match(r'block((\d)\.\d+)', key))}
+    depths = '/'.join(str(sum(name.startswith(stage) for name in blocks)) for stage in '1234')
+    return f'a MiT of width {width} and depths {depths}'

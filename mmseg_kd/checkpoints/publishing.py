@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
 from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from safetensors.torch import save as save_safetensors
-from torch import Tensor
+from safetensors.torch import save
 
 from mmseg_kd.checkpoints.atomic import atomic_path
 from mmseg_kd.checkpoints.safe_load import find_weights_key, read_checkpoint, state_dict_of
 from mmseg_kd.errors import UserError
+from mmseg_kd.paths import check_folder
 
 SUFFIXES = ('.pth', '.safetensors')
 # Parts of the model that other distillation toolkits save with the student.
@@ -46,64 +45,53 @@ def publish(source: str | Path, target: str | Path) -> tuple[Path, list[str]]:
     target = Path(target)
     if target.suffix not in SUFFIXES:
         raise UserError(f'{target}: the suffix decides the format; write {" or ".join(SUFFIXES)}')
-    if target.parent.is_file():
-        raise UserError(f'{target} cannot be written, {target.parent} is a file')
+    check_folder(target.parent, 'OUT_FILE')
     checkpoint = read_checkpoint(source)
     tensors = state_dict_of(checkpoint, source)
+    # Cloned, because a view would be saved with all of its storage.
     kept = {
-        # Cloned, because a view would be saved with all of its storage.
         name: tensor.detach().clone(memory_format=torch.contiguous_format)
         for name, tensor in tensors.items()
         if not name.startswith(NOT_THE_STUDENTS)
     }
     if not kept:
         raise UserError(f'{source}: holds a teacher alone, no weights of a student')
-    try:
-        meta = _meta(checkpoint)
-    except ValueError as error:
-        raise UserError(
-            f'{source}: meta.dataset_meta has classes or a palette of another form: {error}'
-        ) from error
-    content = _serialise(kept, meta, target.suffix)
+    found = checkpoint.get('meta')
+    found = found if isinstance(found, dict) else {}
+    meta = _meta(found, source)
+    if target.suffix == '.safetensors':
+        # One entry, because several have no fixed order, which would change the hash.
+        content = save(kept, metadata={'meta': json.dumps(meta)})
+    else:
+        buffer = BytesIO()
+        torch.save({'state_dict': kept, 'meta': meta}, buffer)
+        content = buffer.getvalue()
     digits = hashlib.sha256(content).hexdigest()[:HASH_DIGITS]
     file = target.with_name(f'{target.stem}-{digits}{target.suffix}')
     if file.exists():
         raise UserError(f'{file} exists and holds these weights: nothing to publish')
     with atomic_path(file) as partial:
         partial.write_bytes(content)
-    return file, _dropped(checkpoint, tensors, kept, meta)
-
-
-def _meta(checkpoint: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the classes and their colours as plain lists, and the iteration."""
-    meta = _dict(checkpoint, 'meta')
-    kept: dict[str, Any] = {}
-    if classes := _dict(meta, 'dataset_meta'):
-        kept['dataset_meta'] = {
-            key: np.asarray(classes[key]).tolist()
-            for key in ('classes', 'palette')
-            if classes.get(key) is not None
-        }
-    return kept | {key: meta[key] for key in ('iter',) if isinstance(meta.get(key), int)}
-
-
-def _dict(content: Mapping[str, Any], key: str) -> dict[str, Any]:
-    value = content.get(key)
-    return value if isinstance(value, dict) else {}
-
-
-def _serialise(tensors: dict[str, Tensor], meta: dict, suffix: str) -> bytes:
-    if suffix == '.safetensors':
-        # One entry, because several have no fixed order, which would change the hash.
-        return save_safetensors(tensors, metadata={'meta': json.dumps(meta)})
-    buffer = BytesIO()
-    torch.save({'state_dict': tensors, 'meta': meta}, buffer)
-    return buffer.getvalue()
-
-
-def _dropped(checkpoint: dict, tensors: dict, kept: dict, meta: dict) -> list[str]:
-    found = find_weights_key(checkpoint)
-    dropped = [key for key in checkpoint if found and key not in (found, 'meta')]
-    dropped += [f'meta.{key}' for key in _dict(checkpoint, 'meta') if key not in meta]
+    weights_key = find_weights_key(checkpoint)
+    dropped = [key for key in checkpoint if weights_key and key not in (weights_key, 'meta')]
+    dropped += [f'meta.{key}' for key in found if key not in meta]
     foreign = len(tensors) - len(kept)
-    return dropped + [f'{foreign} tensors of a teacher or its losses'] * bool(foreign)
+    return file, dropped + [f'{foreign} tensors of a teacher or its losses'] * bool(foreign)
+
+
+def _meta(found: dict[str, Any], source: str | Path) -> dict[str, Any]:
+    """Return the iteration, and the classes and their colours as plain lists."""
+    meta = {'iter': found['iter']} if isinstance(found.get('iter'), int) else {}
+    dataset = found.get('dataset_meta')
+    if not (isinstance(dataset, dict) and dataset):
+        return meta
+    try:
+        kept = {
+            key: np.asarray(dataset[key]).tolist()
+            for key in ('classes', 'palette')
+            if dataset.get(key) is not None
+        }
+    except ValueError as error:
+        problem = f'has classes or a palette of another form: {error}'
+        raise UserError(f'{source}: meta.dataset_meta {problem}') from error
+    return {**meta, 'dataset_meta': kept}

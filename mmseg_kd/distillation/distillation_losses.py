@@ -37,19 +37,18 @@ class DistillationLosses(nn.ModuleDict):
     def __init__(self, losses: Mapping[str, dict | KDLoss], teachers: Iterable[str]) -> None:
         super().__init__()
         check_log_names(losses)
+        self._teachers = list(teachers)
         for name, loss in losses.items():
             if hasattr(self, name):
                 raise UserError(
                     f'model.kd_losses.{name}: a loss cannot have this name; write {name}_loss'
                 )
             self[name] = loss if isinstance(loss, nn.Module) else MODELS.build(loss)
-        self._teachers = list(teachers)
+            self._check(name, self[name])
         self._requested = False
         # Gradients of the last step that measured them. Eager and recorded steps write into the
         # same memory, so nothing has to be copied after the replay of a CUDA graph.
         self._table: Tensor | None = None
-        for name, loss in self.items():
-            self._check(name, loss)
         total = sum(share.share for share in self.gradient_shares.values())
         if total >= 1:
             raise UserError(
@@ -58,18 +57,17 @@ class DistillationLosses(nn.ModuleDict):
             )
 
     def _check(self, name: str, loss: nn.Module) -> None:
+        key = f'model.kd_losses.{name}'
         if not isinstance(loss, KDLoss):
-            raise UserError(
-                f'model.kd_losses.{name}: {type(loss).__name__} is no distillation loss'
-            )
+            raise UserError(f'{key}: {type(loss).__name__} is no distillation loss')
         for unknown in set(self.teachers_of(loss)) - set(self._teachers):
             raise UserError(
-                f'model.kd_losses.{name}.teacher: there is no teacher {unknown!r}; '
-                f'model.teacher has {", ".join(self._teachers)}'
+                f'{key}.teacher: there is no teacher {unknown!r}; model.teacher has '
+                f'{", ".join(self._teachers)}'
             )
-        if len(self.teachers_of(loss)) > 1 and next(loss.parameters(), None) is not None:
+        if len(self.teachers_of(loss)) > 1 and _has_parameters(loss):
             raise UserError(
-                f'model.kd_losses.{name}: one adapter cannot fit {len(self._teachers)} '
+                f'{key}: one adapter cannot fit {len(self._teachers)} '
                 f'teachers; name one, such as teacher={self._teachers[0]!r}'
             )
 
@@ -92,7 +90,15 @@ class DistillationLosses(nn.ModuleDict):
 
     def active_losses(self) -> dict[str, KDLoss]:
         """Return the losses that the current iteration computes."""
-        return {name: loss for name, loss in self.items() if self._is_active(loss)}
+        # DDP waits for the gradient of every parameter.
+        return {
+            name: loss
+            for name, loss in self.items()
+            if not isinstance(loss.loss_weight, Schedule)
+            or loss.weight != 0
+            or is_due(loss)
+            or _has_parameters(loss)
+        }
 
     def teacher_taps(self, losses: Iterable[KDLoss] | None = None) -> dict[str, list[str]]:
         """Return the taps that losses read, by teacher.
@@ -120,12 +126,10 @@ class DistillationLosses(nn.ModuleDict):
             UserError: No gradient passes through a tap.
         """
         names = [tap for loss in self.active_losses().values() for tap in loss.stages]
-        measures = self._measures
-        features = record_features(student) if measures else nullcontext([])
-        with (
-            record_taps(student, [*names, 'logits'] if measures else names) as taps,
-            features as stages,
-        ):
+        extra, features = [], nullcontext([])
+        if self._measures:
+            extra, features = ['logits'], record_features(student)
+        with record_taps(student, [*names, *extra]) as taps, features as stages:
             yield taps, stages
         for name in names:
             if torch.is_grad_enabled() and not taps[name].requires_grad:
@@ -198,7 +202,14 @@ class DistillationLosses(nn.ModuleDict):
         except RuntimeError as error:
             if 'use_reentrant' not in str(error):
                 raise
-            self._cannot_measure()
+            self._table = None
+            reason = 'gradients cannot be measured through reentrant activation checkpointing'
+            if self.gradient_shares:
+                raise UserError(
+                    f'{reason}, so GradientShare finds no weight: write numbers, or leave out '
+                    'activation_checkpointing and with_cp'
+                ) from error
+            warnings.warn(f'{reason}: there is no gradient report', stacklevel=2)
             return
         if self._table is None or self._table.device != table.device:
             self._table = torch.empty_like(table)
@@ -221,10 +232,7 @@ class DistillationLosses(nn.ModuleDict):
             if value is not None:
                 logs[raw_name] = value.detach()
             if isinstance(loss.loss_weight, Schedule):
-                weight_name = f'{raw_name.removesuffix("_raw")}_weight'
-                logs[weight_name] = (
-                    weight.clone() if isinstance(weight, Tensor) else like.new_full((), weight)
-                )
+                logs[f'{raw_name.removesuffix("_raw")}_weight'] = like.new_zeros(()) + weight
         return logs
 
     def set_iteration(self, iteration: int) -> None:
@@ -265,21 +273,6 @@ class DistillationLosses(nn.ModuleDict):
         asked = self._requested or any(map(is_due, self.values()))
         return asked and torch.is_grad_enabled()
 
-    def _is_active(self, loss: KDLoss) -> bool:
-        return (
-            not isinstance(loss.loss_weight, Schedule)
-            or loss.weight != 0
-            or is_due(loss)
-            # DDP waits for the gradient of every parameter.
-            or next(loss.parameters(), None) is not None
-        )
 
-    def _cannot_measure(self) -> None:
-        self._table = None
-        reason = 'gradients cannot be measured through reentrant activation checkpointing'
-        if self.gradient_shares:
-            raise UserError(
-                f'{reason}, so GradientShare finds no weight: write numbers, or leave out '
-                'activation_checkpointing and with_cp'
-            )
-        warnings.warn(f'{reason}: there is no gradient report', stacklevel=2)
+def _has_parameters(loss: nn.Module) -> bool:
+    return next(loss.parameters(), None) is not None

@@ -7,9 +7,9 @@ from typing import Any
 
 import torch
 from mmseg.registry import TASK_UTILS
-from torch import Tensor, nn
+from torch import nn
 
-from mmseg_kd.distillation.base_teacher import BaseTeacher
+from mmseg_kd.distillation.teachers import BaseTeacher
 from mmseg_kd.errors import UserError
 
 
@@ -44,8 +44,6 @@ class EMATeacher(BaseTeacher):
         super().__init__(average, dtype)
         self.momentum = momentum
         self.updates = 0
-        # Tensors of the average and of the student, by pairs; those that are floats, and the rest.
-        self._pairs: list[list[tuple[Tensor, Tensor]]] = []
 
     @property
     def source(self) -> str:
@@ -66,21 +64,14 @@ class EMATeacher(BaseTeacher):
     def step(self, student: nn.Module) -> None:
         """Update the average with the student's current weights."""
         self.updates += 1
-        device = next(student.parameters()).device
-        if next(self.segmentor.parameters()).device != device:
-            self.to(device)
-        if not self._pairs or self._pairs[0][0][0].device != device:
-            own, new = self.segmentor.state_dict(), student.state_dict()
-            pairs = [(own[key], new[key]) for key in own]
-            self._pairs = [
-                [pair for pair in pairs if pair[0].is_floating_point() == floats]
-                for floats in (True, False)
-            ]
-        floats, others = self._pairs
+        self.to(next(student.parameters()).device)
         rest = 1 - min(self.momentum, 1 - 1 / (self.updates + 1))
-        torch._foreach_lerp_([own for own, _ in floats], [new for _, new in floats], rest)
-        for own, new in others:
-            own.copy_(new)
+        own, new = ([*x.parameters(), *x.buffers()] for x in (self.segmentor, student))
+        floats = [pair for pair in zip(own, new, strict=True) if pair[0].is_floating_point()]
+        torch._foreach_lerp_(*map(list, zip(*floats, strict=True)), rest)
+        for mine, theirs in zip(own, new, strict=True):
+            if not mine.is_floating_point():
+                mine.copy_(theirs)
 
     def state_dict(self) -> dict[str, Any]:
         """Return what a checkpoint has to keep."""
@@ -89,5 +80,4 @@ class EMATeacher(BaseTeacher):
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Continue from a checkpoint."""
         self.updates = state['updates']
-        average: dict[str, Tensor] = state['average']
-        self.segmentor.load_state_dict(average)
+        self.segmentor.load_state_dict(state['average'])

@@ -8,13 +8,12 @@ from dataclasses import dataclass
 from statistics import fmean, median
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from mmseg_kd.distillation.base import log_names
 from mmseg_kd.distillation.gradient_share import share_of
 from mmseg_kd.distillation.gradients import GradientStats, shares, weight_for
-from mmseg_kd.distillation.schedules import Schedule
+from mmseg_kd.distillation.schedules import Schedule, unnested
 
 # Number of reports that a warning is based on: a single batch is too noisy.
 REPORTS = 3
@@ -77,7 +76,7 @@ def make_report(
         no gradient, is None.
     """
     task, weighted = gradients
-    values = _numbers(outputs)
+    values = {k: float(v) for k, v in outputs.items() if isinstance(v, Tensor) and v.numel() == 1}
     share = shares(task, weighted)
     rows, own = {}, {'loss'}
     for name, loss in losses.items():
@@ -87,10 +86,8 @@ def make_report(
             raw=values.get(raw_name),
             weighted=values.get(weighted_name),
             weight=loss.weight,
-            features=weighted[name].features,
-            logits=weighted[name].logits,
             share=share[name],
-            cosine=weighted[name].cosine,
+            **vars(weighted[name]),
         )
     of_labels = sum(value for key, value in values.items() if 'loss' in key and key not in own)
     first = _finite(
@@ -147,16 +144,24 @@ def diagnose(
             continue
         if any(row is None or row['features'] is None or not row['raw'] for row in rows):
             continue
-        if _is_cut(recent, rows, weight):
+        # At a weight of 0, of a `GradientShare` without a gradient, only the cosine is missing.
+        if all(
+            row['cosine'] is None
+            and report['task']['features']
+            and (row['weight'] or weight.value is None)
+            for report, row in zip(recent, rows, strict=True)
+        ):
             findings[name] = Finding(
                 'cut',
                 f"no gradient of {name} reaches the backbone's stages: it does not teach them, "
                 f'whatever {weight.key}',
             )
-        elif weight.value and all(row['weight'] for row in rows):
-            finding = _judge_scale(name, weight, reports, standing.get(name))
-            if finding:
-                findings[name] = finding
+        elif (
+            weight.value
+            and all(row['weight'] for row in rows)
+            and (finding := _judge_scale(name, weight, reports, standing.get(name)))
+        ):
+            findings[name] = finding
     if any(finding.condition == 'swamps' for finding in findings.values()):
         return {name: f for name, f in findings.items() if f.condition != 'off'}
     return findings
@@ -167,22 +172,8 @@ def full_weight(name: str, loss_weight: float | Schedule) -> FullWeight:
     key = f'model.kd_losses.{name}.loss_weight'
     if share_of(loss_weight):
         return FullWeight(key, None)
-    value, depth = loss_weight, 0
-    while isinstance(value, Schedule):
-        value, depth = value.value, depth + 1
-    return FullWeight(key + '.value' * depth, value, depth > 0)
-
-
-def _is_cut(
-    reports: Sequence[Mapping[str, Any]], rows: Sequence[Mapping[str, Any]], weight: FullWeight
-) -> bool:
-    if weight.value is None:
-        # The weight stays 0: only the missing cosine shows that there is no gradient.
-        return all(
-            row['cosine'] is None and report['task']['features']
-            for report, row in zip(reports, rows, strict=True)
-        )
-    return all(row['weight'] and row['features'] == 0 for row in rows)
+    *schedules, value = unnested(loss_weight)
+    return FullWeight(key + '.value' * len(schedules), value, bool(schedules))
 
 
 def _judge_scale(
@@ -221,31 +212,17 @@ def _judge_scale(
 
 def _at_weight_one(report: Mapping[str, Any], name: str) -> tuple[float, float] | None:
     """Gradient norms of a loss at weight 1 and of all others; None where one is not known."""
-    row, others = report['losses'].get(name), _others(report, name)
-    if not row or not row['weight'] or row['features'] is None or others is None:
+    row = report['losses'].get(name)
+    others = [r['features'] for key, r in report['losses'].items() if key != name]
+    others.append(report['task']['features'])
+    if not row or not row['weight'] or None in (row['features'], *others):
         return None
     own = row['features'] / abs(row['weight'])
-    return (own, others) if math.isfinite(own) else None
+    return (own, sum(others)) if math.isfinite(own) else None
 
 
 def _share(own: float, others: float) -> float:
     return own / (own + others) if own else 0.0
-
-
-def _others(report: Mapping[str, Any], name: str) -> float | None:
-    """Norms at the features of all that is not this loss; None where one is not finite."""
-    norms = [row['features'] for key, row in report['losses'].items() if key != name]
-    norms.append(report['task']['features'])
-    return None if None in norms else sum(norms)
-
-
-def _numbers(outputs: Mapping[str, Any]) -> dict[str, float]:
-    # In one transfer: each waits for the device.
-    tensors = {k: v for k, v in outputs.items() if isinstance(v, Tensor) and v.numel() == 1}
-    if not tensors:
-        return {}
-    stacked = torch.stack([v.detach().reshape(()).double() for v in tensors.values()])
-    return dict(zip(tensors, stacked.tolist(), strict=True))
 
 
 def _finite(**values: float | None) -> dict[str, float | None]:

@@ -9,11 +9,11 @@ from mmseg.registry import TASK_UTILS
 
 from mmseg_kd.distillation.base import KDLoss
 from mmseg_kd.distillation.gradients import GradientStats, weight_for
-from mmseg_kd.distillation.schedules import Schedule
+from mmseg_kd.distillation.schedules import Constant, Schedule, unnested
 
 
 @TASK_UTILS.register_module()
-class GradientShare(Schedule):
+class GradientShare(Constant):
     """The weight at which a loss has a given share of the gradient at the student's features.
 
     Losses differ by orders of magnitude (`docs/distillation.md`), so a share means more than
@@ -71,10 +71,6 @@ class GradientShare(Schedule):
         keep = min(self.momentum, 1 - 1 / self.measurements)
         self.value = keep * self.value + (1 - keep) * weight
 
-    def factor(self, iteration: int) -> float:
-        """Return 1: the value is the weight."""
-        return 1.0
-
     def state_dict(self) -> dict[str, float]:
         """Return what a checkpoint has to keep."""
         return {'weight': self.value, 'measurements': self.measurements}
@@ -86,9 +82,7 @@ class GradientShare(Schedule):
 
 def share_of(value: float | Schedule) -> GradientShare | None:
     """Return the `GradientShare` of a weight, which other schedules may contain, or None."""
-    while isinstance(value, Schedule) and not isinstance(value, GradientShare):
-        value = value.value
-    return value if isinstance(value, GradientShare) else None
+    return next((each for each in unnested(value) if isinstance(each, GradientShare)), None)
 
 
 def is_due(loss: KDLoss) -> bool:

@@ -57,10 +57,11 @@ def measure_gradients(
         norm at the logits, inner product with the task's gradient at the features. With several
         processes means over them. `read_table` reads it.
     """
-    reference = _gradients(task, features, logits)
-    rows = [_row(reference, reference, task)]
-    rows += [_row(_gradients(loss, features, logits), reference, task) for loss in losses.values()]
-    table = torch.stack(rows)
+    # Frozen stages are on no graph.
+    inputs = [x for x in (*features, logits) if x.requires_grad]
+    reference = _gradients(task, inputs)
+    rows = [reference, *(_gradients(loss, inputs) for loss in losses.values())]
+    table = torch.stack([_row(gradients, reference) for gradients in rows])
     all_reduce(table, op='mean')
     return table
 
@@ -123,34 +124,22 @@ def weight_for(share: float, stats: GradientStats, others: float) -> float:
     return share / (1 - share) * others / stats.features if stats.features else math.nan
 
 
-def _gradients(loss: Tensor, features: Sequence[Tensor], logits: Tensor) -> list[Tensor | None]:
-    inputs = [*features, logits]
-    # Frozen stages are on no graph.
-    trained = [x for x in inputs if x.requires_grad]
-    if not loss.requires_grad or not trained:
-        return [None] * len(inputs)
+def _gradients(loss: Tensor, inputs: Sequence[Tensor]) -> list[Tensor]:
+    if not loss.requires_grad:
+        return [torch.zeros_like(x, dtype=torch.float32) for x in inputs]
     scale = FLOAT16_SCALE if any(x.dtype == torch.float16 for x in inputs) else 1.0
     # As the training step goes backward, outside the forward pass' autocast.
     with torch.autocast(loss.device.type, enabled=False):
-        found = iter(
-            torch.autograd.grad(
-                loss, trained, torch.full_like(loss, scale), retain_graph=True, allow_unused=True
-            )
+        gradients = torch.autograd.grad(
+            loss, inputs, torch.full_like(loss, scale), retain_graph=True, materialize_grads=True
         )
-    gradients = [next(found) if x.requires_grad else None for x in inputs]
-    return [None if g is None else g.float() / scale for g in gradients]
+    return [x.float() / scale for x in gradients]
 
 
-def _row(
-    gradient: Sequence[Tensor | None], reference: Sequence[Tensor | None], like: Tensor
-) -> Tensor:
+def _row(gradients: Sequence[Tensor], reference: Sequence[Tensor]) -> Tensor:
     """Return the norms at the features and logits, and the product with the reference, (3,)."""
-    pairs = zip(gradient[:-1], reference[:-1], strict=True)
-    products = [(a * b).sum() for a, b in pairs if a is not None and b is not None]
-    dot = torch.stack(products).sum() if products else like.new_zeros(())
-    return torch.stack([_norm(gradient[:-1], like), _norm(gradient[-1:], like), dot])
-
-
-def _norm(gradients: Sequence[Tensor | None], like: Tensor) -> Tensor:
-    norms = [torch.linalg.vector_norm(g) for g in gradients if g is not None]
-    return torch.linalg.vector_norm(torch.stack(norms)) if norms else like.new_zeros(())
+    *features, logits = gradients
+    zero = logits.new_zeros(())
+    norms = torch.stack([zero, *(torch.linalg.vector_norm(x) for x in features)])
+    dot = sum(((a * b).sum() for a, b in zip(features, reference[:-1], strict=True)), zero)
+    return torch.stack([torch.linalg.vector_norm(x) for x in (norms, logits)] + [dot])

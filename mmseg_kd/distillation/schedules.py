@@ -203,8 +203,9 @@ def value_at(value: float | Schedule, iteration: int) -> float:
     return value.at(iteration) if isinstance(value, Schedule) else value
 
 
-def negative(value: float | Schedule) -> bool:
-    """Return whether a number, or the value of a schedule, is below 0."""
-    while isinstance(value, Schedule):
-        value = value.value
-    return value < 0
+def unnested(value: float | Schedule) -> list[float | Schedule]:
+    """Return a value, the schedules that it contains from outside in, and last the number."""
+    chain = [value]
+    while isinstance(chain[-1], Schedule):
+        chain.append(chain[-1].value)
+    return chain

@@ -12,7 +12,7 @@ A module's output that an in-place activation changes afterwards is read changed
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from functools import partial
 from typing import Any
@@ -45,13 +45,18 @@ WITHOUT_LOGITS = {
 def check_taps(segmentor: nn.Module, names: Iterable[str], whose: str) -> None:
     """Raise UserError when the segmentor lacks a tap; the message lists those that it has."""
     paths = set(dict(segmentor.named_modules())) - {'', 'backbone'}
-    stages = _stage_count(segmentor.backbone)
+    backbone, kind = segmentor.backbone, type(_last_head(segmentor)).__name__
+    # None where it is unknown.
+    stages = len(getattr(backbone, 'out_indices', ())) or getattr(backbone, 'num_stages', None)
     for name in names:
         stage = STAGE.fullmatch(name)
         if stage and stages is not None and int(stage[1]) > stages:
             raise UserError(f'the {whose} has no tap {name!r}: its backbone has {stages} stages')
-        if name == 'logits':
-            _check_head(_last_head(segmentor), whose)
+        if name == 'logits' and kind in WITHOUT_LOGITS:
+            raise UserError(
+                f"the {whose} has no tap 'logits': {kind} predicts {WITHOUT_LOGITS[kind]}, not a "
+                'score of each class at each pixel; docs/distillation.md lists the heads that do'
+            )
         if name == 'logits' or stage or name in paths:
             continue
         hint = did_you_mean(name, ['logits', 'stage1', 'stage4', *paths])
@@ -60,22 +65,6 @@ def check_taps(segmentor: nn.Module, names: Iterable[str], whose: str) -> None:
             f'stageN.pre_norm and {len(paths)} module paths '
             '(python tools/misc/list_taps.py CONFIG lists them)'
         )
-
-
-def _check_head(head: nn.Module, whose: str) -> None:
-    kind = type(head).__name__
-    if what := WITHOUT_LOGITS.get(kind):
-        raise UserError(
-            f"the {whose} has no tap 'logits': {kind} predicts {what}, not a score of each class "
-            'at each pixel; docs/distillation.md lists the heads that do'
-        )
-
-
-def _stage_count(backbone: nn.Module) -> int | None:
-    """Return the number of stages of a backbone; None where it is unknown."""
-    if hasattr(backbone, 'out_indices'):
-        return len(backbone.out_indices)
-    return getattr(backbone, 'num_stages', None)
 
 
 @contextmanager
@@ -164,39 +153,29 @@ def _recorded(
 
     with ExitStack() as cleanup:
         if head is not None:
-            cleanup.enter_context(_recorded_forward(head, outputs))
+            # Activation checkpointing, for one, has put a forward of its own there.
+            cleanup.callback(
+                head.__dict__.update, {k: v for k, v in vars(head).items() if k == 'forward'}
+            )
+            cleanup.callback(head.__dict__.pop, 'forward')
+            head.forward = partial(_forward, head, head.forward, outputs)
         for name, module in modules.items():
-            hook = module.register_forward_hook(partial(keep, name))
-            cleanup.callback(hook.remove)
+            cleanup.callback(module.register_forward_hook(partial(keep, name)).remove)
         yield outputs
+
+
+def _forward(
+    head: nn.Module, forward: Callable[..., Any], outputs: dict[str, Any], *args: Any, **kw: Any
+) -> Any:
+    output = forward(*args, **kw)
+    outputs['logits'] = _predicted(head, output)
+    return output
 
 
 def _last_head(segmentor: nn.Module) -> nn.Module:
     # A cascade decodes in several heads; the last one's logits are the model's.
     head = segmentor.decode_head
     return head[-1] if isinstance(head, nn.ModuleList) else head
-
-
-@contextmanager
-def _recorded_forward(head: nn.Module, outputs: dict[str, Any]) -> Iterator[None]:
-    # mmseg's heads call self.forward() from loss() and predict(), which no forward hook sees.
-    forward = head.forward
-    # Activation checkpointing, for one, has put a forward of its own there.
-    own = 'forward' in vars(head)
-
-    def recorded(*args: Any, **kwargs: Any) -> Any:
-        output = forward(*args, **kwargs)
-        outputs['logits'] = _predicted(head, output)
-        return output
-
-    head.forward = recorded
-    try:
-        yield
-    finally:
-        if own:
-            head.forward = forward
-        else:
-            del head.forward
 
 
 def _predicted(head: nn.Module, output: Any) -> Tensor:
@@ -215,11 +194,8 @@ def _predicted(head: nn.Module, output: Any) -> Tensor:
 
 def _pick(name: str, outputs: dict[str, Any], stages: tuple[Any, ...]) -> Tensor:
     stage = STAGE.fullmatch(name)
-    if stage and name not in outputs:
-        index = int(stage[1])
-        if index > len(stages):
-            raise UserError(f'no tap {name!r}: the backbone has {len(stages)} stages')
-        output = stages[index - 1]
+    if stage and name not in outputs and int(stage[1]) <= len(stages):
+        output = stages[int(stage[1]) - 1]
     elif name in outputs:
         output = outputs[name]
     else:

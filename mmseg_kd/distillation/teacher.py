@@ -12,7 +12,6 @@ from typing import Any
 import torch
 from mmengine.config import Config, ConfigDict
 from mmengine.logging import print_log
-from mmengine.model import revert_sync_batchnorm
 from mmseg.registry import MODELS, TASK_UTILS
 from torch import nn
 
@@ -23,8 +22,7 @@ from mmseg_kd.checkpoints import (
     sha256_of,
     state_dict_of,
 )
-from mmseg_kd.checkpoints.initialization import forget_pretrained
-from mmseg_kd.distillation.base_teacher import BaseTeacher, check_dtype
+from mmseg_kd.distillation.teachers import BaseTeacher
 from mmseg_kd.errors import UserError, no_file
 
 
@@ -49,24 +47,27 @@ class Teacher(BaseTeacher):
 
     def __init__(
         self,
-        config: str | dict,
-        checkpoint: str,
+        config: str | dict | None = None,
+        checkpoint: str | None = None,
         dtype: str | None = None,
         baseline: float | str | None = None,
         classes: Sequence[str] | None = None,
     ) -> None:
-        check_dtype(dtype)
+        for key, value in dict(config=config, checkpoint=checkpoint).items():
+            if not isinstance(value, str | dict if key == 'config' else str | Path):
+                wrong = 'is missing' if value is None else f'is {value!r}'
+                raise UserError(f'model.teacher.{key} {wrong}; name a file')
         self.model_cfg = read_model(config)
         segmentor = build_segmentor(self.model_cfg)
-        if Path(checkpoint).is_dir():
-            raise UserError(f"the teacher's checkpoint {checkpoint} {no_file(checkpoint)}")
+        latest = find_latest_checkpoint(Path(checkpoint).parent)
         if not Path(checkpoint).is_file():
             make = f', `python tools/train.py {config}`,' if isinstance(config, str) else ''
             advice = f'train the teacher{make} or point model.teacher.checkpoint at your file'
-            latest = find_latest_checkpoint(Path(checkpoint).parent)
             if latest:
                 advice = f'write model.teacher.checkpoint={latest}'
-            raise UserError(f"the teacher's checkpoint {checkpoint} does not exist: {advice}")
+            raise UserError(
+                f"the teacher's checkpoint {checkpoint} {no_file(checkpoint)}: {advice}"
+            )
         self.config = config if isinstance(config, str) else '(inline)'
         self.checkpoint = str(checkpoint)
         self.baseline = baseline
@@ -77,10 +78,10 @@ class Teacher(BaseTeacher):
         self.classes = classes or _classes_of(loaded.get('meta'))
         super().__init__(segmentor, dtype)
         self._cast: dict[torch.dtype, nn.Module] = {}
-        if later := _later_checkpoint(Path(checkpoint)):
+        if latest and 0 <= _iteration(checkpoint) < _iteration(latest):
             print_log(
                 f'model.teacher.checkpoint: {checkpoint} is not the last of its training, which '
-                f'has {later.name}',
+                f'has {latest.name}',
                 logger='current',
                 level=logging.WARNING,
             )
@@ -105,22 +106,17 @@ class Teacher(BaseTeacher):
         return f'{self.checkpoint} (sha256 {self.sha256[:8]})'
 
 
-def _later_checkpoint(checkpoint: Path) -> Path | None:
-    """The last checkpoint of a run, if `checkpoint` is an earlier `iter_N.pth` of it."""
-    latest = find_latest_checkpoint(checkpoint.parent)
-    numbers = [re.fullmatch(r'iter_(\d+)\.pth', path.name) for path in (checkpoint, latest) if path]
-    earlier = len(numbers) == 2 and all(numbers) and int(numbers[0][1]) < int(numbers[1][1])
-    return latest if earlier else None
+def _iteration(checkpoint: str | Path) -> int:
+    """The number N of a file `iter_N.pth`, else -1."""
+    match = re.fullmatch(r'iter_(\d+)\.pth', Path(checkpoint).name)
+    return int(match[1]) if match else -1
 
 
 def _classes_of(meta: Any) -> list[str] | None:
     """The class names that a checkpoint of mmseg 1.x or 0.x keeps; None where it has none."""
     meta = meta if isinstance(meta, dict) else {}
     dataset = meta.get('dataset_meta')
-    # A list in place of the dict is taken for the names.
-    classes = (
-        dataset.get('classes') if isinstance(dataset, dict) else dataset or meta.get('CLASSES')
-    )
+    classes = dataset.get('classes') if isinstance(dataset, dict) else meta.get('CLASSES')
     return list(classes) if isinstance(classes, list | tuple) and classes else None
 
 
@@ -145,8 +141,6 @@ def read_model(config: str | dict) -> ConfigDict:
     """
     if isinstance(config, dict):
         return ConfigDict(copy.deepcopy(config))
-    if not Path(config).is_file():
-        raise UserError(f"model.teacher.config: the teacher's config {config} {no_file(config)}")
     try:
         model = Config.fromfile(config).get('model')
     except (Exception, SystemExit) as error:
@@ -168,6 +162,11 @@ def build_segmentor(config: str | dict) -> nn.Module:
     Raises:
         UserError: As `read_model`.
     """
+    # A report imports this module and does not need the 90 MB of these two.
+    from mmengine.model import revert_sync_batchnorm
+
+    from mmseg_kd.checkpoints.initialization import forget_pretrained
+
     model = read_model(config)
     if model.get('test_cfg') is None:
         model.test_cfg = dict(mode='whole')

@@ -1,16 +1,152 @@
-"""The teachers of a student, by name."""
+"""What a teacher is, how it is run, and the teachers of a student by name."""
 
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
+import torch
 from mmseg.registry import TASK_UTILS
 from torch import Tensor, nn
 
-from mmseg_kd.distillation.base_teacher import BaseTeacher
+from mmseg_kd.compat import normalises, swaps_channels
+from mmseg_kd.distillation.taps import STAGE, check_taps, record_taps
 from mmseg_kd.errors import UserError
+
+DTYPES = ('float32', 'bfloat16', 'float16')
+
+
+class BaseTeacher:
+    """A segmentor that is not trained.
+
+    It is frozen, always in eval mode and run without gradients. It is not an `nn.Module`: its
+    weights are not in the `parameters()` and `state_dict()` of a model that holds it, nor in the
+    optimizer or DDP, and `model.train()` does not change it. It moves to the device of its input.
+
+    Args:
+        segmentor: The segmentor; it is frozen.
+        dtype: Precision of the teacher: 'float32', 'bfloat16' or 'float16'; None for that of the
+            student. Losses are computed in float32 in any case.
+
+    Raises:
+        UserError: The dtype is none of these.
+    """
+
+    # Whether the weights change during training.
+    follows_student = False
+    # Where the weights are from, for people.
+    source: str
+
+    def __init__(self, segmentor: nn.Module, dtype: str | None = None) -> None:
+        if dtype not in (None, *DTYPES):
+            raise UserError(f'model.teacher.dtype: {dtype!r} is not None or one of {DTYPES}')
+        self.dtype = dtype and getattr(torch, dtype)
+        self.segmentor = segmentor.eval().requires_grad_(False)
+        # Whether student and teacher normalise images alike; found in the first batch.
+        self._same_input: bool | None = None
+
+    @property
+    def num_classes(self) -> int:
+        """Number of classes of the teacher's logits."""
+        return self.segmentor.num_classes
+
+    def to(self, device: torch.device | str) -> BaseTeacher:
+        """Move the teacher, which a call does by itself."""
+        if next(self.segmentor.parameters()).device != device:
+            self.segmentor.to(device)
+        return self
+
+    @classmethod
+    def for_student(cls, student: nn.Module, **kwargs: Any) -> BaseTeacher:
+        """Build the teacher of a student from the keys of `model.teacher`."""
+        return cls(**kwargs)
+
+    def start(self, student: nn.Module) -> None:
+        """Prepare for training, when the student's weights are loaded; nothing where frozen."""
+
+    def step(self, student: nn.Module) -> None:
+        """Follow the student after a step of its optimizer; nothing where frozen."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return what a checkpoint has to keep; empty where frozen."""
+        return {}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Restore `state_dict`; nothing where frozen."""
+
+    def check_taps(self, names: Iterable[str]) -> None:
+        """Raise UserError when the teacher lacks a tap."""
+        check_taps(self.segmentor, names, 'teacher')
+
+    @torch.no_grad()
+    def __call__(
+        self, inputs: Tensor, names: Iterable[str], preprocessor: nn.Module | None = None
+    ) -> dict[str, Tensor]:
+        """Run the teacher once and return its taps.
+
+        Args:
+            inputs: Images (N, 3, H, W) as the student gets them.
+            names: Taps to return.
+            preprocessor: The student's data preprocessor. Where the teacher's normalises
+                images differently, they are brought to the teacher's.
+
+        Returns:
+            A map (N, C, H, W) for each name, without gradients.
+        """
+        self.to(inputs.device)
+        if preprocessor is not None and self._same_input is not True:
+            own = self.segmentor.data_preprocessor
+            if self._same_input is None:
+                self._same_input = _normalises_alike(preprocessor, own, inputs)
+            if not self._same_input:
+                inputs = _renormalise(inputs, preprocessor, own)
+        names = list(names)
+        with self._precision(inputs.device.type):
+            segmentor = self._segmentor_for(inputs.device.type)
+            with record_taps(segmentor, names) as taps:
+                if all(STAGE.fullmatch(name) or name.startswith('backbone') for name in names):
+                    # No loss reads the head: it need not run.
+                    segmentor.extract_feat(inputs)
+                else:
+                    segmentor(inputs, mode='tensor')
+        return taps
+
+    def _segmentor_for(self, device: str) -> nn.Module:
+        """The segmentor to run under the current autocast."""
+        return self.segmentor
+
+    def _precision(self, device: str) -> AbstractContextManager:
+        if self.dtype is None:
+            return nullcontext()
+        return torch.autocast(device, self.dtype, enabled=self.dtype != torch.float32)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> BaseTeacher:
+        # Copies of the student, such as averages, share its teachers.
+        return self
+
+
+def _normalises_alike(student: nn.Module, teacher: nn.Module, like: Tensor) -> bool:
+    pairs = zip(_statistics(student, like), _statistics(teacher, like), strict=True)
+    alike = all(torch.equal(s, t) for s, t in pairs)
+    return alike and swaps_channels(student) == swaps_channels(teacher)
+
+
+def _renormalise(inputs: Tensor, student: nn.Module, teacher: nn.Module) -> Tensor:
+    """Undo the student's image normalisation and apply the teacher's."""
+    mean, std = _statistics(student, inputs)
+    images = inputs * std + mean
+    if swaps_channels(student) != swaps_channels(teacher):
+        images = images.flip(1)
+    mean, std = _statistics(teacher, inputs)
+    return (images - mean) / std
+
+
+def _statistics(preprocessor: nn.Module, like: Tensor) -> tuple[Tensor, Tensor]:
+    if not normalises(preprocessor):
+        return like.new_zeros(3, 1, 1), like.new_ones(3, 1, 1)
+    return preprocessor.mean.to(like), preprocessor.std.to(like)
 
 
 def teachers_by_name(teacher: dict) -> dict[str, dict]:
@@ -29,25 +165,16 @@ def teachers_by_name(teacher: dict) -> dict[str, dict]:
     return {'teacher': teacher}
 
 
-class Teachers(Mapping[str, BaseTeacher]):
-    """A mapping of the teachers by name, empty until `build`.
+class Teachers(dict[str, BaseTeacher]):
+    """The teachers by name, empty until `build`.
 
     Args:
         cfgs: The teachers' configs by name.
     """
 
     def __init__(self, cfgs: Mapping[str, dict]) -> None:
+        super().__init__()
         self.cfgs = dict(cfgs)
-        self._built: dict[str, BaseTeacher] = {}
-
-    def __getitem__(self, name: str) -> BaseTeacher:
-        return self._built[name]
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._built)
-
-    def __len__(self) -> int:
-        return len(self._built)
 
     def build(self, taps: Mapping[str, Iterable[str]], student: nn.Module) -> None:
         """Build the teachers that a loss reads, and check that they have its taps.
@@ -60,12 +187,10 @@ class Teachers(Mapping[str, BaseTeacher]):
             UserError: A file is missing or does not fit, a tap is unknown, or a teacher has
                 another number of classes than the student.
         """
-        built = {
-            name: _build(cfg, name, student) for name, cfg in self.cfgs.items() if name in taps
-        }
+        built = {n: _build(cfg, n, student) for n, cfg in self.cfgs.items() if n in taps}
         for name, teacher in built.items():
             teacher.check_taps(taps[name])
-        self._built = built
+        self.update(built)
 
     def __call__(
         self, inputs: Tensor, taps: Mapping[str, Sequence[str]], preprocessor: nn.Module
@@ -82,23 +207,23 @@ class Teachers(Mapping[str, BaseTeacher]):
         """
         return {
             name: teacher(inputs, taps[name], preprocessor)
-            for name, teacher in self._built.items()
+            for name, teacher in self.items()
             if name in taps
         }
 
     def start(self, student: nn.Module) -> None:
         """Prepare the teachers for training, when the student's weights are loaded."""
-        for teacher in self._built.values():
+        for teacher in self.values():
             teacher.start(student)
 
     def step(self, student: nn.Module) -> None:
         """Update the teachers after a step of the student's optimizer."""
-        for teacher in self._built.values():
+        for teacher in self.values():
             teacher.step(student)
 
     def state_dict(self) -> dict[str, dict[str, Any]]:
         """Return the states by name of those teachers that have one."""
-        states = {name: teacher.state_dict() for name, teacher in self._built.items()}
+        states = {name: teacher.state_dict() for name, teacher in self.items()}
         return {name: state for name, state in states.items() if state}
 
     def load_state_dict(self, states: Mapping[str, dict[str, Any]]) -> None:
@@ -107,7 +232,7 @@ class Teachers(Mapping[str, BaseTeacher]):
         Raises:
             KeyError: The state of a teacher is missing.
         """
-        for name, teacher in self._built.items():
+        for name, teacher in self.items():
             teacher.load_state_dict(states.get(name, {}))
 
 

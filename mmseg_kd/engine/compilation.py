@@ -21,18 +21,13 @@ def compile_training(runner: Runner) -> None:
     options = runner.cfg.get('compile')
     if not options:
         return
-    options = {} if options is True else dict(options)
+    options = {} if options is True else options
     if reason := cannot_compile(torch.device(get_device()), options):
         runner.logger.warning(f'compile: not possible here, training goes on without ({reason})')
         return
-    teachers = getattr(runner.bare_model, 'teachers', {}).values()
-    models = [runner.bare_model, *(teacher.segmentor for teacher in teachers)]
+    models = [runner.bare_model, *(teacher.segmentor for teacher in runner.teachers.values())]
     count = sum(compile_blocks(model, options) for model in models)
-    runner.logger.info(
-        f'compile: {count} blocks; the first iterations take a minute or more'
-        if count
-        else 'compile: neither the student nor a teacher has blocks to compile'
-    )
+    runner.logger.info(f'compile: {count} blocks; the first iterations take a minute or more')
 
 
 def record_training_step(runner: Runner) -> None:

@@ -70,10 +70,10 @@ class GraphedStep:
         self._recordings: dict[Hashable, Recording] = {}
         self._rates: list[Tensor] = []
         self._padded = False
-        self._recorded_all = False
         self._kd_losses = getattr(model, 'kd_losses', None)
+        self._device = next(model.parameters()).device
         if self._kd_losses:
-            self._kd_losses.put_numbers_on(next(model.parameters()).device)
+            self._kd_losses.put_numbers_on(self._device)
         for each in (model, *(t.segmentor for t in getattr(model, 'teachers', {}).values())):
             let_launches_be_free(each)
 
@@ -86,11 +86,10 @@ class GraphedStep:
             kind = self._kind(batch, optim_wrapper)
             if kind is None:
                 return _detached(self._eager(data, optim_wrapper))
-            recording = self._recordings.get(kind)
-            if recording is None and self._steps[kind] >= WARMUP_STEPS:
-                recording = self._record(kind, batch, data, optim_wrapper)
-            if recording is not None:
-                return _replay(recording, batch)
+            if kind not in self._recordings and self._steps[kind] >= WARMUP_STEPS:
+                self._record(kind, batch, data, optim_wrapper)
+            if kind in self._recordings:
+                return _replay(self._recordings[kind], batch)
             self._steps[kind] += 1
             return self._warm_up(data, optim_wrapper)
 
@@ -105,12 +104,7 @@ class GraphedStep:
             tuple((k, v) for k, v in group.items() if k not in ('params', 'lr', 'initial_lr'))
             for group in optim_wrapper.optimizer.param_groups
         )
-        kind = (batch.images.shape, batch.labels.dtype, self._padded, losses, repr(settings))
-        full = len(self._recordings) >= MOST_GRAPHS
-        if full and kind not in self._recordings and not self._recorded_all:
-            self._recorded_all = True
-            self._warn(f'cuda_graph: {MOST_GRAPHS} kinds of steps are recorded; others run eagerly')
-        return kind if kind in self._recordings or not full else None
+        return batch.images.shape, batch.labels.dtype, self._padded, losses, repr(settings)
 
     def _warm_up(self, data: dict, optim_wrapper: OptimWrapper) -> dict[str, Tensor]:
         """A real step, on the stream that records later."""
@@ -123,7 +117,7 @@ class GraphedStep:
 
     def _record(
         self, kind: Hashable, batch: PackedBatch, data: dict, optim_wrapper: OptimWrapper
-    ) -> Recording | None:
+    ) -> None:
         optimizer, model = optim_wrapper.optimizer, self.model
         static = batch.to(model.data_preprocessor.device)
         tensors = (static.images.clone(), static.labels.clone(), static.sizes.clone())
@@ -135,6 +129,8 @@ class GraphedStep:
         graph = torch.cuda.CUDAGraph()
         optimizer.zero_grad(set_to_none=True)
         try:
+            if len(self._recordings) >= MOST_GRAPHS:
+                raise RuntimeError(f'{MOST_GRAPHS} other kinds of steps are recorded')
             with (
                 _capturable(optimizer),
                 torch.cuda.graph(
@@ -150,21 +146,18 @@ class GraphedStep:
             self._warn(f'cuda_graph: the step cannot be recorded and runs eagerly ({reason})')
             self._steps[kind] = -(10**9)
             optimizer.zero_grad(set_to_none=True)
-            return None
-        self._recordings[kind] = Recording(graph, static, list(logs), values)
-        return self._recordings[kind]
+        else:
+            self._recordings[kind] = Recording(graph, static, list(logs), values)
 
     @contextmanager
     def _rates_on_device(self, optimizer: torch.optim.Optimizer) -> Iterator[None]:
         """Let the optimizer read learning rates from tensors; schedulers see the numbers."""
         groups = optimizer.param_groups
         rates = [group['lr'] for group in groups]
-        if not self._rates:
-            device = next(self.model.parameters()).device
-            self._rates = [torch.zeros((), device=device) for _ in groups]
+        # A recording reads the same tensors as long as it is replayed.
+        self._rates = self._rates or [torch.zeros((), device=self._device) for _ in groups]
         for group, rate, tensor in zip(groups, rates, self._rates, strict=True):
-            tensor.fill_(rate)
-            group['lr'] = tensor
+            group['lr'] = tensor.fill_(rate)
         try:
             yield
         finally:
@@ -190,33 +183,29 @@ def _replay(recording: Recording, batch: PackedBatch) -> dict[str, Tensor]:
 @contextmanager
 def _capturable(optimizer: torch.optim.Optimizer) -> Iterator[None]:
     """Let torch record the optimizer; a fused one works on tensors alone in any case."""
-    before = [group.get('capturable') for group in optimizer.param_groups]
-    for group in optimizer.param_groups:
+    groups = [group for group in optimizer.param_groups if 'capturable' in group]
+    before = [group['capturable'] for group in groups]
+    for group in groups:
         group['capturable'] = True
     try:
         yield
     finally:
-        for group, value in zip(optimizer.param_groups, before, strict=True):
-            if value is None:
-                del group['capturable']
-            else:
-                group['capturable'] = value
+        for group, value in zip(groups, before, strict=True):
+            group['capturable'] = value
 
 
 def cannot_record(model: Any, optim_wrapper: OptimWrapper) -> str | None:
     """Why the training step of a model cannot become a CUDA graph; None if it can be tried."""
-    groups = optim_wrapper.optimizer.param_groups
-    if is_distributed():
-        return 'several processes exchange gradients'
-    if not isinstance(model.data_preprocessor, BatchDataPreProcessor):
-        return "it needs model.data_preprocessor.type='BatchDataPreProcessor'"
-    if not all(group.get('fused') for group in groups):
-        return 'it needs optim_wrapper.optimizer.fused=True'
-    if isinstance(optim_wrapper, AmpOptimWrapper):
-        return 'the loss scale of float16 is read in every step: use bfloat16'
-    if optim_wrapper.clip_grad_kwargs:
-        return 'optim_wrapper.clip_grad reads the norm in every step'
-    # The wrapper divides a loss by the number of batches.
-    if optim_wrapper.scale_loss(torch.ones(())) != 1:
-        return 'optim_wrapper.accumulative_counts is not 1'
-    return None
+    packs = isinstance(model.data_preprocessor, BatchDataPreProcessor)
+    scales = isinstance(optim_wrapper, AmpOptimWrapper)
+    fused = all(group.get('fused') for group in optim_wrapper.optimizer.param_groups)
+    reasons = {
+        'several processes exchange gradients': is_distributed(),
+        "it needs model.data_preprocessor.type='BatchDataPreProcessor'": not packs,
+        'it needs optim_wrapper.optimizer.fused=True': not fused,
+        'the loss scale of float16 is read in every step: use bfloat16': scales,
+        'optim_wrapper.clip_grad reads the norm in every step': optim_wrapper.clip_grad_kwargs,
+        # The wrapper divides a loss by the number of batches.
+        'optim_wrapper.accumulative_counts is not 1': optim_wrapper.scale_loss(torch.ones(())) != 1,
+    }
+    return next((reason for reason, applies in reasons.items() if applies), None)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import uuid
 from collections.abc import Callable
 from contextlib import nullcontext
@@ -10,15 +11,15 @@ from typing import Any
 
 from mmengine.config import Config
 from mmengine.device import get_device
-from mmengine.dist import broadcast, is_main_process
+from mmengine.dist import broadcast, is_distributed, is_main_process
 from mmengine.hooks import CheckpointHook, Hook
 from mmengine.logging import MMLogger
-from mmengine.model import is_model_wrapper
-from mmengine.optim import OptimWrapper
+from mmengine.model import is_model_wrapper, revert_sync_batchnorm
 from mmengine.runner import BaseLoop, Runner
 from mmengine.visualization import Visualizer
 from mmseg.registry import RUNNERS
 from torch import nn
+from torch.distributed import init_process_group
 from torch.utils.data import DataLoader
 
 from mmseg_kd.checkpoints import (
@@ -27,20 +28,18 @@ from mmseg_kd.checkpoints import (
     read_checkpoint,
     state_dict_of,
 )
-from mmseg_kd.checkpoints.initialization import check_files, init_weights
+from mmseg_kd.checkpoints.initialization import init_weights
+from mmseg_kd.command_line import OF_THE_SYSTEM
+from mmseg_kd.compat import DEVELOPER_MESSAGES
 from mmseg_kd.config.errors import config_errors
 from mmseg_kd.datasets.listing import check_listing
 from mmseg_kd.engine.compilation import compile_training, record_training_step
-from mmseg_kd.engine.console import quieten_console
 from mmseg_kd.engine.devices import memory_errors, unused_card
 from mmseg_kd.engine.hooks.label_check_hook import LabelCheckHook
-from mmseg_kd.engine.hooks.trial_hook import TrialHook
-from mmseg_kd.engine.processes import joining, lock_work_dir, wrap_on_cpu
-from mmseg_kd.engine.resuming import check_optimizer, check_resumable
-from mmseg_kd.engine.starting import prepare_training, reporting_interruptions
-from mmseg_kd.engine.training_length import LengthCheckHook, follow_length
-from mmseg_kd.engine.unwritable_files import UnwritableFiles
-from mmseg_kd.engine.work_dir_lock import WorkDirLock
+from mmseg_kd.engine.resuming import check_optimizer, check_resumable, resuming
+from mmseg_kd.engine.starting import prepare_training, report_interruption, try_run
+from mmseg_kd.engine.training_length import follow_length, misfits
+from mmseg_kd.engine.work_dir_lock import WorkDirLock, lock_work_dir
 from mmseg_kd.errors import UserError, one_line
 
 
@@ -48,39 +47,50 @@ from mmseg_kd.errors import UserError, one_line
 class KDRunner(Runner):
     """Runner whose checkpoints are read as data, matched strictly, and written whole or not at all.
 
-    The console shows what a user looks for; the rest (environment, full config, hook order) is in
-    the log file. Mistakes of the config are a `UserError` before training starts.
+    The console shows what a user looks for, the log file all. Mistakes of the config are a
+    `UserError` before training starts.
     """
 
     _lock: WorkDirLock | None = None
 
     def __init__(self, *args: Any, experiment_name: str | None = None, **kwargs: Any) -> None:
-        # The loops that were built, by split: those of the training, or that of the test.
-        self.loops: dict[str, BaseLoop] = {}
-        self._unwritable = UnwritableFiles()
+        # What cannot be written was reported, by hook and reason.
+        self._unwritable: set[tuple[str, int | None]] = set()
         # mmengine shares logger and message hub between runs of one name in one second.
         name = experiment_name or uuid.uuid4().hex[:8]
         super().__init__(*args, experiment_name=name, **kwargs)
 
-    @memory_errors
     def train(self) -> nn.Module:
         """Train; the teacher, if any, is loaded before the first iteration."""
         try:
-            prepare_training(self)
-            with reporting_interruptions(self):
+            with memory_errors(self):
+                prepare_training(self)
                 return super().train()
+        except (KeyboardInterrupt, OSError) as error:
+            report_interruption(self, error)
+            raise
         finally:
             if self._lock is not None:
                 self._lock.release()
 
-    @memory_errors
     def test(self) -> dict[str, float]:
         """Test; return the metrics."""
-        return super().test()
+        with memory_errors(self):
+            with config_errors(self.cfg):
+                try_run(self)
+            return super().test()
+
+    @property
+    def loops(self) -> dict[str, BaseLoop]:
+        """The loops of the training by split, or that of the test."""
+        if not self.trains:
+            return {'test': self.test_loop}
+        loops = {'train': self.train_loop, 'val': self.val_loop}
+        return {split: loop for split, loop in loops.items() if loop is not None}
 
     @property
     def trains(self) -> bool:
-        """Whether this is a training, and not a test alone."""
+        """Whether this is a training, not only a test."""
         return self.cfg.get('train_cfg') is not None
 
     @property
@@ -94,6 +104,16 @@ class KDRunner(Runner):
         model = self.model.module if is_model_wrapper(self.model) else self.model
         return model.module if hasattr(model, 'merge_preds') else model
 
+    @property
+    def kd_losses(self) -> Any:
+        """The distillation losses by name; empty without distillation."""
+        return getattr(self.bare_model, 'kd_losses', {})
+
+    @property
+    def teachers(self) -> Any:
+        """The teachers by name; empty without distillation."""
+        return getattr(self.bare_model, 'teachers', {})
+
     def load_checkpoint(
         self,
         filename: str,
@@ -101,41 +121,31 @@ class KDRunner(Runner):
         strict: bool = True,
         revise_keys: list | None = None,
     ) -> dict:
-        """Load a checkpoint that has exactly the model's tensors.
-
-        Args:
-            filename: The checkpoint's path.
-            map_location: As for `torch.load`.
-            strict: Kept for mmengine's signature; a mismatch is always an error.
-            revise_keys: Kept for mmengine's signature; a `module.` prefix is always removed.
-
-        Returns:
-            The checkpoint.
-
-        Raises:
-            UserError: The file is missing, damaged, names code, does not fit the model, or is
-                to be resumed and cannot be.
-        """
+        """Load a checkpoint that has exactly the model's tensors; any other is a UserError."""
         checkpoint = read_checkpoint(filename, map_location=map_location)
         if self.resumes:
             check_resumable(checkpoint, self, filename)
-        try:
-            self.call_hook('after_load_checkpoint', checkpoint=checkpoint)
-        except UserError as error:
-            if str(filename) in str(error):
-                raise
-            raise UserError(f'{filename}: {error}') from error
+        self.call_hook('after_load_checkpoint', checkpoint=checkpoint)
         tensors = state_dict_of(checkpoint, filename)
-        matched = load_strictly(self.bare_model, tensors, source=str(filename))
+        # Only a new training changes the classifier.
+        reset = bool(self.cfg.get('reset_classifier')) if self.trains and not self.resumes else None
+        matched = load_strictly(self.bare_model, tensors, str(filename), reset_classifier=reset)
         if self.resumes:
-            check_optimizer(checkpoint, self, filename)
+            check_optimizer(checkpoint, self)
         self._has_loaded = True
         self.logger.info(f'loaded {filename}, matched {matched}/{matched} tensors')
         return checkpoint
 
+    def resume(self, filename: str, *args: Any, **kwargs: Any) -> None:
+        """Resume from a checkpoint; one that cannot be resumed is a UserError."""
+        with resuming(filename):
+            super().resume(filename, *args, **kwargs)
+
     def load_or_resume(self) -> None:
         """Load what the run starts from, then write its config: that of a run refused stays."""
         super().load_or_resume()
+        for problem in misfits(self) if self.trains else ():
+            self.logger.warning(problem)
         if is_main_process():
             # A test, which has no training, leaves the work_dir's config alone.
             folder = self.work_dir if self.trains else self.log_dir
@@ -155,53 +165,69 @@ class KDRunner(Runner):
             super().save_checkpoint(str(partial.parent), partial.name, *args, **kwargs)
 
     def call_hook(self, fn_name: str, **kwargs: Any) -> None:
-        """Call the hooks; a log, record or picture that cannot be written does not stop training.
-
-        What they find wrong with the config before a run is a `UserError`.
-
-        Args:
-            fn_name: The hooks' method.
-            **kwargs: Its arguments.
-        """
+        """Call a method of the hooks; a record that cannot be written does not stop training."""
         for hook in [hook for hook in self.hooks if hasattr(hook, fn_name)]:
+            name = type(hook).__name__
             try:
+                # Some hooks build parts of the config.
                 with config_errors(self.cfg) if fn_name == 'before_run' else nullcontext():
                     getattr(hook, fn_name)(self, **kwargs)
             except OSError as error:
-                if not self.trains or isinstance(hook, CheckpointHook):
+                needed = not self.trains or isinstance(hook, CheckpointHook)
+                if needed or error.errno not in OF_THE_SYSTEM:
                     raise
                 if self._lock is not None:
                     self._lock.check()
-                self._unwritable.warn(type(hook).__name__, error)
+                if (name, error.errno) not in self._unwritable:
+                    self._unwritable.add((name, error.errno))
+                    self.logger.warning(
+                        f'{name} cannot write {error.filename or "its file"} ({error.strerror}): '
+                        'training continues without it'
+                    )
 
     def build_model(self, model: nn.Module | dict) -> nn.Module:
-        """Build the model. Some constructors load or download weights.
+        """Build the model. timm's backbones may download weights.
 
         Raises:
-            UserError: A file cannot be read or does not fit, or a download failed.
+            UserError: The model cannot be built, or a download failed.
         """
-        files = check_files(model)
         try:
-            built = super().build_model(model)
+            return super().build_model(model)
         except (OSError, RuntimeError) as error:
-            offline = isinstance(error, OSError)
-            advice = '; to download nothing, write pretrained=False' if offline else ''
+            advice = '; to download nothing, write pretrained=False'
+            advice = advice if isinstance(error, OSError) else ''
             raise UserError(f'the model cannot be built: {one_line(error)}{advice}') from error
-        for file, count in files.items():
-            # timm loads strictly.
-            self.logger.info(f'{file}: matched {count}/{count} tensors')
-        return built
 
     def wrap_model(self, model_wrapper_cfg: dict | None, model: nn.Module) -> nn.Module:
         """Move the model to its device and, with several processes, wrap it in DDP."""
-        if self.distributed and get_device() == 'cpu' and not is_model_wrapper(model):
-            return wrap_on_cpu(model, self.cfg.get('find_unused_parameters', False))
+        if self.distributed and get_device() == 'cpu':
+            # mmengine would name a GPU for it.
+            options = dict(device_ids=None, broadcast_buffers=False)
+            unused = self.cfg.get('find_unused_parameters', False)
+            model_wrapper_cfg = dict(options, find_unused_parameters=unused)
+            if any(isinstance(module, nn.SyncBatchNorm) for module in model.modules()):
+                self.logger.warning(
+                    'SyncBN needs a GPU: on the CPU every process normalises its own part of the '
+                    'batch, and running statistics are averaged before evaluating and saving'
+                )
+                model = revert_sync_batchnorm(model)
         return super().wrap_model(model_wrapper_cfg, model)
 
     def setup_env(self, env_cfg: dict) -> None:
         """Set up processes and devices, and hold the work_dir until training ends."""
-        with joining(self.cfg.get('launcher', 'none')):
+        launcher = self.cfg.get('launcher', 'none')
+        try:
+            if launcher == 'pytorch' and get_device() == 'cpu' and not is_distributed():
+                # mmengine would ask for a GPU.
+                init_process_group(backend='gloo')
             super().setup_env(env_cfg)
+        except (KeyError, ValueError) as error:
+            if launcher == 'none' or is_distributed():
+                raise
+            raise UserError(
+                f'--launcher {launcher}: this process was not started by it ({one_line(error)}); '
+                'use torchrun or tools/dist_train.sh, or leave --launcher out'
+            ) from error
         if self.trains:
             self._lock = lock_work_dir(self.work_dir)
 
@@ -226,42 +252,17 @@ class KDRunner(Runner):
         handler = dict(type='RotatingFileHandler', encoding='utf-8', errors='backslashreplace')
         kwargs.setdefault('file_handler_cfg', handler)
         logger = super().build_logger(*args, **kwargs)
-        quieten_console(logger)
+        for handler in logger.handlers:
+            if not isinstance(handler, logging.FileHandler):
+                handler.addFilter(_for_the_console)
         return logger
 
     def register_default_hooks(self, hooks: dict[str, Hook | dict | None] | None = None) -> None:
-        """Register the hooks; None leaves one out, where mmengine allows it for its own alone."""
-        own = ('runtime_info', 'timer', 'sampler_seed', 'logger', 'param_scheduler', 'checkpoint')
+        """Register the hooks; None, which mmengine takes for its own alone, does nothing."""
         hooks = {'non_finite_loss': dict(type='NonFiniteLossHook'), **(hooks or {})}
-        hooks = {k: v for k, v in hooks.items() if v is not None or k in own}
-        super().register_default_hooks(hooks)
-        self.register_hook(LabelCheckHook())
-        self.register_hook(TrialHook())
-        self.register_hook(LengthCheckHook())
-
-    # What mmengine builds when it starts, because testing needs only a part of it.
-
-    def build_train_loop(self, loop: Any) -> BaseLoop:
-        """Build the loop of the training."""
-        return self._note_loop('train', super().build_train_loop, loop)
-
-    def build_val_loop(self, loop: Any) -> BaseLoop:
-        """Build the loop of the validation."""
-        return self._note_loop('val', super().build_val_loop, loop)
-
-    def build_test_loop(self, loop: Any) -> BaseLoop:
-        """Build the loop of the test."""
-        return self._note_loop('test', super().build_test_loop, loop)
-
-    def _note_loop(self, split: str, build: Callable, loop: Any) -> BaseLoop:
-        with config_errors(self.cfg):
-            self.loops[split] = build(loop)
-        return self.loops[split]
-
-    def build_optim_wrapper(self, optim_wrapper: Any) -> OptimWrapper:
-        """Build the optimizer."""
-        with config_errors(self.cfg):
-            return super().build_optim_wrapper(optim_wrapper)
+        super().register_default_hooks({name: hook or Hook() for name, hook in hooks.items()})
+        if hasattr(self.bare_model, 'num_classes'):
+            self.register_hook(LabelCheckHook())
 
     def build_param_scheduler(self, scheduler: Any) -> Any:
         """Build the schedulers; those without an `end` follow the length of the training."""
@@ -274,18 +275,19 @@ class KDRunner(Runner):
             broadcast(tensor)
 
     def _maybe_compile(self, target: str) -> None:
-        """Compile blocks and record the step, where mmengine compiles the whole step."""
+        # mmengine would compile the whole step.
         if target == 'train_step':
             compile_training(self)
             record_training_step(self)
 
 
-def build_runner(cfg: Config) -> KDRunner:
-    """Build the runner of a checked config.
+def _for_the_console(record: logging.LogRecord) -> bool:
+    # Some messages begin with a line of dashes.
+    return not record.getMessage().lstrip(' \n\t-').startswith(DEVELOPER_MESSAGES)
 
-    Raises:
-        UserError: A type is not registered, or a value does not suit its constructor.
-    """
+
+def build_runner(cfg: Config) -> KDRunner:
+    """Build the runner of a checked config; what its constructors refuse is a UserError."""
     with config_errors(cfg):
         runner = KDRunner.from_cfg(cfg)
     if problem := unused_card():

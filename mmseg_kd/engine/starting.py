@@ -1,61 +1,158 @@
-"""What is checked, tidied and reported before a training starts."""
+"""What is tried, checked and reported before a training starts, and where it stopped."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+import traceback
 from pathlib import Path
+from typing import Any
 
+import torch
+from mmcv.transforms import BaseTransform
+from mmengine.dataset import pseudo_collate
 from mmengine.dist import is_main_process
 from mmengine.runner import Runner
+from mmseg.models import EncoderDecoder
+from torch import nn
+from torch.utils.data import Dataset
 
 from mmseg_kd.checkpoints import find_latest_checkpoint, remove_file
 from mmseg_kd.config.errors import config_errors
+from mmseg_kd.datasets.seeded_sampling import seeded
+from mmseg_kd.engine.devices import is_out_of_memory
 from mmseg_kd.engine.hooks.distillation_hook import DistillationHook
 from mmseg_kd.engine.optim import set_matmul_precision
 from mmseg_kd.engine.summary import describe_run, differing_crops, slow_precisions
-from mmseg_kd.errors import UserError
+from mmseg_kd.errors import UserError, one_line
 
 
 def prepare_training(runner: Runner) -> None:
-    """Load the teacher, check what no constructor does, and log what the run is.
+    """Build what mmengine would build later, check what no constructor does, log what the run is.
 
     Raises:
         UserError: The teacher or a key of the config cannot be used.
     """
     model = runner.bare_model
-    if hasattr(model, 'build_teacher'):
-        with config_errors(runner.cfg):
+    with config_errors(runner.cfg):
+        if hasattr(model, 'build_teacher'):
             model.build_teacher()
-        hooked = any(isinstance(hook, DistillationHook) for hook in runner.hooks)
-        if model.needs_hook and not hooked:
-            raise UserError(
-                'schedules, GradientShare, adapters and EMATeacher need '
-                "default_hooks.distillation=dict(type='DistillationHook')"
-            )
+        try_run(runner)
+        runner.optim_wrapper = runner.build_optim_wrapper(runner.optim_wrapper)
+    hooked = any(isinstance(hook, DistillationHook) for hook in runner.hooks)
+    if not hooked and getattr(model, 'needs_hook', False):
+        raise UserError(
+            'schedules, GradientShare, adapters and EMATeacher need '
+            "default_hooks.distillation=dict(type='DistillationHook')"
+        )
     for name in runner.cfg.get('activation_checkpointing') or ():
-        try:
-            model.get_submodule(name)
-        except AttributeError as error:
-            raise UserError(f'activation_checkpointing: {name!r}: {error}') from error
-    if is_main_process():
-        # A run that was killed while it wrote left these.
-        for leftover in Path(runner.work_dir).glob('.*.tmp*'):
-            remove_file(leftover)
+        if name not in dict(model.named_modules()):
+            raise UserError(f'activation_checkpointing: the model has no module {name!r}')
+    # A run that was killed while it wrote left these.
+    for leftover in Path(runner.work_dir).glob('.*.tmp*') if is_main_process() else ():
+        remove_file(leftover)
     runner.logger.info(describe_run(runner))
     set_matmul_precision(runner.cfg.get('float32_matmul_precision'), runner.logger.info)
     for remark in [*slow_precisions(runner), *differing_crops(runner.cfg)]:
         runner.logger.warning(remark)
 
 
-@contextmanager
-def reporting_interruptions(runner: Runner) -> Iterator[None]:
-    """Log where a training in this block stopped, and how to continue it."""
+def report_interruption(runner: Runner, error: BaseException) -> None:
+    """Log where a training was stopped by an error, and how to continue it."""
+    how = 'stopped' if isinstance(error, OSError) else 'interrupted'
+    latest = find_latest_checkpoint(runner.work_dir)
+    advice = f'{latest.name} is there, continue with --resume' if latest else 'nothing saved'
+    runner.logger.warning(f'{how} at iteration {runner.iter}: {advice}')
+
+
+def try_run(runner: Runner) -> None:
+    """Try one sample of each data set, and the student's losses on it.
+
+    What a pipeline or a model cannot do is an error of a worker or of a layer otherwise, which
+    names no key, and for the validation split comes after hours. The pixels' values do not count:
+    every label of the trial is class 0. The random streams and the model stay as they were. Costs
+    one image of each split and one forward pass of one crop, without gradients.
+
+    Raises:
+        UserError: A step of a pipeline or a part of the model failed; with its config key.
+    """
+    for split, loop in runner.loops.items():
+        if len(loop.dataloader.dataset):
+            sample = try_data(loop.dataloader.dataset, f'{split}_dataloader.dataset')
+            if split == 'train':
+                try_training(runner.bare_model, sample)
+
+
+def try_data(dataset: Dataset, where: str) -> dict[str, Any]:
+    """Return the first sample of a data set.
+
+    Raises:
+        UserError: A step of its pipeline failed, or the last one did not pack the sample.
+    """
     try:
-        yield
-    except (KeyboardInterrupt, OSError) as error:
-        how = 'stopped' if isinstance(error, OSError) else 'interrupted'
-        latest = find_latest_checkpoint(runner.work_dir)
-        advice = f'{latest.name} is there, continue with --resume' if latest else 'nothing saved'
-        runner.logger.warning(f'{how} at iteration {runner.iter}: {advice}')
+        with seeded(0):
+            sample = dataset[0]
+    except UserError:
         raise
+    except Exception as error:
+        step, steps = '', []
+        for owner in _owners(error):
+            if isinstance(owner, BaseTransform) and owner in steps:
+                step = f'.pipeline.{steps.index(owner)} ({type(owner).__name__})'
+            steps = getattr(owner, 'transforms', steps)
+        raise UserError(
+            f'{where}{step} cannot process the first image: {one_line(error)}'
+        ) from error
+    if not isinstance(sample, dict) or not {'inputs', 'data_samples'} <= set(sample):
+        raise UserError(
+            f"{where}.pipeline: the last step gives no 'inputs' and 'data_samples' for the model: "
+            "end it with dict(type='PackSegInputs')"
+        )
+    return sample
+
+
+@torch.no_grad()
+def try_training(model: nn.Module, sample: dict[str, Any]) -> None:
+    """Compute a segmentor's own losses on a sample, all of whose pixels are of class 0.
+
+    Raises:
+        UserError: A part of the model failed, such as for `in_channels` that do not fit.
+    """
+    if not isinstance(model, EncoderDecoder):
+        return
+    labels = sample['data_samples'].get('gt_sem_seg')
+    if labels is None:
+        raise UserError(
+            'train_dataloader.dataset.pipeline: it loads no labels: add '
+            "dict(type='LoadAnnotations') after the step that loads the image"
+        )
+    labels.data.zero_()
+    training, stages = model.training, []
+    source = model.neck if model.with_neck else model.backbone
+    recording = source.register_forward_hook(lambda *args: stages.extend(args[-1]))
+    model.eval()
+    try:
+        with seeded(0):
+            data = model.data_preprocessor(pseudo_collate([sample]), training=True)
+            EncoderDecoder.loss(model, data['inputs'], data['data_samples'])
+    except UserError:
+        raise
+    except Exception as error:
+        if is_out_of_memory(error):
+            # Not a type of error that a wrong value in the config raises.
+            raise torch.OutOfMemoryError(one_line(error)) from error
+        size = 'x'.join(map(str, sample['inputs'].shape[1:]))
+        parts = {id(part): f'model.{name}' for name, part in model.named_children()}
+        running = [parts[id(owner)] for owner in _owners(error) if id(owner) in parts]
+        channels = [stage.shape[1] for stage in stages]
+        hint = f'; what in_index and in_channels of a head choose from has {channels} channels'
+        raise UserError(
+            f'{["model", *running][-1]} fails on a training crop of {size} pixels: '
+            f'{one_line(error)}{hint if channels else ""}'
+        ) from error
+    finally:
+        recording.remove()
+        model.train(training)
+
+
+def _owners(error: Exception) -> list[Any]:
+    """The objects whose methods were running, the innermost last."""
+    return [frame.f_locals.get('self') for frame, _ in traceback.walk_tb(error.__traceback__)]

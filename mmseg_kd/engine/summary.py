@@ -20,38 +20,32 @@ RATIOS = 100
 
 def describe_run(runner: Runner) -> str:
     """Describe a training run: model, teacher, losses, data, schedule, device, where it writes."""
-    model = runner.bare_model
-    loader = runner.train_dataloader
-    lines = [
-        f'config      {runner.cfg.filename}',
-        f'work_dir    {relative(runner.work_dir)}',
-        f'device      {_device()}, torch {torch.__version__}, seed {runner.seed}',
-        f'student     {_model_line(model)}',
+    loader, val_loop = runner.train_dataloader, runner.val_loop
+    cpu = f'{platform.machine()} CPU, {torch.get_num_threads()} threads'
+    device = torch.cuda.get_device_name() if get_device() == 'cuda' else cpu
+    rows = [
+        ('config', runner.cfg.filename),
+        ('work_dir', relative(runner.work_dir)),
+        ('device', f'{device}, torch {torch.__version__}, seed {runner.seed}'),
+        ('student', _model_line(runner.bare_model)),
     ]
-    teachers = getattr(model, 'teachers', {})
-    for name, teacher in teachers.items():
-        lead = 'teacher     ' + (f'{name}: ' if len(teachers) > 1 else '')
-        lines.append(f'{lead}{_model_line(teacher.segmentor)}, {teacher.source}')
-    lines += [
-        f'kd loss     {name}: {type(loss).__name__}({loss.extra_repr()})'
-        for name, loss in getattr(model, 'kd_losses', {}).items()
-    ]
-    if hasattr(model, 'kd_losses') and not model.kd_losses:
-        lines.append('kd loss     none: this run trains the plain student, without distillation')
-    lines.append(
-        f'data        {len(loader.dataset)} training images, '
-        f'{len(runner.val_dataloader.dataset) if runner.val_loop else 0} for validation'
-    )
+    for name, teacher in runner.teachers.items():
+        lead = f'{name}: ' if len(runner.teachers) > 1 else ''
+        rows.append(('teacher', f'{lead}{_model_line(teacher.segmentor)}, {teacher.source}'))
+    for name, loss in runner.kd_losses.items():
+        rows.append(('kd loss', f'{name}: {type(loss).__name__}({loss.extra_repr()})'))
+    if hasattr(runner.bare_model, 'kd_losses') and not runner.kd_losses:
+        rows.append(('kd loss', 'none: this run trains the plain student, without distillation'))
+    images = len(val_loop.dataloader.dataset) if val_loop else 0
+    rows.append(('data', f'{len(loader.dataset)} training images, {images} for validation'))
     if size := padded_size(runner.cfg):
         share = padding_share(runner.cfg, size)
         padding = f', about {100 * share:.0f} % of it padding' if share >= 0.005 else ''
-        lines.append(f'input       crop {size}{padding}')
+        rows.append(('input', f'crop {size}{padding}'))
     world = f' x {runner.world_size} processes' if runner.world_size > 1 else ''
-    lines.append(
-        f'schedule    {runner.max_iters} iterations, batch {loader.batch_size}{world}, '
-        f'evaluation every {runner.val_interval}'
-    )
-    return '\n' + '\n'.join(f'  {line}' for line in lines)
+    steps = f'{runner.max_iters} iterations, batch {loader.batch_size}{world}'
+    rows.append(('schedule', f'{steps}, evaluation every {runner.val_interval}'))
+    return ''.join(f'\n  {title:12}{text}' for title, text in rows)
 
 
 def padded_size(cfg: Config) -> tuple[int, int] | None:
@@ -70,12 +64,9 @@ def padding_share(cfg: Config, size: tuple[int, int]) -> float:
             scale, ratios = step.get('scale') or scale, step.get('ratio_range') or ratios
         # Without a scale the size of the images is not known from the config.
         width, height = scale if isinstance(scale, list | tuple) else crop[::-1]
-        sides = (
-            (min(height * ratio, crop[0]), min(width * ratio, crop[1]))
-            for ratio in np.linspace(*ratios, RATIOS)
-        )
-        filled = sum(a * b for a, b in sides) / RATIOS
-        shares.append(1 - filled / (size[0] * size[1]))
+        factors = np.linspace(*ratios, RATIOS)
+        filled = np.minimum(height * factors, crop[0]) * np.minimum(width * factors, crop[1])
+        shares.append(1 - filled.mean() / (size[0] * size[1]))
     return max(shares)
 
 
@@ -92,18 +83,14 @@ def differing_crops(cfg: Config) -> list[str]:
 
 def slow_precisions(runner: Runner) -> list[str]:
     """What a run computes in 16 bits on a processor that has no instructions for it, in words."""
-    if get_device() != 'cpu':
-        return []
-    asked = []
+    asked = {('model.teacher.dtype', t.dtype, 'write None') for t in runner.teachers.values()}
     if runner.cfg.optim_wrapper.get('type') == 'Bf16OptimWrapper':
-        asked.append(('--amp (optim_wrapper.type)', torch.bfloat16, 'leave it out'))
-    for teacher in getattr(runner.bare_model, 'teachers', {}).values():
-        asked.append(('model.teacher.dtype', teacher.dtype, 'write None'))
+        asked.add(('--amp (optim_wrapper.type)', torch.bfloat16, 'leave it out'))
     return [
         f'{key}: this CPU has no instructions for 16 bits and takes many times as long as in '
         f'float32; {advice}'
-        for key, dtype, advice in dict.fromkeys(asked)
-        if not fast_on_cpu(dtype)
+        for key, dtype, advice in asked
+        if get_device() == 'cpu' and not fast_on_cpu(dtype)
     ]
 
 
@@ -111,15 +98,8 @@ def _model_line(model: torch.nn.Module) -> str:
     parameters = sum(p.numel() for p in model.parameters()) / 1e6
     # A cascade decodes in several heads.
     head = model.decode_head
-    heads = head if isinstance(head, torch.nn.ModuleList) else [head]
+    parts = [model.backbone, *(head if isinstance(head, torch.nn.ModuleList) else [head])]
     return (
-        f'{type(model).__name__}, {type(model.backbone).__name__} + '
-        f'{" + ".join(type(head).__name__ for head in heads)}, {parameters:.2f} M parameters, '
-        f'{model.num_classes} classes'
+        f'{type(model).__name__}, {" + ".join(type(part).__name__ for part in parts)}, '
+        f'{parameters:.2f} M parameters, {model.num_classes} classes'
     )
-
-
-def _device() -> str:
-    if get_device() == 'cuda':
-        return torch.cuda.get_device_name()
-    return f'{platform.processor() or platform.machine()} CPU, {torch.get_num_threads()} threads'

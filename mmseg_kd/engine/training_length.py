@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from mmengine.hooks import Hook
+import numpy as np
 from mmengine.logging import print_log
 from mmengine.optim import ConstantParamScheduler, LinearParamScheduler, _ParamScheduler
 from mmengine.runner import Runner
 
-from mmseg_kd.distillation.schedules import CosineDecay, LinearWarmup, Milestones, Schedule, Stop
+from mmseg_kd.distillation.schedules import CosineDecay, Schedule
 
 # The longest warm-up of a schedule that follows the training's length.
 WARM_UP_SHARE = 10
@@ -32,9 +32,11 @@ def follow_length(schedulers: Any, length: int) -> Any:
     fitted = [dict(s) if isinstance(s, dict) else s for s in schedulers]
     by_iter = [s for s in fitted if isinstance(s, dict) and not s.get('by_epoch', True)]
     following = [s for s in by_iter if 'end' not in s]
+    first = by_iter[0] if by_iter else {}
+    warms_up = first.get('type') == 'LinearLR' and not first.get('begin')
+    warm_up = first.get('end', 0) if warms_up else 0
     # The number of schedulers stays the same for every length: a checkpoint has the state of each.
     longest = max(length // WARM_UP_SHARE, 1)
-    warm_up = _warm_up(by_iter)
     if following and warm_up > longest:
         print_log(
             f'param_scheduler: the warm-up takes {longest} of {length} iterations in place of '
@@ -48,36 +50,18 @@ def follow_length(schedulers: Any, length: int) -> Any:
     return fitted
 
 
-def _warm_up(schedulers: list[dict]) -> int:
-    """Iterations of the warm-up that the schedulers begin with."""
-    first = schedulers[0] if schedulers else {}
-    begins = first.get('type') == 'LinearLR' and not first.get('begin')
-    return first.get('end', 0) if begins else 0
-
-
-class LengthCheckHook(Hook):
-    """Report the schedules that do not fit the training's length; every `KDRunner` has this hook.
-
-    It looks at the schedulers as they are when training starts: a resumed run continues with
-    those of its checkpoint.
-    """
-
-    def before_train(self, runner: Runner) -> None:
-        """Log each schedule that ends elsewhere."""
-        for problem in misfits(runner):
-            runner.logger.warning(problem)
-
-
 def misfits(runner: Runner) -> Iterator[str]:
-    """The schedules of a training that do not fit its length, each in a sentence."""
+    """The schedules of a training that do not fit its length, each in a sentence.
+
+    A resumed run continues with the schedulers of its checkpoint.
+    """
     length = runner.max_iters
-    schedulers = runner.param_schedulers
-    if isinstance(schedulers, list):
-        yield from _learning_rate(schedulers, length, resumed=runner.iter > 0)
-    for name, loss in getattr(runner.bare_model, 'kd_losses', {}).items():
+    if isinstance(runner.param_schedulers, list):
+        yield from _learning_rate(runner.param_schedulers, length, resumed=runner.iter > 0)
+    for name, loss in runner.kd_losses.items():
         for key, value in vars(loss).items():
             while isinstance(value, Schedule):
-                for end in _ends(value, length):
+                if end := _wrong_end(value, length):
                     yield (
                         f'model.kd_losses.{name}.{key}: {type(value).__name__} has {end}, but the '
                         f'training ends at iteration {length}'
@@ -88,35 +72,36 @@ def misfits(runner: Runner) -> Iterator[str]:
 def _learning_rate(
     schedulers: Sequence[_ParamScheduler], length: int, resumed: bool
 ) -> Iterator[str]:
-    by_iter = [(i, s) for i, s in enumerate(schedulers) if not s.by_epoch]
-    end = max((s.end for _, s in by_iter), default=length)
-    last = [(i, s) for i, s in by_iter if s.end == end]
-    warm_up = all(isinstance(s, LinearParamScheduler | ConstantParamScheduler) for _, s in last)
+    ends = {i: s.end for i, s in enumerate(schedulers) if not s.by_epoch}
+    end = max(ends.values(), default=length)
+    last = [i for i in ends if ends[i] == end]
+    warm_up = all(
+        isinstance(schedulers[i], LinearParamScheduler | ConstantParamScheduler) for i in last
+    )
     # After a single iteration of warm-up there is no training left.
     if length < 2 or end == length or (end < length and warm_up):
         return
     course = 'is constant from there on' if end < length else 'does not reach its last value'
+    lines = ' '.join(f'param_scheduler.{i}.end={length}' for i in last)
+    advice = f'write {lines}, or leave `end` out'
     if resumed:
         advice = 'a resumed run keeps the schedule of its checkpoint'
-    else:
-        lines = ' '.join(f'param_scheduler.{i}.end={length}' for i, _ in last)
-        advice = f'write {lines}, or leave `end` out'
     yield (
         f'param_scheduler ends at iteration {end}, the training at {length}: the learning rate '
         f'{course}; {advice}'
     )
 
 
-def _ends(schedule: Schedule, length: int) -> Iterator[str]:
-    """The settings of a schedule that name an iteration after the end of the training.
+def _wrong_end(schedule: Schedule, length: int) -> str | None:
+    """The setting of a schedule that names an iteration after the end of the training.
 
     A decay that ends before it is named as well: it ended with a shorter training.
     """
-    if isinstance(schedule, LinearWarmup | CosineDecay):
-        early = isinstance(schedule, CosineDecay) and schedule.end < length
-        if schedule.end > length or early:
-            yield f'end={schedule.end}'
-    elif isinstance(schedule, Stop) and schedule.at_iter >= length:
-        yield f'at_iter={schedule.at_iter}'
-    elif isinstance(schedule, Milestones) and any(m >= length for m in schedule.milestones):
-        yield f'milestones={schedule.milestones}'
+    end = getattr(schedule, 'end', length)
+    if end > length or (end < length and isinstance(schedule, CosineDecay)):
+        return f'end={end}'
+    for key in ('at_iter', 'milestones'):
+        value = getattr(schedule, key, None)
+        if value and np.max(value) >= length:
+            return f'{key}={value}'
+    return None

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from filelock import FileLock, Timeout
+from mmengine.dist import broadcast_object_list, is_main_process
 
 from mmseg_kd.checkpoints import atomic_path, retry_locked
 from mmseg_kd.errors import UserError
@@ -45,9 +46,15 @@ class WorkDirLock:
         try:
             self._lock.acquire(timeout=PATIENCE)
         except Timeout:
+            owner, who = self._read(), 'another process'
+            if isinstance(owner, dict):
+                # The file may hold anything.
+                who = 'process {} on {} since {}'.format(
+                    *(ascii(owner.get(key)).strip("'") for key in self._owner)
+                )
             raise UserError(
-                f'{work_dir} is in use by {_in_words(self._read())}: wait until it ends, stop it, '
-                'or choose another --work-dir'
+                f'{work_dir} is in use by {who}: wait until it ends, stop it, or choose another '
+                '--work-dir'
             ) from None
         except OSError as error:
             if error.errno not in WITHOUT_LOCKS:
@@ -72,8 +79,20 @@ class WorkDirLock:
             return None
 
 
-def _in_words(owner: Any) -> str:
-    if not isinstance(owner, dict):
-        return 'another process'
-    pid, host, started = (ascii(owner.get(key)).strip("'") for key in ('pid', 'host', 'started'))
-    return f'process {pid} on {host} since {started}'
+def lock_work_dir(work_dir: str) -> WorkDirLock | None:
+    """Lock the work_dir; the main process does it for all, and the others get None.
+
+    Raises:
+        UserError: Another training uses the work_dir; in every process.
+    """
+    lock = None
+    refusal: list[str | None] = [None]
+    if is_main_process():
+        try:
+            lock = WorkDirLock(work_dir)
+        except UserError as error:
+            refusal = [str(error)]
+    broadcast_object_list(refusal)
+    if refusal[0]:
+        raise UserError(refusal[0])
+    return lock

@@ -5,6 +5,7 @@ from mmseg_kd.models.encoder_decoder import EncoderDecoder
 from mmseg_kd.models.kd_encoder_decoder import KDCascadeEncoderDecoder, KDEncoderDecoder
 from mmseg_kd.models.mit import MixTransformer
 from mmseg_kd.models.segformer_head import SegFormerHead
+from mmseg_kd.models.timm_backbone import TIMMBackbone
 
 __all__ = [
     'BatchDataPreProcessor',
@@ -13,4 +14,5 @@ __all__ = [
     'KDEncoderDecoder',
     'MixTransformer',
     'SegFormerHead',
+    'TIMMBackbone',
 ]

@@ -14,8 +14,6 @@ from torch import Tensor
 
 from mmseg_kd.errors import UserError
 
-LARGEST_BYTE = 255
-
 
 @dataclass(frozen=True)
 class PackedBatch:
@@ -92,7 +90,7 @@ class BatchDataPreProcessor(SegDataPreProcessor):
         if not (samples and self._plain(images, samples)):
             return None
         sizes = [tuple(image.shape[1:]) for image in images]
-        shape = self._padded((max(h for h, _ in sizes), max(w for _, w in sizes)))
+        shape = self._padded(tuple(map(max, zip(*sizes, strict=True))))
         maps = [sample.gt_sem_seg.data for sample in samples]
         for size, labels, sample in zip(sizes, maps, samples, strict=True):
             # The labels of a batch that is used again are padded.
@@ -142,17 +140,15 @@ class BatchDataPreProcessor(SegDataPreProcessor):
 
     def _padded(self, size: tuple[int, int]) -> tuple[int, int]:
         if self.size is not None:
-            return tuple(max(a, b) for a, b in zip(size, self.size, strict=True))
-        step = self.size_divisor
-        return tuple(-(-side // step) * step for side in size)
+            return max(size[0], self.size[0]), max(size[1], self.size[1])
+        return tuple(side + -side % self.size_divisor for side in size)
 
 
 def _label_dtype(maps: Sequence[Tensor], on_gpu: bool) -> torch.dtype:
     """Bytes for labels that go to a GPU, an eighth of the traffic, if all of them fit."""
     if not on_gpu or maps[0].is_cuda:
         return maps[0].dtype
-    limits = [limit for labels in maps for limit in labels.aminmax()]
-    fits = min(limits) >= 0 and max(limits) <= LARGEST_BYTE
+    fits = all(x.min() >= 0 and x.max() <= torch.iinfo(torch.uint8).max for x in maps)
     return torch.uint8 if fits else maps[0].dtype
 
 
@@ -160,13 +156,8 @@ def _in_one_piece(
     maps: Sequence[Tensor], shape: tuple[int, int], fill: int, dtype: torch.dtype, pinned: bool
 ) -> Tensor:
     """Maps (C, h, w) in the upper left corners of one tensor (N, C, H, W)."""
-    first = maps[0]
-    batch = first.new_empty(
-        (len(maps), len(first), *shape), dtype=dtype, pin_memory=pinned and not first.is_cuda
-    )
+    size = (len(maps), len(maps[0]), *shape)
+    batch = maps[0].new_full(size, fill, dtype=dtype, pin_memory=pinned and not maps[0].is_cuda)
     for place, x in zip(batch, maps, strict=True):
-        height, width = x.shape[1:]
-        place[:, height:] = fill
-        place[:, :height, width:] = fill
-        place[:, :height, :width] = x
+        place[:, : x.shape[1], : x.shape[2]] = x
     return batch

@@ -83,17 +83,15 @@ def measure_complexity(model: nn.Module, size: tuple[int, int], in_channels: int
     """
     model = revert_sync_batchnorm(copy.deepcopy(model)).eval().to('meta')
     heads = [module for module in model.modules() if isinstance(module, SegFormerHead)]
-    fold = sum(_macs(partial(_fold, head))['Global'] for head in heads)
+    fold = sum(_macs(partial(head.linear_fuse.fold, head.levels))['Global'] for head in heads)
     image = torch.zeros(1, in_channels, *size, device='meta')
     macs = _of_model(model, image)
+    macs['decode_head'] -= fold
     for head in heads:
-        macs['decode_head'] -= _macs(partial(_fold, head))['Global']
-        # In blocks, the head does without this module.
-        head.blocked = False
         head.linear_fuse.forward = partial(published_fusion, head.linear_fuse)
     published = _of_model(model, image) if heads else macs
     parts = [
-        Part(name, _parameters(child), macs[name], published[name])
+        Part(name, sum(p.numel() for p in child.parameters()), macs[name], published[name])
         for name, child in model.named_children()
     ]
     return Complexity([part for part in parts if part.parameters or part.macs], fold)
@@ -141,12 +139,3 @@ def _macs(run: Callable[[], object]) -> dict[str, int]:
     counts = counter.get_flop_counts()
     macs = {name: sum(ops.values()) // FLOPS_PER_MAC for name, ops in counts.items()}
     return {'Global': 0} | macs
-
-
-def _fold(head: SegFormerHead) -> None:
-    count = len(head.in_channels)
-    head.linear_fuse.fold([getattr(head, f'linear_c{i}') for i in range(1, count + 1)])
-
-
-def _parameters(module: nn.Module) -> int:
-    return sum(parameter.numel() for parameter in module.parameters())

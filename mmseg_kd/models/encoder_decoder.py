@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from typing import Any
 
 from mmengine.structures import PixelData
@@ -10,7 +11,7 @@ from mmseg.registry import MODELS as MMSEG_MODELS
 from mmseg.structures import SegDataSample
 from torch import Tensor
 
-from mmseg_kd.models.plain_loss import without_waiting
+from mmseg_kd.models.upsampled_cross_entropy import without_waiting
 from mmseg_kd.registry import MODELS
 
 
@@ -25,11 +26,16 @@ class EncoderDecoder(MMSegEncoderDecoder):
     takes an argmax that is slow over the first axis of a tensor on the CPU.
 
     On a GPU the losses of heads that use mmseg's cross-entropy are computed without waiting for
-    the GPU (`mmseg_kd.models.plain_loss`).
+    the GPU (`mmseg_kd.models.upsampled_cross_entropy`).
     """
 
-    def __init__(self, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
+    def __init__(self, backbone: dict, pretrained: str | None = None, **kwargs: Any) -> None:
+        if pretrained is not None:
+            arguments = inspect.signature(MODELS.get(backbone['type'])).parameters
+            if 'init_cfg' in arguments and 'pretrained' not in arguments:
+                init_cfg = dict(type='Pretrained', checkpoint=pretrained)
+                backbone, pretrained = {**backbone, 'init_cfg': init_cfg}, None
+        super().__init__(backbone=backbone, pretrained=pretrained, **kwargs)
         without_waiting(self)
 
     def postprocess_result(
@@ -45,7 +51,8 @@ class EncoderDecoder(MMSegEncoderDecoder):
             The samples, or new ones where there were none.
         """
         size = tuple(seg_logits.shape[2:])
-        if seg_logits.shape[1] == 1 or not all(_as_it_is(s, size) for s in data_samples or [None]):
+        whole = data_samples and all(_as_it_is(sample, size) for sample in data_samples)
+        if seg_logits.shape[1] == 1 or not whole:
             return super().postprocess_result(seg_logits, data_samples)
         for sample, logits, ids in zip(
             data_samples, seg_logits, class_ids(seg_logits), strict=True
@@ -64,9 +71,7 @@ def class_ids(logits: Tensor) -> Tensor:
     return logits.max(dim=1).indices
 
 
-def _as_it_is(sample: SegDataSample | None, size: tuple[int, int]) -> bool:
-    if sample is None:
-        return False
+def _as_it_is(sample: SegDataSample, size: tuple[int, int]) -> bool:
     meta = sample.metainfo
     padding = meta.get('img_padding_size', meta.get('padding_size', (0, 0, 0, 0)))
     return tuple(meta['ori_shape']) == size and not meta.get('flip') and not any(padding)

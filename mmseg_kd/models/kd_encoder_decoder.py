@@ -11,13 +11,14 @@ from mmseg.registry import MODELS
 from mmseg.structures import SegDataSample
 from torch import Tensor, nn
 
-from mmseg_kd.distillation.base_teacher import BaseTeacher
 from mmseg_kd.distillation.distillation_losses import DistillationLosses
-from mmseg_kd.distillation.taps import check_taps
-from mmseg_kd.distillation.teachers import Teachers, teachers_by_name
-from mmseg_kd.distillation.trial import try_losses
+from mmseg_kd.distillation.taps import check_taps, record_taps
+from mmseg_kd.distillation.teachers import BaseTeacher, Teachers, teachers_by_name
 from mmseg_kd.errors import UserError, one_line
 from mmseg_kd.models.encoder_decoder import EncoderDecoder
+
+# Size of the blank image where the config has none: its map at stride 32 is 4x4.
+BLANK_SIZE = (128, 128)
 
 
 @MODELS.register_module()
@@ -107,7 +108,7 @@ class KDEncoderDecoder(EncoderDecoder):
             )
         if self.kd_losses and not self.teachers:
             self.teachers.build(self.kd_losses.teacher_taps(self.kd_losses.values()), self)
-            try_losses(self, self.kd_losses, self.teachers)
+            _try_losses(self)
         return self.teacher
 
     def distillation_state(self) -> dict[str, dict]:
@@ -154,3 +155,35 @@ def _without_losses(model: nn.Module, state: dict, prefix: str, metadata: dict) 
 def _not_missing_losses(model: nn.Module, incompatible: Any) -> None:
     missing = incompatible.missing_keys
     missing[:] = [key for key in missing if not re.search(r'(^|\.)kd_losses\.', key)]
+
+
+@torch.no_grad()
+def _try_losses(student: KDEncoderDecoder) -> None:
+    """Compute every loss once on a blank image, to report maps that do not fit before training.
+
+    The student runs in training mode, in which some heads return other outputs than in testing.
+    Its buffers and the random stream stay as they were.
+
+    Raises:
+        UserError: A loss cannot compare its taps.
+    """
+    losses, device = student.kd_losses, next(student.parameters()).device
+    size = getattr(student.data_preprocessor, 'size', None) or BLANK_SIZE
+    images = torch.zeros(2, 3, *size, device=device)
+    training, buffers = student.training, [buffer.clone() for buffer in student.buffers()]
+    names = ['logits', *(name for loss in losses.values() for name in loss.stages)]
+    student.train()
+    try:
+        with torch.random.fork_rng([device] if device.type == 'cuda' else []):
+            with record_taps(student, names) as taps:
+                student(images, mode='tensor')
+            needed = losses.teacher_taps(losses.values())
+            teacher_taps = student.teachers(images, needed, student.data_preprocessor)
+            for loss in losses.values():
+                losses.raw_loss(loss, taps, teacher_taps)
+    except ValueError as error:
+        raise UserError(f'model.kd_losses: {error}') from error
+    finally:
+        student.train(training)
+        for buffer, before in zip(student.buffers(), buffers, strict=True):
+            buffer.copy_(before)

@@ -66,13 +66,13 @@ class MixTransformer(BaseModule):
         self.pretrained = pretrained
         self.pretrained_strict = pretrained_strict
         self.num_stages = len(depths)
-        _check_stages(
-            embed_dims=embed_dims,
-            depths=depths,
-            num_heads=num_heads,
-            mlp_ratios=mlp_ratios,
-            sr_ratios=sr_ratios,
-        )
+        lists = dict(embed_dims=embed_dims, depths=depths, num_heads=num_heads)
+        for name, values in (lists | dict(mlp_ratios=mlp_ratios, sr_ratios=sr_ratios)).items():
+            if len(values) < self.num_stages or min(values) <= 0:
+                raise UserError(
+                    f'MixTransformer: {name}={tuple(values)} is not a number above 0 for each of '
+                    f'{self.num_stages} stages'
+                )
         for width, heads in zip(embed_dims, num_heads, strict=False):
             if width % heads:
                 raise UserError(
@@ -139,20 +139,10 @@ class MixTransformer(BaseModule):
         return tuple(outputs)
 
 
-def _check_stages(**lists: Sequence[float]) -> None:
-    stages = len(lists['depths'])
-    for name, values in lists.items():
-        if len(values) < stages or min(values) <= 0:
-            raise UserError(
-                f'MixTransformer: {name}={tuple(values)} is not a number above 0 for each of '
-                f'{stages} stages'
-            )
-
-
 class PublishedMiT(MixTransformer):
     """A `MixTransformer` in one of the sizes of the paper; takes its other keys."""
 
-    embed_dims: tuple[int, ...]
+    embed_dims: tuple[int, ...] = (64, 128, 320, 512)
     depths: tuple[int, ...]
 
     def __init__(self, **kwargs: Any) -> None:
@@ -171,7 +161,6 @@ class mit_b0(PublishedMiT):
 class mit_b1(PublishedMiT):
     """MiT-B1, 13.2 million parameters."""
 
-    embed_dims = (64, 128, 320, 512)
     depths = (2, 2, 2, 2)
 
 
@@ -179,7 +168,6 @@ class mit_b1(PublishedMiT):
 class mit_b2(PublishedMiT):
     """MiT-B2, 24.2 million parameters."""
 
-    embed_dims = (64, 128, 320, 512)
     depths = (3, 4, 6, 3)
 
 
@@ -187,7 +175,6 @@ class mit_b2(PublishedMiT):
 class mit_b3(PublishedMiT):
     """MiT-B3, 44.1 million parameters."""
 
-    embed_dims = (64, 128, 320, 512)
     depths = (3, 4, 18, 3)
 
 
@@ -195,7 +182,6 @@ class mit_b3(PublishedMiT):
 class mit_b4(PublishedMiT):
     """MiT-B4, 60.8 million parameters."""
 
-    embed_dims = (64, 128, 320, 512)
     depths = (3, 8, 27, 3)
 
 
@@ -203,7 +189,6 @@ class mit_b4(PublishedMiT):
 class mit_b5(PublishedMiT):
     """MiT-B5, 81.4 million parameters."""
 
-    embed_dims = (64, 128, 320, 512)
     depths = (3, 6, 40, 3)
 
 

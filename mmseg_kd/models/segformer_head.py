@@ -7,8 +7,8 @@ parameter names are those of the published checkpoints.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
-from contextlib import nullcontext
 
 import torch
 import torch.nn.functional as F
@@ -19,13 +19,15 @@ from mmseg.registry import MODELS
 from mmseg.structures import SegDataSample
 from torch import Tensor, nn
 
-from mmseg_kd.compat import has_hooks, writes_to
+from mmseg_kd.compat import has_hooks
 from mmseg_kd.errors import UserError
 from mmseg_kd.models.bilinear import sum_at_finest
-from mmseg_kd.models.blocked_fusion import fold_norm, fuse_and_classify, infer
 from mmseg_kd.models.launches import KnowsLaunches
-from mmseg_kd.models.plain_loss import head_losses, is_plain
-from mmseg_kd.models.upsampled_cross_entropy import upsampled_cross_entropy, whole_factor
+from mmseg_kd.models.upsampled_cross_entropy import head_losses
+
+# Elements of a block of channels, 8 MiB in float32: the best of 2 to 16 on a server's CPU, where
+# the curve is flat. And its fewest and most channels.
+BLOCK_ELEMENTS, MIN_BLOCK, MAX_BLOCK = 2**21, 16, 64
 
 
 class LevelProjection(nn.Module):
@@ -64,8 +66,9 @@ class LevelFusion(KnowsLaunches):
     def fold(self, levels: Sequence[LevelProjection]) -> tuple[list[Tensor], Tensor]:
         """Fold the fusing kernel into the levels' maps: (embed_dim, C_i) each, and one bias."""
         # The published concatenation runs from the coarsest level to the finest.
-        parts = self.conv.weight.flatten(1).chunk(len(levels), dim=1)[::-1]
-        bias = sum(part @ level.proj.bias for part, level in zip(parts, levels, strict=True))
+        kernel = self.conv.weight.flatten(1)
+        parts = kernel.chunk(len(levels), dim=1)[::-1]
+        bias = kernel @ torch.cat([level.proj.bias for level in levels[::-1]])
         if self.conv.bias is not None:
             bias = bias + self.conv.bias
         kernels = [part @ level.proj.weight for part, level in zip(parts, levels, strict=True)]
@@ -104,8 +107,8 @@ class SegFormerHead(BaseDecodeHead):
         in_channels: Channels of the levels, finest first.
         embed_dim: Common width of the levels (256 for B0 and B1, 768 from B2 on).
         in_index: Which backbone outputs are the levels.
-        blocked: On the CPU, fuse and classify a block of channels at a time (`blocked_fusion`):
-            the same function in less time and memory. It needs `norm_cfg` BN and ReLU.
+        blocked: On the CPU, fuse and classify a block of channels at a time: the same function in
+            less time and memory. It needs `norm_cfg` BN.
         fused_loss: Compute a plain cross-entropy and the accuracy together with the upsampling
             (`upsampled_cross_entropy`): the same values in less time and memory.
         **kwargs: `num_classes`, `dropout_ratio`, `norm_cfg`, `act_cfg`, `loss_decode`,
@@ -133,7 +136,6 @@ class SegFormerHead(BaseDecodeHead):
         )
         self.blocked = blocked
         self.fused_loss = fused_loss
-        self._fold_of: tuple[list, tuple[list[Tensor], Tensor]] | None = None
         # The base class' classifier; the published name of it is linear_pred.
         del self.conv_seg
         for i, channels in enumerate(in_channels, start=1):
@@ -143,23 +145,17 @@ class SegFormerHead(BaseDecodeHead):
         )
         self.linear_pred = nn.Conv2d(embed_dim, self.out_channels, 1)
 
+    @property
+    def levels(self) -> list[LevelProjection]:
+        """The linear maps of the levels, finest first."""
+        return [getattr(self, f'linear_c{i}') for i in range(1, len(self.in_channels) + 1)]
+
     def forward(self, inputs: Sequence[Tensor]) -> Tensor:
         """Map the backbone's outputs to logits (N, num_classes, H_1, W_1), at the finest stride."""
         features = self._transform_inputs(inputs)
-        levels = [getattr(self, f'linear_c{i}') for i in range(1, len(features) + 1)]
-        fuse = self.linear_fuse
-        if self.blocked and self._can_fold():
-            in_blocks = features[0].device.type == 'cpu' and not self.align_corners
-            if not self.training and in_blocks:
-                return infer(features, *self._folded(levels), self.linear_pred)
-            if not self.training:
-                x = fuse.sum_of_levels(features, *self._folded(levels))
-                return self.linear_pred(fuse.activate(x))
-            if in_blocks:
-                return fuse_and_classify(
-                    features, *fuse.fold(levels), fuse.bn, self.dropout, self.linear_pred
-                )
-        x = fuse(features, levels)
+        if self.blocked and features[0].device.type == 'cpu' and self._has_blocks():
+            return self._in_blocks(features)
+        x = self.linear_fuse(features, self.levels)
         if self.dropout is not None:
             x = self.dropout(x)
         return self.linear_pred(x)
@@ -168,74 +164,45 @@ class SegFormerHead(BaseDecodeHead):
         self, seg_logits: Tensor, batch_data_samples: list[SegDataSample]
     ) -> dict[str, Tensor]:
         """Compute `loss_ce` and `acc_seg` of logits (N, K, H, W), at the labels' resolution."""
-        if not self.fused_loss:
-            return super().loss_by_feat(seg_logits, batch_data_samples)
-        losses = None
-        if seg_logits.device.type != 'cpu':
-            losses = head_losses(self, seg_logits, batch_data_samples)
-        elif is_plain(self.loss_decode):
-            losses = self._losses_in_bands(seg_logits, batch_data_samples)
+        losses = head_losses(self, seg_logits, batch_data_samples) if self.fused_loss else None
         return losses or super().loss_by_feat(seg_logits, batch_data_samples)
 
-    def _losses_in_bands(
-        self, seg_logits: Tensor, batch_data_samples: list[SegDataSample]
-    ) -> dict[str, Tensor] | None:
-        loss = self.loss_decode
-        target = self._stack_batch_gt(batch_data_samples).squeeze(1)
-        plain = (
-            not loss.class_weight
-            and self.sampler is None
-            and not self.align_corners
-            and self.out_channels > 1
-        )
-        if not (plain and whole_factor(seg_logits, target)):
-            return None
-        total, (valid, right) = upsampled_cross_entropy(seg_logits, target, self.ignore_index)
-        pixels = valid.clamp(min=1)
-        mean = total / (pixels if loss.avg_non_ignore else target.numel())
-        return {loss.loss_name: loss.loss_weight * mean, 'acc_seg': 100 * right / pixels}
+    def _in_blocks(self, features: Sequence[Tensor]) -> Tensor:
+        """Compute what `forward` does, a block of channels at a time.
 
-    def train(self, mode: bool = True) -> SegFormerHead:
-        """Switch between training and inference; what was folded for inference is forgotten.
-
-        An averaging hook writes to `.data`, of which tensors keep no count, and calls `eval` after.
+        Between the levels' linear maps and the classifier every step (upsampling, sum, norm,
+        activation, dropout) treats a channel by itself. So a block of channels can go all the way
+        while it lies in the cache, forward and backward. On a CPU the wide maps at stride 4 take
+        most of the head's time.
         """
-        self._fold_of = None
-        return super().train(mode)
+        fuse, norm, classifier = self.linear_fuse, self.linear_fuse.bn, self.linear_pred
+        kernels, bias = fuse.fold(self.levels)
+        images, _, *size = features[0].shape
+        weights = classifier.weight.flatten(1).expand(images, -1, -1)
+        if self.dropout is not None:
+            kept = self.dropout(weights.new_ones(images, len(bias), 1, 1))
+            weights = weights * kept.view(images, 1, -1)
+        if norm.training:
+            norm.num_batches_tracked.add_(1)
+        width = min(max(BLOCK_ELEMENTS // (images * math.prod(size)), MIN_BLOCK), MAX_BLOCK)
+        statistics = norm.running_mean, norm.running_var, norm.weight, norm.bias
+        logits = classifier.bias
+        for start in range(0, len(bias), width):
+            block = slice(start, start + width)
+            x = fuse.sum_of_levels(features, [kernel[block] for kernel in kernels], bias[block])
+            own = [each[block] for each in statistics]
+            x = F.batch_norm(x, *own, norm.training, norm.momentum, norm.eps)
+            x = fuse.activate(x).permute(0, 2, 3, 1).flatten(1, 2)
+            # Dropout differs by image. A contiguous weight has a faster backward pass.
+            pairs = zip(x, weights[..., block].contiguous(), strict=True)
+            logits = logits + torch.stack([F.linear(pixels, weight) for pixels, weight in pairs])
+        return logits.transpose(1, 2).unflatten(2, size)
 
-    def _folded(self, levels: Sequence[LevelProjection]) -> tuple[list[Tensor], Tensor]:
-        """Kernels and bias with the norm folded in; computed again when a tensor has changed.
-
-        A write to `.data` shows after the next `eval()`.
-        """
-        fuse = self.linear_fuse
-        tensors = [*fuse.parameters(), *fuse.buffers()]
-        tensors += [p for level in levels for p in level.parameters()]
-        device = fuse.conv.weight.device.type
-        # Tensors without data, on which operations are counted, have no autocast.
-        with nullcontext() if device == 'meta' else torch.autocast(device, enabled=False):
-            capturing = fuse.conv.weight.is_cuda and torch.cuda.is_current_stream_capturing()
-            if capturing or any(x.is_inference() for x in tensors):
-                # A graph would keep today's kernels; tensors of inference mode count no changes.
-                return fold_norm(*fuse.fold(levels), fuse.bn)
-            state = [(x.data_ptr(), x.dtype, writes_to(x)) for x in tensors]
-            if self._fold_of is None or self._fold_of[0] != state:
-                self._fold_of = state, fold_norm(*fuse.fold(levels), fuse.bn)
-            return self._fold_of[1]
-
-    def _can_fold(self) -> bool:
-        """Whether the norm, and on a CPU all that treats channels alone, can be done in one."""
-        fuse = self.linear_fuse
+    def _has_blocks(self) -> bool:
+        """Whether the norm treats channels alone, and no hook wants a part of the head to run."""
+        norm = self.linear_fuse.bn
         return (
-            type(fuse.bn) is nn.BatchNorm2d
-            and fuse.bn.affine
-            and fuse.bn.track_running_stats
-            and fuse.bn.momentum is not None
-            and type(fuse.activate) is nn.ReLU
-            and fuse.bn.training == self.training
-            and self.training == torch.is_grad_enabled()
-            # Whoever listens to a part of the head wants that part to run.
+            type(norm) is nn.BatchNorm2d
+            and None not in (norm.weight, norm.running_mean, norm.momentum)
             and not has_hooks(self)
-            # A trace would keep this batch's size and these weights.
-            and not (torch.compiler.is_compiling() or torch.jit.is_tracing())
         )

@@ -1,10 +1,33 @@
-"""Cross-entropy at full resolution of logits at a lower one."""
+"""Cross-entropy at full resolution of logits at a lower one, and the losses of a head made of it.
+
+mmseg's cross-entropy reads the number of labelled pixels in every step, and its accuracy picks
+them out: on a GPU both wait for the device, and neither can be recorded in a CUDA graph.
+
+Two functions compute the same: `BandedCrossEntropy.apply` for the CPU, which keeps only a band of
+rows of the upsampled logits, and `plain_cross_entropy` for a GPU, where that would move more
+memory.
+
+Args of both:
+    logits: (N, K, H, W).
+    target: Labels (N, H', W'), int64.
+    ignore_index: Label of pixels that do not count.
+    class_weight: (K,), or None for equal weights.
+    align_corners: As for `torch.nn.functional.interpolate`.
+
+Both return the sum of the cross-entropy over the pixels that count (float32; of float64 logits
+float64), and the number of these pixels whose class is right, without gradient.
+"""
 
 from __future__ import annotations
 
+from functools import lru_cache, partial
+
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from mmseg.models.decode_heads.decode_head import BaseDecodeHead
+from mmseg.models.losses import CrossEntropyLoss
+from mmseg.structures import SegDataSample
+from torch import Tensor, nn
 from torch.autograd.function import FunctionCtx, once_differentiable
 
 from mmseg_kd.models.bilinear import bilinear_matrix
@@ -13,51 +36,20 @@ from mmseg_kd.models.bilinear import bilinear_matrix
 BAND_ELEMENTS = 3 * 2**18
 
 
-def upsampled_cross_entropy(
-    logits: Tensor, target: Tensor, ignore_index: int
-) -> tuple[Tensor, Tensor]:
-    """Upsample logits by a whole factor r to their labels' size and compare them there.
-
-    For the CPU: only a band of rows of the upsampled logits exists at a time, and the gradient at
-    the low resolution is computed on the way. On a GPU `plain_cross_entropy` is as fast.
-
-    Args:
-        logits: (N, K, H, W).
-        target: Labels (N, r H, r W), int64. Upsampling is bilinear, align_corners=False.
-        ignore_index: Label of pixels that do not count.
-
-    Returns:
-        The sum of the cross-entropy over the pixels that count (float32; of float64 logits
-        float64), and a vector of two counts without gradient: pixels that count, and those of
-        them that are right.
-    """
-    return _UpsampledCrossEntropy.apply(logits, target, ignore_index)
-
-
 def plain_cross_entropy(
     logits: Tensor,
     target: Tensor,
     ignore_index: int,
     class_weight: Tensor | None = None,
     align_corners: bool = False,
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Upsample logits to their labels' size and compare them there, without waiting for a GPU.
+) -> tuple[Tensor, Tensor]:
+    """Upsample all logits and compare them with their labels, without waiting for a GPU.
 
-    On a GPU this moves less memory than `upsampled_cross_entropy`. It is deterministic where
-    torch is asked to be, which its own negative log-likelihood of maps is not.
-
-    Args:
-        logits: (N, K, H, W).
-        target: Labels (N, H', W'), int64.
-        ignore_index: Label of pixels that do not count.
-        class_weight: (K,), or None for equal weights.
-        align_corners: As for `torch.nn.functional.interpolate`.
-
-    Returns:
-        The cross-entropy of each pixel (N, H', W'), 0 where it does not count; where pixels count,
-        of the same shape; and how many of them are right.
+    It is deterministic where torch is asked to be, which its own negative log-likelihood of maps
+    is not.
     """
     dtype = torch.promote_types(logits.dtype, torch.float32)
+    weight = None if class_weight is None else class_weight.to(dtype)
     with torch.autocast(logits.device.type, enabled=False):
         logits = logits.to(dtype)
         if logits.shape[2:] != target.shape[1:]:
@@ -66,102 +58,149 @@ def plain_cross_entropy(
             )
         valid = target != ignore_index
         if torch.are_deterministic_algorithms_enabled():
-            classes = torch.arange(logits.shape[1], device=logits.device)[None, :, None, None]
-            chosen = target[:, None] == classes
-            loss = -torch.where(chosen, logits.log_softmax(1), 0).sum(1) * valid
-            if class_weight is not None:
-                loss = loss * torch.where(chosen, class_weight.to(dtype)[:, None, None], 0).sum(1)
+            classes = torch.arange(logits.shape[1], device=logits.device)[:, None, None]
+            chosen = (target[:, None] == classes) & valid[:, None]
+            factor = 1 if weight is None else weight[:, None, None]
+            loss = -torch.where(chosen, factor * logits.log_softmax(1), 0)
         else:
-            weight = None if class_weight is None else class_weight.to(dtype)
             loss = F.cross_entropy(
                 logits, target, weight, ignore_index=ignore_index, reduction='none'
             )
-        right = ((logits.detach().argmax(1) == target) & valid).sum()
-    return loss, valid, right
+        return loss.sum(), ((logits.detach().argmax(1) == target) & valid).sum()
 
 
-def whole_factor(logits: Tensor, target: Tensor) -> int | None:
-    """The factor r between logits (N, K, H, W) and labels (N, r H, r W), None if there is none."""
-    height, width = logits.shape[2:]
-    factor = target.shape[1] // height
-    return factor if target.shape[1:] == (factor * height, factor * width) else None
+class BandedCrossEntropy(torch.autograd.Function):
+    """Upsample band by band, and compute the gradient at the low resolution on the way."""
 
-
-class _UpsampledCrossEntropy(torch.autograd.Function):
     @staticmethod
     def forward(
-        ctx: FunctionCtx, logits: Tensor, target: Tensor, ignore_index: int
+        ctx: FunctionCtx,
+        logits: Tensor,
+        target: Tensor,
+        ignore_index: int,
+        class_weight: Tensor | None,
+        align_corners: bool,
     ) -> tuple[Tensor, Tensor]:
-        _, classes, height, width = logits.shape
-        factor = whole_factor(logits, target)
+        """Return the sum and the number of right pixels."""
         dtype = torch.promote_types(logits.dtype, torch.float32)
-        rows = max(BAND_ELEMENTS // (classes * factor**2 * width), 1)
-        total, counts, gradients = 0, 0, []
+        down, across = (
+            bilinear_matrix(*lengths, align_corners, dtype, logits.device)
+            for lengths in zip(logits.shape[2:], target.shape[1:], strict=True)
+        )
+        rows = max(BAND_ELEMENTS // (logits.shape[1] * target.shape[2]), 1)
+        total, right, gradients = 0, 0, []
         with torch.autocast(logits.device.type, enabled=False):
-            across = bilinear_matrix(width, factor * width).to(logits.device, dtype)
-            for x, labels in zip(logits.split(1), target.split(1), strict=True):
-                # Row i between i - 1 and i + 1 needs a neighbour on both sides.
-                wide = x.to(dtype).contiguous() @ across
-                wide = F.pad(wide, (0, 0, 1, 1), mode='replicate')
-                grad = torch.zeros_like(wide)
-                for start in range(0, height, rows):
-                    band = slice(start, min(start + rows, height) + 2)
-                    loss, counted = _band(
-                        wide[:, :, band],
-                        grad[:, :, band],
-                        labels[:, factor * start : factor * (band.stop - 2)],
-                        ignore_index,
+            for x, labels in zip(logits.to(dtype), target, strict=True):
+                wide = x @ across
+                gradient = torch.zeros_like(wide)
+                for matrix, band in zip(down.t().split(rows), labels.split(rows), strict=True):
+                    read = matrix.any(0).nonzero()
+                    near = slice(int(read[0]), int(read[-1]) + 1)
+                    matrix = matrix[:, near]
+                    loss, hits, d = _cross_entropy(
+                        matrix @ wide[:, near], band, ignore_index, class_weight
                     )
-                    total, counts = total + loss, counts + counted
-                grad[:, :, 1] += grad[:, :, 0]
-                grad[:, :, -2] += grad[:, :, -1]
-                gradients.append(grad[:, :, 1:-1] @ across.t())
-        ctx.save_for_backward(torch.cat(gradients))
+                    gradient[:, near] += matrix.t() @ d
+                    total, right = total + loss, right + hits
+                gradients.append(gradient @ across.t())
+        ctx.save_for_backward(torch.stack(gradients))
         ctx.dtype = logits.dtype
-        ctx.mark_non_differentiable(counts)
-        return total, counts
+        ctx.mark_non_differentiable(right)
+        return total, right
 
     @staticmethod
     @once_differentiable
     def backward(ctx: FunctionCtx, grad: Tensor, _: Tensor) -> tuple[Tensor | None, ...]:
-        (kept,) = ctx.saved_tensors
-        return (kept * grad).to(ctx.dtype), None, None
+        """Return the gradient of the logits, which is computed already."""
+        (gradient,) = ctx.saved_tensors
+        return (gradient * grad).to(ctx.dtype), None, None, None, None
 
 
-def _band(wide: Tensor, grad: Tensor, labels: Tensor, ignore_index: int) -> tuple[Tensor, Tensor]:
-    """Loss and counts of a band; its gradient is added to `grad`.
-
-    `wide` and `grad` are (N, K, b + 2, r W), with a neighbouring row above and below; `labels`
-    (N, r b, r W).
-    """
-    n, classes, rows, width = wide.shape
-    rows -= 2
-    factor = labels.shape[1] // rows
-    z = wide.new_empty(n, classes, rows, factor, width)
-    pairs = [_neighbours(phase, factor) for phase in range(factor)]
-    for phase, (first, share) in enumerate(pairs):
-        above, below = wide[:, :, first : first + rows], wide[:, :, first + 1 : first + 1 + rows]
-        torch.lerp(above, below, share, out=z[:, :, :, phase])
-    z = z.flatten(2, 3)
-    valid = (labels != ignore_index)[:, None]
-    labels = labels[:, None] * valid
-    highest = z.amax(dim=1, keepdim=True)
-    picked = z.gather(1, labels)
-    right = (picked >= highest) & valid
-    e = z.sub_(highest).exp_()
-    norm = e.sum(dim=1, keepdim=True)
-    loss = ((norm.log() + highest - picked) * valid).sum()
+def _cross_entropy(
+    logits: Tensor, labels: Tensor, ignore_index: int, class_weight: Tensor | None
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Loss, right pixels and gradient of logits (K, h, w), which are overwritten."""
+    valid = labels != ignore_index
+    labels = (labels * valid)[None]
+    factor = valid.to(logits.dtype)
+    if class_weight is not None:
+        factor = factor * class_weight.to(logits.dtype)[labels[0]]
+    highest = logits.amax(dim=0, keepdim=True)
+    picked = logits.gather(0, labels)
+    right = (picked[0] >= highest[0]) & valid
+    e = logits.sub_(highest).exp_()
+    norm = e.sum(dim=0, keepdim=True)
+    loss = (norm.log() + highest - picked)[0] * factor
     # Softmax less the one-hot label, and nothing where no label is.
-    e *= valid / norm
-    e.scatter_add_(1, labels, -valid.to(e))
-    for phase, (first, share) in enumerate(pairs):
-        d = e.unflatten(2, (rows, factor))[:, :, :, phase]
-        grad[:, :, first : first + rows].add_(d, alpha=1 - share)
-        grad[:, :, first + 1 : first + 1 + rows].add_(d, alpha=share)
-    return loss, torch.stack([valid.sum(), right.sum()])
+    e *= factor / norm
+    e.scatter_add_(0, labels, -factor[None])
+    return loss.sum(), right.sum(), e
 
 
-def _neighbours(phase: int, factor: int) -> tuple[int, float]:
-    """Return (first, share): row r i + phase lies between row i - 1 + first and the next one."""
-    position = (phase + 0.5) / factor - 0.5
-    return (0, position + 1) if position < 0 else (1, position)
+def without_waiting(segmentor: nn.Module) -> None:
+    """Let the heads of a segmentor that use mmseg's own losses compute them without a wait."""
+    for head in segmentor.modules():
+        if isinstance(head, BaseDecodeHead) and (
+            type(head).loss_by_feat is BaseDecodeHead.loss_by_feat
+        ):
+            head.loss_by_feat = partial(_loss_by_feat, head)
+
+
+def _loss_by_feat(
+    head: BaseDecodeHead, seg_logits: Tensor, batch_data_samples: list[SegDataSample]
+) -> dict[str, Tensor]:
+    on_cpu = seg_logits.device.type == 'cpu'
+    losses = None if on_cpu else head_losses(head, seg_logits, batch_data_samples)
+    return losses or type(head).loss_by_feat(head, seg_logits, batch_data_samples)
+
+
+def head_losses(
+    head: BaseDecodeHead, seg_logits: Tensor, batch_data_samples: list[SegDataSample]
+) -> dict[str, Tensor] | None:
+    """Compute what `BaseDecodeHead.loss_by_feat` does, on any device.
+
+    Args:
+        head: The head, for its losses.
+        seg_logits: Logits (N, K, h, w).
+        batch_data_samples: The N labels (1, H, W).
+
+    Returns:
+        The cross-entropies by name and `acc_seg`; None where a loss is another one.
+    """
+    losses = head.loss_decode if isinstance(head.loss_decode, nn.ModuleList) else [head.loss_decode]
+    if not (all(map(_is_plain, losses)) and head.sampler is None and head.out_channels > 1):
+        return None
+    on_cpu = seg_logits.device.type == 'cpu'
+    cross_entropy = BandedCrossEntropy.apply if on_cpu else plain_cross_entropy
+    target = torch.cat([sample.gt_sem_seg.data for sample in batch_data_samples])
+    valid = target != head.ignore_index
+    pixels = valid.sum().clamp(min=1)
+    result: dict[str, Tensor] = {}
+    for loss in losses:
+        weights, count = None, pixels if loss.avg_non_ignore else target.numel()
+        if loss.class_weight is not None:
+            weights = _weights_on(seg_logits.device, tuple(loss.class_weight))
+            count = (weights[target.clamp(max=len(weights) - 1)] * valid).sum()
+            count = count.clamp(min=torch.finfo(count.dtype).tiny)
+        total, right = cross_entropy(
+            seg_logits, target, head.ignore_index, weights, head.align_corners
+        )
+        mean = loss.loss_weight * total / count
+        result[loss.loss_name] = result.get(loss.loss_name, 0) + mean
+        result['acc_seg'] = 100 * right / pixels
+    return result
+
+
+def _is_plain(loss: nn.Module) -> bool:
+    """Whether a loss is the cross-entropy over classes, averaged over the pixels."""
+    return (
+        type(loss) is CrossEntropyLoss
+        and not (loss.use_sigmoid or loss.use_mask)
+        and loss.reduction == 'mean'
+    )
+
+
+@lru_cache(maxsize=16)
+def _weights_on(device: torch.device, weights: tuple[float, ...]) -> Tensor:
+    # Copied once: a copy in every step would wait.
+    return torch.tensor(weights, device=device)

@@ -1,10 +1,11 @@
-"""Class scores and confusion matrix of one evaluation."""
+"""`confusion.jsonl`: the confusion matrix of every evaluation, and the class scores it gives."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from statistics import fmean
 from typing import Any
 
@@ -12,6 +13,9 @@ import numpy as np
 import torch
 
 from mmseg_kd.evaluation.segmentation_metric import iou_and_accuracy
+from mmseg_kd.records.json_lines import NUMBER, fits, read_json_lines
+
+FORM = {'iter': int, 'classes': [str], 'matrix': [[NUMBER]]}
 
 
 @dataclass(frozen=True)
@@ -21,7 +25,7 @@ class ClassScores:
     Attributes:
         iteration: Iteration of the evaluation.
         iou: IoU by class in percent; NaN if a class does not occur.
-        confusion: Pixels (K, K) by true and predicted class; None if only the log is left.
+        confusion: Pixels (K, K) by true and predicted class; None if unknown.
     """
 
     iteration: int
@@ -29,22 +33,33 @@ class ClassScores:
     confusion: np.ndarray | None = None
 
 
+def read_confusions(file: str | Path) -> list[dict[str, Any]]:
+    """Read `confusion.jsonl` by iteration; of two lines of one iteration the later counts.
+
+    Damaged lines, as after a kill or a power cut, are left out.
+    """
+    records = {record['iter']: record for record in read_json_lines(file)[0] if _is_whole(record)}
+    return [records[iteration] for iteration in sorted(records)]
+
+
+def _is_whole(record: dict[str, Any]) -> bool:
+    if not fits(record, FORM):
+        return False
+    size = len(set(record['classes']))
+    return [len(row) for row in record['matrix']] == [size] * len(record['classes']) != []
+
+
 def class_scores(record: Mapping[str, Any]) -> ClassScores:
     """Return the scores of a line of `confusion.jsonl`."""
     matrix = np.array(record['matrix'], dtype=float)
-    iou, _ = iou_and_accuracy(torch.from_numpy(matrix))
-    return ClassScores(
-        record['iter'],
-        dict(zip(record['classes'], (100 * iou).tolist(), strict=True)),
-        matrix,
-    )
+    iou = (100 * iou_and_accuracy(torch.from_numpy(matrix))[0]).tolist()
+    return ClassScores(record['iter'], dict(zip(record['classes'], iou, strict=True)), matrix)
 
 
 def mean_class_iou(scores: Sequence[ClassScores]) -> dict[str, float]:
     """Return the mean IoU of each class over the runs that have it, in percent; NaN without any."""
-    names = list(dict.fromkeys(name for row in scores for name in row.iou))
-    means = {}
-    for name in names:
-        there = [v for v in (row.iou.get(name, math.nan) for row in scores) if math.isfinite(v)]
-        means[name] = fmean(there) if there else math.nan
-    return means
+    found: dict[str, list[float]] = {}
+    for row in scores:
+        for name, iou in row.iou.items():
+            found.setdefault(name, []).extend([iou] if math.isfinite(iou) else [])
+    return {name: fmean(values) if values else math.nan for name, values in found.items()}

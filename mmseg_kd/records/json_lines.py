@@ -1,4 +1,4 @@
-"""Files with one JSON record per line, which a run appends to and may be killed while it does."""
+"""Files with one JSON record per line, and checks of values read from JSON."""
 
 from __future__ import annotations
 
@@ -6,12 +6,17 @@ import json
 import math
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+from types import NoneType
 from typing import Any
 
 from mmseg_kd.checkpoints import atomic_path, remove_file, retry_locked
 
-# Digits of a whole number. A float cannot hold more exactly, and Python refuses 4,300 or more.
+# A float cannot hold a whole number of more digits exactly.
 MOST_DIGITS = 16
+# Forms for `fits`.
+NUMBER = (int, float)
+OPTIONAL_NUMBER = (*NUMBER, NoneType)
+OPTIONAL_TEXT = (str, NoneType)
 
 
 def append_json_line(file: str | Path, record: Mapping[str, Any]) -> None:
@@ -37,13 +42,11 @@ def read_json_lines(file: str | Path) -> tuple[list[dict[str, Any]], list[int]]:
         file: One JSON object per line; a missing file has no records.
 
     Returns:
-        The records in order, and the numbers, from 1, of lines that are not records. The last
-        line may be cut short, as after a kill, and is then ignored unless it is the only one.
+        The records in order, and the numbers, from 1, of lines that are not records. A last line
+        that is not one, as after a kill, is ignored unless it is the only line.
     """
     file = Path(file)
-    if not file.is_file():
-        return [], []
-    lines = file.read_text(encoding='utf-8', errors='replace').splitlines()
+    lines = file.read_text('utf-8', errors='replace').splitlines() if file.is_file() else []
     records, broken = [], []
     for number, line in enumerate(lines, start=1):
         if not line.strip():
@@ -51,37 +54,52 @@ def read_json_lines(file: str | Path) -> tuple[list[dict[str, Any]], list[int]]:
         try:
             record = read_json(line)
         except ValueError:
-            if number < len(lines) or number == 1:
-                broken.append(number)
-            continue
+            record = None
         if isinstance(record, dict):
             records.append(record)
-        else:
+        elif number < len(lines) or number == 1:
             broken.append(number)
     return records, broken
 
 
 def read_json(text: str) -> Any:
-    """Read JSON from a file that may be damaged.
-
-    Whole numbers with more digits than a float can hold become infinite.
+    """Read JSON from a file that may be damaged; whole numbers of many digits become floats.
 
     Raises:
         ValueError: It is not JSON, or nested more deeply than Python reads.
     """
     try:
-        return json.loads(text, parse_int=_whole)
+        return json.loads(text, parse_int=lambda x: (int if len(x) < MOST_DIGITS else float)(x))
     except RecursionError as error:
         raise ValueError('nested too deeply') from error
 
 
-def _whole(digits: str) -> int | float:
-    return int(digits) if len(digits) < MOST_DIGITS else float(digits)
-
-
 def is_number(value: Any) -> bool:
     """Return whether a value read from JSON is a finite number."""
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    return fits(value, NUMBER)
+
+
+def fits(value: Any, form: Any) -> bool:
+    """Return whether a value read from JSON has a form.
+
+    Args:
+        value: The value.
+        form: A type, where a float must be finite; `{key: form}`, a dict with at least these
+            keys; `{str: form}`, a dict with any keys; `[form]`, a list; or a tuple of
+            alternatives.
+
+    Example:
+        >>> fits({'iter': 3, 'scores': [1.5, 2]}, {'iter': int, 'scores': [NUMBER]})
+        True
+    """
+    if isinstance(form, tuple):
+        return any(fits(value, alternative) for alternative in form)
+    if isinstance(form, list) and isinstance(value, list):
+        return all(fits(item, form[0]) for item in value)
+    if isinstance(form, dict) and isinstance(value, dict):
+        forms = dict.fromkeys(value, form[str]) if str in form else form
+        return all(key in value and fits(value[key], part) for key, part in forms.items())
+    return type(value) is form and (form is not float or math.isfinite(value))
 
 
 def _line(record: Mapping[str, Any]) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,9 @@ from mmseg import registry as mmseg_registry
 
 from mmseg_kd.errors import UserError
 
+# Stands for code in place of a value.
 LEFT_OUT = object()
+Code = Callable[[ast.AST], Any]
 
 
 def read_literals(file: str | Path) -> dict[str, Any]:
@@ -25,11 +27,10 @@ def read_literals(file: str | Path) -> dict[str, Any]:
             source text.
 
     Raises:
-        SyntaxError: It is not Python.
         OSError: It cannot be read.
-        ValueError: It is not text.
+        ValueError: It is not text or not Python.
     """
-    return _assignments(Path(file).read_text(encoding='utf-8'), None)
+    return _assignments(Path(file).read_text(encoding='utf-8'), ast.unparse)
 
 
 def parse_buildable(text: str, source: str | Path) -> tuple[ConfigDict, list[str]]:
@@ -49,57 +50,60 @@ def parse_buildable(text: str, source: str | Path) -> tuple[ConfigDict, list[str
         UserError: It is not Python, or a type in it is not registered.
     """
     left_out: list[str] = []
+
+    def leave_out(node: ast.AST) -> object:
+        left_out.append(ast.unparse(node))
+        return LEFT_OUT
+
     try:
-        config = _assignments(text, left_out)
-    except (SyntaxError, ValueError, TypeError, RecursionError, MemoryError) as error:
+        config = _assignments(text, leave_out)
+    except ValueError as error:
         raise UserError(f'{source}: the config cannot be read ({error})') from error
     known = _registered_types()
     loader = config.get('val_dataloader')
-    for part in (config.get('model'), loader.get('dataset') if isinstance(loader, dict) else None):
-        for kind in _types(part):
-            if kind not in known:
-                raise UserError(f'{source}: type {kind!r} is not registered, so it is not built')
+    dataset = loader.get('dataset') if isinstance(loader, dict) else None
+    for kind in _types([config.get('model'), dataset]):
+        if kind not in known:
+            raise UserError(f'{source}: type {kind!r} is not registered, so it is not built')
     return ConfigDict(config), left_out
 
 
-def _assignments(text: str, left_out: list[str] | None) -> dict[str, Any]:
-    found, statements = {}, []
-    for node in ast.parse(text).body:
-        if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name):
-            found[node.targets[0].id] = _value(node.value, left_out)
-        elif not (isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)):
-            statements.append(ast.unparse(node))
-    if left_out is not None:
-        left_out += statements
+def _assignments(text: str, code: Code) -> dict[str, Any]:
+    found = {}
+    try:
+        for node in ast.parse(text).body:
+            if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name):
+                found[node.targets[0].id] = _value(node.value, code)
+            elif not (isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)):
+                code(node)
+    # A damaged config may be of any depth and length.
+    except (SyntaxError, TypeError, RecursionError, MemoryError) as error:
+        raise ValueError(getattr(error, 'msg', None) or error) from error
     return _kept(found)
 
 
-def _value(node: ast.expr, left_out: list[str] | None) -> Any:
-    """Return a literal; code is its source text, or is added to `left_out` where that is given."""
+def _value(node: ast.expr, code: Code) -> Any:
+    """Return a literal; what `code` returns takes the place of each part that is not one."""
     if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == 'dict':
+        names = [word.arg and ast.Constant(word.arg) for word in node.keywords]
+        node = ast.Dict(names, [word.value for word in node.keywords])
+    if isinstance(node, ast.Dict):
         found = {}
-        for keyword in node.keywords:
-            value = _value(keyword.value, left_out)
-            if keyword.arg is not None:
-                found[keyword.arg] = value
+        for key, item in zip(node.keys, node.values, strict=True):
+            value = _value(item, code)
+            if key is not None:
+                found[_value(key, ast.unparse)] = value
             elif isinstance(value, dict):
                 # mmengine writes keys that are not identifiers as `dict(**{...})`.
                 found |= value
         return _kept(found)
-    if isinstance(node, ast.Dict):
-        pairs = zip(node.keys, node.values, strict=True)
-        return _kept({_value(k, None): _value(v, left_out) for k, v in pairs if k is not None})
     if isinstance(node, ast.List | ast.Tuple):
-        items = [_value(item, left_out) for item in node.elts]
-        items = [item for item in items if item is not LEFT_OUT]
+        items = [value for item in node.elts if (value := _value(item, code)) is not LEFT_OUT]
         return items if isinstance(node, ast.List) else tuple(items)
     try:
         return ast.literal_eval(node)
     except ValueError:
-        if left_out is None:
-            return ast.unparse(node)
-        left_out.append(ast.unparse(node))
-        return LEFT_OUT
+        return code(node)
 
 
 def _kept(found: dict[Any, Any]) -> dict[Any, Any]:

@@ -5,19 +5,31 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import NoneType
 from typing import Any
 
 import numpy as np
 
 from mmseg_kd.errors import UserError
-from mmseg_kd.records.class_scores import ClassScores, class_scores
-from mmseg_kd.records.confusions import read_confusions
+from mmseg_kd.records.class_scores import ClassScores, class_scores, read_confusions
 from mmseg_kd.records.gradient_reports import read_reports
-from mmseg_kd.records.json_lines import MOST_DIGITS, is_number, read_json
+from mmseg_kd.records.json_lines import NUMBER, OPTIONAL_NUMBER, OPTIONAL_TEXT, fits, read_json
 from mmseg_kd.records.literal_config import read_literals
 from mmseg_kd.records.message import Message, message
 from mmseg_kd.records.scalars import read_rows, scalar_files, split_rows
 from mmseg_kd.records.training_log import LogFacts, read_logs
+
+# What a report reads of a teacher.
+CARD = {
+    'sha256': str,
+    'checkpoint': OPTIONAL_TEXT,
+    'data': OPTIONAL_TEXT,
+    'metrics': {str: NUMBER},
+    'entropy': OPTIONAL_NUMBER,
+    'ece': OPTIONAL_NUMBER,
+    'deterministic': (bool, NoneType),
+    'baseline': (NoneType, {'mIoU': NUMBER}),
+}
 
 
 @dataclass
@@ -90,7 +102,7 @@ class RunRecord:
     def whole_number(self, *keys: str) -> int | None:
         """Return a setting that is a whole number; None if it is anything else."""
         value = self.setting(*keys)
-        return value if type(value) is int and abs(value) < 10**MOST_DIGITS else None
+        return value if fits(value, int) else None
 
     def best(self, metric: str) -> dict[str, float] | None:
         """Return the evaluation with the highest value of a metric, the first of equals."""
@@ -126,97 +138,57 @@ def read_run(folder: str | Path, name: str | None = None) -> RunRecord:
     if not folder.is_dir():
         raise UserError(f'the work_dir {folder} does not exist')
     files = scalar_files(folder)
-    try:
-        rows, broken = read_rows(files)
-    except OSError as error:
-        raise UserError(f'{folder} cannot be read: {error}') from error
+    rows, broken = read_rows(files)
     evaluations, training = split_rows(rows)
     if not evaluations and not training:
         raise UserError(
             f'{files[-1]} has no line of a training or an evaluation; the run ended before its '
             'first log line, or the file is damaged'
         )
-    notes = [
-        message(
-            '{file}: {count} lines are no JSON and were left out (the first is line {line}).',
-            file=file.as_posix(),
-            count=len(lines),
-            line=lines[0],
+    record = RunRecord(name or folder.name, folder, evaluations=evaluations, training=training)
+    for file, lines in broken.items():
+        record.notes.append(
+            message(
+                '{file}: {count} lines are no JSON and were left out (the first is line {line}).',
+                file=file.as_posix(),
+                count=len(lines),
+                line=lines[0],
+            )
         )
-        for file, lines in broken.items()
-    ]
-    record = RunRecord(
-        name or folder.name, folder, evaluations=evaluations, training=training, notes=notes
-    )
-    record.config = _config(files[-1].with_name('config.py'), notes)
+    record.config = _config(files[-1].with_name('config.py'), record.notes)
     record.seed = record.whole_number('randomness', 'seed')
-    record.teachers = _teachers(folder / 'teacher.json', notes)
+    record.teachers = _teachers(folder / 'teacher.json', record.notes)
     record.gradients = read_reports(folder / 'gradients.jsonl')
-    _add_classes(record, folder, files)
+    confusions = read_confusions(folder / 'confusion.jsonl')
+    record.classes = {line['iter']: class_scores(line) for line in confusions}
+    record.log = read_logs(log for file in files for log in sorted(file.parents[1].glob('*.log')))
     last = max([*training.get('step', []), *(row['iteration'] for row in evaluations)])
     if record.max_iters and last < record.max_iters:
         record.state = 'unfinished'
     return record
 
 
-def _add_classes(record: RunRecord, folder: Path, files: list[Path]) -> None:
-    confusions = folder / 'confusion.jsonl'
-    if confusions.is_file():
-        record.classes = {r['iter']: class_scores(r) for r in read_confusions(confusions)}
-    logs = [log for file in files for log in sorted(file.parents[1].glob('*.log'))]
-    record.log = read_logs(logs, tables=not record.classes)
-    tables = record.log.class_iou
-    if not record.classes and len(tables) == len(record.evaluations):
-        record.classes = {
-            row['iteration']: ClassScores(int(row['iteration']), iou)
-            for row, iou in zip(record.evaluations, tables, strict=True)
-        }
-
-
 def _config(file: Path, notes: list[Message]) -> dict[str, Any]:
     try:
         return read_literals(file)
-    # A damaged config may be of any depth and length.
-    except (OSError, SyntaxError, ValueError, TypeError, RecursionError, MemoryError) as error:
-        notes.append(
-            message(
-                '{file}: the config cannot be read ({error}).',
-                file=file.as_posix(),
-                error=getattr(error, 'msg', None) or getattr(error, 'strerror', None) or error,
-            )
-        )
+    except (OSError, ValueError) as error:
+        source = file.as_posix()
+        note = message('{file}: the config cannot be read ({error}).', file=source, error=error)
+        notes.append(note)
         return {}
 
 
 def _teachers(file: Path, notes: list[Message]) -> dict[str, dict[str, Any]]:
-    if not file.is_file():
-        return {}
     try:
-        content = read_json(file.read_text(encoding='utf-8'))
-    except (OSError, ValueError):
+        content = read_json(file.read_text(encoding='utf-8')) if file.is_file() else {}
+    except ValueError:
         content = None
     # The report on a single teacher is stored without its name.
-    cards = {'teacher': content} if _is_card(content) else content
-    cards = cards if isinstance(cards, dict) else {'teacher': None}
-    whole = {name: card for name, card in cards.items() if _is_card(card)}
-    if len(whole) < len(cards):
-        notes.append(message('{file}: damaged, left out.', file=file.as_posix()))
-    return whole
-
-
-def _is_card(card: Any) -> bool:
-    """Return whether a teacher report has the types that a run's report reads."""
-    if not isinstance(card, dict) or not isinstance(card.get('sha256'), str):
-        return False
-    metrics, baseline = card.get('metrics') or {}, card.get('baseline') or {'mIoU': 0}
-    if not isinstance(metrics, dict) or not isinstance(baseline, dict):
-        return False
-    optional = [card[key] for key in ('entropy', 'ece') if card.get(key) is not None]
-    return (
-        all(map(is_number, [*metrics.values(), baseline.get('mIoU'), *optional]))
-        and isinstance(card.get('deterministic'), bool | None)
-        and all(isinstance(card.get(key), str | None) for key in ('data', 'checkpoint'))
-    )
+    cards = {'teacher': content} if fits(content, CARD) else content
+    if fits(cards, {str: CARD}):
+        return cards
+    notes.append(message('{file}: damaged, left out.', file=file.as_posix()))
+    return {}
 
 
 def _iteration(file: Path) -> int:

@@ -12,7 +12,7 @@ import numpy as np
 from mmseg_kd.errors import UserError
 from mmseg_kd.records.json_lines import read_json_lines
 
-# mmengine logs these with an evaluation too; they are no metrics.
+# mmengine logs these with an evaluation too; they are not metrics.
 NO_METRICS = ('step', 'iter', 'epoch', 'time', 'data_time', 'memory')
 
 Row = dict[str, Any]
@@ -75,7 +75,7 @@ def read_curves(source: str | Path) -> dict[str, Curve]:
     files = scalar_files(source)
     rows, broken = read_rows(files)
     for file, lines in broken.items():
-        raise UserError(f'{file}, line {lines[0]}: is no JSON record of a run')
+        raise UserError(f'{file}, line {lines[0]}: is not a JSON record of a run')
     curves: dict[str, Curve] = defaultdict(dict)
     for row in rows:
         # An evaluation's own times would hide those of training.
@@ -96,35 +96,22 @@ def split_rows(rows: Iterable[Row]) -> tuple[list[dict[str, float]], dict[str, n
         `lr`; and the columns of training by name, among them `step`, NaN where a row has no value.
     """
     training: dict[int, Row] = {}
-    evaluations: dict[int, Row] = {}
+    evaluations: dict[int, dict[str, float]] = {}
+    rate: dict[str, float] = {}
     for row in rows:
-        if any(name.startswith('mIoU') and is_value(value) for name, value in row.items()):
-            evaluations[row['step']] = row
-        elif is_value(row.get('loss')):
-            training[row['step']] = row
-    columns = _columns([row for _, row in sorted(training.items())])
-    return [_evaluation(row, columns) for _, row in sorted(evaluations.items())], columns
+        step, values = row['step'], {name: value for name, value in row.items() if is_value(value)}
+        if any(name.startswith('mIoU') for name in values):
+            metrics = {name: value for name, value in values.items() if name not in NO_METRICS}
+            evaluations[step] = {'iteration': step, **rate, **metrics}
+        elif 'loss' in values:
+            training[step] = values
+            rate = {'lr': values['lr']} if 'lr' in values else {}
+    trained = [values for _, values in sorted(training.items())]
+    names = dict.fromkeys(name for values in trained for name in values)
+    columns = {name: np.array([row.get(name, np.nan) for row in trained], float) for name in names}
+    return [row for _, row in sorted(evaluations.items())], columns
 
 
 def is_value(value: Any) -> bool:
     """Return whether a logged value is a number, which may be infinite or NaN."""
     return type(value) in (float, int)
-
-
-def _columns(rows: list[Row]) -> dict[str, np.ndarray]:
-    columns = {}
-    for name in dict.fromkeys(name for row in rows for name in row):
-        values = [row.get(name) for row in rows]
-        if any(map(is_value, values)):
-            numbers = [value if is_value(value) else None for value in values]
-            columns[name] = np.array(numbers, dtype=float)
-    return columns
-
-
-def _evaluation(row: Row, training: dict[str, np.ndarray]) -> dict[str, float]:
-    metrics = {k: v for k, v in row.items() if is_value(v) and k not in NO_METRICS}
-    if 'lr' not in metrics and 'lr' in training:
-        before = np.searchsorted(training['step'], row['step'], side='right')
-        if before:
-            metrics['lr'] = float(training['lr'][before - 1])
-    return {'iteration': row['step'], **metrics}

@@ -3,16 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
+from types import NoneType
 from typing import Any
 
 from mmseg_kd.errors import UserError
-from mmseg_kd.records.json_lines import is_number, read_json
+from mmseg_kd.records.json_lines import NUMBER, OPTIONAL_TEXT, fits, read_json
 from mmseg_kd.records.message import message
 from mmseg_kd.records.run_record import RunRecord, read_run
 
-STATES = ('waiting', 'running', 'done', 'failed', 'pruned')
+TEXTS = dict.fromkeys(('name', 'work_dir', 'state', 'config'), str)
+DICTS = dict.fromkeys(('params', 'options', 'needs'), dict)
+FORM = {
+    'name': str,
+    'baseline': OPTIONAL_TEXT,
+    'objective': {'metric': OPTIONAL_TEXT},
+    'kind': str,
+    'space': {str: (list, {'choices': list}, {'low': NUMBER, 'high': NUMBER})},
+    'runs': [{**TEXTS, **DICTS, 'seed': (int, NoneType), 'error': OPTIONAL_TEXT}],
+}
 
 
 @dataclass
@@ -32,12 +42,12 @@ class StudyRecord:
 
     name: str
     runs: list[RunRecord]
-    baseline: str | None = None
-    metric: str | None = None
-    kind: str = 'list'
-    space: dict[str, Any] = field(default_factory=dict)
-    configs: dict[str, str] = field(default_factory=dict)
-    needs: dict[str, dict[str, str]] = field(default_factory=dict)
+    baseline: str | None
+    metric: str | None
+    kind: str
+    space: dict[str, Any]
+    configs: dict[str, str]
+    needs: dict[str, dict[str, str]]
 
 
 def read_study(folder: str | Path) -> StudyRecord:
@@ -49,57 +59,30 @@ def read_study(folder: str | Path) -> StudyRecord:
     file = Path(folder) / 'study.json'
     try:
         content = read_json(file.read_text(encoding='utf-8'))
-        objective = content.get('objective') or {}
-        study = StudyRecord(
-            str(content['name']),
-            [_run(file.parent, entry) for entry in content['runs']],
-            _text(content.get('baseline')),
-            _text(objective.get('metric')),
-            content.get('kind', 'list'),
-            {key: _choices(spec) for key, spec in (content.get('space') or {}).items()},
-            {entry['name']: str(entry.get('config', '')) for entry in content['runs']},
-            {entry['name']: entry.get('needs') or {} for entry in content['runs']},
-        )
-    except OSError as error:
-        raise UserError(f'{file} cannot be read: {error}') from error
     except ValueError as error:
         raise UserError(f'{file} is damaged ({error}); run the study again to repair it') from error
-    except (KeyError, TypeError, AttributeError) as error:
-        raise UserError(f'{file} is not the state of a study: {error!r}') from error
-    return study
-
-
-def _text(value: Any) -> str | None:
-    if not isinstance(value, str | None):
-        raise TypeError(f'{value!r} is not a name')
-    return value
-
-
-def _choices(spec: Any) -> Any:
-    if isinstance(spec, dict) and 'choices' not in spec:
-        known = all(is_number(spec.get(end)) for end in ('low', 'high'))
-    else:
-        known = isinstance(spec['choices'] if isinstance(spec, dict) else spec, list)
-    if not known:
-        raise TypeError(f'{spec!r} is not what a search chooses from')
-    return spec
+    if not fits(content, FORM):
+        raise UserError(f'{file} is not the state of a study; run the study again to write it')
+    runs = content['runs']
+    return StudyRecord(
+        **{key: content[key] for key in ('name', 'baseline', 'kind', 'space')},
+        runs=[_run(file.parent, entry) for entry in runs],
+        metric=content['objective']['metric'],
+        configs={entry['name']: entry['config'] for entry in runs},
+        needs={entry['name']: entry['needs'] for entry in runs},
+    )
 
 
 def _run(folder: Path, entry: Mapping[str, Any]) -> RunRecord:
-    name, work_dir = str(entry['name']), folder / entry['work_dir']
-    state, seed = entry['state'], entry.get('seed')
-    if state not in STATES:
-        raise KeyError(f'state {state!r}')
-    if not isinstance(seed, int | None):
-        raise TypeError(f'seed {seed!r}')
+    name, work_dir = entry['name'], folder / entry['work_dir']
     try:
         record = read_run(work_dir, name)
     except UserError as error:
         record = RunRecord(name, work_dir)
-        if state not in ('waiting', 'failed', 'running'):
+        if entry['state'] in ('done', 'pruned'):
             record.notes.append(message('{error}', error=error))
-    record.seed = record.seed if seed is None else seed
-    record.state, record.error = state, _text(entry.get('error'))
-    record.params = dict(entry.get('params') or {})
-    record.options = dict(entry.get('options') or {})
+    if entry['seed'] is not None:
+        record.seed = entry['seed']
+    for key in ('state', 'error', 'params', 'options'):
+        setattr(record, key, entry[key])
     return record

@@ -13,10 +13,12 @@ from mmseg_kd.errors import UserError
 from mmseg_kd.paths import check_folder
 from mmseg_kd.reports.comparing.collecting import read_collection
 from mmseg_kd.reports.comparing.collection import Collection
-from mmseg_kd.reports.figures.pictures import Gallery
-from mmseg_kd.reports.sections import order as sections
-from mmseg_kd.reports.sections.search_section import search_section
-from mmseg_kd.reports.writing.document import Block
+from mmseg_kd.reports.figures.classes import classes
+from mmseg_kd.reports.figures.curves import learning_curves, losses
+from mmseg_kd.reports.figures.images import differing_images
+from mmseg_kd.reports.figures.search import searches
+from mmseg_kd.reports.sections import facts, scores, words
+from mmseg_kd.reports.writing.document import Block, Picture
 from mmseg_kd.reports.writing.html_page import to_html
 from mmseg_kd.reports.writing.language import translator
 from mmseg_kd.reports.writing.markdown import to_markdown
@@ -56,65 +58,55 @@ def write_report(
     out = Path(out)
     translate = translator(lang)
     if not overwrite and (other := other_report(folders, out)):
-        raise UserError(
-            f'{other} is a report of other runs; choose another --out, or replace it with '
-            '--overwrite'
-        )
-    check_folder(out / 'figures', '--out')
-    for name in PAGES:
-        if (out / name).is_dir():
-            raise UserError(f'--out: {out / name} is a folder; choose another --out')
+        text = 'is a report of other runs; choose another --out, or replace it with --overwrite'
+        raise UserError(f'{other} {text}')
+    figures = out / 'figures'
+    check_folder(figures, '--out')
     collection = read_collection(folders, baseline)
-    blocks, pictures = _compose(collection, out / 'figures', images)
-    text = to_markdown(blocks, translate, out)
-    text += f'\n<!-- report of {json.dumps(_names(folders, out))} -->\n'
-    pages = dict(zip(PAGES, (text, to_html(blocks, translate, lang)), strict=True))
-    for name, page in pages.items():
+    figures.mkdir(parents=True, exist_ok=True)
+    blocks = _blocks(collection, figures, images)
+    text = '\n\n'.join(to_markdown(block, translate) for block in blocks)
+    names = sorted(_name(folder, out) for folder in folders)
+    text += f'\n\n<!-- report of {json.dumps(names)} -->\n'
+    for name, page in zip(PAGES, (text, to_html(blocks, translate, lang)), strict=True):
         with atomic_path(out / name) as partial:
             partial.write_text(page, encoding='utf-8')
-    return [*(out / name for name in pages), *pictures]
+    pictures = [block.file for block in blocks if isinstance(block, Picture)]
+    return [*(out / name for name in PAGES), *pictures]
+
+
+def _blocks(collection: Collection, figures: Path, count: int) -> list[Block]:
+    return [
+        *words.opening(collection),
+        *scores.comparison(collection),
+        *learning_curves(collection, figures),
+        *facts.settings(collection),
+        *classes(collection, figures),
+        *losses(collection, figures),
+        *facts.teachers(collection),
+        *searches(collection, figures),
+        *differing_images(collection, figures, count),
+        *scores.evaluations(collection),
+        *facts.costs(collection),
+        *words.next_steps(collection),
+        *words.remarks(collection),
+    ]
 
 
 def other_report(folders: Sequence[str | Path], out: str | Path) -> Path | None:
     """Return the report in a folder if it is about any other run, else None."""
-    file = Path(out) / 'report.md'
-    if file.is_file():
-        mark = MARK.search(file.read_text(encoding='utf-8', errors='replace'))
-        known = set(json.loads(mark[1])) if mark else None
-        return None if known is not None and known <= set(_names(folders, out)) else file
-    page = Path(out) / 'report.html'
-    return page if page.exists() else None
+    file, page = (Path(out) / name for name in PAGES)
+    if not file.is_file():
+        return page if page.exists() else None
+    mark = MARK.search(file.read_text(encoding='utf-8', errors='replace'))
+    same = mark and set(json.loads(mark[1])) <= {_name(folder, out) for folder in folders}
+    return None if same else file
 
 
-def _names(folders: Sequence[str | Path], out: str | Path) -> list[str]:
-    """Return the folders relative to the report, which may be moved together with them."""
-    names = []
-    for folder in folders:
-        absolute = Path(folder).resolve()
-        try:
-            names.append(Path(os.path.relpath(absolute, Path(out).resolve())).as_posix())
-        except ValueError:
-            # On another drive.
-            names.append(absolute.as_posix())
-    return sorted(names)
-
-
-def _compose(collection: Collection, figures: Path, images: int) -> tuple[list[Block], list[Path]]:
-    figures.mkdir(parents=True, exist_ok=True)
-    gallery = Gallery(collection, figures)
-    blocks = [
-        *sections.opening(collection),
-        *sections.comparison(collection),
-        *gallery.curves(),
-        *sections.settings(collection),
-        *gallery.classes(),
-        *gallery.losses(),
-        *sections.teachers(collection),
-        *search_section(collection, figures),
-        *gallery.images(images),
-        *sections.evaluations(collection),
-        *sections.costs(collection),
-        *sections.next_steps(collection),
-        *sections.remarks(collection.notes),
-    ]
-    return blocks, [block.file for block in blocks if hasattr(block, 'file')]
+def _name(folder: str | Path, out: str | Path) -> str:
+    """Return a folder relative to the report, which may be moved together with it."""
+    try:
+        return Path(os.path.relpath(folder, out)).as_posix()
+    except ValueError:
+        # On another drive.
+        return Path(folder).resolve().as_posix()

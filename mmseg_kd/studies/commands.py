@@ -6,9 +6,11 @@ import argparse
 import os
 import re
 import signal
-import threading
+import textwrap
 from pathlib import Path
 from typing import Any
+
+from optuna.storages import InMemoryStorage
 
 from mmseg_kd.engine.devices import unused_card
 from mmseg_kd.errors import UserError
@@ -28,14 +30,17 @@ def run(args: argparse.Namespace) -> None:
     if args.dry_run:
         from mmseg_kd.studies.estimate import describe_plan
 
-        describe_plan(study, plan, folder, _stored(args, study, plan, folder), len(devices or [0]))
+        begun = _is_begun(args, folder)
+        storage = open_storage(args.storage, folder) if begun else InMemoryStorage()
+        describe_plan(RunQueue(study, plan, storage), folder, len(devices or [0]))
         return
     check_files(plan)
     if problem := unused_card():
         print(f'warning: {problem}')
-    queue = RunQueue(study, plan, open_storage(args.storage, folder))
-    runner = StudyRunner(queue, folder, devices)
-    _stop_on_termination()
+    runner = StudyRunner(RunQueue(study, plan, open_storage(args.storage, folder)), folder, devices)
+    # A cluster sends SIGTERM before it stops a job; SIGBREAK is Ctrl-Break on Windows.
+    for name in {'SIGTERM', 'SIGBREAK'} & set(dir(signal)):
+        signal.signal(getattr(signal, name), signal.default_int_handler)
     try:
         state = runner.run(args.retry_failed, args.rerun_changed)
     except KeyboardInterrupt:
@@ -44,7 +49,7 @@ def run(args: argparse.Namespace) -> None:
     print(status_table(state, plan, folder))
     if not args.no_report:
         _report(folder, args.lang)
-    _complain(state)
+    _complain(state['runs'])
 
 
 def status(args: argparse.Namespace) -> None:
@@ -66,33 +71,27 @@ def _read(args: argparse.Namespace) -> tuple[Study, list[PlannedRun], Path]:
     return study, plan_study(study), folder
 
 
-def _begun(args: argparse.Namespace) -> tuple[RunQueue, Path]:
-    study, plan, folder = _read(args)
-    queue = _stored(args, study, plan, folder)
-    if queue is None:
-        raise UserError(f'{relative(folder)} holds no study yet; start it with: run {args.study}')
-    return queue, folder
-
-
-def _stored(
-    args: argparse.Namespace, study: Study, plan: list[PlannedRun], folder: Path
-) -> RunQueue | None:
-    """Return the queue of a study that was run before, without creating one."""
+def _is_begun(args: argparse.Namespace, folder: Path) -> bool:
     where = args.storage or str(folder / 'study.db')
-    if '://' not in where and not Path(where).is_file():
-        return None
-    return RunQueue(study, plan, open_storage(args.storage, folder))
+    return '://' in where or Path(where).is_file()
+
+
+def _begun(args: argparse.Namespace) -> tuple[RunQueue, Path]:
+    """Open a study that was run before, without creating one."""
+    study, plan, folder = _read(args)
+    if not _is_begun(args, folder):
+        raise UserError(f'{relative(folder)} holds no study yet; start it with: run {args.study}')
+    return RunQueue(study, plan, open_storage(args.storage, folder)), folder
 
 
 def _devices(gpus: str | None) -> list[str] | None:
     """Return the values of `CUDA_VISIBLE_DEVICES` for the devices of `--gpus`."""
     if gpus is None:
         return None
-    if not re.fullmatch(r'\d+(,\d+)*', gpus):
-        raise UserError(f'--gpus: {gpus!r} is not a list of devices, such as 0,1')
-    numbers = [int(number) for number in gpus.split(',')]
-    if len(set(numbers)) < len(numbers):
-        raise UserError(f'--gpus: {gpus} has a device twice')
+    valid = re.fullmatch(r'\d+(,\d+)*', gpus)
+    numbers = [int(number) for number in gpus.split(',')] if valid else []
+    if not numbers or len(set(numbers)) < len(numbers):
+        raise UserError(f'--gpus: {gpus!r} has a device twice, or is not a list such as 0,1')
     outer = os.environ.get('CUDA_VISIBLE_DEVICES')
     if outer is None:
         return [str(number) for number in numbers]
@@ -106,17 +105,6 @@ def _devices(gpus: str | None) -> list[str] | None:
     return [visible[number] for number in numbers]
 
 
-def _stop_on_termination() -> None:
-    def interrupt(*_: object) -> None:
-        raise KeyboardInterrupt
-
-    if threading.current_thread() is threading.main_thread():
-        # A cluster sends SIGTERM before it stops a job; SIGBREAK is Ctrl-Break on Windows.
-        for name in ('SIGTERM', 'SIGBREAK'):
-            if hasattr(signal, name):
-                signal.signal(getattr(signal, name), interrupt)
-
-
 def _report(folder: Path, lang: str) -> None:
     from mmseg_kd.reports.report import write_report
 
@@ -125,15 +113,11 @@ def _report(folder: Path, lang: str) -> None:
             print(f'report: {relative(path)}')
 
 
-def _complain(state: dict[str, Any]) -> None:
-    failed = [row for row in state['runs'] if row['state'] == 'failed']
-    if not failed:
-        return
-    lines = [f'{row["name"]} seed {row["seed"]}: {row["error"]}' for row in failed[:3]]
-    lines += [f'{len(failed) - 3} more'] if len(failed) > 3 else []
-    blocked = sum(row['state'] == 'waiting' for row in state['runs'])
-    waiting = f'; {blocked} more wait for them' if blocked else ''
-    raise UserError(
-        f'{len(failed)} of {len(state["runs"])} runs failed{waiting}: {"; ".join(lines)}. Fix '
-        'the cause and add --retry-failed'
-    )
+def _complain(runs: list[dict[str, Any]]) -> None:
+    failed = [run for run in runs if run['state'] == 'failed']
+    if failed:
+        errors = '; '.join(f'{run["name"]} seed {run["seed"]}: {run["error"]}' for run in failed)
+        raise UserError(
+            f'{len(failed)} of {len(runs)} runs failed: {textwrap.shorten(errors, 600)}. Fix the '
+            'cause and add --retry-failed'
+        )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,22 +18,15 @@ NAME = re.compile(r'[^\W_][\w.+-]*')
 RESERVED = {'con', 'prn', 'aux', 'nul'} | {f'{d}{n}' for d in ('com', 'lpt') for n in range(1, 10)}
 SAMPLERS = ('TPE', 'Random')
 PRUNERS = ('Median', 'SuccessiveHalving', 'Hyperband', None)
-KEYS = {
-    'study': {
-        'name',
-        'objective',
-        'baseline',
-        'seeds',
-        'runs',
-        'grid',
-        'search',
-        'options',
-    },
-    'run': {'config', 'options', 'needs', 'seeds'},
-    'objective': {'metric', 'direction'},
-    'grid': {'run', 'space'},
-    'search': {'run', 'space', 'sampler', 'trials', 'pruner', 'seed'},
-}
+
+# The keys of each dict with their defaults, which also give their types; None allows any type. A
+# key with a type instead of a default is required.
+STUDY = dict(name=None, objective={}, baseline=None, seeds=None, runs=dict, options={})
+STUDY |= dict(grid=None, search=None)
+OBJECTIVE = dict(metric='mIoU11', direction='maximize')
+RUN = dict(config=str, options={}, needs={}, seeds=None)
+GRID = dict(run=str, space=dict)
+SEARCH = dict(run=str, space=dict, sampler='TPE', trials=int, pruner=None, seed=0)
 
 
 @dataclass(frozen=True)
@@ -122,97 +115,73 @@ def load_study(path: str) -> Study:
         raise UserError(f'{path}: {error}') from error
 
 
-def _study(path: str, stem: str, study: Any) -> Study:
-    _keys('study', study, KEYS['study'])
-    name = study.get('name', stem)
-    _name('study.name', name)
-    objective = study.get('objective', {})
-    _keys('study.objective', objective, KEYS['objective'])
-    metric, direction = objective.get('metric', 'mIoU11'), objective.get('direction', 'maximize')
-    if not isinstance(metric, str):
-        raise UserError(f'study.objective.metric: {metric!r} is not a name')
-    _one_of('study.objective.direction', direction, ('maximize', 'minimize'))
+def _study(path: str, stem: str, node: Any) -> Study:
+    study = _read('study', node, STUDY)
+    objective = _read('study.objective', study['objective'], OBJECTIVE)
+    _one_of('study.objective.direction', objective['direction'], ('maximize', 'minimize'))
     runs = _runs(study)
     variation = _variation(study, runs)
-    baseline = study.get('baseline')
-    if baseline is not None:
-        fixed = [run for run in runs if variation is None or run != variation.run]
-        _one_of('study.baseline', baseline, fixed)
     for run, spec in runs.items():
-        _check_needs(run, spec, runs, variation)
-    ordered = {run: runs[run] for run in in_order(runs)}
-    return Study(path, name, metric, direction, baseline, ordered, variation)
+        for key, needed in spec.needs.items():
+            where = f'study.runs.{run}.needs[{key!r}]'
+            _one_of(where, needed, runs)
+            if variation is not None and needed == variation.run:
+                raise UserError(f'{where}: {needed!r} has a {variation.kind}: which checkpoint?')
+    if study['baseline'] is not None:
+        fixed = [run for run in runs if variation is None or run != variation.run]
+        _one_of('study.baseline', study['baseline'], fixed)
+    return Study(
+        file=path,
+        name=_name('study.name', stem if study['name'] is None else study['name']),
+        metric=objective['metric'],
+        direction=objective['direction'],
+        baseline=study['baseline'],
+        runs={run: runs[run] for run in in_order(runs)},
+        variation=variation,
+    )
 
 
 def _runs(study: dict) -> dict[str, Run]:
-    runs = study.get('runs')
-    if not isinstance(runs, dict) or not runs:
-        raise UserError('study.runs: write runs=dict(NAME=dict(config=FILE), ...)')
-    seeds = _seeds('study.seeds', study.get('seeds', [0]))
-    common = _options('study.options', study.get('options', {}))
-    found = {}
-    for name, run in runs.items():
+    seeds = _seeds('study.seeds', [0] if study['seeds'] is None else study['seeds'])
+    common = _options('study.options', study['options'])
+    found: dict[str, Run] = {}
+    folders: dict[str, str] = {}
+    for name, node in study['runs'].items():
         where = f'study.runs.{name}'
-        _name(where, name)
-        _keys(where, run, KEYS['run'])
-        if not isinstance(run.get('config'), str):
-            raise UserError(f'{where}.config: write config=FILE')
+        run = _read(where, node, RUN)
+        # Windows and macOS ignore case, and how an accented or Korean letter is composed.
+        folder = unicodedata.normalize('NFC', _name(where, name)).casefold()
+        if other := folders.get(folder):
+            raise UserError(f'{where}: {name!r} and {other!r} are one folder on Windows')
+        folders[folder] = name
         if not Path(run['config']).is_file():
             raise UserError(f'{where}.config: {run["config"]} does not exist')
-        needs = run.get('needs', {})
-        if not isinstance(needs, dict):
-            raise UserError(f"{where}.needs: write needs={{'model.teacher.checkpoint': RUN}}")
-        for other in found:
-            if _folder(other) == _folder(name):
-                raise UserError(
-                    f'{where}: {name!r} and {other!r} are one folder on Windows; write names that '
-                    'differ in more than upper and lower case'
-                )
         found[name] = Run(
             config=Path(run['config']).as_posix(),
-            options={**common, **_options(f'{where}.options', run.get('options', {}))},
-            needs=needs,
-            seeds=_seeds(f'{where}.seeds', run['seeds']) if 'seeds' in run else seeds,
+            options=common | _options(f'{where}.options', run['options']),
+            needs=run['needs'],
+            seeds=seeds if run['seeds'] is None else _seeds(f'{where}.seeds', run['seeds']),
         )
+    if not found:
+        raise UserError('study.runs: write runs=dict(NAME=dict(config=FILE), ...)')
     return found
 
 
 def _variation(study: dict, runs: Mapping[str, Run]) -> Variation | None:
-    if 'grid' in study and 'search' in study:
+    if study['grid'] is not None and study['search'] is not None:
         raise UserError('study has a grid and a search; write one of them')
-    kind = 'grid' if study.get('grid') else 'search'
-    spec = study.get(kind)
-    if spec is None:
-        if study.get('grid') is not None:
-            raise UserError('study.grid is empty')
+    if study['grid'] is not None:
+        spec = _read('study.grid', study['grid'], GRID)
+        _one_of('study.grid.run', spec['run'], runs)
+        return Variation(spec['run'], read_grid(spec['space'], 'study.grid.space'))
+    if study['search'] is None:
         return None
-    where = f'study.{kind}'
-    _keys(where, spec, KEYS[kind])
-    if 'run' not in spec:
-        raise UserError(f'{where}.run is missing: which of {", ".join(runs)} is varied?')
-    _one_of(f'{where}.run', spec['run'], runs)
-    if kind == 'grid':
-        return Variation(spec['run'], read_grid(spec.get('space'), f'{where}.space'))
-    sampler, pruner = spec.get('sampler', 'TPE'), spec.get('pruner')
-    _one_of(f'{where}.sampler', sampler, SAMPLERS)
-    _one_of(f'{where}.pruner', pruner, PRUNERS)
-    trials, seed = spec.get('trials'), spec.get('seed', 0)
-    if not _is_whole(trials) or trials < 1:
-        raise UserError(f'{where}.trials: {trials!r} is not a number of runs, such as 30')
-    if not _is_whole(seed):
-        raise UserError(f'{where}.seed: {seed!r} is not a whole number')
-    space = read_space(spec.get('space'), f'{where}.space')
-    return Variation(spec['run'], space, trials, sampler, pruner, seed)
-
-
-def _check_needs(name: str, run: Run, runs: Mapping[str, Run], varied: Variation | None) -> None:
-    for key, needed in run.needs.items():
-        where = f'study.runs.{name}.needs[{key!r}]'
-        _one_of(where, needed, runs)
-        if varied is not None and needed == varied.run:
-            raise UserError(
-                f'{where}: {needed!r} is varied by the {varied.kind}, so it has no one checkpoint'
-            )
+    spec = _read('study.search', study['search'], SEARCH)
+    for key, known in (('run', runs), ('sampler', SAMPLERS), ('pruner', PRUNERS)):
+        _one_of(f'study.search.{key}', spec[key], known)
+    if spec['trials'] < 1:
+        raise UserError(f'study.search.trials: {spec["trials"]} is not a number of runs')
+    return Variation(**{**spec, 'space': read_space(spec['space'], 'study.search.space')})
 
 
 def in_order(runs: Mapping[str, Run]) -> list[str]:
@@ -237,41 +206,40 @@ def in_order(runs: Mapping[str, Run]) -> list[str]:
     return order
 
 
-def _keys(where: str, node: Any, known: set[str]) -> None:
+def _read(where: str, node: Any, keys: Mapping[str, Any]) -> dict[str, Any]:
+    """Check the keys and types of a dict, and fill in what it leaves out."""
     if not isinstance(node, dict):
         raise UserError(f'{where}: write {where.split(".")[-1]}=dict(...), not {node!r}')
     for key in node:
-        if key not in known:
-            hint = did_you_mean(key, known, f'it has {", ".join(sorted(known))}')
+        if key not in keys:
+            hint = did_you_mean(key, keys, f'it has {", ".join(keys)}')
             raise UserError(f'{where}.{key}: no such key; {hint}')
+    found = {**keys, **node}
+    for key, default in keys.items():
+        kind = default if isinstance(default, type) else type(default)
+        if default is not None and not isinstance(found[key], kind):
+            given = 'nothing' if found[key] is kind else repr(found[key])
+            raise UserError(f'{where}.{key}: write a value of type {kind.__name__}, not {given}')
+    return found
 
 
-def _one_of(where: str, value: Any, known: Iterable[str | None]) -> None:
-    known = list(known)
-    if value not in known:
+def _one_of(where: str, value: Any, known: Collection[str | None]) -> None:
+    if value not in list(known):
         raise UserError(f'{where}: {value!r} is not one of {", ".join(map(str, known))}')
 
 
-def _name(where: str, name: Any) -> None:
+def _name(where: str, name: Any) -> str:
     if not isinstance(name, str) or not NAME.fullmatch(name):
-        raise UserError(
-            f'{where}: {name!r} becomes a folder; use letters, digits, and _ . + - inside'
-        )
+        raise UserError(f'{where}: {name!r} becomes a folder; use letters, digits and _ . + -')
     if name.endswith('.'):
         raise UserError(f'{where}: {name!r}: Windows drops a dot at the end; remove it')
     if name.partition('.')[0].lower() in RESERVED:
-        raise UserError(
-            f'{where}: {name!r} is reserved by Windows for a device; write another name'
-        )
-
-
-def _folder(name: str) -> str:
-    # Windows and macOS ignore case, and how an accented or Korean letter is composed.
-    return unicodedata.normalize('NFC', name).casefold()
+        raise UserError(f'{where}: {name!r} is reserved by Windows; write another name')
+    return name
 
 
 def _seeds(where: str, seeds: Any) -> tuple[int, ...]:
-    if not isinstance(seeds, list | tuple) or not seeds or not all(map(_is_whole, seeds)):
+    if not isinstance(seeds, list | tuple) or not seeds or {type(seed) for seed in seeds} != {int}:
         raise UserError(f'{where}: {seeds!r} is not a list of whole numbers, such as [0, 1, 2]')
     if len(set(seeds)) < len(seeds) or min(seeds) < 0:
         raise UserError(f'{where}: {seeds!r} has a seed twice or below 0')
@@ -279,13 +247,9 @@ def _seeds(where: str, seeds: Any) -> tuple[int, ...]:
 
 
 def _options(where: str, options: Any) -> dict[str, Any]:
-    if not isinstance(options, dict) or not all(isinstance(key, str) for key in options):
+    if not all(isinstance(key, str) for key in options):
         raise UserError(f"{where}: write options={{'train_cfg.max_iters': 100}}")
     for key, instead in (('randomness.seed', 'seeds=[...]'), ('work_dir', 'nothing')):
         if key in options:
             raise UserError(f'{where}: {key} is set by the study; write {instead} instead')
     return options
-
-
-def _is_whole(value: Any) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool)

@@ -25,29 +25,15 @@ def this_host() -> str:
     """
     boot, namespace = Path('/proc/sys/kernel/random/boot_id'), Path('/proc/self/ns/pid')
     parts = [platform.node()]
-    if boot.is_file():
-        parts.append(boot.read_text(encoding='ascii').strip())
-    if namespace.exists():
-        parts.append(os.readlink(namespace))  # noqa: PTH115
+    if boot.is_file() and namespace.exists():
+        parts += [boot.read_text(encoding='ascii').strip(), str(namespace.readlink())]
     return ' '.join(parts)
 
 
 def this_process() -> dict[str, object]:
     """Describe this process for `Watch.is_lost`."""
-    return {'host': this_host(), 'processes': [_identity(os.getpid())]}
-
-
-def with_child(owner: dict, pid: int) -> dict[str, object]:
-    """Add the process that trains to an owner."""
-    return {**owner, 'processes': [*owner['processes'][:1], _identity(pid)]}
-
-
-def _identity(pid: int) -> list[float]:
     # Process ids are reused, so the start time is part of the identity.
-    try:
-        return [pid, psutil.Process(pid).create_time()]
-    except psutil.Error:
-        return [pid, 0.0]
+    return {'host': this_host(), 'processes': [[os.getpid(), psutil.Process().create_time()]]}
 
 
 def _lives(pid: int, created: float) -> bool:
@@ -55,10 +41,9 @@ def _lives(pid: int, created: float) -> bool:
         process = psutil.Process(int(pid))
         same = abs(process.create_time() - created) < CLOCK_MOVES
         return same and process.status() != psutil.STATUS_ZOMBIE
-    except psutil.NoSuchProcess:
-        return False
-    except psutil.Error:
-        return True
+    except psutil.Error as error:
+        # A process that may not be looked at is there.
+        return not isinstance(error, psutil.NoSuchProcess)
 
 
 @dataclass
@@ -73,20 +58,17 @@ class Watch:
     """
 
     grace: float = GRACE
-    _seen: dict[int, tuple[object, float]] = field(default_factory=dict)
+    _seen: dict[object, float] = field(default_factory=dict)
 
     def is_lost(self, number: int, owner: dict | None, heartbeat: object) -> bool:
         """Return whether nobody works on a training any more.
 
         Args:
             number: Number of the trial.
-            owner: As `this_process` returned it; None if the worker died before it was stored.
+            owner: As `this_process` returned it.
             heartbeat: A value that changes while the owner is alive.
         """
         if owner is not None and owner['host'] == this_host():
             return not any(_lives(*process) for process in owner['processes'])
-        known, since = self._seen.get(number, (..., 0.0))
-        if known != heartbeat:
-            self._seen[number] = (heartbeat, time.monotonic())
-            return False
-        return time.monotonic() - since > self.grace
+        now = time.monotonic()
+        return now - self._seen.setdefault((number, heartbeat), now) > self.grace

@@ -6,17 +6,23 @@ import copy
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
 from mmengine.config import Config
 
 from mmseg_kd.config.loading import load_config
-from mmseg_kd.errors import UserError
+from mmseg_kd.errors import UserError, did_you_mean
 from mmseg_kd.models.kd_encoder_decoder import teachers_by_name
 from mmseg_kd.studies.config import Study
-from mmseg_kd.studies.settings import check_key, fingerprint, flat_settings, override
+from mmseg_kd.studies.settings import fingerprint, flat_settings, without
 from mmseg_kd.studies.space import Parameter, grid_points
+
+# Dicts without a type whose keys `load_config` checks, so that a new key may be set.
+CHECKED = ('', 'train_cfg', 'optim_wrapper', 'model.teacher', 'model.test_cfg')
+CHECKED += tuple(f'{split}_dataloader' for split in ('train', 'val', 'test'))
+CHECKED += ('optim_wrapper.paramwise_cfg',)
 
 
 @dataclass(frozen=True)
@@ -33,7 +39,8 @@ class PlannedRun:
         params: A grid's point.
         space: Keys whose values a search chooses.
         point: Number of the point in its grid or search.
-        settings: The flat config, without the keys of `space`.
+        settings: The flat config. A key of `needs` has the needed run and its fingerprint, and
+            the keys of `space` are replaced by their entries in the study's file.
         max_iters: Length of the training in iterations.
     """
 
@@ -59,20 +66,10 @@ class PlannedRun:
         """Name and seed as text."""
         return f'{self.name} seed {self.seed}'
 
-    @property
+    @cached_property
     def fingerprint(self) -> str:
         """Hash of the settings."""
         return fingerprint(self.settings)
-
-    @property
-    def marks(self) -> dict[str, Any]:
-        """Settings that are not in the run's own config: what it needs, and a search's space."""
-        return {key: self.settings[key] for key in (*self.needs, *_marked(self.space))}
-
-    @property
-    def open_keys(self) -> tuple[str, ...]:
-        """Dotted keys that a search chooses."""
-        return tuple(parameter.key for parameter in self.space)
 
 
 def plan_study(study: Study) -> list[PlannedRun]:
@@ -82,110 +79,105 @@ def plan_study(study: Study) -> list[PlannedRun]:
         UserError: A config cannot be read, or nothing reads a dotted key.
     """
     planner = _Planner(study)
-    plan: list[PlannedRun] = []
     for name in study.runs:
-        plan += planner.trainings(name)
-    return plan
+        planner.add(name)
+    return planner.plan
 
 
 def check_files(plan: list[PlannedRun]) -> None:
     """Raise UserError if a file that a training reads is missing and no training makes it."""
     # All points and seeds of a run read the same files.
-    for run in {(run.name.split('/')[0], run.config): run for run in plan}.values():
+    for run in {run.name.split('/')[0]: run for run in plan}.values():
         for key, path in _files(load_config(run.config, run.options)):
-            if key not in run.needs and not Path(path).is_file():
+            if isinstance(path, str) and key not in run.needs and not Path(path).is_file():
                 advice = f"fetch it, or write options={{'{key}': None}}"
                 if not key.endswith('pretrained'):
                     advice = f"write another, or let a run make it: needs={{'{key}': RUN}}"
                 raise UserError(f'run {run.name}: {key}: {path} does not exist; {advice}')
 
 
-def _files(cfg: Config) -> Iterator[tuple[str, str]]:
+def _files(cfg: Config) -> Iterator[tuple[str, Any]]:
     for name, teacher in teachers_by_name(cfg.model.get('teacher') or {}).items():
         path = 'model.teacher' if name == 'teacher' else f'model.teacher.{name}'
-        for key in ('config', 'checkpoint'):
-            if isinstance(teacher.get(key), str):
-                yield f'{path}.{key}', teacher[key]
-    if isinstance(cfg.get('load_from'), str):
-        yield 'load_from', cfg.load_from
-    elif isinstance(cfg.model.get('pretrained'), str):
-        yield 'model.pretrained', cfg.model.pretrained
+        yield from ((f'{path}.{key}', teacher.get(key)) for key in ('config', 'checkpoint'))
+    yield 'load_from', cfg.get('load_from')
+    if cfg.get('load_from') is None:
+        yield 'model.pretrained', cfg.model.get('pretrained')
 
 
 class _Planner:
-    """Plan run after run, reading every config file and checking every kind of override once."""
+    """Plan run after run, loading a config once for each kind of override."""
 
     def __init__(self, study: Study) -> None:
         self.study = study
-        self.configs: dict[str, dict] = {}
-        self.checked: set[str] = set()
-        self.fingerprints: dict[tuple[str, int], str] = {}
+        self.plan: list[PlannedRun] = []
+        self.configs: dict[str, Config] = {}
+        self.base = cache(load_config)
 
-    def trainings(self, name: str) -> list[PlannedRun]:
-        """Return the trainings of one run: its points times its seeds."""
+    def add(self, name: str) -> None:
+        """Add the trainings of one run: its points times its seeds."""
         run, variation = self.study.runs[name], self.study.variation
-        varied = variation if variation is not None and variation.run == name else None
-        if varied is None:
-            points: list[tuple[int | None, dict]] = [(None, {})]
-        elif varied.kind == 'grid':
-            points = list(enumerate(grid_points(varied.space)))
-        else:
-            points = [(n, {}) for n in range(varied.trials)]
-        space = varied.space if varied is not None and varied.kind == 'search' else ()
-        self._check_examples(name, space)
-        found = []
+        points: list[tuple[int | None, dict]] = [(None, {})]
+        space: tuple[Parameter, ...] = ()
+        if variation is not None and variation.run == name and variation.kind == 'grid':
+            points = list(enumerate(grid_points(variation.space)))
+        elif variation is not None and variation.run == name:
+            points, space = [(n, {}) for n in range(variation.trials)], variation.space
+        # Each value once, with the other keys at their first value, instead of every combination.
+        first = {parameter.key: parameter.examples()[0] for parameter in space}
+        for parameter in space:
+            for value in parameter.examples():
+                self._load(name, {**first, parameter.key: value})
         for point, params in points:
             for seed in run.seeds:
-                found.append(self._training(name, point, seed, params, space))
-                self.fingerprints[found[-1].key] = found[-1].fingerprint
-        return found
+                self.plan.append(self._training(name, point, seed, params, space))
 
     def _training(
         self, name: str, point: int | None, seed: int, params: dict, space: tuple[Parameter, ...]
     ) -> PlannedRun:
         run = self.study.runs[name]
-        options = {**run.options, **params, 'randomness.seed': seed}
-        cfg = self._resolve(run.config, options, f'run {name}')
-        needs = {}
+        cfg = self._load(name, {**params, 'randomness.seed': seed})
+        planned = {run.key: run for run in self.plan}
+        needs, marks = {}, {}
         for key, needed in run.needs.items():
-            check_key(cfg, key, '', f'{self.study.file}: study.runs.{name}.needs')
             seeds = self.study.runs[needed].seeds
             needs[key] = (needed, seed if seed in seeds else seeds[0])
-        marks = {key: f'{need[0]} {self.fingerprints[need]}' for key, need in needs.items()}
-        marks |= _marked(space)
+            marks[key] = f'{needed} {planned[needs[key]].fingerprint}'
+        # The kinds and bounds of a search space are settings too.
+        entries = {f'study.search.space.{p.key}': repr(p.spec) for p in space}
+        settings = without(flat_settings(cfg), [*marks, *(p.key for p in space)])
+        name = name if point is None else f'{name}/{point}'
         return PlannedRun(
-            name=name if point is None else f'{name}/{point}',
+            name=name,
             seed=seed,
             config=run.config,
-            options=options,
+            options={**run.options, **params, 'randomness.seed': seed},
             needs=needs,
-            work_dir=_work_dir(name, point, seed, run.seeds),
+            work_dir=f'runs/{name}' + f'/seed{seed}' * (point is None or len(run.seeds) > 1),
             params=params,
             space=space,
             point=point,
-            settings=flat_settings(cfg, (p.key for p in space), marks),
+            settings={**settings, **marks, **entries},
             max_iters=(cfg.get('train_cfg') or {}).get('max_iters'),
         )
 
-    def _check_examples(self, name: str, space: tuple[Parameter, ...]) -> None:
-        # Each value once, with the other keys at their first value, instead of every combination.
+    def _load(self, name: str, options: dict[str, Any]) -> Config:
+        """Return a run's config with its options, others, and checkpoints for what it needs."""
         run = self.study.runs[name]
-        for parameter in space:
-            for value in parameter.examples():
-                point = {p.key: p.examples()[0] for p in space} | {parameter.key: value}
-                self._resolve(run.config, {**run.options, **point}, f'run {name}')
-
-    def _resolve(self, config: str, options: dict[str, Any], run: str) -> Config:
-        if config not in self.configs:
-            self.configs[config] = load_config(config).to_dict()
-        cfg = Config(copy.deepcopy(self.configs[config]), filename=config, format_python_code=False)
+        options = {**run.options, **options, **dict.fromkeys(run.needs, 'iter_1.pth')}
+        kind = kind_of(name, options)
+        try:
+            if kind not in self.configs:
+                base = self.base(run.config)
+                for key, value in options.items():
+                    _check_new_key(base, key, value)
+                self.configs[kind] = load_config(run.config, options)
+        except UserError as error:
+            text = str(error).removeprefix('--cfg-options ')
+            raise UserError(f'{self.study.file}: run {name}: {text}') from error
+        cfg = copy.deepcopy(self.configs[kind])
         # Another number for a checked key needs no second check.
-        kind = kind_of(config, options)
-        if kind in self.checked:
-            cfg.merge_from_dict(options)
-        else:
-            override(cfg, options, f'{self.study.file}: {run}')
-            self.checked.add(kind)
+        cfg.merge_from_dict(options)
         return cfg
 
 
@@ -195,12 +187,20 @@ def kind_of(config: str, options: dict[str, Any]) -> str:
     return json.dumps([config, named], default=repr)
 
 
-def _marked(space: tuple[Parameter, ...]) -> dict[str, Any]:
-    # The kinds and bounds of a search space are settings too.
-    return {f'study.search.space.{parameter.key}': repr(parameter.spec) for parameter in space}
-
-
-def _work_dir(name: str, point: int | None, seed: int, seeds: tuple[int, ...]) -> str:
-    if point is None:
-        return f'runs/{name}/seed{seed}'
-    return f'runs/{name}/{point}' + (f'/seed{seed}' if len(seeds) > 1 else '')
+def _check_new_key(cfg: Config, key: str, value: Any) -> None:
+    """Raise UserError for a key that is new in a dict whose keys `load_config` does not check."""
+    node: Any = dict(cfg.items())
+    parts = key.split('.')
+    for n, part in enumerate(parts):
+        if isinstance(node, list | tuple) and part.isdecimal() and int(part) < len(node):
+            node = node[int(part)]
+        elif not isinstance(node, dict):
+            return
+        elif part in node:
+            node = node[part]
+        else:
+            path, typed = '.'.join(parts[:n]), isinstance(value, dict) and 'type' in value
+            if n == len(parts) - 1 and (typed or 'type' in node or path in CHECKED):
+                return
+            hint = did_you_mean(part, node, f'it has {", ".join(node)}')
+            raise UserError(f'unknown key {key}: {path} has no {part!r}; {hint}')

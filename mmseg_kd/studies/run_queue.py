@@ -1,42 +1,88 @@
 """The trainings of a study as the trials of one Optuna study that many processes share.
 
-Optuna hands out the trials (`ask`) and ends them (`tell`). `Study.optimize` and Optuna's own
-heartbeat are not used: only databases have that heartbeat, journal files and the gRPC proxy do
-not; a worker that dies before its first beat blocks its run forever; and the beat ends for good at
-the first error of the database.
+Each attempt at a training is a trial. A process takes a training by adding a trial that runs from
+the start and names its owner. Optuna numbers trials in the order in which they are added: of
+processes that begin the same attempt at the same time, the one with the first trial has it.
+Trials are never removed, and an ended trial never changes.
+
+`Study.optimize` and Optuna's own heartbeat are not used: journal files do not have that heartbeat,
+it ends at the first error of the database, and a trial would be taken before its run is known.
 """
 
 from __future__ import annotations
 
+import logging
+import math
+import time
 from collections.abc import Sequence
+from contextlib import suppress
+from typing import Any
 
 import optuna
+from optuna.exceptions import StorageInternalError, UpdateFinishedTrialError
 from optuna.storages import BaseStorage
-from optuna.trial import FrozenTrial, Trial, TrialState, create_trial
+from optuna.trial import FrozenTrial, TrialState, create_trial
+from sqlalchemy.exc import SQLAlchemyError
 
-from mmseg_kd.studies.config import Study, Variation
-from mmseg_kd.studies.lease import Lease, end_trial
-from mmseg_kd.studies.owner import GRACE, Watch, this_process
+from mmseg_kd.studies.config import Study
+from mmseg_kd.studies.owner import GRACE, HEARTBEAT, Watch, this_process
 from mmseg_kd.studies.plan import PlannedRun
 from mmseg_kd.studies.settings import changed_keys
 
-STATES = {
-    TrialState.WAITING: 'waiting',
-    TrialState.RUNNING: 'running',
-    TrialState.COMPLETE: 'done',
-    TrialState.PRUNED: 'pruned',
-    TrialState.FAIL: 'failed',
-}
+STATES = dict(WAITING='waiting', RUNNING='running', COMPLETE='done', PRUNED='pruned', FAIL='failed')
 Key = tuple[str, int]
+
+
+class Lease:
+    """The right to run one training, until it ends or another process takes it over.
+
+    All methods raise `UpdateFinishedTrialError` if another process has taken it over.
+
+    Args:
+        queue: The queue.
+        run: The training.
+        trial_id: Id of the running trial in the queue's storage.
+        resumes: Whether the process that had the training before has died.
+    """
+
+    def __init__(self, queue: RunQueue, run: PlannedRun, trial_id: int, resumes: bool) -> None:
+        self.run, self.resumes = run, resumes
+        self._queue, self._id, self._beaten = queue, trial_id, -math.inf
+        drawn = queue.storage.get_trial(trial_id).params
+        self.params = {p.key: p.decode(drawn[p.key]) for p in run.space} or run.params
+
+    def set(self, name: str, value: Any) -> None:
+        """Store something with the trial."""
+        self._queue.storage.set_trial_user_attr(self._id, name, value)
+
+    def beat(self) -> None:
+        """Store a heartbeat if it is time for one."""
+        if time.monotonic() - self._beaten > HEARTBEAT:
+            self._beaten = time.monotonic()
+            try:
+                self.set('heartbeat', self._beaten)
+            except (StorageInternalError, SQLAlchemyError, OSError) as error:
+                # A database that is away for a while is no reason to stop training.
+                logging.getLogger('mmengine').warning(f'the storage does not answer: {error}')
+
+    def should_prune(self, step: int, value: float) -> bool:
+        """Report an evaluation and return whether to stop the training."""
+        storage, study = self._queue.storage, self._queue.optuna
+        storage.set_trial_intermediate_value(self._id, step, value)
+        return study.pruner.prune(study, storage.get_trial(self._id))
+
+    def finish(self, state: TrialState, value: float | None = None) -> None:
+        """End the trial, with the best value of a training that was not stopped by an error."""
+        self._queue.storage.set_trial_state_values(
+            self._id, state, None if value is None else [value]
+        )
 
 
 class RunQueue:
     """Give each training of a plan to one worker at a time.
 
-    A training is identified by its name and seed. Each attempt at it is a trial, numbered by the
-    user attribute 'attempt', and added only when it can start. The trial that counts is the first
-    one of the last attempt, so that processes which add the same attempt at the same time agree
-    without a lock. Trials are never removed.
+    A training is identified by its name and seed. Its attempts are numbered by the user attribute
+    'attempt'. The trial that counts is the first one of the last attempt.
 
     Args:
         study: The study.
@@ -46,21 +92,21 @@ class RunQueue:
     """
 
     def __init__(
-        self,
-        study: Study,
-        plan: Sequence[PlannedRun],
-        storage: BaseStorage,
-        grace: float = GRACE,
+        self, study: Study, plan: Sequence[PlannedRun], storage: BaseStorage, grace: float = GRACE
     ) -> None:
         self.study, self.plan, self.storage = study, plan, storage
         self.runs = {run.key: run for run in plan}
         self.watch = Watch(grace)
+        optuna.logging.set_verbosity(optuna.logging.WARNING)
+        pruner = (study.variation and study.variation.pruner) or 'Nop'
         self.optuna = optuna.create_study(
             study_name=study.name,
             storage=storage,
             direction=study.direction,
             load_if_exists=True,
+            pruner=getattr(optuna.pruners, f'{pruner}Pruner')(),
         )
+        self._study_id = storage.get_study_id_from_name(study.name)
 
     def current(self) -> dict[Key, FrozenTrial]:
         """Return the trial that counts of each training that was begun, planned or not."""
@@ -72,178 +118,131 @@ class RunQueue:
         return found
 
     def _trials(self) -> list[FrozenTrial]:
-        # Others are what `ask` makes where nothing waits.
+        # Earlier versions left trials without a run.
         return [t for t in self.optuna.get_trials(deepcopy=False) if 'run' in t.user_attrs]
+
+    def state_of(self, trial: FrozenTrial | None) -> str:
+        """Return a training's state, one of the values of `STATES`, from the trial that counts.
+
+        A training waits for its next attempt if its process has died, or if it was interrupted:
+        that is a FAIL without the user attribute 'error'.
+        """
+        if trial is None or (trial.state == TrialState.FAIL and 'error' not in trial.user_attrs):
+            return 'waiting'
+        attrs = trial.user_attrs
+        lost = trial.state == TrialState.RUNNING and self.watch.is_lost(
+            trial.number, attrs.get('owner'), attrs.get('heartbeat')
+        )
+        return 'waiting' if lost else STATES[trial.state.name]
 
     def same_settings(self, run: PlannedRun, trial: FrozenTrial) -> bool:
         """Return whether a trial's settings train the same as those of now."""
-        if trial.user_attrs['fingerprint'] == run.fingerprint:
-            return True
-        settings = trial.user_attrs['settings']
-        return all(
-            key in run.needs and self._same_need(self.runs[run.needs[key]], settings.get(key, ''))
-            for key in changed_keys(settings, run.settings)
-        )
-
-    def _same_need(self, needed: PlannedRun, mark: str) -> bool:
-        """Return whether the run behind a mark, `NAME FINGERPRINT`, had the settings of now."""
-        return any(
-            f'{trial.user_attrs["run"]} {trial.user_attrs["fingerprint"]}' == mark
-            and self.same_settings(needed, trial)
-            for trial in self._trials()
-        )
+        attrs = trial.user_attrs
+        changed = changed_keys(attrs['settings'], run.settings)
+        # Earlier versions, which stored a work_dir, had other fingerprints of the needed runs.
+        return not changed or ('work_dir' in attrs and set(changed) <= set(run.needs))
 
     def prepare(self, retry_failed: bool = False) -> None:
         """Update the settings of trainings that wait; let failed ones wait again if asked."""
-        self.release_lost()
-        for key, trial in self.current().items():
-            run, state = self.runs.get(key), state_of(trial)
-            if run is None:
-                continue
-            edited = state == 'waiting' and not self.same_settings(run, trial)
+        current = self.current()
+        for run in self.plan:
+            trial = current.get(run.key)
+            state = self.state_of(trial)
+            edited = trial and state == 'waiting' and not self.same_settings(run, trial)
             if edited or (state == 'failed' and retry_failed):
                 self.put_back(run, trial)
 
     def put_back(self, run: PlannedRun, trial: FrozenTrial) -> None:
         """Let a training wait for the attempt that follows a trial."""
-        self._add(run, TrialState.FAIL, trial)
+        with suppress(UpdateFinishedTrialError):
+            self._add(run, TrialState.FAIL, trial, {})
 
-    def _add(self, run: PlannedRun, state: TrialState, earlier: FrozenTrial | None) -> None:
-        # Two processes that looked at the same trial, `earlier`, add the same attempt. Only the
-        # first of these counts.
-        space = self.study.variation.space if run.point is not None else ()
-        params, seconds = {}, 0.0
-        if earlier is not None and self.same_settings(run, earlier):
-            # It continues where it stopped, with the values that were drawn for it.
-            params, seconds = earlier.params, earlier.user_attrs['seconds']
-        if run.params:
-            params = {p.key: p.encode(run.params[p.key]) for p in space}
-        elif run.space and not params and state == TrialState.WAITING:
-            first = self._first_seed(run)
-            params = {} if first == run.key else self.current()[first].params
-        self.optuna.add_trial(
-            create_trial(
-                state=state,
-                params=params,
-                distributions={p.key: p.distribution for p in space if p.key in params},
-                user_attrs={
-                    'run': run.name,
-                    'seed': run.seed,
-                    'attempt': _attempt(earlier) + 1 if earlier else 1,
-                    'fingerprint': run.fingerprint,
-                    'settings': run.settings,
-                    'work_dir': run.work_dir,
-                    'seconds': seconds,
-                },
-            )
-        )
-
-    def is_lost(self, trial: FrozenTrial) -> bool:
-        """Return whether the process that ran a trial has died."""
-        attrs = trial.user_attrs
-        return trial.state == TrialState.RUNNING and self.watch.is_lost(
-            trial.number, attrs.get('owner'), attrs.get('heartbeat')
-        )
-
-    def release_lost(self) -> list[str]:
-        """Let trainings wait again whose process died, and return their labels."""
-        released = []
-        for key, trial in self.current().items():
-            lost = key in self.runs and self.is_lost(trial)
-            if lost and end_trial(self.optuna, trial.number, TrialState.FAIL):
-                released.append(self.runs[key].label)
-        return released
-
-    def claim(self) -> tuple[PlannedRun, Lease] | None:
+    def claim(self) -> Lease | None:
         """Take the first training that can start, for this process alone; None if none can."""
         while True:
             current = self.current()
-            waiting = (run for run in self.plan if state_of(current.get(run.key)) == 'waiting')
-            run = next((run for run in waiting if self._is_ready(run, current)), None)
+            run = next((run for run in self.plan if self._can_start(run, current)), None)
             if run is None:
                 return None
-            trial = current.get(run.key)
-            if trial is None or trial.state != TrialState.WAITING:
-                self._add(run, TrialState.WAITING, trial)
-            claimed = self._take()
-            if claimed is not None:
-                return claimed
+            earlier, params = current.get(run.key), self._drawn(run) or self._draw(run)
+            try:
+                trial_id = self._add(run, TrialState.RUNNING, earlier, params)
+            except UpdateFinishedTrialError:
+                continue
+            died = earlier is not None and earlier.state == TrialState.RUNNING
+            lease = Lease(self, run, trial_id, resumes=died)
+            number = self.storage.get_trial_number_from_id(trial_id)
+            if self.current()[run.key].number == number and self._drawn(run) == params:
+                return lease
+            # Another process was faster with this run, or with another seed of this point.
+            lease.finish(TrialState.FAIL)
 
-    def _is_ready(self, run: PlannedRun, current: dict[Key, FrozenTrial]) -> bool:
-        """Return whether all that a training needs is done, and its settings are those of now."""
+    def _can_start(self, run: PlannedRun, current: dict[Key, FrozenTrial]) -> bool:
+        """Return whether a training waits, with the settings of now, and all it needs is done."""
         trial = current.get(run.key)
-        if trial is not None and not self.same_settings(run, trial):
-            return False
-        if any(state_of(current.get(need)) != 'done' for need in run.needs.values()):
-            return False
-        # The first seed of a search's point draws the values for the others.
-        first = self._first_seed(run)
-        drawn = current[first].params if first in current else {}
-        return not run.space or first == run.key or len(drawn) == len(run.space)
-
-    def _first_seed(self, run: PlannedRun) -> Key:
-        return next(other.key for other in self.plan if other.name == run.name)
-
-    def _take(self) -> tuple[PlannedRun, Lease] | None:
-        """Ask Optuna for a trial; end it and return None if it is not to be run by this process."""
-        variation = self.study.variation
-        study = optuna.load_study(
-            study_name=self.study.name, storage=self.storage, pruner=_pruner(variation)
+        return (
+            self.state_of(trial) == 'waiting'
+            and (trial is None or self.same_settings(run, trial))
+            and all(self.state_of(current.get(need)) == 'done' for need in run.needs.values())
         )
-        trial = study.ask()
-        run = self._to_run(trial)
-        if run is None:
-            end_trial(study, trial, TrialState.FAIL)
-            return None
-        trial.set_user_attr('owner', this_process())
-        if run.space:
-            # Optuna draws at the first `suggest`. A point does not depend on who runs it.
-            study.sampler = _sampler(variation, run.point or 0)
-        return run, Lease(trial, study, run)
 
-    def _to_run(self, trial: Trial) -> PlannedRun | None:
-        """Return the training of a trial that was handed out, if it is to be run.
+    def _drawn(self, run: PlannedRun) -> dict[str, Any]:
+        """Return the values of a search that were drawn first for any seed of a point, if any."""
+        for trial in self._trials() if run.space else ():
+            other = self.runs.get((trial.user_attrs['run'], trial.user_attrs['seed']))
+            drawn = trial.params and other is not None and other.name == run.name
+            if drawn and self.same_settings(other, trial):
+                return trial.params
+        return {}
 
-        It is not if another process was faster, which leaves an empty trial or a second one of
-        the same attempt, or if the config of the process that added it differs.
-        """
-        attrs, current = trial.user_attrs, self.current()
-        run = self.runs.get((attrs.get('run'), attrs.get('seed')))
-        if run is None or current[run.key].number != trial.number:
-            return None
-        return run if self._is_ready(run, current) else None
+    def _draw(self, run: PlannedRun) -> dict[str, Any]:
+        """Let the sampler choose the values of a search, given those of all trials so far."""
+        if not run.space:
+            return {}
+        # A point does not depend on who runs it.
+        seed = self.study.variation.seed * 100_003 + run.point
+        if self.study.variation.sampler == 'Random':
+            sampler = optuna.samplers.RandomSampler(seed=seed)
+        else:
+            # In groups, since an edited search has other keys than before. Running points count
+            # as bad ones, so that processes do not try the same.
+            sampler = optuna.samplers.TPESampler(
+                seed=seed, multivariate=True, group=True, constant_liar=True
+            )
+        copy = optuna.create_study(direction=self.study.direction, sampler=sampler)
+        copy.add_trials(t for t in self._trials() if t.params and t.state != TrialState.WAITING)
+        return copy.ask({p.key: p.distribution for p in run.space}).params
+
+    def _add(
+        self, run: PlannedRun, state: TrialState, earlier: FrozenTrial | None, params: dict
+    ) -> int:
+        """Add the attempt that follows a trial; its id."""
+        if earlier is not None and earlier.state == TrialState.RUNNING:
+            # Its owner, asleep or cut off, finds out at its next heartbeat.
+            lost = self.storage.get_trial_id_from_study_id_trial_number(
+                self._study_id, earlier.number
+            )
+            self.storage.set_trial_state_values(lost, TrialState.FAIL)
+        attempt = create_trial(
+            state=state,
+            params=params,
+            distributions={p.key: p.distribution for p in run.space if params},
+            user_attrs={
+                'run': run.name,
+                'seed': run.seed,
+                'attempt': _attempt(earlier) + 1 if earlier else 1,
+                'fingerprint': run.fingerprint,
+                'settings': run.settings,
+                'owner': this_process(),
+            },
+        )
+        return self.storage.create_new_trial(self._study_id, attempt)
 
     def busy(self) -> list[str]:
         """Return what somebody trains: others may need it, or its process may die."""
         current = self.current()
-        return [run.label for run in self.plan if state_of(current.get(run.key)) == 'running']
-
-
-def state_of(trial: FrozenTrial | None) -> str:
-    """Return a training's state, one of the values of `STATES`, from the trial that counts.
-
-    A FAIL without the user attribute 'error' was interrupted, or its process died: it waits for
-    another attempt, as a training without a trial does for its first.
-    """
-    if trial is None or (trial.state == TrialState.FAIL and 'error' not in trial.user_attrs):
-        return 'waiting'
-    return STATES[trial.state]
+        return [run.label for run in self.plan if self.state_of(current.get(run.key)) == 'running']
 
 
 def _attempt(trial: FrozenTrial) -> int:
     return trial.user_attrs['attempt']
-
-
-def _sampler(variation: Variation, point: int) -> optuna.samplers.BaseSampler:
-    seed = variation.seed * 100_003 + point
-    if variation.sampler == 'Random':
-        return optuna.samplers.RandomSampler(seed=seed)
-    # In groups, since other runs of the study have no parameters. Running points count as bad
-    # ones, so that processes that work at the same time do not try the same.
-    return optuna.samplers.TPESampler(seed=seed, multivariate=True, group=True, constant_liar=True)
-
-
-def _pruner(variation: Variation | None) -> optuna.pruners.BasePruner:
-    if variation is None or variation.pruner is None:
-        return optuna.pruners.NopPruner()
-    return getattr(optuna.pruners, f'{variation.pruner}Pruner')()

@@ -2,28 +2,31 @@
 
 from __future__ import annotations
 
-import threading
+import itertools
+import textwrap
 import time
 from collections.abc import Sequence
-from concurrent.futures import Future, ThreadPoolExecutor, wait
+from concurrent.futures import ThreadPoolExecutor, wait
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+from optuna.exceptions import UpdateFinishedTrialError
 from optuna.trial import TrialState
 
 from mmseg_kd.checkpoints import find_latest_checkpoint
 from mmseg_kd.errors import UserError
 from mmseg_kd.records.progress import read_progress
-from mmseg_kd.studies.lease import Lease
-from mmseg_kd.studies.owner import HEARTBEAT, this_process, with_child
 from mmseg_kd.studies.plan import PlannedRun
-from mmseg_kd.studies.run_queue import RunQueue, state_of
-from mmseg_kd.studies.settings import differences
+from mmseg_kd.studies.run_queue import Lease, RunQueue
+from mmseg_kd.studies.settings import differences, fingerprint, without
 from mmseg_kd.studies.state import write_state
-from mmseg_kd.studies.training_process import Task, TrainingProcess
+from mmseg_kd.studies.training_process import Task, run_training
 
 # Seconds between two looks of a process that waits for others.
 LOOK_AGAIN = 2.0
+# A job's log file shows a line at once.
+say = partial(print, flush=True)
 
 
 class StudyRunner:
@@ -39,9 +42,8 @@ class StudyRunner:
     def __init__(self, queue: RunQueue, folder: Path, devices: Sequence[str] | None = None) -> None:
         self.study, self.plan, self.queue, self.folder = queue.study, queue.plan, queue, folder
         self.devices = list(devices) if devices else [None]
-        self._stopping = threading.Event()
-        self._lock = threading.Lock()
-        self._processes: list[TrainingProcess] = []
+        # 1 once the trainings are to stop, 2 once they are to be killed.
+        self._stop = 0
 
     def run(self, retry_failed: bool = False, rerun_changed: bool = False) -> dict[str, Any]:
         """Train what is left and return the study's state at the end, as in `study.json`.
@@ -57,29 +59,20 @@ class StudyRunner:
         self._handle_changed(rerun_changed)
         self.queue.prepare(retry_failed)
         write_state(self.queue, self.folder)
-        slots: list[Future] = []
-        try:
-            with ThreadPoolExecutor(len(self.devices)) as pool:
+        with ThreadPoolExecutor(len(self.devices)) as pool:
+            slots = [pool.submit(self._work, device) for device in self.devices]
+            while not all(slot.done() for slot in slots):
                 try:
-                    slots += (pool.submit(self._work, device) for device in self.devices)
-                    _wait_for(slots)
-                finally:
-                    self._wind_up(slots)
-        finally:
-            state = write_state(self.queue, self.folder)
+                    # Without a timeout, Windows does not deliver Ctrl-C.
+                    wait(slots, timeout=0.1)
+                except KeyboardInterrupt:
+                    self._stop += 1
+        state = write_state(self.queue, self.folder)
         for slot in slots:
             slot.result()
+        if self._stop:
+            raise KeyboardInterrupt
         return state
-
-    def _wind_up(self, slots: Sequence[Future]) -> None:
-        """Stop what still trains so that it can be resumed; a second Ctrl-C kills it."""
-        self._stopping.set()
-        while True:
-            try:
-                return _wait_for(slots)
-            except KeyboardInterrupt:
-                for process in list(self._processes):
-                    process.kill()
 
     def _handle_changed(self, rerun: bool) -> None:
         current, changed = self.queue.current(), []
@@ -87,163 +80,106 @@ class StudyRunner:
             trial = current.get(run.key)
             if trial is None or self.queue.same_settings(run, trial):
                 continue
-            if state_of(trial) in ('waiting', 'failed') and not self._begun(run):
-                continue
-            if trial.state == TrialState.RUNNING and not self.queue.is_lost(trial):
-                raise UserError(
-                    f'{run.label} is being trained by another process with another config '
-                    f'({differences(trial.user_attrs["settings"], run.settings)}); stop that first'
-                )
-            changed.append((run, trial))
+            state = self.queue.state_of(trial)
+            keys = f'{run.label} ({differences(trial.user_attrs["settings"], run.settings)})'
+            if state == 'running':
+                raise UserError(f'another process trains with another config: {keys}; stop it')
+            if state in ('done', 'pruned') or find_latest_checkpoint(self.folder / run.work_dir):
+                changed.append((run, trial, keys))
         if changed and not rerun:
-            raise UserError(_changes(changed))
-        for run, trial in changed:
+            keys = textwrap.shorten('; '.join(keys for _, _, keys in changed), 400)
+            raise UserError(
+                f'the config was edited since these were trained: {keys}. Undo the edit, write '
+                'another study.name, or add --rerun-changed, which keeps the old folders'
+            )
+        for run, trial, _ in changed:
             self._set_aside(run)
-            if trial.state != TrialState.RUNNING:
-                self.queue.put_back(run, trial)
-
-    def _begun(self, run: PlannedRun) -> bool:
-        return find_latest_checkpoint(self.folder / run.work_dir) is not None
+            self.queue.put_back(run, trial)
 
     def _set_aside(self, run: PlannedRun) -> None:
         old = self.folder / run.work_dir
-        if not old.is_dir():
-            return
-        number = 1
-        while (kept := old.with_name(f'{old.name}.old{number}')).exists():
-            number += 1
-        old.rename(kept)
-        self._say(f'{run.label}: the run with the earlier config is kept in {kept}')
+        kept = (old.with_name(f'{old.name}.old{number}') for number in itertools.count(1))
+        if old.is_dir():
+            new = old.rename(next(path for path in kept if not path.exists()))
+            say(f'{run.label}: the run with the earlier config is kept in {new}')
 
     def _work(self, device: str | None) -> None:
-        told = False
+        waits_for: list[str] = []
         try:
-            while not self._stopping.is_set():
-                for label in self.queue.release_lost():
-                    self._say(f'{label}: its process died; it continues from its last checkpoint')
-                claimed = self.queue.claim()
-                if claimed is not None:
-                    told = False
-                    self._train(*claimed, device)
-                    continue
-                busy = self.queue.busy()
-                if not busy:
+            while not self._stop:
+                if lease := self.queue.claim():
+                    self._train(lease, device)
+                elif busy := self.queue.busy():
+                    if busy != waits_for:
+                        say(f'waiting for {", ".join(busy)}')
+                    waits_for = busy
+                    time.sleep(LOOK_AGAIN)
+                else:
                     return
-                if not told:
-                    self._say(f'waiting for {", ".join(busy)}')
-                told = True
-                self._stopping.wait(LOOK_AGAIN)
         except BaseException:
-            self._stopping.set()
+            self._stop = max(self._stop, 1)
             raise
 
-    def _train(self, run: PlannedRun, lease: Lease, device: str | None) -> None:
-        place = f'[{self.plan.index(run) + 1}/{len(self.plan)}]'
+    def _train(self, lease: Lease, device: str | None) -> None:
+        run = lease.run
+        place = f'[{self.plan.index(run) + 1}/{len(self.plan)}] {run.label}'
         point = ', '.join(f'{key}={value}' for key, value in lease.params.items())
-        self._say(f'{place} {run.label}' + (f': {point}' if point else ''))
+        if lease.resumes:
+            say(f'{run.label}: its process died; it continues from its last checkpoint')
+        say(f'{place}: {point}' if point else place)
+        write_state(self.queue, self.folder)
         started = time.monotonic()
-        process = TrainingProcess(
-            self._task(run, lease),
-            on_evaluation=lambda step, metrics: self._report(lease, step, metrics),
-            device=device,
-            console=self.folder / run.work_dir / 'console.log' if len(self.devices) > 1 else None,
-        )
-        self._processes.append(process)
         try:
-            lease.set('owner', with_child(this_process(), process.pid))
-            with self._lock:
-                write_state(self.queue, self.folder)
-            kept = self._follow(process, lease)
-        except BaseException:
-            process.kill()
-            raise
-        finally:
-            self._processes.remove(process)
-        if not kept:
-            self._say(f'{run.label} was taken over by another process')
-            return
-        earlier = lease.trial.user_attrs['seconds']
-        self._finish(run, lease, process.outcome, earlier + time.monotonic() - started, place)
-        with self._lock:
-            write_state(self.queue, self.folder)
+            end, error = run_training(
+                self._task(lease, device),
+                lambda: self._should_stop(lease),
+                lambda step, metrics: self._should_prune(lease, step, metrics),
+            )
+            if result := self._finish(lease, end, error):
+                say(f'{place} {result}, {time.monotonic() - started:.0f} s')
+        except UpdateFinishedTrialError:
+            say(f'{run.label} was taken over by another process')
+        write_state(self.queue, self.folder)
 
-    def _follow(self, process: TrainingProcess, lease: Lease) -> bool:
-        """Wait for a training to end; return False if another process took it over."""
-        beaten = -HEARTBEAT
-        while not process.wait(0.1):
-            if self._stopping.is_set():
-                process.stop()
-                break
-            if time.monotonic() - beaten > HEARTBEAT:
-                beaten = time.monotonic()
-                if not lease.beat():
-                    process.kill()
-                    return False
-        return True
-
-    def _task(self, run: PlannedRun, lease: Lease) -> Task:
+    def _task(self, lease: Lease, device: str | None) -> Task:
+        run = lease.run
         options = {**run.options, **lease.params}
         for key, need in run.needs.items():
             needed = self.folder / self.queue.runs[need].work_dir
             options[key] = str(find_latest_checkpoint(needed) or '')
+        work_dir = self.folder / run.work_dir
         return Task(
             run.config,
             options,
-            str(self.folder / run.work_dir),
-            run.fingerprint,
-            run.open_keys,
-            run.marks,
-            evaluations=bool(run.space) and self.study.variation.pruner is not None,
+            str(work_dir),
+            fingerprint(without(run.settings, [*options, 'study'])),
+            device=device,
+            console=work_dir / 'console.log' if len(self.devices) > 1 else None,
         )
 
-    def _report(self, lease: Lease, step: int, metrics: dict[str, float]) -> bool:
-        if self.study.metric not in metrics:
-            return False
-        return lease.should_prune(step, metrics[self.study.metric])
+    def _should_stop(self, lease: Lease) -> int:
+        lease.beat()
+        return self._stop
 
-    def _finish(
-        self, run: PlannedRun, lease: Lease, outcome: dict[str, Any], seconds: float, place: str
-    ) -> None:
-        lease.set('seconds', round(seconds, 1))
-        end, error = outcome['outcome'], outcome.get('error')
-        if self._stopping.is_set() and end not in ('done', 'pruned'):
-            lease.finish(TrialState.FAIL)
-            return
-        progress = read_progress(self.folder / run.work_dir)
+    def _should_prune(self, lease: Lease, step: int, metrics: dict[str, float]) -> bool:
+        prunes = lease.run.space and self.study.variation.pruner and self.study.metric in metrics
+        return bool(prunes) and lease.should_prune(step, metrics[self.study.metric])
+
+    def _finish(self, lease: Lease, end: str, error: str | None) -> str:
+        """End a training and describe how it ended; '' if it was interrupted."""
+        progress = read_progress(self.folder / lease.run.work_dir)
         best = progress.best(self.study.metric, self.study.direction)
+        if end == 'interrupted' or (end == 'failed' and self._stop):
+            lease.finish(TrialState.FAIL)
+            return ''
         if end == 'done' and best is None:
             metrics = sorted({key for row in progress.evaluations.values() for key in row})
             end, error = 'failed', f'no evaluation has {self.study.metric}; they have {metrics}'
         if end == 'failed':
             lease.set('error', error)
             lease.finish(TrialState.FAIL)
-            self._say(f'{place} {run.label} failed: {error}')
-            return
-        if not lease.finish(TrialState.COMPLETE if end == 'done' else TrialState.PRUNED, best):
-            self._say(f'{run.label} was taken over by another process')
-            return
+            return f'failed: {error}'
+        lease.finish(TrialState.COMPLETE if end == 'done' else TrialState.PRUNED, best)
         # A pruned training may have measured nothing but NaN.
         value = '-' if best is None else f'{best:.2f}'
-        self._say(f'{place} {run.label} {end}: {self.study.metric} {value}, {seconds:.0f} s')
-
-    def _say(self, text: str) -> None:
-        print(text, flush=True)
-
-
-def _wait_for(slots: Sequence[Future]) -> None:
-    # Without a timeout, Windows does not deliver Ctrl-C.
-    while wait(slots, timeout=0.1).not_done:
-        pass
-
-
-def _changes(changed: list) -> str:
-    lines = [
-        f'{run.label} ({differences(trial.user_attrs["settings"], run.settings)})'
-        for run, trial in changed[:3]
-    ]
-    if len(changed) > 3:
-        lines.append(f'{len(changed) - 3} more')
-    return (
-        f'the config was edited since these were trained: {"; ".join(lines)}. Undo the edit, write '
-        'another study.name, or add --rerun-changed, which keeps the old folders'
-    )
+        return f'{end}: {self.study.metric} {value}'

@@ -18,12 +18,8 @@ from optuna.distributions import (
 
 from mmseg_kd.errors import UserError
 
-KINDS = {
-    'uniform': {'low', 'high'},
-    'loguniform': {'low', 'high'},
-    'int': {'low', 'high'},
-    'choice': {'choices'},
-}
+BOUNDS = {'type', 'low', 'high'}
+KINDS = {'uniform': BOUNDS, 'loguniform': BOUNDS, 'int': BOUNDS, 'choice': {'type', 'choices'}}
 
 
 @dataclass(frozen=True)
@@ -45,20 +41,14 @@ class Parameter:
 
     def decode(self, drawn: Any) -> Any:
         """Return the config's value for a value that Optuna drew."""
-        if not self.choices:
-            return drawn
-        return self.choices[self.distribution.choices.index(drawn)]
-
-    def encode(self, value: Any) -> Any:
-        """Return Optuna's value for a value of the config."""
-        return _plain(value) if self.choices else value
+        return self.choices[self.distribution.choices.index(drawn)] if self.choices else drawn
 
     def examples(self) -> list[Any]:
         """Return values with which to check a config: all choices, or both bounds."""
         return list(self.choices) or [self.distribution.low, self.distribution.high]
 
 
-def read_grid(space: Any, where: str) -> tuple[Parameter, ...]:
+def read_grid(space: dict, where: str) -> tuple[Parameter, ...]:
     """Read the lists of a grid.
 
     Raises:
@@ -68,7 +58,7 @@ def read_grid(space: Any, where: str) -> tuple[Parameter, ...]:
     return tuple(_choice(key, values, values, f'{where}[{key!r}]') for key, values in space.items())
 
 
-def read_space(space: Any, where: str) -> tuple[Parameter, ...]:
+def read_space(space: dict, where: str) -> tuple[Parameter, ...]:
     """Read the space of a search.
 
     Raises:
@@ -85,28 +75,24 @@ def grid_points(space: Sequence[Parameter]) -> Iterator[dict[str, Any]]:
         yield {p.key: value for p, value in zip(space, values, strict=True)}
 
 
-def _not_empty(space: Any, where: str, example: str) -> None:
-    if not isinstance(space, dict) or not space:
-        raise UserError(f'{where} is empty or not a dict; write {example}')
+def _not_empty(space: dict, where: str, example: str) -> None:
+    if not space:
+        raise UserError(f'{where} is empty; write {example}')
 
 
 def _parameter(key: str, spec: Any, where: str) -> Parameter:
     kind = spec.get('type') if isinstance(spec, dict) else None
-    if kind not in KINDS:
-        raise UserError(f'{where}: write dict(type=one of {", ".join(KINDS)}, ...), not {spec!r}')
-    if set(spec) != KINDS[kind] | {'type'}:
-        raise UserError(f'{where}: {kind!r} has {" and ".join(sorted(KINDS[kind]))}, not {spec!r}')
+    if kind not in KINDS or set(spec) != KINDS[kind]:
+        keys = ', '.join(sorted(KINDS.get(kind, {'type', '...'})))
+        raise UserError(f'{where}: write dict({keys}) with type one of {", ".join(KINDS)}')
     if kind == 'choice':
         return _choice(key, spec['choices'], spec, where)
     low, high = spec['low'], spec['high']
-    numbers = int if kind == 'int' else int | float
-    if any(not isinstance(x, numbers) or isinstance(x, bool) for x in (low, high)):
+    if not {type(low), type(high)} <= ({int} if kind == 'int' else {int, float}):
         whole = 'whole ' if kind == 'int' else ''
         raise UserError(f'{where}: low={low!r} and high={high!r} are not both {whole}numbers')
-    if not math.isfinite(high - low):
-        raise UserError(f'{where}: low={low!r} and high={high!r} are not both finite')
-    if not low < high:
-        raise UserError(f'{where}: low={low!r} is not below high={high!r}')
+    if not low < high or not math.isfinite(high - low):
+        raise UserError(f'{where}: low={low!r} is not below high={high!r}, both finite')
     if kind == 'loguniform' and low <= 0:
         raise UserError(f'{where}: low={low!r} has no logarithm; write a number above 0')
     if kind == 'int':
@@ -117,12 +103,8 @@ def _parameter(key: str, spec: Any, where: str) -> Parameter:
 def _choice(key: str, values: Any, spec: Any, where: str) -> Parameter:
     if not isinstance(values, list | tuple) or not values:
         raise UserError(f'{where}: {values!r} is not a list of at least one value')
-    held = [_plain(value) for value in values]
-    if len({(type(value), value) for value in held}) < len(held):
+    plain = bool | int | float | str | None
+    stored = [v if isinstance(v, plain) else json.dumps(v, sort_keys=True) for v in values]
+    if len({(type(value), value) for value in stored}) < len(stored):
         raise UserError(f'{where}: {values!r} has a value twice')
-    return Parameter(key, CategoricalDistribution(held), spec, tuple(values))
-
-
-def _plain(value: Any) -> Any:
-    simple = value is None or isinstance(value, bool | int | float | str)
-    return value if simple else json.dumps(value, sort_keys=True)
+    return Parameter(key, CategoricalDistribution(stored), spec, tuple(values))

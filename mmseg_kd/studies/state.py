@@ -15,7 +15,7 @@ from prettytable import PrettyTable
 from mmseg_kd.checkpoints import atomic_path
 from mmseg_kd.records.progress import read_progress
 from mmseg_kd.studies.plan import PlannedRun
-from mmseg_kd.studies.run_queue import RunQueue, state_of
+from mmseg_kd.studies.run_queue import RunQueue
 
 
 def study_state(queue: RunQueue) -> dict[str, Any]:
@@ -34,16 +34,9 @@ def study_state(queue: RunQueue) -> dict[str, Any]:
 
 
 def _run_state(queue: RunQueue, run: PlannedRun, trial: FrozenTrial | None) -> dict[str, Any]:
-    decode = {parameter.key: parameter for parameter in run.space}
-    params = dict(run.params)
-    attrs: Mapping[str, Any] = {}
-    if trial is not None:
-        attrs = trial.user_attrs
-        params |= {
-            key: p.decode(trial.params[key]) for key, p in decode.items() if key in trial.params
-        }
-    # If its process was killed, another attempt follows.
-    state = 'waiting' if trial and queue.is_lost(trial) else state_of(trial)
+    state, drawn = queue.state_of(trial), trial.params if trial else {}
+    attrs = trial.user_attrs if trial else {}
+    params = run.params | {p.key: p.decode(drawn[p.key]) for p in run.space if p.key in drawn}
     return {
         'name': run.name,
         'seed': run.seed,
@@ -54,8 +47,8 @@ def _run_state(queue: RunQueue, run: PlannedRun, trial: FrozenTrial | None) -> d
         'options': {**{k: v for k, v in run.options.items() if k != 'randomness.seed'}, **params},
         'params': params,
         'needs': {key: needed for key, (needed, _) in run.needs.items()},
+        # Earlier versions kept the best value of a pruned run apart.
         'value': attrs.get('best', trial.value) if state in ('done', 'pruned') else None,
-        'seconds': attrs.get('seconds'),
     }
 
 
@@ -86,24 +79,36 @@ def write_state(queue: RunQueue, folder: Path, must: bool = False) -> dict[str, 
             return state
 
 
-def status_table(state: Mapping[str, Any], plan: Sequence[PlannedRun], folder: Path) -> str:
-    """Format one line per training: state, best objective, iteration and remaining time."""
+def status_table(
+    state: Mapping[str, Any], plan: Sequence[PlannedRun], folder: Path, details: bool = False
+) -> str:
+    """Format one line per training: state, best objective, iteration and remaining time.
+
+    With details it also has its config, what it needs, and all overrides.
+    """
     metric, direction = state['objective']['metric'], state['objective']['direction']
-    table = PrettyTable(['run', 'seed', 'state', metric, 'iteration', 'ETA', 'note'])
-    table.align = 'r'
+    table = PrettyTable(['', 'run', 'seed', 'state', metric, 'iteration', 'ETA', 'note'])
+    table.align, table.max_width['note'] = 'r', 80
     table.align['run'] = table.align['state'] = table.align['note'] = 'l'
-    for row, run in zip(state['runs'], plan, strict=True):
-        best, iteration, eta = row['value'], '-', '-'
-        if row['state'] != 'waiting' or (folder / run.work_dir).is_dir():
-            progress = read_progress(folder / run.work_dir)
-            best = progress.best(metric, direction) if best is None else best
-            iteration = f'{progress.iteration}/{run.max_iters}'
-            if row['state'] == 'running' and progress.iteration_times and run.max_iters:
-                left = (run.max_iters - progress.iteration) * progress.iteration_times[-1]
-                eta = str(datetime.timedelta(seconds=round(left)))
-        note = row['error'] or ', '.join(f'{k}={_short(v)}' for k, v in row['params'].items())
+    for number, (row, run) in enumerate(zip(state['runs'], plan, strict=True), start=1):
+        progress = read_progress(folder / run.work_dir)
+        best, eta = row['value'], '-'
+        best = progress.best(metric, direction) if best is None else best
+        if row['state'] == 'running' and progress.iteration_times and run.max_iters:
+            left = (run.max_iters - progress.iteration) * progress.iteration_times[-1]
+            eta = str(datetime.timedelta(seconds=round(left)))
+        values = row['options'] | {p.key: p.spec for p in run.space} if details else row['params']
+        notes = [f'{key}={_short(value)}' for key, value in values.items()]
+        if details:
+            notes = [
+                run.config,
+                *(f'{key} of {need[0]}' for key, need in run.needs.items()),
+                *notes,
+            ]
         value = '-' if best is None else f'{best:.2f}'
-        table.add_row([run.name, run.seed, row['state'], value, iteration, eta, note])
+        iteration = f'{progress.iteration}/{run.max_iters}'
+        note = row['error'] or ', '.join(notes)
+        table.add_row([number, run.name, run.seed, row['state'], value, iteration, eta, note])
     return table.get_string()
 
 

@@ -5,19 +5,20 @@ A training that crashes or is killed for its memory does not end the study, and 
 
 from __future__ import annotations
 
-import json
+import ctypes
+import math
+import multiprocessing
 import os
 import signal
-import subprocess
 import sys
-import threading
+import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
+from contextlib import suppress
+from dataclasses import dataclass
+from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
-# Begins a message of a training; all else on its standard output was printed by a library.
-MARK = b'\x1emmseg_kd '
 # Seconds after which a training that was asked to stop is killed.
 STOP_WITHIN = 60.0
 
@@ -30,143 +31,104 @@ class Task:
         config: The config file.
         options: Overrides by dotted key.
         work_dir: Where it writes, and continues from.
-        fingerprint: Fingerprint of the planned settings, without `open_keys` and with `marks`; None
+        fingerprint: Fingerprint of the planned settings without those that `options` sets; None
             to train any.
-        open_keys: Dotted keys that a search chooses.
-        marks: Settings that are not in the config.
-        evaluations: Whether to report each evaluation and stop if the answer says so.
+        device: Value of `CUDA_VISIBLE_DEVICES`; None leaves it as it is.
+        console: File for the training's console output; None shows it here.
     """
 
     config: str
     options: dict[str, Any]
     work_dir: str
     fingerprint: str | None = None
-    open_keys: tuple[str, ...] = ()
-    marks: dict[str, Any] = field(default_factory=dict)
-    evaluations: bool = False
+    device: str | None = None
+    console: Path | None = None
 
 
-class TrainingProcess:
-    """One training in a process of its own.
+def run_training(
+    task: Task,
+    should_stop: Callable[[], int] = lambda: 0,
+    should_prune: Callable[[int, dict[str, float]], bool] = lambda step, metrics: False,
+) -> tuple[str, str | None]:
+    """Train in a process of its own until it ends.
 
     Args:
         task: What to train.
-        on_evaluation: Called with the iteration and the metrics if the task asks for evaluations;
-            True stops the training.
-        device: Value of `CUDA_VISIBLE_DEVICES`; None leaves it as it is.
-        console: File for the training's console output; None shows it here.
+        should_stop: Called ten times a second; 1 asks the training to stop, 2 kills it. The files
+            of a killed training are complete at any instant.
+        should_prune: Called with the iteration and the metrics of an evaluation; True stops the
+            training.
+
+    Returns:
+        How it ended, 'done', 'pruned', 'interrupted' or 'failed', and the error if it failed.
     """
-
-    def __init__(
-        self,
-        task: Task,
-        on_evaluation: Callable[[int, dict[str, float]], bool] | None = None,
-        device: str | None = None,
-        console: Path | None = None,
-    ) -> None:
-        self.outcome: dict[str, Any] = {}
-        self._on_evaluation = on_evaluation
-        self._error: Exception | None = None
-        environment = dict(os.environ)
-        if device is not None:
-            environment['CUDA_VISIBLE_DEVICES'] = device
-        self._console = console
-        self.process = _start(environment, console)
-        self._send(repr(asdict(task)))
-        self._reader = threading.Thread(target=self._read, daemon=True)
-        self._reader.start()
-
-    @property
-    def pid(self) -> int:
-        """Id of the process that trains."""
-        return self.process.pid
-
-    def wait(self, seconds: float) -> bool:
-        """Wait some seconds and return whether the training has ended."""
-        try:
-            self.process.wait(seconds)
-        except subprocess.TimeoutExpired:
-            return False
-        # Data loader workers of a killed training keep its output open for a while.
-        self._reader.join(2.0)
-        if self._error is not None:
-            raise self._error
-        if not self.outcome:
-            self.outcome = {'outcome': 'failed', 'error': _death(self.process.returncode)}
-        return True
-
-    def stop(self) -> None:
-        """Ask the training to stop, and kill it if it does not."""
-        self._send('stop')
-        if not self.wait(STOP_WITHIN):
-            self.kill()
-
-    def kill(self) -> None:
-        """Kill the training; its files are complete at any instant."""
-        self.process.kill()
-        self.process.wait()
-
-    def _read(self) -> None:
-        try:
-            for line in self.process.stdout:
-                other, _, message = line.partition(MARK)
-                if other:
-                    self._show(other)
-                if message:
-                    self._receive(json.loads(message))
-        except Exception as error:
-            # Otherwise a training that waits for an answer would wait forever.
-            self._error = error
-            self.process.kill()
-
-    def _receive(self, message: dict[str, Any]) -> None:
-        if 'outcome' in message:
-            self.outcome = message
-            return
-        prune = False
-        if self._on_evaluation is not None:
-            prune = self._on_evaluation(message['step'], message['metrics'])
-        self._send('prune' if prune else 'go on')
-
-    def _show(self, printed: bytes) -> None:
-        """Show what a library printed while the training was starting."""
-        if self._console is not None:
-            with self._console.open('ab') as file:
-                file.write(printed)
-        else:
-            sys.stderr.write(printed.decode(errors='backslashreplace'))
-
-    def _send(self, line: str) -> None:
-        try:
-            self.process.stdin.write(line.encode() + b'\n')
-            self.process.stdin.flush()
-        except OSError:
-            # It has ended; `wait` returns how.
-            pass
+    context = multiprocessing.get_context('spawn')
+    pipe, child = context.Pipe()
+    process = context.Process(target=enter, args=(task, child))
+    process.start()
+    child.close()
+    outcome, kill_at = None, math.inf
+    try:
+        while True:
+            # A process that has ended may have left messages.
+            alive, message = process.is_alive(), _receive(pipe)
+            if message is None and not alive:
+                break
+            if message is not None and message[0] == 'evaluated':
+                _send(pipe, should_prune(*message[1:]))
+            elif message is not None:
+                outcome = message
+            stop = should_stop()
+            if stop and kill_at == math.inf:
+                kill_at = time.monotonic() + STOP_WITHIN
+                _send(pipe, 'stop')
+            if stop > 1 or time.monotonic() > kill_at:
+                process.kill()
+    finally:
+        process.kill()
+        process.join()
+    return outcome or ('failed', _death(process.exitcode))
 
 
-def _start(environment: dict[str, str], console: Path | None) -> subprocess.Popen:
+def _receive(pipe: Connection) -> tuple | None:
+    try:
+        return pipe.recv() if pipe.poll(0.1) else None
+    except (EOFError, OSError):
+        # It has ended.
+        time.sleep(0.1)
+        return None
+
+
+def _send(pipe: Connection, answer: str | bool) -> None:
+    with suppress(OSError):
+        pipe.send(answer)
+
+
+def enter(task: Task, study: Connection) -> None:
+    """Run a task in the process that was started for it."""
     # Only the study receives Ctrl-C, and then asks its trainings to stop.
-    apart: dict[str, Any] = {'start_new_session': True}
     if sys.platform == 'win32':
-        apart = {'creationflags': subprocess.CREATE_NEW_PROCESS_GROUP}
-    command = [sys.executable, '-m', 'mmseg_kd.studies.training']
-    pipes = {'stdin': subprocess.PIPE, 'stdout': subprocess.PIPE}
-    if console is None:
-        return subprocess.Popen(command, env=environment, **pipes, **apart)
-    console.parent.mkdir(parents=True, exist_ok=True)
-    # Editors read the file as UTF-8, whatever the encoding of the console.
-    environment['PYTHONIOENCODING'] = 'utf-8:backslashreplace'
-    with console.open('ab') as file:
-        return subprocess.Popen(command, env=environment, stderr=file, **pipes, **apart)
+        ctypes.windll.kernel32.SetConsoleCtrlHandler(None, True)
+    else:
+        os.setsid()
+    if task.device is not None:
+        os.environ['CUDA_VISIBLE_DEVICES'] = task.device
+    if task.console is not None:
+        task.console.parent.mkdir(parents=True, exist_ok=True)
+        # Editors read the file as UTF-8, whatever the encoding of the console.
+        sys.stderr = task.console.open('a', 1, encoding='utf-8', errors='backslashreplace')
+        os.dup2(sys.stderr.fileno(), 2)
+    os.dup2(2, 1)
+    # On Windows, Python writes Unicode only to a stream that was a console from the start.
+    sys.stdout = sys.stderr
+    # After the environment is set, which CUDA reads at once.
+    from mmseg_kd.studies.training import run_task
+
+    run_task(task, study)
 
 
 def _death(code: int) -> str:
     if code >= 0:
         return f'the training ended with exit code {code} without a message'
-    try:
-        name = signal.Signals(-code).name
-    except ValueError:
-        name = f'signal {-code}'
-    memory = '; the machine may be out of memory' if name == 'SIGKILL' else ''
-    return f'the training was killed by {name}{memory}'
+    memory = '; the machine may be out of memory' if code == -9 else ''
+    return f'the training was killed by signal {-code} ({signal.strsignal(-code)}){memory}'

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 from mmseg_kd.errors import UserError
 from mmseg_kd.records.json_lines import is_number
-from mmseg_kd.records.scalars import files_of_starts, read_rows
+from mmseg_kd.records.run_record import read_run
 
 
 def find_baseline(
@@ -26,30 +25,24 @@ def find_baseline(
     Raises:
         UserError: It is neither, or the work_dir is missing or has no evaluation.
     """
-    number = isinstance(baseline, int | float) and not isinstance(baseline, bool)
     if baseline is None:
         return None
     # A fraction would make every teacher look good.
-    if number and (baseline == 0 or 1 < baseline <= 100):
+    if is_number(baseline) and (baseline == 0 or 1 < baseline <= 100):
         return {'mIoU': float(baseline), 'source': key}
-    if number or not isinstance(baseline, str):
+    if not isinstance(baseline, str):
         raise UserError(
-            f'{key}: {baseline!r} is no mIoU in percent; write a number such as 64.1, or the '
+            f'{key}: {baseline!r} is not an mIoU in percent; write a number such as 64.1, or the '
             "work_dir of the student's plain training"
         )
-    folder = Path(baseline)
-    if not folder.is_dir():
+    try:
+        best = read_run(baseline).best('mIoU')
+    except UserError as error:
+        raise UserError(f'{key}: {error}') from error
+    if best is None:
         raise UserError(
-            f"{key}: the work_dir {baseline} does not exist; train the student's plain config "
-            'first, or write its mIoU in percent as a number'
+            f'{key}: {baseline} has no evaluation; name the work_dir of a training that validated, '
+            'or write the mIoU in percent as a number'
         )
-    rows, _ = read_rows(files_of_starts(folder))
-    rows = [row for row in rows if is_number(row.get('mIoU'))]
-    if not rows:
-        raise UserError(
-            f'{key}: {baseline} has no evaluation (no mIoU in its */vis_data/scalars.json); name '
-            'the work_dir of a training that validated, or write the mIoU in percent as a number'
-        )
-    best = max(rows, key=lambda row: row['mIoU'])
-    source = f'{baseline}, iteration {best["step"]}'
+    source = f'{baseline}, iteration {best["iteration"]}'
     return {'mIoU': round(float(best['mIoU']), 2), 'source': source}

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from mmengine.config import Config
 from mmengine.evaluator import Evaluator
-from mmengine.logging import MMLogger
+from mmengine.logging import print_log
 from prettytable import PrettyTable
 from torch.utils.data import DataLoader
 
@@ -17,7 +15,6 @@ from mmseg_kd.distillation.teacher import Teacher
 from mmseg_kd.errors import UserError
 from mmseg_kd.paths import relative
 from mmseg_kd.teacher_report.baseline import find_baseline
-from mmseg_kd.teacher_report.cache import MEASURED, identity_of, keep, look_up
 from mmseg_kd.teacher_report.measurement import measure
 
 CARD_COLUMNS = ('entropy [nats]', 'ECE', 'deterministic', 'sha256')
@@ -25,31 +22,23 @@ CARD_COLUMNS = ('entropy [nats]', 'ECE', 'deterministic', 'sha256')
 
 def teacher_card(
     teacher: Teacher,
-    cfg: Config,
     dataloader: DataLoader | None,
     evaluator: Evaluator | None,
-    work_dir: str | Path | None = None,
     name: str = 'teacher',
-    say: Callable[[str], None] | None = None,
 ) -> dict[str, Any]:
-    """Measure a teacher on the student's validation split, or read an earlier measurement.
-
-    The measurement is stored for later runs (`mmseg_kd.teacher_report.cache`).
+    """Measure a teacher on the student's validation split and compare it with the baseline.
 
     Args:
         teacher: The teacher, measured in float32.
-        cfg: The student's config; names the data, the evaluator and an inline teacher.
         dataloader: Data loader of the validation split; None skips the measurement.
         evaluator: Counts the metrics; with a data loader only.
-        work_dir: The student's, whose `teacher.json` is looked into too; nothing is written.
         name: The teacher's among several, for its place in the config.
-        say: Prints whether the teacher is measured or read; the current log by default.
 
     Returns:
         A record that JSON can hold:
 
         - `config`, `checkpoint`, `sha256`: the teacher's files
-        - `data`, `settings`, `device`: what it was measured on, with hashes of all settings
+        - `data`: what it was measured on
         - `metrics`: the evaluator's, by name; `mIoU` and others in percent; empty without data
         - `entropy`, `ece`: see `summarise`; None without data or without a labelled pixel
         - `deterministic`: whether two forwards of one batch gave the same bits, or None
@@ -62,23 +51,19 @@ def teacher_card(
     # First, because a mistake in it should not cost an evaluation.
     key = 'model.teacher' if name == 'teacher' else f'model.teacher.{name}'
     baseline = find_baseline(teacher.baseline, f'{key}.baseline')
-    files = {'config': teacher.config, 'checkpoint': teacher.checkpoint}
-    identity = identity_of(teacher, cfg, dataloader)
-    measured: dict[str, Any] = {'metrics': {}} | dict.fromkeys(MEASURED[1:])
+    data, measured = 'none', dict(metrics={}, entropy=None, ece=None, deterministic=None)
     if dataloader is not None:
-        say = say or MMLogger.get_current_instance().info
-        if found := look_up(teacher, identity, work_dir):
-            measured, file = found
-            say(f'{name}: measured before, read from {relative(file)}; to measure anew, remove it')
-        else:
-            say(f'evaluating the teacher {teacher.checkpoint} on the validation split')
-            measured = measure(teacher, dataloader, evaluator)
-            keep(teacher, identity, files | identity | measured)
+        dataset = dataloader.dataset
+        data = f'{type(dataset).__name__} {getattr(dataset, "split", "")}, {len(dataset)} images'
+        print_log(f'evaluating the teacher {teacher.checkpoint} on the validation split', 'current')
+        measured = measure(teacher, dataloader, evaluator)
     miou = measured['metrics'].get('mIoU')
     compared = miou is not None and baseline is not None
     return {
-        **files,
-        **identity,
+        'config': teacher.config,
+        'checkpoint': teacher.checkpoint,
+        'sha256': teacher.sha256,
+        'data': data,
         **measured,
         'baseline': baseline,
         'difference': round(miou - baseline['mIoU'], 2) if compared else None,
@@ -105,11 +90,8 @@ def check_classes(teacher: Teacher, classes: Sequence[str] | None) -> None:
         )
     if len(theirs) != len(own):
         raise UserError(f'{lead} {len(theirs)} classes instead of {len(own)}: {names}')
-    differing = [
-        f'{i} ({a!r}, {b!r})'
-        for i, (a, b) in enumerate(zip(teacher.classes, classes, strict=True))
-        if _spelling(a) != _spelling(b)
-    ]
+    pairs = enumerate(zip(teacher.classes, classes, strict=True))
+    differing = [f'{i} ({a!r}, {b!r})' for i, (a, b) in pairs if _spelling(a) != _spelling(b)]
     raise UserError(
         f'{lead} other classes or in another order: ids {", ".join(differing)} differ; if only the '
         f'names differ, write model.teacher.classes={list(classes)} in the config'
@@ -117,7 +99,7 @@ def check_classes(teacher: Teacher, classes: Sequence[str] | None) -> None:
 
 
 def _spelling(name: object) -> str:
-    """A class' name without what data sets spell differently: case, spaces, `_` and `-`."""
+    """Return a class' name without what data sets spell differently: case, spaces, `_` and `-`."""
     return re.sub(r'[\s_-]', '', str(name)).casefold()
 
 
@@ -126,14 +108,15 @@ def card_table(cards: Mapping[str, Mapping[str, Any]]) -> str:
     scores = list(dict.fromkeys(name for card in cards.values() for name in card['metrics']))
     others = [name for name in scores if name.startswith('mIoU') and name != 'mIoU']
     table = PrettyTable(['teacher', 'mIoU', 'baseline', 'difference', *others, *CARD_COLUMNS])
-    table.align = 'r'
+    table.align, table.float_format, table.none_format = 'r', '.2', '-'
     table.align['teacher'] = 'l'
+    table.float_format['entropy [nats]'] = table.float_format['ECE'] = '.3'
     for name, card in cards.items():
         metrics, baseline = card['metrics'], card['baseline'] or {}
-        row = [name, _cell(metrics.get('mIoU'), '.2f'), _cell(baseline.get('mIoU'), '.2f')]
-        row += [_cell(card['difference'], '+.2f'), *(_cell(metrics.get(x), '.2f') for x in others)]
-        row += [_cell(card['entropy'], '.3f'), _cell(card['ece'], '.3f')]
-        row += [{True: 'yes', False: 'NO', None: '-'}[card['deterministic']], card['sha256'][:8]]
+        difference = None if card['difference'] is None else f'{card["difference"]:+.2f}'
+        row = [name, metrics.get('mIoU'), baseline.get('mIoU'), difference]
+        row += [*map(metrics.get, others), card['entropy'], card['ece']]
+        row += [{True: 'yes', False: 'NO', None: None}[card['deterministic']], card['sha256'][:8]]
         table.add_row(row)
     lines = [table.get_string()]
     for name, card in cards.items():
@@ -163,7 +146,3 @@ def card_warnings(cards: Mapping[str, Mapping[str, Any]]) -> list[str]:
                 'randomness.deterministic=True may help'
             )
     return found
-
-
-def _cell(value: float | None, form: str) -> str:
-    return '-' if value is None else format(value, form)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from typing import Any
 
 import torch
@@ -45,19 +44,19 @@ def measure(teacher: Teacher, dataloader: DataLoader, evaluator: Evaluator) -> d
     # The data loader draws its seed from the stream that the student trains with.
     devices = [torch.cuda.current_device()] if torch.cuda.is_available() else []
     with torch.random.fork_rng(devices):
-        for i, batch in enumerate(_with_progress(dataloader)):
+        # None: no bar where standard error is not a terminal.
+        hidden = None if is_main_process() else True
+        bar = tqdm(dataloader, 'teacher', leave=False, dynamic_ncols=True, disable=hidden)
+        for i, batch in enumerate(bar):
             samples = segmentor.test_step(batch)
             if i == 0:
                 # Taken out first: a sample may be the batch's own, and hold the last answer.
                 first = [sample.seg_logits.data for sample in samples]
                 samples = segmentor.test_step(batch)
-                deterministic = all(
-                    torch.equal(logits, sample.seg_logits.data)
-                    for logits, sample in zip(first, samples, strict=True)
-                )
+                second = [sample.seg_logits.data for sample in samples]
+                deterministic = all(map(torch.equal, first, second))
             for sample in samples:
-                ids = sample.pred_sem_seg.data[0]
-                label = sample.gt_sem_seg.data[0]
+                ids, label = sample.pred_sem_seg.data[0], sample.gt_sem_seg.data[0]
                 rows.append(pixel_statistics(sample.seg_logits.data, ids, label, ignore_index))
             evaluator.process(data_samples=samples, data_batch=batch)
     size = len(dataloader.dataset)
@@ -79,21 +78,9 @@ def measure(teacher: Teacher, dataloader: DataLoader, evaluator: Evaluator) -> d
 
 
 def _sum_over_images(rows: list[Tensor], size: int) -> Tensor:
-    rows = list(torch.stack(rows).cpu().double())
     # 'gpu' gathers through the process group on every device. As for the metrics, images
     # that only fill up a share are dropped.
     gathered = collect_results(rows, size, 'gpu')
     total = [torch.stack(gathered).sum(dim=0) if is_main_process() else None]
     broadcast_object_list(total)
     return total[0]
-
-
-def _with_progress(dataloader: DataLoader) -> tqdm:
-    return tqdm(
-        dataloader,
-        desc='teacher',
-        unit='it',
-        dynamic_ncols=True,
-        leave=False,
-        disable=not (is_main_process() and sys.stderr.isatty()),
-    )

@@ -3,50 +3,80 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, nullcontext
-from io import BytesIO
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import matplotlib
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.font_manager import fontManager
 from matplotlib.lines import Line2D
-from matplotlib.ticker import MaxNLocator
+from matplotlib.text import Text
+from matplotlib.ticker import LogFormatter, MaxNLocator
 
 from mmseg_kd.checkpoints import atomic_path
-from mmseg_kd.visualization.fonts import font_settings
 from mmseg_kd.visualization.line_styles import LineStyle
-from mmseg_kd.visualization.literal_text import literal_text
 
 # Inches and dots per inch: 1,152 pixels, legible on a phone at half the size.
 WIDTH, DPI = 7.2, 160
+# Fonts of Windows, Linux and macOS. matplotlib's DejaVu Sans draws Hangul as boxes.
+WITH_HANGUL = ('Malgun Gothic', 'NanumGothic', 'Noto Sans CJK KR', 'AppleGothic')
 
 
 @contextmanager
 def canvas(
-    file: str | Path | BytesIO,
+    file: str | Path | None,
     height: float = WIDTH,
     width: float = WIDTH,
     dpi: int = DPI,
     font_size: float = 10,
+    window: Figure | None = None,
 ) -> Iterator[Figure]:
-    """Make a figure and write it as PNG when the block ends.
+    """Make a figure and write it when the block ends.
 
     Args:
-        file: Where to write.
+        file: Where to write, in the format of its ending; None shows it in a window only.
         height: In inches.
         width: In inches.
         dpi: Dots per inch.
         font_size: In points.
+        window: The figure of a window, drawn on in place of a new one.
     """
-    with matplotlib.rc_context(font_settings(font_size)):
-        figure = Figure(figsize=(width, height), layout='constrained')
-        figure.get_layout_engine().set(w_pad=0.06, h_pad=0.06)
+    with matplotlib.rc_context({'font.family': font_family(), 'font.size': font_size}):
+        figure = Figure() if window is None else window
+        figure.clear()
+        figure.set_size_inches(width, height)
+        figure.set_layout_engine('constrained', w_pad=0.06, h_pad=0.06)
         yield figure
-        literal_text(figure)
-        with nullcontext(file) if isinstance(file, BytesIO) else atomic_path(file) as target:
-            figure.savefig(target, dpi=dpi, format='png')
+        _draw_literally(figure)
+        if file is not None:
+            with atomic_path(file) as partial:
+                figure.savefig(partial, dpi=dpi)
+
+
+def font_family() -> list[str]:
+    """Return fonts; a character that the first lacks is drawn in the next, for one Hangul."""
+    installed = {font.name for font in fontManager.ttflist}
+    # matplotlib warns at every text if a font is not installed.
+    return [*(name for name in WITH_HANGUL if name in installed), 'sans-serif']
+
+
+def _draw_literally(figure: Figure) -> None:
+    """Draw text literally where matplotlib would read `$...$` as a formula.
+
+    Names of classes, runs and losses are the user's, and one that is not a valid formula would
+    raise an error. Powers of ten at logarithmic axes stay formulas.
+    """
+    powers = set()
+    for axis in (axis for part in figure.axes for axis in (part.xaxis, part.yaxis)):
+        # matplotlib creates tick labels when they are first requested.
+        labels = axis.get_ticklabels(which='both')
+        if isinstance(axis.get_major_formatter(), LogFormatter):
+            powers.update(map(id, labels))
+    for text in figure.findobj(Text):
+        if id(text) not in powers:
+            text.set_parse_math(False)
 
 
 def tidy(axes: Axes, title: str, **settings: Any) -> None:
@@ -67,18 +97,11 @@ def iteration_axis(axes: Axes, ticks: int | str = 'auto') -> None:
 def guide_line(axes: Axes, height: float, text: str, below: bool = False) -> None:
     """Draw a dashed horizontal line with a text at its right end."""
     axes.axhline(height, color='0.35', linewidth=1, linestyle=(0, (6, 3)), zorder=1)
-    axes.annotate(
-        text,
-        (1, height),
-        xycoords=('axes fraction', 'data'),
-        xytext=(0, -3 if below else 4),
-        textcoords='offset points',
-        horizontalalignment='right',
-        verticalalignment='top' if below else 'bottom',
-        fontsize=8.5,
-        color='0.25',
-        bbox=dict(facecolor='white', edgecolor='none', alpha=0.8, pad=1),
-    )
+    offset, vertical = ((0, -3), 'top') if below else ((0, 4), 'bottom')
+    place = dict(xycoords=('axes fraction', 'data'), textcoords='offset points', ha='right')
+    box = dict(facecolor='white', edgecolor='none', alpha=0.8, pad=1)
+    look = dict(fontsize=8.5, color='0.25', bbox=box)
+    axes.annotate(text, (1, height), offset, va=vertical, **place, **look)
 
 
 def line_legend(figure: Figure, looks: Mapping[str, LineStyle], columns: int) -> None:
@@ -90,9 +113,8 @@ def line_legend(figure: Figure, looks: Mapping[str, LineStyle], columns: int) ->
 def legend(figure: Figure, handles: list[Any], columns: int) -> None:
     """Put a legend above the axes."""
     if handles:
-        columns = min(columns, len(handles))
-        where = 'outside upper left'
-        figure.legend(handles=handles, loc=where, ncols=columns, frameon=False, fontsize=9)
+        look = dict(ncols=min(columns, len(handles)), frameon=False, fontsize=9)
+        figure.legend(handles=handles, loc='outside upper left', **look)
 
 
 def shorten(text: str, longest: int = 34) -> str:

@@ -9,8 +9,6 @@ from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from mmseg_kd.visualization.literal_text import literal_text
-
 # Inches.
 CELL, PLAIN_CELL, MARGIN = 0.62, 0.18, 2.4
 # With more classes the numbers would be too small on the page of a report.
@@ -39,43 +37,29 @@ def draw_confusion(
     numbered = len(classes) <= MOST_NUMBERED
     side = (CELL if numbered else PLAIN_CELL) * len(classes) + MARGIN
     figure.set_size_inches(side + 0.9, side)
-    figure.set_layout_engine('constrained')
     axes = figure.subplots()
     colours = colormaps[theme].with_extremes(bad='0.88')
-    image = axes.imshow(shares, cmap=colours, vmin=0, vmax=100)
-    _name_axes(axes, classes)
+    look = dict(cmap=colours, vmin=0, vmax=100, edgecolors='white', linewidth=1.2)
+    image = axes.pcolormesh(shares, **look)
+    centres = np.arange(len(classes)) + 0.5
+    axes.set_xticks(centres, classes, rotation=45, ha='right', rotation_mode='anchor')
+    axes.set_yticks(centres, classes)
+    axes.set(xlabel='predicted', ylabel='truth', aspect='equal')
+    axes.invert_yaxis()
+    axes.tick_params(length=0)
+    axes.spines[:].set_visible(False)
     if numbered:
         _write_numbers(axes, shares, image.to_rgba(shares)[..., :3])
     bar = figure.colorbar(image, ax=axes, shrink=0.6, label='share of the true class (%)')
     bar.outline.set_visible(False)
-    if title:
-        axes.set_title(title, loc='left', pad=12)
-    literal_text(figure)
-
-
-def _name_axes(axes: Axes, classes: Sequence[str]) -> None:
-    ticks = range(len(classes))
-    axes.set_xticks(ticks, classes, rotation=45, ha='right', rotation_mode='anchor')
-    axes.set_yticks(ticks, classes)
-    axes.set(xlabel='predicted', ylabel='truth')
-    axes.tick_params(length=0)
-    axes.spines[:].set_visible(False)
-    # Lines between the cells.
-    axes.set_xticks(np.arange(len(classes) + 1) - 0.5, minor=True)
-    axes.set_yticks(np.arange(len(classes) + 1) - 0.5, minor=True)
-    axes.grid(which='minor', color='white', linewidth=1.2)
-    axes.tick_params(which='minor', length=0)
+    axes.set_title(title or '', loc='left', pad=12)
 
 
 def _write_numbers(axes: Axes, shares: np.ndarray, colours: np.ndarray) -> None:
     dark = colours @ (0.299, 0.587, 0.114) < 0.55
-    for i, j in np.ndindex(shares.shape):
-        share = shares[i, j]
-        if np.isnan(share):
-            text = '-' if i == j else ''
-        else:
-            # Cells that round to 0 would clutter the figure.
-            text = f'{share:.0f}' if share >= 0.5 or i == j else ''
-        weight = 'bold' if i == j else 'normal'
-        colour = 'white' if dark[i, j] else '0.15'
-        axes.text(j, i, text, ha='center', va='center', fontsize=10, color=colour, weight=weight)
+    for (i, j), share in np.ndenumerate(shares):
+        # Cells that round to 0 would clutter the figure.
+        shown = share >= 0.5 or i == j
+        text = ('-' if np.isnan(share) else f'{share:.0f}') if shown else ''
+        look = dict(color='white' if dark[i, j] else '0.15', weight='bold' if i == j else 'normal')
+        axes.text(j + 0.5, i + 0.5, text, ha='center', va='center', fontsize=10, **look)

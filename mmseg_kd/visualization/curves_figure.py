@@ -8,7 +8,6 @@ from matplotlib.figure import Figure
 
 from mmseg_kd.visualization.canvas import iteration_axis, tidy
 from mmseg_kd.visualization.line_styles import line_style
-from mmseg_kd.visualization.literal_text import literal_text
 
 PANEL_WIDTH, PANEL_HEIGHT = 9.0, 3.6
 # With more points, such as the losses, markers hide the line.
@@ -35,9 +34,8 @@ def draw_curves(
     """
     shared = all(len(set(names)) == 1 for names in labels)
     columns = max(1, LEGEND_WIDTH // (8 + max(len(name) for names in labels for name in names)))
-    legend = LEGEND_ROW * -(-len(runs) // columns) * (1 if shared else 0)
+    legend = LEGEND_ROW * -(-len(runs) // columns) if shared else 0
     figure.set_size_inches(PANEL_WIDTH, PANEL_HEIGHT * len(keys) + legend + 0.4)
-    figure.set_layout_engine('constrained', h_pad=0.06, w_pad=0.08)
     panels = figure.subplots(len(keys), 1, sharex=True, squeeze=False)[:, 0]
     for j, (axes, key) in enumerate(zip(panels, keys, strict=True)):
         for i, run in enumerate(runs):
@@ -52,6 +50,4 @@ def draw_curves(
     if shared:
         handles = panels[0].get_legend_handles_labels()
         figure.legend(*handles, loc='outside lower center', ncols=columns, frameon=False)
-    if title:
-        figure.suptitle(title)
-    literal_text(figure)
+    figure.suptitle(title or '')

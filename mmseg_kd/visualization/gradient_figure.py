@@ -16,6 +16,11 @@ from mmseg_kd.visualization.line_styles import LineStyle, black_line, line_style
 
 # One report measures one batch; with more reports only the trend is legible.
 FEW_REPORTS = 40
+TITLES = {
+    'share': "share of the gradient at the student's features",
+    'cosine': "cosine with the labels' gradient",
+    'weighted': 'weighted loss',
+}
 
 Reports = Sequence[Mapping[str, Any]]
 
@@ -43,12 +48,7 @@ def gradient_figure(
     looks = {'labels': black_line(), **{name: colours[name] for name in colours if name in names}}
     with canvas(file, 9.6, 10, dpi=100, font_size=11) as figure:
         panels = figure.subplots(3, 1, sharex=True, height_ratios=(5, 3, 4))
-        titles = (
-            "share of the gradient at the student's features",
-            "cosine with the labels' gradient",
-            'weighted loss',
-        )
-        for axes, key, title in zip(panels, ('share', 'cosine', 'weighted'), titles, strict=True):
+        for axes, (key, title) in zip(panels, TITLES.items(), strict=True):
             for name, look in looks.items():
                 if key != 'cosine' or name != 'labels':
                     _draw(axes, reports, name, key, look)

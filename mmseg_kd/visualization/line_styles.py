@@ -1,4 +1,4 @@
-"""Colours and dashes that tell the lines of a figure apart."""
+"""Colours and dashes of the lines of a figure."""
 
 from __future__ import annotations
 

@@ -162,9 +162,6 @@ CASES = [
     Case('figures that are a file', 'analysis_tools/report.py done --images 0', 'figures', (write('done/figures', 'mine'),)),
     Case('curves of bytes', 'analysis_tools/analyze_logs.py done --out new.png', 'scalars.json', (scalars(bytes(range(128, 256))),)),
     Case('curves of no number', 'analysis_tools/analyze_logs.py done --out new.png', 'scalars.json', (scalars('{"mIoU": "good", "step": 2}\n'),)),
-    Case('gradients of another shape', 'analysis_tools/gradient_table.py taught', 'gradients.jsonl', (write('taught/gradients.jsonl', '{"iter": 1}\n'),)),
-    Case('gradients without losses', 'analysis_tools/gradient_table.py taught', 'gradients.jsonl', (write('taught/gradients.jsonl', '{"iter": 1, "task": {}, "losses": 5}\n'),)),
-    Case('gradients in words', 'analysis_tools/gradient_table.py taught', 'gradients.jsonl', (replace('taught/gradients.jsonl', '"raw": ', '"raw": "many", "x": '),)),
     # A study's folder.
     Case('a state that is a list', 'analysis_tools/report.py studied --out new', 'study.json', (state(lambda s: [s]),)),
     Case('a state that is cut short', 'analysis_tools/report.py studied --out new', 'study.json', (cut('studied/study.json'),)),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from campaign.case import Case, folder, mine, remove, write
+from campaign.case import Case, folder, remove, write
 
 TABLE = 'iteration,mIoU\n1,50\n'
 
@@ -78,9 +78,6 @@ CASES = [
     Case('three names for one log', 'analysis_tools/analyze_logs.py done --legend a b c --out new.png', '--legend'),
     Case('a style that is unknown', 'analysis_tools/analyze_logs.py done --style nice --out new.png', '--style'),
     Case('a window that is unknown', 'analysis_tools/analyze_logs.py done --backend nice', '--backend'),
-    Case('taps that are missing', 'analysis_tools/attention_contrast.py config.py teacher.pth --taps stage7', 'stage7'),
-    Case('no weights to measure', 'analysis_tools/attention_contrast.py config.py lost.pth', 'lost.pth'),
-    Case('no images to measure', 'analysis_tools/attention_contrast.py mine.py teacher.pth', 'val_dataloader', (mine('val_dataloader = None\nval_cfg = None\nval_evaluator = None'),)),
     Case('no repeats', '../benchmarks/compare.py config.py --repeats 0', '--repeats'),
     Case('a device that is unknown', '../benchmarks/compare.py config.py --device tpu9', '--device'),
     Case('negative threads', '../benchmarks/compare.py config.py --threads -2', '--threads'),
@@ -95,8 +92,6 @@ CASES = [
     Case('three sides', 'analysis_tools/get_flops.py config.py --shape 64 64 3', '--shape'),
     Case('an image of nothing', 'analysis_tools/get_flops.py config.py --shape 0', '--shape'),
     Case('an image below the stride', 'analysis_tools/get_flops.py config.py --shape 4', '--shape'),
-    Case('no gradients', 'analysis_tools/gradient_table.py done', 'gradients.jsonl'),
-    Case('an average of none', 'analysis_tools/gradient_table.py taught --average 0', '--average'),
     Case('losses of a baseline', '../benchmarks/loss_cost.py config.py', 'kd_losses'),
     Case('a batch of none', '../benchmarks/loss_cost.py student.py --batch-size 0', '--batch-size'),
     Case('a size that is negative', '../benchmarks/loss_cost.py student.py --size -64 64', '--size'),

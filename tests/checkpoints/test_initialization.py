@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import hashlib
 import http.server
-import logging
 import threading
 from collections.abc import Iterator
 from functools import partial
@@ -11,7 +10,6 @@ from pathlib import Path
 import pytest
 import torch
 from conftest import TINY_BACKBONE, tiny_model
-from mmengine.logging import MMLogger
 from mmengine.registry import init_default_scope
 from mmengine.runner import load_checkpoint
 from mmseg.registry import MODELS
@@ -25,18 +23,6 @@ RESNET = dict(type='ResNet', depth=18, base_channels=8, norm_cfg=dict(type='BN')
 SWIN = dict(type='SwinTransformer', embed_dims=8, depths=(1,) * 4, num_heads=(1, 1, 2, 2))
 VIT = dict(type='VisionTransformer', img_size=64, embed_dims=32, num_layers=2, num_heads=2)
 PIDNET = dict(type='PIDNet', channels=8, ppm_channels=8, num_stem_blocks=1, num_branch_blocks=1)
-
-
-@pytest.fixture
-def log() -> Iterator[list[str]]:
-    """What is logged while there is no run."""
-    lines: list[str] = []
-    handler = logging.Handler()
-    handler.emit = lambda record: lines.append(record.getMessage())
-    logger = MMLogger.get_current_instance()
-    logger.addHandler(handler)
-    yield lines
-    logger.removeHandler(handler)
 
 
 def with_backbone(backbone: dict) -> nn.Module:
@@ -106,13 +92,16 @@ def test_what_fits_is_enough_where_the_config_says_so(tmp_path: Path, log: list[
         init_weights(with_backbone(RESNET | dict(init_cfg=setting)))
 
 
-def test_a_part_of_a_file_has_a_prefix(tmp_path: Path) -> None:
+@pytest.mark.parametrize('prefix', [{}, {'prefix': 'backbone.'}], ids=['found', 'given'])
+def test_a_part_of_a_file_has_a_prefix(prefix: dict, tmp_path: Path) -> None:
     file = tmp_path / 'segmentor.pth'
-    torch.save({'state_dict': with_backbone(RESNET).state_dict()}, file)
-    setting = dict(type='Pretrained', checkpoint=str(file))
-    with pytest.raises(UserError, match=r"write prefix='backbone\.' in model\.backbone\.init_cfg"):
-        init_weights(with_backbone(RESNET | dict(init_cfg=setting)))
-    init_weights(with_backbone(RESNET | dict(init_cfg=setting | dict(prefix='backbone.'))))
+    source = with_backbone(RESNET)
+    torch.save({'state_dict': source.state_dict(), 'meta': {}}, file)
+    setting = dict(type='Pretrained', checkpoint=str(file), **prefix)
+    model = with_backbone(RESNET | dict(init_cfg=setting))
+    init_weights(model)
+    for key, value in source.backbone.state_dict().items():
+        assert torch.equal(model.backbone.state_dict()[key], value)
 
 
 def test_an_init_cfg_that_nothing_reads_is_reported(tmp_path: Path) -> None:

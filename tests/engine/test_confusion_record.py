@@ -7,7 +7,7 @@ import pytest
 from conftest import tiny_config
 
 from mmseg_kd.engine import build_runner
-from mmseg_kd.records.confusions import read_confusions
+from mmseg_kd.records.class_scores import read_confusions
 
 
 def test_every_evaluation_is_kept_once(tmp_path: Path) -> None:

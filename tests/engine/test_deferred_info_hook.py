@@ -20,7 +20,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from mmseg_kd.checkpoints import read_checkpoint
 from mmseg_kd.engine import build_runner
-from mmseg_kd.engine.deferred_buffer import MOST_PENDING, DeferredBuffer
+from mmseg_kd.engine.hooks.deferred_info_hook import MOST_PENDING, DeferredBuffer
 
 # What makes the host wait for a GPU: the result is a number on the host, or its size depends
 # on numbers on the device.

@@ -11,7 +11,7 @@ from mmcv.transforms import BaseTransform
 from mmseg.registry import MODELS, TRANSFORMS
 
 from mmseg_kd.engine import build_runner
-from mmseg_kd.engine.hooks.trial_hook import TrialHook, try_training
+from mmseg_kd.engine.starting import try_run, try_training
 from mmseg_kd.errors import UserError
 
 
@@ -123,7 +123,7 @@ def test_the_trial_leaves_everything_as_it_was(tmp_path: Path) -> None:
     model = runner.bare_model.train()
     before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
     streams = np.random.get_state()[1].copy(), torch.get_rng_state()  # noqa: NPY002
-    TrialHook().before_run(runner)
+    try_run(runner)
     assert (np.random.get_state()[1] == streams[0]).all()  # noqa: NPY002
     assert torch.equal(torch.get_rng_state(), streams[1])
     assert model.training

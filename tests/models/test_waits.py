@@ -17,7 +17,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from gpu_steps.step import LOSSES as EACH_LOSS
 from mmseg_kd.config import load_config
-from mmseg_kd.distillation import base_teacher
+from mmseg_kd.distillation import teachers
 from mmseg_kd.models.launches import let_launches_be_free
 from mmseg_kd.registry import MODELS
 
@@ -47,7 +47,7 @@ def on_meta(monkeypatch: pytest.MonkeyPatch) -> None:
     # The meta device has none to switch off.
     monkeypatch.setattr(torch, 'autocast', lambda *_, **__: nullcontext())
     # The first batch may wait, to find out whether the teacher wants images otherwise.
-    monkeypatch.setattr(base_teacher, '_normalises_alike', lambda *_: True)
+    monkeypatch.setattr(teachers, '_normalises_alike', lambda *_: True)
 
 
 def forward(model: dict) -> tuple[dict[str, torch.Tensor], int]:

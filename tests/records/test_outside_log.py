@@ -44,10 +44,10 @@ def test_csv(tmp_path: Path, delimiter: str) -> None:
 @pytest.mark.parametrize(
     ('text', 'words'),
     [
-        ('iteration,mIoU\n4000,58.6\n8000,oops\n', "line 3: mIoU 'oops' is no number"),
-        ('iteration,mIoU\n4000,158.6\n', "line 2: mIoU '158.6' is no percentage"),
+        ('iteration,mIoU\n4000,58.6\n8000,oops\n', "line 3: mIoU 'oops' is not a number"),
+        ('iteration,mIoU\n4000,158.6\n', "line 2: mIoU '158.6' is not a percentage"),
         ('iteration,mIoU\n4000,nan\n', "line 2: mIoU 'nan' is not finite"),
-        ('iteration,mIoU\n4000.5,50\n', 'line 2: the iteration 4000.5 is no whole number'),
+        ('iteration,mIoU\n4000.5,50\n', 'line 2: the iteration 4000.5 is not a whole number'),
         ('iteration,mIoU\n,50\n', 'line 2: the iteration is missing'),
         ('iteration,mIoU\n4000\n', 'line 2: 1 cells under 2 headings'),
         ('iteration,mIoU\n4000,5\n4000,6\n', 'line 3: iteration 4000 is there twice'),

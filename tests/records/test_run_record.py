@@ -65,20 +65,6 @@ def test_class_scores_are_the_metrics(trained_pair: dict[str, Path]) -> None:
         assert 100 * right == pytest.approx(row['aAcc'], abs=0.006)
 
 
-def test_without_matrices_the_log_has_the_classes(
-    trained_pair: dict[str, Path], tmp_path: Path
-) -> None:
-    whole = read_run(trained_pair['baseline'])
-    folder = copy_run(trained_pair['baseline'], tmp_path / 'old')
-    (folder / 'confusion.jsonl').unlink()
-    old = read_run(folder)
-    assert sorted(old.classes) == [3, 6, 9]
-    for iteration, scores in old.classes.items():
-        assert scores.confusion is None
-        expected = whole.classes[iteration].iou
-        assert scores.iou == pytest.approx(expected, abs=0.006, nan_ok=True)
-
-
 def test_later_starts_win(trained_pair: dict[str, Path], tmp_path: Path) -> None:
     folder = copy_run(trained_pair['baseline'], tmp_path / 'resumed')
     later = folder / '29991231_000000' / 'vis_data' / 'scalars.json'

@@ -40,8 +40,8 @@ def test_a_later_start_counts(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ('content', 'message'),
     [
-        ('{"loss": 1, "step": 1}\nnoise\n{"loss": 1, "step": 2}\n', 'line 2: is no JSON record'),
-        ('[1]\n', 'line 1: is no JSON record'),
+        ('{"loss": 1, "step": 1}\nnoise\n{"loss": 1, "step": 2}\n', 'line 2: is not a JSON record'),
+        ('[1]\n', 'line 1: is not a JSON record'),
         ('', 'no logged number'),
         ('{"a": "b", "step": 1}\n', 'no logged number'),
     ],

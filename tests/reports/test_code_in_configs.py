@@ -14,7 +14,7 @@ from reports.run_copies import write_study
 from mmseg_kd.errors import UserError
 from mmseg_kd.records.literal_config import parse_buildable
 from mmseg_kd.reports.comparing.collecting import read_collection
-from mmseg_kd.reports.figures.qualitative import comparable_pair, draw_images
+from mmseg_kd.reports.figures.images import comparable_pair, draw_images
 
 
 def test_code_is_left_out_and_named(tmp_path: Path) -> None:
@@ -103,5 +103,5 @@ def test_a_report_runs_no_checkpoint(strange_pair: dict[str, Path], tmp_path: Pa
     baseline, student = comparable_pair(collection)
     torch.save({'state_dict': {'w': MakesFolder()}}, student.best_checkpoint('mIoU11')[0])
     with pytest.raises(UserError, match='which is code and not weights'):
-        draw_images(baseline, student, 1, tmp_path / 'images.png', 'mIoU11')
+        draw_images(baseline, student, 1, tmp_path / 'images.png', 'mIoU11', [])
     assert not (tmp_path / 'executed').exists()

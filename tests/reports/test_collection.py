@@ -8,8 +8,8 @@ from reports.run_copies import copy_run, set_curve, write_study
 from mmseg_kd.errors import UserError
 from mmseg_kd.records.class_scores import ClassScores
 from mmseg_kd.reports.comparing.collecting import read_collection
-from mmseg_kd.reports.findings.finding import find
-from mmseg_kd.reports.sections.score_tables import comparison_table, statistics_table
+from mmseg_kd.reports.findings.scores import find
+from mmseg_kd.reports.sections.scores import comparison_table, statistics_table
 
 
 @pytest.fixture
@@ -53,7 +53,7 @@ def test_one_comparison_is_one_number(folders: list[Path], tmp_path: Path) -> No
     # The student lacks the seed in which the baseline was weakest; its mean says too little.
     collection = read_collection(folders[:-1])
     baseline, (student,) = collection.baseline, collection.students
-    means = student.mean_score('mIoU11') - baseline.mean_score('mIoU11')
+    means = student.score - baseline.score
     assert means == pytest.approx(2.55)
     assert collection.difference(student) == pytest.approx(2.05)
     (row,) = (r for r in comparison_table(collection).rows if r[0] == 'kd')
@@ -82,7 +82,7 @@ def test_unfinished_runs_are_not_compared(folders: list[Path]) -> None:
     assert student.runs[2].state == 'unfinished'
     assert collection.compare(student).seeds == (0, 1)
     # Nor are they in the mean.
-    assert student.best_scores('mIoU11') == [32.0, 33.1]
+    assert [score for _, score in student.scores] == [32.0, 33.1]
     assert len(student.measured) == 3
 
 
@@ -105,7 +105,7 @@ def test_an_outside_run_is_compared_by_what_it_has(folders: list[Path], tmp_path
     collection = read_collection([*folders, table])
     assert collection.metric == 'mIoU'
     outside = collection.groups[-1]
-    assert outside.best_scores('mIoU') == [58.62]
+    assert outside.score == 58.62
     assert collection.compare(outside) is None
 
 

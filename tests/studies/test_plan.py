@@ -8,7 +8,7 @@ from mmseg_kd.config import load_config
 from mmseg_kd.errors import UserError
 from mmseg_kd.studies.config import load_study
 from mmseg_kd.studies.plan import PlannedRun, check_files, plan_study
-from mmseg_kd.studies.settings import changed_keys, differences
+from mmseg_kd.studies.settings import differences
 
 KD = 'local_configs/toy/segformer.b0.toy.kd.py'
 SHIPPED = sorted((ROOT / 'local_configs' / 'studies').glob('*.py'))
@@ -80,30 +80,6 @@ def test_another_teacher_makes_another_student(tmp_path: Path) -> None:
     first, second = (plan(tmp_path, text.replace('N', n))[1] for n in ('10', '20'))
     assert first.fingerprint != second.fingerprint
     assert differences(first.settings, second.settings).startswith('model.teacher.checkpoint')
-
-
-@pytest.mark.parametrize(
-    ('warm_up', 'end', 'changed'),
-    [
-        (10, 100, []),
-        (10, 90, ['param_scheduler.1.end']),
-        # Where `end` is left out, this warm-up is cut short.
-        (11, 100, ['param_scheduler.1.end']),
-    ],
-)
-def test_an_end_that_is_left_out_is_the_end_of_the_training(
-    warm_up: int, end: int, changed: list[str]
-) -> None:
-    settings = {
-        'train_cfg.max_iters': 100,
-        'param_scheduler.0.type': 'LinearLR',
-        'param_scheduler.0.by_epoch': False,
-        'param_scheduler.0.end': warm_up,
-        'param_scheduler.1.by_epoch': False,
-        'param_scheduler.1.begin': warm_up,
-    }
-    written = {**settings, 'param_scheduler.1.end': end}
-    assert changed_keys(written, settings) == changed
 
 
 @pytest.mark.parametrize(

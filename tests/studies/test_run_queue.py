@@ -10,6 +10,7 @@ from uuid import uuid4
 
 import pytest
 from conftest import ROOT
+from optuna.exceptions import UpdateFinishedTrialError
 from optuna.trial import TrialState
 
 from mmseg_kd.errors import UserError
@@ -59,13 +60,12 @@ def test_a_run_waits_for_what_it_needs(tmp_path: Path, storage: str) -> None:
     first, second = queue(study, plan, storage), queue(study, plan, storage)
     first.prepare()
     second.prepare()
-    run, claim = first.claim()
-    assert run.key == ('a', 0)
+    lease = first.claim()
+    assert lease.run.key == ('a', 0)
     assert first.claim() is None
     assert second.claim() is None
-    assert claim.finish(TrialState.COMPLETE, 1.0)
-    run, _ = second.claim()
-    assert run.key == ('b', 0)
+    lease.finish(TrialState.COMPLETE, 1.0)
+    assert second.claim().run.key == ('b', 0)
     assert first.claim() is None
 
 
@@ -73,33 +73,37 @@ def test_a_failed_run_blocks_and_is_retried_on_demand(tmp_path: Path, storage: s
     study, plan = planned(tmp_path, LIST)
     runs = queue(study, plan, storage)
     runs.prepare()
-    _, claim = runs.claim()
-    claim.set('error', 'it broke')
-    claim.finish(TrialState.FAIL)
+    lease = runs.claim()
+    lease.set('error', 'it broke')
+    lease.finish(TrialState.FAIL)
     runs.prepare()
     assert runs.claim() is None
     runs.prepare(retry_failed=True)
-    run, _ = runs.claim()
-    assert run.key == ('a', 0)
+    assert runs.claim().run.key == ('a', 0)
 
 
 def test_the_run_of_a_dead_process_is_given_on(tmp_path: Path, storage: str) -> None:
     study, plan = planned(tmp_path, LIST)
     runs = queue(study, plan, storage)
     runs.prepare()
-    _, claim = runs.claim()
+    lease = runs.claim()
     # Its owner is this process, which is alive.
-    assert runs.release_lost() == []
+    assert runs.claim() is None
     dead = subprocess.Popen([sys.executable, '-c', ''])
     dead.wait()
-    claim.set('owner', {'host': this_host(), 'processes': [[dead.pid, 0.0]]})
-    assert runs.release_lost() == ['a seed 0']
-    run, _ = runs.claim()
-    assert run.key == ('a', 0)
+    lease.set('owner', {'host': this_host(), 'processes': [[dead.pid, 0.0]]})
+    assert runs.busy() == []
+    again = runs.claim()
+    assert again.run.key == ('a', 0)
+    assert (lease.resumes, again.resumes) == (False, True)
     # A process that was asleep and continues finds out.
-    assert not claim.beat()
-    assert not claim.finish(TrialState.COMPLETE, 1.0)
-    assert claim.should_prune(1, 1.0)
+    for act in (
+        lambda: lease.set('heartbeat', 1),
+        lambda: lease.finish(TrialState.COMPLETE, 1.0),
+        lambda: lease.should_prune(1, 1.0),
+    ):
+        with pytest.raises(UpdateFinishedTrialError):
+            act()
 
 
 def test_what_an_older_version_put_in_line(tmp_path: Path, storage: str) -> None:
@@ -107,13 +111,12 @@ def test_what_an_older_version_put_in_line(tmp_path: Path, storage: str) -> None
     study, plan = planned(tmp_path, LIST)
     runs = queue(study, plan, storage)
     for run in reversed(plan):
-        runs._add(run, TrialState.WAITING, None)
-    run, claim = runs.claim()
-    assert run.key == ('a', 0)
+        runs._add(run, TrialState.WAITING, None, {})
+    lease = runs.claim()
+    assert lease.run.key == ('a', 0)
     assert runs.claim() is None
-    assert claim.finish(TrialState.COMPLETE, 1.0)
-    run, _ = runs.claim()
-    assert run.key == ('b', 0)
+    lease.finish(TrialState.COMPLETE, 1.0)
+    assert runs.claim().run.key == ('b', 0)
 
 
 @pytest.mark.parametrize(
@@ -130,7 +133,7 @@ def test_an_edit_that_trains_the_same_is_no_change(
     study, plan = planned(tmp_path, text, VALUE=before, NAME="'one'")
     runs = queue(study, plan, str(tmp_path / 'study.db'))
     for _ in plan:
-        assert runs.claim()[1].finish(TrialState.COMPLETE, 1.0)
+        runs.claim().finish(TrialState.COMPLETE, 1.0)
     study, plan = planned(tmp_path, text, VALUE=after, NAME="'one'")
     runs = queue(study, plan, str(tmp_path / 'study.db'))
     # The run that the second one needs was edited too.
@@ -142,13 +145,13 @@ def test_a_silent_process_elsewhere_is_taken_for_dead(tmp_path: Path, storage: s
     study, plan = planned(tmp_path, LIST)
     runs = queue(study, plan, storage, grace=0.0)
     runs.prepare()
-    _, claim = runs.claim()
-    claim.set('owner', {'host': 'elsewhere', 'processes': [[1, 0.0]]})
-    assert claim.beat()
-    assert runs.release_lost() == []
-    assert claim.beat()
-    assert runs.release_lost() == []
-    assert runs.release_lost() == ['a seed 0']
+    lease = runs.claim()
+    lease.set('owner', {'host': 'elsewhere', 'processes': [[1, 0.0]]})
+    lease.set('heartbeat', 1)
+    assert runs.claim() is None
+    lease.set('heartbeat', 2)
+    assert runs.claim() is None
+    assert runs.claim().run.key == ('a', 0)
 
 
 def test_a_watch_needs_no_common_clock() -> None:
@@ -171,9 +174,9 @@ def test_workers_that_start_at_once_share_the_runs(tmp_path: Path, storage: str)
         together.wait()
         runs.prepare()
         taken = []
-        while (claimed := runs.claim()) is not None:
-            assert claimed[1].finish(TrialState.COMPLETE, 1.0)
-            taken.append(claimed[0].label)
+        while (lease := runs.claim()) is not None:
+            lease.finish(TrialState.COMPLETE, 1.0)
+            taken.append(lease.run.label)
         return taken
 
     with ThreadPoolExecutor(4) as pool:
@@ -186,19 +189,19 @@ def test_a_point_is_chosen_once_and_kept(tmp_path: Path, sampler: str) -> None:
     study, plan = planned(tmp_path, SEARCH, SAMPLER=sampler)
     runs = queue(study, plan, str(tmp_path / 'study.db'))
     runs.prepare()
-    (first, one), (second, two) = runs.claim(), runs.claim()
-    assert (first.key, second.key) == (('a/0', 0), ('a/0', 1))
+    one, two = runs.claim(), runs.claim()
+    assert (one.run.key, two.run.key) == (('a/0', 0), ('a/0', 1))
     assert one.params == two.params
     assert 1e-5 <= one.params['optim_wrapper.optimizer.lr'] <= 1e-3
     assert one.params['model.backbone.drop_path_rate'] in (0.0, 0.1)
     one.set('error', 'it broke')
     one.finish(TrialState.FAIL)
     runs.prepare(retry_failed=True)
-    run, again = runs.claim()
-    assert run.key == ('a/0', 0)
+    again = runs.claim()
+    assert again.run.key == ('a/0', 0)
     assert again.params == one.params
-    run, other = runs.claim()
-    assert run.key == ('a/1', 0)
+    other = runs.claim()
+    assert other.run.key == ('a/1', 0)
     assert other.params != one.params
 
 
@@ -209,8 +212,7 @@ def test_a_journal_that_a_power_cut_tore_is_mended(tmp_path: Path) -> None:
     whole = file.read_bytes()
     file.write_bytes(whole + b'{"op_code":4,"wor')
     runs = queue(study, plan, str(file))
-    run, _ = runs.claim()
-    assert run.key == ('a', 0)
+    assert runs.claim().run.key == ('a', 0)
     assert file.read_bytes().startswith(whole)
 
 

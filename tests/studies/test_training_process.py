@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import fake_trainings
 import pytest
 from conftest import ROOT
 from optuna.trial import TrialState
@@ -15,96 +16,55 @@ from optuna.trial import TrialState
 from mmseg_kd.studies.config import load_study
 from mmseg_kd.studies.owner import Watch, this_host, this_process
 from mmseg_kd.studies.plan import plan_study
-from mmseg_kd.studies.run_queue import RunQueue, state_of
+from mmseg_kd.studies.run_queue import RunQueue
 from mmseg_kd.studies.runner import StudyRunner
 from mmseg_kd.studies.state import study_state, write_state
 from mmseg_kd.studies.storage import open_storage
-from mmseg_kd.studies.training_process import Task, TrainingProcess
-
-# Replaces mmseg_kd.studies.training, which takes seconds to start.
-TRAINING = """
-import json, os, sys
-
-def tell(**message):
-    os.write(1, b'\\x1emmseg_kd ' + json.dumps(message).encode() + b'\\n')
-
-sys.stdin.readline()
-"""
-NOISY = """
-os.write(1, 'a line\\n한글 without an end'.encode())
-tell(step=3, metrics={'mIoU': 50.0})
-os.write(1, sys.stdin.readline().encode())
-tell(outcome='done')
-"""
-MADE_UP = """
-os.write(1, b'\\x1emmseg_kd {no message\\n')
-sys.stdin.readline()
-"""
-OBEDIENT = """
-sys.stdin.readline()
-tell(outcome='interrupted')
-"""
-STUBBORN = """
-import time
-time.sleep(60)
-"""
+from mmseg_kd.studies.training_process import Task, run_training
 
 
 @pytest.fixture
-def training(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
-    """Replace the training by some code; `python -m` looks in the current folder first."""
-    monkeypatch.chdir(tmp_path)
-
-    def replace(code: str) -> None:
-        package = tmp_path / 'mmseg_kd' / 'studies'
-        package.mkdir(parents=True)
-        for file in (package.parent / '__init__.py', package / '__init__.py'):
-            file.touch()
-        (package / 'training.py').write_text(TRAINING + code, encoding='utf-8')
-
-    return replace
-
-
-def wait(process: TrainingProcess) -> dict:
-    until = time.monotonic() + 30
-    try:
-        while not process.wait(0.1):
-            assert time.monotonic() < until, 'it waits for ever'
-    finally:
-        process.kill()
-    return process.outcome
+def training(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable], None]:
+    """Replace what a started process runs."""
+    return lambda fake: monkeypatch.setattr('mmseg_kd.studies.training_process.enter', fake)
 
 
 @pytest.mark.parametrize('in_file', [True, False])
-def test_what_a_library_prints_is_no_message(
-    training: Callable[[str], None], tmp_path: Path, capfd: pytest.CaptureFixture, in_file: bool
+def test_what_a_training_prints_is_kept_apart_from_its_messages(
+    training: Callable, tmp_path: Path, capfd: pytest.CaptureFixture, in_file: bool
 ) -> None:
-    training(NOISY)
+    training(fake_trainings.noisy)
     told = []
-    console = tmp_path / 'console.log' if in_file else None
-    process = TrainingProcess(
-        Task('c', {}, 'w'), on_evaluation=lambda *args: bool(told.append(args)), console=console
+    console = tmp_path / 'run' / 'console.log' if in_file else None
+    ended = run_training(
+        Task('c', {}, 'w', device='1', console=console),
+        should_prune=lambda *args: bool(told.append(args)),
     )
-    assert wait(process) == {'outcome': 'done'}
+    assert ended == ('done', None)
     assert told == [(3, {'mIoU': 50.0})]
-    printed = console.read_text(encoding='utf-8') if console else capfd.readouterr().err
-    assert printed == 'a line\n한글 without an endgo on\n'
+    out, err = capfd.readouterr()
+    printed = console.read_text(encoding='utf-8') if console else err
+    assert printed == 'a line\n한글\nwithout Python\nprune: False, device: 1\n'
+    assert out == ''
 
 
-def test_a_message_that_cannot_be_read_ends_the_wait(training: Callable[[str], None]) -> None:
-    training(MADE_UP)
-    with pytest.raises(json.JSONDecodeError):
-        wait(TrainingProcess(Task('c', {}, 'w')))
+def test_a_training_that_is_killed_has_failed(training: Callable) -> None:
+    training(fake_trainings.dying)
+    end, error = run_training(Task('c', {}, 'w'))
+    assert (end, error) == (
+        'failed',
+        'the training was killed by signal 9 (Killed); the machine may be out of memory',
+    )
 
 
-def test_an_error_of_the_pruner_ends_the_wait(training: Callable[[str], None]) -> None:
-    training(NOISY)
+def test_an_error_of_the_pruner_ends_the_wait(training: Callable) -> None:
+    training(fake_trainings.noisy)
 
     def fails(*_: object) -> bool:
         raise ValueError('no storage')
 
     with pytest.raises(ValueError, match='no storage'):
-        wait(TrainingProcess(Task('c', {}, 'w'), on_evaluation=fails))
+        run_training(Task('c', {}, 'w', device='0'), should_prune=fails)
 
 
 def study_of(folder: Path, runs: int) -> RunQueue:
@@ -115,11 +75,13 @@ def study_of(folder: Path, runs: int) -> RunQueue:
     return RunQueue(study, plan_study(study), open_storage(None, folder / 'out'))
 
 
-@pytest.mark.parametrize(('code', 'interrupts'), [(OBEDIENT, 1), (STUBBORN, 2)])
+@pytest.mark.parametrize(
+    ('fake', 'interrupts'), [(fake_trainings.obedient, 1), (fake_trainings.stubborn, 2)]
+)
 def test_a_stopped_study_gives_everything_back(
-    training: Callable[[str], None], tmp_path: Path, code: str, interrupts: int
+    training: Callable, tmp_path: Path, fake: Callable, interrupts: int
 ) -> None:
-    training(code)
+    training(fake)
     queue = study_of(tmp_path, 3)
     runner = StudyRunner(queue, tmp_path / 'out', ['0', '1'])
 
@@ -137,25 +99,25 @@ def test_a_stopped_study_gives_everything_back(
     assert time.monotonic() - started < 30
     state = json.loads((tmp_path / 'out' / 'study.json').read_text(encoding='utf-8'))
     assert [run['state'] for run in state['runs']] == ['waiting'] * 3
-    assert {state_of(trial) for trial in queue.current().values()} == {'waiting'}
+    assert {queue.state_of(trial) for trial in queue.current().values()} == {'waiting'}
 
 
 @pytest.mark.slow
 def test_a_process_that_lost_its_run_stops_training_it(
-    training: Callable[[str], None],
+    training: Callable,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture,
 ) -> None:
-    training(STUBBORN)
-    monkeypatch.setattr('mmseg_kd.studies.runner.HEARTBEAT', 2.0)
+    training(fake_trainings.stubborn)
+    monkeypatch.setattr('mmseg_kd.studies.run_queue.HEARTBEAT', 2.0)
     queue, other = study_of(tmp_path, 1), study_of(tmp_path, 1)
 
     def take_over() -> None:
         while not (trials := list(other.current().values())) or 'owner' not in trials[0].user_attrs:
             time.sleep(0.05)
         other.optuna.tell(trials[0].number, state=TrialState.FAIL)
-        _, lease = other.claim()
+        lease = other.claim()
         time.sleep(4.0)
         lease.finish(TrialState.COMPLETE, 1.0)
 
@@ -169,9 +131,9 @@ def test_a_process_that_lost_its_run_stops_training_it(
 def test_a_run_whose_process_was_killed_does_not_run(tmp_path: Path) -> None:
     queue = study_of(tmp_path, 1)
     queue.prepare()
-    _, claim = queue.claim()
+    lease = queue.claim()
     assert study_state(queue)['runs'][0]['state'] == 'running'
-    claim.set('owner', {'host': this_host(), 'processes': [[os.getpid(), 0.0]]})
+    lease.set('owner', {'host': this_host(), 'processes': [[os.getpid(), 0.0]]})
     assert study_state(queue)['runs'][0]['state'] == 'waiting'
 
 

@@ -69,7 +69,7 @@ def test_mistakes_are_one_line(trained: Path, tmp_path: Path, capfd: pytest.Capt
         ((work_dir, '--out', new, '--style', 'nice'), "'nice' is not one of"),
         ((work_dir, '--out', new, '--legend', 'a', 'b'), '2 names for 1 logs and 1 keys'),
         ((tmp_path, '--out', new), 'holds no */vis_data/scalars.json'),
-        ((trained / 'config.py', '--out', new), 'line 1: is no JSON'),
+        ((trained / 'config.py', '--out', new), 'line 1: is not a JSON'),
     ):
         assert run(TOOL, *arguments) == 2
         error = capfd.readouterr().err

@@ -50,7 +50,7 @@ def test_with_images(trained_pair: dict[str, Path], tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ('content', 'words'),
     [
-        ('iteration,mIoU\n1,x\n', "run.csv, line 2: mIoU 'x' is no number"),
+        ('iteration,mIoU\n1,x\n', "run.csv, line 2: mIoU 'x' is not a number"),
         (None, 'run.csv does not exist'),
     ],
 )

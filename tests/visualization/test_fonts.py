@@ -11,8 +11,8 @@ from fontTools.pens.ttGlyphPen import TTGlyphPen
 from matplotlib.figure import Figure
 from matplotlib.font_manager import fontManager
 
-from mmseg_kd.visualization import fonts
-from mmseg_kd.visualization.fonts import font_settings
+from mmseg_kd.visualization import canvas
+from mmseg_kd.visualization.canvas import font_family
 
 
 def make_font(file: Path, name: str) -> None:
@@ -36,7 +36,10 @@ def make_font(file: Path, name: str) -> None:
 
 def draw(text: str) -> list[str]:
     """The warnings of a picture with a text."""
-    with warnings.catch_warnings(record=True) as caught, matplotlib.rc_context(font_settings(10)):
+    with (
+        warnings.catch_warnings(record=True) as caught,
+        matplotlib.rc_context({'font.family': font_family()}),
+    ):
         warnings.simplefilter('always')
         figure = Figure()
         figure.suptitle(text)
@@ -44,15 +47,15 @@ def draw(text: str) -> list[str]:
     return [str(warning.message) for warning in caught]
 
 
-@pytest.mark.parametrize('name', fonts.WITH_HANGUL)
+@pytest.mark.parametrize('name', canvas.WITH_HANGUL)
 def test_hangul_is_drawn_with_a_font_of_the_system(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
-    known = [font for font in fontManager.ttflist if font.name not in fonts.WITH_HANGUL]
+    known = [font for font in fontManager.ttflist if font.name not in canvas.WITH_HANGUL]
     monkeypatch.setattr(fontManager, 'ttflist', known)
-    assert font_settings()['font.family'] == ['sans-serif']
+    assert font_family() == ['sans-serif']
     assert any('missing from font' in warning for warning in draw('한 A'))
     make_font(tmp_path / 'font.ttf', name)
     fontManager.addfont(tmp_path / 'font.ttf')
-    assert font_settings()['font.family'] == [name, 'sans-serif']
+    assert font_family() == [name, 'sans-serif']
     assert draw('한 A') == []

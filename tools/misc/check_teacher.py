@@ -3,11 +3,9 @@
 python tools/misc/check_teacher.py CONFIG [--out FILE.json] [--cfg-options KEY=VALUE ...]
 
 Prints mIoU, next to the student's baseline (`model.teacher.baseline`: a number, or a work_dir),
-entropy and calibration on the validation split. The measurement is saved next to the teacher's
-checkpoint as `<checkpoint>.card.json`, which training and this tool read again.
+entropy and calibration on the validation split.
 """
 
-import argparse
 import json
 import uuid
 from pathlib import Path
@@ -22,7 +20,7 @@ from mmseg.registry import MODELS
 
 from mmseg_kd.checkpoints import atomic_path
 from mmseg_kd.checkpoints.initialization import forget_pretrained
-from mmseg_kd.command_line import add_cfg_options, run_tool
+from mmseg_kd.command_line import config_parser, run_tool
 from mmseg_kd.config import load_config
 from mmseg_kd.config.errors import config_errors
 from mmseg_kd.distillation.teacher import Teacher
@@ -36,7 +34,7 @@ def build_teachers(cfg: Config, path: str) -> dict[str, Teacher]:
     """Build the teachers of a student's config, by name, with their weights.
 
     Raises:
-        UserError: No teacher has a checkpoint.
+        UserError: No teacher that a loss reads has a checkpoint.
     """
     forget_pretrained(cfg.model)
     with config_errors():
@@ -45,24 +43,18 @@ def build_teachers(cfg: Config, path: str) -> dict[str, Teacher]:
             student.build_teacher()
     found = getattr(student, 'teachers', {})
     teachers = {name: teacher for name, teacher in found.items() if isinstance(teacher, Teacher)}
-    if not found:
-        raise UserError(
-            f'{path} has no teacher that a loss reads; write '
-            'model.teacher=dict(config=..., checkpoint=...) and model.kd_losses'
-        )
     if not teachers:
         raise UserError(
-            f'{path} has no teacher with a checkpoint: there is nothing to measure before training'
+            f'{path} has no teacher with a checkpoint that a loss reads; write '
+            'model.teacher=dict(config=..., checkpoint=...) and model.kd_losses'
         )
     return teachers
 
 
 def main() -> None:
     """Print the table, and write the record where `--out` says."""
-    parser = argparse.ArgumentParser(description='Measure the teacher before training')
-    parser.add_argument('config', help="the student's config")
+    parser = config_parser('Measure the teacher before training')
     parser.add_argument('--out', type=Path, help='a JSON file for the record')
-    add_cfg_options(parser)
     args = parser.parse_args()
     if args.out is not None:
         check_new_file(args.out, '--out')
@@ -83,8 +75,7 @@ def main() -> None:
     for teacher in teachers.values():
         check_classes(teacher, data.dataset.metainfo.get('classes'))
     cards = {
-        name: teacher_card(teacher, cfg, data, evaluator, cfg.work_dir, name, print)
-        for name, teacher in teachers.items()
+        name: teacher_card(teacher, data, evaluator, name) for name, teacher in teachers.items()
     }
     print(card_table(cards))
     for warning in card_warnings(cards):

@@ -11,7 +11,6 @@ from pathlib import Path
 
 from mmseg_kd.checkpoints.publishing import publish
 from mmseg_kd.command_line import run_tool
-from mmseg_kd.paths import check_folder
 
 MIB = 2**20
 
@@ -22,7 +21,6 @@ def main() -> None:
     parser.add_argument('in_file', type=Path, help='the checkpoint')
     parser.add_argument('out_file', type=Path, help='the file to write, .pth or .safetensors')
     args = parser.parse_args()
-    check_folder(args.out_file.parent, 'OUT_FILE')
     file, dropped = publish(args.in_file, args.out_file)
     before, after = (path.stat().st_size / MIB for path in (args.in_file, file))
     print(f'{file}: {after:.1f} MiB of {before:.1f}')

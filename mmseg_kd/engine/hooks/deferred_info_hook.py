@@ -4,43 +4,95 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+import torch
 from mmengine.hooks import RuntimeInfoHook
+from mmengine.logging import HistoryBuffer
 from mmengine.runner import Runner
 from mmseg.registry import HOOKS
 from torch import Tensor
 
-from mmseg_kd.engine.deferred_buffer import DeferredBuffer
+# A tensor takes memory of its device, so those of a run that is never logged are fetched too.
+MOST_PENDING = 1000
+
+
+class DeferredBuffer(HistoryBuffer):
+    """A HistoryBuffer that takes tensors as they are and fetches them together when it is read.
+
+    A fetch waits until the device has done all that it was given, so a fetch per step would keep
+    a GPU from working ahead. A copy or a pickle is a plain HistoryBuffer.
+
+    Args:
+        history: The buffer to continue.
+    """
+
+    def __init__(self, history: HistoryBuffer) -> None:
+        self._pending: list[tuple[Tensor, int]] = []
+        super().__init__(*history.data, history.max_length)
+
+    def update(self, log_val: float | Tensor, count: int = 1) -> None:
+        """Append a number, or a tensor that holds one."""
+        # Numbers wait too: mmengine copies the whole log for each.
+        number = torch.as_tensor(log_val, dtype=None if torch.is_tensor(log_val) else torch.float64)
+        self._pending.append((number.detach().reshape(()), count))
+        if len(self._pending) >= MOST_PENDING:
+            self._fetch()
+
+    def current(self) -> float:
+        """Return the latest number."""
+        return self._pending[-1][0].item() if self._pending else super().current()
+
+    @property
+    def pending(self) -> int:
+        """The number of values that are still to be fetched."""
+        return len(self._pending)
+
+    # HistoryBuffer's methods read it before the counts.
+    @property
+    def _log_history(self) -> np.ndarray:
+        self._fetch()
+        return self._numbers
+
+    @_log_history.setter
+    def _log_history(self, numbers: np.ndarray) -> None:
+        self._numbers = numbers
+
+    def _fetch(self) -> None:
+        if self._pending:
+            tensors, counts = zip(*self._pending, strict=True)
+            self._pending = []
+            numbers = np.append(self._numbers, torch.stack(tensors).tolist())
+            self._numbers = numbers[-self.max_length :]
+            self._count_history = np.append(self._count_history, counts)[-self.max_length :]
+
+    def __reduce__(self) -> tuple:
+        return HistoryBuffer, (*self.data, self.max_length)
 
 
 @HOOKS.register_module()
 class DeferredInfoHook(RuntimeInfoHook):
     """mmengine's RuntimeInfoHook that does not read the losses from the device in every iteration.
 
-    What a training step returns goes into a `DeferredBuffer` a name, and becomes numbers when
-    someone reads them: a log line, a checkpoint, another hook. The numbers are the same.
+    What is logged goes into a `DeferredBuffer` per name, and tensors become numbers when someone
+    reads them: a log line, a checkpoint, another hook. The numbers are the same.
     """
-
-    def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None) -> None:
-        """Continue every log in a `DeferredBuffer`, and note iteration and learning rate."""
-        logs = runner.message_hub.log_scalars
-        for name, log in logs.items():
-            if not isinstance(log, DeferredBuffer):
-                logs[name] = DeferredBuffer(log)
-        super().before_train_iter(runner, batch_idx, data_batch)
 
     def after_train_iter(
         self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: dict | None = None
     ) -> None:
         """Note what the step returned."""
-        hub = runner.message_hub
-        for name in [name for name in hub.log_scalars if name.endswith('_raw')]:
+        logs = runner.message_hub.log_scalars
+        for name, log in logs.items():
+            if not isinstance(log, DeferredBuffer):
+                logs[name] = DeferredBuffer(log)
+        outputs = {f'train/{name}': value for name, value in (outputs or {}).items()}
+        for name in [name for name in logs if name.endswith('_raw') and outputs]:
             # The mean of a loss that is no longer computed would stay the same for ever.
-            if outputs and name.removeprefix('train/') not in outputs:
-                del hub.log_scalars[name]
-        for name, value in (outputs or {}).items():
-            log = hub.log_scalars.get(f'train/{name}')
-            if isinstance(log, DeferredBuffer) and isinstance(value, Tensor):
-                log.update(value)
+            if name not in outputs:
+                del logs[name]
+        for name, value in outputs.items():
+            if name in logs and isinstance(value, Tensor):
+                logs[name].update(value)
             else:
                 # The first number of a name makes its log.
-                hub.update_scalar(f'train/{name}', value)
+                runner.message_hub.update_scalar(name, value)

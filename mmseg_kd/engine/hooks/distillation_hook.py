@@ -24,44 +24,43 @@ class DistillationHook(Hook):
 
     def before_train(self, runner: Runner) -> None:
         """Start the teachers; the student's weights are loaded now."""
-        if _distils(runner):
-            runner.bare_model.teachers.start(runner.bare_model)
+        if runner.kd_losses:
+            runner.teachers.start(runner.bare_model)
 
     def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None) -> None:
         """Set the iteration that the schedules see."""
-        if _distils(runner):
-            runner.bare_model.kd_losses.set_iteration(runner.iter)
+        if runner.kd_losses:
+            runner.kd_losses.set_iteration(runner.iter)
 
-    def after_train_iter(
-        self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: dict | None = None
-    ) -> None:
+    def after_train_iter(self, runner: Runner, *args: Any, **kwargs: Any) -> None:
         """Update the teachers, and log the weight that a `GradientShare` has found.
 
         Raises:
             UserError: A `GradientShare` has found no weight.
         """
-        if not _distils(runner):
+        if not runner.kd_losses:
             return
         # Gradients may be accumulated over several iterations.
         if runner.optim_wrapper.should_update():
-            runner.bare_model.teachers.step(runner.bare_model)
-        for name, share in runner.bare_model.kd_losses.gradient_shares.items():
-            if runner.iter + 1 in (share.until, runner.max_iters):
-                if not share.measurements:
-                    raise UserError(
-                        f'model.kd_losses.{name}: GradientShare has found no weight, because no '
-                        "gradient of it, or of the labels, reaches the backbone's stages; write "
-                        'a number'
-                    )
-                state = 'now fixed at' if runner.iter + 1 == share.until else 'at last'
-                runner.logger.info(
-                    f'{name}: GradientShare(share={share.share:g}) is {state} '
-                    f'loss_weight={share.value:.4g}'
+            runner.teachers.step(runner.bare_model)
+        for name, share in runner.kd_losses.gradient_shares.items():
+            if runner.iter + 1 not in (share.until, runner.max_iters):
+                continue
+            if not share.measurements:
+                raise UserError(
+                    f'model.kd_losses.{name}: GradientShare has found no weight, because no '
+                    "gradient of it, or of the labels, reaches the backbone's stages; write "
+                    'a number'
                 )
+            state = 'now fixed at' if runner.iter + 1 == share.until else 'at last'
+            runner.logger.info(
+                f'{name}: GradientShare(share={share.share:g}) is {state} '
+                f'loss_weight={share.value:.4g}'
+            )
 
     def before_save_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
         """Add the entry `distillation` to a checkpoint that can be resumed."""
-        if _distils(runner) and 'optimizer' in checkpoint:
+        if runner.kd_losses and 'optimizer' in checkpoint:
             state = runner.bare_model.distillation_state()
             checkpoint['distillation'] = apply_to(
                 state, lambda x: isinstance(x, Tensor), lambda x: x.cpu()
@@ -73,18 +72,13 @@ class DistillationHook(Hook):
         Raises:
             UserError: It was trained with other losses or teachers.
         """
-        if not runner.resumes or not _distils(runner):
-            return
         model = runner.bare_model
-        if not any(model.distillation_state().values()):
+        if not (runner.resumes and runner.kd_losses and any(model.distillation_state().values())):
             return
         if 'distillation' not in checkpoint:
             raise UserError(
-                'the checkpoint to resume has no entry `distillation`, which gradient shares, '
-                'adapters and averaged teachers go on from: start from its weights with load_from'
+                'the checkpoint to resume has no entry `distillation`, from which gradient '
+                'shares, adapters and averaged teachers continue: start from its weights with '
+                'load_from'
             )
         model.load_distillation_state(checkpoint['distillation'])
-
-
-def _distils(runner: Runner) -> bool:
-    return bool(getattr(runner.bare_model, 'kd_losses', None))

@@ -9,7 +9,7 @@ import torch
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 from mmseg.structures import SegDataSample
-from torch import Tensor
+from torch import Tensor, nn
 
 from mmseg_kd.errors import UserError
 from mmseg_kd.models.mit import SMALLEST_SIDE, MixTransformer
@@ -21,7 +21,7 @@ ENOUGH = 1000
 
 
 class LabelCheckHook(Hook):
-    """Refuse data whose classes are not the model's; every `KDRunner` has this hook.
+    """Refuse data whose classes are not the model's; `KDRunner` has this hook for segmentors.
 
     A label without a class is an index out of bounds, which on a GPU ends the process at some
     later step and names nothing. The data set's number of classes is compared before the run, the
@@ -38,7 +38,7 @@ class LabelCheckHook(Hook):
     priority = 'HIGHEST'
 
     def __init__(self) -> None:
-        self._seen: set[str] = set()
+        self._seen: set[str | None] = set()
         # Pixels by label, of the training images seen.
         self._pixels = torch.zeros(LABELS, dtype=torch.int64)
         self._trained_on = 0
@@ -46,10 +46,10 @@ class LabelCheckHook(Hook):
 
     def before_run(self, runner: Runner) -> None:
         """Compare the numbers of classes."""
-        known = getattr(runner.bare_model, 'num_classes', None)
+        known = runner.bare_model.num_classes
         for split, loop in runner.loops.items():
             classes = getattr(loop.dataloader.dataset, 'metainfo', {}).get('classes')
-            if classes and known is not None and len(classes) != known:
+            if classes and len(classes) != known:
                 raise UserError(
                     f'model.decode_head.num_classes is {known}, but {split}_dataloader.dataset has '
                     f'{len(classes)} classes: write model.decode_head.num_classes={len(classes)}'
@@ -58,12 +58,9 @@ class LabelCheckHook(Hook):
     def _before_iter(
         self, runner: Runner, batch_idx: int, data_batch: Any = None, mode: str = 'train'
     ) -> None:
-        known = getattr(runner.bare_model, 'num_classes', None)
-        if known is None:
-            return
+        model = runner.bare_model
         if mode != 'train':
-            _check_sides(runner, data_batch)
-        ignored = _ignore_index(runner)
+            _check_sides(model, data_batch)
         for sample in _samples(data_batch):
             path = sample.get('seg_map_path') or sample.get('img_path')
             if path in self._seen:
@@ -72,50 +69,40 @@ class LabelCheckHook(Hook):
                 _check_not_needed(runner, mode, path)
                 continue
             pixels = torch.bincount(sample.gt_sem_seg.data.flatten(), minlength=LABELS)
-            _check_labels(pixels, path, known, ignored)
-            if path is not None:
-                self._seen.add(path)
+            _check_labels(pixels, path, model.num_classes, _ignore_index(model))
+            self._seen |= {path} - {None}
             if mode == 'train':
                 self._pixels += pixels[:LABELS].cpu()
                 self._trained_on += 1
-        if mode == 'train' and self._trained_on >= min(
-            len(runner.train_dataloader.dataset) // runner.world_size, ENOUGH
-        ):
-            self._report(runner, known, ignored)
+        images = len(runner.train_dataloader.dataset) if mode == 'train' else 0
+        if images and self._trained_on >= min(images // runner.world_size, ENOUGH):
+            self.after_train(runner)
 
     def after_train(self, runner: Runner) -> None:
-        """Report of a training that has not seen all its images."""
-        if known := getattr(runner.bare_model, 'num_classes', None):
-            self._report(runner, known, _ignore_index(runner))
-
-    def _report(self, runner: Runner, known: int, ignored: int) -> None:
-        """Report, once, the classes without a pixel."""
-        absent = torch.nonzero(self._pixels[:known] == 0).flatten().tolist()
+        """Report the classes without a pixel, once, also of a training that saw few images."""
         if self._reported or not self._trained_on:
             return
         self._reported = True
+        model = runner.bare_model
+        absent = torch.nonzero(self._pixels[: model.num_classes] == 0).flatten().tolist()
         if not absent:
             return
-        names = runner.train_dataloader.dataset.metainfo.get('classes') or range(known)
-        total = max(self._pixels.sum().item(), 1)
-        void = 100 * self._pixels[ignored].item() / total if 0 <= ignored < LABELS else 0
-        advice = (
-            f': if {ignored} in your masks means a class, write its id in place of it'
-            if void > 0
-            else ''
-        )
+        names = runner.train_dataloader.dataset.metainfo.get('classes') or range(model.num_classes)
+        ignored = _ignore_index(model)
+        void = self._pixels[ignored].item() if 0 <= ignored < LABELS else 0
+        percent = 100 * void / max(self._pixels.sum().item(), 1)
+        advice = f': if {ignored} in your masks means a class, write its id in place of it'
         runner.logger.warning(
             f'no pixel of class {", ".join(str(names[i]) for i in absent)} in the labels of '
-            f'{self._trained_on} training images, of which {void:.1f} % are void '
-            f'({ignored}){advice}'
+            f'{self._trained_on} training images, of which {percent:.1f} % are void ({ignored})'
+            f'{advice if void else ""}'
         )
 
 
-def _ignore_index(runner: Runner) -> int:
-    head = runner.bare_model.decode_head
+def _ignore_index(model: nn.Module) -> int:
+    head = model.decode_head
     # The last head of a cascade gives the model's answer.
-    head = head[-1] if hasattr(head, '__getitem__') else head
-    return getattr(head, 'ignore_index', 255)
+    return getattr(head[-1] if isinstance(head, nn.ModuleList) else head, 'ignore_index', 255)
 
 
 def _samples(batch: Any) -> Iterator[SegDataSample]:
@@ -130,12 +117,10 @@ def _check_labels(pixels: Tensor, path: str | None, known: int, ignored: int) ->
     if not beyond:
         return
     highest = beyond[-1]
+    advice = 'and class ids in place of grey values or colours'
     if beyond == list(range(known, highest + 1)):
-        advice = (
-            f'or add the class to the data set and set model.decode_head.num_classes={highest + 1}'
-        )
-    else:
-        advice = 'and class ids in place of grey values or colours'
+        count = highest + 1
+        advice = f'or add the class to the data set and set model.decode_head.num_classes={count}'
     raise UserError(
         f'{path}: has label {highest}, but the model knows 0 to {known - 1}: write {ignored} where '
         f'no class is meant, {advice}'
@@ -144,7 +129,7 @@ def _check_labels(pixels: Tensor, path: str | None, known: int, ignored: int) ->
 
 def _check_not_needed(runner: Runner, mode: str, path: str | None) -> None:
     """Refuse a sample without labels, but where predictions are only saved."""
-    metrics = [] if mode == 'train' else runner.loops[mode].evaluator.metrics
+    metrics = [] if mode == 'train' else getattr(runner, f'{mode}_loop').evaluator.metrics
     if metrics and all(getattr(metric, 'format_only', False) for metric in metrics):
         return
     to_save = '; to save predictions alone, write test_evaluator.format_only=True with --out DIR'
@@ -154,9 +139,8 @@ def _check_not_needed(runner: Runner, mode: str, path: str | None) -> None:
     )
 
 
-def _check_sides(runner: Runner, batch: Any) -> None:
+def _check_sides(model: nn.Module, batch: Any) -> None:
     """Refuse a whole image that is smaller than the strides of the transformer."""
-    model = runner.bare_model
     padded = getattr(model.data_preprocessor, 'test_cfg', None)
     whole = (model.test_cfg or {}).get('mode', 'whole') == 'whole'
     if padded or not (whole and isinstance(model.backbone, MixTransformer)):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import takewhile
 from typing import Any
 
 import numpy as np
@@ -38,65 +39,61 @@ class NonFiniteLossHook(Hook):
     priority = 'LOW'
 
     def __init__(self, max_consecutive: int = 5) -> None:
-        if not isinstance(max_consecutive, int) or isinstance(max_consecutive, bool):
-            max_consecutive = 0
-        if max_consecutive < 1:
+        if type(max_consecutive) is not int or max_consecutive < 1:
             raise UserError(
                 'default_hooks.non_finite_loss.max_consecutive must be a whole number from 1 up; '
                 'default_hooks.non_finite_loss=None switches the check off'
             )
         self.max_consecutive = max_consecutive
 
-    def after_train_iter(
-        self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: dict | None = None
-    ) -> None:
+    def after_train_iter(self, runner: Runner, *args: Any, **kwargs: Any) -> None:
         """Count the latest losses that are not finite, if they are on the host already."""
         log = runner.message_hub.log_scalars.get('train/loss')
         if log is None or getattr(log, 'pending', 0):
             return
-        latest = log.data[0][-self.max_consecutive :]
-        if len(latest) == self.max_consecutive and not np.isfinite(latest).any():
-            streak = _streak(log.data[0])
+        streak = _streak(runner)
+        if streak >= self.max_consecutive:
             first = runner.iter + 2 - streak
             what = f'the loss has not been finite since iteration {first} ({streak} iterations)'
-            raise UserError(_message(runner, what, streak))
+            raise UserError(_message(runner, what))
 
     def before_save_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
         """Refuse to save weights that are not finite."""
         for name, tensor in checkpoint['state_dict'].items():
             if tensor.is_floating_point() and not tensor.isfinite().all():
-                log = runner.message_hub.log_scalars.get('train/loss')
-                streak = _streak(log.data[0]) if log is not None else 0
                 what = f'{name} is not finite, so no checkpoint was written'
-                raise UserError(_message(runner, what, max(1, streak)))
+                raise UserError(_message(runner, what))
 
 
-def _streak(history: np.ndarray) -> int:
-    """Number of values at the end that are not finite."""
-    finite = np.flatnonzero(np.isfinite(history))
-    return len(history) - (finite[-1] + 1 if len(finite) else 0)
+def _streak(runner: Runner) -> int:
+    """The number of losses at the end of the log that are not finite."""
+    log = runner.message_hub.log_scalars.get('train/loss')
+    latest = log.data[0][::-1] if log is not None else []
+    return sum(1 for _ in takewhile(lambda loss: not np.isfinite(loss), latest))
 
 
-def _message(runner: Runner, what: str, back: int) -> str:
-    """What is wrong, the losses where it began, `back` iterations ago, and what to lower."""
+def _message(runner: Runner, what: str) -> str:
+    """What is wrong, the losses where it began, and what to lower."""
+    first = max(1, _streak(runner))
     losses = {
-        name.removeprefix('train/'): log.data[0][-back]
+        name.removeprefix('train/'): log.data[0][-first]
         for name, log in runner.message_hub.log_scalars.items()
-        if name.startswith('train/') and 'loss' in name and len(log.data[0]) >= back
+        if name.startswith('train/') and 'loss' in name and len(log.data[0]) >= first
     }
-    wrapper, weights = runner.cfg.get('optim_wrapper') or {}, []
-    for name in getattr(runner.bare_model, 'kd_losses', None) or ():
+    wrapper = runner.cfg.optim_wrapper
+    lower = ['optim_wrapper.optimizer.lr']
+    for name in runner.kd_losses:
         if not np.isfinite(losses.get(log_names(name)[0], 0)):
-            weights.append(f'model.kd_losses.{name}.loss_weight')
-    lower = ' or '.join(['optim_wrapper.optimizer.lr', *weights])
+            lower.append(f'model.kd_losses.{name}.loss_weight')
+    advice = ' or '.join(lower)
     if not wrapper.get('clip_grad'):
-        lower += ', or clip gradients with optim_wrapper.clip_grad.max_norm=1.0'
+        advice += ', or clip gradients with optim_wrapper.clip_grad.max_norm=1.0'
     if wrapper.get('type') == 'AmpOptimWrapper':
-        lower += ', or train without --amp'
+        advice += ', or train without --amp'
     latest = find_latest_checkpoint(runner.work_dir)
     where = f'the last good checkpoint is {latest}' if latest else 'no checkpoint was saved before'
     return (
         f'iteration {runner.iter + 1}: {what}; there the losses were '
         f'{", ".join(f"{name}={value:.4g}" for name, value in losses.items())}; {where}; lower '
-        f'{lower}, then {"continue with --resume" if latest else "start again"}'
+        f'{advice}, then {"continue with --resume" if latest else "start again"}'
     )

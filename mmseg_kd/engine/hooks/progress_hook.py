@@ -24,67 +24,36 @@ class ProgressHook(Hook):
     priority = 'LOW'
 
     def __init__(self) -> None:
-        self._bars: list[tuple[tqdm, ExitStack]] = []
+        self._bars: list[tqdm] = []
+        self._redirection = ExitStack()
 
-    def _open(self, runner: Runner, what: str, total: int, initial: int = 0) -> None:
-        cleanup = ExitStack()
-        enabled = is_main_process() and sys.stderr.isatty()
-        if enabled and not self._bars:
+    def _before_epoch(self, runner: Runner, mode: str = 'train') -> None:
+        training = mode == 'train'
+        # The bar of a training over epochs is that of all epochs.
+        if not (is_main_process() and sys.stderr.isatty()) or (training and self._bars):
+            return
+        if not self._bars:
             # Log lines go above the bar instead of through it.
-            cleanup.enter_context(logging_redirect_tqdm(loggers=[runner.logger]))
+            self._redirection.enter_context(logging_redirect_tqdm(loggers=[runner.logger]))
         bar = tqdm(
-            total=total,
-            initial=initial,
-            desc=what,
-            unit='it',
+            desc=mode,
+            total=runner.max_iters if training else len(getattr(runner, f'{mode}_dataloader')),
+            initial=runner.iter if training else 0,
             dynamic_ncols=True,
             leave=False,
-            disable=not enabled,
             position=len(self._bars),
         )
-        cleanup.callback(bar.close)
-        self._bars.append((bar, cleanup))
+        self._bars.append(bar)
 
-    def _step(self) -> None:
+    def _after_iter(self, runner: Runner, *args: Any, **kwargs: Any) -> None:
         if self._bars:
-            self._bars[-1][0].update()
+            self._bars[-1].update()
 
-    def _close(self) -> None:
+    def after_train(self, runner: Runner, metrics: dict | None = None) -> None:
+        """Close the bar."""
         if self._bars:
-            self._bars.pop()[1].close()
+            self._bars.pop().close()
+        if not self._bars:
+            self._redirection.close()
 
-    def before_train_epoch(self, runner: Runner) -> None:
-        """Open the bar of the whole training."""
-        self._open(runner, 'train', runner.max_iters, runner.iter)
-
-    def after_train_iter(self, runner: Runner, *args: Any, **kwargs: Any) -> None:
-        """Count an iteration."""
-        self._step()
-
-    def after_train(self, runner: Runner) -> None:
-        """Close the bar."""
-        self._close()
-
-    def before_val_epoch(self, runner: Runner) -> None:
-        """Open the bar of one evaluation."""
-        self._open(runner, 'val', len(runner.val_dataloader))
-
-    def after_val_iter(self, runner: Runner, *args: Any, **kwargs: Any) -> None:
-        """Count a batch."""
-        self._step()
-
-    def after_val_epoch(self, runner: Runner, metrics: dict | None = None) -> None:
-        """Close the bar."""
-        self._close()
-
-    def before_test_epoch(self, runner: Runner) -> None:
-        """Open the bar of the test."""
-        self._open(runner, 'test', len(runner.test_dataloader))
-
-    def after_test_iter(self, runner: Runner, *args: Any, **kwargs: Any) -> None:
-        """Count a batch."""
-        self._step()
-
-    def after_test_epoch(self, runner: Runner, metrics: dict | None = None) -> None:
-        """Close the bar."""
-        self._close()
+    after_val_epoch = after_test_epoch = after_train

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import random
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import torch
-from mmengine.dist import all_gather_object, all_reduce_params, get_rank, is_main_process
+from mmengine.dist import all_gather_object, all_reduce_params, is_main_process
+from mmengine.fileio import LocalBackend
 from mmengine.hooks import CheckpointHook
 from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
@@ -18,6 +16,7 @@ from mmseg.registry import HOOKS
 from torch import nn
 
 from mmseg_kd.checkpoints import atomic_path, remove_file
+from mmseg_kd.engine.resuming.random_state import own_rng_state, restore_rng, rng_state
 from mmseg_kd.errors import UserError
 
 BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm)
@@ -39,6 +38,15 @@ class ResumableCheckpointHook(CheckpointHook):
     _resumed_rng: dict | None = None
     _rng_before_val: dict | None = None
 
+    @property
+    def file_backend(self) -> _Obsolete:
+        """Where mmengine looks up and removes files; replaced by what removes nothing."""
+        return self._obsolete
+
+    @file_backend.setter
+    def file_backend(self, backend: Any) -> None:
+        self._obsolete = _Obsolete()
+
     def before_run(self, runner: Runner) -> None:
         """Raise UserError where `save_best` names a metric that the evaluation does not have."""
         if 'val' not in runner.loops:
@@ -50,23 +58,15 @@ class ResumableCheckpointHook(CheckpointHook):
 
     def before_train(self, runner: Runner) -> None:
         """Remove the checkpoints that exceed a `max_keep_ckpts` lowered since."""
-        old = []
-        if self.max_keep_ckpts > 0:
-            kept = runner.message_hub.get_info('keep_ckpt_ids', [])
-            old, kept = kept[: -self.max_keep_ckpts], kept[-self.max_keep_ckpts :]
-            # mmengine would remove the old ones itself, folders too.
-            runner.message_hub.update_info('keep_ckpt_ids', kept)
         super().before_train(runner)
-        self.file_backend = _KeepsFiles(self.file_backend)
-        for step in old:
-            self._remove(runner, Path(self.out_dir) / self.filename_tmpl.format(step))
+        self._remove_obsolete(runner)
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
         """Remember the random state of a run that is resumed."""
         if not runner.resumes:
             return
         if 'rng_states' in checkpoint:
-            self._resumed_rng = _own_rng_state(checkpoint['rng_states'], runner.cfg.load_from)
+            self._resumed_rng = own_rng_state(checkpoint['rng_states'])
         # The sampler was built before the checkpoint with the seed of its run was read.
         sampler = runner.train_dataloader.sampler
         if hasattr(sampler, 'seed') and checkpoint['meta'].get('seed') is not None:
@@ -104,9 +104,8 @@ class ResumableCheckpointHook(CheckpointHook):
 
     def after_val(self, runner: Runner) -> None:
         """Give the random state back."""
-        if self._rng_before_val is not None:
-            restore_rng(self._rng_before_val)
-            self._rng_before_val = None
+        restore_rng(self._rng_before_val)
+        self._rng_before_val = None
 
     def after_val_epoch(self, runner: Runner, metrics: dict) -> None:
         """Save the best checkpoint, and note in the current one that it was evaluated."""
@@ -114,7 +113,7 @@ class ResumableCheckpointHook(CheckpointHook):
         self._saved = False
         super().after_val_epoch(runner, metrics)
         current = self.filename_tmpl.format(runner.iter)
-        if self.last_ckpt is not None and not self._saved and str(self.last_ckpt).endswith(current):
+        if not self._saved and str(self.last_ckpt).endswith(current):
             meta = dict(epoch=runner.epoch, iter=runner.iter)
             self._save_checkpoint_with_step(runner, runner.iter, meta)
 
@@ -127,18 +126,17 @@ class ResumableCheckpointHook(CheckpointHook):
         # Collective calls, so here, where every process comes, and not where only one writes.
         self._gather(runner)
         self._saved = True
-        old = []
+        name = self.filename_tmpl.format
         if self.max_keep_ckpts > 0 and step not in self.keep_ckpt_ids:
-            kept = [*self.keep_ckpt_ids, step]
-            old, kept = kept[: -self.max_keep_ckpts], kept[-self.max_keep_ckpts :]
-            self.keep_ckpt_ids = kept
-            runner.message_hub.update_info('keep_ckpt_ids', kept)
-        name = self.filename_tmpl.format(step)
-        self.last_ckpt = str(Path(self.out_dir) / name)
+            if len(self.keep_ckpt_ids) == self.max_keep_ckpts:
+                self._obsolete.files.add(Path(self.out_dir) / name(self.keep_ckpt_ids.popleft()))
+            self.keep_ckpt_ids.append(step)
+            runner.message_hub.update_info('keep_ckpt_ids', [*self.keep_ckpt_ids])
+        self.last_ckpt = str(Path(self.out_dir) / name(step))
         runner.message_hub.update_info('last_ckpt', self.last_ckpt)
         runner.save_checkpoint(
             self.out_dir,
-            name,
+            name(step),
             save_optimizer=self.save_optimizer,
             save_param_scheduler=self.save_param_scheduler,
             meta=meta,
@@ -151,16 +149,13 @@ class ResumableCheckpointHook(CheckpointHook):
             pointer = Path(runner.work_dir) / 'last_checkpoint'
             with _not_needed(runner, pointer), atomic_path(pointer) as partial:
                 partial.write_text(self.last_ckpt, encoding='utf-8')
-        for gone in old:
-            self._remove(runner, Path(self.out_dir) / self.filename_tmpl.format(gone))
+        self._remove_obsolete(runner)
 
     def _save_best_checkpoint(self, runner: Runner, metrics: dict) -> None:
         self._check_save_best(metrics)
         self._gather(runner)
-        before = _best_checkpoints(runner)
         super()._save_best_checkpoint(runner, metrics)
-        for path in before - _best_checkpoints(runner):
-            self._remove(runner, path)
+        self._remove_obsolete(runner)
 
     def _check_save_best(self, names: Iterable[str]) -> None:
         for key in getattr(self, 'key_indicators', None) or ():
@@ -170,12 +165,13 @@ class ResumableCheckpointHook(CheckpointHook):
                     f'{", ".join(names)}'
                 )
 
-    def _remove(self, runner: Runner, path: str | Path) -> None:
-        """Remove an earlier checkpoint of this run."""
-        path = Path(path)
-        if is_main_process() and path.parent == Path(self.out_dir):
+    def _remove_obsolete(self, runner: Runner) -> None:
+        info = runner.message_hub.runtime_info
+        best = {Path(path) for key, path in info.items() if key.startswith('best_ckpt')}
+        for path in self._obsolete.files - best if is_main_process() else ():
             with _not_needed(runner, path):
                 remove_file(path)
+        self._obsolete.files.clear()
 
     def _gather(self, runner: Runner) -> None:
         average_buffers(runner.model)
@@ -191,82 +187,30 @@ def _not_needed(runner: Runner, file: Path) -> Iterator[None]:
         runner.logger.warning(f'{file} cannot be written or removed: {error.strerror}')
 
 
-class _KeepsFiles:
-    """A file backend from which mmengine removes nothing: it would before the new file is there."""
+class _Obsolete(LocalBackend):
+    """Notes the files that mmengine would remove, which it does before the next one is there."""
 
-    def __init__(self, backend: Any) -> None:
-        self._backend = backend
+    def __init__(self) -> None:
+        self.files: set[Path] = set()
 
-    def isfile(self, path: str) -> bool:
+    def isfile(self, filepath: str | Path) -> bool:
+        """Note a file that mmengine is about to remove, and deny it."""
+        self.files.add(Path(filepath))
         return False
 
-    isdir = isfile
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._backend, name)
-
-
-def _best_checkpoints(runner: Runner) -> set[str]:
-    info = runner.message_hub.runtime_info
-    return {path for key, path in info.items() if key.startswith('best_ckpt')}
+    def isdir(self, filepath: str | Path) -> bool:
+        """Deny a folder, which mmengine would remove with all that is in it."""
+        return False
 
 
-def rng_state() -> dict[str, Any]:
-    """Random state of this process, of plain types and tensors, so that it can be read as data."""
-    version, internal, gauss = random.getstate()
-    # mmseg's transforms draw from numpy's global generator.
-    name, keys, position, has_gauss, cached = np.random.get_state()  # noqa: NPY002
-    return {
-        'python': [version, list(internal), gauss],
-        'numpy': [name, torch.from_numpy(keys.astype(np.int64)), position, has_gauss, cached],
-        'torch': torch.get_rng_state(),
-        'cuda': torch.cuda.get_rng_state() if torch.cuda.is_available() else None,
-    }
-
-
-def restore_rng(state: dict[str, Any]) -> None:
-    """Set this process' random state to what `rng_state` returned."""
-    version, internal, gauss = state['python']
-    random.setstate((version, tuple(internal), gauss))
-    name, keys, position, has_gauss, cached = state['numpy']
-    if not 0 <= position <= len(keys):
-        # numpy would read beyond its end.
-        raise ValueError(f'the position {position} is not in the state')
-    keys = keys.cpu().numpy().astype(np.uint32)
-    np.random.set_state((name, keys, position, has_gauss, cached))  # noqa: NPY002
-    torch.set_rng_state(state['torch'].cpu())
-    if state['cuda'] is not None and torch.cuda.is_available():
-        torch.cuda.set_rng_state(state['cuda'].cpu())
-
-
-def _own_rng_state(states: Any, source: str) -> dict[str, Any] | None:
-    """This process' random state in a checkpoint; None where fewer processes wrote it."""
-    before = rng_state()
-    try:
-        state = states[get_rank()] if get_rank() < len(states) or not states else None
-        if state is not None:
-            restore_rng(state)
-    # torch, numpy and Python refuse a state of another kind in as many ways.
-    except Exception as error:
-        raise UserError(
-            f'{source} cannot be resumed: its rng_states are not what this run saves '
-            f'({type(error).__name__}); resume from another checkpoint, or start from its weights '
-            'with load_from'
-        ) from error
-    finally:
-        restore_rng(before)
-    return state
-
-
-def average_buffers(model: torch.nn.Module) -> None:
+def average_buffers(model: nn.Module) -> None:
     """Bring BN's running statistics of all processes to their mean; nothing for one process."""
     model = model.module if is_model_wrapper(model) else model
     # An averaged teacher follows each process' own statistics, and is not part of the model.
     teachers = getattr(model, 'teachers', {}).values()
     models = [model, *(t.segmentor for t in teachers if t.follows_student)]
     norms = (m for x in models for m in x.modules() if isinstance(m, BATCH_NORMS))
-    buffers = [b for m in norms for b in m.buffers() if b.is_floating_point()]
-    if buffers:
+    if buffers := [b for m in norms for b in m.buffers() if b.is_floating_point()]:
         all_reduce_params(buffers, op='mean')
 
 

@@ -1,9 +1,5 @@
-"""Check everything that a run resumes from before it is used.
+"""What a run resumes from: `checks` looks at it before it is used, `random_state` continues it."""
 
-`run` checks progress, logs and best checkpoints, `optimizer` the optimizer and the schedules.
-"""
+from mmseg_kd.engine.resuming.checks import check_optimizer, check_resumable, resuming
 
-from mmseg_kd.engine.resuming.optimizer import check_optimizer
-from mmseg_kd.engine.resuming.run import check_resumable
-
-__all__ = ['check_optimizer', 'check_resumable']
+__all__ = ['check_optimizer', 'check_resumable', 'resuming']

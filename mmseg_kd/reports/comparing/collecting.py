@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Hashable, Iterable, Sequence
 from os.path import commonprefix
 from pathlib import Path
 from typing import Any
@@ -49,39 +50,42 @@ def read_collection(folders: Sequence[str | Path], baseline: str | None = None) 
             if len(folders) == 1 or folder.is_file() or not folder.exists():
                 raise
             notes.append(message('Left out: {error}', error=error))
-    groups = [group for study in studies for group in _by_name(study.runs)] + _by_setting(plain)
+    groups = [g for study in studies for g in _grouped((run.name, run) for run in study.runs)]
+    groups += _by_setting(plain)
     if not any(group.measured for group in groups):
+        unread = str(notes[0]) if notes and not groups else None
         raise UserError(
-            str(notes[0])
-            if notes and not groups
-            else f'no run in {", ".join(map(str, folders))} has been evaluated yet'
+            unread or f'no run in {", ".join(map(str, folders))} has been evaluated yet'
         )
     _make_unique(groups)
-    wanted = next((study.metric for study in studies if study.metric), None)
-    collection = Collection(_title(studies, folders), groups, _metric(groups, wanted))
-    collection.studies = studies
-    collection.notes = notes + [note for run in collection.runs for note in run.notes]
-    collection.baseline = _baseline(groups, baseline, studies)
-    return collection
+    metric = next((study.metric for study in studies if study.metric), None) or _metric(groups)
+    for group in groups:
+        group.metric = metric
+    notes += [note for group in groups for run in group.runs for note in run.notes]
+    wanted = next((study.baseline for study in studies if study.baseline), None)
+    chosen = _named(groups, baseline) if baseline else _baseline(groups, wanted)
+    return Collection(_title(studies, folders), groups, metric, chosen, studies, notes)
 
 
-def _by_name(runs: list[RunRecord]) -> list[Group]:
-    names = dict.fromkeys(run.name for run in runs)
-    return [Group(name, [run for run in runs if run.name == name]) for name in names]
+def _grouped(runs: Iterable[tuple[Hashable, RunRecord]]) -> list[Group]:
+    """Group runs of one key; a group is named after its first run."""
+    groups: dict[Hashable, Group] = {}
+    for key, run in runs:
+        groups.setdefault(key, Group(run.name, [])).runs.append(run)
+    return list(groups.values())
 
 
 def _by_setting(runs: list[RunRecord]) -> list[Group]:
-    groups: dict[str, list[RunRecord]] = {}
+    keys: list[tuple[str, Any]] = []
     for i, run in enumerate(runs):
-        key = _setting(run.config) if run.config and run.seed is not None else str(i)
-        if any(other.seed == run.seed for other in groups.get(key, ())):
-            # A copy of a run is not a second seed.
-            key = f'{key}{i}'
-        groups.setdefault(key, []).append(run)
-    return [
-        Group(_common_name([r.name for r in group]), sorted(group, key=lambda r: r.seed or 0))
-        for group in groups.values()
-    ]
+        key = (_setting(run.config) if run.config and run.seed is not None else str(i), run.seed)
+        # A copy of a run is not a second seed.
+        keys.append((f'{key[0]}{i}', run.seed) if key in keys else key)
+    groups = _grouped((key, run) for (key, _), run in zip(keys, runs, strict=True))
+    for group in groups:
+        group.name = _common_name([run.name for run in group.runs])
+        group.runs.sort(key=lambda run: run.seed or 0)
+    return groups
 
 
 def _setting(config: dict[str, Any]) -> str:
@@ -100,45 +104,39 @@ def _common_name(names: list[str]) -> str:
 def _make_unique(groups: list[Group]) -> None:
     taken: set[str] = set()
     for group in groups:
-        name = group.name
-        if name in taken:
-            name = f'{group.runs[0].source.parent.name}/{name}'
-        number, unique = 2, name
-        while unique in taken:
-            unique, number = f'{name} ({number})', number + 1
-        taken.add(unique)
-        group.name = unique
+        longer = f'{group.runs[0].source.parent.name}/{group.name}'
+        numbered = (f'{longer} ({number})' for number in itertools.count(2))
+        names = itertools.chain([group.name, longer], numbered)
+        group.name = next(name for name in names if name not in taken)
+        taken.add(group.name)
 
 
-def _metric(groups: list[Group], wanted: str | None) -> str:
-    if wanted:
-        return wanted
+def _metric(groups: list[Group]) -> str:
     measured = [run.metrics for group in groups for run in group.measured]
     common = [name for name in measured[0] if all(name in names for names in measured)]
-    return next((n for n in common if re.fullmatch(r'mIoU\d+', n)), 'mIoU')
+    return next((name for name in common if re.fullmatch(r'mIoU\d+', name)), 'mIoU')
 
 
 def _title(studies: list[StudyRecord], folders: Sequence[str | Path]) -> str:
-    if studies:
-        return ', '.join(study.name for study in studies)
-    names = [Path(folder).stem for folder in folders]
-    return ', '.join(names) if len(names) <= 4 else f'{", ".join(names[:3])}, …'
+    names = [study.name for study in studies] or [Path(folder).stem for folder in folders]
+    return ', '.join(names if len(names) <= 4 else [*names[:3], '…'])
 
 
-def _baseline(groups: list[Group], name: str | None, studies: list[StudyRecord]) -> Group | None:
-    asked = name or next((study.baseline for study in studies if study.baseline), None)
-    if asked:
-        for group in groups:
-            if asked == group.name or asked in (run.source.name for run in group.runs):
-                return group
-        if name:
-            known = ', '.join(group.name for group in groups[:20])
-            raise UserError(f'--baseline {name}: there is no such run; choose from {known}')
+def _named(groups: list[Group], name: str) -> Group:
+    for group in groups:
+        if name in (group.name, *(run.source.name for run in group.runs)):
+            return group
+    known = ', '.join(group.name for group in groups[:20])
+    raise UserError(f'--baseline {name}: there is no such run; choose from {known}')
+
+
+def _baseline(groups: list[Group], wanted: str | None) -> Group | None:
     inside = [group for group in groups if group.measured]
-    exact = [g for g in inside if g.name in ('base', 'baseline')]
-    named = [g for g in inside if re.search(r'(^|[/_.-])base(line)?($|[/_.-])', g.name)]
-    plain = [g for g in inside if not g.distils and not g.runs[0].outside]
-    for candidates in (exact, named, plain if len(plain) < len(inside) else []):
-        if len(candidates) == 1:
-            return candidates[0]
-    return None
+    plain = [g for g in inside if not g.runs[0].kd_losses and not g.runs[0].outside]
+    choices = (
+        [g for g in groups if g.name == wanted],
+        [g for g in inside if g.name in ('base', 'baseline')],
+        [g for g in inside if re.search(r'(^|[/_.-])base(line)?($|[/_.-])', g.name)],
+        plain if len(plain) < len(inside) else [],
+    )
+    return next((groups[0] for groups in choices if len(groups) == 1), None)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import fmean
+from typing import TypeVar
 
 import numpy as np
 
@@ -15,13 +17,22 @@ from mmseg_kd.records.run_record import RunRecord
 from mmseg_kd.records.study_file import StudyRecord
 from mmseg_kd.reports.comparing.statistics import PairedDifference, paired_difference
 
+T = TypeVar('T')
 
-@dataclass
+
+@dataclass(eq=False)
 class Group:
-    """Runs of one setting, one per seed."""
+    """Runs of one setting, one per seed.
+
+    Attributes:
+        name: Unique in its collection.
+        runs: At least one.
+        metric: The metric that the report compares.
+    """
 
     name: str
     runs: list[RunRecord]
+    metric: str = 'mIoU'
 
     @property
     def measured(self) -> list[RunRecord]:
@@ -36,64 +47,49 @@ class Group:
         """
         return [run for run in self.measured if run.state == 'done'] or self.measured
 
-    def best_rows(self, metric: str) -> list[tuple[RunRecord, dict[str, float]]]:
-        """Return the best evaluation of each counted run that has the metric."""
-        rows = [(run, run.best(metric)) for run in self.counted]
+    @property
+    def best(self) -> list[tuple[RunRecord, dict[str, float]]]:
+        """The best evaluation of each counted run that has the metric."""
+        rows = [(run, run.best(self.metric)) for run in self.counted]
         return [(run, row) for run, row in rows if row is not None]
 
-    def best_scores(self, metric: str) -> list[float]:
-        """Return the best value of a metric of each counted run that has it."""
-        return [row[metric] for _, row in self.best_rows(metric)]
+    @property
+    def scores(self) -> list[tuple[RunRecord, float]]:
+        """The metric at `best`."""
+        return [(run, row[self.metric]) for run, row in self.best]
 
-    def mean_score(self, metric: str) -> float:
-        """Return the mean of `best_scores`, NaN without any."""
-        scores = self.best_scores(metric)
-        return fmean(scores) if scores else math.nan
+    @property
+    def score(self) -> float:
+        """The mean of `scores`, NaN without any."""
+        scores = self.scores
+        return fmean(score for _, score in scores) if scores else math.nan
 
-    def by_seed(self, metric: str) -> dict[int, float]:
-        """Return the best value of a metric by seed, of the finished runs that have one."""
-        return {run.seed: row[metric] for run, row in self.best_rows(metric) if _is_paired(run)}
+    @property
+    def classes(self) -> list[tuple[RunRecord, ClassScores]]:
+        """The class scores at `best`, of the runs that have them."""
+        rows = [(run, run.classes.get(row['iteration'])) for run, row in self.best]
+        return [(run, scores) for run, scores in rows if scores is not None]
 
-    def best_classes(self, metric: str) -> list[ClassScores]:
-        """Return the class scores at the best evaluation of each counted run that has them."""
-        return [scores for _, scores in self._classes(metric)]
-
-    def classes_by_seed(self, metric: str) -> dict[int, ClassScores]:
-        """Return `best_classes` by seed, of the finished runs."""
-        return {run.seed: scores for run, scores in self._classes(metric) if _is_paired(run)}
-
-    def _classes(self, metric: str) -> list[tuple[RunRecord, ClassScores]]:
-        return [
-            (run, run.classes[row['iteration']])
-            for run, row in self.best_rows(metric)
-            if row['iteration'] in run.classes
-        ]
-
-    def curves(self, metric: str) -> tuple[np.ndarray, np.ndarray]:
-        """Return the iterations (N,) that all counted runs evaluated, and a metric (runs, N)."""
+    def curves(self) -> tuple[np.ndarray, np.ndarray]:
+        """Return the iterations (N,) that all counted runs evaluated, and the metric (runs, N)."""
         tables = [
-            {r['iteration']: r[metric] for r in run.evaluations if _is_finite(r.get(metric))}
-            for run in self.counted
+            {r['iteration']: r[self.metric] for r in run.evaluations if _has(r, self.metric)}
+            for run, _ in self.best
         ]
-        tables = [table for table in tables if table]
         if not tables:
             return np.empty(0), np.empty((0, 0))
         common = sorted(set.intersection(*map(set, tables))) or sorted(tables[0])
         rows = [[table[i] for i in common] for table in tables if set(common) <= set(table)]
         return np.array(common), np.array(rows)
 
-    @property
-    def distils(self) -> bool:
-        """Whether its model has distillation losses."""
-        return any(run.kd_losses for run in self.runs)
+
+def _has(row: dict[str, float], metric: str) -> bool:
+    return math.isfinite(row.get(metric, math.nan))
 
 
-def _is_paired(run: RunRecord) -> bool:
-    return run.state == 'done' and run.seed is not None
-
-
-def _is_finite(value: float | None) -> bool:
-    return value is not None and math.isfinite(value)
+def by_seed(values: Iterable[tuple[RunRecord, T]]) -> dict[int, T]:
+    """Return the values of finished runs by seed."""
+    return {run.seed: v for run, v in values if run.state == 'done' and run.seed is not None}
 
 
 @dataclass
@@ -124,7 +120,7 @@ class Collection:
     @property
     def ranked(self) -> list[Group]:
         """Groups with a score, the best mean first."""
-        scored = [(group.mean_score(self.metric), group) for group in self.groups]
+        scored = [(group.score, group) for group in self.groups]
         scored = [(score, group) for score, group in scored if math.isfinite(score)]
         return [group for _, group in sorted(scored, key=lambda pair: -pair[0])]
 
@@ -132,30 +128,30 @@ class Collection:
     def taught_from(self) -> list[Group]:
         """Groups whose checkpoint taught another run, the best mean first."""
         cards = (card for run in self.runs for card in run.teachers.values())
-        folders = [Path(str(card.get('checkpoint'))).parent for card in cards]
-        folders = [folder.parts for folder in set(folders) if folder.parts]
+        folders = {Path(str(card.get('checkpoint'))).parent.parts for card in cards} - {()}
         return [
             group
             for group in self.ranked
-            if any(
-                # The card may have the path as it is seen from another folder.
-                run.source.parts[-len(parts) :] == parts
-                for run in group.runs
-                for parts in folders
-            )
+            # The card may have the path as it is seen from another folder.
+            if any(r.source.parts[-len(parts) :] == parts for r in group.runs for parts in folders)
         ]
 
     @property
     def students(self) -> list[Group]:
         """Groups that are neither the baseline nor a teacher, the best mean first."""
-        teachers = [id(group) for group in self.taught_from]
-        return [g for g in self.ranked if g is not self.baseline and id(g) not in teachers]
+        others = [self.baseline, *self.taught_from]
+        return [group for group in self.ranked if group not in others]
+
+    @property
+    def best(self) -> Group | None:
+        """The best student, else the best group of all."""
+        return next(iter([*self.students, *self.ranked]), None)
 
     def compare(self, group: Group) -> PairedDifference | None:
         """Compare a group with the baseline; None if there is none or no common seed."""
         if self.baseline is None or group is self.baseline:
             return None
-        return paired_difference(group.by_seed(self.metric), self.baseline.by_seed(self.metric))
+        return paired_difference(by_seed(group.scores), by_seed(self.baseline.scores))
 
     def difference(self, group: Group) -> float | None:
         """Return how many points a group is above the baseline, the one number of a report.
@@ -163,22 +159,21 @@ class Collection:
         It is the mean over the seeds that both have. A table of an outside run has no seeds: then
         it is the difference of the means. None where the two cannot be compared.
         """
-        if compared := self.compare(group):
-            return compared.mean
-        pair = (group, self.baseline)
-        if None in pair or group is self.baseline or not any(g.runs[0].outside for g in pair):
-            return None
-        own, base = (g.mean_score(self.metric) for g in pair)
-        return own - base if math.isfinite(own - base) else None
+        compared = self.compare(group)
+        if compared or self.baseline is None or group is self.baseline:
+            return compared.mean if compared else None
+        outside = any(g.runs[0].outside for g in (group, self.baseline))
+        difference = group.score - self.baseline.score
+        return difference if outside and math.isfinite(difference) else None
 
     def class_differences(self, group: Group) -> dict[str, float]:
         """Return the IoU of a group minus the baseline by class, in points, over common seeds."""
         if self.baseline is None or group is self.baseline:
             return {}
-        own, base = (g.classes_by_seed(self.metric) for g in (group, self.baseline))
-        common = sorted(set(own) & set(base))
-        means = [mean_class_iou([scores[seed] for seed in common]) for scores in (own, base)]
-        differences = {name: iou - means[1].get(name, math.nan) for name, iou in means[0].items()}
+        found = [by_seed(g.classes) for g in (group, self.baseline)]
+        seeds = sorted(set.intersection(*map(set, found)))
+        own, base = (mean_class_iou([scores[seed] for seed in seeds]) for scores in found)
+        differences = {name: iou - base.get(name, math.nan) for name, iou in own.items()}
         return {name: value for name, value in differences.items() if math.isfinite(value)}
 
 

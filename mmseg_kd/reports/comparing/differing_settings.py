@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -13,12 +14,7 @@ PARTS = (
 LONGEST = 90
 
 
-class _Missing:
-    def __repr__(self) -> str:
-        return '–'  # noqa: RUF001
-
-
-MISSING = _Missing()
+MISSING = '–'  # noqa: RUF001
 
 
 def differing_settings(configs: Sequence[Mapping[str, Any]]) -> dict[str, list[str]]:
@@ -31,13 +27,8 @@ def differing_settings(configs: Sequence[Mapping[str, Any]]) -> dict[str, list[s
         A text for each run, by dotted key. A dict with a `type` that some runs do not have counts
         as one setting.
     """
-    found: dict[str, list[str]] = {}
-    for part in PARTS:
-        values = [config.get(part, MISSING) for config in configs]
-        found.update(
-            (key, [setting_text(value) for value in row]) for key, row in _differ(part, values)
-        )
-    return found
+    found = (_differ(part, [config.get(part) for config in configs]) for part in PARTS)
+    return {key: list(map(setting_text, row)) for key, row in itertools.chain(*found)}
 
 
 def _differ(key: str, values: list[Any]) -> Iterator[tuple[str, list[Any]]]:
@@ -49,35 +40,30 @@ def _differ(key: str, values: list[Any]) -> Iterator[tuple[str, list[Any]]]:
     if children is None:
         yield key, values
         return
-    names = list(dict.fromkeys(name for child in children for name in child))
-    for name in names:
-        yield from _differ(f'{key}.{name}', [child.get(name, MISSING) for child in children])
+    for name in dict.fromkeys(name for child in children for name in child):
+        yield from _differ(f'{key}.{name}', [child.get(name) for child in children])
 
 
 def _children(values: list[Any]) -> list[Mapping] | None:
     """Return the parts of the values if all can be compared part by part, else None."""
-    there = [value for value in values if value is not MISSING]
+    there = [value for value in values if value != MISSING]
     if all(isinstance(value, Mapping) for value in there):
         types = {str(value.get('type')) for value in there}
-        if len(there) < len(values) and types != {'None'}:
-            return None
-        if len(types) > 1 and not any('backbone' in value for value in there):
-            return None
-        return [value if isinstance(value, Mapping) else {} for value in values]
-    if all(isinstance(v, list) and len(v) == len(values[0]) for v in values) and any(
-        isinstance(item, Mapping) for item in values[0]
-    ):
-        return [dict(enumerate(value)) for value in values]
+        same = types == {'None'} if len(there) < len(values) else len(types) == 1
+        # Models are compared part by part whatever their types.
+        if same or (len(there) == len(values) and any('backbone' in value for value in there)):
+            return [{} if value == MISSING else value for value in values]
+    elif all(isinstance(value, list) and len(value) == len(values[0]) for value in values):
+        parts = any(isinstance(item, Mapping) for item in values[0])
+        return [dict(enumerate(value)) for value in values] if parts else None
     return None
 
 
 def short_keys(keys: Sequence[str]) -> dict[str, str]:
     """Shorten dotted keys to their last parts, as many as keep them distinct."""
-    for parts in range(1, 10):
-        short = {key: '.'.join(key.split('.')[-parts:]) for key in keys}
-        if len(set(short.values())) == len(short):
-            return short
-    return {key: key for key in keys}
+    lengths = itertools.count(1)
+    short = ({key: '.'.join(key.split('.')[-parts:]) for key in keys} for parts in lengths)
+    return next(names for names in short if len(set(names.values())) == len(set(keys)))
 
 
 def setting_text(value: Any) -> str:

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import optuna
-from optuna import distributions as dist
+from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution
 from optuna.importance import PedAnovaImportanceEvaluator, get_param_importances
 
 from mmseg_kd.records.json_lines import is_number
 from mmseg_kd.records.study_file import StudyRecord
 from mmseg_kd.reports.comparing.collection import Collection
+from mmseg_kd.reports.comparing.differing_settings import setting_text
 
 # With fewer points importances mean nothing; of two choices both are an edge.
 FEWEST_POINTS, FEWEST_CHOICES = 8, 3
@@ -30,14 +32,41 @@ class Point:
     score: float
 
 
+@dataclass(frozen=True)
+class Scale:
+    """The values of a parameter as numbers: those of a range, or the places of named choices."""
+
+    values: np.ndarray
+    names: Sequence[str] = ()
+    logarithmic: bool = False
+
+
 def points_of(collection: Collection, study: StudyRecord) -> list[Point]:
     """Return the evaluated points of a study's grid or search, seeds of one point together."""
-    points = []
-    for group in collection.groups:
-        run, score = group.runs[0], group.mean_score(collection.metric)
-        if run.params and math.isfinite(score) and run in study.runs:
-            points.append(Point(group.name, run.params, score))
-    return points
+    return [
+        Point(group.name, group.runs[0].params, group.score)
+        for group in collection.groups
+        if group.runs[0].params and math.isfinite(group.score) and group.runs[0] in study.runs
+    ]
+
+
+def scale_of(points: Sequence[Point], key: str, choices: Any) -> Scale:
+    """Return the values of a parameter at each point.
+
+    Args:
+        points: The points; one without the parameter counts as None.
+        key: The dotted key.
+        choices: What the study could choose: a list, or a dict as in its config.
+    """
+    values = [point.params.get(key) for point in points]
+    ranged = isinstance(choices, Mapping) and 'choices' not in choices
+    if ranged and all(map(is_number, values)):
+        logarithmic = _is_logarithmic(choices) and min(values) > 0
+        return Scale(np.array(values, dtype=float), logarithmic=logarithmic)
+    known = [] if ranged else choices['choices'] if isinstance(choices, Mapping) else choices
+    texts = [setting_text(value) for value in values]
+    names = list(dict.fromkeys([*map(setting_text, known), *texts]))
+    return Scale(np.array([names.index(text) for text in texts], dtype=float), names)
 
 
 def importances(points: Sequence[Point], space: Mapping[str, Any]) -> dict[str, float]:
@@ -53,31 +82,19 @@ def importances(points: Sequence[Point], space: Mapping[str, Any]) -> dict[str, 
     Returns:
         Shares that sum to 1 by dotted key.
     """
-    kinds = {key: _distribution(key, choices, points) for key, choices in space.items()}
-    points = [point for point in points if _fits(point, kinds)]
+    points = [point for point in points if set(space) <= set(point.params)]
     if len(points) < FEWEST_POINTS or len({point.score for point in points}) < 2:
         return {}
+    scales = {key: scale_of(points, key, choices) for key, choices in space.items()}
+    kinds = {key: _distribution(scale) for key, scale in scales.items()}
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     study = optuna.create_study(direction='maximize')
-    for point in points:
-        params = {key: _inside(point.params[key], kind) for key, kind in kinds.items()}
+    for i, point in enumerate(points):
+        params = {key: float(scale.values[i]) for key, scale in scales.items()}
         study.add_trial(
             optuna.trial.create_trial(params=params, distributions=kinds, value=point.score)
         )
     return get_param_importances(study, evaluator=PedAnovaImportanceEvaluator())
-
-
-def best_at_the_edge(
-    collection: Collection,
-) -> Iterator[tuple[StudyRecord, dict[str, tuple[Any, str]]]]:
-    """Yield the studies whose best point lies at an edge, with the result of `at_the_edge`."""
-    for study in collection.studies:
-        scored = [(run.best(collection.metric), run) for run in study.runs if run.params]
-        scored = [(row[collection.metric], run) for row, run in scored if row is not None]
-        if scored:
-            _, best = max(scored, key=lambda pair: pair[0])
-            if found := at_the_edge(study.space, best.params):
-                yield study, found
 
 
 def at_the_edge(space: Mapping[str, Any], params: Mapping[str, Any]) -> dict[str, tuple[Any, str]]:
@@ -92,50 +109,31 @@ def at_the_edge(space: Mapping[str, Any], params: Mapping[str, Any]) -> dict[str
     """
     found = {}
     for key, value in params.items():
-        choices = space.get(key)
-        # A grid has nothing between its points.
-        margin, logarithmic = 0.0, False
-        if isinstance(choices, Mapping):
-            ends = [choices.get('low'), choices.get('high')]
-            margin, logarithmic = MARGIN, str(choices.get('type', '')).startswith('log')
-        else:
-            ends = [c for c in choices or () if is_number(c)]
-            if len(ends) < FEWEST_CHOICES:
-                continue
-        if not all(map(is_number, (value, *ends))) or min(ends) == max(ends):
-            continue
-        place = _place(value, min(ends), max(ends), logarithmic)
-        if place <= margin or place >= 1 - margin:
-            found[key] = (value, 'lowest' if place <= margin else 'highest')
+        low, high = _edges(space.get(key, ()))
+        if is_number(value) and low < high and not low < value < high:
+            found[key] = (value, 'lowest' if value <= low else 'highest')
     return found
 
 
-def _place(value: float, low: float, high: float, logarithmic: bool) -> float:
-    if logarithmic and low > 0:
-        value, low, high = (math.log(x) for x in (value, low, high))
-    return (value - low) / (high - low)
+def _edges(choices: Any) -> tuple[float, float]:
+    """Return the numbers at and beyond which a value lies at an edge; equal ones if none does."""
+    if isinstance(choices, Mapping) and 'choices' not in choices:
+        low, high = choices['low'], choices['high']
+        if _is_logarithmic(choices):
+            step = (high / low) ** MARGIN
+            return low * step, high / step
+        return low + MARGIN * (high - low), high - MARGIN * (high - low)
+    # A grid has nothing between its points.
+    numbers = [c for c in choices if is_number(c)] if isinstance(choices, list) else []
+    return (min(numbers), max(numbers)) if len(numbers) >= FEWEST_CHOICES else (0, 0)
 
 
-def _distribution(key: str, choices: Any, points: Sequence[Point]) -> dist.BaseDistribution:
-    kind = choices.get('type') if isinstance(choices, Mapping) else None
-    if kind == 'int':
-        return dist.IntDistribution(choices['low'], choices['high'])
-    if kind in ('uniform', 'loguniform'):
-        return dist.FloatDistribution(choices['low'], choices['high'], log=kind == 'loguniform')
+def _is_logarithmic(choices: Mapping[str, Any]) -> bool:
+    return str(choices.get('type')).startswith('log') and choices['low'] > 0
+
+
+def _distribution(scale: Scale) -> BaseDistribution:
     # Only what was chosen counts: the space may have been edited since.
-    values = [point.params[key] for point in points if key in point.params]
-    return dist.CategoricalDistribution(list(dict.fromkeys(map(repr, values))) or ['None'])
-
-
-def _fits(point: Point, kinds: Mapping[str, dist.BaseDistribution]) -> bool:
-    return all(
-        key in point.params
-        and (isinstance(kind, dist.CategoricalDistribution) or is_number(point.params[key]))
-        for key, kind in kinds.items()
-    )
-
-
-def _inside(value: Any, kind: dist.BaseDistribution) -> Any:
-    if isinstance(kind, dist.CategoricalDistribution):
-        return repr(value)
-    return min(max(value, kind.low), kind.high)
+    if scale.names:
+        return CategoricalDistribution(sorted(set(scale.values.tolist())))
+    return FloatDistribution(scale.values.min(), scale.values.max(), log=scale.logarithmic)

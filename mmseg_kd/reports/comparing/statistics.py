@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from statistics import fmean, stdev
 
 import numpy as np
 from scipy import stats
 
-from mmseg_kd.records.message import Message, message
+from mmseg_kd.records.message import Message, messages
 
 CONFIDENCE = 0.95
 RESAMPLES = 10_000
 # With two differences an interval has a single degree of freedom.
 FEWEST_SEEDS = 3
+VERDICTS = ('better', 'worse', 'noise', 'few seeds')
 
 Interval = tuple[float, float]
 
@@ -44,7 +45,7 @@ class PairedDifference:
 
     @property
     def verdict(self) -> str:
-        """'better' or 'worse' where the t interval excludes 0, else 'noise'; or 'few seeds'."""
+        """One of `VERDICTS`: better or worse only where the t interval excludes 0."""
         if self.t_interval is None:
             return 'few seeds'
         low, high = self.t_interval
@@ -82,12 +83,9 @@ def half_width(sd: float, count: int) -> float:
     return float(stats.t.ppf((1 + CONFIDENCE) / 2, count - 1)) * sd / math.sqrt(count)
 
 
-def t_interval(values: Sequence[float]) -> Interval | None:
-    """Return the 95 % confidence interval of a mean by Student's t; None below two values."""
-    mean, sd = mean_and_sd(values)
-    if sd is None:
-        return None
-    half = half_width(sd, len(values))
+def t_interval(values: Sequence[float]) -> Interval:
+    """Return the 95 % confidence interval of the mean of two or more values by Student's t."""
+    mean, half = fmean(values), half_width(stdev(values), len(values))
     return mean - half, mean + half
 
 
@@ -98,19 +96,13 @@ def bootstrap_interval(values: Sequence[float]) -> Interval | None:
         values: The sample. With three or four values the interval is too narrow.
 
     Returns:
-        The interval, the same at every call; None for fewer than two values or equal ones.
+        The interval, the same at every call; None for equal values.
     """
-    if len(values) < 2 or np.ptp(values) == 0:
+    if np.ptp(values) == 0:
         return None
-    result = stats.bootstrap(
-        (values,),
-        np.mean,
-        n_resamples=RESAMPLES,
-        confidence_level=CONFIDENCE,
-        method='BCa',
-        rng=np.random.default_rng(0),
-    )
-    return float(result.confidence_interval.low), float(result.confidence_interval.high)
+    # Its default method is BCa.
+    result = stats.bootstrap((values,), np.mean, n_resamples=RESAMPLES, rng=0)
+    return tuple(map(float, result.confidence_interval))
 
 
 def sign_test(differences: Sequence[float]) -> float | None:
@@ -128,27 +120,16 @@ def sentence(name: str, baseline: str, metric: str, compared: PairedDifference) 
         metric: Name of what the differences are in, in points.
         compared: Group minus baseline.
     """
-    values = dict(name=name, baseline=baseline, metric=metric, n=len(compared.seeds))
-    signed = values | dict(mean=f'{compared.mean:+.2f}')
-    if compared.t_interval is None:
-        return message(
-            '{name}: {mean} {metric} against {baseline}, seeds in common: {n}. Too few seeds to '
-            'tell a real difference from luck: at least {least} are needed.',
-            least=FEWEST_SEEDS,
-            **signed,
-        )
-    half = f'{half_width(compared.sd, len(compared.seeds)):.2f}'
-    values |= dict(mean=f'{abs(compared.mean):.2f}', half=half)
-    return {
-        'better': message(
-            '{name} beats {baseline} by {mean} ± {half} {metric} ({n} seeds).', **values
-        ),
-        'worse': message(
-            '{name} is below {baseline} by {mean} ± {half} {metric} ({n} seeds).', **values
-        ),
-        'noise': message(
-            '{name} is within noise of {baseline}: {mean} ± {half} {metric} ({n} seeds).',
-            half=half,
-            **signed,
-        ),
-    }[compared.verdict]
+    sentences = messages(
+        '{name} beats {baseline} by {size} ± {half} {metric} ({n} seeds).',
+        '{name} is below {baseline} by {size} ± {half} {metric} ({n} seeds).',
+        '{name} is within noise of {baseline}: {mean} ± {half} {metric} ({n} seeds).',
+        '{name}: {mean} {metric} against {baseline}, seeds in common: {n}. Too few seeds to '
+        'tell a real difference from luck: at least {least} are needed.',
+    )
+    mean, count = f'{compared.mean:+.2f}', len(compared.seeds)
+    values = dict(name=name, baseline=baseline, metric=metric, n=count, mean=mean, size=mean[1:])
+    values['least'] = FEWEST_SEEDS
+    if compared.t_interval is not None:
+        values['half'] = f'{half_width(compared.sd, count):.2f}'
+    return replace(sentences[VERDICTS.index(compared.verdict)], values=values)

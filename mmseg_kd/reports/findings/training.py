@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from collections import Counter
+import math
+from collections import Counter, defaultdict
 from collections.abc import Iterator
+from dataclasses import replace
 
-from mmseg_kd.records.message import Message, message
+import numpy as np
+
+from mmseg_kd.records.message import Message, message, messages
 from mmseg_kd.reports.comparing.collection import Collection, run_name
-from mmseg_kd.reports.findings import diagnoses
+from mmseg_kd.reports.findings.diagnoses import course, loss_faults
 
 # Sentences of one kind; the tables have the rest.
 MOST = 6
@@ -15,69 +19,75 @@ MOST = 6
 
 def training_findings(collection: Collection) -> Iterator[Message]:
     """Yield failed runs, weak teachers, misfit weights, useless losses, and ends of curves."""
-    yield from _failed(collection)
     yield from _states(collection)
-    yield from _teachers(collection)
-    yield from _weights(collection)
+    yield from _diverged(collection)
+    yield from _weak_teachers(collection)
+    yield from _pretrained(collection)
     yield from _losses(collection)
     yield from _courses(collection)
 
 
-def _failed(collection: Collection) -> Iterator[Message]:
+def _states(collection: Collection) -> Iterator[Message]:
     failed = [run for run in collection.runs if run.state == 'failed']
     for run in failed[:MOST]:
         error = run.error or message('no reason kept')
         yield message('{name} failed: {error}', name=run_name(run), error=error)
-    if len(failed) > MOST:
-        yield message('{count} more runs failed.', count=len(failed) - MOST)
+    states = Counter(run.state for run in collection.runs)
+    unfinished = states['running'] + states['unfinished']
+    counts = (len(failed) - MOST, states['pruned'], states['waiting'], unfinished)
+    sentences = messages(
+        '{count} more runs failed.',
+        '{count} runs were pruned.',
+        '{count} runs have not begun.',
+        '{count} runs are not finished; they are left out of the statistics.',
+    )
+    for sentence, count in zip(sentences, counts, strict=True):
+        if count > 0:
+            yield replace(sentence, values=dict(count=count))
 
 
-def _states(collection: Collection) -> Iterator[Message]:
-    counts = Counter(run.state for run in collection.runs)
-    if count := counts['pruned']:
-        yield message('{count} runs were pruned.', count=count)
-    if count := counts['waiting']:
-        yield message('{count} runs have not begun.', count=count)
-    if count := counts['running'] + counts['unfinished']:
-        yield message(
-            '{count} runs are not finished; they are left out of the statistics.', count=count
-        )
+def _diverged(collection: Collection) -> Iterator[Message]:
     for run in collection.runs:
-        if (iteration := diagnoses.diverged(run)) is not None:
+        bad = np.flatnonzero(~np.isfinite(run.training.get('loss', ())))
+        if len(bad):
             yield message(
                 '{name} diverged: its loss was not finite at iteration {iteration}.',
                 name=run_name(run),
-                iteration=iteration,
+                iteration=int(run.training['step'][bad[0]]),
             )
 
 
-def _teachers(collection: Collection) -> Iterator[Message]:
-    for checkpoint, (metric, score, baseline, source) in diagnoses.weak_teachers(
-        collection
-    ).items():
-        yield message(
-            'The teacher {checkpoint} does not beat the baseline: {score} {metric} against '
-            '{baseline} of {source}. A teacher like this rarely helps.',
-            checkpoint=checkpoint,
-            score=f'{score:.2f}',
-            metric=metric,
-            baseline=f'{baseline:.2f}',
-            source=source,
-        )
+def _weak_teachers(collection: Collection) -> Iterator[Message]:
+    cards = (card for run in collection.runs for card in run.teachers.values())
+    for card in {card.get('checkpoint'): card for card in cards}.values():
+        scores, known = card.get('metrics') or {}, card.get('baseline') or {}
+        metric = collection.metric if collection.metric in scores else 'mIoU'
+        baseline, source = known.get('mIoU') if metric == 'mIoU' else None, known.get('source')
+        if collection.baseline is not None:
+            group = replace(collection.baseline, metric=metric)
+            if math.isfinite(group.score):
+                baseline, source = group.score, group.name
+        if metric in scores and baseline is not None and scores[metric] <= baseline:
+            values = dict(checkpoint=card.get('checkpoint'), metric=metric, source=source)
+            yield message(
+                'The teacher {checkpoint} does not beat the baseline: {score} {metric} against '
+                '{baseline} of {source}. A teacher like this rarely helps.',
+                score=f'{scores[metric]:.2f}',
+                baseline=f'{baseline:.2f}',
+                **values,
+            )
 
 
-def _weights(collection: Collection) -> Iterator[Message]:
+def _pretrained(collection: Collection) -> Iterator[Message]:
     for group in collection.groups:
         logs = [run.log for run in group.runs]
         file, matched, total = next(filter(None, (log.pretrained for log in logs)), ('', 0, 0))
         misfit = next(filter(None, (log.misfit for log in logs)), None)
         if matched < total:
+            values = dict(name=group.name, file=file, matched=matched, total=total)
             yield message(
                 '{name}: of {file} only {matched} of {total} tensors matched the backbone.',
-                name=group.name,
-                file=file,
-                matched=matched,
-                total=total,
+                **values,
             )
         elif misfit:
             yield message(
@@ -91,53 +101,38 @@ def _weights(collection: Collection) -> Iterator[Message]:
 
 
 def _losses(collection: Collection) -> Iterator[Message]:
-    found: dict[tuple[str, str], list[str]] = {}
+    sentences = messages(
+        "{name}: no gradient reaches the backbone's stages, whatever the weight, from: {losses}.",
+        '{name}: exactly 0 at the end of training, so they taught nothing: {losses}.',
+        '{name}: almost no effect, by their share of the gradient: {losses}.',
+        "{name}: dominates the labels' loss, by its share of the gradient: {losses}.",
+    )
+    by_condition = dict(zip(('cut', 'zero', 'off', 'swamps'), sentences, strict=True))
+    found = defaultdict(list)
     for group in collection.groups:
-        for loss, (_, fault) in diagnoses.loss_faults(group.runs[0]).items():
+        for loss, (_, fault) in loss_faults(group.runs[0]).items():
             share = '' if fault.share is None else f' ({100 * fault.share:.2g} %)'
-            found.setdefault((group.name, fault.condition), []).append(f'{loss}{share}')
+            found[group.name, fault.condition].append(f'{loss}{share}')
     for (name, condition), losses in list(found.items())[:MOST]:
-        values = dict(name=name, losses=', '.join(losses))
-        sentences = {
-            'cut': message(
-                "{name}: no gradient reaches the backbone's stages, whatever the weight, from: "
-                '{losses}.',
-                **values,
-            ),
-            'zero': message(
-                '{name}: exactly 0 at the end of training, so they taught nothing: {losses}.',
-                **values,
-            ),
-            'off': message(
-                '{name}: almost no effect, by their share of the gradient: {losses}.', **values
-            ),
-        }
-        too_much = message(
-            "{name}: dominates the labels' loss, by its share of the gradient: {losses}.", **values
-        )
-        yield sentences.get(condition, too_much)
+        yield replace(by_condition[condition], values=dict(name=name, losses=', '.join(losses)))
 
 
 def _courses(collection: Collection) -> Iterator[Message]:
-    metric = collection.metric
     # The baseline and the best others.
-    first = [collection.baseline] if collection.baseline is not None else []
-    shown = first + [*collection.students, *collection.taught_from][:MOST]
-    rising = [(group.name, diagnoses.still_improving(group, metric)) for group in shown]
-    names = [f'{name} (+{found.gain:.2f})' for name, found in rising if found]
-    if names:
+    shown = [collection.baseline] if collection.baseline is not None else []
+    shown += [*collection.students, *collection.taught_from][:MOST]
+    courses = [(group.name, course(group)) for group in shown]
+    if names := [f'{name} (+{end.gain:.2f})' for name, end in courses if end.gain]:
         yield message(
             'Still improving at the end: {names}. In brackets: by how many points of {metric} '
             'the last evaluation exceeds all earlier ones.',
             names=', '.join(names),
-            metric=metric,
+            metric=collection.metric,
         )
-    for group in shown:
-        if found := diagnoses.peaked_and_fell(group, metric):
+    for name, end in courses:
+        if end.loss:
+            lower = f'{end.loss:.2f}'
+            values = dict(name=name, peak=end.peak, loss=lower, metric=collection.metric)
             yield message(
-                '{name} peaked at iteration {peak} and ended {loss} {metric} lower.',
-                name=group.name,
-                peak=found.peak,
-                loss=f'{found.loss:.2f}',
-                metric=metric,
+                '{name} peaked at iteration {peak} and ended {loss} {metric} lower.', **values
             )

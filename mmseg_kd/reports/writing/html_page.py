@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from html import escape
 from pathlib import Path
+from string import Template
 
-from mmseg_kd.reports.writing import document
+from mmseg_kd.records.message import Text
+from mmseg_kd.reports.writing import document as d
 from mmseg_kd.reports.writing.language import Translate
 
 
-def to_html(blocks: Sequence[document.Block], translate: Translate, lang: str) -> str:
+def to_html(blocks: Sequence[d.Block], translate: Translate, lang: str) -> str:
     """Write blocks as a page.
 
     Args:
@@ -19,60 +21,50 @@ def to_html(blocks: Sequence[document.Block], translate: Translate, lang: str) -
         translate: Translates messages into the language.
         lang: The language, 'en' or 'ko'.
     """
-    title, *rest = blocks
-    contents = ''.join(
-        f'<a href="#part{i}">{escape(translate(block.text))}</a>'
-        for i, block in enumerate(rest)
-        if isinstance(block, document.Heading) and block.level == 2
-    )
-    parts = [_block(block, translate, f' id="part{i}"') for i, block in enumerate(rest)]
-    body = '\n'.join([_block(title, translate), f'<nav>{contents}</nav>', *parts])
-    style = Path(__file__).with_name('page.css').read_text(encoding='utf-8')
-    return (
-        f'<!DOCTYPE html>\n<html lang="{lang}">\n<head>\n<meta charset="utf-8">\n'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        '<meta name="color-scheme" content="light dark">\n'
-        f'<title>{escape(translate(title.text))}</title>\n<style>\n{style}</style>\n</head>\n'
-        f'<body>\n<main>\n{body}\n</main>\n</body>\n</html>\n'
-    )
+
+    def write(text: Text) -> str:
+        return escape(translate(text))
+
+    body, links = [], []
+    for i, block in enumerate(blocks):
+        body.append(f'<div id="part{i}">{_block(block, write)}</div>')
+        if isinstance(block, d.Heading) and block.level == 2:
+            links.append(f'<a href="#part{i}">{write(block.text)}</a>')
+    body.insert(1, f'<nav>{"".join(links)}</nav>')
+    page = Template(Path(__file__).with_name('page.html').read_text(encoding='utf-8'))
+    return page.substitute(lang=lang, title=write(blocks[0].text), body='\n'.join(body))
 
 
-def _block(block: document.Block, translate: Translate, anchor: str = '') -> str:
-    if isinstance(block, document.Heading):
-        return f'<h{block.level}{anchor}>{escape(translate(block.text))}</h{block.level}>'
-    if isinstance(block, document.Paragraph):
-        kind = ' class="remark"' if block.remark else ''
-        return f'<p{kind}>{escape(translate(block.text))}</p>'
-    if isinstance(block, document.Bullets):
-        items = ''.join(f'<li>{escape(translate(item))}</li>' for item in block.items)
-        return f'<ul>{items}</ul>'
-    if isinstance(block, document.Table):
-        return f'<div class="wide"><table>{"".join(_table(block, translate))}</table></div>'
-    if isinstance(block, document.Picture):
-        data = base64.b64encode(block.file.read_bytes()).decode('ascii')
-        caption = escape(translate(block.caption))
-        return (
-            f'<figure><div class="wide"><img alt="{caption}" src="data:image/png;base64,{data}">'
-            f'</div><figcaption>{caption}</figcaption></figure>'
-        )
-    if isinstance(block, document.Code):
-        return f'<pre><code>{escape(block.text)}</code></pre>'
-    if isinstance(block, document.Fold):
-        inner = ''.join(_block(b, translate) for b in block.blocks)
-        return f'<details><summary>{escape(translate(block.summary))}</summary>{inner}</details>'
-    raise TypeError(f'{type(block).__name__} is not a block')
+def _block(block: d.Block, write: Translate) -> str:
+    match block:
+        case d.Heading(text, level):
+            return f'<h{level}>{write(text)}</h{level}>'
+        case d.Paragraph(text, remark):
+            return f'<p{" class=remark" if remark else ""}>{write(text)}</p>'
+        case d.Bullets(items):
+            return f'<ul>{"".join(f"<li>{write(item)}</li>" for item in items)}</ul>'
+        case d.Table():
+            return f'<div class="wide"><table>{_table(block, write)}</table></div>'
+        case d.Picture(file, text):
+            source = f'data:image/png;base64,{base64.b64encode(file.read_bytes()).decode()}'
+            image = f'<div class="wide"><img alt="{write(text)}" src="{source}"></div>'
+            return f'<figure>{image}<figcaption>{write(text)}</figcaption></figure>'
+        case d.Code(code):
+            return f'<pre><code>{escape(code)}</code></pre>'
+        case d.Fold(summary, blocks):
+            inner = ''.join(_block(inside, write) for inside in blocks)
+            return f'<details><summary>{write(summary)}</summary>{inner}</details>'
 
 
-def _table(table: document.Table, translate: Translate) -> Iterator[str]:
-    kinds = [' class="text"' if i in table.text_columns else '' for i in range(len(table.headings))]
-    yield '<thead><tr>'
-    for kind, heading in zip(kinds, table.headings, strict=True):
-        yield f'<th scope="col"{kind}>{escape(translate(heading))}</th>'
-    yield '</tr></thead><tbody>'
+def _table(table: d.Table, write: Translate) -> str:
+    kinds = [' class="text"' if text else '' for text in table.text_columns]
+    headings = zip(kinds, map(write, table.headings), strict=True)
+    lines = [''.join(f'<th scope="col"{kind}>{cell}</th>' for kind, cell in headings)]
+    lines[0] = f'<thead><tr>{lines[0]}</tr></thead><tbody>'
     for i, row in enumerate(table.rows):
-        yield '<tr class="strong">' if i in table.strong else '<tr>'
-        for j, (kind, cell) in enumerate(zip(kinds, row, strict=True)):
-            text = escape(translate(cell))
-            yield f'<th scope="row"{kind}>{text}</th>' if j == 0 else f'<td{kind}>{text}</td>'
-        yield '</tr>'
-    yield '</tbody>'
+        (_, name), *cells = zip(kinds, map(write, row), strict=True)
+        strong = ' class="strong"' if i == table.strong else ''
+        lines.append(f'<tr{strong}><th scope="row"{kinds[0]}>{name}</th>')
+        lines += [f'<td{kind}>{cell}</td>' for kind, cell in cells]
+        lines.append('</tr>')
+    return ''.join([*lines, '</tbody>'])

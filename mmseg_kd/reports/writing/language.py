@@ -24,17 +24,13 @@ def translator(lang: str) -> Translate:
     """
     if lang not in LANGUAGES:
         raise UserError(f'--lang {lang}: choose from {", ".join(LANGUAGES)}')
-    catalogue: dict[str, str] = {}
-    if lang != 'en':
-        catalogue = json.loads(Path(__file__).with_name(f'{lang}.json').read_text(encoding='utf-8'))
+    korean = json.loads(Path(__file__).with_name('ko.json').read_text(encoding='utf-8'))
+    catalogue = korean if lang == 'ko' else {}
 
     def translate(text: Text) -> str:
         if not isinstance(text, Message):
             return str(text)
-        values = {
-            name: translate(value) if isinstance(value, Message) else value
-            for name, value in text.values.items()
-        }
+        values = {name: translate(value) for name, value in text.values.items()}
         return catalogue.get(text.template, text.template).format(**values)
 
     return translate

@@ -3,61 +3,48 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
 from html import escape
-from pathlib import Path
 from urllib.parse import quote
 
-from mmseg_kd.reports.writing import document
+from mmseg_kd.reports.writing import document as d
 from mmseg_kd.reports.writing.language import Translate
 
 
-def to_markdown(blocks: Sequence[document.Block], translate: Translate, folder: Path) -> str:
-    """Write blocks as GitHub Markdown.
+def to_markdown(block: d.Block, translate: Translate) -> str:
+    """Write a block of a report as GitHub Markdown.
 
     Args:
-        blocks: The report.
+        block: The block.
         translate: Translates messages into the report's language.
-        folder: The folder of the file; links to figures are relative to it.
     """
-    return '\n\n'.join(_block(block, translate, folder) for block in blocks) + '\n'
+    match block:
+        case d.Heading(text, level):
+            return f'{"#" * level} {_escape(translate(text))}'
+        case d.Paragraph(text):
+            return _escape(translate(text))
+        case d.Bullets(items):
+            return '\n'.join(f'- {_escape(translate(item))}' for item in items)
+        case d.Table():
+            return _table(block, translate)
+        case d.Picture(file, text):
+            caption = _escape(translate(text))
+            return f'![{caption}](figures/{quote(file.name)})\n\n{caption}'
+        case d.Code(code):
+            language = 'bash' if code.startswith('python ') else 'python'
+            return f'```{language}\n{code}\n```'
+        case d.Fold(summary, blocks):
+            inner = '\n\n'.join(to_markdown(inside, translate) for inside in blocks)
+            # Inside this tag GitHub reads HTML, not Markdown.
+            title = f'<summary>{escape(translate(summary))}</summary>'
+            return f'<details>\n{title}\n\n{inner}\n\n</details>'
 
 
-def _block(block: document.Block, translate: Translate, folder: Path) -> str:
-    if isinstance(block, document.Heading):
-        return f'{"#" * block.level} {_escape(translate(block.text))}'
-    if isinstance(block, document.Paragraph):
-        return _escape(translate(block.text))
-    if isinstance(block, document.Bullets):
-        return '\n'.join(f'- {_escape(translate(item))}' for item in block.items)
-    if isinstance(block, document.Table):
-        return '\n'.join(_table(block, translate))
-    if isinstance(block, document.Picture):
-        link = quote(block.file.relative_to(folder).as_posix())
-        caption = _escape(translate(block.caption))
-        return f'![{caption}]({link})\n\n{caption}'
-    if isinstance(block, document.Code):
-        # The fence must be longer than any inside.
-        fence = '`' * max(3, 1 + max(map(len, re.findall('`+', block.text)), default=0))
-        return f'{fence}{block.language}\n{block.text}\n{fence}'
-    if isinstance(block, document.Fold):
-        inner = '\n\n'.join(_block(b, translate, folder) for b in block.blocks)
-        # Inside this tag GitHub reads HTML, not Markdown.
-        summary = escape(translate(block.summary))
-        return f'<details>\n<summary>{summary}</summary>\n\n{inner}\n\n</details>'
-    raise TypeError(f'{type(block).__name__} is not a block')
-
-
-def _table(table: document.Table, translate: Translate) -> Iterator[str]:
-    yield _row(_cell(translate(heading)) for heading in table.headings)
-    yield _row('---' if i in table.text_columns else '---:' for i in range(len(table.headings)))
-    for i, row in enumerate(table.rows):
-        cells = (_cell(translate(cell)) for cell in row)
-        yield _row(f'**{cell}**' if i in table.strong and cell else cell for cell in cells)
-
-
-def _row(cells: Iterator[str]) -> str:
-    return f'| {" | ".join(cells)} |'
+def _table(table: d.Table, translate: Translate) -> str:
+    rows = [[_cell(translate(cell)) for cell in row] for row in (table.headings, *table.rows)]
+    if table.strong is not None:
+        rows[table.strong + 1] = [f'**{cell}**' for cell in rows[table.strong + 1]]
+    rows.insert(1, ['---' if text else '---:' for text in table.text_columns])
+    return '\n'.join(f'| {" | ".join(row)} |' for row in rows)
 
 
 def _cell(text: str) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -61,19 +60,13 @@ class AttentionTransferLoss(KDLoss):
     """
 
     reductions = ('paper', 'authors_code', 'sum')
+    default_stages = tuple(f'stage{i}.pre_norm' for i in (1, 2, 3, 4))
     shown = ('p',)
 
-    def __init__(
-        self,
-        p: float = 2,
-        reduction: str = 'paper',
-        stages: Sequence[str] | str = tuple(f'stage{i}.pre_norm' for i in (1, 2, 3, 4)),
-        **kwargs: Any,
-    ) -> None:
-        super().__init__(reduction, stages, **kwargs)
-        if p < 1:
-            # Below, the gradient is infinite at activations of 0.
-            raise ValueError(f'AttentionTransferLoss: p={p} must be at least 1')
+    def __init__(self, p: float = 2, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        # Below, the gradient is infinite at activations of 0.
+        self.require(p >= 1, f'p={p} must be at least 1')
         self.p = p
 
     def compare(self, student: Tensor, teacher: Tensor, target: Tensor | None) -> Tensor:

@@ -66,13 +66,11 @@ class FitNetLoss(KDLoss):
         self,
         student_channels: int | Sequence[int],
         teacher_channels: int | Sequence[int],
-        reduction: str = 'mean',
         ignore_index: int | None = 255,
-        stages: Sequence[str] | str = ('stage4',),
         seed: int = 0,
         **kwargs: Any,
     ) -> None:
-        super().__init__(reduction, stages, **kwargs)
+        super().__init__(**kwargs)
         self.student_channels = self._per_stage('student_channels', student_channels)
         self.teacher_channels = self._per_stage('teacher_channels', teacher_channels)
         self.ignore_index = ignore_index
@@ -86,10 +84,10 @@ class FitNetLoss(KDLoss):
 
     def _per_stage(self, key: str, channels: int | Sequence[int]) -> list[int]:
         each = [channels] * len(self.stages) if isinstance(channels, int) else list(channels)
-        if len(each) != len(self.stages) or not all(isinstance(c, int) and c > 0 for c in each):
-            raise ValueError(
-                f'FitNetLoss: {key}={channels!r} is no number above 0 for each of {self.stages}'
-            )
+        self.require(
+            len(each) == len(self.stages) and all(isinstance(c, int) and c > 0 for c in each),
+            f'{key}={channels!r} is no number above 0 for each of {self.stages}',
+        )
         return each
 
     def distance(

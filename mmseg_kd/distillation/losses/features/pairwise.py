@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
@@ -60,23 +59,18 @@ class PairwiseLoss(KDLoss):
         tensor(0.)
     """
 
-    reductions = ('mean',)
     shown = ('scale', 'pool')
 
     def __init__(
         self,
         scale: float = 0.5,
         pool: str = 'max',
-        reduction: str = 'mean',
         ignore_index: int | None = 255,
-        stages: Sequence[str] | str = ('stage4',),
         **kwargs: Any,
     ) -> None:
-        super().__init__(reduction, stages, **kwargs)
-        if pool not in ('max', 'avg'):
-            raise ValueError(f"PairwiseLoss: pool={pool!r} is not 'max' or 'avg'")
-        if not 0 < scale <= 1:
-            raise ValueError(f'PairwiseLoss: scale={scale!r} is not above 0 and up to 1')
+        super().__init__(**kwargs)
+        self.require(pool in ('max', 'avg'), f"pool={pool!r} is not 'max' or 'avg'")
+        self.require(0 < scale <= 1, f'scale={scale!r} is not above 0 and up to 1')
         self.scale = scale
         self.pool = pool
         self.ignore_index = ignore_index

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import torch.nn.functional as F
@@ -61,15 +60,12 @@ class SimilarityPreservingLoss(KDLoss):
 
     def __init__(
         self,
-        reduction: str = 'paper',
         mode: str = 'batch',
-        stages: Sequence[str] | str = ('stage4',),
         grid: tuple[int, int] = (16, 16),
         **kwargs: Any,
     ) -> None:
-        super().__init__(reduction, stages, **kwargs)
-        if mode not in ('batch', 'pixel'):
-            raise ValueError(f"SimilarityPreservingLoss: mode={mode!r} is not 'batch' or 'pixel'")
+        super().__init__(**kwargs)
+        self.require(mode in ('batch', 'pixel'), f"mode={mode!r} is not 'batch' or 'pixel'")
         self.mode = mode
         self.grid = tuple(grid)
 
@@ -87,7 +83,8 @@ class SimilarityPreservingLoss(KDLoss):
                 min(sizes)
                 for sizes in zip(self.grid, student.shape[2:], teacher.shape[2:], strict=False)
             ]
-            difference = _cell_similarity(student, cells) - _cell_similarity(teacher, cells)
+            ours, theirs = (place_similarity(average_pool(x, cells)) for x in (student, teacher))
+            difference = ours - theirs
         squared = difference.square().sum(dim=(-2, -1)).mean()
         return squared / difference.shape[-1] ** 2 if self.reduction == 'paper' else squared
 
@@ -104,10 +101,6 @@ def batch_similarity(x: Tensor) -> Tensor:
     # A common factor cancels in the row norm; taking it out keeps the products finite.
     x = x / x.detach().abs().max().clamp(min=1e-12)
     return F.normalize(x @ x.T)
-
-
-def _cell_similarity(x: Tensor, cells: Sequence[int]) -> Tensor:
-    return place_similarity(average_pool(x, cells))
 
 
 def place_similarity(x: Tensor) -> Tensor:

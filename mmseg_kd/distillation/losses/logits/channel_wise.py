@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
-
 import torch
 import torch.nn.functional as F
 from mmseg.registry import MODELS
 from torch import Tensor
 
-from mmseg_kd.distillation.base import KDLoss, resize_map
-from mmseg_kd.distillation.losses.logits.temperature import current_temperature, temperature_of
+from mmseg_kd.distillation.base import resize_map
+from mmseg_kd.distillation.losses.logits.temperature import TemperatureLoss
 from mmseg_kd.distillation.losses.void import valid_pixels
 
 
 @MODELS.register_module()
-class ChannelWiseDivergence(KDLoss):
+class ChannelWiseDivergence(TemperatureLoss):
     r"""Kullback-Leibler divergence between the spatial distributions of each channel.
 
     Shu et al., Channel-wise Knowledge Distillation for Dense Prediction, ICCV 2021,
@@ -55,24 +52,11 @@ class ChannelWiseDivergence(KDLoss):
 
     reductions = ('channel_mean',)
     equal_channels = True
-    shown = ('temperature',)
-
-    def __init__(
-        self,
-        temperature: float | dict = 4.0,
-        reduction: str = 'channel_mean',
-        ignore_index: int | None = 255,
-        stages: Sequence[str] | str = 'logits',
-        **kwargs: Any,
-    ) -> None:
-        super().__init__(reduction, stages, **kwargs)
-        self.temperature = temperature_of(self, temperature)
-        self.ignore_index = ignore_index
 
     def compare(self, student: Tensor, teacher: Tensor, target: Tensor | None) -> Tensor:
         """Compute the distance of one pair of maps, a scalar."""
         size = student.shape[2:]
-        temperature = current_temperature(self)
+        temperature = self.current_temperature()
         valid = valid_pixels(target, size, self.ignore_index)
         log_p = _log_places(resize_map(teacher, size) / temperature, valid)
         log_q = _log_places(student / temperature, valid)

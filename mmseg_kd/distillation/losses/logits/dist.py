@@ -10,8 +10,8 @@ import torch.nn.functional as F
 from mmseg.registry import MODELS
 from torch import Tensor
 
-from mmseg_kd.distillation.base import KDLoss, resize_map
-from mmseg_kd.distillation.losses.logits.temperature import current_temperature, temperature_of
+from mmseg_kd.distillation.base import resize_map
+from mmseg_kd.distillation.losses.logits.temperature import TemperatureLoss
 from mmseg_kd.distillation.losses.void import valid_pixels
 
 # Above the rounding of a mean of probabilities, so that constant ones have no direction, and
@@ -20,7 +20,7 @@ SMALLEST_DEVIATION = 1e-6
 
 
 @MODELS.register_module()
-class DISTLoss(KDLoss):
+class DISTLoss(TemperatureLoss):
     r"""One minus the correlation between the teacher's and the student's probabilities.
 
     Huang et al., Knowledge Distillation from A Stronger Teacher, NeurIPS 2022,
@@ -66,7 +66,6 @@ class DISTLoss(KDLoss):
         1.867
     """
 
-    reductions = ('mean',)
     one_tap = True
     equal_channels = True
     of_classes = True
@@ -77,20 +76,15 @@ class DISTLoss(KDLoss):
         temperature: float | dict = 1.0,
         beta: float = 1.0,
         gamma: float = 1.0,
-        reduction: str = 'mean',
-        ignore_index: int | None = 255,
-        stages: str = 'logits',
         **kwargs: Any,
     ) -> None:
-        super().__init__(reduction, stages, **kwargs)
-        self.temperature = temperature_of(self, temperature)
+        super().__init__(temperature, **kwargs)
         self.beta, self.gamma = beta, gamma
-        self.ignore_index = ignore_index
 
     def compare(self, student: Tensor, teacher: Tensor, target: Tensor | None) -> Tensor:
         """Compute the distance of one pair of logits, a scalar."""
         size, classes = student.shape[2:], student.shape[1]
-        temperature = current_temperature(self)
+        temperature = self.current_temperature()
         valid = valid_pixels(target, size, self.ignore_index)
         valid = student.new_ones(len(student), 1, *size) if valid is None else valid[:, None]
         valid = valid.to(student.dtype)

@@ -8,13 +8,13 @@ import torch.nn.functional as F
 from mmseg.registry import MODELS
 from torch import Tensor
 
-from mmseg_kd.distillation.base import KDLoss, resize_map
-from mmseg_kd.distillation.losses.logits.temperature import current_temperature, temperature_of
+from mmseg_kd.distillation.base import resize_map
+from mmseg_kd.distillation.losses.logits.temperature import TemperatureLoss
 from mmseg_kd.distillation.losses.void import mean_of_valid, valid_pixels
 
 
 @MODELS.register_module()
-class KLDivergenceLoss(KDLoss):
+class KLDivergenceLoss(TemperatureLoss):
     r"""Kullback-Leibler divergence between the teacher's and the student's class distributions.
 
     Hinton et al., Distilling the Knowledge in a Neural Network, 2015,
@@ -61,31 +61,21 @@ class KLDivergenceLoss(KDLoss):
     of_classes = True
     shown = ('temperature', 'standardize')
 
-    def __init__(
-        self,
-        temperature: float | dict = 4.0,
-        reduction: str = 'pixel_mean',
-        ignore_index: int | None = 255,
-        stages: str = 'logits',
-        standardize: bool = False,
-        **kwargs: Any,
-    ) -> None:
-        super().__init__(reduction, stages, **kwargs)
-        self.temperature = temperature_of(self, temperature)
-        self.ignore_index = ignore_index
+    def __init__(self, standardize: bool = False, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
         self.standardize = standardize
 
     def compare(self, student: Tensor, teacher: Tensor, target: Tensor | None) -> Tensor:
         """Compute the divergence of one pair of logits, a scalar."""
         teacher = resize_map(teacher, student.shape[2:])
         if self.standardize:
-            if student.shape[1] < 3:
-                raise ValueError(
-                    'KLDivergenceLoss: standardize=True needs at least 3 classes: of two, the '
-                    'standardized logits are always 1 and -1'
-                )
+            self.require(
+                student.shape[1] >= 3,
+                'standardize=True needs at least 3 classes: of two, the standardized logits are '
+                'always 1 and -1',
+            )
             teacher, student = z_score(teacher), z_score(student)
-        temperature = current_temperature(self)
+        temperature = self.current_temperature()
         log_p = F.log_softmax(teacher / temperature, dim=1)
         log_q = F.log_softmax(student / temperature, dim=1)
         divergence = F.kl_div(log_q, log_p, reduction='none', log_target=True).sum(dim=1)

@@ -1,44 +1,55 @@
-"""The temperature of a loss: a number or a schedule, and above 0."""
+"""The base of losses with a temperature."""
 
 from __future__ import annotations
+
+from typing import Any
 
 from torch import Tensor
 
 from mmseg_kd.distillation.base import KDLoss
 from mmseg_kd.distillation.gradient_share import share_of
-from mmseg_kd.distillation.schedules import Schedule, scheduled, value_at
+from mmseg_kd.distillation.schedules import Schedule, value_at
 from mmseg_kd.errors import UserError
 
 
-def temperature_of(loss: KDLoss, temperature: float | dict) -> float | Schedule:
-    """Check a loss' temperature, a number above 0 or a schedule.
+class TemperatureLoss(KDLoss):
+    """A `KDLoss` of the logits that divides them by a temperature and leaves out void pixels.
+
+    Args:
+        temperature: T, above 0: a number or a schedule.
+        ignore_index: Label of void pixels; None keeps every pixel.
+        **kwargs: As for `KDLoss`.
 
     Raises:
-        ValueError: It is neither.
+        ValueError: On a temperature that is no number above 0 and no schedule.
     """
-    name = type(loss).__name__
-    try:
-        temperature = scheduled(temperature)
-    except ValueError as error:
-        raise ValueError(f'{name}: temperature={error}') from error
-    if share_of(temperature):
-        raise ValueError(f'{name}: temperature: GradientShare is for weights')
-    if not isinstance(temperature, Schedule) and not temperature > 0:
-        raise ValueError(f'{name}: temperature={temperature!r} is no number above 0')
-    return temperature
 
+    default_stages = 'logits'
+    shown = ('temperature',)
 
-def current_temperature(loss: KDLoss) -> float | Tensor:
-    """Return a loss' temperature in its current iteration.
-
-    Raises:
-        UserError: Its schedule has left the numbers above 0.
-    """
-    temperature = value_at(loss.temperature, loss.iteration)
-    if not temperature > 0:
-        raise UserError(
-            f'{type(loss).__name__}: temperature is {temperature:g} in iteration '
-            f'{loss.iteration}; write a schedule that stays above 0, e.g. '
-            'LinearWarmup(start=0.1) or CosineDecay(stop=0.1)'
+    def __init__(
+        self, temperature: float | dict = 4.0, ignore_index: int | None = 255, **kwargs: Any
+    ) -> None:
+        super().__init__(**kwargs)
+        self.temperature = self.scheduled('temperature', temperature)
+        self.require(not share_of(self.temperature), 'temperature: GradientShare is for weights')
+        self.require(
+            isinstance(self.temperature, Schedule) or self.temperature > 0,
+            f'temperature={temperature!r} is no number above 0',
         )
-    return loss.number('temperature')
+        self.ignore_index = ignore_index
+
+    def current_temperature(self) -> float | Tensor:
+        """Return the temperature of the current iteration.
+
+        Raises:
+            UserError: The schedule gives a number that is not above 0.
+        """
+        temperature = value_at(self.temperature, self.iteration)
+        if not temperature > 0:
+            raise UserError(
+                f'{type(self).__name__}: temperature is {temperature:g} in iteration '
+                f'{self.iteration}; write a schedule that stays above 0, e.g. '
+                'LinearWarmup(start=0.1) or CosineDecay(stop=0.1)'
+            )
+        return self.number('temperature')

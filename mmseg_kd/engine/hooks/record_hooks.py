@@ -1,0 +1,223 @@
+"""Write what a run measures into its work_dir: confusion matrices, gradients, the teacher."""
+
+from __future__ import annotations
+
+import json
+from collections import deque
+from pathlib import Path
+from typing import Any
+
+from mmengine.dist import is_main_process, master_only
+from mmengine.hooks import Hook
+from mmengine.runner import Runner
+from mmseg.registry import HOOKS
+
+from mmseg_kd.checkpoints import atomic_path, remove_file
+from mmseg_kd.distillation.gradient_diagnosis import (
+    OFF,
+    REPORTS,
+    SWAMPS,
+    Finding,
+    describe,
+    diagnose,
+    full_weight,
+    make_report,
+)
+from mmseg_kd.distillation.teacher import Teacher
+from mmseg_kd.errors import UserError
+from mmseg_kd.paths import relative
+from mmseg_kd.records.class_scores import read_confusions
+from mmseg_kd.records.gradient_reports import read_reports
+from mmseg_kd.records.json_lines import append_json_line, write_json_lines
+from mmseg_kd.teacher_report.card import card_table, card_warnings, check_classes, teacher_card
+from mmseg_kd.visualization.gradient_figure import gradient_figure
+
+
+@HOOKS.register_module()
+class ConfusionRecordHook(Hook):
+    """Write the confusion matrix of each evaluation into `work_dir/confusion.jsonl`.
+
+    A line has `iter`, `classes`, `void` (the name of the void class, or None) and `matrix`,
+    the pixels by true class (row) and predicted class (column). Every class's IoU and accuracy
+    follow from it. A metric that keeps no `confusion`, as `SegmentationMetric` does, leaves
+    nothing to write. Costs a line of text per evaluation.
+    """
+
+    priority = 'LOW'
+
+    @master_only
+    def before_train(self, runner: Runner) -> None:
+        """When resuming, drop the evaluations after the current iteration."""
+        file = _file(runner, 'confusion.jsonl')
+        write_json_lines(file, [r for r in read_confusions(file) if r['iter'] <= runner.iter > 0])
+
+    @master_only
+    def after_val_epoch(self, runner: Runner, metrics: dict | None = None) -> None:
+        """Add a line."""
+        for metric in runner.val_loop.evaluator.metrics if runner.trains else ():
+            if (matrix := getattr(metric, 'confusion', None)) is None:
+                continue
+            classes = list(metric.dataset_meta['classes'])
+            void = getattr(metric, 'void_class', None)
+            record = {
+                'iter': runner.iter,
+                'classes': classes,
+                'void': void if void in classes else None,
+                'matrix': matrix.long().tolist(),
+            }
+            append_json_line(_file(runner, 'confusion.jsonl'), record)
+            return
+
+
+@HOOKS.register_module()
+class GradientReportHook(Hook):
+    """Measure regularly how much each distillation loss contributes to the student's gradient.
+
+    A report has, for the labels' losses and each distillation loss, the norm of the gradient
+    at the student's features and logits and the share of the summed norms at the features;
+    and for a distillation loss its raw and weighted value, its weight, and the cosine of its
+    gradient with the labels'. It is one line on the console, one in `work_dir/gradients.jsonl`,
+    and scalars `gradient/NAME_share`, `_cosine`, `_features` and `_logits` next to those of the
+    log. A warning names a loss that is much too weak or too strong, and a better weight. After
+    training `gradients.png` in the work_dir shows all reports.
+
+    With several processes norms and cosines are of all of them, values of the main one, as in
+    the log. The training is the same with the hook and without. Without distillation losses
+    the hook does nothing.
+
+    Args:
+        interval: Iterations from one report to the next; the first is of iteration 0.
+
+    Raises:
+        UserError: The interval is not a whole number, or below 1.
+    """
+
+    # After the log line of the iteration, before its checkpoint.
+    priority = 'LOW'
+
+    def __init__(self, interval: int = 50) -> None:
+        if type(interval) is not int or interval < 1:
+            raise UserError(
+                f'default_hooks.gradient_report.interval={interval!r} must be a whole number of '
+                'iterations, at least 1'
+            )
+        self.interval = interval
+        self._recent: deque[dict] = deque(maxlen=REPORTS)
+        self._standing: dict[str, str] = {}
+
+    @master_only
+    def before_train(self, runner: Runner) -> None:
+        """When resuming, drop the reports at or after the current iteration."""
+        if not runner.kd_losses:
+            return
+        file = _file(runner, 'gradients.jsonl')
+        reports = [report for report in read_reports(file) if report['iter'] < runner.iter]
+        write_json_lines(file, reports)
+        if not reports:
+            remove_file(file.with_suffix('.png'))
+        for report in reports:
+            # The log has these warnings already.
+            self._judge(report, runner)
+
+    def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None) -> None:
+        """Request a measurement every `interval` iterations, in every process."""
+        if runner.kd_losses and runner.iter % self.interval == 0:
+            runner.kd_losses.request_gradients()
+
+    def after_train_iter(
+        self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: dict | None = None
+    ) -> None:
+        """Report the measurement."""
+        gradients = runner.kd_losses.take_gradients() if runner.kd_losses else None
+        if gradients is None or not is_main_process():
+            return
+        report = make_report(runner.iter, gradients, runner.kd_losses, outputs or {})
+        runner.logger.info(describe(report))
+        for finding in self._judge(report, runner):
+            runner.logger.warning(finding.message)
+        append_json_line(_file(runner, 'gradients.jsonl'), report)
+        scalars = {
+            f'gradient/{name}_{key}': row[key]
+            for name, row in {'task': report['task'], **report['losses']}.items()
+            for key in ('share', 'cosine', 'features', 'logits')
+            if row.get(key) is not None
+        }
+        runner.visualizer.add_scalars(scalars, step=runner.iter + 1)
+
+    @master_only
+    def after_train(self, runner: Runner) -> None:
+        """Draw `gradients.png`."""
+        if runner.kd_losses and (reports := read_reports(_file(runner, 'gradients.jsonl'))):
+            file = _file(runner, 'gradients.jsonl').with_suffix('.png')
+            gradient_figure(reports, file, guides=(OFF, SWAMPS))
+            runner.logger.info(f"the losses' shares of the gradient: {relative(file)}")
+
+    def _judge(self, report: dict, runner: Runner) -> list[Finding]:
+        """Add a report and return the findings that are new."""
+        self._recent.append(report)
+        weights = {
+            name: full_weight(name, loss.loss_weight) for name, loss in runner.kd_losses.items()
+        }
+        findings = diagnose(self._recent, weights, self._standing)
+        new = [f for name, f in findings.items() if self._standing.get(name) != f.condition]
+        self._standing = {name: finding.condition for name, finding in findings.items()}
+        return new
+
+
+@HOOKS.register_module()
+class TeacherRecordHook(Hook):
+    """Measure the teacher on the student's validation split and write `teacher.json`.
+
+    Training starts with a warning if the teacher does not beat the baseline. The
+    record of `mmseg_kd.teacher_report.card.teacher_card` also goes into the student's
+    checkpoints, under 'teacher' in the message hub. With several teachers both hold a record
+    for each name.
+
+    An average of the student has no file and is not measured. Without a teacher the hook does
+    nothing.
+
+    Args:
+        evaluate: False records the file alone, without the measurement.
+
+    Raises:
+        UserError: At the start of training: a teacher has other classes, its baseline cannot
+            be read, or its logits are not finite.
+    """
+
+    priority = 'LOW'
+
+    def __init__(self, evaluate: bool = True) -> None:
+        self.evaluate = evaluate
+
+    def before_train(self, runner: Runner) -> None:
+        """Measure the teachers, log and store the measurements."""
+        teachers = {name: t for name, t in runner.teachers.items() if isinstance(t, Teacher)}
+        if not teachers:
+            return
+        record = runner.message_hub.get_info('teacher') or {}
+        # The record of a single teacher has no name.
+        earlier = {'teacher': record} if 'sha256' in record else record
+        for name, teacher in teachers.items():
+            check_classes(teacher, runner.train_dataloader.dataset.metainfo.get('classes'))
+            if name in earlier and earlier[name]['sha256'] != teacher.sha256:
+                who = 'teacher' if name == 'teacher' else f'teacher {name!r}'
+                runner.logger.warning(
+                    f'until here the {who} was {earlier[name]["checkpoint"]} (sha256 '
+                    f'{earlier[name]["sha256"][:8]}); this is another file'
+                )
+        measures = self.evaluate and runner.val_loop is not None
+        data = (runner.val_dataloader, runner.val_loop.evaluator) if measures else (None, None)
+        cards = {name: teacher_card(teacher, *data, name) for name, teacher in teachers.items()}
+        record = next(iter(cards.values())) if len(cards) == 1 else cards
+        runner.message_hub.update_info('teacher', record)
+        if measures:
+            runner.logger.info('\n' + card_table(cards))
+        for warning in card_warnings(cards):
+            runner.logger.warning(warning)
+        if is_main_process():
+            with atomic_path(_file(runner, 'teacher.json')) as partial:
+                partial.write_text(json.dumps(record, indent=2), encoding='utf-8')
+
+
+def _file(runner: Runner, name: str) -> Path:
+    return Path(runner.work_dir) / name

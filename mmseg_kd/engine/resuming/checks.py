@@ -1,0 +1,152 @@
+"""Check what a run resumes from, before it is used."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path, PureWindowsPath
+from typing import Any
+
+import numpy as np
+import torch
+from mmengine.hooks import CheckpointHook
+from mmengine.optim import OptimWrapper
+from mmengine.runner import Runner
+
+from mmseg_kd.errors import UserError, one_line
+
+NEEDED = ('optimizer', 'message_hub', 'meta')
+
+
+@contextmanager
+def resuming(source: str | Path) -> Iterator[None]:
+    """Resume from a checkpoint in this block, which may be that of any other run.
+
+    Raises:
+        UserError: It cannot be resumed; with the file and the reason.
+    """
+    try:
+        yield
+    except UserError as error:
+        if str(source) in str(error):
+            raise
+        raise UserError(f'{source}: {error}') from error
+    except Exception as error:
+        # An entry that is missing or of another kind raises errors of many types.
+        kind = '' if isinstance(error, ValueError) else f'{type(error).__name__}: '
+        raise UserError(
+            f'{source} cannot be resumed: {kind}{one_line(error)}; resume from another checkpoint, '
+            'or start from its weights with load_from'
+        ) from error
+
+
+def check_resumable(checkpoint: dict[str, Any], runner: Runner, source: str | Path) -> None:
+    """Make sure that a run can resume from a checkpoint of a run with its model.
+
+    Paths of best checkpoints are replaced by those of the run's own folder; one that is not
+    there is forgotten with its score, so that the run keeps a new one.
+
+    Args:
+        checkpoint: What `read_checkpoint` returned, changed in place.
+        runner: The run.
+        source: The file, for messages.
+
+    Raises:
+        UserError: The checkpoint has the weights alone.
+        ValueError: It is of another kind of run.
+    """
+    needed = (*NEEDED, 'param_schedulers') if runner.param_schedulers else NEEDED
+    if missing := [key for key in needed if key not in checkpoint]:
+        raise UserError(
+            f'{source} cannot be resumed: it has no {", ".join(missing)} (a best_*.pth or '
+            'published file holds the weights alone); resume from an iter_N.pth, or start from '
+            'its weights with load_from'
+        )
+    meta, hub = checkpoint['meta'], checkpoint['message_hub']
+    # mmengine runs the config text of a checkpoint of mmsegmentation 0.x.
+    meta.pop('config', None)
+    if meta['iter'] not in range(runner.max_iters + 1):
+        raise ValueError(f'it is of iteration {meta["iter"]}, this run ends at {runner.max_iters}')
+    # A run saves only what is to be resumed.
+    hub['resumed_keys'] = dict.fromkeys([*hub['log_scalars'], *hub['runtime_info']], True)
+    _adopt_best_checkpoints(hub['runtime_info'], runner)
+
+
+def check_optimizer(checkpoint: dict[str, Any], runner: Runner) -> None:
+    """Make sure that optimizer and schedules can take a saved state.
+
+    A fused optimizer crashes on a state of another shape. What an older torch left out of the
+    checkpoint's is filled in.
+
+    Raises:
+        ValueError: It is of other parameters, or of another kind of optimizer or schedule.
+    """
+    if isinstance(runner.param_schedulers, list):
+        saved, schedulers = checkpoint['param_schedulers'], runner.param_schedulers
+        if len(saved) != len(schedulers):
+            raise ValueError(f'it has {len(saved)} param_schedulers, the config {len(schedulers)}')
+        for i, state in enumerate(saved):
+            # What is loaded becomes attributes, so no others than the schedule's own.
+            saved[i] = {key: state[key] for key in schedulers[i].state_dict() if key in state}
+    # An optimizer wrapper of the user's own, or several, have states of their own.
+    if isinstance(runner.optim_wrapper, OptimWrapper):
+        # The wrapper divides a loss by the number of batches that make one step.
+        stepped = checkpoint['meta']['iter'] * runner.optim_wrapper.scale_loss(torch.ones(())) >= 1
+        _check_optimizer(checkpoint['optimizer'], runner, stepped)
+
+
+def _check_optimizer(saved: dict[str, Any], runner: Runner, stepped: bool) -> None:
+    groups, own = saved['param_groups'], runner.optim_wrapper.optimizer.param_groups
+    if [len(group['params']) for group in groups] != [len(group['params']) for group in own]:
+        raise ValueError(
+            'it was trained with other parameter groups (if mmengine made them, add --cfg-options '
+            'optim_wrapper.constructor=DefaultOptimWrapperConstructor)'
+        )
+    parameters = {}
+    for group, mine in zip(groups, own, strict=True):
+        parameters |= zip(group['params'], mine['params'], strict=True)
+        # A torch of another version alone has more settings, or fewer.
+        other, missing = ({*a} - {*b} for a, b in ((group, mine), (mine, group)))
+        if other and missing:
+            raise ValueError(f'its optimizer has {sorted(other)} in place of {sorted(missing)}')
+        group |= {key: value for key, value in mine.items() if key not in group}
+        if not np.isfinite([value for value in group.values() if isinstance(value, float)]).all():
+            raise ValueError('a setting of its optimizer is not finite')
+        # torch would take the checkpoint's choice, while GradScaler asks the config's.
+        if 'fused' in group:
+            group['fused'] = runner.cfg.optim_wrapper.get('optimizer', {}).get('fused')
+    # SGD without momentum keeps nothing; with float16, the first steps may all have been skipped.
+    keeps = any(group.get('momentum', True) for group in own) and 'loss_scaler' not in saved
+    if keeps and stepped and not saved['state']:
+        raise ValueError('it has no optimizer.state')
+    fused = any(group.get('fused') for group in own)
+    for name, entry in saved['state'].items():
+        for key, value in entry.items():
+            if isinstance(value, int | float):
+                # Counted in a plain number by an older torch.
+                entry[key] = value = torch.tensor(float(value))
+            fits = not fused or value.shape in ((), parameters[name].shape)
+            if not (fits and value.isfinite().all()):
+                raise ValueError(
+                    f'its optimizer.state.{name}.{key} is a tensor of shape {tuple(value.shape)} '
+                    'that does not fit the parameter or is not finite'
+                )
+
+
+def _adopt_best_checkpoints(info: dict[str, Any], runner: Runner) -> None:
+    folder = Path(runner.work_dir)
+    for hook in runner.hooks:
+        if isinstance(hook, CheckpointHook) and hook.out_dir:
+            folder = Path(hook.out_dir) / folder.name
+    for key in [key for key in info if key.startswith('best_ckpt')]:
+        # A Windows path splits at both kinds of slash, wherever the run began.
+        file = folder / PureWindowsPath(info[key]).name
+        if file.is_file() and not file.is_symlink():
+            info[key] = str(file)
+            continue
+        runner.logger.warning(
+            f'the best checkpoint so far, {info[key]!a}, is not in {folder}: the best one '
+            'from here on will be kept'
+        )
+        del info[key]
+        info.pop(key.replace('best_ckpt', 'best_score'), None)

@@ -1,0 +1,149 @@
+"""Sections with curves of the training: evaluations, losses, and shares of the gradient."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from mmseg_kd.distillation.base import log_names
+from mmseg_kd.records.message import message
+from mmseg_kd.records.run_record import RunRecord
+from mmseg_kd.reports.comparing.collection import Collection
+from mmseg_kd.reports.figures.looks import first_groups, line_styles
+from mmseg_kd.reports.writing.document import Block, Heading, Picture
+from mmseg_kd.visualization.canvas import (
+    canvas,
+    guide_line,
+    iteration_axis,
+    line_legend,
+    shorten,
+    tidy,
+)
+from mmseg_kd.visualization.gradient_figure import gradient_figure
+from mmseg_kd.visualization.line_styles import LineStyle, black_line, line_style
+
+MOST_TEACHERS, MOST_PANELS, MOST_GRADIENTS = 3, 4, 2
+OF_LABELS = ('decode', 'aux')
+
+
+def learning_curves(collection: Collection, folder: Path) -> list[Block]:
+    """Draw the metric over the iterations: means of the seeds, and a band from low to high."""
+    metric, looks = collection.metric, line_styles(collection)
+    file, handles = folder / 'learning_curves.png', {}
+    with canvas(file, 4.6) as figure:
+        axes = figure.subplots()
+        for group in collection.ranked[::-1]:
+            iterations, values = group.curves()
+            look = looks.get(group.name)
+            if look is None:
+                axes.plot(iterations, values.T, color='0.8', linewidth=0.7, zorder=1)
+                continue
+            marker = 'o' if len(iterations) <= 25 else None
+            style = dict(marker=marker, markersize=3.5, linewidth=1.8)
+            axes.plot(iterations, values.mean(axis=0), **style, **look)
+            band = dict(color=look['color'], alpha=0.15, linewidth=0)
+            axes.fill_between(iterations, values.min(axis=0), values.max(axis=0), **band)
+            seeds = f' ({len(group.counted)} seeds)' if len(group.counted) > 1 else ''
+            handles[group.name] = (shorten(group.name) + seeds, look)
+        for name, score in _teacher_scores(collection).items():
+            guide_line(axes, score, f'{name} {score:.2f}')
+        axes.margins(y=0.08)
+        tidy(axes, f'{metric} [%], validation')
+        iteration_axis(axes)
+        legend = dict(handles[name] for name in looks if name in handles)
+        line_legend(figure, legend, columns=2 if len(legend) > 3 else 3)
+    grey = len(collection.ranked) - len(handles)
+    caption = message(
+        '{metric} of all runs: means of the seeds, with a band from the lowest to the highest of '
+        'them.'
+        if not grey
+        else '{metric} of all runs. The best {shown} have a colour and the band of their seeds, '
+        'the other {grey} are thin and grey.',
+        metric=metric,
+        shown=len(handles),
+        grey=grey,
+    )
+    return [Heading(message('Learning curves')), Picture(file, caption)]
+
+
+def _teacher_scores(collection: Collection) -> dict[str, float]:
+    scores: dict[str, float] = {}
+    for run in collection.runs:
+        for name, card in run.teachers.items():
+            score = (card.get('metrics') or {}).get(collection.metric)
+            if score not in (None, *scores.values()):
+                scores[name if name not in scores else f'{name} of {run.name}'] = score
+    # More lines hide the curves.
+    return dict(list(scores.items())[:MOST_TEACHERS])
+
+
+def losses(collection: Collection, folder: Path) -> list[Block]:
+    """Draw the losses of a few runs, and each loss's share of the gradient."""
+    # The distillation losses in the order of their colours.
+    order = list(dict.fromkeys(name for run in collection.runs for name in run.kd_losses))
+    groups = first_groups(collection, MOST_PANELS)
+    runs = {g.name: g.counted[0] for g in groups if loss_names(g.counted[0])}
+    blocks: list[Block] = []
+    if runs:
+        file = folder / 'losses.png'
+        loss_curves(runs, file, order)
+        caption = message(
+            'Weighted losses of {names}, one seed each, means over the logging interval.',
+            names=', '.join(runs),
+        )
+        blocks += [Heading(message('Losses')), Picture(file, caption)]
+    reported = [(g.name, r) for g in first_groups(collection) for r in g.counted[:1] if r.gradients]
+    for i, (name, run) in enumerate(reported[:MOST_GRADIENTS], 1):
+        file = folder / f'gradients_{i}.png'
+        gradient_figure(run.gradients, file, order=order)
+        caption = message(
+            "{name}: gradient norm shares of the labels' loss and of each distillation loss, "
+            "their cosine similarity with the labels' gradient, and the weighted losses. Each "
+            'work_dir has this figure of its run, gradients.png.',
+            name=name,
+        )
+        blocks.append(Picture(file, caption))
+    return blocks
+
+
+def loss_names(run: RunRecord) -> list[str]:
+    """Return the names of the weighted losses that a run logged, the labels' losses first."""
+    names = [n for n in run.training if 'loss' in n and n != 'loss' and not n.endswith('_raw')]
+    return sorted(names, key=lambda name: not name.startswith(OF_LABELS))
+
+
+def loss_curves(runs: dict[str, RunRecord], file: Path, order: Sequence[str]) -> None:
+    """Draw the weighted losses on logarithmic axes, one panel per run.
+
+    Args:
+        runs: By name, at most a few.
+        file: Where to write the PNG.
+        order: Distillation losses in the order of their colours.
+    """
+    looks = _looks(runs, order)
+    columns = min(2, len(runs))
+    rows = -(-len(runs) // columns)
+    with canvas(file, 0.6 + 2.5 * rows) as figure:
+        panels = figure.subplots(rows, columns, sharey=True, squeeze=False)
+        for axes in panels.flat[len(runs) :]:
+            axes.set_axis_off()
+        for axes, (name, run) in zip(panels.flat, runs.items(), strict=False):
+            for loss in loss_names(run):
+                # A loss with weight 0 has no place on a logarithmic axis.
+                values = np.where(run.training[loss] > 0, run.training[loss], np.nan)
+                axes.plot(run.training['step'], values, linewidth=1.4, **looks[loss])
+            tidy(axes, shorten(name, 40), yscale='log')
+            iteration_axis(axes, ticks=5)
+        line_legend(figure, looks, columns=4)
+
+
+def _looks(runs: dict[str, RunRecord], order: Sequence[str]) -> dict[str, LineStyle]:
+    """Return the line style of each loss; the labels' losses are black."""
+    names = dict.fromkeys(name for run in runs.values() for name in loss_names(run))
+    labels = [name for name in names if name.startswith(OF_LABELS)]
+    others = dict.fromkeys([*(log_names(name)[0] for name in order), *names])
+    others = [name for name in others if name not in labels]
+    looks = {name: black_line(i) for i, name in enumerate(labels)}
+    return looks | {name: line_style(i) for i, name in enumerate(others) if name in names}

@@ -1,0 +1,45 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from mmseg_kd.reports.comparing.collecting import read_collection
+from mmseg_kd.reports.figures.images import (
+    BETTER,
+    WORSE,
+    choose_images,
+    comparable_pair,
+    difference_picture,
+    draw_images,
+)
+
+
+def test_images_are_chosen_by_what_they_gained() -> None:
+    chosen = choose_images([0.5, np.nan, -3.0, 9.0, 1.0, 0.0], 1)
+    assert chosen == [(3, 'improved'), (2, 'damaged'), (0, 'median')]
+    assert len(choose_images([1.0, 2.0], 3)) == 2
+    assert choose_images([np.nan], 2) == []
+
+
+def test_the_difference_is_painted() -> None:
+    label = np.array([[1, 1, 1, 255]])
+    picture = difference_picture(label, np.array([[0, 1, 1, 0]]), np.array([[1, 0, 1, 1]]))
+    assert [tuple(map(int, pixel)) for pixel in picture[0]] == [
+        BETTER,
+        WORSE,
+        (225, 225, 225),
+        (255, 255, 255),
+    ]
+
+
+def test_real_checkpoints_are_drawn(trained_pair: dict[str, Path], tmp_path: Path) -> None:
+    collection = read_collection(list(trained_pair.values()), 'baseline')
+    # The tiny baseline is the student's teacher as well.
+    baseline, student = comparable_pair(collection)
+    assert (baseline.name, student.name) == ('baseline', 'student')
+    rows = draw_images(baseline, student, 1, tmp_path / 'images.png', 'mIoU11', [])
+    assert [kind for _, kind, _ in rows] == ['improved', 'damaged']
+    with Image.open(tmp_path / 'images.png') as picture:
+        # Six columns: input, truth, baseline, teacher, student, difference.
+        assert picture.width == pytest.approx(6 * 3.2 * 110, abs=2)
