@@ -194,7 +194,8 @@ class SegmentationMetric(BaseMetric):
     def _write_per_image(self, results: list[tuple[str, dict[str, Tensor]]]) -> None:
         with (
             atomic_path(self.per_image) as partial,
-            partial.open('w', encoding='utf-8', newline='') as file,
+            # Excel reads UTF-8 only with a byte order mark.
+            partial.open('w', encoding='utf-8-sig', newline='') as file,
         ):
             writer = csv.writer(file)
             for number, (path, counts) in enumerate(results):

@@ -151,7 +151,7 @@ def test_a_row_for_each_image(tmp_path: Path) -> None:
     file = tmp_path / 'images.csv'
     together, _ = evaluate(images, per_image=str(file))
     assert together == pytest.approx(evaluate(images)[0], nan_ok=True)
-    rows = list(csv.DictReader(file.open(encoding='utf-8', newline='')))
+    rows = list(csv.DictReader(file.open(encoding='utf-8-sig', newline='')))
     assert [row['image'] for row in rows] == [f'{i}.png' for i in range(len(images))]
     for one, row in zip(images, rows, strict=True):
         for name, value in evaluate([one])[0].items():
