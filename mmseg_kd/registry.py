@@ -3,7 +3,7 @@
 A `type` in a config is looked up here, then in mmseg, then in mmengine. The project registers
 its losses, models and hooks in mmseg's registries, so that they are found under
 `default_scope='mmseg'` too. Registered here is only what stands in for a class of mmseg under its
-name: `EncoderDecoder`, `TIMMBackbone`, `LoadImageFromFile` and `LoadAnnotations`. mmseg's own are
+name: `EncoderDecoder`, `LoadImageFromFile` and `LoadAnnotations`. mmseg's own are
 `mmseg.EncoderDecoder` and so on.
 """
 

@@ -142,15 +142,16 @@ def _parameters(cls: Any) -> tuple[dict[str, FunctionType], bool]:
     found: dict[str, FunctionType] = {}
     bases = inspect.getmro(cls) if inspect.isclass(cls) else ()
     functions = [base.__dict__.get('__init__') for base in bases] or [cls]
+    # Passing **kwargs on to a base leaves no room for anything else, as this project's classes do;
+    # others may hand them to something that is not a base.
+    own = True
     for function in filter(inspect.isfunction, functions):
         parameters = inspect.signature(function).parameters.values()
         names = [p.name for p in parameters if p.kind is not p.VAR_KEYWORD]
         found = dict.fromkeys(names, function) | found
         if len(names) == len(parameters):
-            # Passing **kwargs on to this base leaves no room for anything else, as this
-            # project's classes do; others may hand them to something that is not a base.
-            own = cls.__module__.startswith('mmseg_kd.')
-            return found, own or function is getattr(cls, '__init__', cls)
+            return found, own
+        own = own and function.__module__.startswith('mmseg_kd.')
     return found, False
 
 

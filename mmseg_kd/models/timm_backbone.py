@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 from mmseg.models.backbones import TIMMBackbone as MMSegTIMMBackbone
+from mmseg.registry import MODELS
 
-from mmseg_kd.registry import MODELS
 
-
-@MODELS.register_module()
+# In the place of mmseg's, whose `checkpoint_path` timm would load.
+@MODELS.register_module(force=True)
 class TIMMBackbone(MMSegTIMMBackbone):
     """mmseg's `TIMMBackbone`; a file is read as data and may be of the full model or of a part.
 
