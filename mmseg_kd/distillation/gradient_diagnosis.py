@@ -146,9 +146,9 @@ def diagnose(
             continue
         # At a weight of 0, of a `GradientShare` without a gradient, only the cosine is missing.
         if all(
-            row['cosine'] is None
-            and report['task']['features']
-            and (row['weight'] or weight.value is None)
+            row['weight'] and row['features'] == 0
+            if weight.value is not None
+            else row['cosine'] is None and report['task']['features']
             for report, row in zip(recent, rows, strict=True)
         ):
             findings[name] = Finding(

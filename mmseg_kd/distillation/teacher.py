@@ -116,7 +116,9 @@ def _classes_of(meta: Any) -> list[str] | None:
     """The class names that a checkpoint of mmseg 1.x or 0.x keeps; None where it has none."""
     meta = meta if isinstance(meta, dict) else {}
     dataset = meta.get('dataset_meta')
-    classes = dataset.get('classes') if isinstance(dataset, dict) else meta.get('CLASSES')
+    # A list in place of the dict is taken for the names.
+    other = dataset or meta.get('CLASSES')
+    classes = dataset.get('classes') if isinstance(dataset, dict) else other
     return list(classes) if isinstance(classes, list | tuple) and classes else None
 
 
@@ -141,6 +143,8 @@ def read_model(config: str | dict) -> ConfigDict:
     """
     if isinstance(config, dict):
         return ConfigDict(copy.deepcopy(config))
+    if not Path(config).is_file():
+        raise UserError(f"model.teacher.config: the teacher's config {config} {no_file(config)}")
     try:
         model = Config.fromfile(config).get('model')
     except (Exception, SystemExit) as error:

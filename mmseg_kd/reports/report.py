@@ -62,6 +62,9 @@ def write_report(
         raise UserError(f'{other} {text}')
     figures = out / 'figures'
     check_folder(figures, '--out')
+    for file in (out / name for name in PAGES):
+        if file.is_dir():
+            raise UserError(f'--out: {file} is a folder; name another')
     collection = read_collection(folders, baseline)
     figures.mkdir(parents=True, exist_ok=True)
     blocks = _blocks(collection, figures, images)

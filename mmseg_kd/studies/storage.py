@@ -87,6 +87,8 @@ def _cut_unfinished_line(path: Path, lock: JournalFileOpenLock) -> None:
     lock.acquire()
     try:
         with path.open('rb+') as file:
-            file.truncate(file.read().rfind(b'\n') + 1)
+            text = file.read()
+            if text and not text.endswith(b'\n'):
+                file.truncate(text.rfind(b'\n') + 1)
     finally:
         lock.release()
