@@ -20,7 +20,6 @@ model = dict(
 )
 train_dataloader = dict(batch_size=6)
 optim_wrapper = dict(
-    type='Bf16OptimWrapper',
     optimizer=dict(lr=1e-3),
     paramwise_cfg=dict(custom_keys=dict(backbone=dict(lr_mult=0.5))),
 )

@@ -8,7 +8,6 @@ _base_ = [
 crop_size = (320, 320)
 model = dict(pretrained=None)
 train_dataloader = dict(batch_size=6)
-optim_wrapper = dict(type='Bf16OptimWrapper')
 train_cfg = dict(max_iters=900, val_interval=300)
 default_hooks = dict(checkpoint=dict(interval=300, max_keep_ckpts=1))
 work_dir = 'work_dirs/segformer_b0_camvid_lite_baseline'

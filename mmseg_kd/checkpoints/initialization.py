@@ -20,15 +20,11 @@ from mmseg_kd.checkpoints.safe_load import read_checkpoint, state_dict_of
 from mmseg_kd.checkpoints.sources import NAMED, URLS, find_weights
 from mmseg_kd.errors import UserError
 
+# Those that mmengine has loaders for.
+SCHEMES = [f'{name}://' for name in ('pavi', r'(\S+\:)?s3', r'(\S+\:)?petrel', *NAMED)]
 
-@CheckpointLoader.register_scheme(
-    prefixes=[
-        '',
-        *URLS,
-        *(f'{name}://' for name in ('pavi', r'(\S+\:)?s3', r'(\S+\:)?petrel', *NAMED)),
-    ],
-    force=True,
-)
+
+@CheckpointLoader.register_scheme(prefixes=['', *URLS, *SCHEMES], force=True)
 def load_from_file(filename: str, map_location: Any = None) -> dict[str, Any]:
     """Read a checkpoint as data, instead of mmengine's loaders."""
     return read_checkpoint(find_weights(filename), map_location or 'cpu')
