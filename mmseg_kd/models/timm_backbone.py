@@ -2,16 +2,28 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from mmseg.models.backbones import TIMMBackbone as MMSegTIMMBackbone
 from mmseg.registry import MODELS
+from torch import Tensor
+
+from mmseg_kd.errors import UserError, one_line
+
+# How timm's models and torch refuse an image of another size than the position embedding's.
+FIXED_SIZE = re.compile(
+    "doesn't match model|must match the size|must be divisible by window|divisible by patch"
+)
 
 
 # In the place of mmseg's, whose `checkpoint_path` timm would load.
 @MODELS.register_module(force=True)
 class TIMMBackbone(MMSegTIMMBackbone):
-    """mmseg's `TIMMBackbone`; a file is read as data and may be of the full model or of a part.
+    """mmseg's `TIMMBackbone`, for CNNs and transformers.
+
+    A file is read as data and may be of the full model or of a part. Features are (N, C, H, W) for
+    every model; some of timm's transformers return (N, H, W, C).
 
     Args:
         pretrained: True downloads timm's weights, a string names a file.
@@ -26,3 +38,25 @@ class TIMMBackbone(MMSegTIMMBackbone):
         if file:
             pretrained, kwargs['init_cfg'] = False, dict(type='Pretrained', checkpoint=file)
         super().__init__(pretrained=bool(pretrained), **kwargs)
+        self.name = kwargs['model_name']
+
+    def forward(self, x: Tensor) -> list[Tensor]:
+        """Compute the features of images (N, 3, H, W), one map (N, C_i, H_i, W_i) per stage.
+
+        Raises:
+            UserError: The model takes images of one size only, and these have another.
+        """
+        try:
+            features = super().forward(x)
+        except (AssertionError, RuntimeError) as error:
+            if not FIXED_SIZE.search(str(error)):
+                raise
+            raise UserError(
+                f'model.backbone: {self.name} cannot take images of {tuple(x.shape[2:])} '
+                f'({one_line(error, 90)}); a ViT takes any size with dynamic_img_size=True '
+                'and dynamic_img_pad=True, a Swin with strict_img_size=False, others take '
+                'img_size=(H, W) or nothing else'
+            ) from error
+        if getattr(self.timm_model, 'output_fmt', 'NCHW') == 'NHWC':
+            features = [feature.permute(0, 3, 1, 2) for feature in features]
+        return features
