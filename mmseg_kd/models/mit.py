@@ -19,8 +19,8 @@ from torch import Tensor, nn
 
 from mmseg_kd.checkpoints import load_pretrained
 from mmseg_kd.errors import UserError
+from mmseg_kd.models.launches import LayerNorm
 from mmseg_kd.models.mit_blocks import BLOCK_NORM_EPS, Block, OverlapPatchEmbed, to_map
-from mmseg_kd.models.short_row_norm import LayerNorm
 
 # Stage 1 reduces its keys by 8 at stride 4: below this side nothing would be left of them.
 SMALLEST_SIDE = 32

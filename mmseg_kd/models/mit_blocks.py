@@ -6,8 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from mmseg_kd.models.launches import KnowsLaunches
-from mmseg_kd.models.short_row_norm import LayerNorm
+from mmseg_kd.models.launches import KnowsLaunches, LayerNorm
 
 # The authors' eps: 1e-6 for the norms of a block and of a stage, torch's default elsewhere.
 BLOCK_NORM_EPS = 1e-6

@@ -17,10 +17,10 @@ from mmseg_kd.errors import UserError
 from mmseg_kd.paths import relative
 from mmseg_kd.studies.config import Study, load_study
 from mmseg_kd.studies.plan import PlannedRun, check_files, plan_study
-from mmseg_kd.studies.run_queue import RunQueue
 from mmseg_kd.studies.runner import StudyRunner
-from mmseg_kd.studies.state import status_table, write_state
-from mmseg_kd.studies.storage import open_storage
+from mmseg_kd.studies.sharing.run_queue import RunQueue
+from mmseg_kd.studies.sharing.state import status_table, write_state
+from mmseg_kd.studies.sharing.storage import open_storage
 
 
 def run(args: argparse.Namespace) -> None:

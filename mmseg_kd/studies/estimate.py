@@ -18,8 +18,8 @@ from mmseg_kd.config.loading import load_config
 from mmseg_kd.errors import UserError
 from mmseg_kd.records.progress import read_progress
 from mmseg_kd.studies.plan import PlannedRun, kind_of
-from mmseg_kd.studies.run_queue import RunQueue
-from mmseg_kd.studies.state import status_table, study_state
+from mmseg_kd.studies.sharing.run_queue import RunQueue
+from mmseg_kd.studies.sharing.state import status_table, study_state
 from mmseg_kd.studies.training_process import Task, run_training
 
 # Number of timed iterations, and how many of the first are left out as warm-up.

@@ -18,9 +18,9 @@ from mmseg_kd.checkpoints import find_latest_checkpoint
 from mmseg_kd.errors import UserError
 from mmseg_kd.records.progress import read_progress
 from mmseg_kd.studies.plan import PlannedRun
-from mmseg_kd.studies.run_queue import Lease, RunQueue
 from mmseg_kd.studies.settings import differences, fingerprint, without
-from mmseg_kd.studies.state import write_state
+from mmseg_kd.studies.sharing.run_queue import Lease, RunQueue
+from mmseg_kd.studies.sharing.state import write_state
 from mmseg_kd.studies.training_process import Task, run_training
 
 # Seconds between two looks of a process that waits for others.

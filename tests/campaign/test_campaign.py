@@ -18,9 +18,9 @@ from PIL import Image
 from mmseg_kd.datasets.camvid.classes import CLASSES, PALETTE
 from mmseg_kd.studies.config import load_study
 from mmseg_kd.studies.plan import plan_study
-from mmseg_kd.studies.run_queue import RunQueue
-from mmseg_kd.studies.state import write_state
-from mmseg_kd.studies.storage import open_storage
+from mmseg_kd.studies.sharing.run_queue import RunQueue
+from mmseg_kd.studies.sharing.state import write_state
+from mmseg_kd.studies.sharing.storage import open_storage
 
 KINDS = dict(config=configs, command=command_lines, data=data, checkpoint=checkpoints)
 CASES = [

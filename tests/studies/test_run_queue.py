@@ -15,10 +15,10 @@ from optuna.trial import TrialState
 
 from mmseg_kd.errors import UserError
 from mmseg_kd.studies.config import Study, load_study
-from mmseg_kd.studies.owner import Watch, this_host
 from mmseg_kd.studies.plan import PlannedRun, plan_study
-from mmseg_kd.studies.run_queue import RunQueue
-from mmseg_kd.studies.storage import open_storage, shown
+from mmseg_kd.studies.sharing.owner import Watch, this_host
+from mmseg_kd.studies.sharing.run_queue import RunQueue
+from mmseg_kd.studies.sharing.storage import open_storage, shown
 
 TOY = 'local_configs/toy/segformer.b0.toy.py'
 LIST = f"""study = dict(name=NAME, seeds=SEEDS, runs=dict(

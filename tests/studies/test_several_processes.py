@@ -11,8 +11,8 @@ from studying import evaluated, start, state, study_file, trained
 
 from mmseg_kd.studies.config import load_study
 from mmseg_kd.studies.plan import plan_study
-from mmseg_kd.studies.run_queue import RunQueue
-from mmseg_kd.studies.storage import open_storage
+from mmseg_kd.studies.sharing.run_queue import RunQueue
+from mmseg_kd.studies.sharing.storage import open_storage
 
 TEXT = """study = dict(name='NAME', seeds=[0, 1], runs=dict(
     first=dict(config=CONFIG), second=dict(config=CONFIG, needs={'load_from': 'first'})))

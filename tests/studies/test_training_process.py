@@ -14,12 +14,12 @@ from conftest import ROOT
 from optuna.trial import TrialState
 
 from mmseg_kd.studies.config import load_study
-from mmseg_kd.studies.owner import Watch, this_host, this_process
 from mmseg_kd.studies.plan import plan_study
-from mmseg_kd.studies.run_queue import RunQueue
 from mmseg_kd.studies.runner import StudyRunner
-from mmseg_kd.studies.state import study_state, write_state
-from mmseg_kd.studies.storage import open_storage
+from mmseg_kd.studies.sharing.owner import Watch, this_host, this_process
+from mmseg_kd.studies.sharing.run_queue import RunQueue
+from mmseg_kd.studies.sharing.state import study_state, write_state
+from mmseg_kd.studies.sharing.storage import open_storage
 from mmseg_kd.studies.training_process import Task, run_training
 
 
@@ -110,7 +110,7 @@ def test_a_process_that_lost_its_run_stops_training_it(
     capsys: pytest.CaptureFixture,
 ) -> None:
     training(fake_trainings.stubborn)
-    monkeypatch.setattr('mmseg_kd.studies.run_queue.HEARTBEAT', 2.0)
+    monkeypatch.setattr('mmseg_kd.studies.sharing.run_queue.HEARTBEAT', 2.0)
     queue, other = study_of(tmp_path, 1), study_of(tmp_path, 1)
 
     def take_over() -> None:

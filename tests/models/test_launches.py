@@ -6,7 +6,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from mmseg_kd.models.short_row_norm import ShortRowNorm, column_sum
+from mmseg_kd.models.launches import ShortRowNorm, column_sum
 
 
 @pytest.mark.parametrize('shape', [(2, 64, 32), (3, 7, 5), (128, 16)], ids=str)

@@ -15,7 +15,7 @@ from prettytable import PrettyTable
 from mmseg_kd.checkpoints import atomic_path
 from mmseg_kd.records.progress import read_progress
 from mmseg_kd.studies.plan import PlannedRun
-from mmseg_kd.studies.run_queue import RunQueue
+from mmseg_kd.studies.sharing.run_queue import RunQueue
 
 
 def study_state(queue: RunQueue) -> dict[str, Any]:

@@ -25,9 +25,9 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 from sqlalchemy.exc import SQLAlchemyError
 
 from mmseg_kd.studies.config import Study
-from mmseg_kd.studies.owner import GRACE, HEARTBEAT, Watch, this_process
 from mmseg_kd.studies.plan import PlannedRun
 from mmseg_kd.studies.settings import changed_keys
+from mmseg_kd.studies.sharing.owner import GRACE, HEARTBEAT, Watch, this_process
 
 STATES = dict(WAITING='waiting', RUNNING='running', COMPLETE='done', PRUNED='pruned', FAIL='failed')
 Key = tuple[str, int]
