@@ -199,10 +199,12 @@ class SegFormerHead(BaseDecodeHead):
         return logits.transpose(1, 2).unflatten(2, size)
 
     def _has_blocks(self) -> bool:
-        """Whether the norm treats channels alone, and no hook wants a part of the head to run."""
+        """Whether the norm treats channels alone, and nothing watches or traces a part of the head."""
         norm = self.linear_fuse.bn
         return (
             type(norm) is nn.BatchNorm2d
             and None not in (norm.weight, norm.running_mean, norm.momentum)
             and not has_hooks(self)
+            # A trace would keep this batch's size.
+            and not (torch.compiler.is_compiling() or torch.jit.is_tracing())
         )

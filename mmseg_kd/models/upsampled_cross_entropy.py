@@ -21,6 +21,7 @@ float64), and the number of these pixels whose class is right, without gradient.
 from __future__ import annotations
 
 from functools import lru_cache, partial
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -83,20 +84,16 @@ class BandedCrossEntropy(torch.autograd.Function):
     ) -> tuple[Tensor, Tensor]:
         """Return the sum and the number of right pixels."""
         dtype = torch.promote_types(logits.dtype, torch.float32)
-        down, across = (
-            bilinear_matrix(*lengths, align_corners, dtype, logits.device)
-            for lengths in zip(logits.shape[2:], target.shape[1:], strict=True)
-        )
+        kind = align_corners, dtype, logits.device
+        across = bilinear_matrix(logits.shape[3], target.shape[2], *kind)
         rows = max(BAND_ELEMENTS // (logits.shape[1] * target.shape[2]), 1)
+        bands = _bands(rows, logits.shape[2], target.shape[1], *kind)
         total, right, gradients = 0, 0, []
         with torch.autocast(logits.device.type, enabled=False):
             for x, labels in zip(logits.to(dtype), target, strict=True):
                 wide = x @ across
                 gradient = torch.zeros_like(wide)
-                for matrix, band in zip(down.t().split(rows), labels.split(rows), strict=True):
-                    read = matrix.any(0).nonzero()
-                    near = slice(int(read[0]), int(read[-1]) + 1)
-                    matrix = matrix[:, near]
+                for (near, matrix), band in zip(bands, labels.split(rows), strict=True):
                     loss, hits, d = _cross_entropy(
                         matrix @ wide[:, near], band, ignore_index, class_weight
                     )
@@ -114,6 +111,17 @@ class BandedCrossEntropy(torch.autograd.Function):
         """Return the gradient of the logits, which is computed already."""
         (gradient,) = ctx.saved_tensors
         return (gradient * grad).to(ctx.dtype), None, None, None, None
+
+
+@lru_cache(maxsize=64)
+def _bands(rows: int, source: int, target: int, *kind: Any) -> list[tuple[slice, Tensor]]:
+    """Split the interpolation of heights: what each band reads, and its matrix."""
+    bands = []
+    for matrix in bilinear_matrix(source, target, *kind).t().split(rows):
+        read = matrix.any(0).nonzero()
+        near = slice(int(read[0]), int(read[-1]) + 1)
+        bands.append((near, matrix[:, near]))
+    return bands
 
 
 def _cross_entropy(

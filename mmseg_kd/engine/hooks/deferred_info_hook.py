@@ -27,20 +27,22 @@ class DeferredBuffer(HistoryBuffer):
     """
 
     def __init__(self, history: HistoryBuffer) -> None:
-        self._pending: list[tuple[Tensor, int]] = []
+        self._pending: list[tuple[float | Tensor, int]] = []
         super().__init__(*history.data, history.max_length)
 
     def update(self, log_val: float | Tensor, count: int = 1) -> None:
         """Append a number, or a tensor that holds one."""
+        if isinstance(log_val, Tensor):
+            log_val = log_val.detach().reshape(())
         # Numbers wait too: mmengine copies the whole log for each.
-        number = torch.as_tensor(log_val, dtype=None if torch.is_tensor(log_val) else torch.float64)
-        self._pending.append((number.detach().reshape(()), count))
+        self._pending.append((log_val, count))
         if len(self._pending) >= MOST_PENDING:
             self._fetch()
 
     def current(self) -> float:
         """Return the latest number."""
-        return self._pending[-1][0].item() if self._pending else super().current()
+        last = self._pending[-1][0] if self._pending else None
+        return super().current() if last is None or isinstance(last, Tensor) else last
 
     @property
     def pending(self) -> int:
@@ -59,9 +61,12 @@ class DeferredBuffer(HistoryBuffer):
 
     def _fetch(self) -> None:
         if self._pending:
-            tensors, counts = zip(*self._pending, strict=True)
+            values, counts = zip(*self._pending, strict=True)
             self._pending = []
-            numbers = np.append(self._numbers, torch.stack(tensors).tolist())
+            tensors = [value for value in values if isinstance(value, Tensor)]
+            fetched = iter(torch.stack(tensors).tolist() if tensors else ())
+            new = [next(fetched) if isinstance(value, Tensor) else value for value in values]
+            numbers = np.append(self._numbers, new)
             self._numbers = numbers[-self.max_length :]
             self._count_history = np.append(self._count_history, counts)[-self.max_length :]
 
