@@ -199,7 +199,7 @@ class SegFormerHead(BaseDecodeHead):
         return logits.transpose(1, 2).unflatten(2, size)
 
     def _has_blocks(self) -> bool:
-        """Whether the norm treats channels alone, and nothing watches or traces a part of the head."""
+        """Whether the norm treats channels alone, and nothing watches or traces the head."""
         norm = self.linear_fuse.bn
         return (
             type(norm) is nn.BatchNorm2d
