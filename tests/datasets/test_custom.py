@@ -211,8 +211,8 @@ def twice(src: Path) -> None:
         (twice, 'Photo0.JPG and photo0.png differ in capitals or suffix alone'),
         (no_masks, 'has the name of an image in'),
         (wide, 'photo1_mask.png: has mode I;16; save it with 8 bits per channel'),
-        (smaller, 'photo1_mask.png: the mask is 72x40, its image'),
-        (truncated, 'Photo4.JPG: is not a readable image'),
+        (smaller, 'photo1_mask.png: the mask is 72x40, but its image'),
+        (truncated, 'Photo4.JPG: is not an image or not a whole one'),
         (blurred, 'photo1_mask.png: the masks hold more than 255 values'),
     ],
 )

@@ -8,14 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from PIL import ExifTags, Image, ImageOps
+from PIL import Image, ImageOps
 from tqdm import tqdm
 
+from mmseg_kd.datasets.checked_files import ORIENTATION, check_sizes, open_image
 from mmseg_kd.datasets.custom.masks import IGNORED, Legend, read_mask, to_ids
 from mmseg_kd.datasets.custom.pairs import Pair
-from mmseg_kd.errors import UserError, one_line
-
-ORIENTATION = ExifTags.Base.Orientation
 
 
 @dataclass
@@ -74,25 +72,19 @@ def write_dataset(splits: Mapping[str, Sequence[Pair]], legend: Legend, dest: Pa
 
 def _ids_of(pair: Pair, legend: Legend, counts: Counts) -> np.ndarray:
     """Read a mask as class ids on the upright image, and count it."""
-    try:
-        with Image.open(pair.image) as picture:
-            picture.load()
-            stored, upright, exif = (
-                picture.size,
-                ImageOps.exif_transpose(picture).size,
-                picture.getexif(),
-            )
-    except (OSError, SyntaxError, ValueError) as error:
-        raise UserError(f'{pair.image}: is not a readable image ({one_line(error)})') from error
+    with open_image(pair.image) as picture:
+        stored, upright, exif = (
+            picture.size,
+            ImageOps.exif_transpose(picture).size,
+            picture.getexif(),
+        )
     # Polygons are drawn on the upright image.
     mask = Image.fromarray(to_ids(read_mask(pair), legend, upright))
     if mask.size == stored != upright:
         mask.getexif()[ORIENTATION] = exif[ORIENTATION]
         mask = ImageOps.exif_transpose(mask)
-    if mask.size != upright:
-        sizes = ['{}x{}'.format(*size) for size in (mask.size, upright)]
-        raise UserError(f'{pair.mask}: the mask is {sizes[0]}, its image {pair.image} {sizes[1]}')
     ids = np.array(mask)
+    check_sizes(dict(img_path=pair.image, seg_map_path=pair.mask), upright[::-1], ids.shape)
     pixels = np.bincount(ids.ravel(), minlength=IGNORED + 1)
     present = pixels[: len(counts.pixels)]
     counts.sizes.append(upright)

@@ -13,6 +13,7 @@ from matplotlib import colormaps
 from PIL import Image, ImageDraw
 from tqdm import tqdm
 
+from mmseg_kd.datasets.checked_files import open_image
 from mmseg_kd.datasets.custom.pairs import Pair
 from mmseg_kd.errors import UserError, one_line
 
@@ -48,19 +49,18 @@ def read_mask(pair: Pair) -> np.ndarray | list[tuple[str, list]]:
     Raises:
         UserError: It cannot be read, or has more than 8 bits per channel.
     """
-    try:
-        if pair.mask.suffix.lower() == '.json':
+    if pair.mask.suffix.lower() == '.json':
+        try:
             shapes = json.loads(pair.mask.read_text(encoding='utf-8'))['shapes']
             return [(shape['label'], [tuple(p) for p in shape['points']]) for shape in shapes]
-        with Image.open(pair.mask) as picture:
-            if picture.mode in ('1', 'L', 'P'):
-                return np.array(picture.convert('L') if picture.mode == '1' else picture)
-            if picture.mode in ('RGB', 'RGBA'):
-                return np.array(picture.convert('RGB'))
-            mode = picture.mode
-    except (OSError, SyntaxError, ValueError, KeyError, TypeError) as error:
-        raise UserError(f'{pair.mask}: is not a readable mask ({one_line(error)})') from error
-    raise UserError(f'{pair.mask}: has mode {mode}; save it with 8 bits per channel')
+        except (ValueError, KeyError, TypeError) as error:
+            raise UserError(f"{pair.mask}: is not LabelMe's JSON ({one_line(error)})") from error
+    with open_image(pair.mask) as picture:
+        if picture.mode in ('1', 'L', 'P'):
+            return np.array(picture.convert('L') if picture.mode == '1' else picture)
+        if picture.mode in ('RGB', 'RGBA'):
+            return np.array(picture.convert('RGB'))
+    raise UserError(f'{pair.mask}: has mode {picture.mode}; save it with 8 bits per channel')
 
 
 def find_legend(pairs: Sequence[Pair], classes: Path | None) -> Legend:
