@@ -8,8 +8,9 @@ from torch import nn
 
 from mmseg_kd.checkpoints.initialization import forget_pretrained
 from mmseg_kd.config.errors import config_errors
-from mmseg_kd.distillation.teacher import build_segmentor
+from mmseg_kd.distillation.teacher import Teacher, build_segmentor
 from mmseg_kd.distillation.teachers import teachers_by_name
+from mmseg_kd.errors import UserError
 
 
 def build_models(cfg: Config) -> dict[str, nn.Module]:
@@ -28,3 +29,24 @@ def build_models(cfg: Config) -> dict[str, nn.Module]:
             if 'config' in teacher:
                 models[name] = build_segmentor(teacher['config'])
     return models
+
+
+def build_student(cfg: Config) -> tuple[nn.Module, dict[str, Teacher]]:
+    """Build a student without its weights, and its teachers with theirs, by name.
+
+    Raises:
+        UserError: A model cannot be built, or no teacher that a loss reads has a checkpoint.
+    """
+    forget_pretrained(cfg.model)
+    with config_errors():
+        student = MODELS.build(cfg.model)
+        if hasattr(student, 'build_teacher'):
+            student.build_teacher()
+    found = getattr(student, 'teachers', {})
+    teachers = {name: teacher for name, teacher in found.items() if isinstance(teacher, Teacher)}
+    if not teachers:
+        raise UserError(
+            f'{cfg.filename} has no teacher with a checkpoint that a loss reads; write '
+            'model.teacher=dict(config=..., checkpoint=...) and model.kd_losses'
+        )
+    return student, teachers

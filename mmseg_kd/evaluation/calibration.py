@@ -9,14 +9,25 @@ from torch import Tensor
 BINS = 15
 
 
+def probabilities(logits: Tensor) -> Tensor:
+    """Return the probability of each class (K, H, W).
+
+    Args:
+        logits: Logits (K, H, W); for K = 1, as mmseg has it, the probability of the second of two
+            classes.
+    """
+    if len(logits) == 1:
+        return torch.cat([1 - logits, logits]).float()
+    return logits.float().softmax(dim=0)
+
+
 def pixel_statistics(
     logits: Tensor, prediction: Tensor, label: Tensor, ignore_index: int = 255, bins: int = BINS
 ) -> Tensor:
     """Sum what entropy and calibration need over the pixels of an image.
 
     Args:
-        logits: Logits (K, H, W) at the size of the label; for K = 1, as mmseg has it, the
-            probability of the second of two classes.
+        logits: Logits (K, H, W) at the size of the label, as for `probabilities`.
         prediction: Predicted ids (H, W).
         label: True ids (H, W).
         ignore_index: Label of pixels to leave out.
@@ -26,10 +37,7 @@ def pixel_statistics(
         Sums (4, bins) by confidence, float64 on the CPU: pixels, their confidence, those predicted
         rightly, and their entropy in nats of the softmax at temperature 1.
     """
-    if len(logits) == 1:
-        probability = torch.cat([1 - logits, logits]).float()
-    else:
-        probability = logits.float().softmax(dim=0)
+    probability = probabilities(logits)
     counted = (label != ignore_index).cpu()
     # The sum of a whole image's confidences does not fit a float32.
     confidence = probability.amax(dim=0).cpu()[counted].double()

@@ -1,4 +1,4 @@
-"""A figure of rows of images and label maps, with a legend."""
+"""A figure of rows of images, label maps and heat maps, with a legend."""
 
 from __future__ import annotations
 
@@ -15,16 +15,30 @@ from mmseg_kd.visualization.canvas import canvas
 
 # In inches.
 PANEL_WIDTH = 3.2
+TITLE_HEIGHT = 0.3
 LEGEND_COLUMNS = 6
+HEAT_COLOURS = 'magma'
 
 
 @dataclass
 class Panel:
-    """One panel of a row: an RGB image (H, W, 3), or a map of class ids (H, W)."""
+    """One panel of a row: an RGB image (H, W, 3), a map of class ids, or a heat map (H, W).
 
-    title: str
+    Attributes:
+        title: Its title; empty for none.
+        image: The image.
+        labels: The class ids.
+        heat: The heat map.
+        highest: The value that has the last colour of the heat map; the first colour is 0.
+        unit: Label of a colour bar for this heat map and the panel to its left.
+    """
+
+    title: str = ''
     image: np.ndarray | None = None
     labels: ArrayLike | None = None
+    heat: np.ndarray | None = None
+    highest: float | None = None
+    unit: str | None = None
 
 
 def prediction_grid(
@@ -37,7 +51,8 @@ def prediction_grid(
     """Draw rows of panels with a legend of the classes and write the picture.
 
     Args:
-        rows: Panels; the titles of the first row head the columns.
+        rows: Panels, as many in each row; one without content leaves its place empty. The
+            titles of a row are left out where they repeat those of the first.
         classes: Class names.
         palette: Their RGB colours, 0 to 255. Other ids (255 = ignore) are white.
         file: Where to write, or None.
@@ -45,22 +60,21 @@ def prediction_grid(
     """
     colours = np.full((256, 3), 255, dtype=np.uint8)
     colours[: len(palette)] = np.asarray(palette, dtype=np.uint8)
-    pictures = [
-        panel.image if panel.image is not None else colours[np.asarray(panel.labels, np.uint8)]
-        for row in rows
-        for panel in row
-    ]
-    height, width = pictures[0].shape[:2]
+    first = rows[0][0]
+    height, width = np.shape(first.image if first.image is not None else first.labels)[:2]
     legend_height = 0.6 + 0.28 * -(-len(classes) // LEGEND_COLUMNS)
+    titles = [[panel.title for panel in row] for row in rows]
+    repeated = [row == titles[0] for row in titles]
     figure_height = PANEL_WIDTH * height / width * len(rows) + legend_height
+    figure_height += TITLE_HEIGHT * repeated.count(False)
     figure_width = PANEL_WIDTH * len(rows[0])
     with canvas(file, figure_height, figure_width, 110, 11, window) as figure:
         grid = figure.subplots(len(rows), len(rows[0]), squeeze=False)
-        for axes, panel in zip(grid[0], rows[0], strict=True):
-            axes.set_title(panel.title)
-        for axes, picture in zip(grid.flat, pictures, strict=True):
-            axes.imshow(picture, interpolation='nearest')
-            axes.set_axis_off()
+        for number, (line, row) in enumerate(zip(grid, rows, strict=True)):
+            for i, panel in enumerate(row):
+                _draw(figure, line[max(i - 1, 0) : i + 1], panel, colours)
+                if number == 0 or not repeated[number]:
+                    line[i].set_title(panel.title)
         patches = [
             Patch(facecolor=np.asarray(colour) / 255, edgecolor='0.4', linewidth=0.5, label=name)
             for name, colour in zip(classes, palette, strict=False)
@@ -68,3 +82,18 @@ def prediction_grid(
         look = dict(frameon=False, fontsize=10, handlelength=1.2, columnspacing=1.2)
         where = 'outside lower center'
         figure.legend(handles=patches, loc=where, ncols=LEGEND_COLUMNS, **look)
+
+
+def _draw(figure: Figure, pair: np.ndarray, panel: Panel, colours: np.ndarray) -> None:
+    """Draw a panel on the last axes of a pair."""
+    axes = pair[-1]
+    axes.set_axis_off()
+    if panel.heat is not None:
+        look = dict(cmap=HEAT_COLOURS, vmin=0, vmax=panel.highest, interpolation='nearest')
+        drawn = axes.imshow(panel.heat, **look)
+        if panel.unit is not None:
+            figure.colorbar(drawn, ax=pair, label=panel.unit, pad=0.02).outline.set_visible(False)
+    elif panel.image is not None or panel.labels is not None:
+        labels = panel.labels
+        picture = panel.image if labels is None else colours[np.asarray(labels, np.uint8)]
+        axes.imshow(picture, interpolation='nearest')

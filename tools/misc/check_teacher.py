@@ -12,43 +12,19 @@ from pathlib import Path
 
 import mmseg_kd  # noqa: F401  # isort: skip  (first, because it refuses mixed installations)
 import torch
-from mmengine.config import Config
 from mmengine.evaluator import Evaluator
 from mmengine.logging import MMLogger
 from mmengine.runner import set_random_seed
-from mmseg.registry import MODELS
 
 from mmseg_kd.checkpoints import atomic_path
-from mmseg_kd.checkpoints.initialization import forget_pretrained
 from mmseg_kd.command_line import config_parser, run_tool
 from mmseg_kd.config import load_config
 from mmseg_kd.config.errors import config_errors
-from mmseg_kd.distillation.teacher import Teacher
+from mmseg_kd.config.models import build_student
 from mmseg_kd.engine import KDRunner
 from mmseg_kd.errors import UserError
 from mmseg_kd.paths import check_new_file
 from mmseg_kd.teacher_report.card import card_table, card_warnings, check_classes, teacher_card
-
-
-def build_teachers(cfg: Config, path: str) -> dict[str, Teacher]:
-    """Build the teachers of a student's config, by name, with their weights.
-
-    Raises:
-        UserError: No teacher that a loss reads has a checkpoint.
-    """
-    forget_pretrained(cfg.model)
-    with config_errors():
-        student = MODELS.build(cfg.model)
-        if hasattr(student, 'build_teacher'):
-            student.build_teacher()
-    found = getattr(student, 'teachers', {})
-    teachers = {name: teacher for name, teacher in found.items() if isinstance(teacher, Teacher)}
-    if not teachers:
-        raise UserError(
-            f'{path} has no teacher with a checkpoint that a loss reads; write '
-            'model.teacher=dict(config=..., checkpoint=...) and model.kd_losses'
-        )
-    return teachers
 
 
 def main() -> None:
@@ -65,7 +41,7 @@ def main() -> None:
             raise UserError(f'{args.config} has no {key}, so its teacher cannot be measured')
     # Metrics log class tables; the warnings of the card are printed below.
     MMLogger.get_instance(f'check_teacher {uuid.uuid4()}', log_level='ERROR')
-    teachers = build_teachers(cfg, args.config)
+    _, teachers = build_student(cfg)
     # As in training, and in its order: they decide whether two forward passes are equal.
     torch.backends.cudnn.benchmark = bool((cfg.get('env_cfg') or {}).get('cudnn_benchmark'))
     with config_errors():

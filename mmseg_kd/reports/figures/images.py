@@ -149,7 +149,7 @@ def draw_images(
     # None: no bar where standard error is not a terminal.
     for i in tqdm(range(len(dataset)), 'images', leave=False, disable=None):
         sample = dataset[i]
-        own, base = (_miou(sample, models[name], len(classes)) for name in ('student', 'baseline'))
+        own, base = (miou(sample, models[name], len(classes)) for name in ('student', 'baseline'))
         differences.append(own - base)
     chosen = choose_images(differences, count)
     samples = [dataset[i] for i, _ in chosen]
@@ -161,8 +161,8 @@ def draw_images(
 
 
 def _row(sample: Mapping[str, Any], models: Mapping[str, torch.nn.Module]) -> list[Panel]:
-    image, label = sample['inputs'].permute(1, 2, 0).numpy()[..., ::-1], _label(sample).numpy()
-    predictions = {name: _predict(model, sample).numpy() for name, model in models.items()}
+    image, label = image_of(sample), label_of(sample).numpy()
+    predictions = {name: predict(model, sample)[0].numpy() for name, model in models.items()}
     difference = difference_picture(label, predictions['baseline'], predictions['student'])
     return [
         Panel('input', image),
@@ -245,16 +245,24 @@ def _teacher(cfg: ConfigDict, notes: list[Message]) -> torch.nn.Module | None:
     return None
 
 
-def _label(sample: Mapping[str, Any]) -> torch.Tensor:
+def image_of(sample: Mapping[str, Any]) -> np.ndarray:
+    """Return the image of a sample, RGB (H, W, 3)."""
+    return sample['inputs'].permute(1, 2, 0).numpy()[..., ::-1]
+
+
+def label_of(sample: Mapping[str, Any]) -> torch.Tensor:
+    """Return the true ids of a sample (H, W)."""
     return sample['data_samples'].gt_sem_seg.data[0]
 
 
-def _predict(model: torch.nn.Module, sample: Mapping[str, Any]) -> torch.Tensor:
+def predict(model: torch.nn.Module, sample: Mapping[str, Any]) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return the predicted ids (H, W), on the CPU, and the logits (K, H, W) of a sample."""
     batch = {'inputs': [sample['inputs']], 'data_samples': [sample['data_samples'].clone()]}
-    return model.test_step(batch)[0].pred_sem_seg.data[0].cpu()
+    result = model.test_step(batch)[0]
+    return result.pred_sem_seg.data[0].cpu(), result.seg_logits.data
 
 
-def _miou(sample: Mapping[str, Any], model: torch.nn.Module, classes: int) -> float:
+def miou(sample: Mapping[str, Any], model: torch.nn.Module, classes: int) -> float:
     """Return the mIoU of one image in percent."""
-    confusion = confusion_matrix(_label(sample), _predict(model, sample), classes)
+    confusion = confusion_matrix(label_of(sample), predict(model, sample)[0], classes)
     return 100 * float(iou_and_accuracy(confusion.double())[0].nanmean())
