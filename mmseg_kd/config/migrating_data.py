@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 from mmseg.registry import DATASETS, TRANSFORMS
@@ -26,6 +25,7 @@ DATASET_KEYS = {
 SAME = ('data_root', 'img_suffix', 'seg_map_suffix', 'ignore_index', 'reduce_zero_label')
 LISTED = ('img_dir', 'ann_dir', 'split')
 PACK = dict(type='PackSegInputs')
+NO_DATA = dict(pipeline=())
 
 
 def loaders(data: dict[str, Any], remarks: list[str]) -> dict[str, Any]:
@@ -63,7 +63,7 @@ def preprocessor(data: dict[str, Any], remarks: list[str]) -> dict[str, Any]:
         seg_pad_val=pad.get('seg_pad_val', 255),
     )
     found |= {key: pad[key] for key in ('size', 'size_divisor') if pad.get(key)}
-    for step in _steps(data.get('test') or data.get('val') or []):
+    for step in _steps(data.get('test') or data.get('val') or NO_DATA):
         if step['type'] == 'Pad' and step.get('size_divisor'):
             found['test_cfg'] = dict(size_divisor=step['size_divisor'])
     return found
@@ -71,7 +71,7 @@ def preprocessor(data: dict[str, Any], remarks: list[str]) -> dict[str, Any]:
 
 def tta_pipeline(data: dict[str, Any]) -> list[Step] | None:
     """Return the pipeline of the scales and flips of MultiScaleFlipAug; None for a single one."""
-    for step in _steps(data.get('test') or []):
+    for step in _steps(data.get('test') or NO_DATA):
         if step['type'] == 'MultiScaleFlipAug':
             sizes, flips = _scales(step), _flips(step)
             if len(sizes) * len(flips) > 1:
@@ -85,25 +85,28 @@ def tta_pipeline(data: dict[str, Any]) -> list[Step] | None:
     return None
 
 
-def _steps(dataset: Any) -> Iterator[Step]:
-    """Yield the steps of a data set's first pipeline, also those inside other steps."""
-    while isinstance(dataset, list | tuple) or 'pipeline' not in dataset:
-        inner = dataset if isinstance(dataset, list | tuple) else dataset.get('datasets')
-        if inner is not None and not inner:
-            return
-        dataset = inner[0] if inner else dataset['dataset']
-    for step in dataset['pipeline']:
-        yield step
-        yield from step.get('transforms', ())
+def _steps(dataset: Any) -> list[Step]:
+    """Return the steps of a data set's first pipeline, also those inside other steps."""
+    if parts := _parts(dataset):
+        return _steps(parts[0])
+    if 'dataset' in dataset:
+        return _steps(dataset['dataset'])
+    return [one for step in dataset['pipeline'] for one in (step, *step.get('transforms', ()))]
+
+
+def _parts(old: Any) -> Any:
+    """Return the data sets that 0.x concatenates; None where it is a single one."""
+    if isinstance(old, list | tuple):
+        return old
+    lists = {key: old[key] for key in LISTED if isinstance(old.get(key), list | tuple)}
+    if lists:
+        values = zip(*lists.values(), strict=True)
+        return [old | dict(zip(lists, value, strict=True)) for value in values]
+    return old.get('datasets')
 
 
 def _dataset(old: Any, split: str, remarks: list[str]) -> dict[str, Any]:
-    lists = {} if isinstance(old, list | tuple) else _lists(old)
-    if isinstance(old, list | tuple) or lists or old['type'] == 'ConcatDataset':
-        parts = old if isinstance(old, list | tuple) else old.get('datasets')
-        if lists:
-            values = zip(*lists.values(), strict=True)
-            parts = [old | dict(zip(lists, value, strict=True)) for value in values]
+    if parts := _parts(old):
         return dict(type='ConcatDataset', datasets=[_dataset(p, split, remarks) for p in parts])
     if old['type'] == 'RepeatDataset':
         return _dataset(old['dataset'], split, remarks)
@@ -130,11 +133,6 @@ def _dataset(old: Any, split: str, remarks: list[str]) -> dict[str, Any]:
     return new
 
 
-def _lists(old: dict[str, Any]) -> dict[str, list]:
-    """Return the keys whose lists 0.x concatenates."""
-    return {key: old[key] for key in LISTED if isinstance(old.get(key), list | tuple)}
-
-
 def _dataset_type(old: dict[str, Any], where: str, remarks: list[str]) -> str:
     kind = old['type']
     if kind == 'CamVidDataset':
@@ -159,7 +157,9 @@ def _pipeline(steps: list[Step], where: str, remarks: list[str]) -> list[Step]:
         kind = step['type']
         if kind == 'MultiScaleFlipAug':
             inner = [s for s in step['transforms'] if s['type'] != 'RandomFlip']
-            inner = [s | _test_size(step) if 'Resize' in s['type'] else s for s in inner]
+            sizes = _scales(step)
+            size = sizes[0] if len(sizes) == 1 else _scales(step | {'img_ratios': None})[0]
+            inner = [s | size if 'Resize' in s['type'] else s for s in inner]
             # Without the labels and the packing at the end.
             found += _pipeline(inner, where, remarks)[:-2]
         elif kind in RENAMED:
@@ -178,7 +178,7 @@ def _pipeline(steps: list[Step], where: str, remarks: list[str]) -> list[Step]:
 def _resize(step: Step, where: str, remarks: list[str]) -> list[Step]:
     step = dict(step)
     step.pop('type')
-    scale, ratios = step.pop('img_scale', None), step.pop('ratio_range', None)
+    scale, ratios = step.pop('img_scale', step.pop('scale', None)), step.pop('ratio_range', None)
     mode, factor = step.pop('multiscale_mode', 'range'), step.pop('scale_factor', None)
     keep = dict(keep_ratio=step.pop('keep_ratio', True))
     remarks += [f'{where}: Resize.{key}={value!r}' for key, value in step.items()]
@@ -187,14 +187,14 @@ def _resize(step: Step, where: str, remarks: list[str]) -> list[Step]:
     if factor is not None:
         return [dict(type='Resize', scale_factor=factor, **keep)]
     if scale is None:
-        if ratios:
-            remarks.append(f'{where}: Resize with ratio_range={ratios} needs an img_scale')
+        remarks += [f'{where}: Resize with ratio_range={ratios} needs img_scale'] if ratios else []
         return []
     if ratios:
-        return [dict(type='RandomResize', scale=scale, ratio_range=ratios, **keep)]
+        keep['ratio_range'] = ratios
     if isinstance(scale, list) and mode == 'value':
         return [dict(type='RandomChoiceResize', scales=scale, **keep)]
-    return [dict(type='RandomResize' if isinstance(scale, list) else 'Resize', scale=scale, **keep)]
+    random = ratios or isinstance(scale, list)
+    return [dict(type='RandomResize' if random else 'Resize', scale=scale, **keep)]
 
 
 def _align_resize(step: Step, where: str, remarks: list[str]) -> list[Step]:
@@ -209,6 +209,9 @@ def _align_resize(step: Step, where: str, remarks: list[str]) -> list[Step]:
 
 def _random_flip(step: Step, where: str, remarks: list[str]) -> list[Step]:
     prob = step.get('prob', step.get('flip_ratio'))
+    if prob is None:
+        # 0.x then never flips.
+        return []
     return [dict(type='RandomFlip', prob=prob, direction=step.get('direction', 'horizontal'))]
 
 
@@ -225,15 +228,6 @@ def _scales(step: Step) -> list[Step]:
     if isinstance(scale, tuple) and ratios:
         return [dict(scale=tuple(int(side * ratio) for side in scale)) for ratio in ratios]
     return [dict(scale=one) for one in (scale if isinstance(scale, list) else [scale])]
-
-
-def _test_size(step: Step) -> Step:
-    """Return the size of a test at one scale, as 0.x writes it."""
-    sizes = _scales(step)
-    if len(sizes) == 1:
-        return dict(img_scale=sizes[0].get('scale'), scale_factor=sizes[0].get('scale_factor'))
-    scale = step.get('img_scale')
-    return dict(img_scale=scale[0] if isinstance(scale, list) else scale)
 
 
 def _flips(step: Step) -> list[Step]:
