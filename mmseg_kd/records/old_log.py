@@ -46,5 +46,5 @@ def config_of_log(file: Path) -> dict[str, Any]:
     config = parse_literals(text) if isinstance(text, str) else {}
     runner = config.get('runner')
     length = runner.get('max_iters') if isinstance(runner, dict) else config.get('total_iters')
-    seed = head.get('seed', config.get('seed'))
+    seed = head.get('seed', config.pop('seed', None))
     return config | {'train_cfg': {'max_iters': length}, 'randomness': {'seed': seed}}

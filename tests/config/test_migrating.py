@@ -357,6 +357,53 @@ def test_a_config_of_mmsegmentation_trains_and_is_tested(tmp_path: Path) -> None
         assert run('test.py', new, checkpoint, '--work-dir', tmp_path / 'test', *options) == 0
 
 
+def test_other_settings_of_0x(tmp_path: Path) -> None:
+    text = NVLABS.replace(
+        'optimizer_config = dict()',
+        """fp16 = dict(loss_scale=512.)
+optimizer_config = dict(type='GradientCumulativeFp16OptimizerHook', cumulative_iters=4)""",
+    )
+    text = text.replace("metric='mIoU'", "metric=['mIoU', 'mDice'], save_best='mDice', extra=1")
+    text = text.replace('resume_from = None', "resume_from = 'iter_9.pth'")
+    text = text.replace(
+        "dict(type='TextLoggerHook', by_epoch=False)",
+        "dict(type='WandbLoggerHook', init_kwargs=dict(project='a'))",
+    )
+    data = NVLABS_DATA.replace(
+        'img_scale=(480, 360), ratio_range=(0.5, 2.0)', 'img_scale=[(480, 360), (960, 720)]'
+    )
+    data = data.replace("dataset_type = 'CamVidDataset'", "dataset_type = 'MyOwnDataset'")
+    data = data.replace(
+        "img_dir='train', ann_dir='trainannot'", "img_dir=['a', 'b'], ann_dir=['c', 'd']"
+    )
+    new = migrated(tmp_path, data=data, old=text)
+    remarks = [line for line in new.read_text(encoding='utf-8').splitlines() if line[:3] == '# -']
+    assert '# - data.train: MyOwnDataset becomes BaseSegDataset; write its classes' in remarks[0]
+    assert remarks[-1] == '# - evaluation.extra=1'
+    cfg = load_config(str(new))
+    assert (cfg.resume, cfg.load_from) == (True, 'iter_9.pth')
+    wrapper = cfg.optim_wrapper
+    assert (wrapper.type, wrapper.loss_scale) == ('AmpOptimWrapper', 512.0)
+    assert wrapper.accumulative_counts == 4
+    assert cfg.val_evaluator == dict(type='IoUMetric', iou_metrics=['mIoU', 'mDice'])
+    assert cfg.default_hooks.checkpoint.save_best == 'mDice'
+    assert cfg.visualizer.vis_backends[1].init_kwargs.project == 'a'
+    parts = cfg.train_dataloader.dataset.datasets
+    assert [part.data_prefix.seg_map_path for part in parts] == ['c', 'd']
+    resize = Compose(parts[0].pipeline[:3])
+    loaded, sizes = picture(tmp_path), set()
+    for seed in range(200):
+        np.random.seed(seed)  # noqa: NPY002
+        height, width = resize(copy.deepcopy(loaded))['img'].shape[:2]
+        # Resize.random_sample of 0.x: both edges from their own range.
+        np.random.seed(seed)  # noqa: NPY002
+        edges = [np.random.randint(a, b + 1) for a, b in ((480, 960), (360, 720))]  # noqa: NPY002
+        factor = min(max(edges) / 160, min(edges) / 120)
+        assert (width, height) == (int(160 * factor + 0.5), int(120 * factor + 0.5))
+        sizes.add(width)
+    assert min(sizes) < 560 and max(sizes) > 880
+
+
 def test_mistakes_are_one_line(tmp_path: Path, capfd: pytest.CaptureFixture) -> None:
     old, new = tmp_path / 'old.py', tmp_path / 'new.py'
     text = NVLABS.replace("_base_ = ['./data.py']", NVLABS_DATA).replace(
