@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -50,8 +51,9 @@ SETTLED = {
     'optimizer_config': ('type', 'distributed', 'coalesce', 'bucket_size_mb'),
     'fp16': (),
 }
-# What 0.x read at the top level and this project has nothing for.
-NO_EQUAL = ('custom_hooks', 'custom_imports', 'momentum_config', 'auto_resume')
+# Other keys of the top level that are read here, or need nothing in their place.
+KNOWN = {'data', 'model', 'optimizer', 'lr_config', 'train_cfg', 'test_cfg'}
+KNOWN |= {'resume_from', 'dist_params', 'gpu_ids', 'gpus', 'device', 'mp_start_method', 'workflow'}
 BACKENDS = {
     'TextLoggerHook': 'LocalVisBackend',
     'TensorboardLoggerHook': 'TensorboardVisBackend',
@@ -59,7 +61,7 @@ BACKENDS = {
     'MMSegWandbHook': 'WandbVisBackend',
     'MlflowLoggerHook': 'MLflowVisBackend',
 }
-PARTS = re.compile(r'(backbone|neck|decode_head|auxiliary_head|.*\.loss_decode)(\.\d+)?')
+PARTS = re.compile(r'(|backbone|neck|decode_head|auxiliary_head|.*\.loss_decode)(\.\d+)?')
 LR_KEYS = {'policy', 'power', 'min_lr', 'step', 'gamma', 'warmup', 'warmup_iters', 'warmup_ratio'}
 
 
@@ -99,7 +101,7 @@ def migrate(old: dict[str, Any], path: str | Path) -> tuple[dict[str, Any], list
     Raises:
         UserError: It trains by epochs, or a value in it is not what 0.x takes.
     """
-    remarks: list[str] = []
+    remarks = list(_unread(old))
     try:
         data = old['data']
         new = loaders(data, remarks)
@@ -122,11 +124,25 @@ def migrate(old: dict[str, Any], path: str | Path) -> tuple[dict[str, Any], list
     return new, remarks
 
 
+def _unread(old: dict[str, Any]) -> Iterator[str]:
+    """Yield the keys of the top level that are neither read here nor variables of what is."""
+    read = KNOWN | SETTLED.keys() | MOVED.keys()
+    used = [node for _, node in nodes({key: old[key] for key in read & old.keys()})]
+    dicts = [node.items() for node in used if isinstance(node, dict)]
+    for key, value in old.items():
+        # As in dict(type='Normalize', **img_norm_cfg).
+        spread = isinstance(value, dict) and any(value.items() <= items for items in dicts)
+        if value and key not in read and value not in used and not spread:
+            yield f'{key}={value!r}'
+    if len(old.get('workflow') or []) > 1:
+        yield f'workflow={old["workflow"]!r}'
+
+
 def _model(old: dict[str, Any], remarks: list[str]) -> dict[str, Any]:
     # The first versions have the last two at the top level.
     model = {key: old[key] for key in ('train_cfg', 'test_cfg') if key in old} | old['model']
-    backbone = model['backbone']
-    if re.fullmatch(r'mit_b\d', backbone['type']):
+    backbone = model.get('backbone', {})
+    if re.fullmatch(r'mit_b\d', backbone.get('type', '')):
         backbone.pop('style', None)
     for name in ('decode_head', 'auxiliary_head'):
         heads = model.get(name) or []
@@ -138,7 +154,7 @@ def _model(old: dict[str, Any], remarks: list[str]) -> dict[str, Any]:
     for where, part in nodes(model):
         kind = part.get('type') if isinstance(part, dict) and PARTS.fullmatch(where) else None
         if kind and MODELS.get(kind) is None:
-            remarks.append(f'model.{where}: {kind} is not registered here')
+            remarks.append(f'model.{where}: {kind} is not registered here'.replace('.:', ':'))
     return model
 
 
@@ -194,9 +210,6 @@ def _move(old: dict[str, Any], new: dict[str, Any], remarks: list[str]) -> None:
                 remarks.append(f'{section}.{key}={value!r}')
     if old.get('resume_from'):
         new |= dict(load_from=old['resume_from'], resume=True)
-    remarks += [f'{key}={old[key]!r}' for key in NO_EQUAL if old.get(key)]
-    if len(old.get('workflow') or []) > 1:
-        remarks.append(f'workflow={old["workflow"]!r}')
 
 
 def _visualize(log_config: dict[str, Any], new: dict[str, Any], remarks: list[str]) -> None:

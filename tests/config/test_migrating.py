@@ -322,10 +322,10 @@ def test_a_config_of_mmsegmentation_trains_and_is_tested(tmp_path: Path) -> None
     new = migrated(tmp_path, old=FCN.replace('{root!r}', repr(tmp_path.as_posix())))
     remarks = [line for line in new.read_text(encoding='utf-8').splitlines() if line[:3] == '# -']
     assert remarks == [
-        '# - data.train.pipeline: MyOwnStep is not registered here and is left out',
-        '# - MultiScaleFlipAug: several scales and flips run with test.py --tta',
         "# - custom_hooks=[{'type': 'MyHook'}]",
         "# - workflow=[('train', 1), ('val', 1)]",
+        '# - data.train.pipeline: MyOwnStep is not registered here and is left out',
+        '# - MultiScaleFlipAug: several scales and flips run with test.py --tta',
         '# - log_config.hooks: PaviLoggerHook',
     ]
     cfg = load_config(str(new))
@@ -417,7 +417,10 @@ def test_mistakes_are_one_line(tmp_path: Path, capfd: pytest.CaptureFixture) -> 
         (text.replace("type='IterBasedRunner'", "type='EpochBasedRunner'"), 'by epochs'),
         (text.replace('max_iters=400', 'max_epochs=4'), "write runner=dict(type='IterBased"),
         (text.replace("dict(type='LoadAnnotations')", '3'), 'old.py is not a config of 0.x'),
-        (text.replace("backbone=dict(type='mit_b0', style='pytorch')", 'backbone=3'), 'TypeError'),
+        (
+            text.replace("backbone=dict(type='mit_b0', style='pytorch')", 'backbone=3'),
+            'AttributeError',
+        ),
     ):
         old.write_text(content, encoding='utf-8')
         assert run(TOOL, old, new) == 2, message
@@ -438,6 +441,10 @@ def test_mistakes_are_one_line(tmp_path: Path, capfd: pytest.CaptureFixture) -> 
 def test_what_is_wrong_with_the_new_config_is_listed(tmp_path: Path) -> None:
     text = NVLABS.replace("type='mit_b0', style", "type='IMTRv21', style")
     text = text.replace('embed_dim=192', 'embed_dimm=192')
+    text = text.replace("type='EncoderDecoder'", "type='MyDistiller'")
+    text += 'distill = dict(temperature=3)\nembed_dimm = 192\n'
     new = migrated(tmp_path, data=NVLABS_DATA, old=text).read_text(encoding='utf-8')
     assert '# - model.backbone: IMTRv21 is not registered here' in new
+    assert '# - model: MyDistiller is not registered here' in new
+    assert '# - distill={' in new and '# - embed_dimm' not in new
     assert '# - to correct before it loads: model.decode_head.embed_dimm: did you ' in new
