@@ -62,6 +62,7 @@ BACKENDS = {
     'MlflowLoggerHook': 'MLflowVisBackend',
 }
 PARTS = re.compile(r'(|backbone|neck|decode_head|auxiliary_head|.*\.loss_decode)(\.\d+)?')
+POLICIES = ('fixed', 'poly', 'CosineAnnealing', 'step')
 LR_KEYS = {'policy', 'power', 'min_lr', 'step', 'gamma', 'warmup', 'warmup_iters', 'warmup_ratio'}
 
 
@@ -111,7 +112,7 @@ def migrate(old: dict[str, Any], path: str | Path) -> tuple[dict[str, Any], list
             new['tta_pipeline'] = tta
             remarks.append('MultiScaleFlipAug: several scales and flips run with test.py --tta')
         new['optim_wrapper'] = _optimizer(old)
-        new['param_scheduler'] = _schedule(old, remarks)
+        new['param_scheduler'] = _schedule(old, path, remarks)
         new['train_cfg'] = dict(type='PrefetchingTrainLoop')
         _evaluate(old.get('evaluation') or {}, new)
         _move(old, new, remarks)
@@ -160,7 +161,7 @@ def _model(old: dict[str, Any], remarks: list[str]) -> dict[str, Any]:
 
 def _optimizer(old: dict[str, Any]) -> dict[str, Any]:
     optimizer, hook = old['optimizer'], old.get('optimizer_config') or {}
-    mixed = 'fp16' in old or 'Fp16' in hook.get('type', '')
+    mixed = old.get('fp16') or 'Fp16' in hook.get('type', '')
     wrapper = dict(
         type='AmpOptimWrapper' if mixed else 'OptimWrapper',
         constructor=optimizer.pop('constructor', 'GroupedOptimWrapperConstructor'),
@@ -172,13 +173,15 @@ def _optimizer(old: dict[str, Any]) -> dict[str, Any]:
     return wrapper
 
 
-def _schedule(old: dict[str, Any], remarks: list[str]) -> list[dict[str, Any]]:
+def _schedule(old: dict[str, Any], path: str | Path, remarks: list[str]) -> list[dict[str, Any]]:
     schedule = old['lr_config']
     epochs = (old.get('runner') or {}).get('type') == 'EpochBasedRunner'
     if epochs or schedule.pop('by_epoch', True) or schedule.pop('warmup_by_epoch', False):
         advice = "write runner=dict(type='IterBasedRunner', max_iters=N), lr_config.by_epoch=False"
-        raise UserError(f'a training by epochs is not migrated; {advice}')
-    for key in schedule.keys() - LR_KEYS:
+        raise UserError(f'{path}: a training by epochs is not migrated; {advice}')
+    if schedule['policy'] not in POLICIES:
+        remarks.append(f'lr_config.policy={schedule["policy"]!r}; LrUpdater has {POLICIES}')
+    for key in sorted(schedule.keys() - LR_KEYS):
         remarks.append(f'lr_config.{key}={schedule.pop(key)!r}')
     return [dict(type='LrUpdater', by_epoch=False, **schedule)]
 

@@ -31,7 +31,7 @@ class LrUpdater(LRSchedulerMixin, _ParamScheduler):
         optimizer: The optimizer wrapper.
         policy: 'fixed', 'poly', 'CosineAnnealing' or 'step'.
         power: Of 'poly'.
-        min_lr: Where 'poly' and 'CosineAnnealing' end.
+        min_lr: Where 'poly' and 'CosineAnnealing' end; the least of 'step'.
         step: Of 'step': an interval, or the iterations of the steps.
         gamma: The factor of a step.
         warmup: None, 'constant', 'linear' or 'exp'.
@@ -85,6 +85,8 @@ class LrUpdater(LRSchedulerMixin, _ParamScheduler):
             return self.min_lr + 0.5 * (base - self.min_lr) * (1 + math.cos(math.pi * progress))
         if self.policy == 'step':
             if isinstance(self.steps, int):
-                return base * self.gamma ** (self.last_step // self.steps)
-            return base * self.gamma ** sum(step <= self.last_step for step in self.steps)
+                count = self.last_step // self.steps
+            else:
+                count = sum(step <= self.last_step for step in self.steps)
+            return max(base * self.gamma**count, self.min_lr)
         return base

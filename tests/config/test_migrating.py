@@ -181,7 +181,7 @@ def rate_of_0x(schedule: dict, base: float, iteration: int, length: int) -> floa
             if iteration < step:
                 count = i
                 break
-        rate = base * schedule.get('gamma', 0.1) ** count
+        rate = max(base * schedule.get('gamma', 0.1) ** count, low)
     else:
         rate = base
     warmup, end = schedule.get('warmup'), schedule.get('warmup_iters', 0)
@@ -206,7 +206,7 @@ def rate_of_0x(schedule: dict, base: float, iteration: int, length: int) -> floa
         dict(policy='poly', warmup='exp', warmup_iters=30, warmup_ratio=0.01),
         dict(policy='CosineAnnealing', min_lr=1e-6, warmup='constant', warmup_iters=20),
         dict(policy='step', step=[100, 300]),
-        dict(policy='step', step=150, gamma=0.5),
+        dict(policy='step', step=150, gamma=0.5, min_lr=2e-5),
         dict(policy='fixed', warmup='linear', warmup_iters=10),
     ],
 )  # fmt: skip
@@ -441,6 +441,7 @@ def test_mistakes_are_one_line(tmp_path: Path, capfd: pytest.CaptureFixture) -> 
         ('a = 1', 'old.py: model is not a dict; name a whole config of 0.x'),
         (later, 'is a config of mmsegmentation 1.x already'),
         (text.replace("type='IterBasedRunner'", "type='EpochBasedRunner'"), 'by epochs'),
+        (text.replace('min_lr=0.0, by_epoch=False', 'min_lr=0.0'), 'old.py: a training by epochs'),
         (text.replace('max_iters=400', 'max_epochs=4'), "write runner=dict(type='IterBased"),
         (text.replace("dict(type='LoadAnnotations')", '3'), 'old.py is not a config of 0.x'),
         (
@@ -468,9 +469,12 @@ def test_what_is_wrong_with_the_new_config_is_listed(tmp_path: Path) -> None:
     text = NVLABS.replace("type='mit_b0', style", "type='IMTRv21', style")
     text = text.replace('embed_dim=192', 'embed_dimm=192')
     text = text.replace("type='EncoderDecoder'", "type='MyDistiller'")
+    text = text.replace("policy='poly'", "policy='cyclic', target_ratio=3")
     text += 'distill = dict(temperature=3)\nembed_dimm = 192\n'
     new = migrated(tmp_path, data=NVLABS_DATA, old=text).read_text(encoding='utf-8')
     assert '# - model.backbone: IMTRv21 is not registered here' in new
     assert '# - model: MyDistiller is not registered here' in new
+    assert "# - lr_config.policy='cyclic'; LrUpdater has" in new
+    assert '# - lr_config.target_ratio=3' in new
     assert '# - distill={' in new and '# - embed_dimm' not in new
     assert '# - to correct before it loads: model.decode_head.embed_dimm: did you ' in new
