@@ -1,4 +1,4 @@
-"""The one reader of `scalars.json`, the numbers that a run logged."""
+"""The one reader of `scalars.json`, or 0.x's `*.log.json`, the numbers that a run logged."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import numpy as np
 
 from mmseg_kd.errors import UserError
 from mmseg_kd.records.json_lines import read_json_lines
+from mmseg_kd.records.old_log import SUFFIX, rows_of_log
 
 # mmengine logs these with an evaluation too; they are not metrics.
 NO_METRICS = ('step', 'iter', 'epoch', 'time', 'data_time', 'memory')
@@ -26,10 +27,10 @@ def files_of_starts(work_dir: Path) -> list[Path]:
 
 
 def scalar_files(source: str | Path) -> list[Path]:
-    """Find the `scalars.json` of each start of a run, in order.
+    """Find the `scalars.json` of each start of a run, in order; of mmseg 0.x its `*.log.json`.
 
     Args:
-        source: A `scalars.json`, a work_dir, or the folder of one start.
+        source: One of these files, a work_dir, or the folder of one start.
 
     Raises:
         UserError: There is none.
@@ -39,10 +40,12 @@ def scalar_files(source: str | Path) -> list[Path]:
         return [source]
     if not source.is_dir():
         raise UserError(f'{source} does not exist; name a work_dir or a scalars.json')
-    for pattern in ('scalars.json', 'vis_data/scalars.json', '*/vis_data/scalars.json'):
+    patterns = 'scalars.json', 'vis_data/scalars.json', '*/vis_data/scalars.json', f'*{SUFFIX}'
+    for pattern in patterns:
         if files := sorted(source.glob(pattern)):
             return files
-    raise UserError(f'{source} holds no */vis_data/scalars.json; name the work_dir of a run')
+    files = f'*/vis_data/scalars.json, nor the *{SUFFIX} of mmsegmentation 0.x'
+    raise UserError(f'{source} holds no {files}; name the work_dir of a run')
 
 
 def read_rows(files: Iterable[Path]) -> tuple[list[Row], dict[Path, list[int]]]:
@@ -54,6 +57,8 @@ def read_rows(files: Iterable[Path]) -> tuple[list[Row], dict[Path, list[int]]]:
     rows, broken = [], {}
     for file in files:
         records, lines = read_json_lines(file)
+        if file.name.endswith(SUFFIX):
+            records = rows_of_log(records)
         rows += [row for row in records if type(row.get('step')) is int]
         if lines:
             broken[file] = lines
@@ -101,7 +106,8 @@ def split_rows(rows: Iterable[Row]) -> tuple[list[dict[str, float]], dict[str, n
     for row in rows:
         step, values = row['step'], {name: value for name, value in row.items() if is_value(value)}
         if any(name.startswith('mIoU') for name in values):
-            metrics = {name: value for name, value in values.items() if name not in NO_METRICS}
+            # 0.x logs scores of the classes too, such as IoU.road.
+            metrics = {k: v for k, v in values.items() if k not in NO_METRICS and '.' not in k}
             evaluations[step] = {'iteration': step, **rate, **metrics}
         elif 'loss' in values:
             training[step] = values
