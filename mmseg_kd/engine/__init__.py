@@ -1,8 +1,7 @@
 """What trains and tests: the runner, its loop, the optimizer, and hooks."""
 
 from mmseg_kd.engine import hooks
-from mmseg_kd.engine.lr_updater import LrUpdater
-from mmseg_kd.engine.optim import Bf16OptimWrapper, GroupedOptimWrapperConstructor
+from mmseg_kd.engine.optim import Bf16OptimWrapper, GroupedOptimWrapperConstructor, LrUpdater
 from mmseg_kd.engine.prefetching_loop import PrefetchingTrainLoop
 from mmseg_kd.engine.runner import KDRunner, build_runner
 

@@ -21,8 +21,7 @@ from mmseg_kd.records.gradient_reports import read_reports
 from mmseg_kd.records.json_lines import NUMBER, OPTIONAL_NUMBER, OPTIONAL_TEXT, fits, read_json
 from mmseg_kd.records.literal_config import read_literals
 from mmseg_kd.records.message import Message, message
-from mmseg_kd.records.old_log import SUFFIX, config_of_log
-from mmseg_kd.records.scalars import read_rows, scalar_files, split_rows
+from mmseg_kd.records.scalars import SUFFIX, config_of_log, read_rows, scalar_files, split_rows
 from mmseg_kd.records.training_log import LogFacts, read_logs
 
 # What a report reads of a teacher.
