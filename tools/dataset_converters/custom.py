@@ -44,6 +44,9 @@ def main() -> None:
     check_new_folder(dest, 'DEST')
     if not all(args.split[:2]):
         raise UserError('--split: train and val need a share; write for example 80 20 0')
+    from mmseg_kd import register_all
+
+    register_all('datasets')
     from mmseg_kd.datasets.custom.configs import write_configs
     from mmseg_kd.datasets.custom.converting import write_dataset
     from mmseg_kd.datasets.custom.masks import find_legend
