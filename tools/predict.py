@@ -44,7 +44,7 @@ def main() -> None:
     """Predict."""
     args = parse_args()
     out = Path(args.out)
-    check_new_folder(out, '--out')
+    check_new_folder(args.out, '--out')
     from mmseg_kd import register_all
 
     register_all()

@@ -65,6 +65,8 @@ def find_sources(inputs: Sequence[str]) -> list[Source]:
     """
     sources: dict[Path, Source] = {}
     for text in inputs:
+        if not text.strip():
+            raise UserError('INPUT is empty; name an image, a video or a folder')
         for source in _sources_of(text):
             other = sources.setdefault(source.name, source)
             if other.path.resolve() != source.path.resolve():

@@ -225,6 +225,23 @@ def test_what_cannot_be_converted_is_one_line(tmp_path: Path, capsys, change, wo
     assert [path.name for path in tmp_path.iterdir()] == ['src']
 
 
+@pytest.mark.parametrize(
+    ('table', 'words'),
+    [
+        ('a,b\n1,2\n', 'has no column `name`'),
+        ('name,r,g,b\nx,1,2\n', 'line 2: r, g and b, or id, must be whole numbers'),
+        ('name,r,g,b\nx,1,2,3\n', '1 classes; 2 to 255 are possible'),
+    ],
+)
+def test_tables_that_cannot_be_used(tmp_path: Path, capsys, table: str, words: str) -> None:
+    write(tmp_path / 'src', 3)
+    (tmp_path / 'classes.csv').write_text(table, encoding='utf-8')
+    arguments = [tmp_path / 'src', tmp_path / 'dest', '--classes', tmp_path / 'classes.csv']
+    assert run(TOOL, *arguments) == 2
+    assert words in capsys.readouterr().err
+    assert not (tmp_path / 'dest').exists()
+
+
 @pytest.mark.slow
 def test_four_commands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Forty photos are trained, distilled, tested and predicted."""

@@ -116,6 +116,7 @@ def test_a_published_checkpoint_needs_its_config(student: Path, tmp_path: Path, 
 @pytest.mark.parametrize(
     ('inputs', 'words'),
     [
+        ([''], 'INPUT is empty'),
         (['nowhere.jpg'], 'nowhere.jpg: does not exist'),
         (['*.bmp'], '*.bmp: does not exist'),
         (['{photos}/empty'], 'holds no image or video (.jpg'),

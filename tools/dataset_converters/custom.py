@@ -41,7 +41,7 @@ def main() -> None:
     """Convert, and print what the data set holds."""
     args = parse_args()
     dest = Path(args.dest)
-    check_new_folder(dest, 'DEST')
+    check_new_folder(args.dest, 'DEST')
     if not all(args.split[:2]):
         raise UserError('--split: train and val need a share; write for example 80 20 0')
     from mmseg_kd import register_all

@@ -176,6 +176,8 @@ def _read_table(file: Path) -> dict[Value, str]:
             else:
                 value = int(row[columns['id']]) if 'id' in columns else name
         except (TypeError, ValueError) as error:
-            raise UserError(f'--classes: {file}, line {number}: {one_line(error)}') from error
+            raise UserError(
+                f'--classes: {file}, line {number}: r, g and b, or id, must be whole numbers'
+            ) from error
         names[value] = name
     return names
