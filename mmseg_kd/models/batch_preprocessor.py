@@ -12,6 +12,7 @@ from mmseg.registry import MODELS
 from mmseg.structures import SegDataSample
 from torch import Tensor
 
+from mmseg_kd.compat import normalises, swaps_channels
 from mmseg_kd.errors import UserError
 
 
@@ -115,8 +116,8 @@ class BatchDataPreProcessor(SegDataPreProcessor):
     def normalised(self, batch: PackedBatch) -> Tensor:
         """Normalise images on their device and set what lies outside of them to `pad_val`."""
         images = batch.images
-        inputs = (images.flip(1) if self._channel_conversion else images).float()
-        if self._enable_normalize:
+        inputs = (images.flip(1) if swaps_channels(self) else images).float()
+        if normalises(self):
             inputs.sub_(self.mean).div_(self.std)
         if batch.padded:
             inside = [
