@@ -7,11 +7,11 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-from matplotlib.patches import Patch
 from PIL import Image
 
 from mmseg_kd.checkpoints import atomic_path
 from mmseg_kd.visualization.canvas import canvas
+from mmseg_kd.visualization.prediction_grid import class_patches
 
 OPACITY = 0.5
 JPEG_QUALITY = 92
@@ -45,10 +45,7 @@ def _write(picture: Image.Image, file: Path, **options: object) -> None:
 
 def write_legend(classes: Sequence[str], palette: Sequence[Sequence[int]], file: Path) -> None:
     """Draw the colours of the classes."""
-    patches = [
-        Patch(facecolor=np.asarray(colour) / 255, edgecolor='0.4', linewidth=0.5, label=name)
-        for name, colour in zip(classes, palette, strict=False)
-    ]
+    patches = class_patches(classes, palette)
     columns = -(-len(patches) // 20)
     rows = -(-len(patches) // columns)
     with canvas(file, 0.25 + 0.24 * rows, 2.4 * columns) as figure:

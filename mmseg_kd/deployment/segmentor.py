@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from matplotlib import colormaps
 from mmengine.logging import print_log
 from mmengine.registry import init_default_scope
 from torch import nn
@@ -16,7 +15,8 @@ from torch import nn
 from mmseg_kd.checkpoints import load_strictly, read_checkpoint, state_dict_of
 from mmseg_kd.config import load_config
 from mmseg_kd.config.errors import config_errors
-from mmseg_kd.distillation.teacher import build_segmentor
+from mmseg_kd.datasets.custom.masks import class_colour
+from mmseg_kd.distillation.teacher import build_segmentor, classes_of
 from mmseg_kd.errors import UserError
 from mmseg_kd.records.literal_config import parse_buildable
 
@@ -81,11 +81,11 @@ def _own_config(meta: Mapping[str, Any], checkpoint: str | Path) -> Mapping[str,
 def _classes(meta: Mapping[str, Any], count: int) -> tuple[list[str], list[list[int]]]:
     """Return names and colours of the classes; numbers and a colour map where they are missing."""
     dataset = _dict(meta.get('dataset_meta'))
-    # mmseg 0.x writes them into the meta itself, in capitals.
-    classes = dataset.get('classes') or meta.get('CLASSES') or [f'class {i}' for i in range(count)]
+    classes = classes_of(meta) or [f'class {i}' for i in range(count)]
+    # mmseg 0.x writes it into the meta itself, in capitals.
     palette = dataset.get('palette') or meta.get('PALETTE')
     if palette is None or len(palette) < len(classes):
-        palette = 255 * np.array([colormaps['tab20'](i % 20)[:3] for i in range(len(classes))])
+        palette = [class_colour(i) for i in range(len(classes))]
     return [str(name) for name in classes], np.asarray(palette).astype(int).tolist()
 
 

@@ -75,7 +75,7 @@ class Teacher(BaseTeacher):
         loaded = read_checkpoint(checkpoint)
         tensors = state_dict_of(loaded, checkpoint)
         matched = load_strictly(segmentor, tensors, source=str(checkpoint))
-        self.classes = classes or _classes_of(loaded.get('meta'))
+        self.classes = classes or classes_of(loaded.get('meta'))
         super().__init__(segmentor, dtype)
         self._cast: dict[torch.dtype, nn.Module] = {}
         if latest and 0 <= _iteration(checkpoint) < _iteration(latest):
@@ -112,7 +112,7 @@ def _iteration(checkpoint: str | Path) -> int:
     return int(match[1]) if match else -1
 
 
-def _classes_of(meta: Any) -> list[str] | None:
+def classes_of(meta: Any) -> list[str] | None:
     """The class names that a checkpoint of mmseg 1.x or 0.x keeps; None where it has none."""
     meta = meta if isinstance(meta, dict) else {}
     dataset = meta.get('dataset_meta')

@@ -75,13 +75,18 @@ def prediction_grid(
                 _draw(figure, line[max(i - 1, 0) : i + 1], panel, colours)
                 if number == 0 or not repeated[number]:
                     line[i].set_title(panel.title)
-        patches = [
-            Patch(facecolor=np.asarray(colour) / 255, edgecolor='0.4', linewidth=0.5, label=name)
-            for name, colour in zip(classes, palette, strict=False)
-        ]
         look = dict(frameon=False, fontsize=10, handlelength=1.2, columnspacing=1.2)
         where = 'outside lower center'
+        patches = class_patches(classes, palette)
         figure.legend(handles=patches, loc=where, ncols=LEGEND_COLUMNS, **look)
+
+
+def class_patches(classes: Sequence[str], palette: Sequence[Sequence[int]]) -> list[Patch]:
+    """Make a legend's handles: the colour and the name of each class."""
+    return [
+        Patch(facecolor=np.asarray(colour) / 255, edgecolor='0.4', linewidth=0.5, label=name)
+        for name, colour in zip(classes, palette, strict=False)
+    ]
 
 
 def _draw(figure: Figure, pair: np.ndarray, panel: Panel, colours: np.ndarray) -> None:

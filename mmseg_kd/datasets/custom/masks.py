@@ -102,7 +102,7 @@ def find_legend(pairs: Sequence[Pair], classes: Path | None) -> Legend:
     if not 2 <= len(kept) <= MOST_CLASSES:
         raise UserError(f'{classes or "the masks"}: {len(kept)} classes; 2 to 255 are possible')
     ids = dict.fromkeys(found | set(names), IGNORED) | {v: i for i, v in enumerate(kept)}
-    palette = [v if isinstance(v, tuple) else _colour(i) for i, v in enumerate(kept)]
+    palette = [v if isinstance(v, tuple) else class_colour(i) for i, v in enumerate(kept)]
     return Legend([names[value] for value in kept], palette, ids)
 
 
@@ -153,7 +153,8 @@ def _name(value: Value) -> str:
     return value if isinstance(value, str) else f'class_{value}'
 
 
-def _colour(number: int) -> tuple[int, int, int]:
+def class_colour(number: int) -> tuple[int, int, int]:
+    """Return the RGB colour of a class that has none of its own; 20 of them repeat."""
     return tuple(round(255 * x) for x in colormaps['tab20'](number % 20)[:3])
 
 
