@@ -1,0 +1,1 @@
+"""Calculus on the pixel grid and the Hodge decomposition of flows along its edges."""

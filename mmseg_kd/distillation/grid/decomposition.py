@@ -1,0 +1,269 @@
+"""The Hodge decomposition of a flow on the pixel grid.
+
+A flow on a full grid is the sum of the gradient of a potential and of a part that circulates
+around faces, and the two are orthogonal. A grid with holes has a third, harmonic part that runs
+around the holes (Lim, Hodge Laplacians on Graphs, SIAM Review 2020,
+https://arxiv.org/abs/1507.05379).
+
+In the cosine basis (DCT-II) of the nodes and the sine basis (DST-I) of the edges the decomposition
+is a rotation of two numbers for each frequency. So it is exact and costs two matrix products for
+each direction.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from functools import lru_cache, partial
+from typing import Any, NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from mmseg_kd.distillation.grid.calculus import (
+    Flow,
+    curl,
+    divergence,
+    gradient,
+    rotation,
+    valid_edges,
+    valid_faces,
+)
+
+# Iterations of conjugate gradients. With the void of six CamVid images at a quarter of their size
+# they leave an error of at most 0.011 % of the flow's norm.
+ITERATIONS = 20
+
+
+class Basis(NamedTuple):
+    """The frequencies of a grid of H x W nodes.
+
+    Attributes:
+        cosines: Orthonormal DCT-II of the nodes of a column (H, H) and of a row (W, W).
+        sines: Orthonormal DST-I of the edges of a column (H-1, H-1) and of a row (W-1, W-1). The
+            differences of row k of the cosines are row k-1 of the sines times `factors[k]`.
+        factors: What a difference multiplies each frequency with, (H,) and (W,), 0 to 2.
+        eigenvalues: Of the Laplacian, by frequency (H, W), 0 to 8.
+        angle: By frequency (H, W), what separates gradient from curl.
+    """
+
+    cosines: tuple[Tensor, Tensor]
+    sines: tuple[Tensor, Tensor]
+    factors: tuple[Tensor, Tensor]
+    eigenvalues: Tensor
+    angle: Tensor
+
+
+def basis_of(maps: Tensor) -> Basis:
+    """Return the basis of the grid of maps (..., H, W)."""
+    return _basis(*maps.shape[-2:], maps.dtype, maps.device)
+
+
+@lru_cache(maxsize=32)
+# A tensor of inference mode could not be kept for a backward pass later.
+@torch.inference_mode(False)
+def _basis(height: int, width: int, dtype: torch.dtype, device: torch.device) -> Basis:
+    sides = [torch.arange(n, dtype=torch.float64, device=device) for n in (height, width)]
+    cosines, sines, factors = [], [], []
+    for k in sides:
+        step, scale = math.pi / len(k), math.sqrt(2 / len(k))
+        rows = torch.cos(step * k[:, None] * (k + 0.5)) * scale
+        rows[0] /= math.sqrt(2)
+        cosines.append(rows.to(dtype))
+        sines.append((-torch.sin(step * k[1:, None] * k[1:]) * scale).to(dtype))
+        factors.append(2 * torch.sin(step / 2 * k))
+    down, across = torch.meshgrid(*factors, indexing='ij')
+    return Basis(
+        tuple(cosines),
+        tuple(sines),
+        tuple(x.to(dtype) for x in factors),
+        (down.square() + across.square()).to(dtype),
+        torch.atan2(down, across).to(dtype),
+    )
+
+
+def transform(maps: Tensor) -> Tensor:
+    """Return the orthonormal DCT-II of maps (..., H, W).
+
+    Example:
+        >>> transform(torch.ones(2, 2)).round()
+        tensor([[2., 0.],
+                [0., 0.]])
+    """
+    down, across = basis_of(maps).cosines
+    return down @ maps @ across.t()
+
+
+class Spectrum(NamedTuple):
+    """The coefficients of the two parts of a flow by frequency. Their squares sum to its energy.
+
+    Attributes:
+        gradient: (..., H, W); [0, 0] is 0.
+        curl: (..., H, W); row 0 and column 0 are 0.
+    """
+
+    gradient: Tensor
+    curl: Tensor
+
+
+def spectrum_of(flow: Flow, angle: Tensor | None = None) -> Spectrum:
+    """Decompose a flow on a full grid.
+
+    Args:
+        flow: The flow along the edges of maps (..., H, W).
+        angle: Angles by frequency (H, W) that split it differently, into two orthogonal parts of
+            the same ranks. Row 0 and column 0, which are pure gradient, are not read.
+
+    Example:
+        >>> spectrum_of(gradient(torch.rand(4, 5))).curl.abs().max() < 1e-6
+        tensor(True)
+    """
+    basis = _flow_basis(flow)
+    x = basis.cosines[0] @ flow.x @ basis.sines[1].t()
+    y = basis.sines[0] @ flow.y @ basis.cosines[1].t()
+    # Frequency 0 has no differences.
+    x, y = F.pad(x, (1, 0)), F.pad(y, (0, 0, 1, 0))
+    own = basis.angle
+    if angle is not None:
+        own = F.pad(angle[1:, 1:] - own[1:, 1:], (1, 0, 1, 0)) + own
+    return Spectrum(own.cos() * x + own.sin() * y, own.cos() * y - own.sin() * x)
+
+
+def flow_of(spectrum: Spectrum) -> Flow:
+    """Return the flow of a spectrum: the inverse of `spectrum_of`."""
+    basis = basis_of(spectrum.gradient)
+    cos, sin = basis.angle.cos(), basis.angle.sin()
+    x = cos * spectrum.gradient - sin * spectrum.curl
+    y = sin * spectrum.gradient + cos * spectrum.curl
+    return Flow(
+        basis.cosines[0].t() @ x[..., 1:] @ basis.sines[1],
+        basis.sines[0].t() @ y[..., 1:, :] @ basis.cosines[1],
+    )
+
+
+def _flow_basis(flow: Flow) -> Basis:
+    return _basis(flow.x.shape[-2], flow.y.shape[-1], flow.x.dtype, flow.x.device)
+
+
+class Split(NamedTuple):
+    """The orthogonal parts of a flow, which sum to it.
+
+    Attributes:
+        gradient: The gradient of a potential; it has no curl.
+        curl: The part that circulates around faces; it has no divergence.
+        harmonic: The part with neither, which runs around holes.
+    """
+
+    gradient: Flow
+    curl: Flow
+    harmonic: Flow
+
+
+def split(flow: Flow) -> Split:
+    """Split a flow on a full grid; its harmonic part is 0.
+
+    Example:
+        >>> split(gradient(torch.rand(4, 5))).curl.energy() < 1e-10
+        tensor(True)
+    """
+    spectrum = spectrum_of(flow)
+    part = flow_of(Spectrum(spectrum.gradient, torch.zeros_like(spectrum.curl)))
+    return Split(part, flow - part, Flow(torch.zeros_like(flow.x), torch.zeros_like(flow.y)))
+
+
+def split_masked(flow: Flow, valid: Tensor, iterations: int = ITERATIONS) -> Split:
+    """Split the flow between valid pixels into its gradient, curl and harmonic part.
+
+    The potentials are found by conjugate gradients, preconditioned with the solution of the full
+    grid. Each part is an orthogonal projection, so the backward pass projects the incoming
+    gradient in the same way. It cannot be differentiated twice.
+
+    Args:
+        flow: The flow along the edges of maps (..., H, W).
+        valid: Booleans that broadcast to (..., H, W). Edges and faces at other pixels are left out.
+        iterations: Number of iterations.
+    """
+    edges = Flow(*(mask.to(flow.x.dtype) for mask in valid_edges(valid)))
+    faces = valid_faces(valid).to(flow.x.dtype)
+    flow = flow * edges
+    gradient_part = _project(partial(_onto_gradients, edges, iterations), flow)
+    curl_part = _project(partial(_onto_curls, faces, iterations), flow)
+    return Split(gradient_part, curl_part, flow - gradient_part - curl_part)
+
+
+def _project(projection: Callable[[Flow], Flow], flow: Flow) -> Flow:
+    return Flow(*_Projection.apply(*flow, projection))
+
+
+class _Projection(torch.autograd.Function):
+    """An orthogonal projection of flows, which is its own transpose."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, x: Tensor, y: Tensor, project: Callable[[Flow], Flow]
+    ) -> tuple[Tensor, ...]:
+        ctx.project = project
+        return tuple(project(Flow(x, y)))
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx: Any, x: Tensor, y: Tensor) -> tuple[Tensor | None, ...]:
+        return *ctx.project(Flow(x, y)), None
+
+
+def _onto_gradients(edges: Flow, iterations: int, flow: Flow) -> Flow:
+    basis = _flow_basis(flow)
+    # The potential is defined up to a constant.
+    inverse = (1 / basis.eigenvalues).masked_fill(basis.eigenvalues == 0, 0)
+    potential = _solve(
+        lambda potential: -divergence(gradient(potential) * edges),
+        -divergence(flow * edges),
+        lambda residual: _filter(residual, basis.cosines, inverse),
+        iterations,
+    )
+    return gradient(potential) * edges
+
+
+def _onto_curls(faces: Tensor, iterations: int, flow: Flow) -> Flow:
+    basis = _flow_basis(flow)
+    inverse = 1 / basis.eigenvalues[1:, 1:]
+    stream = _solve(
+        lambda stream: curl(rotation(stream)) * faces,
+        curl(flow) * faces,
+        lambda residual: _filter(residual, basis.sines, inverse) * faces,
+        iterations,
+    )
+    return rotation(stream)
+
+
+def _filter(maps: Tensor, bases: tuple[Tensor, Tensor], factors: Tensor) -> Tensor:
+    """Multiply the frequencies of maps (..., H, W) with factors (H, W)."""
+    down, across = bases
+    return down.t() @ (factors * (down @ maps @ across.t())) @ across
+
+
+def _solve(
+    operator: Callable[[Tensor], Tensor],
+    right: Tensor,
+    precondition: Callable[[Tensor], Tensor],
+    iterations: int,
+) -> Tensor:
+    """Solve operator(x) = right for each map by preconditioned conjugate gradients."""
+    x, residual = torch.zeros_like(right), right
+    direction = z = precondition(residual)
+    product = _dot(residual, z)
+    # Below this the residual is noise, which further steps would amplify.
+    least = product * torch.finfo(right.dtype).eps ** 2
+    for _ in range(iterations):
+        image = operator(direction)
+        step = torch.where(product > least, product / _dot(direction, image), 0)
+        x, residual = x + step * direction, residual - step * image
+        z = precondition(residual)
+        previous, product = product, _dot(residual, z)
+        direction = z + torch.where(product > least, product / previous, 0) * direction
+    return x
+
+
+def _dot(a: Tensor, b: Tensor) -> Tensor:
+    return (a * b).sum(dim=(-2, -1), keepdim=True)
