@@ -12,10 +12,13 @@ from mmseg_kd.distillation import (
     AttentionTransferLoss,
     ChannelWiseDivergence,
     DISTLoss,
+    EdgeFlowLoss,
     FitNetLoss,
+    HodgeFlowLoss,
     KDLoss,
     KLDivergenceLoss,
     PairwiseLoss,
+    RandomSplitFlowLoss,
     SimilarityPreservingLoss,
 )
 from mmseg_kd.distillation.base import resize_map
@@ -70,6 +73,12 @@ EVERY_LOSS = [
     DISTLoss(temperature=4.0, beta=2.0, gamma=0.5),
     *(fitnet_of_the_identity(r) for r in FitNetLoss.reductions),
     MaskedGeneration(CHANNELS),
+    EdgeFlowLoss(),
+    EdgeFlowLoss(student_channels=CHANNELS, teacher_channels=CHANNELS, dims=3),
+    HodgeFlowLoss(components=dict(gradient=0.5, curl=2.0), band_weights=(1.0, 2.0)),
+    HodgeFlowLoss(flows=2, components=['curl']),
+    HodgeFlowLoss(components=['curl', 'harmonic']),
+    RandomSplitFlowLoss(components=['curl']),
 ]
 names = [f'{type(x).__name__}-{x.extra_repr()}' for x in EVERY_LOSS]
 every_loss = pytest.mark.parametrize('loss', EVERY_LOSS, ids=names)

@@ -220,6 +220,7 @@ def _onto_gradients(edges: Flow, iterations: int, flow: Flow) -> Flow:
         lambda potential: -divergence(gradient(potential) * edges),
         -divergence(flow * edges),
         lambda residual: _filter(residual, basis.cosines, inverse),
+        flow.energy(),
         iterations,
     )
     return gradient(potential) * edges
@@ -232,6 +233,7 @@ def _onto_curls(faces: Tensor, iterations: int, flow: Flow) -> Flow:
         lambda stream: curl(rotation(stream)) * faces,
         curl(flow) * faces,
         lambda residual: _filter(residual, basis.sines, inverse) * faces,
+        flow.energy(),
         iterations,
     )
     return rotation(stream)
@@ -247,14 +249,18 @@ def _solve(
     operator: Callable[[Tensor], Tensor],
     right: Tensor,
     precondition: Callable[[Tensor], Tensor],
+    energy: Tensor,
     iterations: int,
 ) -> Tensor:
-    """Solve operator(x) = right for each map by preconditioned conjugate gradients."""
+    """Solve operator(x) = right for each map by preconditioned conjugate gradients.
+
+    The products below estimate the energy of what is left of a flow, whose whole energy (...) is
+    given. Where they are within rounding of nothing, further steps would amplify noise.
+    """
     x, residual = torch.zeros_like(right), right
     direction = z = precondition(residual)
     product = _dot(residual, z)
-    # Below this the residual is noise, which further steps would amplify.
-    least = product * torch.finfo(right.dtype).eps ** 2
+    least = energy[..., None, None] * (16 * torch.finfo(right.dtype).eps) ** 2
     for _ in range(iterations):
         image = operator(direction)
         step = torch.where(product > least, product / _dot(direction, image), 0)

@@ -1,9 +1,14 @@
-"""The distillation losses, one file a family: of `logits` and of `features`."""
+"""The distillation losses, one file a family: of `logits`, of `features` and of the `grid`."""
 
 from mmseg_kd.distillation.losses.features.attention_transfer import AttentionTransferLoss
 from mmseg_kd.distillation.losses.features.fitnet import FitNetLoss
 from mmseg_kd.distillation.losses.features.pairwise import PairwiseLoss
 from mmseg_kd.distillation.losses.features.similarity_preserving import SimilarityPreservingLoss
+from mmseg_kd.distillation.losses.grid.hodge_flow import (
+    EdgeFlowLoss,
+    HodgeFlowLoss,
+    RandomSplitFlowLoss,
+)
 from mmseg_kd.distillation.losses.logits.channel_wise import ChannelWiseDivergence
 from mmseg_kd.distillation.losses.logits.dist import DISTLoss
 from mmseg_kd.distillation.losses.logits.kl_divergence import KLDivergenceLoss
@@ -12,8 +17,11 @@ __all__ = [
     'AttentionTransferLoss',
     'ChannelWiseDivergence',
     'DISTLoss',
+    'EdgeFlowLoss',
     'FitNetLoss',
+    'HodgeFlowLoss',
     'KLDivergenceLoss',
     'PairwiseLoss',
+    'RandomSplitFlowLoss',
     'SimilarityPreservingLoss',
 ]

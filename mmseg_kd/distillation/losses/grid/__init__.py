@@ -1,0 +1,1 @@
+"""Losses of the differences between neighbouring pixels: edges, junctions, frequencies."""

@@ -1,0 +1,315 @@
+"""Distillation of flows along the pixel grid, by the parts of their Hodge decomposition."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
+from typing import Any
+
+import torch
+from mmseg.registry import MODELS
+from torch import Tensor, nn
+
+from mmseg_kd.distillation.base import resize_map
+from mmseg_kd.distillation.grid.calculus import Flow, pair_flow, valid_edges
+from mmseg_kd.distillation.grid.decomposition import basis_of, spectrum_of, split_masked
+from mmseg_kd.distillation.losses.logits.temperature import TemperatureLoss
+from mmseg_kd.distillation.losses.void import valid_pixels
+
+COMPONENTS = ('gradient', 'curl', 'harmonic')
+# Added to the mean energy of an edge: an image of one class has no flow to be relative to.
+FLOOR = 1e-3
+
+
+@MODELS.register_module()
+class EdgeFlowLoss(TemperatureLoss):
+    r"""Distance between the flows of student and teacher along the edges of the pixel grid.
+
+    The flow between two channels a and b of a map u, along the edge from pixel i to pixel j, is
+    :math:`w_{ab}(i \to j) = u_a(i) u_b(j) - u_b(i) u_a(j)`. It is large where b takes over from a.
+    With P pairs of channels and E the edges between pixels that are not void,
+
+    .. math:: L = \frac{1}{N} \sum_n \frac{\sum_{ab} \sum_{e \in E_n} (w^S_{ab} - w^T_{ab})^2}
+              {\sum_{ab} \sum_{e \in E_n} (w^T_{ab})^2 + 10^{-3} |E_n|}
+
+    This is the control of `HodgeFlowLoss`, whose parts sum to it: at equal weights the two losses
+    are the same number.
+
+    u are the class probabilities of the logits or, where `student_channels` is given, features in
+    `dims` common channels: a fixed orthonormal projection of the teacher's and a trained 1x1
+    convolution of the student's, each standardised over the places of an image.
+
+    Config: ``dict(type='EdgeFlowLoss')``
+
+    Shapes: student map (N, C, H, W); teacher map (N, C', H', W'), resized to (H, W) (bilinear,
+    align_corners=False); target (N, H'', W'') or None, resized to (H, W) (nearest). Memory: about
+    ten maps for each pair of channels.
+
+    Args:
+        flows: Number of flows. By default there is one for each pair of channels, C (C - 1) / 2;
+            otherwise the channels are first projected onto 2 * flows orthonormal directions, drawn
+            with `seed`, and paired one to one. At most half of the channels.
+        student_channels: C of the features; None for class probabilities.
+        teacher_channels: C' of the features.
+        dims: Common channels of the features.
+        seed: Seed of the projections and of the convolution's initial weights.
+        temperature: T of the class probabilities softmax(z / T).
+        ignore_index: Label of void pixels; None keeps every pixel.
+        stages: The tap: the logits, or features.
+        **kwargs: `loss_weight`, `teacher_stages` and `teacher`, as for every `KDLoss`.
+
+    Raises:
+        ValueError: On temperature <= 0, several taps, channels that do not fit, or more flows than
+            half of the channels.
+
+    Example:
+        >>> student, teacher = torch.zeros(2, 3, 8, 8), torch.ones(2, 3, 4, 4)
+        >>> EdgeFlowLoss()(student, teacher)
+        tensor(0.)
+    """
+
+    reductions = ('relative',)
+    one_tap = True
+    shown = ('temperature', 'flows')
+
+    def __init__(
+        self,
+        flows: int | None = None,
+        student_channels: int | None = None,
+        teacher_channels: int | None = None,
+        dims: int = 12,
+        seed: int = 0,
+        temperature: float | dict = 1.0,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(temperature=temperature, **kwargs)
+        self.require(
+            (student_channels is None) == (teacher_channels is None),
+            'student_channels and teacher_channels are given both, for features, or neither',
+        )
+        self.flows, self.seed = flows, seed
+        self.of_classes = self.equal_channels = self.zero_at_equality = student_channels is None
+        if student_channels is None:
+            return
+        self.require(dims <= teacher_channels, f'dims={dims} is more than the teacher has channels')
+        with torch.random.fork_rng(devices=[]):
+            torch.default_generator.manual_seed(seed)
+            self.adapter = nn.Conv2d(student_channels, dims, kernel_size=1, device='cpu')
+        projection = _orthonormal(dims, teacher_channels, seed)
+        self.register_buffer('projection', projection, persistent=False)
+
+    def compare(self, student: Tensor, teacher: Tensor, target: Tensor | None) -> Tensor:
+        """Compute the distance of one pair of maps, a scalar."""
+        size = student.shape[2:]
+        valid = valid_pixels(target, size, self.ignore_index)
+        if valid is None:
+            valid = student.new_ones((len(student), *size), dtype=torch.bool)
+        edges = Flow(*(mask[:, None] for mask in valid_edges(valid)))
+        flows = [self._flow(u) * edges for u in self._maps(student, resize_map(teacher, size))]
+        number = sum(mask.sum(dim=(1, 2, 3)) for mask in edges).clamp(min=1).to(student.dtype)
+        scale = flows[1].energy().sum(dim=1) + FLOOR * number
+        return (self.energy(flows[0] - flows[1], valid).sum(dim=1) / scale).mean()
+
+    def energy(self, difference: Flow, valid: Tensor) -> Tensor:
+        """Return what counts of the difference of two flows.
+
+        Args:
+            difference: Flows of maps (N, P, H, W), 0 at void pixels.
+            valid: The pixels (N, H, W) that are not void.
+
+        Returns:
+            A number for each flow, (N, P).
+        """
+        return difference.energy()
+
+    def _maps(self, student: Tensor, teacher: Tensor) -> tuple[Tensor, Tensor]:
+        """Return class probabilities, or standardised features of equal channels."""
+        if self.of_classes:
+            temperature = self.current_temperature()
+            return tuple((x / temperature).softmax(dim=1) for x in (student, teacher))
+        for name, x, channels in (
+            ('student_channels', student, self.adapter.in_channels),
+            ('teacher_channels', teacher, self.projection.shape[1]),
+        ):
+            self.require(x.shape[1] == channels, f'{name}={channels}, but has {x.shape[1]}')
+        weight, bias = (p.to(student.dtype) for p in (self.adapter.weight, self.adapter.bias))
+        student = _mixed(weight.flatten(1), student) + bias[:, None, None]
+        return _standardised(student), _standardised(_mixed(self.projection, teacher))
+
+    def _flow(self, maps: Tensor) -> Flow:
+        first, second = _directions(maps.shape[1], self.flows, self.seed, maps.dtype, maps.device)
+        self.require(
+            len(first) > 0,
+            f'flows={self.flows} needs at least 2 * flows channels; the map has {maps.shape[1]}',
+        )
+        return pair_flow(_mixed(first, maps), _mixed(second, maps))
+
+
+@MODELS.register_module()
+class HodgeFlowLoss(EdgeFlowLoss):
+    r"""Distance between the parts of two flows: the gradient, curl and harmonic part.
+
+    `EdgeFlowLoss` with its numerator split by the Hodge decomposition of the difference
+    :math:`\delta = w^S - w^T` into orthogonal parts, each with a weight:
+    :math:`\lambda_g \lVert \delta_g \rVert^2 + \lambda_c \lVert \delta_c \rVert^2 +
+    \lambda_h \lVert \delta_h \rVert^2`. With u class probabilities, the gradient part is where one
+    class takes over from another, and the curl part where three or more classes meet
+    (docs/hodge.md). Of two classes the curl part is 0.
+
+    Edges at void pixels count as 0 and the split is that of the full grid, unless 'harmonic' is
+    among the components: then the grid has holes where the labels are void. That costs about 40
+    times the transforms.
+
+    Config: ``dict(type='HodgeFlowLoss', components=dict(gradient=1.0, curl=4.0))``
+
+    Args:
+        components: Parts that count: names, or weights by name.
+        band_weights: Factors of equal bands of the frequency, from low to high. The frequency is
+            the square root of the Laplacian's eigenvalue over its maximum, from 0 to 1.
+        **kwargs: As for `EdgeFlowLoss`, of which shapes and errors hold too.
+
+    Raises:
+        ValueError: On an unknown component, a negative weight, or 'harmonic' without void pixels
+            (`ignore_index=None`) or with several bands.
+
+    Example:
+        >>> student, teacher = torch.zeros(2, 3, 8, 8), torch.ones(2, 3, 4, 4)
+        >>> HodgeFlowLoss(components=['curl'])(student, teacher)
+        tensor(0.)
+    """
+
+    shown = ('temperature', 'flows', 'components', 'band_weights')
+
+    def __init__(
+        self,
+        components: Sequence[str] | Mapping[str, float] = ('gradient', 'curl'),
+        band_weights: Sequence[float] = (1.0,),
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        weights = components if isinstance(components, Mapping) else dict.fromkeys(components, 1.0)
+        self.require(
+            len(weights) > 0 and set(weights) <= set(COMPONENTS),
+            f'components={components!r} are not names, or weights by name, of {COMPONENTS}',
+        )
+        self.require(
+            len(band_weights) > 0 and min([*weights.values(), *band_weights]) >= 0,
+            f'components={components!r} or band_weights={band_weights!r} has a negative weight',
+        )
+        self.components, self.band_weights = dict(weights), tuple(band_weights)
+        self.require(
+            'harmonic' not in weights or (self.ignore_index is not None and len(band_weights) == 1),
+            'a full grid has no harmonic part, and that of a grid with holes has no bands: '
+            'leave out harmonic, or set ignore_index and a single band',
+        )
+
+    def energy(self, difference: Flow, valid: Tensor) -> Tensor:
+        """Return the weighted energy of the parts, (N, P); arguments as in `EdgeFlowLoss`."""
+        if 'harmonic' in self.components:
+            parts = split_masked(difference, valid[:, None])
+            return sum(w * getattr(parts, name).energy() for name, w in self.components.items())
+        size = valid.shape[1:]
+        parts = spectrum_of(difference, self.angle(size, difference.x))
+        bands = band_map(size, self.band_weights, difference.x)
+        return sum(
+            w * (bands * getattr(parts, name).square()).sum(dim=(-2, -1))
+            for name, w in self.components.items()
+        )
+
+    def angle(self, size: Sequence[int], like: Tensor) -> Tensor | None:
+        """Return the angles of another split; None for that into gradient and curl."""
+        return None
+
+
+@MODELS.register_module()
+class RandomSplitFlowLoss(HodgeFlowLoss):
+    """`HodgeFlowLoss` with a random orthogonal split in the place of gradient and curl.
+
+    The control that shows whether the curl matters or any subspace does. The two subspaces keep
+    their ranks and their frequencies: at each frequency the angle that separates gradient from curl
+    is replaced by a random one, drawn with `seed`.
+
+    Config: ``dict(type='RandomSplitFlowLoss', components=['curl'])``
+
+    It takes the arguments of `HodgeFlowLoss`, without the harmonic part.
+
+    Raises:
+        ValueError: As `HodgeFlowLoss`, and on 'harmonic'.
+
+    Example:
+        >>> student, teacher = torch.zeros(2, 3, 8, 8), torch.ones(2, 3, 4, 4)
+        >>> RandomSplitFlowLoss(components=['curl'])(student, teacher)
+        tensor(0.)
+    """
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.require('harmonic' not in self.components, 'only the full grid is split at random')
+
+    def angle(self, size: Sequence[int], like: Tensor) -> Tensor:
+        """Return random angles by frequency, (H, W)."""
+        return _random_angles(*size, self.seed, like.dtype, like.device)
+
+
+def band_map(size: Sequence[int], weights: Sequence[float], like: Tensor) -> Tensor:
+    """Return the weight of each frequency of a grid, (H, W).
+
+    Args:
+        size: H and W.
+        weights: Weights of equal bands of the frequency, from low to high.
+        like: A tensor of the dtype and on the device that the map shall have.
+    """
+    return _band_map(*size, tuple(weights), like.dtype, like.device)
+
+
+@lru_cache(maxsize=32)
+@torch.inference_mode(False)
+def _band_map(
+    height: int, width: int, weights: tuple[float, ...], dtype: torch.dtype, device: torch.device
+) -> Tensor:
+    eigenvalues = basis_of(torch.empty(height, width, dtype=dtype, device=device)).eigenvalues
+    band = (eigenvalues / 8).sqrt() * len(weights)
+    return torch.tensor(weights, dtype=dtype, device=device)[
+        band.long().clamp(max=len(weights) - 1)
+    ]
+
+
+@lru_cache(maxsize=32)
+@torch.inference_mode(False)
+def _random_angles(
+    height: int, width: int, seed: int, dtype: torch.dtype, device: torch.device
+) -> Tensor:
+    generator = torch.Generator().manual_seed(seed)
+    return (torch.rand(height, width, generator=generator) * torch.pi).to(device, dtype)
+
+
+@lru_cache(maxsize=32)
+@torch.inference_mode(False)
+def _directions(
+    channels: int, flows: int | None, seed: int, dtype: torch.dtype, device: torch.device
+) -> tuple[Tensor, Tensor]:
+    """The channels between which flows run: two matrices (P, C)."""
+    if flows is None:
+        a, b = torch.triu_indices(channels, channels, offset=1)
+        every = torch.eye(channels)
+        pairs = every[a], every[b]
+    elif 0 < 2 * flows <= channels:
+        pairs = _orthonormal(2 * flows, channels, seed).chunk(2)
+    else:
+        pairs = torch.empty(2, 0, channels)
+    return tuple(x.to(device, dtype) for x in pairs)
+
+
+def _orthonormal(rows: int, channels: int, seed: int) -> Tensor:
+    generator = torch.Generator().manual_seed(seed)
+    return torch.linalg.qr(torch.randn(channels, rows, generator=generator)).Q.t().contiguous()
+
+
+def _mixed(weights: Tensor, maps: Tensor) -> Tensor:
+    """Apply a matrix (P, C) to the channels of maps (N, C, H, W)."""
+    return (weights.to(maps.dtype) @ maps.flatten(2)).unflatten(2, maps.shape[2:])
+
+
+def _standardised(maps: Tensor) -> Tensor:
+    centred = maps - maps.mean(dim=(2, 3), keepdim=True)
+    return centred / (centred.square().mean(dim=(2, 3), keepdim=True) + 1e-6).sqrt()
