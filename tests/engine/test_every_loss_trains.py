@@ -45,7 +45,9 @@ def test_all_at_once(tmp_path: Path, teacher: dict) -> None:
     build_runner(config(tmp_path / 'whole', teacher)).train()
     reports = [
         json.loads(line)
-        for line in (tmp_path / 'whole' / 'gradients.jsonl').read_text(encoding='utf-8').splitlines()
+        for line in (tmp_path / 'whole' / 'gradients.jsonl')
+        .read_text(encoding='utf-8')
+        .splitlines()
     ]
     last = reports[-1]['losses']
     assert set(last) == set(every_loss())
