@@ -36,14 +36,14 @@ study = dict(
         # Frequencies of the logits: s = 0 is their MSE, s = 1 that of their differences.
         'mse': _only(type='SobolevLoss', exponent=0.0),
         'sobolev-1': _only(type='SobolevLoss', exponent=-1.0),
-        'sobolev-half': _only(type='SobolevLoss', exponent=-0.5),
-        'sobolev+half': _only(type='SobolevLoss', exponent=0.5),
         'sobolev+1': _only(type='SobolevLoss', exponent=1.0),
-        'permuted-1': _only(type='PermutedSpectrumLoss', exponent=-1.0),
-        'permuted+1': _only(type='PermutedSpectrumLoss', exponent=1.0),
         'junction': _only(type='JunctionLoss'),
         'direction': _only(type='EdgeDirectionLoss'),
-        # The best known loss with the teacher of another image, and with the labels as its teacher.
+        # Exponents between, and controls that matter for what does well above.
+        'sobolev-half': _only(type='SobolevLoss', exponent=-0.5),
+        'sobolev+half': _only(type='SobolevLoss', exponent=0.5),
+        'permuted-1': _only(type='PermutedSpectrumLoss', exponent=-1.0),
+        'permuted+1': _only(type='PermutedSpectrumLoss', exponent=1.0),
         'cwd-other': _only(
             type='OtherImageControl', loss=dict(type='ChannelWiseDivergence', temperature=4.0)
         ),
