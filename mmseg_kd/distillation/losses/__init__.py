@@ -1,9 +1,12 @@
-"""The distillation losses, one file a family: of `logits` and of `features`."""
+"""The distillation losses, one file a family: of `logits`, `features` and the pixel `grid`."""
 
 from mmseg_kd.distillation.losses.features.attention_transfer import AttentionTransferLoss
 from mmseg_kd.distillation.losses.features.fitnet import FitNetLoss
 from mmseg_kd.distillation.losses.features.pairwise import PairwiseLoss
 from mmseg_kd.distillation.losses.features.similarity_preserving import SimilarityPreservingLoss
+from mmseg_kd.distillation.losses.grid.edge_direction import EdgeDirectionLoss
+from mmseg_kd.distillation.losses.grid.junction import JunctionLoss
+from mmseg_kd.distillation.losses.grid.sobolev import PermutedSpectrumLoss, SobolevLoss
 from mmseg_kd.distillation.losses.logits.channel_wise import ChannelWiseDivergence
 from mmseg_kd.distillation.losses.logits.dist import DISTLoss
 from mmseg_kd.distillation.losses.logits.kl_divergence import KLDivergenceLoss
@@ -12,8 +15,12 @@ __all__ = [
     'AttentionTransferLoss',
     'ChannelWiseDivergence',
     'DISTLoss',
+    'EdgeDirectionLoss',
     'FitNetLoss',
+    'JunctionLoss',
     'KLDivergenceLoss',
     'PairwiseLoss',
+    'PermutedSpectrumLoss',
     'SimilarityPreservingLoss',
+    'SobolevLoss',
 ]

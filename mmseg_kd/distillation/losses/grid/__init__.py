@@ -1,0 +1,1 @@
+"""Losses that compare maps by their differences between neighbouring pixels and by frequency."""
