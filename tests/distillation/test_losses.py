@@ -12,16 +12,21 @@ from mmseg_kd.distillation import (
     AttentionTransferLoss,
     ChannelWiseDivergence,
     DISTLoss,
+    EdgeDirectionLoss,
     EdgeFlowLoss,
     FitNetLoss,
     HodgeFlowLoss,
+    JunctionLoss,
     KDLoss,
     KLDivergenceLoss,
     PairwiseLoss,
+    PermutedSpectrumLoss,
     RandomSplitFlowLoss,
     SimilarityPreservingLoss,
+    SobolevLoss,
 )
 from mmseg_kd.distillation.base import resize_map
+from mmseg_kd.distillation.losses.grid.sobolev import MODES
 from mmseg_kd.errors import UserError
 
 GOLDEN = np.load(Path(__file__).parents[1] / 'data' / 'kd_losses.npz')
@@ -72,6 +77,12 @@ EVERY_LOSS = [
     DISTLoss(),
     DISTLoss(temperature=4.0, beta=2.0, gamma=0.5),
     *(fitnet_of_the_identity(r) for r in FitNetLoss.reductions),
+    EdgeDirectionLoss(),
+    JunctionLoss(),
+    JunctionLoss(softmax=False, trace_weight=0.5),
+    *(SobolevLoss(mode=m, band_weights=(1.0, 0.5)) for m in MODES),
+    SobolevLoss(exponent=-1.0, centre=False),
+    PermutedSpectrumLoss(),
     MaskedGeneration(CHANNELS),
     EdgeFlowLoss(),
     EdgeFlowLoss(student_channels=CHANNELS, teacher_channels=CHANNELS, dims=3),
@@ -262,6 +273,9 @@ def test_kl_masks_at_the_resolution_of_the_logits() -> None:
         (dict(type='ChannelWiseDivergence', temperature=0), 'no number above 0'),
         (dict(type='DISTLoss', temperature=-1), 'no number above 0'),
         (dict(type='DISTLoss', stages=['stage1', 'logits']), 'compares one tap'),
+        (dict(type='JunctionLoss', temperature=0), 'no number above 0'),
+        (dict(type='JunctionLoss', trace_weight=-1), 'trace_weight=-1 is not a number from 0'),
+        (dict(type='JunctionLoss', softmax=False, temperature=4), 'temperature=4 has no effect'),
         (dict(type='PairwiseLoss', scale=0), 'scale=0 is not above 0'),
         (dict(type='PairwiseLoss', pool='mean'), "pool='mean' is not"),
         (
@@ -274,7 +288,12 @@ def test_kl_masks_at_the_resolution_of_the_logits() -> None:
         ),
         (dict(type='AttentionTransferLoss', stages=[]), 'names no tap'),
         (dict(type='AttentionTransferLoss', p=0.5), 'must be at least 1'),
+        (dict(type='PermutedSpectrumLoss', seed='a'), "seed='a' is not a whole number"),
         (dict(type='SimilarityPreservingLoss', mode='pixels'), "mode='pixels' is not"),
+        (dict(type='SobolevLoss', mode='fft'), "mode='fft' is not one of"),
+        (dict(type='SobolevLoss', exponent=3), 'exponent=3 is not a number from -2 to 2'),
+        (dict(type='SobolevLoss', band_weights=(0, 0)), r'band_weights=\(0, 0\) is not a list of'),
+        (dict(type='SobolevLoss', band_weights=2), 'band_weights=2 is not a list of'),
         (
             dict(type='AttentionTransferLoss', stages=['stage1'], teacher_stages=['a', 'b']),
             'stages has 1 names, teacher_stages 2',
@@ -297,7 +316,9 @@ def test_tokens_are_no_map() -> None:
         AttentionTransferLoss()(torch.randn(2, 64, 8), torch.randn(2, 64, 8))
 
 
-@pytest.mark.parametrize('loss', [KLDivergenceLoss, ChannelWiseDivergence, DISTLoss])
+@pytest.mark.parametrize(
+    'loss', [KLDivergenceLoss, ChannelWiseDivergence, DISTLoss, EdgeDirectionLoss, SobolevLoss]
+)
 def test_different_channels_are_named(loss: type[KDLoss]) -> None:
     with pytest.raises(ValueError, match=f'{loss.__name__}: .* has 4 channels, the teacher 5'):
         loss()(torch.randn(2, 4, 8, 8), torch.randn(2, 5, 8, 8))

@@ -9,6 +9,9 @@ from mmseg_kd.distillation.losses.grid.hodge_flow import (
     HodgeFlowLoss,
     RandomSplitFlowLoss,
 )
+from mmseg_kd.distillation.losses.grid.edge_direction import EdgeDirectionLoss
+from mmseg_kd.distillation.losses.grid.junction import JunctionLoss
+from mmseg_kd.distillation.losses.grid.sobolev import PermutedSpectrumLoss, SobolevLoss
 from mmseg_kd.distillation.losses.logits.channel_wise import ChannelWiseDivergence
 from mmseg_kd.distillation.losses.logits.dist import DISTLoss
 from mmseg_kd.distillation.losses.logits.kl_divergence import KLDivergenceLoss
@@ -17,11 +20,15 @@ __all__ = [
     'AttentionTransferLoss',
     'ChannelWiseDivergence',
     'DISTLoss',
+    'EdgeDirectionLoss',
     'EdgeFlowLoss',
     'FitNetLoss',
     'HodgeFlowLoss',
+    'JunctionLoss',
     'KLDivergenceLoss',
     'PairwiseLoss',
+    'PermutedSpectrumLoss',
     'RandomSplitFlowLoss',
     'SimilarityPreservingLoss',
+    'SobolevLoss',
 ]
