@@ -74,6 +74,8 @@ EVERY_LOSS = [
     AttentionFlowLoss(),
     AttentionFlowLoss(exact_weight=0.0),
     AttentionFlowLoss(permute_heads=True),
+    KLDivergenceLoss(control='other_image'),
+    DISTLoss(control='other_image'),
 ]
 names = [f'{type(x).__name__}-{x.extra_repr()}' for x in EVERY_LOSS]
 every_loss = pytest.mark.parametrize('loss', EVERY_LOSS, ids=names)
