@@ -1,5 +1,6 @@
 """The distillation losses, one file a family: of `logits`, of `features` and of the `grid`."""
 
+from mmseg_kd.distillation.losses.features.attention_flow import AttentionFlowLoss
 from mmseg_kd.distillation.losses.features.attention_transfer import AttentionTransferLoss
 from mmseg_kd.distillation.losses.features.fitnet import FitNetLoss
 from mmseg_kd.distillation.losses.features.pairwise import PairwiseLoss
@@ -17,6 +18,7 @@ from mmseg_kd.distillation.losses.logits.dist import DISTLoss
 from mmseg_kd.distillation.losses.logits.kl_divergence import KLDivergenceLoss
 
 __all__ = [
+    'AttentionFlowLoss',
     'AttentionTransferLoss',
     'ChannelWiseDivergence',
     'DISTLoss',
