@@ -1,19 +1,33 @@
 """The distillation losses, one file a family: of `logits` and of `features`."""
 
+from mmseg_kd.distillation.losses.features.affinity_contrast import AffinityContrastLoss
 from mmseg_kd.distillation.losses.features.attention_transfer import AttentionTransferLoss
 from mmseg_kd.distillation.losses.features.fitnet import FitNetLoss
+from mmseg_kd.distillation.losses.features.haar_detail import HaarDetailLoss
+from mmseg_kd.distillation.losses.features.masked_generative import MaskedGenerativeLoss
 from mmseg_kd.distillation.losses.features.pairwise import PairwiseLoss
 from mmseg_kd.distillation.losses.features.similarity_preserving import SimilarityPreservingLoss
-from mmseg_kd.distillation.losses.logits.channel_wise import ChannelWiseDivergence
+from mmseg_kd.distillation.losses.logits.boundary_split import BoundarySplitLoss
+from mmseg_kd.distillation.losses.logits.channel_wise import (
+    ChannelGroupDivergenceLoss,
+    ChannelWiseDivergence,
+)
+from mmseg_kd.distillation.losses.logits.decoupled import DecoupledKDLoss
 from mmseg_kd.distillation.losses.logits.dist import DISTLoss
 from mmseg_kd.distillation.losses.logits.kl_divergence import KLDivergenceLoss
 
 __all__ = [
+    'AffinityContrastLoss',
     'AttentionTransferLoss',
+    'BoundarySplitLoss',
+    'ChannelGroupDivergenceLoss',
     'ChannelWiseDivergence',
     'DISTLoss',
+    'DecoupledKDLoss',
     'FitNetLoss',
+    'HaarDetailLoss',
     'KLDivergenceLoss',
+    'MaskedGenerativeLoss',
     'PairwiseLoss',
     'SimilarityPreservingLoss',
 ]
