@@ -73,13 +73,14 @@ def test_boundaries_are_dilation_minus_erosion(kernel_size: int) -> None:
     rng = np.random.default_rng(0)
     target = np.kron(rng.integers(0, CLASSES, (2, 3, 4)), np.ones((1, 5, 4), dtype=int))
     target[0, 4:9, 3:10] = 255
-    masks = class_masks(torch.from_numpy(target), CLASSES, ignore_index=255).double()
+    masks = class_masks(torch.from_numpy(target), CLASSES, ignore_index=255)
     found = class_boundaries(masks, kernel_size)
     assert np.array_equal(found.numpy(), boundaries(target, kernel_size // 2))
     # Where nothing is void: with torch's pooling, the image continuing beyond its border.
-    whole = class_masks(torch.from_numpy(target[1:]), CLASSES, ignore_index=255).double()
+    whole = class_masks(torch.from_numpy(target[1:]), CLASSES, ignore_index=255)
     pool = torch.nn.MaxPool2d(kernel_size, 1, kernel_size // 2)
-    assert torch.equal(class_boundaries(whole, kernel_size), pool(whole) + pool(-whole))
+    expected = pool(whole.double()) + pool(-whole.double())
+    assert torch.equal(class_boundaries(whole, kernel_size).double(), expected)
 
 
 def test_void_is_not_a_class_and_makes_no_boundary() -> None:

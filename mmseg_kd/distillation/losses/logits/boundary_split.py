@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import reduce
+from operator import or_
 from typing import Any
 
 import torch.nn.functional as F
@@ -100,8 +102,8 @@ class BoundarySplitLoss(TemperatureLoss):
         size = student.shape[2:]
         teacher, temperature = resize_map(teacher, size), self.current_temperature()
         valid = valid_pixels(target, size, self.ignore_index)
-        masks = class_masks(target, student.shape[1], self.ignore_index).to(student.dtype)
-        edges = average_pool(class_boundaries(masks, self.kernel_size), size)
+        masks = class_masks(target, student.shape[1], self.ignore_index)
+        edges = average_pool(class_boundaries(masks, self.kernel_size).to(student.dtype), size)
         weights = edges if valid is None else edges * valid[:, None]
         log_p, log_q = (F.log_softmax(x / temperature, dim=1) for x in (teacher, student))
         edge = (weights * _divergence_parts(log_p, log_q)).sum()
@@ -112,22 +114,25 @@ class BoundarySplitLoss(TemperatureLoss):
 
 
 def class_boundaries(masks: Tensor, kernel_size: int) -> Tensor:
-    """Dilate minus erode class masks (N, K, H, W) of 0 and 1 by a square of `kernel_size` pixels.
+    """Dilate minus erode class masks (N, K, H, W), booleans, by a square of `kernel_size` pixels.
 
-    Pixels without a class, and those outside of the image, neither dilate nor erode.
+    Pixels without a class, and those outside of the image, neither dilate nor erode: a class has a
+    boundary where it and another one are in the square.
 
     Example:
-        >>> class_boundaries(torch.tensor([1.0, 1, 0, 0]).reshape(1, 1, 1, 4), 3).flatten()
-        tensor([0., 0., 0., 0.])
-        >>> masks = torch.tensor([[1.0, 1, 0, 0], [0, 0, 1, 1]]).reshape(1, 2, 1, 4)
-        >>> class_boundaries(masks, 3)[0, 0]
-        tensor([[0., 1., 1., 0.]])
+        >>> masks = torch.tensor([[1, 1, 0, 0], [0, 0, 1, 1]]).reshape(1, 2, 1, 4).bool()
+        >>> class_boundaries(masks, 3)[0, 0].int()
+        tensor([[0, 1, 1, 0]], dtype=torch.int32)
     """
-    reach = kernel_size // 2
-    # Counts of each class in the square, along one axis at a time: exact, since they are integers.
-    counts = F.avg_pool2d(masks, (1, kernel_size), 1, (0, reach), divisor_override=1)
-    counts = F.avg_pool2d(counts, (kernel_size, 1), 1, (reach, 0), divisor_override=1)
-    return ((counts > 0) & (counts < counts.sum(dim=1, keepdim=True))).to(masks.dtype)
+    for dim in (2, 3):
+        masks = _dilated(masks, dim, kernel_size // 2)
+    return masks & (masks.sum(dim=1, keepdim=True) > 1)
+
+
+def _dilated(x: Tensor, dim: int, reach: int) -> Tensor:
+    """Dilate booleans (N, K, H, W) along an axis by `reach` pixels to both sides."""
+    padded = F.pad(x, (reach, reach) if dim == 3 else (0, 0, reach, reach))
+    return reduce(or_, (padded.narrow(dim, i, x.shape[dim]) for i in range(2 * reach + 1)))
 
 
 def _divergence_parts(log_p: Tensor, log_q: Tensor) -> Tensor:
