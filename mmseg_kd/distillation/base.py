@@ -54,6 +54,8 @@ class KDLoss(nn.Module):
     one_tap = False
     equal_channels = False
     of_classes = False
+    # Whether the loss cannot be computed without labels.
+    needs_labels = False
     # Whether the loss is 0 where student equals teacher; not so with a trained map between them.
     zero_at_equality = True
     # Settings of its own to print.
@@ -193,6 +195,9 @@ class KDLoss(nn.Module):
                     f'a {whose} tap of shape {tuple(x.shape)} is not a map (N, C, H, W); choose '
                     'another tap (python tools/misc/list_taps.py CONFIG lists them)',
                 )
+        self.require(
+            target is not None or not self.needs_labels, 'needs labels: call it with target=labels'
+        )
         if self.of_classes:
             student = [class_logits(x) for x in student]
             teacher = [class_logits(x) for x in teacher]
@@ -222,14 +227,15 @@ class KDLoss(nn.Module):
         Args:
             student: The student's tap(s), maps (N, C, H, W).
             teacher: The teacher's tap(s), maps (N, C', H', W').
-            target: Labels (N, H'', W''); a loss that masks void pixels needs them.
+            target: Labels (N, H'', W''). Without them no pixel is void; a loss with `needs_labels`
+                refuses None.
 
         Returns:
             A scalar, `weight` times the raw loss.
 
         Raises:
-            ValueError: A tap is not a map, or student and teacher differ in the number of taps,
-                or in channels where the loss needs equal ones.
+            ValueError: A tap is not a map, student and teacher differ in the number of taps, or in
+                channels where the loss needs equal ones, or labels that it needs are missing.
         """
         return self.weight * self.raw(student, teacher, target)
 

@@ -9,17 +9,23 @@ import torch
 from mmseg.registry import MODELS
 
 from mmseg_kd.distillation import (
+    AffinityContrastLoss,
     AttentionFlowLoss,
     AttentionTransferLoss,
+    BoundarySplitLoss,
+    ChannelGroupDivergenceLoss,
     ChannelWiseDivergence,
     DISTLoss,
+    DecoupledKDLoss,
     EdgeDirectionLoss,
     EdgeFlowLoss,
     FitNetLoss,
+    HaarDetailLoss,
     HodgeFlowLoss,
     JunctionLoss,
     KDLoss,
     KLDivergenceLoss,
+    MaskedGenerativeLoss,
     PairwiseLoss,
     PermutedSpectrumLoss,
     RandomSplitFlowLoss,
@@ -96,6 +102,16 @@ EVERY_LOSS = [
     AttentionFlowLoss(permute_heads=True),
     KLDivergenceLoss(control='other_image'),
     DISTLoss(control='other_image'),
+    DecoupledKDLoss(),
+    DecoupledKDLoss(alpha=0.0, beta=1.0, temperature=1.0),
+    BoundarySplitLoss(kernel_size=3),
+    BoundarySplitLoss(body_weight=0.0),
+    ChannelGroupDivergenceLoss(group_size=2),
+    *(MaskedGenerativeLoss(CHANNELS, CHANNELS, reduction=r) for r in ('mean', 'sum_per_image')),
+    MaskedGenerativeLoss(CHANNELS, CHANNELS, mask_ratio=0.5, grid=None),
+    AffinityContrastLoss(CHANNELS, CHANNELS, groups=5, contrast_weight=1.0),
+    AffinityContrastLoss(CHANNELS, CHANNELS, groups=1, patch=2, reduction='sum_per_image'),
+    HaarDetailLoss(),
 ]
 names = [f'{type(x).__name__}-{x.extra_repr()}' for x in EVERY_LOSS]
 every_loss = pytest.mark.parametrize('loss', EVERY_LOSS, ids=names)
@@ -113,6 +129,11 @@ def seeded(loss: KDLoss, *taps: torch.Tensor | None) -> torch.Tensor:
     """The value of a loss, of a random one with the same draw every time."""
     torch.manual_seed(0)
     return loss(*taps)
+
+
+def labels(loss: KDLoss, *shape: int) -> torch.Tensor | None:
+    """Labels for a loss that needs them."""
+    return torch.randint(0, CHANNELS, shape) if loss.needs_labels else None
 
 
 def golden(name: str) -> torch.Tensor:
@@ -187,16 +208,19 @@ def test_every_registered_loss_is_tested() -> None:
 def test_zero_where_student_equals_teacher(loss: KDLoss) -> None:
     (x,) = fitting(loss, torch.randn(3, CHANNELS, 8, 9))
     assert (float(loss(x, x.clone())) == 0) is loss.zero_at_equality
+    x, target = torch.randn(3, CHANNELS, 8, 9), labels(loss, 3, 8, 9)
+    assert (float(loss(x, x.clone(), target)) == 0) is loss.zero_at_equality
 
 
 @every_loss
 @pytest.mark.parametrize('dtype', [torch.bfloat16, torch.float16])
 def test_float32_under_any_autocast(loss: KDLoss, dtype: torch.dtype) -> None:
     student, teacher = torch.randn(2, 2, CHANNELS, 32, 32) * 30
-    reference = seeded(loss, student, teacher)
+    target = labels(loss, 2, 32, 32)
+    reference = seeded(loss, student, teacher, target)
     with torch.autocast('cpu', dtype=dtype):
-        value = seeded(loss, student, teacher)
-        half = seeded(loss, student.to(dtype), teacher.to(dtype))
+        value = seeded(loss, student, teacher, target)
+        half = seeded(loss, student.to(dtype), teacher.to(dtype), target)
     assert value.dtype == torch.float32
     assert torch.equal(value, reference)
     assert half.dtype == torch.float32
@@ -217,7 +241,8 @@ EXTREMES = {
 @pytest.mark.parametrize('student', EXTREMES)
 @pytest.mark.parametrize('teacher', EXTREMES)
 def test_finite_at_extremes(loss: KDLoss, student: str, teacher: str) -> None:
-    for target in (None, torch.full((2, 8, 8), 255), torch.zeros(2, 8, 8, dtype=torch.long)):
+    void, zero = torch.full((2, 8, 8), 255), torch.zeros(2, 8, 8, dtype=torch.long)
+    for target in (labels(loss, 2, 8, 8), void, zero):
         x = EXTREMES[student].clone().requires_grad_()
         value = loss(x, EXTREMES[teacher], target)
         value.backward()
@@ -249,7 +274,7 @@ def test_gradcheck(loss: KDLoss) -> None:
 @every_loss
 def test_no_gradient_reaches_the_teacher(loss: KDLoss) -> None:
     student, teacher = (torch.randn(2, CHANNELS, 8, 8, requires_grad=True) for _ in range(2))
-    loss(student, teacher).backward()
+    loss(student, teacher, labels(loss, 2, 8, 8)).backward()
     assert student.grad.any()
     assert teacher.grad is None
 
@@ -302,6 +327,23 @@ def test_kl_masks_at_the_resolution_of_the_logits() -> None:
             dict(type='FitNetLoss', student_channels=8, teacher_channels=0),
             'teacher_channels=0 is no',
         ),
+        (dict(type='DecoupledKDLoss', beta=-1), 'beta=-1 must be at least 0'),
+        (dict(type='BoundarySplitLoss', kernel_size=4), 'kernel_size=4 is not an odd number'),
+        (dict(type='BoundarySplitLoss', edge_weight=-1), 'edge_weight=-1 and'),
+        (dict(type='ChannelGroupDivergenceLoss', group_size=0), 'group_size=0 must be at least 1'),
+        (dict(type='HaarDetailLoss', levels=0), 'levels=0 must be at least 1'),
+        (
+            dict(type='MaskedGenerativeLoss', student_channels=8, teacher_channels=8, mask_ratio=1),
+            'mask_ratio=1 is not from 0 to below 1',
+        ),
+        (
+            dict(type='AffinityContrastLoss', student_channels=8, teacher_channels=8),
+            'groups=16 does not divide teacher_channels=8',
+        ),
+        (
+            dict(type='AffinityContrastLoss', student_channels=8, teacher_channels=16, tau=0),
+            'tau=0: not above 0',
+        ),
         (dict(type='AttentionTransferLoss', stages=[]), 'names no tap'),
         (dict(type='AttentionTransferLoss', p=0.5), 'must be at least 1'),
         (dict(type='PermutedSpectrumLoss', seed='a'), "seed='a' is not a whole number"),
@@ -334,6 +376,14 @@ def test_tokens_are_no_map() -> None:
 
 @pytest.mark.parametrize(
     'loss', [KLDivergenceLoss, ChannelWiseDivergence, DISTLoss, EdgeDirectionLoss, SobolevLoss]
+@pytest.mark.parametrize('loss', [DecoupledKDLoss, BoundarySplitLoss])
+def test_missing_labels_are_named(loss: type[KDLoss]) -> None:
+    x = torch.randn(2, 4, 8, 8)
+    with pytest.raises(ValueError, match=f'{loss.__name__}: needs labels'):
+        loss()(x, x)
+
+
+    'loss', [KLDivergenceLoss, ChannelWiseDivergence, DISTLoss, HaarDetailLoss]
 )
 def test_different_channels_are_named(loss: type[KDLoss]) -> None:
     with pytest.raises(ValueError, match=f'{loss.__name__}: .* has 4 channels, the teacher 5'):
@@ -348,14 +398,24 @@ def test_kl_of_one_channel_by_hand() -> None:
     assert float(loss(student, teacher)) == pytest.approx(expected, rel=1e-5)
 
 
-@pytest.mark.parametrize('loss', [KLDivergenceLoss(), DISTLoss(), DISTLoss(temperature=4.0)])
+@pytest.mark.parametrize(
+    'loss',
+    [
+        KLDivergenceLoss(),
+        DISTLoss(),
+        DISTLoss(temperature=4.0),
+        DecoupledKDLoss(),
+        BoundarySplitLoss(body_weight=0.0),
+    ],
+)
 def test_one_channel_is_two_classes(loss: KDLoss) -> None:
     student, teacher = torch.randn(2, 2, 1, 6, 7)
     student.requires_grad_()
     # The softmax of two logits depends on their difference alone.
     first = torch.randn(2, 1, 6, 7)
     pair = torch.cat([first, first + teacher], dim=1)
-    one, two = loss(student, teacher), loss(student, pair)
+    target = torch.randint(0, 2, (2, 6, 7))
+    one, two = loss(student, teacher, target), loss(student, pair, target)
     assert float(one) == pytest.approx(float(two), rel=1e-4)
     one.backward()
     assert float(one) > 0 and float(student.grad.abs().sum()) > 0
