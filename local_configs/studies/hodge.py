@@ -44,11 +44,7 @@ study = dict(
         'sobolev+half': _only(type='SobolevLoss', exponent=0.5),
         'permuted-1': _only(type='PermutedSpectrumLoss', exponent=-1.0),
         'permuted+1': _only(type='PermutedSpectrumLoss', exponent=1.0),
-        'cwd-other': _only(
-            type='OtherImageControl', loss=dict(type='ChannelWiseDivergence', temperature=4.0)
-        ),
-        'cwd-labels': _only(
-            type='LabelsControl', loss=dict(type='ChannelWiseDivergence', temperature=4.0)
-        ),
+        'cwd-other': _only(type='ChannelWiseDivergence', temperature=4.0, control='other_image'),
+        'cwd-labels': _only(type='ChannelWiseDivergence', temperature=4.0, control='labels'),
     },
 )

@@ -171,7 +171,6 @@ def _try_losses(student: KDEncoderDecoder) -> None:
     size = getattr(student.data_preprocessor, 'size', None) or BLANK_SIZE
     images = torch.zeros(2, 3, *size, device=device)
     target = torch.zeros(2, *size, dtype=torch.long, device=device)
-    labels = torch.zeros(2, *size, dtype=torch.long, device=device)
     training, buffers = student.training, [buffer.clone() for buffer in student.buffers()]
     names = ['logits', *(name for loss in losses.values() for name in loss.stages)]
     student.train()
@@ -183,7 +182,6 @@ def _try_losses(student: KDEncoderDecoder) -> None:
             teacher_taps = student.teachers(images, needed, student.data_preprocessor)
             for loss in losses.values():
                 losses.raw_loss(loss, taps, teacher_taps, target)
-                losses.raw_loss(loss, taps, teacher_taps, labels)
     except ValueError as error:
         raise UserError(f'model.kd_losses: {error}') from error
     finally:

@@ -12,7 +12,11 @@ from mmseg_kd.engine import build_runner
 
 # Where the defaults do not fit the tiny models: 16 channels in the fused head, 12 classes.
 FUSED = dict(stages='decode_head.linear_fuse', student_channels=16, teacher_channels=16)
-SETTINGS = {'FitNetLoss': FUSED}
+SETTINGS = {
+    'FitNetLoss': FUSED,
+    'MaskedGenerativeLoss': FUSED,
+    'AffinityContrastLoss': FUSED,
+}
 FLOWS_OF_FEATURES = dict(type='HodgeFlowLoss', **FUSED, dims=4)
 # A share each, which together leave most of the gradient to the labels.
 SHARE = dict(type='GradientShare', share=0.01, until=2, interval=1)

@@ -199,3 +199,10 @@ def test_void_pixels_have_no_gradient() -> None:
     void = (labels() == 255)[:, None].expand(SHAPE)
     assert not student.grad[void].any()
     assert student.grad[~void].all()
+
+
+def test_permuting_leaves_the_basis_as_it_is() -> None:
+    maps = torch.randn(1, 2, 6, 10, dtype=torch.float64)
+    before = basis_of(maps).eigenvalues.clone()
+    PermutedSpectrumLoss()(maps, maps + 1)
+    assert torch.equal(basis_of(maps).eigenvalues, before)

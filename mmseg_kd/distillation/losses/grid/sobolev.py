@@ -191,7 +191,7 @@ def _bands(
     if permutation is not None:
         generator = torch.Generator().manual_seed(permutation)
         order = torch.randperm(height * width - 1, generator=generator)
-        eigenvalues[1:] = eigenvalues[1:][order]
+        eigenvalues = torch.cat([eigenvalues[:1], eigenvalues[1:][order]])
     # A frequency on the border of two bands is in the upper one, however it is rounded.
     frequencies = (eigenvalues / LARGEST_EIGENVALUE).sqrt() * count + 1e-9
     band = frequencies.long().clamp(max=count - 1)
