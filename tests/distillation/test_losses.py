@@ -95,7 +95,7 @@ EVERY_LOSS = [
     EdgeFlowLoss(student_channels=CHANNELS, teacher_channels=CHANNELS, dims=3),
     HodgeFlowLoss(components=dict(gradient=0.5, curl=2.0), band_weights=(1.0, 2.0)),
     HodgeFlowLoss(flows=2, components=['curl']),
-    HodgeFlowLoss(components=['curl', 'harmonic']),
+    HodgeFlowLoss(flows=1, components=['curl', 'harmonic']),
     RandomSplitFlowLoss(components=['curl']),
     AttentionFlowLoss(),
     AttentionFlowLoss(exact_weight=0.0),
