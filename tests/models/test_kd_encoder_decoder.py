@@ -283,7 +283,9 @@ def test_the_teachers_head_runs_only_where_a_loss_reads_it(
     assert all(torch.equal(stages[name], everything[name]) for name in stages)
 
 
-@pytest.mark.parametrize('kind', ['KLDivergenceLoss', 'DISTLoss'])
+@pytest.mark.parametrize(
+    'kind', ['KLDivergenceLoss', 'DISTLoss', 'DecoupledKDLoss', 'BoundarySplitLoss']
+)
 def test_two_classes_in_one_channel_are_distilled(kind: str, tmp_path: Path) -> None:
     binary = dict(num_classes=2, out_channels=1, threshold=0.5)
     binary['loss_decode'] = dict(type='CrossEntropyLoss', use_sigmoid=True)

@@ -43,7 +43,8 @@ class AffinityContrastLoss(MaskedGenerativeLoss):
     Config: ``dict(type='AffinityContrastLoss', student_channels=256, teacher_channels=512)``
 
     Shapes: those of `MaskedGenerativeLoss`; the grid is rounded down to whole patches. Cost: that
-    of `MaskedGenerativeLoss` and p^2 groups C' differences for each place.
+    of `MaskedGenerativeLoss`, and p^2 groups C' differences and (p groups)^2 similarities for each
+    place.
 
     Args:
         student_channels: C.

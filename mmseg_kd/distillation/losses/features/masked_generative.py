@@ -35,9 +35,9 @@ class MaskedGenerativeLoss(FitNetLoss):
     The authors' weight for segmentation, 2e-5, is for 'sum_per_image' of the whole map
     (``grid=None``). The loss is not 0 where student equals teacher.
 
-    The mask is a function of `seed` and the iteration: torch's random stream is left alone, a
-    resumed run draws the same masks as an uninterrupted one, and steps that are replayed from a
-    CUDA graph draw new ones. All processes draw the same masks.
+    The mask is a function of `seed` and the iteration. So the loss leaves torch's random stream
+    alone, a resumed run draws the masks of an uninterrupted one, and each step that is replayed
+    from a CUDA graph draws a new mask. All processes draw the same masks.
 
     Config: ``dict(type='MaskedGenerativeLoss', student_channels=256, teacher_channels=512)``
 

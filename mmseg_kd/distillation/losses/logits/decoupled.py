@@ -26,8 +26,8 @@ class DecoupledKDLoss(TemperatureLoss):
               \alpha \, \mathrm{KL}\big((p^T_y, 1 - p^T_y) \,\|\, (p^S_y, 1 - p^S_y)\big)
               + \beta \, \mathrm{KL}(\hat p^T \,\|\, \hat p^S) \Big]
 
-    The first term is TCKD, the second NCKD. KL of the whole softmax is TCKD + (1 - p^T_y) NCKD: it
-    nearly drops the second where the teacher is certain. Of two classes NCKD is 0.
+    The first term is TCKD, the second NCKD. KL of the whole softmax is TCKD + (1 - p^T_y) NCKD,
+    which gives NCKD almost no weight where the teacher is certain. With two classes NCKD is 0.
 
     Config: ``dict(type='DecoupledKDLoss', alpha=1.0, beta=8.0)``, the authors' setting for
     CIFAR-100 (T = 4); they raise the weight linearly in the first epochs (`LinearWarmup`).
