@@ -29,11 +29,13 @@ def main() -> None:
     args = parse_args()
     cfg = load_config(args.config, args.cfg_options)
     from mmseg_kd.engine import build_runner
+    from mmseg_kd.studies.time_budget import fit_time_budget
 
     apply_arguments(cfg, args)
     if args.amp:
         enable_amp(cfg)
     choose_start(cfg, args.resume)
+    fit_time_budget(cfg)
     build_runner(cfg).train()
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 import reprlib
 from collections.abc import Callable, Iterator
@@ -39,6 +40,7 @@ KINDS: dict[str, Callable[[Any], Any]] = {
     'True or False': lambda value: isinstance(value, bool),
     'True, False or dict(mode=...)': lambda value: isinstance(value, bool | dict),
     'a number from 0 up': _number,
+    'a number above 0': lambda value: _number(value) and 0 < value < math.inf,
     # Some of these keys take a list.
     'a number from 0 to 1': lambda value: (
         isinstance(value, list | tuple) or (_number(value) and value <= 1)
@@ -69,6 +71,7 @@ RULES = {
     'optim_wrapper[.](optimizer[.]lr|clip_grad[.](max_norm|clip_value))': 'a number from 0 up',
     '.*[.](drop_path_rate|drop_rate|attn_drop_rate|dropout_ratio)': 'a number from 0 to 1',
     '.*[.](flip_prob|cat_max_ratio)': 'a number from 0 to 1',
+    'train_cfg[.](time_budget|seconds_per_iter)': 'a number above 0',
     'train_cfg[.]dynamic_intervals': '[(iteration, interval)]',
     'model[.]test_cfg[.]mode': 'one of whole, slide',
     'default_hooks[.]checkpoint[.]rule': 'one of greater, less',

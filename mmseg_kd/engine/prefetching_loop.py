@@ -8,6 +8,9 @@ from typing import Any
 
 from mmengine.runner import IterBasedTrainLoop
 from mmseg.registry import LOOPS
+from torch import nn
+
+from mmseg_kd.errors import UserError
 
 
 @LOOPS.register_module()
@@ -19,16 +22,49 @@ class PrefetchingTrainLoop(IterBasedTrainLoop):
     same.
 
     Where there are no workers, or the sampler has no random stream of its own and would draw
-    numbers in the thread, this is mmengine's loop. Arguments are the same.
+    numbers in the thread, this is mmengine's loop.
+
+    Args:
+        *args: As for mmengine's loop.
+        time_budget: Seconds of training, without start-up, evaluations and checkpoints.
+            `tools/train.py` and studies turn them into `max_iters`
+            (`mmseg_kd.studies.time_budget`), and the schedules end there.
+        seconds_per_iter: How many of them an iteration takes; measured by default.
+        **kwargs: As for mmengine's loop.
+
+    Raises:
+        UserError: From `run`: there is a budget that was not turned into iterations.
     """
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
+    def __init__(
+        self,
+        *args: Any,
+        time_budget: float | None = None,
+        seconds_per_iter: float | None = None,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(*args, **kwargs)
+        self.time_budget, self.seconds_per_iter = time_budget, seconds_per_iter
         if self.dataloader.num_workers > 0 and hasattr(self.dataloader.sampler, 'skip'):
             model = self.runner.model
             preprocessor = getattr(getattr(model, 'module', model), 'data_preprocessor', None)
             prepare = getattr(preprocessor, 'prepare', None)
             self.dataloader_iterator = Prefetched(self.dataloader_iterator, prepare)
+
+    def run(self) -> nn.Module:
+        """Train; a run with a budget reports its length and keeps it for its checkpoints."""
+        if self.time_budget is not None:
+            if self.seconds_per_iter is None:
+                raise UserError(
+                    'train_cfg.time_budget: before you build the runner, call '
+                    'mmseg_kd.studies.time_budget.fit_time_budget(cfg), as tools/train.py does'
+                )
+            self.runner.message_hub.update_info('seconds_per_iter', self.seconds_per_iter)
+            self.runner.logger.info(
+                f'time_budget={self.time_budget:g}: {self.max_iters} iterations at '
+                f'{self.seconds_per_iter:g} s each'
+            )
+        return super().run()
 
 
 class Prefetched:

@@ -36,6 +36,7 @@ from mmseg_kd.datasets.listing import check_listing
 from mmseg_kd.engine.compilation import compile_training, record_training_step
 from mmseg_kd.engine.devices import memory_errors, unused_card
 from mmseg_kd.engine.hooks.label_check_hook import LabelCheckHook
+from mmseg_kd.engine.hooks.training_time_hook import TrainingTimeHook
 from mmseg_kd.engine.resuming import check_optimizer, check_resumable, resuming
 from mmseg_kd.engine.starting import prepare_training, report_interruption, try_run
 from mmseg_kd.engine.training_length import follow_length, misfits
@@ -263,6 +264,8 @@ class KDRunner(Runner):
         super().register_default_hooks({name: hook or Hook() for name, hook in hooks.items()})
         if hasattr(self.bare_model, 'num_classes'):
             self.register_hook(LabelCheckHook())
+        if self.trains and self.cfg.train_cfg.get('time_budget'):
+            self.register_hook(TrainingTimeHook())
 
     def build_param_scheduler(self, scheduler: Any) -> Any:
         """Build the schedulers; those without an `end` follow the length of the training."""

@@ -21,7 +21,14 @@ from mmseg_kd.records.gradient_reports import read_reports
 from mmseg_kd.records.json_lines import NUMBER, OPTIONAL_NUMBER, OPTIONAL_TEXT, fits, read_json
 from mmseg_kd.records.literal_config import read_literals
 from mmseg_kd.records.message import Message, message
-from mmseg_kd.records.scalars import SUFFIX, config_of_log, read_rows, scalar_files, split_rows
+from mmseg_kd.records.scalars import (
+    SUFFIX,
+    config_of_log,
+    is_value,
+    read_rows,
+    scalar_files,
+    split_rows,
+)
 from mmseg_kd.records.training_log import LogFacts, read_logs
 
 # What a report reads of a teacher.
@@ -57,6 +64,8 @@ class RunRecord:
         error: Why it failed, in one line.
         params: What a grid or search chose, by dotted key.
         options: All overrides of its study, by dotted key.
+        training_seconds: Seconds of training without start-up, evaluations and checkpoints; None
+            where they were not measured.
     """
 
     name: str
@@ -74,6 +83,7 @@ class RunRecord:
     error: str | None = None
     params: dict[str, Any] = field(default_factory=dict)
     options: dict[str, Any] = field(default_factory=dict)
+    training_seconds: float | None = None
 
     @property
     def outside(self) -> bool:
@@ -161,6 +171,8 @@ def read_run(folder: str | Path, name: str | None = None) -> RunRecord:
             )
         )
     record.config = _config(files[-1], record.notes)
+    measured = [row['training_seconds'] for row in rows if is_value(row.get('training_seconds'))]
+    record.training_seconds = measured[-1] if measured else None
     record.seed = record.whole_number('randomness', 'seed')
     record.teachers = _teachers(folder / 'teacher.json', record.notes)
     record.gradients = read_reports(folder / 'gradients.jsonl')

@@ -66,8 +66,10 @@ def describe_plan(queue: RunQueue, folder: Path, slots: int) -> None:
                 }
                 costs[kind] = _time(run, short[kind], checkpoints)
             start, iteration, evaluation = costs[kind]
-            left = (run.max_iters or 0) - read_progress(folder / run.work_dir).iteration
-            interval = run.settings.get('train_cfg.val_interval') or run.max_iters or 1
+            budget = run.settings.get('train_cfg.time_budget')
+            length = run.max_iters or round((budget or 0) / iteration)
+            left = length - read_progress(folder / run.work_dir).iteration
+            interval = run.settings.get('train_cfg.val_interval') or length or 1
             seconds += start + left * iteration + math.ceil(left / interval) * evaluation
     span = datetime.timedelta(seconds=round(seconds / slots))
     where = f' on {slots} devices' if slots > 1 else ''
@@ -82,6 +84,8 @@ def _time(
     options |= {key: str(checkpoint or '') for key, checkpoint in checkpoints.items()}
     if 'default_hooks.teacher_record.type' in run.settings:
         options['default_hooks.teacher_record.evaluate'] = False
+    if 'train_cfg.time_budget' in run.settings:
+        options['train_cfg.time_budget'] = None
     started = time.monotonic()
     end, error = run_training(
         Task(run.config, options, str(work_dir), console=work_dir / 'console.log')

@@ -41,7 +41,7 @@ class PlannedRun:
         point: Number of the point in its grid or search.
         settings: The flat config. A key of `needs` has the needed run and its fingerprint, and
             the keys of `space` are replaced by their entries in the study's file.
-        max_iters: Length of the training in iterations.
+        max_iters: Length of the training in iterations; None where it is not known before.
     """
 
     name: str
@@ -137,6 +137,7 @@ class _Planner:
     ) -> PlannedRun:
         run = self.study.runs[name]
         cfg = self._load(name, {**params, 'randomness.seed': seed})
+        loop = cfg.get('train_cfg') or {}
         planned = {run.key: run for run in self.plan}
         needs, marks = {}, {}
         for key, needed in run.needs.items():
@@ -158,7 +159,7 @@ class _Planner:
             space=space,
             point=point,
             settings={**settings, **marks, **entries},
-            max_iters=(cfg.get('train_cfg') or {}).get('max_iters'),
+            max_iters=None if loop.get('time_budget') else loop.get('max_iters'),
         )
 
     def _load(self, name: str, options: dict[str, Any]) -> Config:

@@ -21,6 +21,7 @@ from mmseg_kd.config import choose_start, load_config
 from mmseg_kd.engine import build_runner
 from mmseg_kd.errors import UserError, one_line
 from mmseg_kd.studies.settings import fingerprint, flat_settings, without
+from mmseg_kd.studies.time_budget import fit_time_budget
 from mmseg_kd.studies.training_process import Task
 
 
@@ -98,6 +99,7 @@ def _train(task: Task, hook: StudyHook) -> None:
         raise UserError(f'{task.config} was edited while the study ran; run the command again')
     cfg.work_dir = task.work_dir
     choose_start(cfg, 'auto' if find_latest_checkpoint(cfg.work_dir) else None)
+    fit_time_budget(cfg)
     runner = build_runner(cfg)
     runner.register_hook(hook)
     runner.train()

@@ -48,6 +48,19 @@ def test_still_improving(pair: dict[str, Path]) -> None:
     assert 'train_cfg.max_iters=14' in command
 
 
+def test_a_longer_training_of_a_run_with_a_budget(pair: dict[str, Path]) -> None:
+    set_curve(pair['student'], [20.0, 25.0, 29.5])
+    for config in pair['student'].glob('*/vis_data/config.py'):
+        text = config.read_text(encoding='utf-8')
+        assert text.count('max_iters=9') == 1
+        changed = text.replace('max_iters=9', 'max_iters=9, time_budget=60.0')
+        config.write_text(changed, encoding='utf-8')
+    (command,) = [t for reason, t in suggested(*pair.values()).items() if '1.5x longer' in reason]
+    # 14 of 9 iterations.
+    assert 'train_cfg.time_budget=93.3' in command
+    assert 'max_iters' not in command
+
+
 def test_peaked_and_fell(pair: dict[str, Path]) -> None:
     assert 'peaked' not in said(pair)
     set_curve(pair['student'], [20.0, 33.0, 31.5])

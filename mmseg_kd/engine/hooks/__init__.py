@@ -11,6 +11,7 @@ from mmseg_kd.engine.hooks.record_hooks import (
     TeacherRecordHook,
 )
 from mmseg_kd.engine.hooks.resumable_checkpoint_hook import ResumableCheckpointHook
+from mmseg_kd.engine.hooks.training_time_hook import TrainingTimeHook
 
 __all__ = [
     'ConfusionRecordHook',
@@ -23,4 +24,5 @@ __all__ = [
     'ProgressHook',
     'ResumableCheckpointHook',
     'TeacherRecordHook',
+    'TrainingTimeHook',
 ]

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 from mmseg_kd.distillation.gradient_diagnosis import MOST_CHANGE
 from mmseg_kd.paths import relative
+from mmseg_kd.records.json_lines import NUMBER, fits
 from mmseg_kd.records.message import Message, message
 from mmseg_kd.records.run_record import RunRecord
 from mmseg_kd.reports.comparing.collection import Collection, Group, by_seed
@@ -120,6 +121,9 @@ def _lengths(collection: Collection) -> Iterator[Suggestion]:
 
 def _schedule(run: RunRecord, iterations: int) -> dict[str, Any]:
     """Return overrides for another length; schedules that ended with the training still do."""
+    budget = run.setting('train_cfg', 'time_budget')
+    if fits(budget, NUMBER) and run.max_iters:
+        return {'train_cfg.time_budget': _rounded(budget * iterations / run.max_iters)}
     options: dict[str, Any] = {'train_cfg.max_iters': iterations}
     schedulers = run.config.get('param_scheduler')
     for i, scheduler in enumerate(schedulers if isinstance(schedulers, list) else []):

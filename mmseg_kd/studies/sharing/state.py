@@ -106,7 +106,7 @@ def status_table(
                 *notes,
             ]
         value = '-' if best is None else f'{best:.2f}'
-        iteration = f'{progress.iteration}/{run.max_iters}'
+        iteration = f'{progress.iteration}/{run.max_iters or "?"}'
         note = row['error'] or ', '.join(notes)
         table.add_row([number, run.name, run.seed, row['state'], value, iteration, eta, note])
     return table.get_string()

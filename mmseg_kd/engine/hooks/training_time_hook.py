@@ -1,0 +1,84 @@
+"""Measure the seconds that a training takes."""
+
+from __future__ import annotations
+
+import math
+import time
+from typing import Any
+
+import torch
+from mmengine.hooks import Hook
+from mmengine.runner import Runner
+from mmseg.registry import HOOKS
+
+# Iterations that are timed at least, before `stop_after` stops a training.
+FEWEST = 20
+
+
+@HOOKS.register_module()
+class TrainingTimeHook(Hook):
+    """Measure the seconds of training, without start-up, evaluations and checkpoints.
+
+    The end of the log and the scalar `training_seconds` have them. A resumed run adds to the
+    seconds of its checkpoint. A run with `train_cfg.time_budget` has this hook by itself.
+
+    Args:
+        skip: Number of iterations at the start that do not count.
+        stop_after: Stop the training when it has taken so many seconds, and at least 20
+            iterations; None trains to the end.
+    """
+
+    priority = 'VERY_HIGH'
+
+    def __init__(self, skip: int = 0, stop_after: float | None = None) -> None:
+        self.skip, self.stop_after = skip, stop_after
+        self.seconds = 0.0
+        # When the clock was started; None while it stands.
+        self._since: float | None = None
+
+    def before_train(self, runner: Runner) -> None:
+        """Continue from the seconds of the checkpoint."""
+        self.seconds = runner.message_hub.get_info('training_seconds', 0.0)
+
+    def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None) -> None:
+        """Start the clock, when the first batch or the first one after a pause has arrived."""
+        if self._since is None and runner.iter >= self.skip:
+            self._since = _now()
+
+    def after_train_iter(self, runner: Runner, *args: Any, **kwargs: Any) -> None:
+        """Stop the training when enough of it was timed."""
+        if self.stop_after is None or runner.iter + 1 < self.skip + FEWEST:
+            return
+        # Without waiting for the device, as the training itself does not.
+        if self.seconds + time.perf_counter() - (self._since or math.inf) >= self.stop_after:
+            runner.train_loop.stop_training = True
+
+    def before_val(self, runner: Runner) -> None:
+        """Stop the clock during an evaluation."""
+        self._stop()
+
+    def before_save_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
+        """Stop the clock while a checkpoint is written, and put the seconds into it."""
+        self._stop()
+        checkpoint['message_hub']['runtime_info']['training_seconds'] = self.seconds
+
+    def after_train(self, runner: Runner) -> None:
+        """Log the seconds."""
+        self._stop()
+        budget = runner.cfg.train_cfg.get('time_budget')
+        runner.visualizer.add_scalars({'training_seconds': self.seconds}, step=runner.iter)
+        runner.logger.info(
+            f'training took {self.seconds:.1f} s without start-up, evaluations and checkpoints'
+            + (f'; time_budget={budget:g}' if budget else '')
+        )
+
+    def _stop(self) -> None:
+        if self._since is not None:
+            self.seconds += _now() - self._since
+            self._since = None
+
+
+def _now() -> float:
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
+    return time.perf_counter()

@@ -1,0 +1,118 @@
+"""Turn `train_cfg.time_budget` into a number of iterations, before a training is built."""
+
+from __future__ import annotations
+
+import copy
+import math
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from mmengine.config import Config
+
+from mmseg_kd.checkpoints import find_latest_checkpoint, read_checkpoint
+from mmseg_kd.config.values import nodes
+from mmseg_kd.errors import UserError
+from mmseg_kd.records.scalars import files_of_starts, read_rows
+from mmseg_kd.studies.training_process import Task, run_training
+
+# Seconds that are timed, and the iterations before, in which workers start and kernels are chosen.
+SECONDS, WARM_UP = 5.0, 10
+# More iterations than are timed.
+ENDLESS = 10**6
+# Hooks that write what a timed training does not need.
+NOT_TIMED = ('checkpoint', 'gradient_report', 'teacher_record', 'prediction_grid', 'progress')
+
+
+def fit_time_budget(cfg: Config) -> None:
+    """Set `train_cfg.max_iters` of a config with a `time_budget`, and the schedules that end there.
+
+    `max_iters` becomes `time_budget / seconds_per_iter`. A run that is resumed has the latter in
+    its checkpoint; a config may have it, as that of a finished run has; otherwise it is measured in
+    a short training in a process of its own, which leaves this one's random streams alone.
+
+    The `end` of a learning rate scheduler or of a loss' schedule that was the old `max_iters`
+    becomes the new one; `begin` of the latter moves in proportion. Other iterations stay.
+
+    Args:
+        cfg: The config of a training, after `choose_start`; changed in place. One without
+            `time_budget` stays as it is.
+
+    Raises:
+        UserError: The training cannot be timed, runs in several processes, or resumes a checkpoint
+            of a training without a budget.
+    """
+    loop = cfg.get('train_cfg') or {}
+    if loop.get('time_budget') is None:
+        return
+    if cfg.get('launcher', 'none') != 'none':
+        raise UserError('train_cfg.time_budget: several processes cannot be timed; write max_iters')
+    if cfg.get('resume') and (file := cfg.get('load_from') or find_latest_checkpoint(cfg.work_dir)):
+        loop.seconds_per_iter = _pace_of(file)
+    elif loop.get('seconds_per_iter') is None:
+        # As many digits as it is worth.
+        loop.seconds_per_iter = float(f'{_measure(cfg):.4g}')
+    set_length(cfg, max(round(loop.time_budget / loop.seconds_per_iter), 1))
+
+
+def set_length(cfg: Config, length: int) -> None:
+    """Set `max_iters`, and move the schedules that end with the training."""
+    before = cfg.train_cfg.get('max_iters')
+    cfg.train_cfg.max_iters = length
+    if before is None:
+        return
+    schedulers = cfg.get('param_scheduler')
+    for scheduler in schedulers if isinstance(schedulers, list) else [schedulers]:
+        if isinstance(scheduler, dict) and scheduler.get('end') == before:
+            # Without it a scheduler of a list ends with the training, and its warm-up may shorten.
+            scheduler.pop('end') if isinstance(schedulers, list) else scheduler.update(end=length)
+    for _, node in nodes(cfg.model.get('kd_losses') or {}):
+        if isinstance(node, dict) and node.get('end') == before:
+            node['end'] = length
+            if node.get('begin'):
+                node['begin'] = round(node['begin'] * length / before)
+
+
+def _pace_of(checkpoint: str | Path) -> float:
+    """Return the seconds per iteration with which the run of a checkpoint was planned."""
+    node: Any = read_checkpoint(checkpoint)
+    for key in ('message_hub', 'runtime_info', 'seconds_per_iter'):
+        node = node.get(key) if isinstance(node, dict) else None
+    if not isinstance(node, float) or not 0 < node < math.inf:
+        raise UserError(
+            f'train_cfg.time_budget: {checkpoint} is of a training without one; resume it '
+            'without time_budget'
+        )
+    return node
+
+
+def _measure(cfg: Config) -> float:
+    """Return the seconds per iteration of a short training."""
+    print('time_budget: the iterations are timed in a process of their own', flush=True)
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as scratch:
+        config, folder = Path(scratch, 'config.py'), Path(scratch, 'run')
+        _short(cfg).dump(config)
+        end, error = run_training(Task(str(config), {}, str(folder), console=folder / 'log.txt'))
+        rows = read_rows(files_of_starts(folder))[0]
+    found = [row for row in rows if 'training_seconds' in row]
+    if end != 'done' or not found:
+        raise UserError(f'train_cfg.time_budget: the training could not be timed: {error}')
+    return found[-1]['training_seconds'] / (found[-1]['step'] - WARM_UP)
+
+
+def _short(cfg: Config) -> Config:
+    """Return the config of the training that is timed: without evaluations and checkpoints."""
+    short = copy.deepcopy(cfg)
+    short.resume = False
+    short.train_cfg.update(max_iters=ENDLESS, time_budget=None)
+    short.update(dict.fromkeys(['val_dataloader', 'val_cfg', 'val_evaluator']))
+    short.default_hooks = (cfg.get('default_hooks') or {}) | dict.fromkeys(NOT_TIMED)
+    timing = dict(type='TrainingTimeHook', skip=WARM_UP, stop_after=SECONDS)
+    short.custom_hooks = [*(cfg.get('custom_hooks') or ()), timing]
+    # Other backends may send the numbers somewhere.
+    short.visualizer = dict(type='Visualizer', vis_backends=[dict(type='LocalVisBackend')])
+    for _, node in nodes(short.model.get('kd_losses') or {}):
+        if isinstance(node, dict) and node.get('type') == 'GradientShare':
+            # Its measurements, which end early in a training, are not timed.
+            node.update(begin=0, until=1)
+    return short
