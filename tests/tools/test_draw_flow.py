@@ -8,6 +8,7 @@ import pytest
 import torch
 from conftest import run, tiny_config
 from mmengine.config import Config
+from mmengine.structures import PixelData
 from mmseg.registry import DATASETS
 from PIL import Image
 
@@ -35,12 +36,17 @@ def image_and_model(pair: dict[str, Path]) -> tuple[dict, torch.nn.Module]:
     return DATASETS.build(cfg.val_dataloader.dataset)[0], load_segmentor(pair['student']).model
 
 
-def probabilities(sample: dict, model: torch.nn.Module) -> np.ndarray:
+def probabilities(
+    sample: dict, model: torch.nn.Module, grid: tuple[int, int] | None = None
+) -> np.ndarray:
     batch = dict(inputs=[sample['inputs']], data_samples=[sample['data_samples'].clone()])
     inputs = model.data_preprocessor(batch, False)['inputs']
     with torch.no_grad(), record_taps(model, ['logits']) as taps:
         model(inputs, mode='tensor')
-    return taps['logits'][0].double().softmax(dim=0).numpy()
+    logits = taps['logits']
+    if grid is not None:
+        logits = torch.nn.functional.interpolate(logits, grid, mode='bilinear')
+    return logits[0].double().softmax(dim=0).numpy()
 
 
 def energy_and_junctions(p: np.ndarray) -> tuple[float, np.ndarray]:
@@ -133,6 +139,21 @@ def test_padding_is_void(pair: dict[str, Path]) -> None:
     energy, junctions = energy_and_junctions(p)
     assert one.junction == pytest.approx(junctions.mean(), rel=1e-4)
     assert drawn_energy(one, p[0].size) == pytest.approx(energy, rel=1e-4)
+
+
+def test_another_grid_and_a_larger_label(pair: dict[str, Path]) -> None:
+    sample, model = image_and_model(pair)
+    own = flow_parts(model, sample, 'logits', model, void=[3])
+    half = own.grid[0] // 2, own.grid[1] // 2
+    coarse = flow_parts(model, sample, 'logits', model, grid=half)
+    assert coarse.grid == half
+    junctions = energy_and_junctions(probabilities(sample, model, half))[1]
+    assert coarse.junction == pytest.approx(junctions.mean(), rel=1e-4)
+    # As where the pipeline of a test resizes the image alone.
+    label = sample['data_samples'].gt_sem_seg.data
+    larger = label.repeat_interleave(2, 1).repeat_interleave(2, 2)
+    sample['data_samples'].gt_sem_seg = PixelData(data=larger)
+    same(flow_parts(model, sample, 'logits', model, void=[3]), own)
 
 
 def test_features_have_no_scale_and_no_basis(pair: dict[str, Path]) -> None:

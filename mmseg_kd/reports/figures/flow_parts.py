@@ -17,7 +17,7 @@ from matplotlib import colormaps
 from mmengine.dataset import BaseDataset
 from torch import Tensor, nn
 
-from mmseg_kd.distillation.base import class_logits
+from mmseg_kd.distillation.base import class_logits, resize_map
 from mmseg_kd.distillation.grid.calculus import Flow, pair_flow, structure_tensor, valid_faces
 from mmseg_kd.distillation.grid.decomposition import split_masked
 from mmseg_kd.distillation.losses.void import resize_labels, valid_pixels
@@ -49,12 +49,14 @@ class FlowParts(NamedTuple):
         heats: Amplitudes (H, W) by part, and 'junction'.
         shares: Share of each part in the energy of the flows, in percent.
         junction: Mean of the junction energy over the faces.
+        grid: Height and width of the map that was decomposed.
     """
 
     ids: np.ndarray
     heats: dict[str, np.ndarray]
     shares: dict[str, float]
     junction: float
+    grid: tuple[int, int]
 
 
 @torch.no_grad()
@@ -64,6 +66,7 @@ def flow_parts(
     tap: str,
     like: nn.Module,
     void: Sequence[int] = (),
+    grid: Sequence[int] | None = None,
 ) -> FlowParts:
     """Decompose the flows between all pairs of maps at a tap of a model for one image.
 
@@ -74,6 +77,8 @@ def flow_parts(
             components.
         like: The student, whose preprocessor prepares the image.
         void: Ids to leave out as void, next to 255.
+        grid: Height and width to which the map is resized, as losses resize a teacher's; its own
+            if None.
 
     Raises:
         UserError: The tap is not a map.
@@ -83,9 +88,10 @@ def flow_parts(
     maps = BaseTeacher(model)(inputs, [tap], like.data_preprocessor)[tap]
     if maps.ndim != 4:
         raise UserError(f'--tap: {tap!r} of shape {tuple(maps.shape)} is not a map (N, C, H, W)')
+    maps = resize_map(maps, grid or maps.shape[2:])
     size, padded = sample['inputs'].shape[1:], inputs.shape[2:]
     label = resize_labels(label_of(sample)[None], size)
-    label = torch.where(torch.isin(label, torch.tensor(void)), IGNORED, label)
+    label = torch.where(torch.isin(label, label.new_tensor(void)), IGNORED, label)
     # What was padded is void.
     label = F.pad(label, (0, padded[1] - size[1], 0, padded[0] - size[0]), value=IGNORED)
     valid = valid_pixels(label, maps.shape[2:], IGNORED)[0]
@@ -101,6 +107,7 @@ def flow_parts(
         {name: _enlarged(heat, padded)[: size[0], : size[1]] for name, heat in heats.items()},
         {name: 100 * float(energy.sum()) / total for name, energy in energies.items()},
         float(junction.sum() / valid_faces(valid).sum().clamp(min=1)),
+        tuple(valid.shape),
     )
 
 
@@ -182,10 +189,14 @@ def write_flow_parts(
     shares: dict[str, list[dict[str, float]]] = {name: [] for name in models}
     for i in indices:
         sample = dataset[i]
+        student = models['student']
+        own = flow_parts(student, sample, tap, student, void)
         found = {
-            name: flow_parts(model, sample, tap, models['student'], void)
+            name: flow_parts(model, sample, tap, student, void, own.grid)
             for name, model in models.items()
+            if model is not student
         }
+        found['student'] = own
         label = resize_labels(label_of(sample)[None], sample['inputs'].shape[1:])[0]
         rows = _rows(image_of(sample), label.numpy(), found)
         prediction_grid(rows, *LEGEND, folder / f'{stem_of(dataset, i)}.png')
