@@ -12,21 +12,16 @@ import uuid
 from pathlib import Path
 
 import mmseg_kd  # noqa: F401  # isort: skip  (first, because it refuses mixed installations)
-from mmengine.config import Config
-from mmengine.dataset import BaseDataset
 from mmengine.device import get_device
 from mmengine.logging import MMLogger
-from mmseg.registry import DATASETS
 
 from mmseg_kd.checkpoints import load_strictly, read_checkpoint, state_dict_of
 from mmseg_kd.command_line import at_least, config_parser, run_tool
 from mmseg_kd.config import load_config
-from mmseg_kd.config.errors import config_errors
 from mmseg_kd.config.models import build_student
-from mmseg_kd.config.preparing import choose_split
 from mmseg_kd.distillation import check_taps
-from mmseg_kd.errors import UserError
 from mmseg_kd.paths import check_file, check_new_folder, new_folder, relative
+from mmseg_kd.reports.figures.samples import build_dataset
 from mmseg_kd.reports.figures.teacher_comparison import choose, write_comparison
 from mmseg_kd.reports.writing.language import LANGUAGES
 from mmseg_kd.teacher_report.card import check_classes
@@ -54,17 +49,6 @@ def parse_args() -> argparse.Namespace:
     for file in filter(None, (args.checkpoint, args.baseline)):
         check_file(file, 'the checkpoint')
     return args
-
-
-def build_dataset(cfg: Config, split: str | None) -> BaseDataset:
-    """Build the labelled images."""
-    key = 'val_dataloader' if split is None else 'test_dataloader'
-    if cfg.get(key) is None:
-        raise UserError(f'{cfg.filename} has no {key}')
-    if split is not None:
-        choose_split(cfg, split)
-    with config_errors():
-        return DATASETS.build(cfg[key].dataset)
 
 
 def main() -> None:

@@ -22,7 +22,7 @@ from mmseg_kd.distillation.base import resize_map
 from mmseg_kd.distillation.losses.features.attention_transfer import attention_map
 from mmseg_kd.distillation.taps import record_taps
 from mmseg_kd.distillation.teachers import BaseTeacher
-from mmseg_kd.errors import UserError, did_you_mean
+from mmseg_kd.errors import UserError
 from mmseg_kd.evaluation.calibration import probabilities
 from mmseg_kd.records.message import Message, message, messages
 from mmseg_kd.reports.figures.images import (
@@ -34,6 +34,7 @@ from mmseg_kd.reports.figures.images import (
     miou,
     predict,
 )
+from mmseg_kd.reports.figures.samples import indices_of, stem_of
 from mmseg_kd.reports.writing.document import Heading, Paragraph, Picture, Table
 from mmseg_kd.reports.writing.html_page import to_html
 from mmseg_kd.reports.writing.language import translator
@@ -104,7 +105,7 @@ def choose(
         UserError: There is no such image, or no image has a labelled pixel.
     """
     classes = len(dataset.metainfo['classes'])
-    indices = range(len(dataset)) if stems is None else _indices(dataset, stems)
+    indices = range(len(dataset)) if stems is None else indices_of(dataset, stems)
     scores = {}
     # None: no bar where standard error is not a terminal.
     for i in tqdm(indices, 'images', leave=False, disable=None):
@@ -117,15 +118,6 @@ def choose(
     if not chosen:
         raise UserError('no image of the split has a labelled pixel')
     return {i: (kinds[kind], scores[i]) for i, kind in chosen}
-
-
-def _indices(dataset: BaseDataset, stems: Sequence[str]) -> list[int]:
-    indices = {_stem(dataset, i): i for i in range(len(dataset))}
-    for stem in stems:
-        if stem not in indices:
-            hint = did_you_mean(stem, indices, f'it has {len(indices)}, such as {min(indices)!r}')
-            raise UserError(f'--names: the split has no image {stem!r}: {hint}')
-    return [indices[stem] for stem in dict.fromkeys(stems)]
 
 
 @torch.no_grad()
@@ -222,7 +214,7 @@ def write_comparison(
     highest = max(float(one.entropy[role].max()) for one in comparisons.values() for role in ROLES)
     rows, pictures = [], []
     for number, (i, one) in enumerate(comparisons.items(), 1):
-        (kind, scores), stem = chosen[i], _stem(dataset, i)
+        (kind, scores), stem = chosen[i], stem_of(dataset, i)
         file = folder / f'{number:0{len(str(len(chosen)))}}_{stem}.png'
         prediction_grid(panels(one, highest), meta['classes'], meta['palette'], file)
         points = [f'{score:.2f}' for score in scores.values()]
@@ -265,7 +257,3 @@ def _caption(one: Comparison) -> Message:
         teacher=teacher,
         distances=', '.join(f'{x.taps[0]} {x.distance:.2f}' for x in one.attention) or '-',
     )
-
-
-def _stem(dataset: BaseDataset, index: int) -> str:
-    return Path(dataset.get_data_info(index)['img_path']).stem

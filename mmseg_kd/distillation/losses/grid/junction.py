@@ -12,10 +12,13 @@ from mmseg_kd.distillation.grid.calculus import structure_tensor, valid_faces
 from mmseg_kd.distillation.losses.logits.temperature import TemperatureLoss
 from mmseg_kd.distillation.losses.void import mean_of_valid, valid_pixels
 
-# Of probabilities, and of features with a mean trace of 1: above the rounding of a determinant.
-SMALLEST = 1e-6
+# Junction energies below this share of the teacher's mean trace hardly count. It is above the
+# rounding of a determinant in float32.
+SMALLEST_SHARE = 1e-2
+# A teacher without edges has no mean trace: what its edges would have at least.
+SMALLEST_TRACE = 1e-6
 # The smallest divisor.
-TINY = 1e-12
+SMALLEST = 1e-12
 
 
 @MODELS.register_module()
@@ -26,14 +29,14 @@ class JunctionLoss(TemperatureLoss):
     the parallel edges of a face (the square between four pixels), and the 2x2 structure tensor
     :math:`J = \sum_k \nabla p_k \nabla p_k^\top`:
 
-    .. math:: L = \frac{1}{|V|} \sum_{f \in V} \Big[ \big(\sqrt{\det J^S_f + e} -
-              \sqrt{\det J^T_f + e}\big)^2 + \gamma \big(\sqrt{\mathrm{tr} J^S_f + e} -
-              \sqrt{\mathrm{tr} J^T_f + e}\big)^2 \Big], \quad e = 10^{-6}
+    .. math:: L = \frac{1}{|V|} \sum_{f \in V} \Big[ \big(\sqrt{\det J^S_f + e^2} -
+              \sqrt{\det J^T_f + e^2}\big)^2 + \gamma \big(\sqrt{\mathrm{tr} J^S_f + e} -
+              \sqrt{\mathrm{tr} J^T_f + e}\big)^2 \Big]
 
-    with V the faces without a void corner. The gradients of two classes alone are opposite, so
-    det J is 0 along the edge between two classes and above 0 at a junction: 4 det J is the summed
-    squared curl of the flows :math:`p_a \wedge p_b` of all pairs of classes. The trace is large
-    at every edge.
+    with V the faces without a void corner, and e 1 % of the mean of :math:`\mathrm{tr} J^T` over V.
+    The gradients of two classes alone are opposite, so det J is 0 along the edge between two
+    classes and above 0 at a junction: 4 det J is the summed squared curl of the flows
+    :math:`p_a \wedge p_b` of all pairs of classes. The trace is large at every edge.
 
     With `softmax=False` the maps are features. Their J is divided by the image's mean trace. It
     is 2x2 whatever the channels, so no adapter is needed.
@@ -43,7 +46,8 @@ class JunctionLoss(TemperatureLoss):
     Source: the structure tensor of several channels is that of Di Zenzo, A Note on the Gradient of
     a Multi-image, CVGIP 1986, https://doi.org/10.1016/0734-189X(86)90223-9.
 
-    Config: ``dict(type='JunctionLoss', loss_weight=100.0)``
+    Config: ``dict(type='JunctionLoss', loss_weight=dict(type='GradientShare', share=0.1))``. With
+    weight 1 it has hardly any gradient, because few faces are junctions.
 
     Shapes: student maps (N, C, H, W); teacher maps (N, C', H', W'), resized to (H, W) (bilinear,
     align_corners=False); target (N, H'', W'') or None, resized to (H, W) (nearest). Channels may
@@ -97,18 +101,19 @@ class JunctionLoss(TemperatureLoss):
         if valid is None:
             valid = student.new_ones(len(student), *size).bool()
         faces = valid_faces(valid)
-        ours, theirs = (self._energies(x, faces) for x in (student, resize_map(teacher, size)))
-        junction, edge = ((a - b).square() for a, b in zip(ours, theirs, strict=True))
-        return mean_of_valid(junction + self.trace_weight * edge, faces)
+        ours, theirs = (self._tensor(x, faces) for x in (student, resize_map(teacher, size)))
+        e = SMALLEST_SHARE * (mean_of_valid(theirs[1], faces) + SMALLEST_TRACE)
+        junction = (ours[0] + e.square()).sqrt() - (theirs[0] + e.square()).sqrt()
+        edge = (ours[1] + e).sqrt() - (theirs[1] + e).sqrt()
+        return mean_of_valid(junction.square() + self.trace_weight * edge.square(), faces)
 
-    def _energies(self, x: Tensor, faces: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the roots of determinant and trace of the structure tensor at each face."""
+    def _tensor(self, x: Tensor, faces: Tensor) -> tuple[Tensor, Tensor]:
+        """Return determinant and trace of the structure tensor at each face, 0 at void ones."""
         if self.softmax:
             x = (x / self.current_temperature()).softmax(dim=1)
         xx, xy, yy = (entry * faces for entry in structure_tensor(x))
         if not self.softmax:
             trace = (xx + yy).sum(dim=(1, 2), keepdim=True)
-            scale = trace / faces.sum(dim=(1, 2), keepdim=True).clamp(min=1) + TINY
+            scale = trace / faces.sum(dim=(1, 2), keepdim=True).clamp(min=1) + SMALLEST
             xx, xy, yy = xx / scale, xy / scale, yy / scale
-        determinant = (xx * yy - xy.square()).clamp(min=0)
-        return (determinant + SMALLEST).sqrt(), (xx + yy + SMALLEST).sqrt()
+        return (xx * yy - xy.square()).clamp(min=0), xx + yy

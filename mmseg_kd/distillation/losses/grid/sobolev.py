@@ -16,7 +16,8 @@ from mmseg_kd.distillation.losses.grid.centred import CentredLoss
 
 # Of the Laplacian on the pixel grid.
 LARGEST_EIGENVALUE = 8
-# Energies below this share of the teacher's mean energy hardly count.
+# Energies below this share of the teacher's mean energy hardly count. On six images of CamVid, a
+# fifth of the coefficients of a teacher's logits are above it.
 SMALLEST_SHARE = 1e-2
 # Of squares of maps, so that constant ones have a logarithm and a sign.
 SMALLEST = 1e-12
@@ -50,7 +51,7 @@ class SobolevLoss(CentredLoss):
     regions. For s < 0 the mean of each map, of eigenvalue 0, is left out. s = 0 and
     `PermutedSpectrumLoss` are the controls of a claim on frequencies.
 
-    'log_energy' compares the energies of the bands only, which do not change where a shape moves:
+    'log_energy' compares how much energy the bands have, not where in the image:
 
     .. math:: L = \frac{1}{N C} \sum_{n, c, b} \beta_b \big(\log(E^S_{ncb} + e) -
               \log(E^T_{ncb} + e)\big)^2, \quad E_{ncb} = \sum_{k \in b} \lambda_k^s a_{nck}^2

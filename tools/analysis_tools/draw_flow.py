@@ -1,0 +1,108 @@
+"""Draw where student and teacher have edges, junctions and flows around holes.
+
+python tools/analysis_tools/draw_flow.py CONFIG CHECKPOINT --out DIR [--teacher CHECKPOINT]
+    [--split val] [--images N | --names STEM ...] [--tap TAP] [--void CLASS ...]
+
+DIR gets one PNG per image: a row for the teacher and one for the student, with the gradient, curl
+and harmonic part of the flows between all pairs of class probabilities, and the junction energy.
+"""
+
+import argparse
+import uuid
+from pathlib import Path
+
+import mmseg_kd  # noqa: F401  # isort: skip  (first, because it refuses mixed installations)
+import numpy as np
+from mmengine.config import Config
+from mmengine.device import get_device
+from mmengine.logging import MMLogger
+from torch import nn
+
+from mmseg_kd.checkpoints import load_strictly, read_checkpoint, state_dict_of
+from mmseg_kd.command_line import at_least, config_parser, run_tool
+from mmseg_kd.config import load_config
+from mmseg_kd.config.errors import config_errors
+from mmseg_kd.deployment.segmentor import load_segmentor
+from mmseg_kd.distillation import Teacher, check_taps
+from mmseg_kd.distillation.teacher import build_segmentor
+from mmseg_kd.distillation.teachers import teachers_by_name
+from mmseg_kd.errors import UserError, did_you_mean
+from mmseg_kd.paths import check_file, check_new_folder, new_folder, relative
+from mmseg_kd.reports.figures.flow_parts import write_flow_parts
+from mmseg_kd.reports.figures.samples import build_dataset, indices_of
+
+
+def parse_args() -> argparse.Namespace:
+    """Read the command line; refuse what would fail after the work is done."""
+    parser = config_parser('Draw the gradient, curl and harmonic part of the flows between classes')
+    add = parser.add_argument
+    add('checkpoint', help="the student's checkpoint")
+    add('--out', type=Path, required=True, metavar='DIR', help='a new folder for the pictures')
+    help_ = "checkpoint of a training to draw as the teacher (default: the config's first teacher)"
+    add('--teacher', metavar='CHECKPOINT', help=help_)
+    add('--split', choices=('train', 'val', 'test'), help="the images (default: the config's val)")
+    images = parser.add_mutually_exclusive_group()
+    text = 'number of images, evenly spread over the split (default: 3)'
+    images.add_argument('--images', type=at_least(1), default=3, metavar='N', help=text)
+    text = 'draw these images: names of files without the ending'
+    images.add_argument('--names', nargs='+', metavar='STEM', help=text)
+    text = 'the maps (default: logits, drawn as probabilities; features by principal components)'
+    add('--tap', default='logits', help=text)
+    text = 'classes to leave out as void; around their regions flows may be harmonic'
+    add('--void', nargs='+', default=[], metavar='CLASS', help=text)
+    args = parser.parse_args()
+    check_new_folder(args.out, '--out')
+    check_file(args.checkpoint, 'the checkpoint')
+    if args.teacher is not None:
+        check_file(args.teacher, '--teacher:')
+    return args
+
+
+def load_models(cfg: Config, checkpoint: str, teacher: str | None) -> dict[str, nn.Module]:
+    """Load the teacher, where there is one, and the student without its losses."""
+    models = {}
+    own = teachers_by_name(cfg.model.get('teacher') or {}).values()
+    own = [setting for setting in own if 'checkpoint' in setting]
+    if teacher is not None:
+        models['teacher'] = load_segmentor(teacher).model
+    elif own:
+        with config_errors():
+            models['teacher'] = Teacher(own[0].get('config'), own[0].checkpoint).segmentor
+    plain = {key: part for key, part in cfg.model.items() if key not in ('teacher', 'kd_losses')}
+    with config_errors():
+        student = build_segmentor(plain)
+    load_strictly(student, state_dict_of(read_checkpoint(checkpoint), checkpoint), checkpoint)
+    models['student'] = student
+    return {name: model.eval().to(get_device()) for name, model in models.items()}
+
+
+def main() -> None:
+    """Load the models and draw the images."""
+    args = parse_args()
+    cfg = load_config(args.config, args.cfg_options)
+    MMLogger.get_instance(f'draw_flow {uuid.uuid4()}', log_level='ERROR')
+    dataset = build_dataset(cfg, args.split)
+    if args.names is None:
+        count = min(args.images, len(dataset))
+        # The middle of each of as many equal parts of the split.
+        indices = [int(i) for i in (np.arange(count) + 0.5) * len(dataset) / count]
+    else:
+        indices = indices_of(dataset, args.names)
+    classes = dataset.metainfo['classes']
+    for name in args.void:
+        if name not in classes:
+            hint = did_you_mean(name, classes, f'there are {", ".join(classes)}')
+            raise UserError(f'--void: there is no class {name!r}: {hint}')
+    void = [classes.index(name) for name in args.void]
+    models = load_models(cfg, args.checkpoint, args.teacher)
+    for name, model in models.items():
+        check_taps(model, [args.tap], f'{name} (--tap)')
+    with new_folder(args.out, '--out') as folder:
+        shares = write_flow_parts(models, dataset, indices, args.tap, folder, void)
+    for name, parts in shares.items():
+        print(f'{name}: ' + ', '.join(f'{part} {share:.2f} %' for part, share in parts.items()))
+    print(f'{len(indices)} images: {relative(args.out)}')
+
+
+if __name__ == '__main__':
+    run_tool(main)
