@@ -1,4 +1,4 @@
-"""The stock counterpart of a config: the same network, data and runner, from mmseg's own parts.
+"""The stock counterpart of a config: the same network, from mmseg's own parts.
 
 MiT becomes mmseg's `MixVisionTransformer`. `SegFormerHead` becomes mmseg's `SegformerHead` at
 embed_dim 256, and `PublishedHead` at other widths, for which mmseg ships no config.
@@ -8,33 +8,20 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import torch
 import torch.nn.functional as F
-from mmengine.config import Config, ConfigDict
-from mmengine.runner import Runner
+from mmengine.config import ConfigDict
 from mmseg.models import EncoderDecoder
 from mmseg.models.decode_heads.decode_head import BaseDecodeHead
 from mmseg.registry import MODELS
 from torch import Tensor, nn
 
-from mmseg_kd.datasets.camvid.classes import CamVidClasses
 from mmseg_kd.errors import UserError
 from mmseg_kd.models.mit import VARIANTS
 
 MMSEG_EMBED_DIM = 256
-ENDLESS = 10**6
-# The default hooks of mmseg's configs.
-STOCK_HOOKS = dict(
-    timer=dict(type='IterTimerHook'),
-    logger=dict(type='LoggerHook', interval=50, log_metric_by_epoch=False),
-    param_scheduler=dict(type='ParamSchedulerHook'),
-    checkpoint=dict(type='CheckpointHook', by_epoch=False, interval=ENDLESS),
-    sampler_seed=dict(type='DistSamplerSeedHook'),
-    visualization=dict(type='SegVisualizationHook'),
-)
 
 
 class PublishedHead(BaseDecodeHead):
@@ -105,65 +92,6 @@ def stock_optim_wrapper(wrapper_cfg: ConfigDict) -> ConfigDict:
     wrapper_cfg.pop('constructor', None)
     wrapper_cfg.optimizer.pop('fused', None)
     return wrapper_cfg
-
-
-def stock_dataloader(dataloader: dict) -> dict:
-    """Return the data loader as mmseg's configs write it."""
-    stock = copy.deepcopy(dict(dataloader))
-    stock.pop('collate_fn', None)
-    stock['sampler'] = dict(type='InfiniteSampler', shuffle=True)
-    dataset = stock['dataset']
-    dataset.pop('cache_mib', None)
-    dataset['pipeline'] = [step for entry in dataset['pipeline'] for step in _stock_steps(entry)]
-    if dataset['type'] == 'CamVidDataset':
-        split = dataset.pop('split', 'train')
-        dataset.update(
-            type='BaseSegDataset',
-            metainfo=CamVidClasses.METAINFO | dataset.get('metainfo', {}),
-            data_prefix=dict(img_path=split, seg_map_path=f'{split}annot'),
-            img_suffix='.png',
-            seg_map_suffix='.png',
-        )
-    return stock
-
-
-def _stock_steps(step: dict) -> list[dict]:
-    """Split `SegAugment` into mmseg's four augmentations; load as mmseg does."""
-    if step['type'] != 'SegAugment':
-        checked = step['type'] in ('LoadImageFromFile', 'LoadAnnotations')
-        return [step | dict(type=f'mmseg.{step["type"]}') if checked else step]
-
-    def given(*keys: str) -> dict:
-        return {key: step[key] for key in keys if key in step}
-
-    colours = given('brightness_delta', 'contrast_range', 'saturation_range', 'hue_delta')
-    return [
-        dict(type='RandomResize', keep_ratio=True) | given('scale', 'ratio_range', 'keep_ratio'),
-        dict(type='RandomCrop', **given('crop_size', 'cat_max_ratio')),
-        dict(type='RandomFlip', prob=step.get('flip_prob', 0.5)),
-        dict(type='PhotoMetricDistortion', **colours),
-    ]
-
-
-def stock_runner(cfg: Config, work_dir: str | Path, **parts: Any) -> Runner:
-    """Build mmengine's Runner with mmseg's model and default hooks.
-
-    Args:
-        cfg: A config of this project.
-        work_dir: Where it logs.
-        parts: What it trains or tests with.
-    """
-    return Runner(
-        model=stock_model(cfg.model),
-        work_dir=str(work_dir),
-        default_hooks=copy.deepcopy(STOCK_HOOKS),
-        log_processor=dict(by_epoch=False),
-        visualizer=cfg.visualizer | dict(type='SegLocalVisualizer'),
-        env_cfg=cfg.env_cfg,
-        default_scope='mmseg',
-        experiment_name=f'stock {Path(work_dir).resolve().parent.name}',
-        **parts,
-    )
 
 
 class StockStudent(EncoderDecoder):

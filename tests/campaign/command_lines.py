@@ -81,7 +81,6 @@ CASES = [
     Case('no repeats', '../benchmarks/compare.py config.py --repeats 0', '--repeats'),
     Case('a device that is unknown', '../benchmarks/compare.py config.py --device tpu9', '--device'),
     Case('negative threads', '../benchmarks/compare.py config.py --threads -2', '--threads'),
-    Case('a loss to compare without one', '../benchmarks/compare.py config.py --modes kd', 'kd'),
     Case('pictures nowhere', 'analysis_tools/browse_dataset.py config.py --not-show', '--output-dir'),
     Case('pictures among images', 'analysis_tools/browse_dataset.py config.py --not-show --output-dir camvid/train', '--output-dir'),
     Case('no picture', 'analysis_tools/browse_dataset.py config.py --not-show --output-dir new --show-number 0', '--show-number'),
