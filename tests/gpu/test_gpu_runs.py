@@ -17,7 +17,10 @@ from mmengine.config import Config
 from mmseg_kd.checkpoints import read_checkpoint
 from mmseg_kd.config import enable_amp
 
-pytestmark = pytest.mark.gpu
+pytestmark = [
+    pytest.mark.gpu,
+    pytest.mark.skipif(not torch.cuda.is_available(), reason='needs a GPU'),
+]
 
 SHARE = dict(type='AttentionTransferLoss', loss_weight=dict(type='GradientShare', share=0.1))
 # Options of a student by dotted key; `amp` is `--amp`.

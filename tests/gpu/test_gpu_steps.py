@@ -15,7 +15,10 @@ from torch import Tensor
 from measuring.steps import random_batch
 from mmseg_kd.engine.graphed_step import GraphedStep
 
-pytestmark = pytest.mark.gpu
+pytestmark = [
+    pytest.mark.gpu,
+    pytest.mark.skipif(not torch.cuda.is_available(), reason='needs a GPU'),
+]
 
 SEGFORMER = 'local_configs/segformer/B0/segformer.b0.512x512.camvid'
 FPN = 'local_configs/scratch/fpn.r18.scratch.py'
