@@ -43,8 +43,6 @@ CASES = [
     Case('a config for a study', 'study.py run config.py --dry-run', 'study'),
     Case('a study not begun', 'study.py status study.py', 'study.py'),
     Case('a report of nothing', 'study.py report study.py', 'study.py'),
-    Case('devices with a blank', 'study.py run study.py --gpus "0, 1"', '--gpus'),
-    Case('a device twice', 'study.py run study.py --gpus 0,0', '--gpus'),
     Case('a database without a driver', 'study.py run study.py --storage nosql://here/x', '--storage'),
     Case('a config for a storage', 'study.py run study.py --storage config.py', 'config.py'),
     Case('a work_dir that is a file', 'study.py run study.py --work-dir config.py', 'config.py'),
