@@ -37,7 +37,6 @@ KINDS: dict[str, Callable[[Any], Any]] = {
     'a dict or a list of dicts': lambda value: value and isinstance(value, dict | list | tuple),
     'a string of one character or more': lambda value: value and isinstance(value, str),
     'True or False': lambda value: isinstance(value, bool),
-    'True, False or dict(mode=...)': lambda value: isinstance(value, bool | dict),
     'a number from 0 up': _number,
     # Some of these keys take a list.
     'a number from 0 to 1': lambda value: (
@@ -76,7 +75,6 @@ RULES = {
     'log_level': 'one of DEBUG, INFO, WARNING, ERROR, CRITICAL',
     'sync_bn': 'one of torch, mmcv',
     'resume|cuda_graph|reset_classifier': 'True or False',
-    'compile': 'True, False or dict(mode=...)',
 }
 
 

@@ -105,7 +105,7 @@ CASES = [
     Case('a mask of one bit', CAM, 'trainannot', [write(f'camvid/trainannot/{i}.png', picture('1', 1)) for i in (0, 1)]),
     Case('a mask of half the size', CAM, 'trainannot', [write(f'camvid/trainannot/{i}.png', picture('L', 1, (32, 32))) for i in (0, 1)]),
     Case('a broken image in validation', 'test.py cam.py teacher.pth --split val', 'val', (cut('camvid/val/0.png'),)),
-    Case('a broken image in a picture', 'analysis_tools/browse_dataset.py cam.py --not-show --output-dir new', '.png', (cut('camvid/train/0.png'), cut('camvid/train/1.png'))),
+    Case('a broken image in a picture', 'analysis_tools/browse_dataset.py cam.py --output-dir new', '.png', (cut('camvid/train/0.png'), cut('camvid/train/1.png'))),
     # A data set of one's own.
     own('a folder that is missing', 'lost', "data_prefix=dict(img_path='lost')"),
     own('a misspelt folder key', 'img', "data_prefix=dict(_delete_=True, img='images', mask='masks')"),

@@ -60,8 +60,6 @@ def test_mistakes_are_one_line(trained: Path, tmp_path: Path, capfd: pytest.Capt
     work_dir, mine, new = trained / 'run', tmp_path / 'mine.png', tmp_path / 'new.png'
     mine.write_text('mine')
     for arguments, message in (
-        ((work_dir,), 'write the picture with --out FILE.png'),
-        ((work_dir, '--backend', 'nonsense'), 'write the picture with --out FILE.png'),
         ((work_dir, '--out', mine), 'mine.png exists'),
         ((work_dir, '--out', mine / 'new.png'), 'mine.png is a file'),
         ((work_dir, '--out', tmp_path / 'new.txt'), 'does not end in one of'),
