@@ -12,7 +12,7 @@ from mmseg.registry import MODELS
 
 from mmseg_kd.config.errors import reading_errors
 from mmseg_kd.config.loading import check_text
-from mmseg_kd.config.migrating_data import loaders, preprocessor, tta_pipeline
+from mmseg_kd.config.migrating_data import loaders, preprocessor
 from mmseg_kd.config.values import nodes, value_at
 from mmseg_kd.errors import UserError, one_line
 from mmseg_kd.paths import check_file
@@ -108,9 +108,6 @@ def migrate(old: dict[str, Any], path: str | Path) -> tuple[dict[str, Any], list
         new = loaders(data, remarks)
         new['model'] = _model(old, remarks)
         new['model']['data_preprocessor'] = preprocessor(data, remarks)
-        if tta := tta_pipeline(data):
-            new['tta_pipeline'] = tta
-            remarks.append('MultiScaleFlipAug: several scales and flips run with test.py --tta')
         new['optim_wrapper'] = _optimizer(old)
         new['param_scheduler'] = _schedule(old, path, remarks)
         new['train_cfg'] = dict(type='PrefetchingTrainLoop')
