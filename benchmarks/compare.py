@@ -3,8 +3,7 @@
 python benchmarks/compare.py [CONFIG ...] [--amp] [--out FILE.json]
 
 Ratios above 1 mean faster, or less memory, than stock: mmseg's MixVisionTransformer and
-SegformerHead (the published formula at other widths than 256). Without CONFIG: SegFormer-B0, B2,
-and B0 taught by B2.
+SegformerHead. Without CONFIG: SegFormer-B0, B2, and B0 taught by B2.
 """
 
 from __future__ import annotations

@@ -1,50 +1,24 @@
 """The stock counterpart of a config: the same network, from mmseg's own parts.
 
-MiT becomes mmseg's `MixVisionTransformer`. `SegFormerHead` becomes mmseg's `SegformerHead` at
-embed_dim 256, and `PublishedHead` at other widths, for which mmseg ships no config.
+MiT becomes mmseg's `MixVisionTransformer`, `SegFormerHead` mmseg's `SegformerHead`.
 """
 
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from mmengine.config import ConfigDict
 from mmseg.models import EncoderDecoder
-from mmseg.models.decode_heads.decode_head import BaseDecodeHead
 from mmseg.registry import MODELS
 from torch import Tensor, nn
 
 from mmseg_kd.errors import UserError
 from mmseg_kd.models.mit import VARIANTS
 
-MMSEG_EMBED_DIM = 256
-
-
-class PublishedHead(BaseDecodeHead):
-    """SegFormer's head by the paper's formula: project, upsample to stride 4, concatenate, fuse."""
-
-    def __init__(self, **kwargs: Any) -> None:
-        super().__init__(input_transform='multiple_select', **kwargs)
-        self.levels = nn.ModuleList(nn.Linear(c, self.channels) for c in self.in_channels)
-        width = self.channels * len(self.in_channels)
-        self.fuse = nn.Sequential(
-            nn.Conv2d(width, self.channels, 1, bias=False),
-            nn.BatchNorm2d(self.channels),
-            nn.ReLU(),
-        )
-
-    def forward(self, inputs: Sequence[Tensor]) -> Tensor:
-        """Map four levels (N, C_i, H_i, W_i), finest first, to logits at the finest stride."""
-        size = inputs[0].shape[2:]
-        maps = []
-        for x, level in zip(inputs, self.levels, strict=True):
-            x = level(x.flatten(2).transpose(1, 2)).transpose(1, 2).unflatten(2, x.shape[2:])
-            maps.append(F.interpolate(x, size, mode='bilinear', align_corners=False))
-        return self.cls_seg(self.fuse(torch.cat(maps[::-1], dim=1)))
+# Where a SegFormerHead names no width.
+EMBED_DIM = 256
 
 
 def stock_model(model_cfg: ConfigDict) -> EncoderDecoder:
@@ -79,8 +53,7 @@ def _stock_cfg(model_cfg: ConfigDict) -> ConfigDict:
         sr_ratios=[8, 4, 2, 1],
         drop_path_rate=backbone.get('drop_path_rate', 0.1),
     )
-    head.channels = head.pop('embed_dim', MMSEG_EMBED_DIM)
-    head.type = 'SegformerHead' if head.channels == MMSEG_EMBED_DIM else PublishedHead
+    head.channels, head.type = head.pop('embed_dim', EMBED_DIM), 'SegformerHead'
     for key in ('blocked', 'fused_loss'):
         head.pop(key, None)
     return cfg

@@ -8,8 +8,6 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-import matplotlib.pyplot as plt
-
 from mmseg_kd.command_line import run_tool
 from mmseg_kd.errors import UserError, did_you_mean
 from mmseg_kd.paths import check_new_file
@@ -26,7 +24,6 @@ def parse_args() -> argparse.Namespace:
     add('--keys', nargs='+', default=['mIoU'], help='what to draw, one panel each')
     add('--title', help='title of the figure')
     add('--legend', nargs='+', help='a name for each log, or for each log and each of its keys')
-    add('--style', default='default', help="one of matplotlib's styles, e.g. ggplot")
     add('--out', type=Path, required=True, help='the picture file')
     return parser.parse_args()
 
@@ -62,15 +59,6 @@ def check_keys(keys: Sequence[str], runs: Sequence[dict[str, Curve]]) -> None:
             raise UserError(f'--keys: nothing logged {key!r}; {hint} there is {", ".join(known)}')
 
 
-def use_style(style: str) -> None:
-    """Choose matplotlib's style; those of seaborn go by their short names too."""
-    names = ['default', *plt.style.available]
-    found = [name for name in (style, f'seaborn-v0_8-{style}') if name in names]
-    if not found:
-        raise UserError(f'--style: {style!r} is not one of {", ".join(names)}')
-    plt.style.use(found[0])
-
-
 def main() -> None:
     """Write the picture."""
     args = parse_args()
@@ -78,7 +66,6 @@ def main() -> None:
     labels = labels_of(args.legend, args.json_logs, len(args.keys))
     runs = [read_curves(log) for log in args.json_logs]
     check_keys(args.keys, runs)
-    use_style(args.style)
     with canvas(args.out, dpi=120) as figure:
         formats = figure.canvas.get_supported_filetypes()
         if args.out.suffix[1:].lower() not in formats:
