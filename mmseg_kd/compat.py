@@ -39,9 +39,6 @@ DEVELOPER_MESSAGES = (
 # How torch's data loader reports a worker that the system ended; its type is RuntimeError.
 DEAD_WORKER = ('is killed by signal', 'exited unexpectedly')
 
-# Registered with any of these, something reads or changes what a module computes.
-HOOKS = ('_forward_hooks', '_forward_pre_hooks', '_backward_hooks', '_backward_pre_hooks')
-
 
 def read_configs_with_byte_order_marks() -> None:
     """Make mmengine skip the mark that begins UTF-8 files of Windows' editors.
@@ -89,11 +86,6 @@ def cpu_computes_in(dtype: torch.dtype) -> bool:
     kind = {torch.bfloat16: 'bf16', torch.float16: 'fp16'}[dtype]
     supported = getattr(torch.ops.mkldnn, f'_is_mkldnn_{kind}_supported')
     return torch.backends.mkldnn.is_available() and supported()
-
-
-def has_hooks(module: nn.Module) -> bool:
-    """Whether something is registered on a module or one below it; torch lists no hooks."""
-    return any(getattr(part, hooks) for part in module.modules() for hooks in HOOKS)
 
 
 def swaps_channels(preprocessor: nn.Module | None) -> bool:

@@ -102,24 +102,6 @@ def test_whether_the_processor_computes_in_16_bits() -> None:
         compat.cpu_computes_in(torch.float32)
 
 
-@pytest.mark.parametrize(
-    'register',
-    [
-        'register_forward_hook',
-        'register_forward_pre_hook',
-        'register_full_backward_hook',
-        'register_full_backward_pre_hook',
-    ],
-)
-def test_hooks_of_a_part_are_found(register: str) -> None:
-    module = nn.Sequential(nn.Linear(1, 1))
-    assert not compat.has_hooks(module)
-    handle = getattr(module[0], register)(lambda *_: None)
-    assert compat.has_hooks(module)
-    handle.remove()
-    assert not compat.has_hooks(module)
-
-
 def test_labels_of_a_head() -> None:
     source = inspect.getsource(BaseDecodeHead._stack_batch_gt)
     assert 'data_sample.gt_sem_seg.data for data_sample in batch_data_samples' in source

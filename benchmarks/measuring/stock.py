@@ -54,8 +54,7 @@ def _stock_cfg(model_cfg: ConfigDict) -> ConfigDict:
         drop_path_rate=backbone.get('drop_path_rate', 0.1),
     )
     head.channels, head.type = head.pop('embed_dim', EMBED_DIM), 'SegformerHead'
-    for key in ('blocked', 'fused_loss'):
-        head.pop(key, None)
+    head.pop('fused_loss', None)
     return cfg
 
 
