@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import statistics
 import time
 from collections.abc import Callable
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -18,6 +17,7 @@ from PIL import Image
 
 from mmseg_kd.config import choose_start, enable_amp, load_config
 from mmseg_kd.engine import build_runner
+from mmseg_kd.records.scalars import read_curves
 
 STUDENT = 'local_configs/segformer/B0/segformer.b0.512x512.camvid.kd.py'
 TEACHER = 'local_configs/segformer/B2/segformer.b2.512x512.camvid.py'
@@ -59,18 +59,17 @@ def real_loop(device: str, record: Callable[..., None]) -> None:
             start = time.perf_counter()
             build_runner(cfg).train()
             seconds = time.perf_counter() - start
-            lines = [line for line in _scalars(cfg.work_dir) if 'time' in line]
-            settled = lines[len(lines) // 2 :]
+            curves = {key: [*curve.values()] for key, curve in read_curves(cfg.work_dir).items()}
             record(
                 run='graph' if setting.graph else 'eager',
                 precision='bf16' if setting.amp else 'TF32',
                 workers=setting.workers,
                 iterations=cfg.train_cfg.max_iters,
-                ms=1e3 * statistics.mean(line['time'] for line in settled),
-                data_ms=1e3 * statistics.mean(line['data_time'] for line in settled),
+                ms=1e3 * _settled(curves['time']),
+                data_ms=1e3 * _settled(curves['data_time']),
                 seconds_in_all=seconds,
-                loss_first=lines[0]['loss'],
-                loss_last=lines[-1]['loss'],
+                loss_first=curves['loss'][0],
+                loss_last=curves['loss'][-1],
             )
 
 
@@ -91,9 +90,8 @@ def _config(setting: Setting, data_root: str, teacher: str) -> Config:
     return cfg
 
 
-def _scalars(work_dir: str) -> list[dict[str, Any]]:
-    (file,) = Path(work_dir).glob('*/vis_data/scalars.json')
-    return [json.loads(line) for line in file.read_text(encoding='utf-8').splitlines()]
+def _settled(values: list[float]) -> float:
+    return statistics.mean(values[len(values) // 2 :])
 
 
 def _images(root: Path, count: int) -> str:

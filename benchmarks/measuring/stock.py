@@ -54,7 +54,6 @@ def _stock_cfg(model_cfg: ConfigDict) -> ConfigDict:
         drop_path_rate=backbone.get('drop_path_rate', 0.1),
     )
     head.channels, head.type = head.pop('embed_dim', EMBED_DIM), 'SegformerHead'
-    head.pop('fused_loss', None)
     return cfg
 
 

@@ -15,13 +15,11 @@ from mmcv.cnn import build_activation_layer, build_norm_layer
 from mmengine.model import kaiming_init
 from mmseg.models.decode_heads.decode_head import BaseDecodeHead
 from mmseg.registry import MODELS
-from mmseg.structures import SegDataSample
 from torch import Tensor, nn
 
 from mmseg_kd.errors import UserError
 from mmseg_kd.models.bilinear import sum_at_finest
 from mmseg_kd.models.launches import KnowsLaunches
-from mmseg_kd.models.upsampled_cross_entropy import head_losses
 
 
 class LevelProjection(nn.Module):
@@ -101,8 +99,6 @@ class SegFormerHead(BaseDecodeHead):
         in_channels: Channels of the levels, finest first.
         embed_dim: Common width of the levels (256 for B0 and B1, 768 from B2 on).
         in_index: Which backbone outputs are the levels.
-        fused_loss: Compute a plain cross-entropy and the accuracy without waiting for a GPU
-            (`upsampled_cross_entropy`): the same values.
         **kwargs: `num_classes`, `dropout_ratio`, `norm_cfg`, `act_cfg`, `loss_decode`,
             `align_corners`, `ignore_index` and the other keys of mmseg's `BaseDecodeHead`.
     """
@@ -112,7 +108,6 @@ class SegFormerHead(BaseDecodeHead):
         in_channels: Sequence[int],
         embed_dim: int = 256,
         in_index: Sequence[int] = (0, 1, 2, 3),
-        fused_loss: bool = True,
         **kwargs: object,
     ) -> None:
         if embed_dim < 1:
@@ -125,7 +120,6 @@ class SegFormerHead(BaseDecodeHead):
             init_cfg=None,
             **kwargs,
         )
-        self.fused_loss = fused_loss
         # The base class' classifier; the published name of it is linear_pred.
         del self.conv_seg
         for i, channels in enumerate(in_channels, start=1):
@@ -147,10 +141,3 @@ class SegFormerHead(BaseDecodeHead):
         if self.dropout is not None:
             x = self.dropout(x)
         return self.linear_pred(x)
-
-    def loss_by_feat(
-        self, seg_logits: Tensor, batch_data_samples: list[SegDataSample]
-    ) -> dict[str, Tensor]:
-        """Compute `loss_ce` and `acc_seg` of logits (N, K, H, W), at the labels' resolution."""
-        losses = head_losses(self, seg_logits, batch_data_samples) if self.fused_loss else None
-        return losses or super().loss_by_feat(seg_logits, batch_data_samples)

@@ -73,8 +73,7 @@ def without_waiting(segmentor: nn.Module) -> None:
 def _loss_by_feat(
     head: BaseDecodeHead, seg_logits: Tensor, batch_data_samples: list[SegDataSample]
 ) -> dict[str, Tensor]:
-    on_cpu = seg_logits.device.type == 'cpu'
-    losses = None if on_cpu else head_losses(head, seg_logits, batch_data_samples)
+    losses = head_losses(head, seg_logits, batch_data_samples)
     return losses or type(head).loss_by_feat(head, seg_logits, batch_data_samples)
 
 
