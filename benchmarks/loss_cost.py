@@ -26,7 +26,6 @@ def main() -> None:
     """Print the table, and write the measurements where `--out` says."""
     parser = argparse.ArgumentParser(description='What each distillation loss costs')
     parser.add_argument('config', help='a config with kd_losses')
-    parser.add_argument('--amp', action='store_true', help='in mixed precision')
     add_options(parser)
     args = parser.parse_args()
     cfg = load_config(args.config, args.cfg_options)
@@ -39,7 +38,7 @@ def main() -> None:
     batch_size = args.batch_size or cfg.train_dataloader.batch_size
     batch = random_batch(batch_size, size, cfg.model.decode_head.num_classes)
     model = build_own(cfg, args.device)
-    runs = loss_runs(model, cfg, batch, 'amp' if args.amp else 'float32')
+    runs = loss_runs(model, cfg, batch, args.amp)
     seconds = interleaved(runs, args.repeats, warmup=2)
     peaks = {name: peak_memory(run, args.device) for name, run in runs.items()}
     print(_table(cfg, seconds, peaks))

@@ -193,13 +193,6 @@ def join_lists(values: list[str]) -> list[str]:
     return joined
 
 
-def join_numbers(option: str, arguments: list[str]) -> list[str]:
-    """Join the numbers after an option, `--gpus 0 1`, which is `--gpus 0,1` from PowerShell."""
-    split = re.compile(rf'(?<=\n{option}\n)[\d,]+(\n[\d,]+)+(?=\n)')
-    text = '\n'.join(['', *arguments, ''])
-    return split.sub(lambda match: match[0].replace('\n', ','), text).split('\n')[1:-1]
-
-
 def at_least(least: float) -> Callable[[str], Any]:
     """Make a `type` for argparse: a number of the bound's own type, not below it."""
 

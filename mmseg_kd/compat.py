@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 OVERRIDDEN = {
     # Initialise with weights that must fit, and without a line for each parameter in the log.
     'mmengine.runner.Runner._init_model_weights': 'train',
-    # Compile the blocks in the place of the whole training step.
+    # Record the training step as a CUDA graph once the optimizer is built.
     'mmengine.runner.Runner._maybe_compile': 'train',
     # Write a checkpoint whole, with the random state of every process.
     'mmengine.hooks.CheckpointHook._save_checkpoint_with_step': '_save_checkpoint',
@@ -38,9 +38,6 @@ DEVELOPER_MESSAGES = (
 )  # fmt: skip
 # How torch's data loader reports a worker that the system ended; its type is RuntimeError.
 DEAD_WORKER = ('is killed by signal', 'exited unexpectedly')
-
-# Registered with any of these, something reads or changes what a module computes.
-HOOKS = ('_forward_hooks', '_forward_pre_hooks', '_backward_hooks', '_backward_pre_hooks')
 
 
 def read_configs_with_byte_order_marks() -> None:
@@ -78,21 +75,6 @@ def part_being_built(frame: FrameType) -> tuple[dict, str] | None:
     return frame.f_locals['cfg'], getattr(frame.f_locals.get('obj_cls'), '__name__', '')
 
 
-def configure_compiler() -> None:
-    """Set what `torch.compile` has no arguments for, or none that go together with `mode`."""
-    import torch._inductor.config
-
-    # Blocks share their code, and each rate of stochastic depth, precision and mode is one version.
-    torch.compiler.config.recompile_limit = 256
-    torch.compiler.config.accumulated_recompile_limit = 256
-    # A hook on a part of a block is heard, also one that is registered in mid-training.
-    torch._dynamo.config.skip_nnmodule_hook_guards = False
-    # Stochastic depth drops the samples that it would without compilation.
-    torch._inductor.config.fallback_random = True
-    # The gradients of several losses are taken one after another.
-    torch._functorch.config.donated_buffer = False
-
-
 def cpu_computes_in(dtype: torch.dtype) -> bool:
     """Whether oneDNN has products of a 16-bit type for this processor; torch exports no such test.
 
@@ -104,11 +86,6 @@ def cpu_computes_in(dtype: torch.dtype) -> bool:
     kind = {torch.bfloat16: 'bf16', torch.float16: 'fp16'}[dtype]
     supported = getattr(torch.ops.mkldnn, f'_is_mkldnn_{kind}_supported')
     return torch.backends.mkldnn.is_available() and supported()
-
-
-def has_hooks(module: nn.Module) -> bool:
-    """Whether something is registered on a module or one below it; torch lists no hooks."""
-    return any(getattr(part, hooks) for part in module.modules() for hooks in HOOKS)
 
 
 def swaps_channels(preprocessor: nn.Module | None) -> bool:

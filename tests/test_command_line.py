@@ -11,7 +11,7 @@ import pytest
 from conftest import ROOT
 
 from mmseg_kd import command_line as cli
-from mmseg_kd.command_line import join_lists, join_numbers, run_tool
+from mmseg_kd.command_line import join_lists, run_tool
 
 # Letters and signs that cp949 lacks.
 UNKNOWN = 'café − 国'  # noqa: RUF001
@@ -112,22 +112,6 @@ def test_an_invalid_argument_elsewhere_is_an_error(monkeypatch: pytest.MonkeyPat
 )
 def test_a_list_that_powershell_split(split: list[str], whole: list[str]) -> None:
     assert join_lists(split) == whole
-
-
-@pytest.mark.parametrize(
-    ('split', 'whole'),
-    [
-        (['run', 'S', '--gpus', '0', '1'], ['run', 'S', '--gpus', '0,1']),
-        (['run', '--gpus', '0', '1', 'S'], ['run', '--gpus', '0,1', 'S']),
-        (
-            ['run', '--gpus', '0,1', 'S', '--lang', 'ko'],
-            ['run', '--gpus', '0,1', 'S', '--lang', 'ko'],
-        ),
-        (['run', 'S', '--gpus'], ['run', 'S', '--gpus']),
-    ],
-)
-def test_numbers_that_powershell_split(split: list[str], whole: list[str]) -> None:
-    assert join_numbers('--gpus', split) == whole
 
 
 @pytest.mark.slow

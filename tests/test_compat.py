@@ -95,38 +95,11 @@ def test_accumulated_batches() -> None:
         assert wrapper.scale_loss(torch.ones(())) == 1 / count
 
 
-def test_settings_of_the_compiler() -> None:
-    # torch refuses to set an option that it does not have.
-    compat.configure_compiler()
-    assert torch._dynamo.config.recompile_limit == torch.compiler.config.recompile_limit
-    for config in (torch._dynamo.config, torch.compiler.config):
-        with pytest.raises(AttributeError):
-            config.no_such_option = 1
-
-
 def test_whether_the_processor_computes_in_16_bits() -> None:
     assert isinstance(compat.cpu_computes_in(torch.bfloat16), bool)
     assert isinstance(compat.cpu_computes_in(torch.float16), bool)
     with pytest.raises(KeyError):
         compat.cpu_computes_in(torch.float32)
-
-
-@pytest.mark.parametrize(
-    'register',
-    [
-        'register_forward_hook',
-        'register_forward_pre_hook',
-        'register_full_backward_hook',
-        'register_full_backward_pre_hook',
-    ],
-)
-def test_hooks_of_a_part_are_found(register: str) -> None:
-    module = nn.Sequential(nn.Linear(1, 1))
-    assert not compat.has_hooks(module)
-    handle = getattr(module[0], register)(lambda *_: None)
-    assert compat.has_hooks(module)
-    handle.remove()
-    assert not compat.has_hooks(module)
 
 
 def test_labels_of_a_head() -> None:

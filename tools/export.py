@@ -68,8 +68,7 @@ def main() -> None:
         print(f'largest difference of a logit: {parity.difference:.2g}')
     print(
         f'class ids are equal on {100 * parity.agreement:.4f} % of the pixels of {len(images)} '
-        f'images; {parity.onnx_ms:.1f} ms per image in ONNX Runtime, {parity.torch_ms:.1f} ms in '
-        'torch, on the CPU (median)'
+        'images'
     )
     if parity.agreement < LEAST_AGREEMENT:
         out.unlink()

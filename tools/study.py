@@ -1,15 +1,14 @@
 """Run a study's trainings, show their progress, and write the report.
 
-python tools/study.py run    STUDY [--dry-run] [--retry-failed] [--rerun-changed] [--gpus 0,1]
+python tools/study.py run    STUDY [--dry-run] [--retry-failed] [--rerun-changed]
                               [--no-report]
 python tools/study.py status STUDY
 python tools/study.py report STUDY [--lang en|ko]
 """
 
 import argparse
-import sys
 
-from mmseg_kd.command_line import join_numbers, run_tool
+from mmseg_kd.command_line import run_tool
 from mmseg_kd.reports.writing.language import LANGUAGES
 from mmseg_kd.studies.commands import report, run, status
 
@@ -45,14 +44,11 @@ def parse_args() -> argparse.Namespace:
         action='store_true',
         help='train runs again whose config was edited since, and keep their old folders',
     )
-    command.add_argument(
-        '--gpus', metavar='0,1', help='train on each of these devices, one run at a time'
-    )
     command.add_argument('--no-report', action='store_true', help='write no report at the end')
     for function, text in ((status, 'show the progress of the runs'), (report, 'write the report')):
         command = commands.add_parser(function.__name__, parents=[common], help=text)
         command.set_defaults(function=function)
-    return parser.parse_args(join_numbers('--gpus', sys.argv[1:]))
+    return parser.parse_args()
 
 
 def main() -> None:

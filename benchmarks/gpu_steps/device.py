@@ -4,30 +4,42 @@ from __future__ import annotations
 
 import os
 import subprocess
+from collections.abc import Callable
 
 import torch
 
-from gpu_steps.step import Record
 from measuring.command import machine
-from measuring.lower_bound import rates_of
+from measuring.timing import seconds_of
+
+SIDE, COPIED = 8192, 2**29
+TIMES = 9
 
 
-def describe(device: str, record: Record) -> None:
-    """Record names, versions and the rates of products and copies."""
+def describe(device: str, record: Callable[..., None]) -> None:
+    """Record names, versions and the rates of large products and copies."""
     for key, value in machine(device).items():
         record(what=key, value=value)
     record(what='cores', value=os.cpu_count())
     if device == 'cpu':
         return
     query = ['nvidia-smi', '--query-gpu=driver_version,memory.total', '--format=csv,noheader']
-    record(
-        what='driver, memory', value=subprocess.run(query, capture_output=True, text=True).stdout
-    )
+    answer = subprocess.run(query, capture_output=True, text=True).stdout
+    record(what='driver, memory', value=answer.strip())
     record(what='cuDNN', value=torch.backends.cudnn.version())
-    for precision in ('highest', 'high'):
+    for precision, dtype in (
+        ('highest', torch.float32),
+        ('high', torch.float32),
+        ('high', torch.bfloat16),
+    ):
         torch.set_float32_matmul_precision(precision)
-        rates = rates_of(device, torch.float32)
-        record(what=f'TFLOP/s float32 {precision}', value=rates.flops / 1e12)
-    rates = rates_of(device, torch.bfloat16)
-    record(what='TFLOP/s bfloat16', value=rates.flops / 1e12)
-    record(what='TB/s', value=rates.bytes / 1e12)
+        a = torch.randn(SIDE, SIDE, device=device, dtype=dtype)
+        rate = 2 * SIDE**3 / _seconds(lambda a=a: a @ a)
+        record(what=f'TFLOP/s {dtype}, {precision}', value=rate / 1e12)
+    source = torch.ones(COPIED, device=device)
+    target = torch.ones_like(source)
+    record(what='TB/s', value=2 * source.nbytes / _seconds(lambda: target.copy_(source)) / 1e12)
+
+
+def _seconds(run: Callable[[], object]) -> float:
+    run()
+    return seconds_of(run, TIMES)

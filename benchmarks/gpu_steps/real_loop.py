@@ -2,36 +2,37 @@
 
 from __future__ import annotations
 
-import json
 import statistics
 import time
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple
+from tempfile import TemporaryDirectory
+from typing import NamedTuple
 
 import numpy as np
+import torch
 from mmengine.config import Config
+from mmseg.registry import MODELS
 from PIL import Image
 
-from gpu_steps.step import Record, kd_config, random_teacher, scratch
-from measuring.command import be_quiet
-from mmseg_kd.config import choose_start, enable_amp
+from mmseg_kd.config import choose_start, enable_amp, load_config
 from mmseg_kd.engine import build_runner
+from mmseg_kd.records.scalars import read_curves
 
+STUDENT = 'local_configs/segformer/B0/segformer.b0.512x512.camvid.kd.py'
 TEACHER = 'local_configs/segformer/B2/segformer.b2.512x512.camvid.py'
 
 
 class Setting(NamedTuple):
-    """How a run trains: recorded as a graph, in bfloat16, compiled, with so many workers."""
+    """How a run trains: recorded as a graph, in bfloat16, with so many workers."""
 
     graph: bool = False
     amp: bool = False
-    compiled: bool = False
     workers: int = 4
 
 
 SETTINGS = (
     Setting(graph=True, amp=True),
-    Setting(graph=True, amp=True, compiled=True),
     Setting(graph=True),
     Setting(amp=True),
     Setting(graph=True, amp=True, workers=8),
@@ -39,13 +40,13 @@ SETTINGS = (
 )
 
 
-def real_loop(device: str, record: Record) -> None:
+def real_loop(device: str, record: Callable[..., None]) -> None:
     """Train by the runner on images of CamVid's size, with workers, hooks and log lines."""
-    be_quiet()
     gpu = device == 'cuda'
-    with scratch() as folder:
+    with TemporaryDirectory(prefix='gpu_check_') as folder:
         camvid = _images(Path(folder) / 'CamVid', 64 if gpu else 4)
-        teacher = random_teacher(TEACHER, folder)
+        teacher = f'{folder}/teacher.pth'
+        torch.save(dict(state_dict=MODELS.build(load_config(TEACHER).model).state_dict()), teacher)
         for i, setting in enumerate(SETTINGS if gpu else [Setting(workers=0)]):
             cfg = _config(setting, camvid, teacher)
             cfg.train_cfg.max_iters = 450 if gpu else 6
@@ -58,23 +59,22 @@ def real_loop(device: str, record: Record) -> None:
             start = time.perf_counter()
             build_runner(cfg).train()
             seconds = time.perf_counter() - start
-            lines = [line for line in _scalars(cfg.work_dir) if 'time' in line]
-            settled = lines[len(lines) // 2 :]
+            curves = {key: [*curve.values()] for key, curve in read_curves(cfg.work_dir).items()}
             record(
-                run=('graph' if setting.graph else 'eager') + ', compiled' * setting.compiled,
+                run='graph' if setting.graph else 'eager',
                 precision='bf16' if setting.amp else 'TF32',
                 workers=setting.workers,
                 iterations=cfg.train_cfg.max_iters,
-                ms=1e3 * statistics.mean(line['time'] for line in settled),
-                data_ms=1e3 * statistics.mean(line['data_time'] for line in settled),
+                ms=1e3 * _settled(curves['time']),
+                data_ms=1e3 * _settled(curves['data_time']),
                 seconds_in_all=seconds,
-                loss_first=lines[0]['loss'],
-                loss_last=lines[-1]['loss'],
+                loss_first=curves['loss'][0],
+                loss_last=curves['loss'][-1],
             )
 
 
 def _config(setting: Setting, data_root: str, teacher: str) -> Config:
-    cfg = kd_config(model__teacher__checkpoint=teacher)
+    cfg = load_config(STUDENT, {'model.teacher.checkpoint': teacher, 'model.pretrained': None})
     cfg.train_dataloader.dataset.data_root = data_root
     cfg.train_dataloader.num_workers = setting.workers
     cfg.train_dataloader.persistent_workers = setting.workers > 0
@@ -84,15 +84,14 @@ def _config(setting: Setting, data_root: str, teacher: str) -> Config:
     for hook in ('prediction_grid', 'teacher_record', 'confusion_record'):
         cfg.default_hooks[hook] = None
     cfg.default_hooks.checkpoint = dict(type='CheckpointHook', by_epoch=False, interval=10**6)
-    cfg.cuda_graph, cfg.compile = setting.graph, setting.compiled
+    cfg.cuda_graph = setting.graph
     if setting.amp:
         enable_amp(cfg)
     return cfg
 
 
-def _scalars(work_dir: str) -> list[dict[str, Any]]:
-    (file,) = Path(work_dir).glob('*/vis_data/scalars.json')
-    return [json.loads(line) for line in file.read_text(encoding='utf-8').splitlines()]
+def _settled(values: list[float]) -> float:
+    return statistics.mean(values[len(values) // 2 :])
 
 
 def _images(root: Path, count: int) -> str:

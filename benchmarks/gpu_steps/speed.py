@@ -1,59 +1,56 @@
-"""Time a training step and its parts, and count what it does."""
+"""Time a training step of stock mmseg, of this project, and recorded as a graph."""
 
 from __future__ import annotations
 
 import copy
 import gc
 import statistics
+import time
 from collections.abc import Callable
 from typing import Any
 
 import torch
 from mmengine.config import Config
+from mmengine.optim import build_optim_wrapper
 from torch.profiler import ProfilerActivity, profile
 
-from gpu_steps.step import (
-    SEGFORMER,
-    Record,
-    build,
-    config,
-    kd_config,
-)
-from measuring.lower_bound import busy_share, rates_of, work_of
-from measuring.steps import build_pair, compute_dtype, random_batch, train_step
+from measuring.steps import build_own, build_pair, random_batch, train_step
 from measuring.timing import MIB, ratio, seconds_of
+from mmseg_kd.config import enable_amp, load_config
 from mmseg_kd.engine.graphed_step import GraphedStep
 
+SEGFORMER = 'local_configs/segformer/B0/segformer.b0.512x512.camvid'
 BATCH, SIDE = 4, 512
 ROUNDS, STEPS = 4, 8
-
-
-# Model, float32_matmul_precision, what autocast is, and other options of the config.
-SETTINGS: list[tuple[str, str, str, dict[str, Any]]] = [
-    ('kd', 'high', 'amp', {}),
-    ('kd', 'high', 'float32', {}),
-    ('base', 'high', 'amp', {}),
-    ('base', 'high', 'float32', {}),
-    ('kd, teacher bfloat16', 'high', 'float32', dict(model__teacher__dtype='bfloat16')),
-    ('kd', 'highest', 'float32', {}),
+# Config, float32_matmul_precision, --amp, and other options of the config.
+SETTINGS: list[tuple[str, str, bool, dict[str, Any]]] = [
+    ('kd', 'high', True, {}),
+    ('kd', 'high', False, {}),
+    ('base', 'high', True, {}),
+    ('base', 'high', False, {}),
+    ('kd, teacher bfloat16', 'high', False, {'model.teacher.dtype': 'bfloat16'}),
+    ('kd', 'highest', False, {}),
 ]
 
 
-def steps(device: str, record: Record) -> None:
-    """Time a step of stock mmseg, of this project, and recorded as a graph, in turns."""
-    for name, precision, dtype, options in SETTINGS:
+def steps(device: str, record: Callable[..., None]) -> None:
+    """Time the steps of every setting in turns."""
+    for name, precision, amp, options in SETTINGS:
         torch.set_float32_matmul_precision(precision)
         torch.backends.cudnn.allow_tf32 = precision != 'highest'
         torch.backends.cudnn.benchmark = True
-        cfg = kd_config(**options) if name.startswith('kd') else config(f'{SEGFORMER}.py')
-        kind = {'high': 'TF32', 'highest': 'float32'}[precision] if dtype == 'float32' else 'bf16'
-        _time_setting(f'{name}, {kind}', cfg, dtype, device, record)
+        path = f'{SEGFORMER}.kd.py' if name.startswith('kd') else f'{SEGFORMER}.py'
+        runs = _candidates(load_config(path, options), amp, device)
+        kind = 'bf16' if amp else {'high': 'TF32', 'highest': 'float32'}[precision]
+        _time_setting(f'{name}, {kind}', runs, record)
+        del runs
         gc.collect()
         torch.cuda.empty_cache()
 
 
-def _time_setting(name: str, cfg: Config, dtype: str, device: str, record: Record) -> None:
-    runs = _candidates(name, cfg, dtype, device, record)
+def _time_setting(
+    name: str, runs: dict[str, Callable[[], object]], record: Callable[..., None]
+) -> None:
     memory: dict[str, float] = {}
     for run_name, run in runs.items():
         torch.cuda.reset_peak_memory_stats()
@@ -74,42 +71,36 @@ def _time_setting(name: str, cfg: Config, dtype: str, device: str, record: Recor
             least=min(ms[run_name]),
             most=max(ms[run_name]),
             times_stock=ratio(ms['stock'], ms[run_name]).median,
-            busy=busy_share(run, 10),
-            kernels=_kernels(run),
             activations_MiB=memory[run_name],
-        )
-    if 'teacher' not in name:
-        work, rates = work_of(runs['eager']), rates_of(device, compute_dtype(cfg, dtype))
-        record(
-            setting=name,
-            run='lower bound',
-            ms=1e3 * (work.flops / rates.flops + work.bytes / rates.bytes),
-            GFLOP=work.flops / 1e9,
-            GB=work.bytes / 1e9,
+            **_profiled(run),
         )
 
 
-def _candidates(
-    name: str, cfg: Config, dtype: str, device: str, record: Record
-) -> dict[str, Callable[[], object]]:
+def _candidates(cfg: Config, amp: bool, device: str) -> dict[str, Callable[[], object]]:
     torch.manual_seed(0)
     pair = build_pair(cfg, device)
     batch = random_batch(BATCH, (SIDE, SIDE), pair['stock'].num_classes)
-    stock = train_step(pair['stock'], cfg, copy.deepcopy(batch), dtype, stock=True)
+    stock = train_step(pair['stock'], cfg, copy.deepcopy(batch), amp, stock=True)
     packed = pair['mmseg_kd'].data_preprocessor.prepare(batch)
-    eager = train_step(pair['mmseg_kd'], cfg, packed, dtype)
-    graphed, wrapper = build(cfg, device, amp=dtype == 'amp')
-    step = GraphedStep(graphed, lambda line: record(setting=name, error=line))
+    eager = train_step(pair['mmseg_kd'], cfg, packed, amp)
+    if amp:
+        enable_amp(cfg)
+    recorded = build_own(cfg, device).train()
+    wrapper = build_optim_wrapper(recorded, cfg.optim_wrapper)
+    step = GraphedStep(recorded, print)
     return dict(stock=stock, eager=eager, graph=lambda: step(packed, wrapper))
 
 
-def _kernels(run: Callable[[], object], times: int = 3) -> float:
-    """Count kernels per step, and print those that take longest to the step's log."""
+def _profiled(run: Callable[[], object], times: int = 10) -> dict[str, float]:
+    """Measure kernels per step and the share of time in which the GPU runs one."""
     with profile(activities=[ProfilerActivity.CUDA]) as recorded:
+        start = time.perf_counter()
         for _ in range(times):
             run()
         torch.cuda.synchronize()
-    kernels = recorded.key_averages()
-    print(kernels.table(sort_by='self_device_time_total', row_limit=40))
-    on_device = (x for x in kernels if x.device_type == torch.autograd.DeviceType.CUDA)
-    return sum(kernel.count for kernel in on_device) / times
+        passed = time.perf_counter() - start
+    events = recorded.key_averages()
+    print(events.table(sort_by='self_device_time_total', row_limit=40))
+    kernels = [x for x in events if x.device_type == torch.autograd.DeviceType.CUDA]
+    busy = sum(kernel.self_device_time_total for kernel in kernels) / 1e6
+    return dict(busy=busy / passed, kernels=sum(kernel.count for kernel in kernels) / times)

@@ -31,6 +31,7 @@ def add_options(parser: argparse.ArgumentParser, **defaults: Any) -> None:
     """
     by_config = '' if defaults else " (default: the config's)"
     parser.add_argument('--repeats', type=at_least(1), default=7, help='measurements of each run')
+    parser.add_argument('--amp', action='store_true', help='in mixed precision')
     parser.add_argument('--batch-size', type=at_least(1), help=f'images per step{by_config}')
     parser.add_argument(
         '--size', type=at_least(1), nargs=2, metavar=('H', 'W'), help=f'of an image{by_config}'

@@ -81,7 +81,7 @@ def _teacher_model(cfg: Config) -> dict:
 
 
 def train_step(
-    model: BaseModel, cfg: Config, batch: dict[str, Any], dtype: str, stock: bool = False
+    model: BaseModel, cfg: Config, batch: dict[str, Any], amp: bool, stock: bool = False
 ) -> Callable[[], object]:
     """Make a function that does one training step: preprocessing, forward, backward, optimizer.
 
@@ -89,26 +89,17 @@ def train_step(
         model: A model, on its device.
         cfg: Its config, for the optimizer.
         batch: Of `random_batch`.
-        dtype: 'float32', or 'amp' for mixed precision.
+        amp: Whether to compute in mixed precision.
         stock: Whether to build the optimizer without this project's settings.
     """
     cfg = copy.deepcopy(cfg)
     if stock:
         cfg.optim_wrapper = stock_optim_wrapper(cfg.optim_wrapper)
-    if dtype != 'float32':
+    if amp:
         enable_amp(cfg)
     wrapper = build_optim_wrapper(model, cfg.optim_wrapper)
     model.train()
     return lambda: model.train_step(batch, wrapper)
-
-
-def compute_dtype(cfg: Config, dtype: str) -> torch.dtype:
-    """Return the type in which `train_step` multiplies: that of autocast under 'amp'."""
-    if dtype == 'float32':
-        return torch.float32
-    cfg = copy.deepcopy(cfg)
-    enable_amp(cfg)
-    return torch.float16 if cfg.optim_wrapper.type == 'AmpOptimWrapper' else torch.bfloat16
 
 
 def infer_step(model: BaseModel, batch: dict[str, Any]) -> Callable[[], Tensor]:
@@ -123,7 +114,7 @@ def infer_step(model: BaseModel, batch: dict[str, Any]) -> Callable[[], Tensor]:
 
 
 def loss_runs(
-    model: BaseModel, cfg: Config, batch: dict[str, Any], dtype: str
+    model: BaseModel, cfg: Config, batch: dict[str, Any], amp: bool
 ) -> dict[str, Callable[[], object]]:
     """Make functions that do a training step with one loss more than the first.
 
@@ -131,7 +122,7 @@ def loss_runs(
         model: A student with its teacher, on its device.
         cfg: Its config; the first of its losses is part of every step.
         batch: Of `random_batch`.
-        dtype: 'float32', or 'amp' for mixed precision.
+        amp: Whether to compute in mixed precision.
 
     Returns:
         `PLAIN` has the first loss alone, `REPORT` measures its gradient as well, and each other
@@ -141,7 +132,7 @@ def loss_runs(
     for loss in losses.values():
         # A loss whose schedule starts at 0 would cost nothing, and a share is measured by itself.
         loss.loss_weight = 1.0
-    step = train_step(model, cfg, batch, dtype)
+    step = train_step(model, cfg, batch, amp)
     first, *others = losses
 
     def run(names: Iterable[str], measure: bool = False) -> Callable[[], object]:

@@ -1,63 +1,24 @@
-"""The stock counterpart of a config: the same network, data and runner, from mmseg's own parts.
+"""The stock counterpart of a config: the same network, from mmseg's own parts.
 
-MiT becomes mmseg's `MixVisionTransformer`. `SegFormerHead` becomes mmseg's `SegformerHead` at
-embed_dim 256, and `PublishedHead` at other widths, for which mmseg ships no config.
+MiT becomes mmseg's `MixVisionTransformer`, `SegFormerHead` mmseg's `SegformerHead`.
 """
 
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import torch
-import torch.nn.functional as F
-from mmengine.config import Config, ConfigDict
-from mmengine.runner import Runner
+from mmengine.config import ConfigDict
 from mmseg.models import EncoderDecoder
-from mmseg.models.decode_heads.decode_head import BaseDecodeHead
 from mmseg.registry import MODELS
 from torch import Tensor, nn
 
-from mmseg_kd.datasets.camvid.classes import CamVidClasses
 from mmseg_kd.errors import UserError
 from mmseg_kd.models.mit import VARIANTS
 
-MMSEG_EMBED_DIM = 256
-ENDLESS = 10**6
-# The default hooks of mmseg's configs.
-STOCK_HOOKS = dict(
-    timer=dict(type='IterTimerHook'),
-    logger=dict(type='LoggerHook', interval=50, log_metric_by_epoch=False),
-    param_scheduler=dict(type='ParamSchedulerHook'),
-    checkpoint=dict(type='CheckpointHook', by_epoch=False, interval=ENDLESS),
-    sampler_seed=dict(type='DistSamplerSeedHook'),
-    visualization=dict(type='SegVisualizationHook'),
-)
-
-
-class PublishedHead(BaseDecodeHead):
-    """SegFormer's head by the paper's formula: project, upsample to stride 4, concatenate, fuse."""
-
-    def __init__(self, **kwargs: Any) -> None:
-        super().__init__(input_transform='multiple_select', **kwargs)
-        self.levels = nn.ModuleList(nn.Linear(c, self.channels) for c in self.in_channels)
-        width = self.channels * len(self.in_channels)
-        self.fuse = nn.Sequential(
-            nn.Conv2d(width, self.channels, 1, bias=False),
-            nn.BatchNorm2d(self.channels),
-            nn.ReLU(),
-        )
-
-    def forward(self, inputs: Sequence[Tensor]) -> Tensor:
-        """Map four levels (N, C_i, H_i, W_i), finest first, to logits at the finest stride."""
-        size = inputs[0].shape[2:]
-        maps = []
-        for x, level in zip(inputs, self.levels, strict=True):
-            x = level(x.flatten(2).transpose(1, 2)).transpose(1, 2).unflatten(2, x.shape[2:])
-            maps.append(F.interpolate(x, size, mode='bilinear', align_corners=False))
-        return self.cls_seg(self.fuse(torch.cat(maps[::-1], dim=1)))
+# Where a SegFormerHead names no width.
+EMBED_DIM = 256
 
 
 def stock_model(model_cfg: ConfigDict) -> EncoderDecoder:
@@ -92,10 +53,7 @@ def _stock_cfg(model_cfg: ConfigDict) -> ConfigDict:
         sr_ratios=[8, 4, 2, 1],
         drop_path_rate=backbone.get('drop_path_rate', 0.1),
     )
-    head.channels = head.pop('embed_dim', MMSEG_EMBED_DIM)
-    head.type = 'SegformerHead' if head.channels == MMSEG_EMBED_DIM else PublishedHead
-    for key in ('blocked', 'fused_loss'):
-        head.pop(key, None)
+    head.channels, head.type = head.pop('embed_dim', EMBED_DIM), 'SegformerHead'
     return cfg
 
 
@@ -105,65 +63,6 @@ def stock_optim_wrapper(wrapper_cfg: ConfigDict) -> ConfigDict:
     wrapper_cfg.pop('constructor', None)
     wrapper_cfg.optimizer.pop('fused', None)
     return wrapper_cfg
-
-
-def stock_dataloader(dataloader: dict) -> dict:
-    """Return the data loader as mmseg's configs write it."""
-    stock = copy.deepcopy(dict(dataloader))
-    stock.pop('collate_fn', None)
-    stock['sampler'] = dict(type='InfiniteSampler', shuffle=True)
-    dataset = stock['dataset']
-    dataset.pop('cache_mib', None)
-    dataset['pipeline'] = [step for entry in dataset['pipeline'] for step in _stock_steps(entry)]
-    if dataset['type'] == 'CamVidDataset':
-        split = dataset.pop('split', 'train')
-        dataset.update(
-            type='BaseSegDataset',
-            metainfo=CamVidClasses.METAINFO | dataset.get('metainfo', {}),
-            data_prefix=dict(img_path=split, seg_map_path=f'{split}annot'),
-            img_suffix='.png',
-            seg_map_suffix='.png',
-        )
-    return stock
-
-
-def _stock_steps(step: dict) -> list[dict]:
-    """Split `SegAugment` into mmseg's four augmentations; load as mmseg does."""
-    if step['type'] != 'SegAugment':
-        checked = step['type'] in ('LoadImageFromFile', 'LoadAnnotations')
-        return [step | dict(type=f'mmseg.{step["type"]}') if checked else step]
-
-    def given(*keys: str) -> dict:
-        return {key: step[key] for key in keys if key in step}
-
-    colours = given('brightness_delta', 'contrast_range', 'saturation_range', 'hue_delta')
-    return [
-        dict(type='RandomResize', keep_ratio=True) | given('scale', 'ratio_range', 'keep_ratio'),
-        dict(type='RandomCrop', **given('crop_size', 'cat_max_ratio')),
-        dict(type='RandomFlip', prob=step.get('flip_prob', 0.5)),
-        dict(type='PhotoMetricDistortion', **colours),
-    ]
-
-
-def stock_runner(cfg: Config, work_dir: str | Path, **parts: Any) -> Runner:
-    """Build mmengine's Runner with mmseg's model and default hooks.
-
-    Args:
-        cfg: A config of this project.
-        work_dir: Where it logs.
-        parts: What it trains or tests with.
-    """
-    return Runner(
-        model=stock_model(cfg.model),
-        work_dir=str(work_dir),
-        default_hooks=copy.deepcopy(STOCK_HOOKS),
-        log_processor=dict(by_epoch=False),
-        visualizer=cfg.visualizer | dict(type='SegLocalVisualizer'),
-        env_cfg=cfg.env_cfg,
-        default_scope='mmseg',
-        experiment_name=f'stock {Path(work_dir).resolve().parent.name}',
-        **parts,
-    )
 
 
 class StockStudent(EncoderDecoder):

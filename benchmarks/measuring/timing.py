@@ -16,19 +16,17 @@ MIB = 2**20
 
 
 def interleaved(
-    runs: Mapping[str, Callable[[], object]],
-    repeats: int,
-    warmup: int = 1,
-    settle: bool = True,
+    runs: Mapping[str, Callable[[], object]], repeats: int, warmup: int = 1
 ) -> dict[str, list[float]]:
     """Time every run `repeats` times, in turns, after `warmup` turns that do not count.
+
+    A turn calls a run twice and times the second call. The first finds the caches and the allocator
+    as the run before left them, which no training loop does.
 
     Args:
         runs: What to time, by name.
         repeats: Number of timed turns.
         warmup: Number of turns before them.
-        settle: Whether to call a run twice per turn and time the second call. The first finds the
-            caches and the allocator as the run before left them, which no training loop does.
 
     Returns:
         Seconds of each timed call by the run's name. On a GPU a call ends when its kernels have.
@@ -39,8 +37,7 @@ def interleaved(
     try:
         for turn in range(warmup + repeats):
             for name, run in runs.items():
-                if settle:
-                    run()
+                run()
                 passed = seconds_of(run)
                 if turn >= warmup:
                     seconds[name].append(passed)

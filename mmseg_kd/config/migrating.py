@@ -12,7 +12,7 @@ from mmseg.registry import MODELS
 
 from mmseg_kd.config.errors import reading_errors
 from mmseg_kd.config.loading import check_text
-from mmseg_kd.config.migrating_data import loaders, preprocessor, tta_pipeline
+from mmseg_kd.config.migrating_data import loaders, preprocessor
 from mmseg_kd.config.values import nodes, value_at
 from mmseg_kd.errors import UserError, one_line
 from mmseg_kd.paths import check_file
@@ -54,13 +54,6 @@ SETTLED = {
 # Other keys of the top level that are read here, or need nothing in their place.
 KNOWN = {'data', 'model', 'optimizer', 'lr_config', 'train_cfg', 'test_cfg'}
 KNOWN |= {'resume_from', 'dist_params', 'gpu_ids', 'gpus', 'device', 'mp_start_method', 'workflow'}
-BACKENDS = {
-    'TextLoggerHook': 'LocalVisBackend',
-    'TensorboardLoggerHook': 'TensorboardVisBackend',
-    'WandbLoggerHook': 'WandbVisBackend',
-    'MMSegWandbHook': 'WandbVisBackend',
-    'MlflowLoggerHook': 'MLflowVisBackend',
-}
 PARTS = re.compile(r'(|backbone|neck|decode_head|auxiliary_head|.*\.loss_decode)(\.\d+)?')
 POLICIES = ('fixed', 'poly', 'CosineAnnealing', 'step')
 LR_KEYS = {'policy', 'power', 'min_lr', 'step', 'gamma', 'warmup', 'warmup_iters', 'warmup_ratio'}
@@ -108,15 +101,11 @@ def migrate(old: dict[str, Any], path: str | Path) -> tuple[dict[str, Any], list
         new = loaders(data, remarks)
         new['model'] = _model(old, remarks)
         new['model']['data_preprocessor'] = preprocessor(data, remarks)
-        if tta := tta_pipeline(data):
-            new['tta_pipeline'] = tta
-            remarks.append('MultiScaleFlipAug: several scales and flips run with test.py --tta')
         new['optim_wrapper'] = _optimizer(old)
         new['param_scheduler'] = _schedule(old, path, remarks)
         new['train_cfg'] = dict(type='PrefetchingTrainLoop')
         _evaluate(old.get('evaluation') or {}, new)
         _move(old, new, remarks)
-        _visualize(old.get('log_config') or {}, new, remarks)
         if not isinstance(new['train_cfg'].get('max_iters'), int):
             raise UserError(f"{path}: write runner=dict(type='IterBasedRunner', max_iters=N)")
     except (KeyError, IndexError, TypeError, ValueError, AttributeError) as error:
@@ -211,18 +200,8 @@ def _move(old: dict[str, Any], new: dict[str, Any], remarks: list[str]) -> None:
         for key, value in (old.get(section) or {}).items():
             if f'{section}.{key}' not in MOVED and key not in settled:
                 remarks.append(f'{section}.{key}={value!r}')
+    for hook in (old.get('log_config') or {}).get('hooks', ()):
+        if hook['type'] != 'TextLoggerHook':
+            remarks.append(f'log_config.hooks: {hook["type"]}; write visualizer.vis_backends')
     if old.get('resume_from'):
         new |= dict(load_from=old['resume_from'], resume=True)
-
-
-def _visualize(log_config: dict[str, Any], new: dict[str, Any], remarks: list[str]) -> None:
-    backends = {'LocalVisBackend': dict(type='LocalVisBackend')}
-    for hook in log_config.get('hooks', ()):
-        kind = BACKENDS.get(hook['type'])
-        if kind is None:
-            remarks.append(f'log_config.hooks: {hook["type"]}')
-            continue
-        backends[kind] = dict(type=kind)
-        if 'init_kwargs' in hook:
-            backends[kind]['init_kwargs'] = hook['init_kwargs']
-    new['visualizer'] = dict(vis_backends=list(backends.values()))

@@ -69,22 +69,6 @@ def preprocessor(data: dict[str, Any], remarks: list[str]) -> dict[str, Any]:
     return found
 
 
-def tta_pipeline(data: dict[str, Any]) -> list[Step] | None:
-    """Return the pipeline of the scales and flips of MultiScaleFlipAug; None for a single one."""
-    for step in _steps(data.get('test') or NO_DATA):
-        if step['type'] == 'MultiScaleFlipAug':
-            sizes, flips = _scales(step), _flips(step)
-            if len(sizes) * len(flips) > 1:
-                keep = dict(type='Resize', keep_ratio=True)
-                resizes = [[keep | size for size in sizes]] if sizes != [{}] else []
-                branches = [*resizes, flips, [dict(type='LoadAnnotations')], [PACK]]
-                return [
-                    dict(type='LoadImageFromFile'),
-                    dict(type='TestTimeAug', transforms=branches),
-                ]
-    return None
-
-
 def _steps(dataset: Any) -> list[Step]:
     """Return the steps of a data set's first pipeline, also those inside other steps."""
     if parts := _parts(dataset):
@@ -157,8 +141,7 @@ def _pipeline(steps: list[Step], where: str, remarks: list[str]) -> list[Step]:
         kind = step['type']
         if kind == 'MultiScaleFlipAug':
             inner = [s for s in step['transforms'] if s['type'] != 'RandomFlip']
-            sizes = _scales(step)
-            size = sizes[0] if len(sizes) == 1 else _scales(step | {'img_ratios': None})[0]
+            size = _test_size(step, remarks)
             inner = [s | size if 'Resize' in s['type'] else s for s in inner]
             # Without the labels and the packing at the end.
             found += _pipeline(inner, where, remarks)[:-2]
@@ -219,19 +202,15 @@ def _random_flip(step: Step, where: str, remarks: list[str]) -> list[Step]:
 RENAMED = {'Resize': _resize, 'AlignResize': _align_resize, 'RandomFlip': _random_flip}
 
 
-def _scales(step: Step) -> list[Step]:
-    """Return the arguments of Resize for each scale of a MultiScaleFlipAug."""
+def _test_size(step: Step, remarks: list[str]) -> Step:
+    """Return the arguments of Resize for a MultiScaleFlipAug without its other scales."""
     scale, ratios = step.get('img_scale'), step.get('img_ratios')
     ratios = [ratios] if isinstance(ratios, int | float) else ratios or []
-    if scale is None:
-        return [dict(scale_factor=ratio) for ratio in ratios] or [{}]
-    if isinstance(scale, tuple) and ratios:
-        return [dict(scale=tuple(int(side * ratio) for side in scale)) for ratio in ratios]
-    return [dict(scale=one) for one in (scale if isinstance(scale, list) else [scale])]
-
-
-def _flips(step: Step) -> list[Step]:
-    directions = step.get('flip_direction', 'horizontal')
-    directions = [directions] if isinstance(directions, str) else directions
-    flips = [dict(type='RandomFlip', prob=1.0, direction=one) for one in directions]
-    return [dict(type='RandomFlip', prob=0.0), *(flips if step.get('flip') else [])]
+    scales = scale if isinstance(scale, list) else [scale]
+    if len(scales) > 1 or len(ratios) > 1 or step.get('flip'):
+        remarks.append('MultiScaleFlipAug: it becomes one scale; write a tta_pipeline')
+        ratios = ratios if len(ratios) == 1 else []
+    if scales[0] is None:
+        return dict(scale_factor=ratios[0]) if ratios else {}
+    ratio = ratios[0] if ratios else 1
+    return dict(scale=tuple(int(side * ratio) for side in scales[0]))

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import copy
 import json
-import statistics
-import time
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -24,7 +22,6 @@ from mmseg_kd.errors import UserError, one_line
 
 # Height and width of the image that the exporter follows; any other runs too.
 EXAMPLE = (128, 160)
-ROUNDS = 5
 
 
 class Exported(nn.Module):
@@ -132,14 +129,10 @@ class Parity:
     Attributes:
         difference: Largest absolute difference of a logit; None where the file returns ids.
         agreement: Share of pixels with the same class id.
-        torch_ms: Median milliseconds per image in torch, on the CPU.
-        onnx_ms: The same in ONNX Runtime, in turns.
     """
 
     difference: float | None
     agreement: float
-    torch_ms: float
-    onnx_ms: float
 
 
 @torch.no_grad()
@@ -147,27 +140,14 @@ def compare(module: Exported, file: Path, images: Sequence[np.ndarray]) -> Parit
     """Run the exported file and the model on images (H, W, 3), BGR bytes, on the CPU."""
     session = open_session(file, 'cpu')
     differences, equal, pixels = [], 0, 0
-    times: dict[str, list[float]] = dict(torch=[], onnx=[])
     for image in images:
         batch = torch.from_numpy(np.ascontiguousarray(image[None, ..., ::-1]))
         if not module.end_to_end:
             batch = batch.permute(0, 3, 1, 2).float().contiguous()
-        feed = {'images': batch.numpy()}
-        runs = dict(
-            torch=lambda batch=batch: module(batch),
-            onnx=lambda feed=feed: torch.from_numpy(session.run(None, feed)[0]),
-        )
-        outputs = {name: run() for name, run in runs.items()}
-        for _ in range(ROUNDS):
-            for name, run in runs.items():
-                start = time.perf_counter()
-                run()
-                times[name].append(time.perf_counter() - start)
-        ids = list(outputs.values())
+        ids = [module(batch), torch.from_numpy(session.run(None, {'images': batch.numpy()})[0])]
         if not module.end_to_end:
             differences.append(float((ids[0] - ids[1]).abs().max()))
             ids = [logits.argmax(dim=1) for logits in ids]
         equal += int((ids[0] == ids[1]).sum())
         pixels += ids[0].numel()
-    torch_ms, onnx_ms = (1e3 * statistics.median(values) for values in times.values())
-    return Parity(max(differences, default=None), equal / pixels, torch_ms, onnx_ms)
+    return Parity(max(differences, default=None), equal / pixels)

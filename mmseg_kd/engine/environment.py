@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import platform
-import shutil
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.metadata import version
-from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import psutil
@@ -27,9 +24,6 @@ from mmseg_kd.paths import check_folder
 
 # Below these, a training of the shipped configs is likely to fail.
 LEAST_FREE_GPU, LEAST_FREE_MEMORY = 3 * GIB, 4 * GIB
-# Of AdamW: the weights and two moments.
-TENSORS_PER_WEIGHT = 3
-LETTERS = '가\u00e9\u2212'
 
 
 @dataclass(frozen=True)
@@ -42,14 +36,14 @@ class Fact:
 
 
 def check_environment(config: str | None = None, cfg_options: dict | None = None) -> list[Fact]:
-    """Look at torch, CUDA, memory and console and, with a config, at what it needs.
+    """Look at torch, CUDA and memory and, with a config, at what it needs.
 
     Args:
         config: A config file; its training is started up to its first iteration, in a folder that
             is removed.
         cfg_options: Overrides by dotted key.
     """
-    looks = {'torch': _torch, 'CUDA': _cuda, 'memory': _memory, 'console': _console}
+    looks = {'torch': _torch, 'CUDA': _cuda, 'memory': _memory}
     if config is not None:
         looks['config'] = lambda: _start(load_config(config, cfg_options))
     return [_fact(name, look) for name, look in looks.items()]
@@ -91,22 +85,9 @@ def _memory() -> str:
     return finding
 
 
-def _console() -> str:
-    encoding = sys.stdout.encoding or 'ascii'
-    try:
-        LETTERS.encode(encoding)
-    except UnicodeEncodeError as error:
-        raise UserError(
-            f'{encoding} cannot show {error.object[error.start]!a}, which is printed as an escape; '
-            'set the environment variable PYTHONUTF8=1'
-        ) from None
-    return encoding
-
-
 def _start(cfg: Config) -> str:
-    """Build data, model and teachers, load the weights, and look for room for the checkpoints."""
-    work_dir = cfg.work_dir
-    check_folder(work_dir, 'work_dir')
+    """Build data, model and teachers, and load the weights."""
+    check_folder(cfg.work_dir, 'work_dir')
     # On Windows a log that is open stays.
     with TemporaryDirectory(ignore_cleanup_errors=True) as folder:
         cfg.work_dir = folder
@@ -114,20 +95,4 @@ def _start(cfg: Config) -> str:
         prepare_training(runner)
         init_weights(runner.bare_model)
         runner.load_or_resume()
-    folder = Path(work_dir).resolve()
-    free = shutil.disk_usage(next(p for p in (folder, *folder.parents) if p.exists())).free
-    hook = (cfg.get('default_hooks') or {}).get('checkpoint') or {}
-    interval, kept = hook.get('interval', -1), hook.get('max_keep_ckpts', -1)
-    files = runner.max_iters // interval if interval > 0 else 1
-    files = min(files, kept) if kept > 0 else files
-    size = 4 * sum(p.numel() for p in runner.bare_model.parameters())
-    # One more is there while it replaces the oldest, and one holds the best weights alone.
-    needed = size * (TENSORS_PER_WEIGHT * (files + 1) + 1)
-    finding = f'{free / GIB:.1f} GiB are free for {work_dir}, the checkpoints of a run take '
-    finding += f'{needed / GIB:.1f} GiB'
-    if free < needed:
-        raise UserError(
-            f'{finding}; name a --work-dir on another disk, or write '
-            'default_hooks.checkpoint.max_keep_ckpts=1'
-        )
-    return f'a training can start; {finding}'
+    return 'a training can start'

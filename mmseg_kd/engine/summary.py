@@ -4,18 +4,14 @@ from __future__ import annotations
 
 import platform
 
-import numpy as np
 import torch
 from mmengine.config import Config
 from mmengine.device import get_device
 from mmengine.runner import Runner
 
-from mmseg_kd.config.defaults import crop_of, cropping_steps, training_pipelines
+from mmseg_kd.config.defaults import crop_of, cropping_steps
 from mmseg_kd.engine.optim import fast_on_cpu
 from mmseg_kd.paths import relative
-
-# Samples of a range of scales, to average over it.
-RATIOS = 100
 
 
 def describe_run(runner: Runner) -> str:
@@ -39,9 +35,7 @@ def describe_run(runner: Runner) -> str:
     images = len(val_loop.dataloader.dataset) if val_loop else 0
     rows.append(('data', f'{len(loader.dataset)} training images, {images} for validation'))
     if size := padded_size(runner.cfg):
-        share = padding_share(runner.cfg, size)
-        padding = f', about {100 * share:.0f} % of it padding' if share >= 0.005 else ''
-        rows.append(('input', f'crop {size}{padding}'))
+        rows.append(('input', f'crop {size}'))
     world = f' x {runner.world_size} processes' if runner.world_size > 1 else ''
     steps = f'{runner.max_iters} iterations, batch {loader.batch_size}{world}'
     rows.append(('schedule', f'{steps}, evaluation every {runner.val_interval}'))
@@ -52,22 +46,6 @@ def padded_size(cfg: Config) -> tuple[int, int] | None:
     """The height and width that the config pads every training input to."""
     size = (cfg.model.get('data_preprocessor') or {}).get('size')
     return tuple(size) if size else None
-
-
-def padding_share(cfg: Config, size: tuple[int, int]) -> float:
-    """The mean share of padding in a training input, for images as wide and high as the scale."""
-    shares = [0.0]
-    for _, steps in training_pipelines(cfg):
-        crop, scale, ratios = size, None, (1.0, 1.0)
-        for step in steps:
-            crop = crop_of(step) or crop
-            scale, ratios = step.get('scale') or scale, step.get('ratio_range') or ratios
-        # Without a scale the size of the images is not known from the config.
-        width, height = scale if isinstance(scale, list | tuple) else crop[::-1]
-        factors = np.linspace(*ratios, RATIOS)
-        filled = np.minimum(height * factors, crop[0]) * np.minimum(width * factors, crop[1])
-        shares.append(1 - filled.mean() / (size[0] * size[1]))
-    return max(shares)
 
 
 def differing_crops(cfg: Config) -> list[str]:

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Any
 
-import numpy as np
 from mmengine.logging import print_log
-from mmengine.optim import ConstantParamScheduler, LinearParamScheduler, _ParamScheduler
+from mmengine.optim import ConstantParamScheduler, LinearParamScheduler
 from mmengine.runner import Runner
 
-from mmseg_kd.distillation.schedules import CosineDecay, Schedule
+from mmseg_kd.distillation.schedules import Schedule
 
 # The longest warm-up of a schedule that follows the training's length.
 WARM_UP_SHARE = 10
@@ -51,57 +50,25 @@ def follow_length(schedulers: Any, length: int) -> Any:
 
 
 def misfits(runner: Runner) -> Iterator[str]:
-    """The schedules of a training that do not fit its length, each in a sentence.
+    """Yield the schedules that end before or after the training, each in a sentence.
 
     A resumed run continues with the schedulers of its checkpoint.
     """
     length = runner.max_iters
-    if isinstance(runner.param_schedulers, list):
-        yield from _learning_rate(runner.param_schedulers, length, resumed=runner.iter > 0)
+    schedulers = runner.param_schedulers if isinstance(runner.param_schedulers, list) else []
+    by_iter = [scheduler for scheduler in schedulers if not scheduler.by_epoch]
+    last = max(by_iter, key=lambda scheduler: scheduler.end, default=None)
+    # A warm-up alone ends early. After a single iteration of it there is no training left.
+    warms_up = isinstance(last, LinearParamScheduler | ConstantParamScheduler)
+    if last and length > 1 and (last.end > length or (last.end < length and not warms_up)):
+        advice = 'leave `end` out, and it follows the training'
+        if runner.iter > 0:
+            advice = 'a resumed run keeps the schedule of its checkpoint'
+        yield f'param_scheduler ends at iteration {last.end}, the training at {length}; {advice}'
     for name, loss in runner.kd_losses.items():
         for key, value in vars(loss).items():
             while isinstance(value, Schedule):
-                if end := _wrong_end(value, length):
-                    yield (
-                        f'model.kd_losses.{name}.{key}: {type(value).__name__} has {end}, but the '
-                        f'training ends at iteration {length}'
-                    )
+                if (end := getattr(value, 'end', length)) > length:
+                    where = f'model.kd_losses.{name}.{key}'
+                    yield f'{where}: the schedule ends at {end}, the training at {length}'
                 value = value.value
-
-
-def _learning_rate(
-    schedulers: Sequence[_ParamScheduler], length: int, resumed: bool
-) -> Iterator[str]:
-    ends = {i: s.end for i, s in enumerate(schedulers) if not s.by_epoch}
-    end = max(ends.values(), default=length)
-    last = [i for i in ends if ends[i] == end]
-    warm_up = all(
-        isinstance(schedulers[i], LinearParamScheduler | ConstantParamScheduler) for i in last
-    )
-    # After a single iteration of warm-up there is no training left.
-    if length < 2 or end == length or (end < length and warm_up):
-        return
-    course = 'is constant from there on' if end < length else 'does not reach its last value'
-    lines = ' '.join(f'param_scheduler.{i}.end={length}' for i in last)
-    advice = f'write {lines}, or leave `end` out'
-    if resumed:
-        advice = 'a resumed run keeps the schedule of its checkpoint'
-    yield (
-        f'param_scheduler ends at iteration {end}, the training at {length}: the learning rate '
-        f'{course}; {advice}'
-    )
-
-
-def _wrong_end(schedule: Schedule, length: int) -> str | None:
-    """The setting of a schedule that names an iteration after the end of the training.
-
-    A decay that ends before it is named as well: it ended with a shorter training.
-    """
-    end = getattr(schedule, 'end', length)
-    if end > length or (end < length and isinstance(schedule, CosineDecay)):
-        return f'end={end}'
-    for key in ('at_iter', 'milestones'):
-        value = getattr(schedule, key, None)
-        if value and np.max(value) >= length:
-            return f'{key}={value}'
-    return None

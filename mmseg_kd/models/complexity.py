@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -28,14 +28,12 @@ class Part:
     Attributes:
         name: Its attribute, e.g. 'backbone'.
         parameters: How many numbers it learns.
-        macs: MACs of one image, as this project computes it.
-        published: MACs by the paper's formula; another number for SegFormer's head.
+        macs: MACs of one image; of SegFormer's head by the formula of the paper.
     """
 
     name: str
     parameters: int
     macs: int
-    published: int
 
     @property
     def training_only(self) -> bool:
@@ -43,27 +41,7 @@ class Part:
         return self.name in TRAINING_ONLY
 
 
-@dataclass(frozen=True)
-class Complexity:
-    """The cost of a segmentor at inference.
-
-    Attributes:
-        parts: Its child modules that have parameters or MACs.
-        fold: MACs of folding the head's weights, once per batch; not part of an image's count.
-    """
-
-    parts: list[Part]
-    fold: int
-
-    @property
-    def total(self) -> Part:
-        """The sum over the parts that inference runs."""
-        parts = [part for part in self.parts if not part.training_only]
-        sums = (sum(getattr(x, key) for x in parts) for key in ('parameters', 'macs', 'published'))
-        return Part('total', *sums)
-
-
-def measure_complexity(model: nn.Module, size: tuple[int, int], in_channels: int = 3) -> Complexity:
+def measure_complexity(model: nn.Module, size: tuple[int, int], in_channels: int = 3) -> list[Part]:
     """Count the MACs of one image's forward pass, up to the logits.
 
     Counted are products of matrices, convolutions and attention, by torch's `FlopCounterMode`,
@@ -75,26 +53,24 @@ def measure_complexity(model: nn.Module, size: tuple[int, int], in_channels: int
         in_channels: Channels of the image.
 
     Returns:
-        Parameters and MACs. The count of `SegFormerHead` is of the folded formula
-        (`LevelFusion`), next to that of the published one.
+        The child modules that have parameters or MACs, and last the sum of those that inference
+        runs, 'total'.
 
     Raises:
         UserError: The model cannot take the image, or needs its data to run.
     """
     model = revert_sync_batchnorm(copy.deepcopy(model)).eval().to('meta')
-    heads = [module for module in model.modules() if isinstance(module, SegFormerHead)]
-    fold = sum(_macs(partial(head.linear_fuse.fold, head.levels))['Global'] for head in heads)
-    image = torch.zeros(1, in_channels, *size, device='meta')
-    macs = _of_model(model, image)
-    macs['decode_head'] -= fold
-    for head in heads:
-        head.linear_fuse.forward = partial(published_fusion, head.linear_fuse)
-    published = _of_model(model, image) if heads else macs
+    for module in model.modules():
+        if isinstance(module, SegFormerHead):
+            module.linear_fuse.forward = partial(published_fusion, module.linear_fuse)
+    macs = _macs(model, torch.zeros(1, in_channels, *size, device='meta'))
     parts = [
-        Part(name, sum(p.numel() for p in child.parameters()), macs[name], published[name])
+        Part(name, sum(p.numel() for p in child.parameters()), macs[name])
         for name, child in model.named_children()
     ]
-    return Complexity([part for part in parts if part.parameters or part.macs], fold)
+    parts = [part for part in parts if part.parameters or part.macs]
+    run = [part for part in parts if not part.training_only]
+    return [*parts, Part('total', sum(p.parameters for p in run), sum(p.macs for p in run))]
 
 
 def published_fusion(
@@ -117,25 +93,19 @@ def published_fusion(
     return fuse.activate(fuse.bn(fuse.conv(torch.cat(maps[::-1], dim=1))))
 
 
-def _of_model(model: nn.Module, image: Tensor) -> dict[str, int]:
+def _macs(model: nn.Module, image: Tensor) -> dict[str, int]:
     try:
-        counts = _macs(partial(model, image, mode='tensor'))
+        with torch.no_grad(), FlopCounterMode(display=False) as counter:
+            model(image, mode='tensor')
     except (RuntimeError, ValueError, NotImplementedError) as error:
         height, width = image.shape[2:]
         raise UserError(
             f'{type(model).__name__} cannot be counted at {height}x{width}: {one_line(error, 160)}'
         ) from error
-    root = type(model).__name__
-    found = {name: counts.get(f'{root}.{name}', 0) for name, _ in model.named_children()}
-    # mmseg calls the head's `forward` itself, so the counter does not know of that module.
-    found['decode_head'] = counts['Global'] - sum(found.values()) + found.get('decode_head', 0)
-    return found
-
-
-def _macs(run: Callable[[], object]) -> dict[str, int]:
-    """MACs of a call by the name of the module, 'Global' for all."""
-    with torch.no_grad(), FlopCounterMode(display=False) as counter:
-        run()
     counts = counter.get_flop_counts()
     macs = {name: sum(ops.values()) // FLOPS_PER_MAC for name, ops in counts.items()}
-    return {'Global': 0} | macs
+    root = type(model).__name__
+    found = {name: macs.get(f'{root}.{name}', 0) for name, _ in model.named_children()}
+    # mmseg calls the head's `forward` itself, so the counter does not know of that module.
+    found['decode_head'] += macs.get('Global', 0) - sum(found.values())
+    return found

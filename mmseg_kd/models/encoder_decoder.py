@@ -25,8 +25,8 @@ class EncoderDecoder(MMSegEncoderDecoder):
     undone. mmseg resizes the logits of each image to its own size, also where they have it, and
     takes an argmax that is slow over the first axis of a tensor on the CPU.
 
-    On a GPU the losses of heads that use mmseg's cross-entropy are computed without waiting for
-    the GPU (`mmseg_kd.models.upsampled_cross_entropy`).
+    The losses of heads that use mmseg's cross-entropy are computed without waiting for a GPU
+    (`mmseg_kd.models.upsampled_cross_entropy`).
     """
 
     def __init__(self, backbone: dict, pretrained: str | None = None, **kwargs: Any) -> None:

@@ -7,7 +7,6 @@ parameter names are those of the published checkpoints.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 
 import torch
@@ -16,18 +15,11 @@ from mmcv.cnn import build_activation_layer, build_norm_layer
 from mmengine.model import kaiming_init
 from mmseg.models.decode_heads.decode_head import BaseDecodeHead
 from mmseg.registry import MODELS
-from mmseg.structures import SegDataSample
 from torch import Tensor, nn
 
-from mmseg_kd.compat import has_hooks
 from mmseg_kd.errors import UserError
 from mmseg_kd.models.bilinear import sum_at_finest
 from mmseg_kd.models.launches import KnowsLaunches
-from mmseg_kd.models.upsampled_cross_entropy import head_losses
-
-# Elements of a block of channels, 8 MiB in float32: the best of 2 to 16 on a server's CPU, where
-# the curve is flat. And its fewest and most channels.
-BLOCK_ELEMENTS, MIN_BLOCK, MAX_BLOCK = 2**21, 16, 64
 
 
 class LevelProjection(nn.Module):
@@ -107,10 +99,6 @@ class SegFormerHead(BaseDecodeHead):
         in_channels: Channels of the levels, finest first.
         embed_dim: Common width of the levels (256 for B0 and B1, 768 from B2 on).
         in_index: Which backbone outputs are the levels.
-        blocked: On the CPU, fuse and classify a block of channels at a time: the same function in
-            less time and memory. It needs `norm_cfg` BN.
-        fused_loss: Compute a plain cross-entropy and the accuracy together with the upsampling
-            (`upsampled_cross_entropy`): the same values in less time and memory.
         **kwargs: `num_classes`, `dropout_ratio`, `norm_cfg`, `act_cfg`, `loss_decode`,
             `align_corners`, `ignore_index` and the other keys of mmseg's `BaseDecodeHead`.
     """
@@ -120,8 +108,6 @@ class SegFormerHead(BaseDecodeHead):
         in_channels: Sequence[int],
         embed_dim: int = 256,
         in_index: Sequence[int] = (0, 1, 2, 3),
-        blocked: bool = True,
-        fused_loss: bool = True,
         **kwargs: object,
     ) -> None:
         if embed_dim < 1:
@@ -134,8 +120,6 @@ class SegFormerHead(BaseDecodeHead):
             init_cfg=None,
             **kwargs,
         )
-        self.blocked = blocked
-        self.fused_loss = fused_loss
         # The base class' classifier; the published name of it is linear_pred.
         del self.conv_seg
         for i, channels in enumerate(in_channels, start=1):
@@ -153,58 +137,7 @@ class SegFormerHead(BaseDecodeHead):
     def forward(self, inputs: Sequence[Tensor]) -> Tensor:
         """Map the backbone's outputs to logits (N, num_classes, H_1, W_1), at the finest stride."""
         features = self._transform_inputs(inputs)
-        if self.blocked and features[0].device.type == 'cpu' and self._has_blocks():
-            return self._in_blocks(features)
         x = self.linear_fuse(features, self.levels)
         if self.dropout is not None:
             x = self.dropout(x)
         return self.linear_pred(x)
-
-    def loss_by_feat(
-        self, seg_logits: Tensor, batch_data_samples: list[SegDataSample]
-    ) -> dict[str, Tensor]:
-        """Compute `loss_ce` and `acc_seg` of logits (N, K, H, W), at the labels' resolution."""
-        losses = head_losses(self, seg_logits, batch_data_samples) if self.fused_loss else None
-        return losses or super().loss_by_feat(seg_logits, batch_data_samples)
-
-    def _in_blocks(self, features: Sequence[Tensor]) -> Tensor:
-        """Compute what `forward` does, a block of channels at a time.
-
-        Between the levels' linear maps and the classifier every step (upsampling, sum, norm,
-        activation, dropout) treats a channel by itself. So a block of channels can go all the way
-        while it lies in the cache, forward and backward. On a CPU the wide maps at stride 4 take
-        most of the head's time.
-        """
-        fuse, norm, classifier = self.linear_fuse, self.linear_fuse.bn, self.linear_pred
-        kernels, bias = fuse.fold(self.levels)
-        images, _, *size = features[0].shape
-        weights = classifier.weight.flatten(1).expand(images, -1, -1)
-        if self.dropout is not None:
-            kept = self.dropout(weights.new_ones(images, len(bias), 1, 1))
-            weights = weights * kept.view(images, 1, -1)
-        if norm.training:
-            norm.num_batches_tracked.add_(1)
-        width = min(max(BLOCK_ELEMENTS // (images * math.prod(size)), MIN_BLOCK), MAX_BLOCK)
-        statistics = norm.running_mean, norm.running_var, norm.weight, norm.bias
-        logits = classifier.bias
-        for start in range(0, len(bias), width):
-            block = slice(start, start + width)
-            x = fuse.sum_of_levels(features, [kernel[block] for kernel in kernels], bias[block])
-            own = [each[block] for each in statistics]
-            x = F.batch_norm(x, *own, norm.training, norm.momentum, norm.eps)
-            x = fuse.activate(x).permute(0, 2, 3, 1).flatten(1, 2)
-            # Dropout differs by image. A contiguous weight has a faster backward pass.
-            pairs = zip(x, weights[..., block].contiguous(), strict=True)
-            logits = logits + torch.stack([F.linear(pixels, weight) for pixels, weight in pairs])
-        return logits.transpose(1, 2).unflatten(2, size)
-
-    def _has_blocks(self) -> bool:
-        """Whether the norm treats channels alone, and nothing watches or traces the head."""
-        norm = self.linear_fuse.bn
-        return (
-            type(norm) is nn.BatchNorm2d
-            and None not in (norm.weight, norm.running_mean, norm.momentum)
-            and not has_hooks(self)
-            # A trace would keep this batch's size.
-            and not (torch.compiler.is_compiling() or torch.jit.is_tracing())
-        )

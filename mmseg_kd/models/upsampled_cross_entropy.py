@@ -3,25 +3,11 @@
 mmseg's cross-entropy reads the number of labelled pixels in every step, and its accuracy picks
 them out: on a GPU both wait for the device, and neither can be recorded in a CUDA graph.
 
-Two functions compute the same: `BandedCrossEntropy.apply` for the CPU, which keeps only a band of
-rows of the upsampled logits, and `plain_cross_entropy` for a GPU, where that would move more
-memory.
-
-Args of both:
-    logits: (N, K, H, W).
-    target: Labels (N, H', W'), int64.
-    ignore_index: Label of pixels that do not count.
-    class_weight: (K,), or None for equal weights.
-    align_corners: As for `torch.nn.functional.interpolate`.
-
-Both return the sum of the cross-entropy over the pixels that count (float32; of float64 logits
-float64), and the number of these pixels whose class is right, without gradient.
 """
 
 from __future__ import annotations
 
 from functools import lru_cache, partial
-from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -29,12 +15,6 @@ from mmseg.models.decode_heads.decode_head import BaseDecodeHead
 from mmseg.models.losses import CrossEntropyLoss
 from mmseg.structures import SegDataSample
 from torch import Tensor, nn
-from torch.autograd.function import FunctionCtx, once_differentiable
-
-from mmseg_kd.models.bilinear import bilinear_matrix
-
-# Elements of a band of upsampled logits, 3 MiB in float32: it stays in the cache.
-BAND_ELEMENTS = 3 * 2**18
 
 
 def plain_cross_entropy(
@@ -44,10 +24,21 @@ def plain_cross_entropy(
     class_weight: Tensor | None = None,
     align_corners: bool = False,
 ) -> tuple[Tensor, Tensor]:
-    """Upsample all logits and compare them with their labels, without waiting for a GPU.
+    """Upsample logits and compare them with their labels, without waiting for a GPU.
 
     It is deterministic where torch is asked to be, which its own negative log-likelihood of maps
     is not.
+
+    Args:
+        logits: (N, K, H, W).
+        target: Labels (N, H', W'), int64.
+        ignore_index: Label of pixels that do not count.
+        class_weight: (K,), or None for equal weights.
+        align_corners: As for `torch.nn.functional.interpolate`.
+
+    Returns:
+        The sum of the cross-entropy over the pixels that count (float32; of float64 logits
+        float64), and the number of these pixels whose class is right, without gradient.
     """
     dtype = torch.promote_types(logits.dtype, torch.float32)
     weight = None if class_weight is None else class_weight.to(dtype)
@@ -70,81 +61,6 @@ def plain_cross_entropy(
         return loss.sum(), ((logits.detach().argmax(1) == target) & valid).sum()
 
 
-class BandedCrossEntropy(torch.autograd.Function):
-    """Upsample band by band, and compute the gradient at the low resolution on the way."""
-
-    @staticmethod
-    def forward(
-        ctx: FunctionCtx,
-        logits: Tensor,
-        target: Tensor,
-        ignore_index: int,
-        class_weight: Tensor | None,
-        align_corners: bool,
-    ) -> tuple[Tensor, Tensor]:
-        """Return the sum and the number of right pixels."""
-        dtype = torch.promote_types(logits.dtype, torch.float32)
-        kind = align_corners, dtype, logits.device
-        across = bilinear_matrix(logits.shape[3], target.shape[2], *kind)
-        rows = max(BAND_ELEMENTS // (logits.shape[1] * target.shape[2]), 1)
-        bands = _bands(rows, logits.shape[2], target.shape[1], *kind)
-        total, right, gradients = 0, 0, []
-        with torch.autocast(logits.device.type, enabled=False):
-            for x, labels in zip(logits.to(dtype), target, strict=True):
-                wide = x @ across
-                gradient = torch.zeros_like(wide)
-                for (near, matrix), band in zip(bands, labels.split(rows), strict=True):
-                    loss, hits, d = _cross_entropy(
-                        matrix @ wide[:, near], band, ignore_index, class_weight
-                    )
-                    gradient[:, near] += matrix.t() @ d
-                    total, right = total + loss, right + hits
-                gradients.append(gradient @ across.t())
-        ctx.save_for_backward(torch.stack(gradients))
-        ctx.dtype = logits.dtype
-        ctx.mark_non_differentiable(right)
-        return total, right
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: FunctionCtx, grad: Tensor, _: Tensor) -> tuple[Tensor | None, ...]:
-        """Return the gradient of the logits, which is computed already."""
-        (gradient,) = ctx.saved_tensors
-        return (gradient * grad).to(ctx.dtype), None, None, None, None
-
-
-@lru_cache(maxsize=64)
-def _bands(rows: int, source: int, target: int, *kind: Any) -> list[tuple[slice, Tensor]]:
-    """Split the interpolation of heights: what each band reads, and its matrix."""
-    bands = []
-    for matrix in bilinear_matrix(source, target, *kind).t().split(rows):
-        read = matrix.any(0).nonzero()
-        near = slice(int(read[0]), int(read[-1]) + 1)
-        bands.append((near, matrix[:, near]))
-    return bands
-
-
-def _cross_entropy(
-    logits: Tensor, labels: Tensor, ignore_index: int, class_weight: Tensor | None
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Loss, right pixels and gradient of logits (K, h, w), which are overwritten."""
-    valid = labels != ignore_index
-    labels = (labels * valid)[None]
-    factor = valid.to(logits.dtype)
-    if class_weight is not None:
-        factor = factor * class_weight.to(logits.dtype)[labels[0]]
-    highest = logits.amax(dim=0, keepdim=True)
-    picked = logits.gather(0, labels)
-    right = (picked[0] >= highest[0]) & valid
-    e = logits.sub_(highest).exp_()
-    norm = e.sum(dim=0, keepdim=True)
-    loss = (norm.log() + highest - picked)[0] * factor
-    # Softmax less the one-hot label, and nothing where no label is.
-    e *= factor / norm
-    e.scatter_add_(0, labels, -factor[None])
-    return loss.sum(), right.sum(), e
-
-
 def without_waiting(segmentor: nn.Module) -> None:
     """Let the heads of a segmentor that use mmseg's own losses compute them without a wait."""
     for head in segmentor.modules():
@@ -157,8 +73,7 @@ def without_waiting(segmentor: nn.Module) -> None:
 def _loss_by_feat(
     head: BaseDecodeHead, seg_logits: Tensor, batch_data_samples: list[SegDataSample]
 ) -> dict[str, Tensor]:
-    on_cpu = seg_logits.device.type == 'cpu'
-    losses = None if on_cpu else head_losses(head, seg_logits, batch_data_samples)
+    losses = head_losses(head, seg_logits, batch_data_samples)
     return losses or type(head).loss_by_feat(head, seg_logits, batch_data_samples)
 
 
@@ -178,8 +93,6 @@ def head_losses(
     losses = head.loss_decode if isinstance(head.loss_decode, nn.ModuleList) else [head.loss_decode]
     if not (all(map(_is_plain, losses)) and head.sampler is None and head.out_channels > 1):
         return None
-    on_cpu = seg_logits.device.type == 'cpu'
-    cross_entropy = BandedCrossEntropy.apply if on_cpu else plain_cross_entropy
     target = torch.cat([sample.gt_sem_seg.data for sample in batch_data_samples])
     valid = target != head.ignore_index
     pixels = valid.sum().clamp(min=1)
@@ -190,7 +103,7 @@ def head_losses(
             weights = _weights_on(seg_logits.device, tuple(loss.class_weight))
             count = (weights[target.clamp(max=len(weights) - 1)] * valid).sum()
             count = count.clamp(min=torch.finfo(count.dtype).tiny)
-        total, right = cross_entropy(
+        total, right = plain_cross_entropy(
             seg_logits, target, head.ignore_index, weights, head.align_corners
         )
         mean = loss.loss_weight * total / count

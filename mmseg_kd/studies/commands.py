@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import os
-import re
 import signal
 import textwrap
 from pathlib import Path
@@ -26,18 +24,17 @@ from mmseg_kd.studies.sharing.storage import open_storage
 def run(args: argparse.Namespace) -> None:
     """Train what is left of a study and write the report; with `--dry-run`, print the plan."""
     study, plan, folder = _read(args)
-    devices = _devices(args.gpus)
     if args.dry_run:
         from mmseg_kd.studies.estimate import describe_plan
 
         begun = _is_begun(args, folder)
         storage = open_storage(args.storage, folder) if begun else InMemoryStorage()
-        describe_plan(RunQueue(study, plan, storage), folder, len(devices or [0]))
+        describe_plan(RunQueue(study, plan, storage), folder)
         return
     check_files(plan)
     if problem := unused_card():
         print(f'warning: {problem}')
-    runner = StudyRunner(RunQueue(study, plan, open_storage(args.storage, folder)), folder, devices)
+    runner = StudyRunner(RunQueue(study, plan, open_storage(args.storage, folder)), folder)
     # A cluster sends SIGTERM before it stops a job; SIGBREAK is Ctrl-Break on Windows.
     for name in {'SIGTERM', 'SIGBREAK'} & set(dir(signal)):
         signal.signal(getattr(signal, name), signal.default_int_handler)
@@ -82,27 +79,6 @@ def _begun(args: argparse.Namespace) -> tuple[RunQueue, Path]:
     if not _is_begun(args, folder):
         raise UserError(f'{relative(folder)} holds no study yet; start it with: run {args.study}')
     return RunQueue(study, plan, open_storage(args.storage, folder)), folder
-
-
-def _devices(gpus: str | None) -> list[str] | None:
-    """Return the values of `CUDA_VISIBLE_DEVICES` for the devices of `--gpus`."""
-    if gpus is None:
-        return None
-    valid = re.fullmatch(r'\d+(,\d+)*', gpus)
-    numbers = [int(number) for number in gpus.split(',')] if valid else []
-    if not numbers or len(set(numbers)) < len(numbers):
-        raise UserError(f'--gpus: {gpus!r} has a device twice, or is not a list such as 0,1')
-    outer = os.environ.get('CUDA_VISIBLE_DEVICES')
-    if outer is None:
-        return [str(number) for number in numbers]
-    # A scheduler gave this process some devices of the machine; CUDA numbers only these.
-    visible = [device.strip() for device in outer.split(',') if device.strip()]
-    if max(numbers) >= len(visible):
-        raise UserError(
-            f'--gpus: there is no device {max(numbers)}: CUDA_VISIBLE_DEVICES={outer} leaves '
-            f'{len(visible)}, counted from 0'
-        )
-    return [visible[number] for number in numbers]
 
 
 def _report(folder: Path, lang: str) -> None:

@@ -34,7 +34,7 @@ SHORT_RUN = {
 }
 
 
-def describe_plan(queue: RunQueue, folder: Path, slots: int) -> None:
+def describe_plan(queue: RunQueue, folder: Path) -> None:
     """Print the plan in order and an estimate of time from a few timed iterations.
 
     Nothing is written into the study's folder.
@@ -42,7 +42,6 @@ def describe_plan(queue: RunQueue, folder: Path, slots: int) -> None:
     Args:
         queue: Queue of the study.
         folder: Folder of the study.
-        slots: Number of trainings that run at the same time.
 
     Raises:
         UserError: A run cannot be timed.
@@ -71,9 +70,8 @@ def describe_plan(queue: RunQueue, folder: Path, slots: int) -> None:
             left = length - read_progress(folder / run.work_dir).iteration
             interval = run.settings.get('train_cfg.val_interval') or length or 1
             seconds += start + left * iteration + math.ceil(left / interval) * evaluation
-    span = datetime.timedelta(seconds=round(seconds / slots))
-    where = f' on {slots} devices' if slots > 1 else ''
-    print(f'about {span} left{where}, from {TIMED - WARM_UP} timed iterations of each kind of run')
+    span = datetime.timedelta(seconds=round(seconds))
+    print(f'about {span} left, from {TIMED - WARM_UP} timed iterations of each kind of run')
 
 
 def _time(

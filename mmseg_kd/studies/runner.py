@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 import textwrap
 import time
-from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 from functools import partial
 from pathlib import Path
@@ -35,13 +34,10 @@ class StudyRunner:
     Args:
         queue: Queue of the study's trainings.
         folder: Folder of the study.
-        devices: Values of `CUDA_VISIBLE_DEVICES`, each for one training at a time; None trains one
-            at a time and leaves the variable as it is.
     """
 
-    def __init__(self, queue: RunQueue, folder: Path, devices: Sequence[str] | None = None) -> None:
+    def __init__(self, queue: RunQueue, folder: Path) -> None:
         self.study, self.plan, self.queue, self.folder = queue.study, queue.plan, queue, folder
-        self.devices = list(devices) if devices else [None]
         # 1 once the trainings are to stop, 2 once they are to be killed.
         self._stop = 0
 
@@ -59,17 +55,16 @@ class StudyRunner:
         self._handle_changed(rerun_changed)
         self.queue.prepare(retry_failed)
         write_state(self.queue, self.folder)
-        with ThreadPoolExecutor(len(self.devices)) as pool:
-            slots = [pool.submit(self._work, device) for device in self.devices]
-            while not all(slot.done() for slot in slots):
+        with ThreadPoolExecutor(1) as pool:
+            work = pool.submit(self._work)
+            while not work.done():
                 try:
                     # Without a timeout, Windows does not deliver Ctrl-C.
-                    wait(slots, timeout=0.1)
+                    wait([work], timeout=0.1)
                 except KeyboardInterrupt:
                     self._stop += 1
         state = write_state(self.queue, self.folder)
-        for slot in slots:
-            slot.result()
+        work.result()
         if self._stop:
             raise KeyboardInterrupt
         return state
@@ -103,12 +98,12 @@ class StudyRunner:
             new = old.rename(next(path for path in kept if not path.exists()))
             say(f'{run.label}: the run with the earlier config is kept in {new}')
 
-    def _work(self, device: str | None) -> None:
+    def _work(self) -> None:
         waits_for: list[str] = []
         try:
             while not self._stop:
                 if lease := self.queue.claim():
-                    self._train(lease, device)
+                    self._train(lease)
                 elif busy := self.queue.busy():
                     if busy != waits_for:
                         say(f'waiting for {", ".join(busy)}')
@@ -120,7 +115,7 @@ class StudyRunner:
             self._stop = max(self._stop, 1)
             raise
 
-    def _train(self, lease: Lease, device: str | None) -> None:
+    def _train(self, lease: Lease) -> None:
         run = lease.run
         place = f'[{self.plan.index(run) + 1}/{len(self.plan)}] {run.label}'
         point = ', '.join(f'{key}={value}' for key, value in lease.params.items())
@@ -131,7 +126,7 @@ class StudyRunner:
         started = time.monotonic()
         try:
             end, error = run_training(
-                self._task(lease, device),
+                self._task(lease),
                 lambda: self._should_stop(lease),
                 lambda step, metrics: self._should_prune(lease, step, metrics),
             )
@@ -141,20 +136,17 @@ class StudyRunner:
             say(f'{run.label} was taken over by another process')
         write_state(self.queue, self.folder)
 
-    def _task(self, lease: Lease, device: str | None) -> Task:
+    def _task(self, lease: Lease) -> Task:
         run = lease.run
         options = {**run.options, **lease.params}
         for key, need in run.needs.items():
             needed = self.folder / self.queue.runs[need].work_dir
             options[key] = str(find_latest_checkpoint(needed) or '')
-        work_dir = self.folder / run.work_dir
         return Task(
             run.config,
             options,
-            str(work_dir),
+            str(self.folder / run.work_dir),
             fingerprint(without(run.settings, [*options, 'study'])),
-            device=device,
-            console=work_dir / 'console.log' if len(self.devices) > 1 else None,
         )
 
     def _should_stop(self, lease: Lease) -> int:

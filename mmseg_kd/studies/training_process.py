@@ -33,7 +33,6 @@ class Task:
         work_dir: Where it writes, and continues from.
         fingerprint: Fingerprint of the planned settings without those that `options` sets; None
             to train any.
-        device: Value of `CUDA_VISIBLE_DEVICES`; None leaves it as it is.
         console: File for the training's console output; None shows it here.
     """
 
@@ -41,7 +40,6 @@ class Task:
     options: dict[str, Any]
     work_dir: str
     fingerprint: str | None = None
-    device: str | None = None
     console: Path | None = None
 
 
@@ -111,8 +109,6 @@ def enter(task: Task, study: Connection) -> None:
         ctypes.windll.kernel32.SetConsoleCtrlHandler(None, True)
     else:
         os.setsid()
-    if task.device is not None:
-        os.environ['CUDA_VISIBLE_DEVICES'] = task.device
     if task.console is not None:
         task.console.parent.mkdir(parents=True, exist_ok=True)
         # Editors read the file as UTF-8, whatever the encoding of the console.
@@ -121,7 +117,6 @@ def enter(task: Task, study: Connection) -> None:
     os.dup2(2, 1)
     # On Windows, Python writes Unicode only to a stream that was a console from the start.
     sys.stdout = sys.stderr
-    # After the environment is set, which CUDA reads at once.
     from mmseg_kd.studies.training import run_task
 
     run_task(task, study)

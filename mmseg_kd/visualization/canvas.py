@@ -26,33 +26,28 @@ WITH_HANGUL = ('Malgun Gothic', 'NanumGothic', 'Noto Sans CJK KR', 'AppleGothic'
 
 @contextmanager
 def canvas(
-    file: str | Path | None,
+    file: str | Path,
     height: float = WIDTH,
     width: float = WIDTH,
     dpi: int = DPI,
     font_size: float = 10,
-    window: Figure | None = None,
 ) -> Iterator[Figure]:
     """Make a figure and write it when the block ends.
 
     Args:
-        file: Where to write, in the format of its ending; None shows it in a window only.
+        file: Where to write, in the format of its ending.
         height: In inches.
         width: In inches.
         dpi: Dots per inch.
         font_size: In points.
-        window: The figure of a window, drawn on in place of a new one.
     """
     with matplotlib.rc_context({'font.family': font_family(), 'font.size': font_size}):
-        figure = Figure() if window is None else window
-        figure.clear()
-        figure.set_size_inches(width, height)
-        figure.set_layout_engine('constrained', w_pad=0.06, h_pad=0.06)
+        figure = Figure((width, height), layout='constrained')
+        figure.get_layout_engine().set(w_pad=0.06, h_pad=0.06)
         yield figure
         _draw_literally(figure)
-        if file is not None:
-            with atomic_path(file) as partial:
-                figure.savefig(partial, dpi=dpi)
+        with atomic_path(file) as partial:
+            figure.savefig(partial, dpi=dpi)
 
 
 def font_family() -> list[str]:

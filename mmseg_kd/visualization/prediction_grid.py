@@ -45,8 +45,7 @@ def prediction_grid(
     rows: Sequence[Sequence[Panel]],
     classes: Sequence[str],
     palette: Sequence[Sequence[int]],
-    file: str | Path | None,
-    window: Figure | None = None,
+    file: str | Path,
 ) -> None:
     """Draw rows of panels with a legend of the classes and write the picture.
 
@@ -55,8 +54,7 @@ def prediction_grid(
             titles of a row are left out where they repeat those of the first.
         classes: Class names.
         palette: Their RGB colours, 0 to 255. Other ids (255 = ignore) are white.
-        file: Where to write, or None.
-        window: As for `canvas`.
+        file: Where to write.
     """
     colours = np.full((256, 3), 255, dtype=np.uint8)
     colours[: len(palette)] = np.asarray(palette, dtype=np.uint8)
@@ -68,7 +66,7 @@ def prediction_grid(
     figure_height = PANEL_WIDTH * height / width * len(rows) + legend_height
     figure_height += TITLE_HEIGHT * repeated.count(False)
     figure_width = PANEL_WIDTH * len(rows[0])
-    with canvas(file, figure_height, figure_width, 110, 11, window) as figure:
+    with canvas(file, figure_height, figure_width, 110, 11) as figure:
         grid = figure.subplots(len(rows), len(rows[0]), squeeze=False)
         for number, (line, row) in enumerate(zip(grid, rows, strict=True)):
             for i, panel in enumerate(row):

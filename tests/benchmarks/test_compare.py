@@ -1,46 +1,38 @@
-"""The benchmark runs every mode on the toy configs and writes what it measured."""
+"""The benchmark measures plain and distillation configs and writes what it measured."""
 
 import json
-from functools import partial
 from pathlib import Path
 
 import pytest
 from conftest import run
 
-from measuring import runs
-
 TOY = 'local_configs/toy/'
+TOOL = '../benchmarks/compare.py'
 
 
 @pytest.mark.slow
-def test_every_mode(
-    tmp_path: Path, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(runs, 'loop_runs', partial(runs.loop_runs, iterations=1))
+def test_a_plain_and_a_distillation_config(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     out = tmp_path / 'benchmark.json'
     code = run(
-        '../benchmarks/compare.py',
-        TOY + 'segformer.b0.toy.py',
-        TOY + 'segformer.b0.toy.kd.py',
-        '--modes', 'train', 'kd', 'infer', 'memory', 'loop',
+        TOOL, TOY + 'segformer.b0.toy.py', TOY + 'segformer.b0.toy.kd.py',
         '--repeats', '1', '--size', '64', '64', '--out', str(out),
-        '--cfg-options', 'train_dataloader.dataset.num_images=8',
-        'train_dataloader.num_workers=0', 'train_dataloader.persistent_workers=False',
     )  # fmt: skip
     assert code == 0
     written = json.loads(out.read_text())
     assert written['about']['torch']
-    rows = {(row['mode'], row['setting']): row for row in written['rows']}
-    assert {mode for mode, _ in rows} == {'train', 'kd', 'infer', 'memory', 'loop'}
-    for row in rows.values():
+    rows = written['rows']
+    assert [row['what'] for row in rows] == [
+        'training step', 'training memory', 'inference', 'training step', 'training memory',
+    ]  # fmt: skip
+    for row in rows:
         assert row['ratio']['n'] == len(row['stock']) == len(row['mmseg_kd'])
         assert row['ratio']['least'] <= row['ratio']['median'] <= row['ratio']['greatest']
         assert all(x > 0 for x in row['stock'] + row['mmseg_kd'])
-    memory = [row for row in rows.values() if row['mode'] == 'memory']
+    memory = [row for row in rows if row['what'] == 'training memory']
     assert all(row['ratio']['median'] > 1.2 and row['unit'] == 'MiB' for row in memory)
 
     capsys.readouterr()
-    assert run('../benchmarks/compare.py', TOY + 'segformer.b0.toy.py', '--out', out) == 2
+    assert run(TOOL, TOY + 'segformer.b0.toy.py', '--out', out) == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert f'{out} exists' in line
 
@@ -53,6 +45,6 @@ def test_a_model_that_stock_does_not_have(tmp_path: Path, capsys: pytest.Capture
         "model = dict(decode_head=dict(_delete_=True, type='FCNHead', in_channels=256, in_index=3,"
         " channels=16, num_classes=12, loss_decode=dict(type='CrossEntropyLoss')))\n"
     )
-    assert run('../benchmarks/compare.py', config, '--modes', 'train') == 2
+    assert run(TOOL, config) == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert 'FCNHead' in line

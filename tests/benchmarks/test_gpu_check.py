@@ -7,20 +7,13 @@ import sys
 from pathlib import Path
 
 import pytest
-from conftest import ROOT
 
-from gpu_steps.step import attempt
+import gpu_check
 
 
-def test_a_step_on_the_cpu(
+def test_steps_on_the_cpu(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
 ) -> None:
-    monkeypatch.chdir(ROOT)
-    # The module sets both while it is imported.
-    monkeypatch.setenv('PYTORCH_NVML_BASED_CUDA_CHECK', '1')
-    monkeypatch.setenv('CUBLAS_WORKSPACE_CONFIG', ':4096:8')
-    import gpu_check
-
     options = ['--device', 'cpu', '--only', 'device', 'time', '--out', str(tmp_path)]
     monkeypatch.setattr(sys, 'argv', ['gpu_check.py', *options])
     gpu_check.main()
@@ -37,10 +30,33 @@ def test_a_step_on_the_cpu(
     assert not capsys.readouterr().out, 'a step that has results runs again'
 
 
-def test_a_case_that_fails_is_recorded_and_the_next_one_runs() -> None:
-    rows = []
-    for run in (lambda: 1 / 0, lambda: sys.exit(2), lambda: rows.append('good')):
-        with attempt(lambda **row: rows.append(row), case='x'):
-            run()
-    assert [row['case'] for row in rows[:2]] == ['x', 'x']
-    assert 'ZeroDivisionError' in rows[0]['error'] and rows[2] == 'good'
+def test_tests_that_pass_and_fail(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    tests = tmp_path / 'test_two.py'
+    tests.write_text(
+        'import pytest\npytestmark = pytest.mark.gpu\n'
+        "def test_good(record_property):\n    record_property('loss', 0.125)\n"
+        'def test_bad():\n    assert 1 == 2\ndef test_other(): ...\n',
+        encoding='utf-8',
+    )
+    steps = {
+        'tests': gpu_check.Step(60, f'{tests.as_posix()} -k good or bad'),
+        'late': gpu_check.Step(60),
+    }
+    monkeypatch.setattr(gpu_check, 'STEPS', steps)
+    out = tmp_path / 'out'
+    monkeypatch.setattr(sys, 'argv', ['gpu_check.py', '--only', 'tests', '--out', str(out)])
+    gpu_check.main()
+    result = json.loads((out / 'gpu_check.json').read_text(encoding='utf-8'))['tests']
+    assert result['state'] == 'failed' and 'assert 1 == 2' in result['log']
+    assert result['rows'] == [
+        dict(test='test_good', state='passed', loss=0.125),
+        dict(test='test_bad', state='failure'),
+    ]
+    assert '| test_good | passed | 0.125 |' in capsys.readouterr().out
+
+    options = ['--only', 'late', '--minutes', '0', '--out', str(out)]
+    monkeypatch.setattr(sys, 'argv', ['gpu_check.py', *options])
+    gpu_check.main()
+    assert capsys.readouterr().out == 'late: no time left\n'

@@ -8,7 +8,7 @@ from conftest import ROOT, config_file, tiny_config, tiny_model
 from mmseg.registry import MODELS
 
 from mmseg_kd.config import load_config
-from mmseg_kd.engine.summary import differing_crops, padding_share
+from mmseg_kd.engine.summary import differing_crops
 
 B0 = str(ROOT / 'local_configs/segformer/B0/segformer.b0.512x512.camvid.py')
 AUG = str(ROOT / 'local_configs/segformer/B2/segformer.b2.512x512.camvid.aug.py')
@@ -76,21 +76,6 @@ def test_another_size_than_the_crop_is_reported(tmp_path: Path) -> None:
         'model.data_preprocessor.size=(512, 512): leave that size out, it follows the crop'
     )
     assert not differing_crops(load_config(B0))
-
-
-@pytest.mark.parametrize(
-    ('size', 'ratios', 'share'),
-    [
-        # The integral of min(360 r, 512) min(480 r, 512) over 0.5 <= r <= 2, over 1.5 x 512^2.
-        ((512, 512), (0.5, 2.0), 0.2479),
-        ((360, 480), (1.0, 1.0), 0.0),
-        ((512, 512), (1.0, 1.0), 1 - 360 * 480 / 512**2),
-    ],
-)
-def test_the_share_of_padding(size: tuple, ratios: tuple, share: float) -> None:
-    key = 'train_dataloader.dataset.pipeline.2.ratio_range'
-    cfg = load_config(B0, {'crop_size': size, key: ratios})
-    assert padding_share(cfg, size) == pytest.approx(share, abs=0.003)
 
 
 def test_a_model_without_test_cfg_predicts_whole_images(tmp_path: Path) -> None:

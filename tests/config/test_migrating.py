@@ -260,7 +260,6 @@ def test_a_config_of_nvlabs(tmp_path: Path, capfd: pytest.CaptureFixture) -> Non
     hooks = cfg.default_hooks
     assert (hooks.checkpoint.interval, hooks.logger.interval) == (40, 20)
     assert cfg.find_unused_parameters and not cfg.env_cfg.cudnn_benchmark
-    assert [backend.type for backend in cfg.visualizer.vis_backends] == ['LocalVisBackend']
     assert [step.type for step in val.dataset.pipeline] == [
         'LoadImageFromFile', 'Resize', 'ResizeToMultiple', 'LoadAnnotations', 'PackSegInputs',
     ]  # fmt: skip
@@ -325,8 +324,9 @@ def test_a_config_of_mmsegmentation_trains_and_is_tested(tmp_path: Path) -> None
         "# - custom_hooks=[{'type': 'MyHook'}]",
         "# - workflow=[('train', 1), ('val', 1)]",
         '# - data.train.pipeline: MyOwnStep is not registered here and is left out',
-        '# - MultiScaleFlipAug: several scales and flips run with test.py --tta',
-        '# - log_config.hooks: PaviLoggerHook',
+        '# - MultiScaleFlipAug: it becomes one scale; write a tta_pipeline',
+        '# - log_config.hooks: TensorboardLoggerHook; write visualizer.vis_backends',
+        '# - log_config.hooks: PaviLoggerHook; write visualizer.vis_backends',
     ]
     cfg = load_config(str(new))
     dataset = cfg.train_dataloader.dataset
@@ -342,19 +342,13 @@ def test_a_config_of_mmsegmentation_trains_and_is_tested(tmp_path: Path) -> None
     assert own.pipeline[4].prob == 0.25
     assert cfg.model.test_cfg == dict(mode='slide', crop_size=(64, 64), stride=(42, 42))
     assert cfg.model.data_preprocessor.test_cfg == dict(size_divisor=32)
-    resizes, flips = cfg.tta_pipeline[1].transforms[:2]
-    assert [step.scale for step in resizes] == [(48, 32), (144, 96)]
-    assert [step.prob for step in flips] == [0.0, 1.0]
     assert cfg.val_dataloader.dataset.pipeline[1].scale == (96, 64)
     assert cfg.randomness.seed == 7 and cfg.optim_wrapper.clip_grad == dict(max_norm=1.0)
-    kinds = [backend.type for backend in cfg.visualizer.vis_backends]
-    assert kinds == ['LocalVisBackend', 'TensorboardVisBackend']
     work_dir = tmp_path / 'run'
     assert run('train.py', new, '--work-dir', work_dir) == 0
     assert [file.name for file in work_dir.glob('iter_*.pth')] == ['iter_4.pth']
-    for options in ((), ('--tta',)):
-        checkpoint = work_dir / 'iter_4.pth'
-        assert run('test.py', new, checkpoint, '--work-dir', tmp_path / 'test', *options) == 0
+    checkpoint = work_dir / 'iter_4.pth'
+    assert run('test.py', new, checkpoint, '--work-dir', tmp_path / 'test') == 0
 
 
 def test_other_settings_of_0x(tmp_path: Path) -> None:
@@ -379,7 +373,7 @@ optimizer_config = dict(type='GradientCumulativeFp16OptimizerHook', cumulative_i
     new = migrated(tmp_path, data=data, old=text)
     remarks = [line for line in new.read_text(encoding='utf-8').splitlines() if line[:3] == '# -']
     assert '# - data.train: MyOwnDataset becomes BaseSegDataset; write its classes' in remarks[0]
-    assert remarks[-1] == '# - evaluation.extra=1'
+    assert '# - evaluation.extra=1' in remarks
     cfg = load_config(str(new))
     assert (cfg.resume, cfg.load_from) == (True, 'iter_9.pth')
     wrapper = cfg.optim_wrapper
@@ -387,7 +381,6 @@ optimizer_config = dict(type='GradientCumulativeFp16OptimizerHook', cumulative_i
     assert wrapper.accumulative_counts == 4
     assert cfg.val_evaluator == dict(type='IoUMetric', iou_metrics=['mIoU', 'mDice'])
     assert cfg.default_hooks.checkpoint.save_best == 'mDice'
-    assert cfg.visualizer.vis_backends[1].init_kwargs.project == 'a'
     parts = cfg.train_dataloader.dataset.datasets
     assert [part.data_prefix.seg_map_path for part in parts] == ['c', 'd']
     resize = Compose(parts[0].pipeline[:3])

@@ -109,6 +109,7 @@ def test_what_cannot_be_recorded_is_named(options: dict, reason: str | None) -> 
     assert found is None if reason is None else reason in found
 
 
+@pytest.mark.gpu
 @needs_gpu
 @pytest.mark.parametrize('amp', [False, True], ids=['float32', 'bfloat16'])
 def test_recorded_steps_equal_eager_ones(amp: bool) -> None:

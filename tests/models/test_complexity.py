@@ -25,21 +25,17 @@ def segformer(name: str, num_classes: int) -> nn.Module:
 def test_as_published(name: str, gmacs: float, millions: float) -> None:
     # Xie et al., NeurIPS 2021, table 1: ADE20K has 150 classes.
     found = measure_complexity(segformer(name, 150), (512, 512))
-    assert found.total.published / 1e9 == pytest.approx(gmacs, abs=0.1)
-    assert found.total.parameters / 1e6 == pytest.approx(millions, abs=0.06)
-    head = next(part for part in found.parts if part.name == 'decode_head')
-    assert head.macs < head.published / 5
+    assert found[-1].macs / 1e9 == pytest.approx(gmacs, abs=0.1)
+    assert found[-1].parameters / 1e6 == pytest.approx(millions, abs=0.06)
 
 
-def test_the_folded_head_by_hand() -> None:
+def test_the_head_by_hand() -> None:
     found = measure_complexity(MODELS.build(tiny_model()), (64, 64))
-    head = next(part for part in found.parts if part.name == 'decode_head')
+    head = next(part for part in found if part.name == 'decode_head')
     widths, width, classes = (8, 16, 16, 32), 16, 12
     pixels = [(64 // stride) ** 2 for stride in (4, 8, 16, 32)]
     levels = sum(c * n * width for c, n in zip(widths, pixels, strict=True))
-    assert head.macs == levels + pixels[0] * width * classes
-    assert head.published == levels + pixels[0] * width * (4 * width + classes)
-    assert found.fold == width * width * sum(widths)
+    assert head.macs == levels + pixels[0] * width * (4 * width + classes)
 
 
 def test_the_published_formula_is_the_folded_ones() -> None:
@@ -64,8 +60,8 @@ def test_an_auxiliary_head_is_not_in_the_total() -> None:
     )  # fmt: skip
     model = MODELS.build(tiny_model(auxiliary_head=auxiliary))
     found = measure_complexity(model, (64, 64))
-    assert found.total == plain.total
-    (extra,) = [part for part in found.parts if part.training_only]
+    assert found[-1] == plain[-1]
+    (extra,) = [part for part in found if part.training_only]
     assert extra.name == 'auxiliary_head'
     assert extra.parameters > 0
     # The model is as it was.

@@ -11,11 +11,11 @@ from typing import Any
 
 import pytest
 import torch
+from gpu_cases import LOSSES as EACH_LOSS
 from mmengine.structures import PixelData
 from mmseg.structures import SegDataSample
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from gpu_steps.step import LOSSES as EACH_LOSS
 from mmseg_kd.config import load_config
 from mmseg_kd.distillation import teachers
 from mmseg_kd.models.launches import let_launches_be_free

@@ -37,14 +37,14 @@ def test_what_a_training_prints_is_kept_apart_from_its_messages(
     told = []
     console = tmp_path / 'run' / 'console.log' if in_file else None
     ended = run_training(
-        Task('c', {}, 'w', device='1', console=console),
+        Task('c', {}, 'w', console=console),
         should_prune=lambda *args: bool(told.append(args)),
     )
     assert ended == ('done', None)
     assert told == [(3, {'mIoU': 50.0})]
     out, err = capfd.readouterr()
     printed = console.read_text(encoding='utf-8') if console else err
-    assert printed == 'a line\n한글\nwithout Python\nprune: False, device: 1\n'
+    assert printed == 'a line\n한글\nwithout Python\nprune: False\n'
     assert out == ''
 
 
@@ -64,7 +64,7 @@ def test_an_error_of_the_pruner_ends_the_wait(training: Callable) -> None:
         raise ValueError('no storage')
 
     with pytest.raises(ValueError, match='no storage'):
-        run_training(Task('c', {}, 'w', device='0'), should_prune=fails)
+        run_training(Task('c', {}, 'w'), should_prune=fails)
 
 
 def study_of(folder: Path, runs: int) -> RunQueue:
@@ -83,10 +83,10 @@ def test_a_stopped_study_gives_everything_back(
 ) -> None:
     training(fake)
     queue = study_of(tmp_path, 3)
-    runner = StudyRunner(queue, tmp_path / 'out', ['0', '1'])
+    runner = StudyRunner(queue, tmp_path / 'out')
 
     def interrupt() -> None:
-        while sum(t.state == TrialState.RUNNING for t in queue.current().values()) < 2:
+        while sum(t.state == TrialState.RUNNING for t in queue.current().values()) < 1:
             time.sleep(0.05)
         for _ in range(interrupts):
             _thread.interrupt_main()

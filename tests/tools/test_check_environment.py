@@ -7,7 +7,7 @@ import pytest
 import torch
 from conftest import KD_LOSSES, config_file, run, tiny_config, tiny_model
 
-NAMES = ['torch', 'CUDA', 'memory', 'console']
+NAMES = ['torch', 'CUDA', 'memory']
 
 
 @pytest.fixture(autouse=True)
@@ -37,8 +37,8 @@ def test_everything_that_a_student_needs(
     cfg.dump(tmp_path / 'config.py')
     code, facts = check(capsys, tmp_path / 'config.py')
     # Before them, what the run is.
-    assert (code, list(facts)[-5:]) == (0, [*NAMES, 'config'])
-    assert facts['config'].startswith('ok a training can start; ')
+    assert (code, list(facts)[-4:]) == (0, [*NAMES, 'config'])
+    assert facts['config'].startswith('ok a training can start')
     assert not (tmp_path / 'run').exists()
 
 
@@ -72,13 +72,9 @@ def test_weights_that_are_there_are_matched(
     assert facts['config'].startswith('ok ')
 
 
-def test_little_memory_and_disk(
-    tmp_path: Path, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_little_memory(capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch) -> None:
     total = psutil.virtual_memory().total
     monkeypatch.setattr('mmseg_kd.engine.environment.LEAST_FREE_MEMORY', 2 * total)
-    monkeypatch.setattr('mmseg_kd.engine.environment.TENSORS_PER_WEIGHT', 10**9)
-    code, facts = check(capsys, config_file(tmp_path))
+    code, facts = check(capsys)
     assert code == 2
     assert 'num_workers=0' in facts['memory'] and facts['memory'].startswith('!!')
-    assert 'max_keep_ckpts=1' in facts['config'] and facts['config'].startswith('!!')

@@ -56,7 +56,6 @@ def test_mistakes_are_one_line(
         ((tmp_path / 'lost', tmp_path / 'a'), 'lost does not exist'),
         ((out, kept.parent), 'confusion_matrix.csv exists'),
         ((out, tmp_path / 'a', '--color-theme', 'nice'), "no colour map 'nice'"),
-        ((out, tmp_path / 'a', '--split', 'val', '--show'), 'no window can be opened'),
         (
             (out, tmp_path / 'a', '--cfg-options', 'test_dataloader.dataset.num_images=3'),
             '1 of 3 images have no prediction',

@@ -1,14 +1,12 @@
 """Draw what runs logged: metrics, losses, learning rate.
 
 python tools/analysis_tools/analyze_logs.py WORK_DIR_OR_SCALARS_JSON ... [--keys mIoU loss]
-                                            [--legend NAME ...] [--title T] [--out FILE.png]
+                                            [--legend NAME ...] [--title T] --out FILE.png
 """
 
 import argparse
 from collections.abc import Sequence
 from pathlib import Path
-
-import matplotlib.pyplot as plt
 
 from mmseg_kd.command_line import run_tool
 from mmseg_kd.errors import UserError, did_you_mean
@@ -16,7 +14,6 @@ from mmseg_kd.paths import check_new_file
 from mmseg_kd.records.scalars import Curve, read_curves
 from mmseg_kd.visualization.canvas import canvas
 from mmseg_kd.visualization.curves_figure import draw_curves
-from mmseg_kd.visualization.window import window_figure
 
 
 def parse_args() -> argparse.Namespace:
@@ -27,9 +24,7 @@ def parse_args() -> argparse.Namespace:
     add('--keys', nargs='+', default=['mIoU'], help='what to draw, one panel each')
     add('--title', help='title of the figure')
     add('--legend', nargs='+', help='a name for each log, or for each log and each of its keys')
-    add('--backend', help="matplotlib's backend of the window")
-    add('--style', default='default', help="one of matplotlib's styles, e.g. ggplot")
-    add('--out', type=Path, help='a picture file; else a window shows the figure')
+    add('--out', type=Path, required=True, help='the picture file')
     return parser.parse_args()
 
 
@@ -64,36 +59,19 @@ def check_keys(keys: Sequence[str], runs: Sequence[dict[str, Curve]]) -> None:
             raise UserError(f'--keys: nothing logged {key!r}; {hint} there is {", ".join(known)}')
 
 
-def use_style(style: str) -> None:
-    """Choose matplotlib's style; those of seaborn go by their short names too."""
-    names = ['default', *plt.style.available]
-    found = [name for name in (style, f'seaborn-v0_8-{style}') if name in names]
-    if not found:
-        raise UserError(f'--style: {style!r} is not one of {", ".join(names)}')
-    plt.style.use(found[0])
-
-
 def main() -> None:
-    """Write the picture, or show it."""
+    """Write the picture."""
     args = parse_args()
-    if args.out is not None:
-        check_new_file(args.out, '--out')
+    check_new_file(args.out, '--out')
     labels = labels_of(args.legend, args.json_logs, len(args.keys))
     runs = [read_curves(log) for log in args.json_logs]
     check_keys(args.keys, runs)
-    use_style(args.style)
-    window = None
-    if args.out is None:
-        window = window_figure('write the picture with --out FILE.png', args.backend)
-    with canvas(args.out, dpi=120, window=window) as figure:
+    with canvas(args.out, dpi=120) as figure:
         formats = figure.canvas.get_supported_filetypes()
-        if args.out is not None and args.out.suffix[1:].lower() not in formats:
+        if args.out.suffix[1:].lower() not in formats:
             raise UserError(f'--out: {args.out} does not end in one of .{", .".join(formats)}')
         draw_curves(figure, runs, args.keys, labels, args.title)
-    if window is None:
-        print(f'curves: {args.out}')
-    else:
-        plt.show()
+    print(f'curves: {args.out}')
 
 
 if __name__ == '__main__':

@@ -1,6 +1,6 @@
-"""Show the training data: images and labels as loaded, and as training sees them.
+"""Draw the training data: images and labels as loaded, and as training sees them.
 
-python tools/analysis_tools/browse_dataset.py CONFIG --output-dir DIR --not-show [--show-number N]
+python tools/analysis_tools/browse_dataset.py CONFIG --output-dir DIR [--show-number N]
                                               [--mode original|transformed|concat]
 
 If the config's sampler is `SeededInfiniteSampler`, the order and the augmentation are those of a
@@ -11,7 +11,6 @@ import argparse
 from pathlib import Path
 
 import mmseg_kd  # noqa: F401  # isort: skip  (first, because it refuses mixed installations)
-import matplotlib.pyplot as plt
 from mmengine.config import Config
 from tqdm import tqdm
 
@@ -22,27 +21,19 @@ from mmseg_kd.datasets.training_samples import TrainingSample, TrainingSamples
 from mmseg_kd.errors import UserError
 from mmseg_kd.paths import check_new_folder
 from mmseg_kd.visualization import Panel, prediction_grid
-from mmseg_kd.visualization.window import window_figure
 
 MODES = ('original', 'transformed', 'concat')
 
 
 def parse_args() -> argparse.Namespace:
     """Read the command line."""
-    parser = config_parser('Show the training data')
+    parser = config_parser('Draw the training data')
     add = parser.add_argument
-    add('--output-dir', type=Path, help='a folder for the pictures')
-    add('--not-show', action='store_true', help='open no window')
-    add('--show-interval', type=at_least(0.0), default=2, help='seconds between pictures')
-    add('--show-number', type=int, help='how many pictures (default: one per image)')
+    add('--output-dir', type=Path, required=True, help='a folder for the pictures')
+    add('--show-number', type=at_least(1), help='how many pictures (default: one per image)')
     add('--mode', choices=MODES, default=MODES[-1], help='as loaded, as training sees it, or both')
     args = parser.parse_args()
-    if args.not_show and args.output_dir is None:
-        raise UserError('--not-show without --output-dir DIR shows nothing; write one')
-    if args.show_number is not None and args.show_number < 1:
-        raise UserError(f'--show-number: {args.show_number} is not at least 1')
-    if args.output_dir is not None:
-        check_new_folder(args.output_dir, '--output-dir')
+    check_new_folder(args.output_dir, '--output-dir')
     return args
 
 
@@ -67,23 +58,13 @@ def main() -> None:
     """Draw one picture per image."""
     args = parse_args()
     samples = build(load_config(args.config, args.cfg_options))
-    window = None if args.not_show else window_figure('write --output-dir DIR --not-show')
     meta, folder = samples.dataset.metainfo, args.output_dir
     count = args.show_number or len(samples)
     for number, sample in enumerate(tqdm(samples.first(count), total=count, unit='image'), 1):
         name = f'{number:0{len(str(count))}d}_{Path(sample.path).stem}.png'
-        file = None if folder is None else folder / name
         row = panels(sample, args.mode)
-        prediction_grid([row], meta['classes'], meta['palette'], file, window)
-        if window is not None:
-            window.canvas.draw_idle()
-            window.waitforbuttonpress(args.show_interval)
-            if not plt.fignum_exists(window.number):
-                if folder is None:
-                    return
-                window = None
-    if folder is not None:
-        print(f'{count} pictures: {folder}')
+        prediction_grid([row], meta['classes'], meta['palette'], folder / name)
+    print(f'{count} pictures: {folder}')
 
 
 if __name__ == '__main__':

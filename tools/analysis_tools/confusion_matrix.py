@@ -1,7 +1,7 @@
 """Draw and write the confusion matrix of saved predictions.
 
 python tools/test.py CONFIG CHECKPOINT --out PREDICTIONS
-python tools/analysis_tools/confusion_matrix.py CONFIG PREDICTIONS OUT_DIR [--split val] [--show]
+python tools/analysis_tools/confusion_matrix.py CONFIG PREDICTIONS OUT_DIR [--split val]
 
 OUT_DIR gets `confusion_matrix.png`; `.csv` and `.json` have the numbers of pixels behind it.
 """
@@ -13,7 +13,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import mmseg_kd  # noqa: F401  # isort: skip  (first, because it refuses mixed installations)
-import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib import colormaps
 from mmengine.config import Config
@@ -32,7 +31,6 @@ from mmseg_kd.evaluation.saved_predictions import score_saved, worst_confusions
 from mmseg_kd.paths import check_new_file
 from mmseg_kd.visualization.canvas import canvas
 from mmseg_kd.visualization.confusion_figure import draw_confusion
-from mmseg_kd.visualization.window import window_figure
 
 NAME = 'confusion_matrix'
 SPLITS = ('train', 'val', 'test')
@@ -44,7 +42,6 @@ def parse_args() -> argparse.Namespace:
     add = parser.add_argument
     add('prediction_path', type=Path, help='the folder that tools/test.py --out filled')
     add('save_dir', type=Path, help='the folder to write to')
-    add('--show', action='store_true', help='show the picture in a window too')
     add('--split', choices=SPLITS, help='the split predicted (default: test)')
     add('--color-theme', default='Blues', help="one of matplotlib's colour maps (default: Blues)")
     add('--title', default='Normalised confusion matrix', help='title')
@@ -96,21 +93,17 @@ def main() -> None:
     # The metric's table is in the log of the test already.
     MMLogger.get_instance(NAME, log_level='ERROR')
     dataset, metric = build(cfg, args.split)
-    instead = 'leave out --show; the picture is in OUT_DIR'
-    window = window_figure(instead) if args.show else None
     metrics = score_saved(dataset, args.prediction_path, metric)
     classes = dataset.metainfo['classes']
     matrix = metric.confusion.long().numpy()
     write(args.save_dir, matrix, classes, metrics)
     title = f'{args.title}  (mIoU {metrics["mIoU"]:.2f})' if args.title else None
-    with canvas(args.save_dir / f'{NAME}.png', dpi=120, window=window) as figure:
+    with canvas(args.save_dir / f'{NAME}.png', dpi=120) as figure:
         draw_confusion(figure, matrix, classes, title, args.color_theme)
     print('  '.join(f'{name} {value:.2f}' for name, value in metrics.items()))
     for truth, predicted, share in worst_confusions(matrix, classes):
         print(f'{100 * share:3.0f} % of {truth} is taken for {predicted}')
     print(f'{NAME}.png, .csv and .json: {args.save_dir}')
-    if window is not None:
-        plt.show()
 
 
 if __name__ == '__main__':

@@ -16,12 +16,12 @@ from mmseg_kd.config import load_config
 from mmseg_kd.config.models import build_models
 from mmseg_kd.distillation.teachers import teachers_by_name
 from mmseg_kd.errors import UserError
-from mmseg_kd.models.complexity import Complexity, measure_complexity
+from mmseg_kd.models.complexity import Part, measure_complexity
 
 UNITS = """
 GMACs: 10^9 multiply-accumulates of convolutions, linear maps and attention, GFLOPs in papers.
 Floating point operations are twice as many. Norms, activations and interpolation do not count.
-As published: SegFormer's head with its wide convolution at stride 4, which is folded here."""
+SegFormer's head counts as published, with its wide convolution at stride 4; here it is folded."""
 
 
 def image_size(cfg: Config, shape: list[int] | None) -> tuple[int, int]:
@@ -33,21 +33,18 @@ def image_size(cfg: Config, shape: list[int] | None) -> tuple[int, int]:
     return shape[0], shape[-1]
 
 
-def table(complexity: Complexity) -> str:
-    """Lay out the counts, with a column for the published formula where it differs."""
-    total = complexity.total
-    names = ['part', 'parameters (M)', 'GMACs', 'share']
-    names += ['GMACs as published'] * (total.published != total.macs)
-    layout = PrettyTable(names)
+def table(parts: list[Part]) -> str:
+    """Lay out the counts; the last part is the total."""
+    layout = PrettyTable(['part', 'parameters (M)', 'GMACs', 'share'])
     layout.align = 'r'
     layout.align['part'] = 'l'
-    for part in [*complexity.parts, total]:
-        name, share = part.name, 100 * part.macs / max(total.macs, 1)
-        counts = [f'{part.macs / 1e9:.2f}', f'{share:.0f} %', f'{part.published / 1e9:.2f}']
+    for part in parts:
+        name, share = part.name, 100 * part.macs / max(parts[-1].macs, 1)
+        counts = [f'{part.macs / 1e9:.2f}', f'{share:.0f} %']
         if part.training_only:
-            name, counts = f'{name} (training only, not in the total)', ['-'] * 3
+            name, counts = f'{name} (training only, not in the total)', ['-'] * 2
         row = [name, f'{part.parameters / 1e6:.2f}', *counts]
-        layout.add_row(row[: len(names)], divider=part is complexity.parts[-1])
+        layout.add_row(row, divider=part is parts[-2])
     return layout.get_string()
 
 

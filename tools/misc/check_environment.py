@@ -2,9 +2,9 @@
 
 python tools/misc/check_environment.py [CONFIG] [--cfg-options KEY=VALUE ...]
 
-Prints a line each for torch, CUDA, memory and the console's encoding. With a config it also starts
+Prints a line each for torch, CUDA and memory. With a config it also starts
 the training up to its first iteration, in a folder that is removed: data, weights, teacher and
-losses, and room for the checkpoints. A line that begins with `!!` says what to do; the exit code is
+losses. A line that begins with `!!` says what to do; the exit code is
 then 2.
 """
 

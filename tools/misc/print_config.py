@@ -1,23 +1,19 @@
 """Print a config in full, with everything it inherits and `--cfg-options` applied.
 
-python tools/misc/print_config.py CONFIG [--save-path FILE.py] [--graph]
-                                  [--cfg-options KEY=VALUE ...]
+python tools/misc/print_config.py CONFIG [--save-path FILE.py] [--cfg-options KEY=VALUE ...]
 
 The output is a config file.
 """
 
 import argparse
-import copy
 from pathlib import Path
 
 import mmseg_kd  # noqa: F401  # isort: skip  (first, because it refuses mixed installations)
 from mmengine.config import Config
-from mmseg.registry import MODELS
 
 from mmseg_kd.checkpoints import atomic_path
 from mmseg_kd.command_line import add_cfg_options, run_tool
 from mmseg_kd.config import load_config
-from mmseg_kd.config.errors import config_errors
 from mmseg_kd.errors import UserError
 from mmseg_kd.paths import check_new_file
 
@@ -27,7 +23,6 @@ def main() -> None:
     parser = argparse.ArgumentParser(description='Print a config in full')
     parser.add_argument('config', help='the config file')
     parser.add_argument('--save-path', type=Path, help='also write it to this .py or .json file')
-    parser.add_argument('--graph', action='store_true', help="print the model's modules too")
     add_cfg_options(parser)
     args = parser.parse_args()
     if args.save_path is not None:
@@ -38,12 +33,6 @@ def main() -> None:
     # Formatted by yapf, which load_config leaves out for speed.
     cfg = Config(cfg.to_dict(), cfg.text, cfg.filename)
     print(cfg.pretty_text.rstrip())
-    if args.graph:
-        with config_errors():
-            # A copy, because mmseg moves keys of what it builds.
-            model = MODELS.build(copy.deepcopy(cfg.model))
-        # As comments, so that the output is still a config.
-        print('\n'.join(f'# {line}' for line in str(model).splitlines()))
     if args.save_path is not None:
         with atomic_path(args.save_path) as partial:
             cfg.dump(partial)
