@@ -17,6 +17,7 @@ from mmseg_kd.config import choose_start, enable_amp, load_config
 TOY = 'local_configs/toy/segformer.b0.toy'
 # The teacher of the toy student is a second B0 here, which is built quickly.
 TOY_TEACHER = f'{TOY}.py'
+STAGE4 = dict(student_channels=256, teacher_channels=256)
 LOSSES: dict[str, dict[str, Any]] = {
     'kl': dict(type='KLDivergenceLoss'),
     'kl_std': dict(type='KLDivergenceLoss', standardize=True),
@@ -26,7 +27,25 @@ LOSSES: dict[str, dict[str, Any]] = {
     'sp': dict(type='SimilarityPreservingLoss'),
     'sp_pixel': dict(type='SimilarityPreservingLoss', mode='pixel'),
     'pairwise': dict(type='PairwiseLoss'),
-    'fitnet': dict(type='FitNetLoss', student_channels=256, teacher_channels=256),
+    'fitnet': dict(type='FitNetLoss', **STAGE4),
+    'mgd': dict(type='MaskedGenerativeLoss', **STAGE4),
+    'af_dcd': dict(type='AffinityContrastLoss', **STAGE4),
+    'dkd': dict(type='DecoupledKDLoss'),
+    'boundary': dict(type='BoundarySplitLoss'),
+    'group': dict(type='ChannelGroupDivergenceLoss'),
+    'haar': dict(type='HaarDetailLoss'),
+    'attention': dict(type='AttentionFlowLoss'),
+    'flow': dict(type='HodgeFlowLoss', components=['curl'], band_weights=(1.0, 2.0)),
+    'flow_features': dict(type='HodgeFlowLoss', stages='stage4', **STAGE4),
+    'flow_harmonic': dict(type='HodgeFlowLoss', flows=2, components=['harmonic']),
+    'flow_random': dict(type='RandomSplitFlowLoss', components=['curl']),
+    'junction': dict(type='JunctionLoss', trace_weight=0.5),
+    'direction': dict(type='EdgeDirectionLoss'),
+    'sobolev': dict(type='SobolevLoss', mode='phase'),
+    'energy': dict(type='SobolevLoss', mode='log_energy', band_weights=(1.0, 2.0)),
+    'permuted': dict(type='PermutedSpectrumLoss', exponent=-1.0),
+    'other': dict(type='KLDivergenceLoss', control='other_image'),
+    'labels': dict(type='KLDivergenceLoss', control='labels'),
 }
 
 

@@ -30,6 +30,15 @@ LOSSES: dict[str, dict[str, Any]] = EACH_LOSS | {
 }
 # Operators of the forward pass of the student, its teacher and one loss.
 MOST_OPERATORS = 610
+# Three levels of four bands; flows in the loss' own basis; conjugate gradients.
+MORE_OPERATORS = {
+    'haar': 680,
+    'flow': 630,
+    'flow_features': 630,
+    'flow_random': 630,
+    'junction': 630,
+    'flow_harmonic': 2200,
+}
 
 
 class Count(TorchDispatchMode):
@@ -75,7 +84,7 @@ def test_a_distillation_step_waits_for_nothing(name: str) -> None:
     cfg.kd_losses = {f'{name}_loss': LOSSES[name]}
     losses, operators = forward(cfg)
     assert all(value.device.type == 'meta' for value in losses.values())
-    assert operators < MOST_OPERATORS
+    assert operators < MORE_OPERATORS.get(name, MOST_OPERATORS)
 
 
 @pytest.mark.parametrize('weights', [None, [1.0] * 12])
