@@ -56,6 +56,7 @@ CASES = [
     Case('a model that is unknown', 'misc/list_taps.py config.py --cfg-options model.backbone.type=Nothing', 'Nothing'),
     Case('a config as text', 'misc/print_config.py config.py --save-path new.txt', 'new.txt'),
     Case('a config over a config', 'misc/print_config.py config.py --save-path teacher.py', 'teacher.py'),
+    Case('a model that cannot be drawn', 'misc/print_config.py config.py --graph --cfg-options model.decode_head.type=Nothing', 'Nothing'),
     Case('nothing to publish', 'misc/publish_model.py lost.pth new.pth', 'lost.pth'),
     Case('a config to publish', 'misc/publish_model.py config.py new.pth', 'config.py'),
     Case('a format that is unknown', 'misc/publish_model.py teacher.pth new.onnx', 'new.onnx'),
@@ -66,6 +67,7 @@ CASES = [
     Case('no copy', 'dataset_converters/camvid.py done new', 'done'),
     Case('a download onto data', 'dataset_converters/camvid.py --download camvid', 'camvid'),
     Case('an address that is none', 'dataset_converters/camvid.py --download new --url camvid.zip', '--url'),
+    Case('colours of a copy without', 'dataset_converters/camvid.py camvid new --protocol ignore', '--protocol'),
     Case('another split of other names', 'dataset_converters/camvid.py camvid new --split segnet', '0.png'),
     # analysis_tools
     Case('no logs', 'analysis_tools/analyze_logs.py lost --out new.png', 'lost'),

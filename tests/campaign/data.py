@@ -130,6 +130,9 @@ CASES = [
     Case('a mask cut short', CONVERT, '0016E5_07959_L', pidnet(cut('copy/labels/0016E5_07959_L.png'))),
     Case('a mask of another size', CONVERT, '0016E5_07959_L', pidnet(write('copy/labels/0016E5_07959_L.png', picture('RGB', 0, (9, 9))))),
     Case('a frame of another name', CONVERT, 'IMG_1234', pidnet(move('copy/images/0016E5_07959.png', 'copy/images/IMG_1234.png'), move('copy/labels/0016E5_07959_L.png', 'copy/labels/IMG_1234_L.png'))),
+    Case('codes that are unknown', CONVERT, 'codes.txt', pidnet(write('copy/codes.txt', 'Sky\nUnicorn\n'))),
+    Case('more codes than ids', CONVERT, 'codes.txt', pidnet(write('copy/codes.txt', 'Sky\n' * 300))),
+    Case('codes that are no text', CONVERT, 'codes.txt', pidnet(write('copy/codes.txt', b'\xff\xfe\x80Sky'))),
     Case('an archive that is a web page', 'dataset_converters/camvid.py --download new --url URL', 'archive', (write('page.zip', PAGE),)),
     # Predictions.
     Case('a prediction that is missing', MATRIX, '1.png', predictions(remove('predictions/1.png'))),

@@ -12,7 +12,7 @@ from PIL import Image
 
 from mmseg_kd.datasets import CamVidDataset
 from mmseg_kd.datasets.camvid import layouts as camvid_layouts
-from mmseg_kd.datasets.camvid.colours import COLOURS, ids_of_colours
+from mmseg_kd.datasets.camvid.colours import COLOURS, NAMESAKES, ids_of_colours, merged_id
 from mmseg_kd.datasets.camvid.download import download
 from mmseg_kd.datasets.camvid.layouts import convert, detect_layout, segnet_split
 from mmseg_kd.errors import UserError
@@ -33,18 +33,22 @@ def save(path: Path, array: np.ndarray) -> None:
 
 
 def make(root: Path, layout: str) -> Path:
+    codes = np.stack([np.arange(32, dtype=np.uint8)] * 2)
     for split, frame in FRAMES.items():
         images, masks, suffix, mask = {
             'segnet': (split, f'{split}annot', '', np.array([MERGED] * 2, np.uint8)),
             'kaggle': (split, f'{split}_labels', '_L', STRIP),
             'official': ('701_StillsRaw_full', 'LabeledApproved_full', '_L', STRIP),
             'lih627': ('CamVid_RGB', 'CamVid_Label', '_L', STRIP),
+            'fastai': ('images', 'labels', '_P', codes),
             'pidnet': ('images', 'labels', '_L', STRIP),
         }[layout]
         save(root / images / f'{frame}.png', np.full((2, 32, 3), len(frame), np.uint8))
         save(root / masks / f'{frame}{suffix}.png', mask)
     if layout == 'kaggle':
         (root / 'class_dict.csv').write_text('name,r,g,b\n')
+    if layout == 'fastai':
+        (root / 'codes.txt').write_text('\n'.join(NAMES))
     return root
 
 
@@ -52,7 +56,7 @@ def mask_of(root: Path, split: str) -> list[int]:
     return np.asarray(Image.open(root / f'{split}annot' / f'{FRAMES[split]}.png'))[0].tolist()
 
 
-LAYOUTS = ('segnet', 'kaggle', 'official', 'lih627', 'pidnet')
+LAYOUTS = ('segnet', 'kaggle', 'official', 'lih627', 'fastai', 'pidnet')
 
 
 @pytest.mark.parametrize('layout', LAYOUTS)
@@ -67,11 +71,24 @@ def test_every_layout(tmp_path, layout):
     assert sorted(path.name for path in tmp_path.iterdir()) == ['dest', 'src']
 
 
+@pytest.mark.parametrize('layout', ['kaggle', 'fastai'])
+def test_ignore_protocol(tmp_path, layout):
+    convert(make(tmp_path / 'src', layout), tmp_path / 'dest', protocol='ignore')
+    ids = dict(zip(NAMES, mask_of(tmp_path / 'dest', 'train'), strict=True))
+    assert {name for name, index in ids.items() if index != 11} == NAMESAKES
+    assert sorted(ids[name] for name in NAMESAKES) == list(range(11))
+
+
+def test_ignore_needs_the_colours(tmp_path):
+    with pytest.raises(UserError, match='merged already'):
+        convert(make(tmp_path / 'src', 'segnet'), tmp_path / 'dest', protocol='ignore')
+
+
 def test_merge_table():
-    assert [number for _, number in COLOURS.values()] == MERGED
+    assert [merged_id(name, 'merge') for name in NAMES] == MERGED
     assert sorted(NAMES, key=str.lower) == NAMES
     assert len({colour for colour, _ in COLOURS.values()}) == 32
-    assert ids_of_colours(STRIP).tolist() == [MERGED] * 2
+    assert ids_of_colours(STRIP, 'merge').tolist() == [MERGED] * 2
 
 
 def test_off_palette_is_void_and_counted(tmp_path):
@@ -113,6 +130,12 @@ def test_split_rule():
         segnet_split('holiday')
 
 
+def test_summary_counts_pixels(tmp_path):
+    summary = convert(make(tmp_path / 'src', 'kaggle'), tmp_path / 'dest')
+    assert summary.pixels['val'].tolist() == (2 * np.bincount(MERGED)).tolist()
+    assert f'{"Building %":12}{"15.625":>9}' in str(summary)
+
+
 def test_refuses_to_overwrite(tmp_path):
     src = make(tmp_path / 'src', 'kaggle')
     (tmp_path / 'dest').mkdir()
@@ -141,7 +164,7 @@ def test_nothing_is_left_behind(tmp_path, monkeypatch, stop):
 def test_unknown_layout(tmp_path):
     with pytest.raises(UserError) as error:
         detect_layout(tmp_path)
-    assert 'LabeledApproved_full' in str(error.value) and 'PIDNet' in str(error.value)
+    assert 'LabeledApproved_full' in str(error.value) and 'fast.ai' in str(error.value)
     with pytest.raises(UserError, match='no folder'):
         detect_layout(tmp_path / 'absent')
 
@@ -222,7 +245,7 @@ def tool(monkeypatch, capsys):
 
 def test_command_line(tmp_path, tool):
     src = make(tmp_path / 'src', 'kaggle')
-    assert 'images' in tool(src, tmp_path / 'a')
+    assert 'images' in tool('--protocol', 'ignore', src, tmp_path / 'a')
     assert 'warning' in tool(src, tmp_path / 'b', '--split', 'segnet')
     tool('--download', tmp_path / 'c', '--url', make_archive(tmp_path))
     assert mask_of(tmp_path / 'c', 'val') == mask_of(tmp_path / 'b', 'val') == MERGED

@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 
 from mmseg_kd.command_line import run_tool
+from mmseg_kd.datasets.camvid.colours import PROTOCOLS
 from mmseg_kd.datasets.camvid.download import URL, download
 from mmseg_kd.datasets.camvid.layouts import LAYOUTS, convert
 from mmseg_kd.errors import UserError
@@ -19,6 +20,10 @@ def parse_args() -> argparse.Namespace:
         epilog=f'Known layouts of SRC: {layouts}.',
     )
     parser.add_argument('paths', nargs='*', metavar='SRC DEST', help='a copy; a new folder')
+    parser.add_argument(
+        '--protocol', choices=PROTOCOLS, default='merge',
+        help='merge: all 32 colours become the 11 classes; ignore: only their 11 namesakes do',
+    )  # fmt: skip
     parser.add_argument(
         '--split', choices=('own', 'segnet'), default='own',
         help="own: keep the copy's split; segnet: the published 367/101/233",
@@ -35,7 +40,7 @@ def main() -> None:
         dest, summary = args.download, download(Path(args.download), args.url)
     elif len(args.paths) == 2 and not args.download:
         src, dest = args.paths
-        summary = convert(Path(src), Path(dest), args.split)
+        summary = convert(Path(src), Path(dest), args.protocol, args.split)
     else:
         raise UserError('write either "camvid.py SRC DEST" or "camvid.py --download DEST"')
     print(f'{dest}\n{summary}')

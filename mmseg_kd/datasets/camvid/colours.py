@@ -8,7 +8,7 @@ import numpy as np
 
 from mmseg_kd.datasets.camvid.classes import UNLABELLED
 
-# Name: (colour, id), in the alphabetical order of class_dict.csv.
+# Name: (colour, id in the merge protocol), in the alphabetical order of class_dict.csv.
 COLOURS: dict[str, tuple[tuple[int, int, int], int]] = {
     'Animal': ((64, 128, 64), 9),                 'Archway': ((192, 0, 128), 1),
     'Bicyclist': ((0, 128, 192), 10),             'Bridge': ((0, 128, 64), 1),
@@ -27,18 +27,30 @@ COLOURS: dict[str, tuple[tuple[int, int, int], int]] = {
     'Tunnel': ((64, 0, 64), 1),                   'VegetationMisc': ((192, 192, 0), 5),
     'Void': ((0, 0, 0), UNLABELLED),              'Wall': ((64, 192, 0), 1),
 }  # fmt: skip
+# The colours after which the 11 classes are named; the ignore protocol keeps only these.
+NAMESAKES = frozenset((
+    'Sky', 'Building', 'Column_Pole', 'Road', 'Sidewalk', 'Tree', 'SignSymbol', 'Fence', 'Car',
+    'Pedestrian', 'Bicyclist',
+))  # fmt: skip
+PROTOCOLS = ('merge', 'ignore')
 OFF_PALETTE = 255
 
 
-def ids_of_colours(rgb: np.ndarray) -> np.ndarray:
+def merged_id(name: str, protocol: str) -> int:
+    """Return the id among the 11 classes of one of the 32 names, or `UNLABELLED`."""
+    kept = protocol == 'merge' or name in NAMESAKES
+    return COLOURS[name][1] if kept else UNLABELLED
+
+
+def ids_of_colours(rgb: np.ndarray, protocol: str) -> np.ndarray:
     """Return the ids (H, W) of a colour mask (H, W, 3); `OFF_PALETTE` for any other colour."""
     red, green, blue = (rgb[..., channel].astype(np.int32) for channel in range(3))
-    return _table()[red << 16 | green << 8 | blue]
+    return _table(protocol)[red << 16 | green << 8 | blue]
 
 
 @lru_cache
-def _table() -> np.ndarray:
+def _table(protocol: str) -> np.ndarray:
     table = np.full(1 << 24, OFF_PALETTE, np.uint8)
-    for (red, green, blue), number in COLOURS.values():
-        table[red << 16 | green << 8 | blue] = number
+    for name, ((red, green, blue), _) in COLOURS.items():
+        table[red << 16 | green << 8 | blue] = merged_id(name, protocol)
     return table

