@@ -18,6 +18,7 @@ from mmengine.config import Config
 from mmseg.registry import MODELS
 
 from mmseg_kd.config import load_config
+from mmseg_kd.distillation import losses
 from mmseg_kd.distillation.schedules import scheduled
 from mmseg_kd.studies.config import load_study
 
@@ -63,7 +64,8 @@ def test_python_blocks(page: str, block: str, tmp_path: Path) -> None:
         (tmp_path / 'mine.py').write_text(text, encoding='utf-8')
         cfg = load_config(str(tmp_path / 'mine.py'))
         for loss in (cfg.model.get('kd_losses') or {}).values():
-            MODELS.build(loss)
+            if loss is not None:
+                MODELS.build(loss)
     else:
         # Lines of settings that may have a schedule.
         for node in ast.parse(block).body:
@@ -88,6 +90,8 @@ class Parsed(BaseException):
 @pytest.mark.parametrize(('page', 'command'), commands())
 def test_commands(page: str, command: str, monkeypatch: pytest.MonkeyPatch) -> None:
     program, *words = shlex.split(command, comments=True)
+    if re.fullmatch(r'[A-Z_]+=\S*', program):
+        program, *words = words
     if program in OTHERS or words[:1] == ['-m']:
         return
     assert program in ('python', 'bash'), f'{program} is unknown; add it to OTHERS or test it'
@@ -150,6 +154,29 @@ def test_imports_point_the_way_that_the_page_on_the_architecture_says() -> None:
                 imported = module[1]
                 private = imported.startswith('_') or own.startswith('_')
                 assert private or imported == own or imported in reach(own), f'{file}: {imported}'
+
+
+@pytest.mark.parametrize('page', PAGES)
+def test_links_lead_somewhere(page: str) -> None:
+    file = ROOT / page
+    for target in re.findall(r'\]\((?!https?:)([^)\s]*)\)', file.read_text(encoding='utf-8')):
+        path, _, anchor = target.partition('#')
+        linked = (file.parent / path).resolve() if path else file
+        assert linked.exists(), target
+        assert not anchor or anchor in anchors(linked), target
+
+
+def anchors(page: Path) -> set[str]:
+    """The anchors that GitHub gives to the headings of a page."""
+    text = page.read_text(encoding='utf-8')
+    headings = re.findall(r'^#+ (.*)', text, flags=re.MULTILINE)
+    plain = (re.sub(r'\[([^]]*)\]\([^)]*\)', r'\1', heading) for heading in headings)
+    return {re.sub(r'[^\w\- ]', '', heading.lower()).replace(' ', '-') for heading in plain}
+
+
+def test_every_loss_is_in_the_reference() -> None:
+    page = (ROOT / 'docs/losses.md').read_text(encoding='utf-8')
+    assert [name for name in losses.__all__ if f'`{name}`' not in page] == []
 
 
 def test_the_loss_of_the_page_on_adding_one() -> None:
