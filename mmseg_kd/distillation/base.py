@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from mmseg_kd.distillation.controls import control_problem, controlled
 from mmseg_kd.distillation.schedules import Schedule, scheduled, unnested, value_at
 from mmseg_kd.errors import UserError
 
@@ -37,11 +38,13 @@ class KDLoss(nn.Module):
         teacher_stages: Names of the teacher's taps, where they differ.
         teacher: Where there are several teachers: the name of one, or weights by name, whose
             losses are then summed; all of them at equal weights, adding up to 1, by default.
+        control: What takes the teacher's place, to measure what the teacher is worth:
+            'other_image' or 'labels', see `mmseg_kd.distillation.controls`.
 
     Raises:
-        ValueError: On an unknown reduction, a weight that is negative, or no finite number and no
-            schedule, or tap lists that are empty, of different length or, for a loss of one tap,
-            longer.
+        ValueError: On an unknown reduction or control, a weight that is negative, or no finite
+            number and no schedule, or tap lists that are empty, of different length or, for a loss
+            of one tap, longer.
     """
 
     reductions: tuple[str, ...] = ('mean',)
@@ -51,6 +54,8 @@ class KDLoss(nn.Module):
     one_tap = False
     equal_channels = False
     of_classes = False
+    # Whether the loss cannot be computed without labels.
+    needs_labels = False
     # Whether the loss is 0 where student equals teacher; not so with a trained map between them.
     zero_at_equality = True
     # Settings of its own to print.
@@ -63,6 +68,7 @@ class KDLoss(nn.Module):
         loss_weight: float | dict = 1.0,
         teacher_stages: Sequence[str] | str | None = None,
         teacher: str | dict[str, float] | None = None,
+        control: str | None = None,
     ) -> None:
         super().__init__()
         self.reduction = self.reductions[0] if reduction is None else reduction
@@ -97,6 +103,10 @@ class KDLoss(nn.Module):
             f'stages has {len(self.stages)} names, teacher_stages {len(self.teacher_stages)}; they '
             'are compared one to one',
         )
+        problem = control_problem(control, self.stages)
+        self.require(problem is None, str(problem))
+        self.control = control
+        self.zero_at_equality = self.zero_at_equality and control is None
 
     def require(self, met: bool, message: str) -> None:
         """Raise ValueError with the name of the loss and a message if a requirement is not met."""
@@ -185,9 +195,13 @@ class KDLoss(nn.Module):
                     f'a {whose} tap of shape {tuple(x.shape)} is not a map (N, C, H, W); choose '
                     'another tap (python tools/misc/list_taps.py CONFIG lists them)',
                 )
+        self.require(
+            target is not None or not self.needs_labels, 'needs labels: call it with target=labels'
+        )
         if self.of_classes:
             student = [class_logits(x) for x in student]
             teacher = [class_logits(x) for x in teacher]
+        teacher = controlled(self.control, student, teacher, target)
         for tap, s, t in zip(self.stages, student, teacher, strict=False):
             self.require(
                 not self.equal_channels or s.shape[1] == t.shape[1],
@@ -213,14 +227,15 @@ class KDLoss(nn.Module):
         Args:
             student: The student's tap(s), maps (N, C, H, W).
             teacher: The teacher's tap(s), maps (N, C', H', W').
-            target: Labels (N, H'', W''); a loss that masks void pixels needs them.
+            target: Labels (N, H'', W''). Without them no pixel is void; a loss with `needs_labels`
+                refuses None.
 
         Returns:
             A scalar, `weight` times the raw loss.
 
         Raises:
-            ValueError: A tap is not a map, or student and teacher differ in the number of taps,
-                or in channels where the loss needs equal ones.
+            ValueError: A tap is not a map, student and teacher differ in the number of taps, or in
+                channels where the loss needs equal ones, or labels that it needs are missing.
         """
         return self.weight * self.raw(student, teacher, target)
 
@@ -228,8 +243,8 @@ class KDLoss(nn.Module):
         """Return the settings as text, for the printed model."""
         settings = {name: getattr(self, name) for name in self.shown}
         settings |= dict(loss_weight=self.loss_weight, reduction=self.reduction, taps=self.stages)
-        if self.teacher_weights:
-            settings['teacher'] = self.teacher_weights
+        optional = dict(teacher=self.teacher_weights, control=self.control)
+        settings |= {name: value for name, value in optional.items() if value}
         return ', '.join(f'{name}={value!r}' for name, value in settings.items())
 
 

@@ -17,9 +17,9 @@ from mmseg_kd.distillation.schedules import Schedule, unnested
 
 # Number of reports that a warning is based on: a single batch is too noisy.
 REPORTS = 3
-OFF, SWAMPS = 0.001, 0.9
+OFF, DOMINANT = 0.001, 0.9
 # A warning ends at another limit than it begins, so that it is printed once.
-NO_LONGER_OFF, NO_LONGER_SWAMPS = 0.002, 0.8
+NO_LONGER_OFF, NO_LONGER_DOMINANT = 0.002, 0.8
 SUGGESTED_SHARE = 0.1
 # Largest factor by which a suggestion raises a weight above 1: a few batches are no basis for more.
 MOST_CHANGE = 100
@@ -45,7 +45,7 @@ class Finding:
     """A problem of a loss.
 
     Attributes:
-        condition: 'off', 'swamps', 'cut' or 'zero'.
+        condition: 'off', 'dominates', 'cut' or 'zero'.
         message: The problem in a sentence, with a better weight.
         share: Share of the gradient, where the weight is the problem.
         better: The better weight, where there is one.
@@ -153,8 +153,8 @@ def diagnose(
         ):
             findings[name] = Finding(
                 'cut',
-                f"no gradient of {name} reaches the backbone's stages: it does not teach them, "
-                f'whatever {weight.key}',
+                f"no gradient of {name} reaches the backbone's stages, so it does not teach them "
+                f'at any {weight.key}',
             )
         elif (
             weight.value
@@ -162,7 +162,7 @@ def diagnose(
             and (finding := _judge_scale(name, weight, reports, standing.get(name)))
         ):
             findings[name] = finding
-    if any(finding.condition == 'swamps' for finding in findings.values()):
+    if any(finding.condition == 'dominates' for finding in findings.values()):
         return {name: f for name, f in findings.items() if f.condition != 'off'}
     return findings
 
@@ -188,25 +188,22 @@ def _judge_scale(
         return None
     share = fmean(_share(abs(weight.value) * own, others) for own, others in recent)
     if share < (NO_LONGER_OFF if standing == 'off' else OFF):
-        condition, trouble = 'off', 'is switched off by its scale'
-    elif share > (NO_LONGER_SWAMPS if standing == 'swamps' else SWAMPS):
-        condition, trouble = 'swamps', "swamps the labels' loss"
+        condition, trouble = 'off', 'has almost no effect'
+    elif share > (NO_LONGER_DOMINANT if standing == 'dominates' else DOMINANT):
+        condition, trouble = 'dominates', "dominates the labels' loss"
     else:
         return None
-    message = (
-        f"{name} {trouble}: it has {_percent(share)} of the gradient at the student's features"
-    )
-    if weight.scheduled:
-        message += ' at its full weight'
+    full = ' at its full weight' if weight.scheduled else ''
+    message = f'{name} {trouble} ({_percent(share)} of the gradient norm{full})'
     own, others = (median(values) for values in zip(*filter(None, pairs), strict=True))
     wanted = weight_for(SUGGESTED_SHARE, GradientStats(own, 0.0, math.nan), others)
     if not wanted or not math.isfinite(wanted):
         return Finding(condition, message, share)
     better = min(wanted, max(1.0, MOST_CHANGE * abs(weight.value)))
-    message += f'; {weight.key}={math.copysign(better, weight.value):.3g} would make it '
+    message += f'. Set {weight.key}={math.copysign(better, weight.value):.3g} for about '
     message += f'{100 * _share(better * own, others):.2g} %'
     if better < wanted:
-        message += f' (one step of at most {MOST_CHANGE} times; measure again before the next)'
+        message += f' (at most {MOST_CHANGE} times more in one step; then measure again)'
     return Finding(condition, message, share, math.copysign(better, weight.value))
 
 

@@ -4,6 +4,9 @@
 `stage1` ... `stageN` the backbone's outputs, in order; those of testing, in training too
 `stageN.pre_norm`     what stage N computes before its last LayerNorm, in a MiT backbone;
                       on other backbones the stage's output
+`stageN.attention`    the attention matrix (N, heads, L, L) of stage N's last block, in a MiT
+                      backbone of this project where it is square (stage 4); computed where it is
+                      read, and only then
 any module path       what that module returns, e.g. `decode_head.linear_fuse`
 
 A module's output that an in-place activation changes afterwards is read changed.
@@ -23,6 +26,7 @@ from torch import Tensor, nn
 from mmseg_kd.errors import UserError, did_you_mean
 
 STAGE = re.compile(r'stage([1-9]\d*)(\.pre_norm)?')
+ATTENTION = re.compile(r'stage[1-9]\d*\.attention')
 
 # mmseg's heads that return several outputs, and the index of the one that `predict` uses. A head
 # of your own sets the class attribute `logits_index`.
@@ -46,6 +50,7 @@ def check_taps(segmentor: nn.Module, names: Iterable[str], whose: str) -> None:
     """Raise UserError when the segmentor lacks a tap; the message lists those that it has."""
     paths = set(dict(segmentor.named_modules())) - {'', 'backbone'}
     backbone, kind = segmentor.backbone, type(_last_head(segmentor)).__name__
+    aliases = getattr(backbone, 'tap_aliases', {})
     # None where it is unknown.
     stages = len(getattr(backbone, 'out_indices', ())) or getattr(backbone, 'num_stages', None)
     for name in names:
@@ -57,8 +62,13 @@ def check_taps(segmentor: nn.Module, names: Iterable[str], whose: str) -> None:
                 f"the {whose} has no tap 'logits': {kind} predicts {WITHOUT_LOGITS[kind]}, not a "
                 'score of each class at each pixel; docs/losses.md lists the heads that do'
             )
-        if name == 'logits' or stage or name in paths:
+        if name == 'logits' or stage or name in aliases or name in paths:
             continue
+        if ATTENTION.fullmatch(name):
+            raise UserError(
+                f'the {whose} has no tap {name!r}: only MixTransformer (mit_b0 to mit_b5) has it, '
+                'where queries and keys lie on one grid (sr_ratio=1): stage4.attention'
+            )
         hint = did_you_mean(name, ['logits', 'stage1', 'stage4', *paths])
         raise UserError(
             f'the {whose} has no tap {name!r}: {hint} there are logits, stage1 to stageN, '
@@ -104,21 +114,27 @@ def record_features(segmentor: nn.Module) -> Iterator[list[Tensor]]:
         graph: a map (N, C, H, W) or tokens (N, H*W, C).
     """
     features: list[Tensor] = []
-    aliases = getattr(segmentor.backbone, 'tap_aliases', {})
-    modules = {name: segmentor.backbone.get_submodule(path) for name, path in aliases.items()}
+    aliased = _aliased_modules(segmentor.backbone)
+    modules = {name: module for name, module in aliased.items() if STAGE.fullmatch(name)}
     with _recorded({'backbone': segmentor.backbone, **modules}) as outputs:
         yield features
     maps = _maps(outputs['backbone'])
     features += [outputs.get(f'stage{i}.pre_norm', x) for i, x in enumerate(maps, start=1)]
 
 
+def _aliased_modules(backbone: nn.Module) -> dict[str, nn.Module]:
+    """The modules of a backbone that taps with a short name are read from, by that name."""
+    aliases = getattr(backbone, 'tap_aliases', {})
+    return {name: backbone.get_submodule(path) for name, path in aliases.items()}
+
+
 def _hooked_modules(segmentor: nn.Module, names: list[str]) -> dict[str, nn.Module]:
     # The backbone is always read: its stages give the grid of tokens.
     modules = {'backbone': segmentor.backbone}
-    aliases = getattr(segmentor.backbone, 'tap_aliases', {})
+    aliased = _aliased_modules(segmentor.backbone)
     for name in names:
-        if name in aliases:
-            modules[name] = segmentor.backbone.get_submodule(aliases[name])
+        if name in aliased:
+            modules[name] = aliased[name]
         elif name not in ('logits', 'backbone') and not STAGE.fullmatch(name):
             modules[name] = segmentor.get_submodule(name)
     return modules
@@ -149,7 +165,7 @@ def _recorded(
     outputs: dict[str, Any] = {}
 
     def keep(name: str, module: nn.Module, inputs: Any, output: Any) -> None:
-        outputs[name] = output
+        outputs[name] = module.attention(*inputs) if ATTENTION.fullmatch(name) else output
 
     with ExitStack() as cleanup:
         if head is not None:
@@ -227,14 +243,14 @@ def list_taps(segmentor: nn.Module, images: Tensor) -> dict[str, tuple[int, ...]
         Shapes by name, `logits` and the stages first; modules that did not run or give no
         tensor are left out.
     """
-    modules = {name: module for name, module in segmentor.named_modules() if name}
+    aliased = _aliased_modules(segmentor.backbone)
+    modules = aliased | {name: module for name, module in segmentor.named_modules() if name}
     with _recorded(modules, _last_head(segmentor)) as outputs:
         segmentor(images, mode='tensor')
     stages = _stages(segmentor.backbone, outputs.pop('backbone'))
     taps = {'logits': outputs.pop('logits')}
     taps |= {f'stage{i}': x for i, x in enumerate(stages, start=1)}
-    aliases = getattr(segmentor.backbone, 'tap_aliases', {})
-    taps |= {alias: outputs[f'backbone.{path}'] for alias, path in aliases.items()}
+    taps |= {name: outputs.pop(name) for name in aliased}
     taps |= outputs
     return {
         name: tuple(_as_map(x, stages).shape) for name, x in taps.items() if isinstance(x, Tensor)

@@ -106,7 +106,7 @@ class BaseTeacher:
         with self._precision(inputs.device.type):
             segmentor = self._segmentor_for(inputs.device.type)
             with record_taps(segmentor, names) as taps:
-                if all(STAGE.fullmatch(name) or name.startswith('backbone') for name in names):
+                if all(STAGE.match(name) or name.startswith('backbone') for name in names):
                     # No loss reads the head: it need not run.
                     segmentor.extract_feat(inputs)
                 else:

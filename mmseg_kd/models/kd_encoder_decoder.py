@@ -170,6 +170,7 @@ def _try_losses(student: KDEncoderDecoder) -> None:
     losses, device = student.kd_losses, next(student.parameters()).device
     size = getattr(student.data_preprocessor, 'size', None) or BLANK_SIZE
     images = torch.zeros(2, 3, *size, device=device)
+    target = torch.zeros(2, *size, dtype=torch.long, device=device)
     training, buffers = student.training, [buffer.clone() for buffer in student.buffers()]
     names = ['logits', *(name for loss in losses.values() for name in loss.stages)]
     student.train()
@@ -180,7 +181,7 @@ def _try_losses(student: KDEncoderDecoder) -> None:
             needed = losses.teacher_taps(losses.values())
             teacher_taps = student.teachers(images, needed, student.data_preprocessor)
             for loss in losses.values():
-                losses.raw_loss(loss, taps, teacher_taps)
+                losses.raw_loss(loss, taps, teacher_taps, target)
     except ValueError as error:
         raise UserError(f'model.kd_losses: {error}') from error
     finally:

@@ -94,11 +94,15 @@ class MixTransformer(BaseModule):
 
     @property
     def tap_aliases(self) -> dict[str, str]:
-        """Short tap names: `stageN.pre_norm` is the last block's output, before the LayerNorm."""
-        return {
-            f'stage{i}.pre_norm': f'block{i}.{len(getattr(self, f"block{i}")) - 1}'
-            for i in range(1, self.num_stages + 1)
-        }
+        """Short tap names and the blocks that they are read from, each the last of its stage.
+
+        `stageN.pre_norm` is its output, before the stage's LayerNorm. `stageN.attention` is its
+        attention matrix, in stages whose keys are on the grid of the queries (sr_ratio=1).
+        """
+        last = {i: len(getattr(self, f'block{i}')) - 1 for i in range(1, self.num_stages + 1)}
+        square = [i for i in last if getattr(self, f'block{i}')[last[i]].attn.sr_ratio == 1]
+        names = [(i, 'pre_norm') for i in last] + [(i, 'attention') for i in square]
+        return {f'stage{i}.{name}': f'block{i}.{last[i]}' for i, name in names}
 
     def init_weights(self) -> None:
         """Initialise as published, then load `pretrained` where one is given."""

@@ -54,6 +54,11 @@ class EfficientAttention(KnowsLaunches):
 
     def forward(self, x: Tensor, height: int, width: int) -> Tensor:
         """Attend from every token of x (N, H*W, C) to the reduced grid; same shape out."""
+        x = attend(*self.project(x, height, width), self.launches_are_free)
+        return self.proj(x.transpose(1, 2).flatten(2))
+
+    def project(self, x: Tensor, height: int, width: int) -> tuple[Tensor, Tensor, Tensor]:
+        """Map tokens to queries (N, heads, H*W, d), and keys and values (N, heads, S, d)."""
         if not x.is_meta and torch.is_autocast_enabled(x.device.type):
             # Once, where the queries and the reduction would each convert the tokens.
             x = x.to(torch.get_autocast_dtype(x.device.type))
@@ -62,8 +67,7 @@ class EfficientAttention(KnowsLaunches):
             source = self.norm(to_tokens(self.sr(to_map(x, height, width))))
         q = self.q(x).unflatten(2, (self.num_heads, -1)).transpose(1, 2)
         k, v = self.kv(source).unflatten(2, (2, self.num_heads, -1)).permute(2, 0, 3, 1, 4)
-        x = attend(q, k, v, self.launches_are_free)
-        return self.proj(x.transpose(1, 2).flatten(2))
+        return q, k, v
 
 
 def attend(q: Tensor, k: Tensor, v: Tensor, launches_are_free: bool = False) -> Tensor:
@@ -131,6 +135,17 @@ class Block(nn.Module):
         """Tokens (N, H*W, C) in, same shape out."""
         x = self._add(x, self.attn(self.norm1(x), height, width))
         return self._add(x, self.mlp(self.norm2(x), height, width))
+
+    def attention(self, x: Tensor, height: int, width: int) -> Tensor:
+        """Compute the attention weights (N, heads, H*W, S) of the block's input, in float32.
+
+        `forward` never holds them. They are computed from the input once more, and only where a tap
+        asks for them, so that compiled, recorded and exported models stay as they are.
+        """
+        q, k, _ = self.attn.project(self.norm1(x), height, width)
+        with torch.autocast(q.device.type, enabled=False):
+            scores = q.float() @ (k.float() * q.shape[-1] ** -0.5).transpose(-1, -2)
+            return scores.softmax(dim=-1)
 
     def _add(self, x: Tensor, branch: Tensor) -> Tensor:
         """Add a residual branch; in training it is dropped for some samples, more in later blocks.

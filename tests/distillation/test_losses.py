@@ -9,19 +9,31 @@ import torch
 from mmseg.registry import MODELS
 
 from mmseg_kd.distillation import (
+    AffinityContrastLoss,
+    AttentionFlowLoss,
     AttentionTransferLoss,
+    BoundarySplitLoss,
+    ChannelGroupDivergenceLoss,
     ChannelWiseDivergence,
+    DecoupledKDLoss,
     DISTLoss,
+    EdgeDirectionLoss,
     EdgeFlowLoss,
     FitNetLoss,
+    HaarDetailLoss,
     HodgeFlowLoss,
+    JunctionLoss,
     KDLoss,
     KLDivergenceLoss,
+    MaskedGenerativeLoss,
     PairwiseLoss,
+    PermutedSpectrumLoss,
     RandomSplitFlowLoss,
     SimilarityPreservingLoss,
+    SobolevLoss,
 )
 from mmseg_kd.distillation.base import resize_map
+from mmseg_kd.distillation.losses.grid.sobolev import MODES
 from mmseg_kd.errors import UserError
 
 GOLDEN = np.load(Path(__file__).parents[1] / 'data' / 'kd_losses.npz')
@@ -72,6 +84,12 @@ EVERY_LOSS = [
     DISTLoss(),
     DISTLoss(temperature=4.0, beta=2.0, gamma=0.5),
     *(fitnet_of_the_identity(r) for r in FitNetLoss.reductions),
+    EdgeDirectionLoss(),
+    JunctionLoss(),
+    JunctionLoss(softmax=False, trace_weight=0.5),
+    *(SobolevLoss(mode=m, band_weights=(1.0, 0.5)) for m in MODES),
+    SobolevLoss(exponent=-1.0, centre=False),
+    PermutedSpectrumLoss(),
     MaskedGeneration(CHANNELS),
     EdgeFlowLoss(),
     EdgeFlowLoss(student_channels=CHANNELS, teacher_channels=CHANNELS, dims=3),
@@ -79,15 +97,43 @@ EVERY_LOSS = [
     HodgeFlowLoss(flows=2, components=['curl']),
     HodgeFlowLoss(components=['curl', 'harmonic']),
     RandomSplitFlowLoss(components=['curl']),
+    AttentionFlowLoss(),
+    AttentionFlowLoss(exact_weight=0.0),
+    AttentionFlowLoss(permute_heads=True),
+    KLDivergenceLoss(control='other_image'),
+    DISTLoss(control='other_image'),
+    DecoupledKDLoss(),
+    DecoupledKDLoss(alpha=0.0, beta=1.0, temperature=1.0),
+    BoundarySplitLoss(kernel_size=3),
+    BoundarySplitLoss(body_weight=0.0),
+    ChannelGroupDivergenceLoss(group_size=2),
+    *(MaskedGenerativeLoss(CHANNELS, CHANNELS, reduction=r) for r in ('mean', 'sum_per_image')),
+    MaskedGenerativeLoss(CHANNELS, CHANNELS, mask_ratio=0.5, grid=None),
+    AffinityContrastLoss(CHANNELS, CHANNELS, groups=5, contrast_weight=1.0),
+    AffinityContrastLoss(CHANNELS, CHANNELS, groups=1, patch=2, reduction='sum_per_image'),
+    HaarDetailLoss(),
 ]
 names = [f'{type(x).__name__}-{x.extra_repr()}' for x in EVERY_LOSS]
 every_loss = pytest.mark.parametrize('loss', EVERY_LOSS, ids=names)
+
+
+def fitting(loss: KDLoss, *maps: torch.Tensor) -> tuple[torch.Tensor, ...]:
+    """The maps; for a loss of attention matrices, the same square part of each."""
+    if not isinstance(loss, AttentionFlowLoss):
+        return maps
+    side = min(min(x.shape[2:]) for x in maps)
+    return tuple(x[..., :side, :side] for x in maps)
 
 
 def seeded(loss: KDLoss, *taps: torch.Tensor | None) -> torch.Tensor:
     """The value of a loss, of a random one with the same draw every time."""
     torch.manual_seed(0)
     return loss(*taps)
+
+
+def labels(loss: KDLoss, *shape: int) -> torch.Tensor | None:
+    """Labels for a loss that needs them."""
+    return torch.randint(0, CHANNELS, shape) if loss.needs_labels else None
 
 
 def golden(name: str) -> torch.Tensor:
@@ -160,18 +206,19 @@ def test_every_registered_loss_is_tested() -> None:
 
 @every_loss
 def test_zero_where_student_equals_teacher(loss: KDLoss) -> None:
-    x = torch.randn(3, CHANNELS, 8, 9)
-    assert (float(loss(x, x.clone())) == 0) is loss.zero_at_equality
+    (x,), target = fitting(loss, torch.randn(3, CHANNELS, 8, 9)), labels(loss, 3, 8, 9)
+    assert (float(loss(x, x.clone(), target)) == 0) is loss.zero_at_equality
 
 
 @every_loss
 @pytest.mark.parametrize('dtype', [torch.bfloat16, torch.float16])
 def test_float32_under_any_autocast(loss: KDLoss, dtype: torch.dtype) -> None:
     student, teacher = torch.randn(2, 2, CHANNELS, 32, 32) * 30
-    reference = seeded(loss, student, teacher)
+    target = labels(loss, 2, 32, 32)
+    reference = seeded(loss, student, teacher, target)
     with torch.autocast('cpu', dtype=dtype):
-        value = seeded(loss, student, teacher)
-        half = seeded(loss, student.to(dtype), teacher.to(dtype))
+        value = seeded(loss, student, teacher, target)
+        half = seeded(loss, student.to(dtype), teacher.to(dtype), target)
     assert value.dtype == torch.float32
     assert torch.equal(value, reference)
     assert half.dtype == torch.float32
@@ -192,7 +239,8 @@ EXTREMES = {
 @pytest.mark.parametrize('student', EXTREMES)
 @pytest.mark.parametrize('teacher', EXTREMES)
 def test_finite_at_extremes(loss: KDLoss, student: str, teacher: str) -> None:
-    for target in (None, torch.full((2, 8, 8), 255), torch.zeros(2, 8, 8, dtype=torch.long)):
+    void, zero = torch.full((2, 8, 8), 255), torch.zeros(2, 8, 8, dtype=torch.long)
+    for target in (labels(loss, 2, 8, 8), void, zero):
         x = EXTREMES[student].clone().requires_grad_()
         value = loss(x, EXTREMES[teacher], target)
         value.backward()
@@ -212,6 +260,7 @@ def test_all_void_images_give_zero_kl() -> None:
 def test_gradcheck(loss: KDLoss) -> None:
     generator = torch.Generator().manual_seed(0)
     student, teacher = torch.randn(2, 2, CHANNELS, 4, 6, generator=generator, dtype=torch.float64)
+    student, teacher = fitting(loss, student, teacher)
     target = torch.randint(0, 3, (2, 4, 6), generator=generator)
     target[0, 0] = 255
     double = copy.deepcopy(loss).double()
@@ -223,7 +272,7 @@ def test_gradcheck(loss: KDLoss) -> None:
 @every_loss
 def test_no_gradient_reaches_the_teacher(loss: KDLoss) -> None:
     student, teacher = (torch.randn(2, CHANNELS, 8, 8, requires_grad=True) for _ in range(2))
-    loss(student, teacher).backward()
+    loss(student, teacher, labels(loss, 2, 8, 8)).backward()
     assert student.grad.any()
     assert teacher.grad is None
 
@@ -231,6 +280,7 @@ def test_no_gradient_reaches_the_teacher(loss: KDLoss) -> None:
 @every_loss
 def test_other_sizes_and_weight(loss: KDLoss) -> None:
     student, teacher = torch.randn(2, CHANNELS, 16, 12), torch.randn(2, CHANNELS, 9, 7)
+    student, teacher = fitting(loss, student, teacher)
     target = torch.randint(0, 6, (2, 64, 48))
     value = seeded(loss, student, teacher, target)
     assert value.ndim == 0
@@ -262,6 +312,9 @@ def test_kl_masks_at_the_resolution_of_the_logits() -> None:
         (dict(type='ChannelWiseDivergence', temperature=0), 'no number above 0'),
         (dict(type='DISTLoss', temperature=-1), 'no number above 0'),
         (dict(type='DISTLoss', stages=['stage1', 'logits']), 'compares one tap'),
+        (dict(type='JunctionLoss', temperature=0), 'no number above 0'),
+        (dict(type='JunctionLoss', trace_weight=-1), 'trace_weight=-1 is not a number from 0'),
+        (dict(type='JunctionLoss', softmax=False, temperature=4), 'temperature=4 has no effect'),
         (dict(type='PairwiseLoss', scale=0), 'scale=0 is not above 0'),
         (dict(type='PairwiseLoss', pool='mean'), "pool='mean' is not"),
         (
@@ -272,9 +325,31 @@ def test_kl_masks_at_the_resolution_of_the_logits() -> None:
             dict(type='FitNetLoss', student_channels=8, teacher_channels=0),
             'teacher_channels=0 is no',
         ),
+        (dict(type='DecoupledKDLoss', beta=-1), 'beta=-1 must be at least 0'),
+        (dict(type='BoundarySplitLoss', kernel_size=4), 'kernel_size=4 is not an odd number'),
+        (dict(type='BoundarySplitLoss', edge_weight=-1), 'edge_weight=-1 and'),
+        (dict(type='ChannelGroupDivergenceLoss', group_size=0), 'group_size=0 must be at least 1'),
+        (dict(type='HaarDetailLoss', levels=0), 'levels=0 must be at least 1'),
+        (
+            dict(type='MaskedGenerativeLoss', student_channels=8, teacher_channels=8, mask_ratio=1),
+            'mask_ratio=1 is not from 0 to below 1',
+        ),
+        (
+            dict(type='AffinityContrastLoss', student_channels=8, teacher_channels=8),
+            'groups=16 does not divide teacher_channels=8',
+        ),
+        (
+            dict(type='AffinityContrastLoss', student_channels=8, teacher_channels=16, tau=0),
+            'tau=0: not above 0',
+        ),
         (dict(type='AttentionTransferLoss', stages=[]), 'names no tap'),
         (dict(type='AttentionTransferLoss', p=0.5), 'must be at least 1'),
+        (dict(type='PermutedSpectrumLoss', seed='a'), "seed='a' is not a whole number"),
         (dict(type='SimilarityPreservingLoss', mode='pixels'), "mode='pixels' is not"),
+        (dict(type='SobolevLoss', mode='fft'), "mode='fft' is not one of"),
+        (dict(type='SobolevLoss', exponent=3), 'exponent=3 is not a number from -2 to 2'),
+        (dict(type='SobolevLoss', band_weights=(0, 0)), r'band_weights=\(0, 0\) is not a list of'),
+        (dict(type='SobolevLoss', band_weights=2), 'band_weights=2 is not a list of'),
         (
             dict(type='AttentionTransferLoss', stages=['stage1'], teacher_stages=['a', 'b']),
             'stages has 1 names, teacher_stages 2',
@@ -297,7 +372,24 @@ def test_tokens_are_no_map() -> None:
         AttentionTransferLoss()(torch.randn(2, 64, 8), torch.randn(2, 64, 8))
 
 
-@pytest.mark.parametrize('loss', [KLDivergenceLoss, ChannelWiseDivergence, DISTLoss])
+@pytest.mark.parametrize('loss', [DecoupledKDLoss, BoundarySplitLoss])
+def test_missing_labels_are_named(loss: type[KDLoss]) -> None:
+    x = torch.randn(2, 4, 8, 8)
+    with pytest.raises(ValueError, match=f'{loss.__name__}: needs labels'):
+        loss()(x, x)
+
+
+@pytest.mark.parametrize(
+    'loss',
+    [
+        KLDivergenceLoss,
+        ChannelWiseDivergence,
+        DISTLoss,
+        HaarDetailLoss,
+        EdgeDirectionLoss,
+        SobolevLoss,
+    ],
+)
 def test_different_channels_are_named(loss: type[KDLoss]) -> None:
     with pytest.raises(ValueError, match=f'{loss.__name__}: .* has 4 channels, the teacher 5'):
         loss()(torch.randn(2, 4, 8, 8), torch.randn(2, 5, 8, 8))
@@ -311,14 +403,24 @@ def test_kl_of_one_channel_by_hand() -> None:
     assert float(loss(student, teacher)) == pytest.approx(expected, rel=1e-5)
 
 
-@pytest.mark.parametrize('loss', [KLDivergenceLoss(), DISTLoss(), DISTLoss(temperature=4.0)])
+@pytest.mark.parametrize(
+    'loss',
+    [
+        KLDivergenceLoss(),
+        DISTLoss(),
+        DISTLoss(temperature=4.0),
+        DecoupledKDLoss(),
+        BoundarySplitLoss(body_weight=0.0),
+    ],
+)
 def test_one_channel_is_two_classes(loss: KDLoss) -> None:
     student, teacher = torch.randn(2, 2, 1, 6, 7)
     student.requires_grad_()
     # The softmax of two logits depends on their difference alone.
     first = torch.randn(2, 1, 6, 7)
     pair = torch.cat([first, first + teacher], dim=1)
-    one, two = loss(student, teacher), loss(student, pair)
+    target = torch.randint(0, 2, (2, 6, 7))
+    one, two = loss(student, teacher, target), loss(student, pair, target)
     assert float(one) == pytest.approx(float(two), rel=1e-4)
     one.backward()
     assert float(one) > 0 and float(student.grad.abs().sum()) > 0

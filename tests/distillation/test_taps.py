@@ -6,6 +6,7 @@ from mmseg.registry import MODELS
 
 from mmseg_kd.distillation import check_taps, list_taps, record_taps
 from mmseg_kd.distillation.losses.features.attention_transfer import attention_contrast
+from mmseg_kd.distillation.taps import record_features
 from mmseg_kd.errors import UserError
 
 
@@ -83,7 +84,66 @@ def test_list_taps(segmentor: torch.nn.Module, images: torch.Tensor) -> None:
     assert taps['stage1'] == (2, 8, 16, 24)
     assert taps['stage1.pre_norm'] == taps['backbone.block1.0'] == (2, 8, 16, 24)
     assert taps['backbone.block1.0.attn.norm'] == (2, 8, 2, 3)
+    assert taps['stage4.attention'] == (2, 2, 6, 6)
     check_taps(segmentor, taps, 'student')
+
+
+def test_the_attention_matrix(segmentor: torch.nn.Module, images: torch.Tensor) -> None:
+    block = segmentor.backbone.block4[-1]
+    with record_taps(segmentor, ['stage4.attention']) as taps:
+        logits = segmentor(images, mode='tensor')
+    matrix = taps['stage4.attention']
+    assert (matrix.shape, matrix.dtype) == ((2, 2, 6, 6), torch.float32)
+    torch.testing.assert_close(matrix.sum(dim=-1), torch.ones(2, 2, 6))
+    # With it the values give what the attention in the forward pass does.
+    outputs = []
+    hook = block.attn.register_forward_hook(lambda *args: outputs.extend(args[1:]))
+    assert torch.equal(segmentor(images, mode='tensor'), logits)
+    hook.remove()
+    (tokens, height, width), output = outputs
+    values = block.attn.project(tokens, height, width)[2]
+    attended = (matrix @ values).transpose(1, 2).flatten(2)
+    torch.testing.assert_close(block.attn.proj(attended), output)
+
+
+def test_the_attention_matrix_teaches_queries_and_keys(
+    segmentor: torch.nn.Module, images: torch.Tensor
+) -> None:
+    attn = segmentor.backbone.block4[-1].attn
+    with (
+        torch.autocast('cpu', torch.bfloat16),
+        record_taps(segmentor, ['stage4.attention']) as taps,
+    ):
+        segmentor(images, mode='tensor')
+    assert taps['stage4.attention'].dtype == torch.float32
+    parameters = [attn.q.weight, attn.kv.weight, segmentor.backbone.block1[0].attn.q.weight]
+    gradients = torch.autograd.grad(taps['stage4.attention'].square().sum(), parameters)
+    assert all(gradient.abs().sum() > 0 for gradient in gradients)
+    # The second half belongs to the values.
+    keys, values = gradients[1].chunk(2)
+    assert keys.any() and not values.any()
+
+
+def test_the_attention_matrix_costs_nothing_when_unused(
+    segmentor: torch.nn.Module, images: torch.Tensor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(type(segmentor.backbone.block4[-1]), 'attention', None)
+    with record_taps(segmentor, ['logits', 'stage4', 'stage4.pre_norm']):
+        segmentor(images, mode='tensor')
+    with record_features(segmentor) as features:
+        segmentor(images, mode='tensor')
+    assert len(features) == 4
+
+
+def test_attention_matrices_that_do_not_exist_are_named(segmentor: torch.nn.Module) -> None:
+    only = 'only MixTransformer .* has it, .*: stage4.attention'
+    with pytest.raises(UserError, match=rf"the student has no tap 'stage3.attention': {only}"):
+        check_taps(segmentor, ['stage3.attention'], 'student')
+    backbone = dict(type='mmseg.MixVisionTransformer', embed_dims=8, num_layers=[1, 1, 1, 1])
+    head = dict(tiny_model()['decode_head'], in_channels=[8, 16, 40, 64])
+    theirs = MODELS.build(ConfigDict(tiny_model(backbone=backbone, decode_head=head)))
+    with pytest.raises(UserError, match=rf"the teacher has no tap 'stage4.attention': {only}"):
+        check_taps(theirs, ['stage4.attention'], 'teacher')
 
 
 def test_attention_contrast() -> None:

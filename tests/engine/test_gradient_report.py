@@ -170,24 +170,26 @@ def test_an_interval_that_is_none_is_refused(tmp_path: Path, interval: Any) -> N
         build_runner(tiny_config(tmp_path, default_hooks__gradient_report=hook))
 
 
-def test_a_loss_is_told_once_and_not_again_after_resuming(tmp_path: Path, teacher: dict) -> None:
+def test_a_loss_is_reported_once_and_not_again_after_resuming(
+    tmp_path: Path, teacher: dict
+) -> None:
     losses = KD_LOSSES | dict(sp_loss=dict(type='SimilarityPreservingLoss', loss_weight=1e-9))
     with pytest.raises(Kill):
         train(kd_config(tmp_path, teacher, 1, losses), kill=4)
     text = log_of(tmp_path)
-    assert text.count('sp_loss is switched off by its scale') == 1
+    assert text.count('sp_loss has almost no effect') == 1
     assert 'model.kd_losses.sp_loss.loss_weight=' in text
     train(kd_config(tmp_path, teacher, 1, losses), resume='auto')
-    assert log_of(tmp_path).count('sp_loss is switched off by its scale') == 1
+    assert log_of(tmp_path).count('sp_loss has almost no effect') == 1
 
 
 def test_a_loss_that_is_switched_off() -> None:
     reports = [report(sp_loss=(norm, 1.0), kl_loss=(1.0, 1.0)) for norm in (1e-4, 2e-4, 3e-4)]
     # 2e-4 of a total of 2: 0.01 %. To have 10 %, the norm must be a ninth of the others' 2.
     assert messages(reports, sp_loss=1.0, kl_loss=1.0) == {
-        'sp_loss': 'sp_loss is switched off by its scale: it has 0.01 % of the gradient at the '
-        "student's features; model.kd_losses.sp_loss.loss_weight=100 would make it 0.99 % "
-        '(one step of at most 100 times; measure again before the next)'
+        'sp_loss': 'sp_loss has almost no effect (0.01 % of the gradient norm). Set '
+        'model.kd_losses.sp_loss.loss_weight=100 for about 0.99 % '
+        '(at most 100 times more in one step; then measure again)'
     }
     assert not messages(reports[:2], sp_loss=1.0, kl_loss=1.0)
     # The last three count.
@@ -200,18 +202,18 @@ def test_the_suggestion_is_from_all_reports() -> None:
     reports = [report(a=(0.0005, 1.0))] * 5
     reports += [report(task=t, a=(0.000001 * t, 1.0)) for t in (0.1, 0.01, 0.001)]
     text = messages(reports, a=1.0)['a']
-    assert 'it has 0.0001 % of the gradient' in text
+    assert '(0.0001 % of the gradient norm)' in text
     # By those three alone it would be 111,000.
-    assert 'loss_weight=100 would make it 4.8 % (one step of at most 100 times' in text
+    assert 'loss_weight=100 for about 4.8 % (at most 100 times more' in text
 
 
-def test_a_loss_that_swamps_the_others() -> None:
+def test_a_loss_that_dominates_the_others() -> None:
     reports = [report(kl_loss=(499.0, 2.0), sp_loss=(1e-5, 1.0))] * 3
     better = weight_for(0.1, GradientStats(249.5, 0.0, math.nan), 1.00001)
     # sp_loss may be sound once kl_loss is.
     assert messages(reports, kl_loss=2.0, sp_loss=1.0) == {
-        'kl_loss': "kl_loss swamps the labels' loss: it has 99.8 % of the gradient at the "
-        f"student's features; model.kd_losses.kl_loss.loss_weight={better:.3g} would make it 10 %"
+        'kl_loss': "kl_loss dominates the labels' loss (99.8 % of the gradient norm). "
+        f'Set model.kd_losses.kl_loss.loss_weight={better:.3g} for about 10 %'
     }
 
 
@@ -226,7 +228,7 @@ def test_the_suggested_weight_gives_the_share() -> None:
 @pytest.mark.parametrize(
     'weight', [0.0, dict(type='GradientShare', share=0.1), dict(type='Stop', value=1.0, at_iter=1)]
 )
-def test_a_weight_that_is_meant_is_not_told(weight: Any) -> None:
+def test_a_weight_that_is_meant_is_not_reported(weight: Any) -> None:
     now = 1e-5 if isinstance(weight, dict) and weight['type'] == 'GradientShare' else 0.0
     row = report(a=(now, now))
     row['losses']['a']['cosine'] = 0.5
@@ -238,8 +240,8 @@ def test_a_schedule_is_judged_at_its_full_weight() -> None:
     # At the full weight of 2 the norm is 0.2: only the warm-up makes it small.
     assert not messages([report(a=(1e-6, 1e-5))] * 3, a=warmup)
     text = messages([report(a=(1e-9, 1e-5))] * 3, a=warmup)['a']
-    assert 'it has 0.02 % of' in text and 'at its full weight; ' in text
-    assert 'model.kd_losses.a.loss_weight.value.value=200 would' in text
+    assert '(0.02 % of the gradient norm at its full weight)' in text
+    assert 'Set model.kd_losses.a.loss_weight.value.value=200 for' in text
 
 
 def test_a_loss_that_does_not_reach_the_backbone() -> None:
@@ -277,7 +279,7 @@ def test_a_finding_ends_at_another_limit_than_it_begins() -> None:
     assert found(0.0005, None) and not found(0.0015, None)
     assert found(0.0015, 'off') and not found(0.003, 'off')
     assert found(10.0, None) and not found(5.0, None)
-    assert found(5.0, 'swamps') and not found(3.0, 'swamps')
+    assert found(5.0, 'dominates') and not found(3.0, 'dominates')
 
 
 def test_the_picture_of_nothing_and_of_many_reports(tmp_path: Path) -> None:

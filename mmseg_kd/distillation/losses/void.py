@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor
 
@@ -33,6 +34,20 @@ def resize_labels(target: Tensor, size: Sequence[int]) -> Tensor:
         return target
     # Ids up to 255 are exact in float32, which every device can interpolate.
     return F.interpolate(target[:, None].float(), tuple(size), mode='nearest-exact')[:, 0]
+
+
+def class_masks(target: Tensor, classes: int, ignore_index: int | None) -> Tensor:
+    """Return where labels (N, H, W) are each class, as booleans (N, K, H, W); void is no class.
+
+    Example:
+        >>> class_masks(torch.tensor([[[0, 1, 255]]]), 2, ignore_index=255).int()
+        tensor([[[[1, 0, 0]],
+        <BLANKLINE>
+                 [[0, 1, 0]]]], dtype=torch.int32)
+    """
+    ids = torch.arange(classes, device=target.device)[:, None, None]
+    masks = target[:, None] == ids
+    return masks if ignore_index is None else masks & (ids != ignore_index)
 
 
 def mean_of_valid(x: Tensor, valid: Tensor | None) -> Tensor:

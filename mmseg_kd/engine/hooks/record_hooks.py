@@ -14,9 +14,9 @@ from mmseg.registry import HOOKS
 
 from mmseg_kd.checkpoints import atomic_path, remove_file
 from mmseg_kd.distillation.gradient_diagnosis import (
+    DOMINANT,
     OFF,
     REPORTS,
-    SWAMPS,
     Finding,
     describe,
     diagnose,
@@ -149,7 +149,7 @@ class GradientReportHook(Hook):
         """Draw `gradients.png`."""
         if runner.kd_losses and (reports := read_reports(_file(runner, 'gradients.jsonl'))):
             file = _file(runner, 'gradients.jsonl').with_suffix('.png')
-            gradient_figure(reports, file, guides=(OFF, SWAMPS))
+            gradient_figure(reports, file, guides=(OFF, DOMINANT))
             runner.logger.info(f"the losses' shares of the gradient: {relative(file)}")
 
     def _judge(self, report: dict, runner: Runner) -> list[Finding]:

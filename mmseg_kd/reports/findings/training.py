@@ -107,7 +107,7 @@ def _losses(collection: Collection) -> Iterator[Message]:
         '{name}: almost no effect, by their share of the gradient: {losses}.',
         "{name}: dominates the labels' loss, by its share of the gradient: {losses}.",
     )
-    by_condition = dict(zip(('cut', 'zero', 'off', 'swamps'), sentences, strict=True))
+    by_condition = dict(zip(('cut', 'zero', 'off', 'dominates'), sentences, strict=True))
     found = defaultdict(list)
     for group in collection.groups:
         for loss, (_, fault) in loss_faults(group.runs[0]).items():

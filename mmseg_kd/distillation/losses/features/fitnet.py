@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -74,9 +75,7 @@ class FitNetLoss(KDLoss):
         self.student_channels = self._per_stage('student_channels', student_channels)
         self.teacher_channels = self._per_stage('teacher_channels', teacher_channels)
         self.ignore_index = ignore_index
-        with torch.random.fork_rng(devices=[]):
-            # torch.manual_seed would seed the accelerators too, which are not put back.
-            torch.default_generator.manual_seed(seed)
+        with own_random_stream(seed):
             self.adapters = nn.ModuleList(
                 nn.Conv2d(s, t, kernel_size=1, device='cpu')
                 for s, t in zip(self.student_channels, self.teacher_channels, strict=True)
@@ -104,8 +103,8 @@ class FitNetLoss(KDLoss):
         for i, (expected, actual) in enumerate(zip(getattr(self, setting), found, strict=True)):
             if expected != actual:
                 raise UserError(
-                    f'FitNetLoss: {key}[{i}] {names[i]!r} has {actual} channels, not {expected}; '
-                    f'write {setting}={found[0] if len(found) == 1 else found}'
+                    f'{type(self).__name__}: {key}[{i}] {names[i]!r} has {actual} channels, not '
+                    f'{expected}; write {setting}={found[0] if len(found) == 1 else found}'
                 )
 
     def compare(self, student: Tensor, teacher: Tensor, target: Tensor | None) -> Tensor:
@@ -119,6 +118,15 @@ class FitNetLoss(KDLoss):
             difference = _directions(student) - _directions(teacher)
             distance = difference.square().sum(dim=1) / 2
         return mean_of_valid(distance, valid_pixels(target, size, self.ignore_index))
+
+
+@contextmanager
+def own_random_stream(seed: int) -> Iterator[None]:
+    """Draw from a seed inside the context, on the CPU, and leave torch's random stream alone."""
+    with torch.random.fork_rng(devices=[]):
+        # torch.manual_seed would seed the accelerators too, which are not put back.
+        torch.default_generator.manual_seed(seed)
+        yield
 
 
 def _adapted(adapter: nn.Conv2d, x: Tensor) -> Tensor:

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from mmseg_kd.distillation.base import resize_map
 from mmseg_kd.distillation.grid.calculus import Flow, pair_flow, valid_edges
 from mmseg_kd.distillation.grid.decomposition import basis_of, spectrum_of, split_masked
+from mmseg_kd.distillation.losses.features.fitnet import own_random_stream
 from mmseg_kd.distillation.losses.logits.temperature import TemperatureLoss
 from mmseg_kd.distillation.losses.void import valid_pixels
 
@@ -92,8 +93,7 @@ class EdgeFlowLoss(TemperatureLoss):
         if student_channels is None:
             return
         self.require(dims <= teacher_channels, f'dims={dims} is more than the teacher has channels')
-        with torch.random.fork_rng(devices=[]):
-            torch.default_generator.manual_seed(seed)
+        with own_random_stream(seed):
             self.adapter = nn.Conv2d(student_channels, dims, kernel_size=1, device='cpu')
         projection = _orthonormal(dims, teacher_channels, seed)
         self.register_buffer('projection', projection, persistent=False)

@@ -1,0 +1,84 @@
+"""What a loss gets in place of its teacher's maps, to measure what the teacher is worth.
+
+`control='other_image'`  The teacher's maps of another image, the one before it in the batch. A gain
+                         that remains does not come from what the teacher knows of the image.
+`control='labels'`       Log-probabilities of the smoothed labels, in losses that read only the
+                         logits. A gain that remains comes from the labels, not from the teacher.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from mmseg_kd.errors import UserError
+
+CONTROLS = (None, 'other_image', 'labels')
+# The probability that the smoothed labels spread over all classes.
+SMOOTHING = 0.1
+
+
+def control_problem(control: str | None, stages: Sequence[str]) -> str | None:
+    """Return why a loss that reads these taps cannot have a control; None if it can."""
+    if control not in CONTROLS:
+        return f'control={control!r} is not one of {CONTROLS}'
+    if control == 'labels' and tuple(stages) != ('logits',):
+        return f"control='labels' needs a loss that reads only the logits, not {tuple(stages)}"
+    return None
+
+
+def controlled(
+    control: str | None, student: list[Tensor], teacher: list[Tensor], target: Tensor | None
+) -> list[Tensor]:
+    """Return the maps that a control puts in place of the teacher's; without one the teacher's.
+
+    Args:
+        control: One of `CONTROLS`.
+        student: The student's maps (N, C, H, W).
+        teacher: The teacher's maps (N, C', H', W').
+        target: Labels (N, H'', W''), for 'labels'.
+
+    Raises:
+        UserError: There is one image, or there are no labels or too few channels.
+    """
+    if control == 'other_image':
+        if len(teacher[0]) == 1:
+            raise UserError(
+                "control='other_image' needs another image in the batch, and there is one a "
+                'process: write a larger train_dataloader.batch_size'
+            )
+        return [x.roll(1, dims=0) for x in teacher]
+    if control == 'labels':
+        classes = student[0].shape[1]
+        if target is None or classes == 1:
+            missing = 'labels' if target is None else 'a channel for each class'
+            raise UserError(f"control='labels' puts labels in the teacher's place: give {missing}")
+        return [label_logits(target, classes, x) for x in teacher]
+    return teacher
+
+
+def label_logits(target: Tensor, classes: int, like: Tensor) -> Tensor:
+    """Return log-probabilities (N, classes, H, W) of smoothed labels at the size of a map.
+
+    Void pixels, whose label is none of the classes, have equal probabilities.
+
+    Args:
+        target: Labels (N, H', W').
+        classes: Number of classes.
+        like: The map.
+
+    Example:
+        >>> target = torch.tensor([[[1, 255]]])
+        >>> label_logits(target, 2, torch.zeros(1, 5, 1, 2)).exp()
+        tensor([[[[0.0500, 0.5000]],
+        <BLANKLINE>
+                 [[0.9500, 0.5000]]]])
+    """
+    labels = F.interpolate(target[:, None].float(), like.shape[2:], mode='nearest-exact')
+    hot = labels == torch.arange(classes, device=like.device)[:, None, None]
+    hot = hot.to(torch.promote_types(like.dtype, torch.float32))
+    # Where no class is hot, the softmax of equal numbers is uniform.
+    return ((1 - SMOOTHING) * hot + SMOOTHING / classes).log().log_softmax(dim=1)

@@ -1,0 +1,114 @@
+"""Distillation of where several classes meet."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from mmseg.registry import MODELS
+from torch import Tensor
+
+from mmseg_kd.distillation.base import resize_map
+from mmseg_kd.distillation.grid.calculus import structure_tensor, valid_faces
+from mmseg_kd.distillation.losses.logits.temperature import TemperatureLoss
+from mmseg_kd.distillation.losses.void import mean_of_valid, valid_pixels
+
+# Of probabilities, and of features with a mean trace of 1: above the rounding of a determinant.
+SMALLEST = 1e-6
+# The smallest divisor.
+TINY = 1e-12
+
+
+@MODELS.register_module()
+class JunctionLoss(TemperatureLoss):
+    r"""Distance of the junction energies: where three or more classes meet, and how sharply.
+
+    With :math:`p = \mathrm{softmax}_k(z / T)`, its differences :math:`\nabla p_k` averaged over
+    the parallel edges of a face (the square between four pixels), and the 2x2 structure tensor
+    :math:`J = \sum_k \nabla p_k \nabla p_k^\top`:
+
+    .. math:: L = \frac{1}{|V|} \sum_{f \in V} \Big[ \big(\sqrt{\det J^S_f + e} -
+              \sqrt{\det J^T_f + e}\big)^2 + \gamma \big(\sqrt{\mathrm{tr} J^S_f + e} -
+              \sqrt{\mathrm{tr} J^T_f + e}\big)^2 \Big], \quad e = 10^{-6}
+
+    with V the faces without a void corner. The gradients of two classes alone are opposite, so
+    det J is 0 along the edge between two classes and above 0 at a junction: 4 det J is the summed
+    squared curl of the flows :math:`p_a \wedge p_b` of all pairs of classes. The trace is large
+    at every edge.
+
+    With `softmax=False` the maps are features. Their J is divided by the image's mean trace. It
+    is 2x2 whatever the channels, so no adapter is needed.
+
+    Cost: that of a few maps of differences, without a loop over the pairs of classes.
+
+    Source: the structure tensor of several channels is that of Di Zenzo, A Note on the Gradient of
+    a Multi-image, CVGIP 1986, https://doi.org/10.1016/0734-189X(86)90223-9.
+
+    Config: ``dict(type='JunctionLoss', loss_weight=100.0)``
+
+    Shapes: student maps (N, C, H, W); teacher maps (N, C', H', W'), resized to (H, W) (bilinear,
+    align_corners=False); target (N, H'', W'') or None, resized to (H, W) (nearest). Channels may
+    differ.
+
+    Args:
+        temperature: T, above 0: a number or a schedule. 1 gives the predicted probabilities.
+        trace_weight: gamma, from 0. With 0 the loss ignores where only two classes meet.
+        softmax: False to compare features.
+        reduction: 'mean' as above.
+        ignore_index: Label of void pixels; None keeps every face.
+        stages: Taps to compare, summed over; the logits by default.
+        **kwargs: `loss_weight`, `teacher_stages` and `teacher`, as for every `KDLoss`.
+
+    Raises:
+        ValueError: On temperature <= 0, a negative trace_weight, or a temperature of features.
+        UserError: When a scheduled temperature is no longer above 0.
+
+    Example:
+        >>> student, teacher = torch.rand(2, 2, 8, 8), torch.rand(2, 2, 4, 4)
+        >>> JunctionLoss()(student, teacher) < 1e-6
+        tensor(True)
+    """
+
+    of_classes = True
+    shown = ('temperature', 'trace_weight', 'softmax')
+
+    def __init__(
+        self,
+        temperature: float | dict = 1.0,
+        trace_weight: float = 0.0,
+        softmax: bool = True,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(temperature, **kwargs)
+        self.require(
+            isinstance(trace_weight, int | float) and trace_weight >= 0,
+            f'trace_weight={trace_weight!r} is not a number from 0',
+        )
+        self.require(
+            softmax or self.temperature == 1,
+            f'temperature={temperature!r} has no effect with softmax=False; leave it out',
+        )
+        self.trace_weight = trace_weight
+        self.softmax = softmax
+
+    def compare(self, student: Tensor, teacher: Tensor, target: Tensor | None) -> Tensor:
+        """Compute the distance of one pair of maps, a scalar."""
+        size = student.shape[2:]
+        valid = valid_pixels(target, size, self.ignore_index)
+        if valid is None:
+            valid = student.new_ones(len(student), *size).bool()
+        faces = valid_faces(valid)
+        ours, theirs = (self._energies(x, faces) for x in (student, resize_map(teacher, size)))
+        junction, edge = ((a - b).square() for a, b in zip(ours, theirs, strict=True))
+        return mean_of_valid(junction + self.trace_weight * edge, faces)
+
+    def _energies(self, x: Tensor, faces: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the roots of determinant and trace of the structure tensor at each face."""
+        if self.softmax:
+            x = (x / self.current_temperature()).softmax(dim=1)
+        xx, xy, yy = (entry * faces for entry in structure_tensor(x))
+        if not self.softmax:
+            trace = (xx + yy).sum(dim=(1, 2), keepdim=True)
+            scale = trace / faces.sum(dim=(1, 2), keepdim=True).clamp(min=1) + TINY
+            xx, xy, yy = xx / scale, xy / scale, yy / scale
+        determinant = (xx * yy - xy.square()).clamp(min=0)
+        return (determinant + SMALLEST).sqrt(), (xx + yy + SMALLEST).sqrt()
