@@ -62,8 +62,9 @@ def workplace(tmp_path: Path, trained_pair: dict, monkeypatch: pytest.MonkeyPatc
         (tmp_path / folder).mkdir(parents=True)
     for i in range(8):
         image = Image.fromarray(rng.integers(0, 256, (64, 80, 3), np.uint8))
-        for folder in ('photos', 'new_photos', 'more', 'my_photos/images'):
+        for folder in ('photos', 'new_photos', 'my_photos/images'):
             image.save(tmp_path / folder / f'{i}.png')
+        image.save(tmp_path / 'more' / f'more{i}.png')
         Image.fromarray(rng.integers(0, 3, (64, 80), np.uint8)).save(
             tmp_path / 'my_photos' / 'masks' / f'{i}.png'
         )
@@ -136,9 +137,11 @@ def prepared(command: str, baseline: Path, done: set[str]) -> list[str]:
         elif re.match(r'(local_configs|data)/.*\.py$', word) and word not in done:
             shorten(word, baseline)
             done.add(word)
-        elif word.startswith('work_dirs/') and path.suffix == '.pth' and not path.is_file():
+        elif checkpoint := re.search(r'work_dirs/[^=]+\.pth$', word):
+            path = Path(checkpoint[0])
             path.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy(latest(path.parent) or latest(baseline), path)
+            if not path.is_file():
+                shutil.copy(latest(path.parent) or latest(baseline), path)
     if words[1] == 'tools/train.py':
         work_dir = Path(Config.fromfile(words[2]).work_dir)
         if '--resume' not in words:
