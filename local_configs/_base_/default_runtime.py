@@ -31,11 +31,11 @@ default_hooks = dict(
     visualization=dict(type='PaintingHook'),
     # Schedules, shares of the gradient, averaged teachers and adapters.
     distillation=dict(type='DistillationHook'),
-    # What each loss has of the gradient: gradients.jsonl, gradients.png; None switches it off.
+    # The share of each loss in the gradient: gradients.jsonl, gradients.png; None switches it off.
     gradient_report=dict(type='GradientReportHook', interval=50),
-    # What was taken for what in each evaluation: confusion.jsonl.
+    # The confusion matrix of each evaluation: confusion.jsonl.
     confusion_record=dict(type='ConfusionRecordHook'),
-    # With a teacher: its score on the validation split goes on record before training.
+    # With a teacher: its score on the validation split is recorded before training.
     teacher_record=dict(type='TeacherRecordHook'),
     # At the end: predictions.png in the work_dir and a table of the evaluations.
     prediction_grid=dict(type='PredictionGridHook'),

@@ -1,5 +1,5 @@
 # Without pretrained weights, on a CPU in two hours: the first experiments' losses and the best ones
-# against the baseline, five seeds each (docs/distillation.md has what came out).
+# against the baseline, five seeds each (docs/results.md has what came out).
 _TEACHER = {'model.teacher.checkpoint': 'teacher'}
 
 study = dict(

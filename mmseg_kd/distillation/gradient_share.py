@@ -16,7 +16,7 @@ from mmseg_kd.distillation.schedules import Constant, Schedule, unnested
 class GradientShare(Constant):
     """The weight at which a loss has a given share of the gradient at the student's features.
 
-    Losses differ by orders of magnitude (`docs/distillation.md`), so a share means more than
+    Losses differ by orders of magnitude (`docs/results.md`), so a share means more than
     a weight. With g the norm of a loss' gradient (see `mmseg_kd.distillation.gradients`), s
     the shares asked for and the sum over the losses with a weight of their own, cross-entropy
     first of all, the weight is

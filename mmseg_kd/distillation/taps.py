@@ -60,7 +60,7 @@ def check_taps(segmentor: nn.Module, names: Iterable[str], whose: str) -> None:
         if name == 'logits' and kind in WITHOUT_LOGITS:
             raise UserError(
                 f"the {whose} has no tap 'logits': {kind} predicts {WITHOUT_LOGITS[kind]}, not a "
-                'score of each class at each pixel; docs/distillation.md lists the heads that do'
+                'score of each class at each pixel; docs/losses.md lists the heads that do'
             )
         if name == 'logits' or stage or name in aliases or name in paths:
             continue

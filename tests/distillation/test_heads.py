@@ -283,7 +283,7 @@ def test_heads_without_logits_or_operators_are_refused_in_a_line(kind: str, tuto
 def test_every_head_of_mmseg_is_tried_and_documented() -> None:
     registered = set(mmseg.models.decode_heads.__all__)
     assert registered == set(HEADS) - {'SegFormerHead'} | set(REFUSED) | OTHERS
-    page = Path(ROOT, 'docs', 'distillation.md').read_text(encoding='utf-8')
+    page = Path(ROOT, 'docs', 'losses.md').read_text(encoding='utf-8')
     for kind in registered:
         assert f'`{kind}`' in page, kind
 

@@ -46,7 +46,7 @@ class AttentionTransferLoss(KDLoss):
         reduction: One of the table's names.
         stages: Taps to compare. The default is what a MiT stage computes before its last
             LayerNorm; after it the sum over channels is nearly the same at every pixel
-            (measured in `docs/distillation.md`). On
+            (measured in `docs/results.md`). On
             backbones without that tap it is the stage's output.
         **kwargs: `loss_weight`, `teacher_stages` and `teacher`, as for every `KDLoss`.
 
