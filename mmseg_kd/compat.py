@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 OVERRIDDEN = {
     # Initialise with weights that must fit, and without a line for each parameter in the log.
     'mmengine.runner.Runner._init_model_weights': 'train',
-    # Record the training step as a CUDA graph once the optimizer is built.
+    # Compile the blocks in the place of the whole training step.
     'mmengine.runner.Runner._maybe_compile': 'train',
     # Write a checkpoint whole, with the random state of every process.
     'mmengine.hooks.CheckpointHook._save_checkpoint_with_step': '_save_checkpoint',
@@ -73,6 +73,21 @@ def part_being_built(frame: FrameType) -> tuple[dict, str] | None:
     if frame.f_code is not build_from_cfg.__code__:
         return None
     return frame.f_locals['cfg'], getattr(frame.f_locals.get('obj_cls'), '__name__', '')
+
+
+def configure_compiler() -> None:
+    """Set what `torch.compile` has no arguments for, or none that go together with `mode`."""
+    import torch._inductor.config
+
+    # Blocks share their code, and each rate of stochastic depth, precision and mode is one version.
+    torch.compiler.config.recompile_limit = 256
+    torch.compiler.config.accumulated_recompile_limit = 256
+    # A hook on a part of a block is heard, also one that is registered in mid-training.
+    torch._dynamo.config.skip_nnmodule_hook_guards = False
+    # Stochastic depth drops the samples that it would without compilation.
+    torch._inductor.config.fallback_random = True
+    # The gradients of several losses are taken one after another.
+    torch._functorch.config.donated_buffer = False
 
 
 def cpu_computes_in(dtype: torch.dtype) -> bool:

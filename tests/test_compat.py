@@ -95,6 +95,15 @@ def test_accumulated_batches() -> None:
         assert wrapper.scale_loss(torch.ones(())) == 1 / count
 
 
+def test_settings_of_the_compiler() -> None:
+    # torch refuses to set an option that it does not have.
+    compat.configure_compiler()
+    assert torch._dynamo.config.recompile_limit == torch.compiler.config.recompile_limit
+    for config in (torch._dynamo.config, torch.compiler.config):
+        with pytest.raises(AttributeError):
+            config.no_such_option = 1
+
+
 def test_whether_the_processor_computes_in_16_bits() -> None:
     assert isinstance(compat.cpu_computes_in(torch.bfloat16), bool)
     assert isinstance(compat.cpu_computes_in(torch.float16), bool)

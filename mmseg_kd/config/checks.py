@@ -32,9 +32,15 @@ def check_config(cfg: Config, source: str) -> None:
     check_top_level(cfg, source)
     if cfg.get('model') is None:
         raise UserError(f'{source}: model is missing; look at a config in local_configs/')
-    for check in (wrong_values, _endless_epochs, _heads, _crops, _sliding, unknown_keys):
+    for check in (wrong_values, _endless_epochs, _heads, _crops, _sliding, _compile, unknown_keys):
         for where, problem in check(cfg):
             raise UserError(f'{source}: {where}: {problem}')
+
+
+def _compile(cfg: Config) -> Problems:
+    """Find modes of torch.compile that record a CUDA graph for each block."""
+    if (mode := value_at(cfg, 'compile.mode')) in ('reduce-overhead', 'max-autotune'):
+        yield 'compile.mode', f'{mode!r} keeps results where a later block writes; write True'
 
 
 def _crops(cfg: Config) -> Problems:

@@ -49,7 +49,7 @@ def _arguments(cls: type) -> set[str]:
 
 
 # Read by mmengine's Runner, which has no arguments for them, by the tools, or by custom with mmseg.
-TOP_LEVEL = {'find_unused_parameters', 'model_wrapper_cfg', 'sync_bn', 'cuda_graph'}
+TOP_LEVEL = {'find_unused_parameters', 'model_wrapper_cfg', 'sync_bn', 'compile', 'cuda_graph'}
 TOP_LEVEL |= {'float32_matmul_precision', 'activation_checkpointing', 'efficient_conv_bn_eval'}
 TOP_LEVEL |= {'reset_classifier'}
 TOP_LEVEL |= {'tta_model', 'tta_pipeline', 'val_pipeline', 'img_scale', 'img_ratios', 'metainfo'}
@@ -91,8 +91,6 @@ def check_top_level(cfg: Config, source: str) -> None:
                 problem = f'{key!r} is a key of mmsegmentation 0.x; in 1.x write {RENAMED[key]}'
             elif key == 'study':
                 problem = 'a study is run by `python tools/study.py run` with this file'
-            elif key == 'compile':
-                problem = "torch cannot compile mmengine's training step: write cuda_graph=True"
             raise UserError(f'{source}{line_of(source, key)}: {problem}')
 
 

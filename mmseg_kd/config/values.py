@@ -38,6 +38,7 @@ KINDS: dict[str, Callable[[Any], Any]] = {
     'a dict or a list of dicts': lambda value: value and isinstance(value, dict | list | tuple),
     'a string of one character or more': lambda value: value and isinstance(value, str),
     'True or False': lambda value: isinstance(value, bool),
+    'True, False or dict(mode=...)': lambda value: isinstance(value, bool | dict),
     'a number from 0 up': _number,
     'a number above 0': lambda value: _number(value) and 0 < value < math.inf,
     # Some of these keys take a list.
@@ -78,6 +79,7 @@ RULES = {
     'log_level': 'one of DEBUG, INFO, WARNING, ERROR, CRITICAL',
     'sync_bn': 'one of torch, mmcv',
     'resume|cuda_graph|reset_classifier': 'True or False',
+    'compile': 'True, False or dict(mode=...)',
 }
 
 

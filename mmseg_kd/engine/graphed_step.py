@@ -13,11 +13,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from mmengine.device import get_device
 from mmengine.dist import is_distributed
 from mmengine.model import BaseModel
 from mmengine.optim import AmpOptimWrapper, OptimWrapper
-from mmengine.runner import Runner
 from mmseg.structures import SegDataSample
 from torch import Tensor
 
@@ -194,17 +192,6 @@ def _capturable(optimizer: torch.optim.Optimizer) -> Iterator[None]:
     finally:
         for group, value in zip(groups, before, strict=True):
             group['capturable'] = value
-
-
-def record_training_step(runner: Runner) -> None:
-    """Record the training step as a CUDA graph, where the config's `cuda_graph` asks for it."""
-    if not runner.cfg.get('cuda_graph') or get_device() != 'cuda':
-        return
-    if reason := cannot_record(runner.model, runner.optim_wrapper):
-        runner.logger.warning(f'cuda_graph: training runs eagerly ({reason})')
-        return
-    runner.model.train_step = GraphedStep(runner.model, runner.logger.warning)
-    runner.logger.info('cuda_graph: the training step is recorded after three iterations')
 
 
 def cannot_record(model: Any, optim_wrapper: OptimWrapper) -> str | None:

@@ -33,8 +33,8 @@ from mmseg_kd.command_line import OF_THE_SYSTEM
 from mmseg_kd.compat import DEVELOPER_MESSAGES
 from mmseg_kd.config.errors import config_errors
 from mmseg_kd.datasets.listing import check_listing
+from mmseg_kd.engine.compilation import compile_training, record_training_step
 from mmseg_kd.engine.devices import memory_errors, unused_card
-from mmseg_kd.engine.graphed_step import record_training_step
 from mmseg_kd.engine.hooks.label_check_hook import LabelCheckHook
 from mmseg_kd.engine.hooks.training_time_hook import TrainingTimeHook
 from mmseg_kd.engine.resuming import check_optimizer, check_resumable, resuming
@@ -278,8 +278,9 @@ class KDRunner(Runner):
             broadcast(tensor)
 
     def _maybe_compile(self, target: str) -> None:
-        # Called when model and optimizer are ready, and not for torch.compile: see config/keys.py.
+        # mmengine would compile the whole step.
         if target == 'train_step':
+            compile_training(self)
             record_training_step(self)
 
 

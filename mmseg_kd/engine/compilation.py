@@ -1,0 +1,110 @@
+"""`torch.compile` for the blocks of a backbone, mmengine's `compile` key."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from functools import partial
+from typing import Any
+
+import torch
+from mmengine.device import get_device
+from mmengine.runner import Runner
+from torch import nn
+
+from mmseg_kd.compat import configure_compiler
+from mmseg_kd.engine.graphed_step import GraphedStep, cannot_record
+from mmseg_kd.errors import UserError, one_line
+
+
+def compile_training(runner: Runner) -> None:
+    """Compile the blocks of student and teachers, where the config's `compile` asks for it."""
+    options = runner.cfg.get('compile')
+    if not options:
+        return
+    options = {} if options is True else options
+    if reason := cannot_compile(torch.device(get_device()), options):
+        runner.logger.warning(f'compile: not possible here, training goes on without ({reason})')
+        return
+    models = [runner.bare_model, *(teacher.segmentor for teacher in runner.teachers.values())]
+    count = sum(compile_blocks(model, options) for model in models)
+    runner.logger.info(f'compile: {count} blocks; the first iterations take a minute or more')
+
+
+def record_training_step(runner: Runner) -> None:
+    """Record the training step as a CUDA graph, where the config's `cuda_graph` asks for it."""
+    if not runner.cfg.get('cuda_graph') or get_device() != 'cuda':
+        return
+    if reason := cannot_record(runner.model, runner.optim_wrapper):
+        runner.logger.warning(f'cuda_graph: training runs eagerly ({reason})')
+        return
+    runner.model.train_step = GraphedStep(runner.model, runner.logger.warning)
+    runner.logger.info('cuda_graph: the training step is recorded after three iterations')
+
+
+def compile_blocks(model: nn.Module, options: dict[str, Any]) -> int:
+    """Compile the blocks of a segmentor's backbone; they stay the modules they were.
+
+    mmengine compiles the whole training step, whose data samples, hooks and logged numbers
+    torch.compile cannot read. A block is tensors in, tensors out, and what listens to it (the
+    taps of distillation) is outside.
+
+    Args:
+        model: A segmentor with a `backbone`. One that trains is not compiled for evaluation,
+            whose images have other sizes; a frozen one is compiled as it is.
+        options: Arguments of `torch.compile`, such as `mode`.
+
+    Returns:
+        How many blocks there are.
+    """
+    configure_compiler()
+    # Sizes that differ by stage are constants; inductor cannot order what it does not know.
+    options = {'dynamic': False, **options}
+    trains = any(parameter.requires_grad for parameter in model.backbone.parameters())
+    blocks = list(_blocks(model.backbone))
+    for block in blocks:
+        plain = type(block).forward
+        forward = torch.compile(plain, **options)
+        if trains:
+            forward = partial(_with_gradients, forward, plain)
+        # As a partial it is copied with the block; a bound method would stay with the old one.
+        block.forward = partial(forward, block)
+    return len(blocks)
+
+
+def _with_gradients(compiled: Callable, plain: Callable, *args: Any) -> Any:
+    return (compiled if torch.is_grad_enabled() else plain)(*args)
+
+
+def cannot_compile(device: torch.device, options: dict[str, Any]) -> str | None:
+    """Return why this machine cannot compile, such as a missing compiler; None if it can.
+
+    Raises:
+        UserError: `torch.compile` does not have such options.
+    """
+    try:
+        compiled = torch.compile(_sample, **options)
+    except Exception as error:
+        raise UserError(
+            f'compile: {one_line(error, 160)}; write compile=True for defaults'
+        ) from error
+    try:
+        compiled(torch.ones(8, device=device))
+    except Exception as error:
+        # Backends raise errors of any type; training continues without compilation.
+        return one_line(error, 160)
+    return None
+
+
+def _sample(x: torch.Tensor) -> torch.Tensor:
+    return x.sin() + 1
+
+
+def _blocks(module: nn.Module) -> Iterator[nn.Module]:
+    """The members of a module's lists and sequences, of lists in lists too."""
+    for child in module.children():
+        if isinstance(child, nn.ModuleList | nn.Sequential):
+            for block in child:
+                # A convolution or a norm alone has nothing to be fused with.
+                if not isinstance(block, nn.ModuleList) and next(block.children(), None):
+                    yield block
+            yield from _blocks(child)
