@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import NoneType
@@ -35,6 +36,7 @@ CARD = {
     'deterministic': (bool, NoneType),
     'baseline': (NoneType, {'mIoU': NUMBER}),
 }
+TEST = {'checkpoint': str, 'metrics': {str: NUMBER}}
 
 
 @dataclass
@@ -43,7 +45,7 @@ class RunRecord:
 
     Attributes:
         name: Name of the run; runs that differ only in the seed share it.
-        source: Its work_dir, or the file of an outside run.
+        source: Its work_dir.
         seed: Its random seed; None if not known.
         evaluations: By iteration: dicts of `iteration`, metrics in percent, and `lr`.
         training: Columns of the training log, among them `step`.
@@ -57,6 +59,7 @@ class RunRecord:
         error: Why it failed, in one line.
         params: What a grid or search chose, by dotted key.
         options: All overrides of its study, by dotted key.
+        test: Metrics of its best checkpoint on the test split; empty if it was not tested.
     """
 
     name: str
@@ -74,11 +77,7 @@ class RunRecord:
     error: str | None = None
     params: dict[str, Any] = field(default_factory=dict)
     options: dict[str, Any] = field(default_factory=dict)
-
-    @property
-    def outside(self) -> bool:
-        """Whether it is a table of another program's run, not a work_dir."""
-        return self.source.is_file()
+    test: dict[str, float] = field(default_factory=dict)
 
     @property
     def metrics(self) -> list[str]:
@@ -163,6 +162,7 @@ def read_run(folder: str | Path, name: str | None = None) -> RunRecord:
     record.config = _config(files[-1], record.notes)
     record.seed = record.whole_number('randomness', 'seed')
     record.teachers = _teachers(folder / 'teacher.json', record.notes)
+    record.test = read_test(folder).get('metrics', {})
     record.gradients = read_reports(folder / 'gradients.jsonl')
     confusions = read_confusions(folder / 'confusion.jsonl')
     record.classes = logged_class_scores(rows)
@@ -197,6 +197,15 @@ def _teachers(file: Path, notes: list[Message]) -> dict[str, dict[str, Any]]:
     if fits(cards, {str: CARD}):
         return cards
     notes.append(message('{file}: damaged, left out.', file=file.as_posix()))
+    return {}
+
+
+def read_test(work_dir: Path) -> dict[str, Any]:
+    """Read `test.json`: the tested `checkpoint` and its `metrics`; empty if it is not there."""
+    file = work_dir / 'test.json'
+    with suppress(OSError, ValueError):
+        content = read_json(file.read_text(encoding='utf-8'))
+        return content if fits(content, TEST) else {}
     return {}
 
 

@@ -22,7 +22,7 @@ PRUNERS = ('Median', 'SuccessiveHalving', 'Hyperband', None)
 # The keys of each dict with their defaults, which also give their types; None allows any type. A
 # key with a type instead of a default is required.
 STUDY = dict(name=None, objective={}, baseline=None, seeds=None, runs=dict, options={})
-STUDY |= dict(grid=None, search=None)
+STUDY |= dict(grid=None, search=None, test=False)
 OBJECTIVE = dict(metric='mIoU11', direction='maximize')
 RUN = dict(config=str, options={}, needs={}, seeds=None)
 GRID = dict(run=str, space=dict)
@@ -84,6 +84,7 @@ class Study:
         baseline: Name of the run that the others are compared with.
         runs: Runs by name, each after those that it needs.
         variation: The grid or search, if any.
+        test: Whether to test the best checkpoint of each run on the test split at the end.
     """
 
     file: str
@@ -93,6 +94,7 @@ class Study:
     baseline: str | None
     runs: dict[str, Run]
     variation: Variation | None
+    test: bool = False
 
 
 def load_study(path: str) -> Study:
@@ -138,6 +140,7 @@ def _study(path: str, stem: str, node: Any) -> Study:
         baseline=study['baseline'],
         runs={run: runs[run] for run in in_order(runs)},
         variation=variation,
+        test=study['test'],
     )
 
 

@@ -17,12 +17,14 @@ from optuna.trial import TrialState
 from mmseg_kd.checkpoints import find_latest_checkpoint
 from mmseg_kd.errors import UserError
 from mmseg_kd.records.progress import read_progress
+from mmseg_kd.records.run_record import read_run, read_test
 from mmseg_kd.studies.plan import PlannedRun
 from mmseg_kd.studies.settings import differences, fingerprint, without
 from mmseg_kd.studies.sharing.run_queue import Lease, RunQueue
 from mmseg_kd.studies.sharing.state import write_state
 from mmseg_kd.studies.training_process import Task, run_training
 
+CHECKPOINT = 'default_hooks.checkpoint'
 # Seconds between two looks of a process that waits for others.
 LOOK_AGAIN = 2.0
 # A job's log file shows a line at once.
@@ -73,6 +75,28 @@ class StudyRunner:
         if self._stop:
             raise KeyboardInterrupt
         return state
+
+    def test(self) -> None:
+        """Test the best checkpoint of each finished run on the test split, unless it is tested."""
+        current = self.queue.current()
+        for run in self.plan:
+            work_dir = self.folder / run.work_dir
+            done = self.queue.state_of(current.get(run.key)) == 'done'
+            found = read_run(work_dir).best_checkpoint(self.study.metric) if done else None
+            config = max(work_dir.glob('*/vis_data/config.py'), default=None)
+            if not (found and config) or read_test(work_dir).get('checkpoint') == found[0].name:
+                continue
+            say(f'{run.label}: testing {found[0].name}')
+            task = Task(
+                config.as_posix(),
+                {},
+                str(work_dir / 'test'),
+                device=self.devices[0],
+                checkpoint=str(found[0]),
+            )
+            end, error = run_training(task)
+            if end != 'done':
+                say(f'warning: {run.label} could not be tested: {error}')
 
     def _handle_changed(self, rerun: bool) -> None:
         current, changed = self.queue.current(), []
@@ -148,6 +172,10 @@ class StudyRunner:
             needed = self.folder / self.queue.runs[need].work_dir
             options[key] = str(find_latest_checkpoint(needed) or '')
         work_dir = self.folder / run.work_dir
+        # The checkpoint that is kept is the one whose score the study reports.
+        if run.settings.get(f'{CHECKPOINT}.save_best') and f'{CHECKPOINT}.save_best' not in options:
+            rule = 'greater' if self.study.direction == 'maximize' else 'less'
+            options |= {f'{CHECKPOINT}.save_best': self.study.metric, f'{CHECKPOINT}.rule': rule}
         return Task(
             run.config,
             options,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import queue
 import signal
@@ -17,7 +18,7 @@ from mmengine.runner import Runner
 
 from mmseg_kd.checkpoints import atomic_path, find_latest_checkpoint
 from mmseg_kd.command_line import prepare_process, user_message
-from mmseg_kd.config import choose_start, load_config
+from mmseg_kd.config import choose_start, load_config, prepare_test
 from mmseg_kd.engine import build_runner
 from mmseg_kd.errors import UserError, one_line
 from mmseg_kd.studies.settings import fingerprint, flat_settings, without
@@ -57,7 +58,10 @@ def run_task(task: Task, study: Connection) -> None:
     answers: queue.Queue[bool] = queue.Queue()
     threading.Thread(target=_listen, args=(study, answers), daemon=True).start()
     try:
-        _train(task, StudyHook(study, answers))
+        if task.checkpoint is None:
+            _train(task, StudyHook(study, answers))
+        else:
+            _test(task, task.checkpoint)
         outcome = ('done', None)
     except Pruned:
         outcome = ('pruned', None)
@@ -101,3 +105,14 @@ def _train(task: Task, hook: StudyHook) -> None:
     runner = build_runner(cfg)
     runner.register_hook(hook)
     runner.train()
+
+
+def _test(task: Task, checkpoint: str) -> None:
+    """Test as `tools/test.py` does, and write `test.json` next to the checkpoint."""
+    cfg = load_config(task.config, task.options)
+    cfg.work_dir = task.work_dir
+    prepare_test(cfg, checkpoint)
+    metrics = build_runner(cfg).test()
+    content = {'checkpoint': Path(checkpoint).name, 'metrics': metrics}
+    with atomic_path(Path(checkpoint).with_name('test.json')) as partial:
+        partial.write_text(json.dumps(content), encoding='utf-8')

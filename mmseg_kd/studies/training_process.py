@@ -35,6 +35,7 @@ class Task:
             to train any.
         device: Value of `CUDA_VISIBLE_DEVICES`; None leaves it as it is.
         console: File for the training's console output; None shows it here.
+        checkpoint: Checkpoint to test on the test split; None trains.
     """
 
     config: str
@@ -43,6 +44,7 @@ class Task:
     fingerprint: str | None = None
     device: str | None = None
     console: Path | None = None
+    checkpoint: str | None = None
 
 
 def run_training(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,6 +17,7 @@ from matplotlib.text import Text
 from matplotlib.ticker import LogFormatter, MaxNLocator
 
 from mmseg_kd.checkpoints import atomic_path
+from mmseg_kd.records.message import Message, message
 from mmseg_kd.visualization.line_styles import LineStyle
 
 # Inches and dots per inch: 1,152 pixels, legible on a phone at half the size.
@@ -32,6 +34,7 @@ def canvas(
     dpi: int = DPI,
     font_size: float = 10,
     window: Figure | None = None,
+    vector: bool = False,
 ) -> Iterator[Figure]:
     """Make a figure and write it when the block ends.
 
@@ -42,16 +45,20 @@ def canvas(
         dpi: Dots per inch.
         font_size: In points.
         window: The figure of a window, drawn on in place of a new one.
+        vector: Whether to write a PDF next to the file.
     """
-    with matplotlib.rc_context({'font.family': font_family(), 'font.size': font_size}):
+    # Fonts of type 42 keep the text of a PDF editable.
+    look = {'font.family': font_family(), 'font.size': font_size, 'pdf.fonttype': 42}
+    with matplotlib.rc_context(look):
         figure = Figure() if window is None else window
         figure.clear()
         figure.set_size_inches(width, height)
         figure.set_layout_engine('constrained', w_pad=0.06, h_pad=0.06)
         yield figure
         _draw_literally(figure)
-        if file is not None:
-            with atomic_path(file) as partial:
+        files = [] if file is None else [Path(file)]
+        for path in [*files, *(path.with_suffix('.pdf') for path in files if vector)]:
+            with atomic_path(path) as partial:
                 figure.savefig(partial, dpi=dpi)
 
 
@@ -79,7 +86,7 @@ def _draw_literally(figure: Figure) -> None:
             text.set_parse_math(False)
 
 
-def tidy(axes: Axes, title: str, **settings: Any) -> None:
+def tidy(axes: Axes, title: str | Message, **settings: Any) -> None:
     """Set title and labels, a pale grid and no frame."""
     axes.set_title(title, loc='left', fontsize='medium')
     axes.set(**settings)
@@ -90,7 +97,7 @@ def tidy(axes: Axes, title: str, **settings: Any) -> None:
 
 def iteration_axis(axes: Axes, ticks: int | str = 'auto') -> None:
     """Label the horizontal axis with whole iterations."""
-    axes.set_xlabel('iteration')
+    axes.set_xlabel(message('iteration'))
     axes.xaxis.set_major_locator(MaxNLocator(ticks, integer=True, steps=(1, 2, 4, 5, 10)))
 
 
@@ -111,15 +118,19 @@ def line_legend(figure: Figure, looks: Mapping[str, LineStyle], columns: int) ->
 
 
 def legend(figure: Figure, handles: list[Any], columns: int) -> None:
-    """Put a legend above the axes."""
+    """Put a legend above the axes, in one row or, in the order of the handles, in columns."""
     if handles:
         look = dict(ncols=min(columns, len(handles)), frameon=False, fontsize=9)
         figure.legend(handles=handles, loc='outside upper left', **look)
 
 
 def shorten(text: str, longest: int = 34) -> str:
-    """Cut the middle out of a name that is too long for a legend."""
-    if len(text) <= longest:
-        return text
-    half = longest // 2
-    return f'{text[: half - 1]}…{text[-half:]}'
+    """Break a long name into lines after dots, `_` and `/`; cut the middle out of a longer one."""
+    if len(text) > 2 * longest:
+        text = f'{text[: longest - 1]}…{text[-longest:]}'
+    lines = ['']
+    for part in re.findall(r'.+?(?:[._/](?!\d)|$)', text):
+        if lines[-1] and len(lines[-1] + part) > longest:
+            lines.append('')
+        lines[-1] += part
+    return '\n'.join(lines)

@@ -18,10 +18,9 @@ MOST = 6
 
 
 def training_findings(collection: Collection) -> Iterator[Message]:
-    """Yield failed runs, weak teachers, misfit weights, useless losses, and ends of curves."""
+    """Yield failed runs, misfit weights, useless losses, and ends of curves."""
     yield from _states(collection)
     yield from _diverged(collection)
-    yield from _weak_teachers(collection)
     yield from _pretrained(collection)
     yield from _losses(collection)
     yield from _courses(collection)
@@ -57,7 +56,8 @@ def _diverged(collection: Collection) -> Iterator[Message]:
             )
 
 
-def _weak_teachers(collection: Collection) -> Iterator[Message]:
+def weak_teachers(collection: Collection) -> Iterator[Message]:
+    """Yield teachers that do not beat the baseline."""
     cards = (card for run in collection.runs for card in run.teachers.values())
     for card in {card.get('checkpoint'): card for card in cards}.values():
         scores, known = card.get('metrics') or {}, card.get('baseline') or {}

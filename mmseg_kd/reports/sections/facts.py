@@ -12,33 +12,24 @@ from mmseg_kd.records.message import message, messages
 from mmseg_kd.records.run_record import RunRecord
 from mmseg_kd.reports.comparing.collection import Collection
 from mmseg_kd.reports.comparing.differing_settings import differing_settings
-from mmseg_kd.reports.sections.scores import NONE, mean_of, number, span
-from mmseg_kd.reports.writing.document import Block, Paragraph, Table, titled
-
-# With more runs, a column for each would be too narrow.
-MOST_COLUMNS = 6
+from mmseg_kd.reports.sections.scores import mean_of, number, span
+from mmseg_kd.reports.writing.document import NONE, Block, Paragraph, Table, titled
 
 
 def settings(collection: Collection) -> list[Block]:
-    """Return the settings in which the groups differ.
-
-    Up to six groups have a column each. More have a row each, with what differs from the
-    baseline, or from the first.
-    """
+    """Return what differs in the settings of each group from the baseline, or from the first."""
     heading = message('Settings that differ')
     groups = [group for group in collection.groups if group.runs[0].config]
     configs = {group.name: group.runs[0].config for group in groups}
-    differing = differing_settings(list(configs.values()))
-    if len(groups) <= MOST_COLUMNS or not differing:
-        rows = [[key, *texts] for key, texts in differing.items()]
-        return titled(heading, Table([message('setting'), *configs], rows))
+    if not differing_settings(list(configs.values())):
+        return []
     first = collection.baseline if collection.baseline in groups else groups[0]
     rows = []
     for name, config in configs.items():
         own = differing_settings([configs[first.name], config])
         rows.append([name, '\n'.join(f'{key} = {text}' for key, (_, text) in own.items()) or NONE])
     text = message('Differences from {name}; all other settings are equal.', name=first.name)
-    title, table = titled(heading, Table(messages('run', 'settings'), rows))
+    title, table = titled(heading, Table(messages('run', 'settings'), rows, 'settings'))
     return [title, Paragraph(text), table]
 
 
@@ -63,7 +54,7 @@ def teachers(collection: Collection) -> list[Block]:
         for name, card, scores in cards.values()
     ]
     facts = messages('entropy', 'ECE', 'deterministic', 'checkpoint')
-    table = Table([message('student: teacher'), *metrics, *facts], rows)
+    table = Table([message('student: teacher'), *metrics, *facts], rows, 'teachers')
     return titled(message('Teachers'), table)
 
 
@@ -87,7 +78,7 @@ def costs(collection: Collection) -> list[Block]:
         *messages('run', 'iterations', 's per iteration', 'images/s', 'total time'),
         *messages('GPU memory [GiB]', 'device'),
     ]
-    return titled(message('Time and memory'), Table(headings, rows))
+    return titled(message('Time and memory'), Table(headings, rows, 'costs'))
 
 
 def seconds_per_iteration(run: RunRecord) -> float | None:
