@@ -5,8 +5,8 @@ the start and names its owner. Optuna numbers trials in the order in which they 
 processes that begin the same attempt at the same time, the one with the first trial has it.
 Trials are never removed, and an ended trial never changes.
 
-`Study.optimize` and Optuna's own heartbeat are not used: journal files do not have that heartbeat,
-it ends at the first error of the database, and a trial would be taken before its run is known.
+`Study.optimize` and Optuna's own heartbeat are not used: that heartbeat ends at the first error of
+the database, and a trial would be taken before its run is known.
 """
 
 from __future__ import annotations
