@@ -1,4 +1,4 @@
-"""The models of a report: loaded from work_dirs without running their configs, counted and timed."""
+"""The models of a report, loaded without running their configs, and their size and speed."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from mmseg_kd.reports.comparing.collection import Collection
 # Characters of each piece of code in a note.
 MOST_CODE = 80
 # Forward passes that are timed, after some that are not.
-WARM_UP, TIMED = 2, 5
+WARM_UP, TIMED = 3, 10
 DEFAULT_SIZE = (512, 512)
 # Without these keys a student is the plain model.
 OF_DISTILLATION = ('teacher', 'kd_losses')
@@ -56,6 +56,7 @@ def model_sizes(collection: Collection) -> dict[str, ModelSize]:
             continue
         model = run.setting('model') or {}
         plain = {key: part for key, part in model.items() if key not in OF_DISTILLATION}
+        plain['type'] = str(plain.get('type')).removeprefix('KD')
         keys[group.name] = key = json.dumps(plain, sort_keys=True, default=repr)
         if key not in found:
             found[key] = _size(run, collection)

@@ -108,7 +108,7 @@ class StudyRunner:
             keys = f'{run.label} ({differences(trial.user_attrs["settings"], run.settings)})'
             if state == 'running':
                 raise UserError(f'another process trains with another config: {keys}; stop it')
-            if state in ('done', 'pruned') or find_latest_checkpoint(self.folder / run.work_dir):
+            if state == 'done' or find_latest_checkpoint(self.folder / run.work_dir):
                 changed.append((run, trial, keys))
         if changed and not rerun:
             keys = textwrap.shorten('; '.join(keys for _, _, keys in changed), 400)
@@ -157,7 +157,6 @@ class StudyRunner:
             end, error = run_training(
                 self._task(lease, device),
                 lambda: self._should_stop(lease),
-                lambda step, metrics: self._should_prune(lease, step, metrics),
             )
             if result := self._finish(lease, end, error):
                 say(f'{place} {result}, {time.monotonic() - started:.0f} s')
@@ -189,10 +188,6 @@ class StudyRunner:
         lease.beat()
         return self._stop
 
-    def _should_prune(self, lease: Lease, step: int, metrics: dict[str, float]) -> bool:
-        prunes = lease.run.space and self.study.variation.pruner and self.study.metric in metrics
-        return bool(prunes) and lease.should_prune(step, metrics[self.study.metric])
-
     def _finish(self, lease: Lease, end: str, error: str | None) -> str:
         """End a training and describe how it ended; '' if it was interrupted."""
         progress = read_progress(self.folder / lease.run.work_dir)
@@ -207,7 +202,5 @@ class StudyRunner:
             lease.set('error', error)
             lease.finish(TrialState.FAIL)
             return f'failed: {error}'
-        lease.finish(TrialState.COMPLETE if end == 'done' else TrialState.PRUNED, best)
-        # A pruned training may have measured nothing but NaN.
-        value = '-' if best is None else f'{best:.2f}'
-        return f'{end}: {self.study.metric} {value}'
+        lease.finish(TrialState.COMPLETE, best)
+        return f'done: {self.study.metric} {best:.2f}'

@@ -75,6 +75,7 @@ def _write_numbers(axes: Axes, shares: np.ndarray, colours: np.ndarray, form: st
         # Cells that round to 0 would clutter the figure.
         shown = abs(share) >= 0.5 or i == j
         text = ('-' if np.isnan(share) else format(share, form)) if shown else ''
-        text = text.replace('-', MINUS) if form == '+.0f' else text
+        if form == '+.0f':
+            text = '0' if abs(share) < 0.5 else text.replace('-', MINUS)
         look = dict(color='white' if dark[i, j] else '0.15', weight='bold' if i == j else 'normal')
         axes.text(j + 0.5, i + 0.5, text, ha='center', va='center', fontsize=10, **look)

@@ -76,7 +76,6 @@ CASES = [
     Case('a key that no one logged', 'analysis_tools/analyze_logs.py done --keys miou --out new.png', '--keys'),
     Case('a picture of no format', 'analysis_tools/analyze_logs.py done --out new.xyz', 'new.xyz'),
     Case('three names for one log', 'analysis_tools/analyze_logs.py done --legend a b c --out new.png', '--legend'),
-    Case('a style that is unknown', 'analysis_tools/analyze_logs.py done --style nice --out new.png', '--style'),
     Case('a window that is unknown', 'analysis_tools/analyze_logs.py done --backend nice', '--backend'),
     Case('no repeats', '../benchmarks/compare.py config.py --repeats 0', '--repeats'),
     Case('a device that is unknown', '../benchmarks/compare.py config.py --device tpu9', '--device'),

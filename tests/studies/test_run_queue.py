@@ -100,7 +100,6 @@ def test_the_run_of_a_dead_process_is_given_on(tmp_path: Path, storage: str) -> 
     for act in (
         lambda: lease.set('heartbeat', 1),
         lambda: lease.finish(TrialState.COMPLETE, 1.0),
-        lambda: lease.should_prune(1, 1.0),
     ):
         with pytest.raises(UpdateFinishedTrialError):
             act()

@@ -34,17 +34,11 @@ def test_what_a_training_prints_is_kept_apart_from_its_messages(
     training: Callable, tmp_path: Path, capfd: pytest.CaptureFixture, in_file: bool
 ) -> None:
     training(fake_trainings.noisy)
-    told = []
     console = tmp_path / 'run' / 'console.log' if in_file else None
-    ended = run_training(
-        Task('c', {}, 'w', device='1', console=console),
-        should_prune=lambda *args: bool(told.append(args)),
-    )
-    assert ended == ('done', None)
-    assert told == [(3, {'mIoU': 50.0})]
+    assert run_training(Task('c', {}, 'w', device='1', console=console)) == ('done', None)
     out, err = capfd.readouterr()
     printed = console.read_text(encoding='utf-8') if console else err
-    assert printed == 'a line\n한글\nwithout Python\nprune: False, device: 1\n'
+    assert printed == 'a line\n한글\nwithout Python\ndevice: 1\n'
     assert out == ''
 
 
@@ -55,16 +49,6 @@ def test_a_training_that_is_killed_has_failed(training: Callable) -> None:
         'failed',
         'the training was killed by signal 9 (Killed); the machine may be out of memory',
     )
-
-
-def test_an_error_of_the_pruner_ends_the_wait(training: Callable) -> None:
-    training(fake_trainings.noisy)
-
-    def fails(*_: object) -> bool:
-        raise ValueError('no storage')
-
-    with pytest.raises(ValueError, match='no storage'):
-        run_training(Task('c', {}, 'w', device='0'), should_prune=fails)
 
 
 def study_of(folder: Path, runs: int) -> RunQueue:

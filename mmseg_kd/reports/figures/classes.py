@@ -54,7 +54,7 @@ def classes(collection: Collection, folder: Path) -> list[Block]:
 
 
 def _confusions(collection: Collection, best: Group, folder: Path) -> list[Block]:
-    """Draw one confusion matrix: the best student minus the baseline where both have one."""
+    """Draw the confusion matrix of the best student minus that of the baseline."""
     pairs = [
         (own.confusion, base.confusion)
         for own, base in collection.paired_classes(best)
@@ -62,32 +62,22 @@ def _confusions(collection: Collection, best: Group, folder: Path) -> list[Block
         and own.confusion is not None
         and base.confusion is not None
     ]
-    last = [(run, row) for run, row in best.classes if row.confusion is not None]
-    if not last:
+    if not pairs:
         return []
-    if pairs:
-        matrix, baseline = (sum(parts) for parts in zip(*pairs, strict=True))
-        caption = message(
-            '{name} minus {baseline}: difference in the percent of the pixels of each true class '
-            '(row) that are predicted as each class (column), over {count} common seeds. On the '
-            'diagonal blue is better, off the diagonal red. Values below 0.5 off the diagonal are '
-            'blank.',
-            name=best.name,
-            baseline=collection.baseline.name,
-            count=len(pairs),
-        )
-    else:
-        matrix, baseline = last[0][1].confusion, None
-        caption = message(
-            '{name}: percent of the pixels of each true class (row) that are predicted as '
-            'each class (column). Values below 0.5 off the diagonal are blank.',
-            name=best.name,
-        )
+    matrix, baseline = (sum(parts) for parts in zip(*pairs, strict=True))
+    names = dict(name=best.name, baseline=collection.baseline.name)
+    title = message('{name} minus {baseline}', **names)
+    caption = message(
+        'Difference in the percent of the pixels of each true class (row) that are predicted as '
+        'each class (column), over {count} common seeds. Better is blue on the diagonal and red '
+        'off it. Values below 0.5 off the diagonal are blank.',
+        count=len(pairs),
+    )
     file = folder / 'confusion.png'
-    theme = DIFFERENCES if pairs else 'Blues'
     with canvas(file, vector=True) as figure:
-        draw_confusion(figure, matrix, list(last[0][1].iou), best.name, theme, baseline)
-    alt = message('Confusion matrix of {name}.', name=best.name)
+        classes = list(best.classes[0][1].iou)
+        draw_confusion(figure, matrix, classes, str(title), DIFFERENCES, baseline)
+    alt = message('Confusion matrices: {name} minus {baseline}.', **names)
     return [Picture(file, caption, alt)]
 
 

@@ -44,8 +44,9 @@ def learning_curves(collection: Collection, folder: Path) -> list[Block]:
             axes.plot(iterations, values.mean(axis=0), **style, **look)
             band = dict(color=look['color'], alpha=0.15, linewidth=0)
             axes.fill_between(iterations, values.min(axis=0), values.max(axis=0), **band)
-            count = message(' ({count} seeds)', count=len(group.counted))
-            handles[group.name] = (f'{shorten(group.name)}{count}', look)
+            seeds = message(' ({count} seeds)', count=len(group.counted))
+            text = shorten(group.name) + str(seeds) * (len(group.counted) > 1)
+            handles[group.name] = (text, look)
         for name, score in _teacher_scores(collection).items():
             guide_line(axes, score, f'{name} {score:.2f}')
         axes.margins(y=0.08)

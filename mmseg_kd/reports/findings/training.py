@@ -33,10 +33,9 @@ def _states(collection: Collection) -> Iterator[Message]:
         yield message('{name} failed: {error}', name=run_name(run), error=error)
     states = Counter(run.state for run in collection.runs)
     unfinished = states['running'] + states['unfinished']
-    counts = (len(failed) - MOST, states['pruned'], states['waiting'], unfinished)
+    counts = (len(failed) - MOST, states['waiting'], unfinished)
     sentences = messages(
         '{count} more runs failed.',
-        '{count} runs were pruned.',
         '{count} runs have not begun.',
         '{count} runs are not finished; they are left out of the statistics.',
     )

@@ -59,7 +59,7 @@ def teachers(collection: Collection) -> list[Block]:
 
 
 def costs(collection: Collection) -> list[Block]:
-    """Return time, memory and throughput, means over a group's runs."""
+    """Return time and memory, means over a group's runs."""
     rows = []
     for group in collection.groups:
         runs = [run for run in group.runs if len(run.training.get('step', ()))]
@@ -68,14 +68,13 @@ def costs(collection: Collection) -> list[Block]:
                 group.name,
                 span([int(run.training['step'][-1]) for run in runs]),
                 mean_of([seconds_per_iteration(run) for run in runs], '.3f'),
-                mean_of([throughput(run) for run in runs], '.1f'),
                 _duration([run.log.seconds for run in runs]),
                 _memory(runs),
                 next((run.log.device for run in runs if run.log.device), NONE),
             ]
             rows.append(row)
     headings = [
-        *messages('run', 'iterations', 's per iteration', 'images/s', 'total time'),
+        *messages('run', 'iterations', 's per iteration', 'total time'),
         *messages('GPU memory [GiB]', 'device'),
     ]
     return titled(message('Time and memory'), Table(headings, rows, 'costs'))
@@ -85,13 +84,6 @@ def seconds_per_iteration(run: RunRecord) -> float | None:
     """Return the median of the logged times, which ignores the slow first ones."""
     times = run.training.get('time')
     return None if times is None or not np.isfinite(times).any() else float(np.nanmedian(times))
-
-
-def throughput(run: RunRecord) -> float | None:
-    """Return the images per second of all processes together; None if the batch is not known."""
-    seconds = seconds_per_iteration(run)
-    batch = run.whole_number('train_dataloader', 'batch_size')
-    return batch * run.log.processes / seconds if seconds and batch is not None else None
 
 
 def _memory(runs: Sequence[RunRecord]) -> str:

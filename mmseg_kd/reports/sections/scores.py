@@ -7,7 +7,7 @@ from statistics import fmean
 from typing import Any
 
 from mmseg_kd.paths import relative
-from mmseg_kd.records.message import MINUS, Text, message, messages
+from mmseg_kd.records.message import MINUS, message, messages
 from mmseg_kd.records.run_record import RunRecord
 from mmseg_kd.reports.comparing.collection import Collection, Group
 from mmseg_kd.reports.comparing.differing_settings import setting_text, short_keys

@@ -29,7 +29,7 @@ from mmseg_kd.studies.plan import PlannedRun
 from mmseg_kd.studies.settings import changed_keys
 from mmseg_kd.studies.sharing.owner import GRACE, HEARTBEAT, Watch, this_process
 
-STATES = dict(WAITING='waiting', RUNNING='running', COMPLETE='done', PRUNED='pruned', FAIL='failed')
+STATES = dict(WAITING='waiting', RUNNING='running', COMPLETE='done', PRUNED='done', FAIL='failed')
 Key = tuple[str, int]
 
 
@@ -65,12 +65,6 @@ class Lease:
                 # A database that is away for a while is no reason to stop training.
                 logging.getLogger('mmengine').warning(f'the storage does not answer: {error}')
 
-    def should_prune(self, step: int, value: float) -> bool:
-        """Report an evaluation and return whether to stop the training."""
-        storage, study = self._queue.storage, self._queue.optuna
-        storage.set_trial_intermediate_value(self._id, step, value)
-        return study.pruner.prune(study, storage.get_trial(self._id))
-
     def finish(self, state: TrialState, value: float | None = None) -> None:
         """End the trial, with the best value of a training that was not stopped by an error."""
         self._queue.storage.set_trial_state_values(
@@ -98,13 +92,11 @@ class RunQueue:
         self.runs = {run.key: run for run in plan}
         self.watch = Watch(grace)
         optuna.logging.set_verbosity(optuna.logging.WARNING)
-        pruner = (study.variation and study.variation.pruner) or 'Nop'
         self.optuna = optuna.create_study(
             study_name=study.name,
             storage=storage,
             direction=study.direction,
             load_if_exists=True,
-            pruner=getattr(optuna.pruners, f'{pruner}Pruner')(),
         )
         self._study_id = storage.get_study_id_from_name(study.name)
 
@@ -118,8 +110,7 @@ class RunQueue:
         return found
 
     def _trials(self) -> list[FrozenTrial]:
-        # Earlier versions left trials without a run.
-        return [t for t in self.optuna.get_trials(deepcopy=False) if 'run' in t.user_attrs]
+        return self.optuna.get_trials(deepcopy=False)
 
     def state_of(self, trial: FrozenTrial | None) -> str:
         """Return a training's state, one of the values of `STATES`, from the trial that counts.
@@ -137,10 +128,7 @@ class RunQueue:
 
     def same_settings(self, run: PlannedRun, trial: FrozenTrial) -> bool:
         """Return whether a trial's settings train the same as those of now."""
-        attrs = trial.user_attrs
-        changed = changed_keys(attrs['settings'], run.settings)
-        # Earlier versions, which stored a work_dir, had other fingerprints of the needed runs.
-        return not changed or ('work_dir' in attrs and set(changed) <= set(run.needs))
+        return not changed_keys(trial.user_attrs['settings'], run.settings)
 
     def prepare(self, retry_failed: bool = False) -> None:
         """Update the settings of trainings that wait; let failed ones wait again if asked."""
