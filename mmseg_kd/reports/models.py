@@ -7,6 +7,7 @@ import time
 from pathlib import Path
 from statistics import median
 from typing import NamedTuple
+from uuid import uuid4
 
 import torch
 from mmengine.config import ConfigDict
@@ -96,7 +97,7 @@ def prepare() -> None:
     """Register all types, and keep the log quiet: the report itself names the loaded weights."""
     register_all()
     init_default_scope('mmseg_kd')
-    MMLogger.get_instance('report', log_level='ERROR')
+    MMLogger.get_instance(f'report {uuid4()}', log_level='ERROR')
 
 
 def loadable(run: RunRecord, metric: str) -> bool:

@@ -24,7 +24,7 @@ from mmseg_kd.reports.writing.html_page import to_html
 from mmseg_kd.reports.writing.language import language
 from mmseg_kd.reports.writing.markdown import to_markdown
 from mmseg_kd.reports.writing.table_files import write_table
-from mmseg_kd.visualization.canvas import WITH_HANGUL, font_family
+from mmseg_kd.visualization.canvas import font_family
 
 PAGES = ('report.md', 'report.html')
 # The last line of report.md lists its runs.
@@ -88,7 +88,7 @@ def write_report(
 
 def figure_language(lang: str) -> str:
     """Return the language of the figures: English where no installed font has Hangul."""
-    if lang != 'ko' or font_family()[0] in WITH_HANGUL:
+    if lang != 'ko' or len(font_family()) > 1:
         return lang
     print('warning: no Korean font is installed (such as NanumGothic): figures are in English')
     return 'en'

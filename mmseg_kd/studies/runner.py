@@ -7,6 +7,7 @@ import textwrap
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -83,18 +84,12 @@ class StudyRunner:
             work_dir = self.folder / run.work_dir
             done = self.queue.state_of(current.get(run.key)) == 'done'
             found = read_run(work_dir).best_checkpoint(self.study.metric) if done else None
-            config = max(work_dir.glob('*/vis_data/config.py'), default=None)
-            if not (found and config) or read_test(work_dir).get('checkpoint') == found[0].name:
+            if found is None or read_test(work_dir).get('checkpoint') == found[0].name:
                 continue
             say(f'{run.label}: testing {found[0].name}')
-            task = Task(
-                config.as_posix(),
-                {},
-                str(work_dir / 'test'),
-                device=self.devices[0],
-                checkpoint=str(found[0]),
-            )
-            end, error = run_training(task)
+            config = str(max(work_dir.glob('*/vis_data/config.py')))
+            task = Task(config, {}, str(work_dir / 'test'), checkpoint=str(found[0]))
+            end, error = run_training(replace(task, device=self.devices[0]))
             if end != 'done':
                 say(f'warning: {run.label} could not be tested: {error}')
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -24,6 +25,9 @@ from mmseg_kd.visualization.line_styles import LineStyle
 WIDTH, DPI = 7.2, 160
 # Fonts of Windows, Linux and macOS. matplotlib's DejaVu Sans draws Hangul as boxes.
 WITH_HANGUL = ('Malgun Gothic', 'NanumGothic', 'Noto Sans CJK KR', 'AppleGothic')
+
+# It warns at every PDF about tables of a font that nobody needs.
+logging.getLogger('fontTools.subset').setLevel(logging.ERROR)
 
 
 @contextmanager
@@ -66,7 +70,8 @@ def font_family() -> list[str]:
     """Return fonts; a character that the first lacks is drawn in the next, for one Hangul."""
     installed = {font.name for font in fontManager.ttflist}
     # matplotlib warns at every text if a font is not installed.
-    return [*(name for name in WITH_HANGUL if name in installed), 'sans-serif']
+    # Some fonts with Hangul lack the minus sign of exponents, so they come second.
+    return ['sans-serif', *(name for name in WITH_HANGUL if name in installed)]
 
 
 def _draw_literally(figure: Figure) -> None:

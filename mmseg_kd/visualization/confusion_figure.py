@@ -57,7 +57,7 @@ def draw_confusion(
     axes.tick_params(length=0)
     axes.spines[:].set_visible(False)
     if numbered:
-        form = '.0f' if baseline is None else '+.0f'
+        form = 'd' if baseline is None else '+d'
         _write_numbers(axes, shares, image.to_rgba(shares)[..., :3], form)
     bar = figure.colorbar(image, ax=axes, shrink=0.6, label=str(label))
     bar.outline.set_visible(False)
@@ -74,8 +74,7 @@ def _write_numbers(axes: Axes, shares: np.ndarray, colours: np.ndarray, form: st
     for (i, j), share in np.ndenumerate(shares):
         # Cells that round to 0 would clutter the figure.
         shown = abs(share) >= 0.5 or i == j
-        text = ('-' if np.isnan(share) else format(share, form)) if shown else ''
-        if form == '+.0f':
-            text = '0' if abs(share) < 0.5 else text.replace('-', MINUS)
+        text = ('-' if np.isnan(share) else format(round(share), form)) if shown else ''
+        text = '0' if text == '+0' else text.replace('-', MINUS) if form == '+d' else text
         look = dict(color='white' if dark[i, j] else '0.15', weight='bold' if i == j else 'normal')
         axes.text(j + 0.5, i + 0.5, text, ha='center', va='center', fontsize=10, **look)

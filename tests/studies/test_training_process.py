@@ -3,6 +3,7 @@
 import _thread
 import json
 import os
+import shutil
 import threading
 import time
 from collections.abc import Callable
@@ -13,6 +14,7 @@ import pytest
 from conftest import ROOT
 from optuna.trial import TrialState
 
+from mmseg_kd.records.run_record import read_run
 from mmseg_kd.studies.config import load_study
 from mmseg_kd.studies.plan import plan_study
 from mmseg_kd.studies.runner import StudyRunner
@@ -139,3 +141,26 @@ def test_a_clock_that_moves_makes_no_other_machine(monkeypatch: pytest.MonkeyPat
     watch = Watch()
     assert not watch.is_lost(0, {**owner, 'processes': [[pid, created + 1.5]]}, 1)
     assert watch.is_lost(0, {**owner, 'processes': [[pid, created + 60]]}, 1)
+
+
+def test_only_untested_finished_runs_are_tested(
+    trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tasks: list[Task] = []
+    monkeypatch.setattr(
+        'mmseg_kd.studies.runner.run_training', lambda task: tasks.append(task) or ('done', None)
+    )
+    queue = study_of(tmp_path, 2)
+    queue.prepare()
+    queue.claim().finish(TrialState.COMPLETE, 1.0)
+    work_dir = tmp_path / 'out' / 'runs' / 'r0' / 'seed0'
+    shutil.copytree(trained / 'run', work_dir)
+    runner = StudyRunner(queue, tmp_path / 'out')
+    runner.test()
+    (task,) = tasks
+    assert Path(task.checkpoint) == read_run(work_dir).best_checkpoint('mIoU11')[0]
+    assert Path(task.work_dir) == work_dir / 'test'
+    content = {'checkpoint': Path(task.checkpoint).name, 'metrics': {}}
+    (work_dir / 'test.json').write_text(json.dumps(content))
+    runner.test()
+    assert len(tasks) == 1
