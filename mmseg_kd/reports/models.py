@@ -141,27 +141,18 @@ def load_model(model: ConfigDict, checkpoint: str | Path) -> nn.Module:
 
 
 def load_teacher(cfg: ConfigDict, notes: list[Message]) -> nn.Module | None:
-    """Load the teacher, whose model is in its config if written out, else in its checkpoint."""
+    """Load the teacher, whose model is in the student's config or in its own checkpoint."""
     setting = cfg.model.get('teacher') or {}
     checkpoint = Path(setting.get('checkpoint', ''))
     if not checkpoint.is_file():
         return None
     if isinstance(setting.config, dict):
         return load_model(setting.config, checkpoint)
-    config = Path(setting.config)
-    if config.is_file():
-        written, left_out = parse_buildable(config.read_text(encoding='utf-8'), config)
-        if 'model' in written and '_base_' not in written and not left_out:
-            return load_model(written.model, checkpoint)
     meta = read_checkpoint(checkpoint).get('meta')
     text = meta.get('cfg') if isinstance(meta, dict) else None
     model = _read(text, checkpoint, notes).get('model') if isinstance(text, str) else None
     if model is not None:
         return load_model(model, checkpoint)
-    note = message(
-        "{file}: the teacher's config is code, which a report does not run; the teacher is left "
-        'out of the images.',
-        file=config,
-    )
-    notes.append(note)
+    lead = message('{file}: holds no config: the teacher is left out.', file=checkpoint)
+    notes.append(lead)
     return None

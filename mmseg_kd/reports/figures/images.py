@@ -24,6 +24,8 @@ from mmseg_kd.visualization import Panel, prediction_grid
 
 IGNORED = 255
 BETTER, WORSE = (0, 158, 115), (213, 94, 0)
+KIND_TEXTS = messages('most improved', 'most damaged', 'median')
+KINDS = dict(zip(('improved', 'damaged', 'median'), KIND_TEXTS, strict=True))
 
 
 def differing_images(collection: Collection, folder: Path, count: int) -> list[Block]:
@@ -47,18 +49,10 @@ def differing_images(collection: Collection, folder: Path, count: int) -> list[B
         student=run_name(pair[1]),
     )
     headings = messages('image', 'chosen as', 'difference in mIoU of the image')
-    cells = [[name, _kind(kind, gain), signed(gain)] for name, kind, gain in rows]
+    cells = [[name, KINDS[kind], signed(gain)] for name, kind, gain in rows]
     alt = message('Predictions on {count} validation images.', count=len(rows))
     table = Table(headings, cells, 'images')
     return [Heading(message('Images')), Picture(file, caption, alt), table]
-
-
-def _kind(kind: str, gain: float) -> Message:
-    if kind == 'improved':
-        return message('most improved' if gain > 0 else 'least damaged')
-    if kind == 'damaged':
-        return message('most damaged' if gain < 0 else 'least improved')
-    return message('median')
 
 
 def comparable_pair(collection: Collection) -> tuple[RunRecord, RunRecord] | None:

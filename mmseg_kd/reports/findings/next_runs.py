@@ -81,7 +81,7 @@ def _seeds(collection: Collection) -> Iterator[Suggestion]:
 
 def _loss_weights(collection: Collection) -> Iterator[Suggestion]:
     found = []
-    for group in collection.groups:
+    for group in collection.ranked:
         faults = loss_faults(group.runs[0]).values()
         options = {key: _rounded(fault.better) for key, fault in faults if fault.better is not None}
         if options:

@@ -11,6 +11,7 @@ from mmseg_kd.reports.comparing.search_results import at_the_edge, points_of
 from mmseg_kd.reports.comparing.statistics import FEWEST_SEEDS, sentence
 from mmseg_kd.reports.findings.training import MOST, training_findings, weak_teachers
 
+MOST_COMPARED = 3
 # Percent: a class below is not recognised.
 UNSEEN = 1.0
 
@@ -48,7 +49,7 @@ def _comparisons(collection: Collection) -> Iterator[Message]:
     students = collection.students
     values = dict(metric=collection.metric, baseline=collection.baseline.name)
     few = []
-    for group in students[:MOST]:
+    for group in students[:MOST_COMPARED]:
         compared = collection.compare(group)
         if compared and compared.verdict == 'few seeds':
             few.append((group.name, compared))
@@ -60,7 +61,8 @@ def _comparisons(collection: Collection) -> Iterator[Message]:
                 name=group.name,
                 **values,
             )
-        if tested := collection.compare(group, test=True):
+        tested = collection.compare(group, test=True)
+        if tested and group is students[0]:
             where = message('{metric} on the test split', metric=collection.metric)
             yield sentence(group.name, compared=tested, **values | {'metric': where})
     if len(few) == 1:
@@ -74,7 +76,7 @@ def _comparisons(collection: Collection) -> Iterator[Message]:
             names=names,
             **values,
         )
-    if (count := len(students) - MOST) > 0:
+    if (count := len(students) - MOST_COMPARED) > 0:
         yield message('{count} more runs are compared in the table.', count=count)
 
 

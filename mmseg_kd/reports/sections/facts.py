@@ -70,12 +70,11 @@ def costs(collection: Collection) -> list[Block]:
                 mean_of([seconds_per_iteration(run) for run in runs], '.3f'),
                 _duration([run.log.seconds for run in runs]),
                 _memory(runs),
-                next((run.log.device for run in runs if run.log.device), NONE),
             ]
             rows.append(row)
     headings = [
         *messages('run', 'iterations', 's per iteration', 'total time'),
-        *messages('GPU memory [GiB]', 'device'),
+        message('GPU memory [GiB]'),
     ]
     return titled(message('Time and memory'), Table(headings, rows, 'costs'))
 

@@ -103,14 +103,11 @@ class RunQueue:
     def current(self) -> dict[Key, FrozenTrial]:
         """Return the trial that counts of each training that was begun, planned or not."""
         found: dict[Key, FrozenTrial] = {}
-        for trial in self._trials():
+        for trial in self.optuna.get_trials(deepcopy=False):
             key = (trial.user_attrs['run'], trial.user_attrs['seed'])
             if key not in found or _attempt(trial) > _attempt(found[key]):
                 found[key] = trial
         return found
-
-    def _trials(self) -> list[FrozenTrial]:
-        return self.optuna.get_trials(deepcopy=False)
 
     def state_of(self, trial: FrozenTrial | None) -> str:
         """Return a training's state, one of the values of `STATES`, from the trial that counts.
@@ -176,7 +173,7 @@ class RunQueue:
 
     def _drawn(self, run: PlannedRun) -> dict[str, Any]:
         """Return the values of a search that were drawn first for any seed of a point, if any."""
-        for trial in self._trials() if run.space else ():
+        for trial in self.optuna.get_trials(deepcopy=False) if run.space else ():
             other = self.runs.get((trial.user_attrs['run'], trial.user_attrs['seed']))
             drawn = trial.params and other is not None and other.name == run.name
             if drawn and self.same_settings(other, trial):
@@ -198,7 +195,11 @@ class RunQueue:
                 seed=seed, multivariate=True, group=True, constant_liar=True
             )
         copy = optuna.create_study(direction=self.study.direction, sampler=sampler)
-        copy.add_trials(t for t in self._trials() if t.params and t.state != TrialState.WAITING)
+        copy.add_trials(
+            t
+            for t in self.optuna.get_trials(deepcopy=False)
+            if t.params and t.state != TrialState.WAITING
+        )
         return copy.ask({p.key: p.distribution for p in run.space}).params
 
     def _add(
