@@ -21,7 +21,6 @@ from mmseg_kd.checkpoints import read_checkpoint
 from mmseg_kd.config.errors import config_errors
 from mmseg_kd.distillation.teacher import Teacher
 from mmseg_kd.errors import UserError
-from mmseg_kd.models.complexity import measure_complexity
 from mmseg_kd.records.literal_config import parse_buildable
 from mmseg_kd.records.message import Message, message
 from mmseg_kd.records.run_record import RunRecord
@@ -50,7 +49,7 @@ def model_sizes(collection: Collection) -> dict[str, ModelSize]:
     Models that cannot be built are left out, with a note.
     """
     found: dict[str, ModelSize | None] = {}
-    keys = {}
+    known: dict[str, ModelSize | None] = {}
     for group in collection.ranked:
         run = next((r for r in group.counted if loadable(r, collection.metric)), None)
         if run is None:
@@ -58,13 +57,17 @@ def model_sizes(collection: Collection) -> dict[str, ModelSize]:
         model = run.setting('model') or {}
         plain = {key: part for key, part in model.items() if key not in OF_DISTILLATION}
         plain['type'] = str(plain.get('type')).removeprefix('KD')
-        keys[group.name] = key = json.dumps(plain, sort_keys=True, default=repr)
-        if key not in found:
-            found[key] = _size(run, collection)
-    return {name: size for name, key in keys.items() if (size := found[key]) is not None}
+        key = json.dumps(plain, sort_keys=True, default=repr)
+        if key not in known:
+            known[key] = _size(run, collection)
+        found[group.name] = known[key]
+    return {name: size for name, size in found.items() if size is not None}
 
 
 def _size(run: RunRecord, collection: Collection) -> ModelSize | None:
+    # A report without models needs neither these 120 MB nor the second.
+    from mmseg_kd.models.complexity import measure_complexity
+
     prepare()
     try:
         with config_errors():

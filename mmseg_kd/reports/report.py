@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from mmseg_kd.checkpoints import atomic_path
@@ -19,7 +19,7 @@ from mmseg_kd.reports.figures.images import differing_images
 from mmseg_kd.reports.figures.search import searches
 from mmseg_kd.reports.models import model_sizes
 from mmseg_kd.reports.sections import facts, scores, words
-from mmseg_kd.reports.writing.document import Block, Fold, Picture, Table
+from mmseg_kd.reports.writing.document import Block, Picture, Table
 from mmseg_kd.reports.writing.html_page import to_html
 from mmseg_kd.reports.writing.language import language
 from mmseg_kd.reports.writing.markdown import to_markdown
@@ -73,7 +73,8 @@ def write_report(
         for folder in (figures, tables):
             folder.mkdir(parents=True, exist_ok=True)
         blocks = _blocks(collection, figures, images)
-    for table in _tables(blocks):
+    parts = (part for block in blocks for part in getattr(block, 'blocks', [block]))
+    for table in (part for part in parts if isinstance(part, Table) and part.name):
         write_table(table, tables)
     with language(lang):
         text, page = '\n\n'.join(map(to_markdown, blocks)), to_html(blocks, lang)
@@ -94,14 +95,6 @@ def figure_language(lang: str) -> str:
     return 'en'
 
 
-def _tables(blocks: Sequence[Block]) -> Iterator[Table]:
-    for block in blocks:
-        if isinstance(block, Fold):
-            yield from _tables(block.blocks)
-        elif isinstance(block, Table) and block.name:
-            yield block
-
-
 def _blocks(collection: Collection, figures: Path, count: int) -> list[Block]:
     sizes = model_sizes(collection) if count else {}
     return [
@@ -116,7 +109,6 @@ def _blocks(collection: Collection, figures: Path, count: int) -> list[Block]:
         *searches(collection, figures),
         *differing_images(collection, figures, count),
         *scores.evaluations(collection),
-        *facts.costs(collection),
         *words.remarks(collection),
     ]
 

@@ -172,7 +172,6 @@ def described(collection: Collection) -> list[str]:
         facts.settings,
         facts.teachers,
         scores.evaluations,
-        facts.costs,
         words.next_steps,
     )
     blocks = scores.comparison(collection, {})

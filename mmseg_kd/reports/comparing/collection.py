@@ -125,9 +125,8 @@ class Collection:
     @property
     def ranked(self) -> list[Group]:
         """Groups with a score, the best mean first."""
-        scored = [(group.score, group) for group in self.groups]
-        scored = [(score, group) for score, group in scored if math.isfinite(score)]
-        return [group for _, group in sorted(scored, key=lambda pair: -pair[0])]
+        scores = {group: group.score for group in self.groups if group.best}
+        return sorted(scores, key=lambda group: -scores[group])
 
     @property
     def taught_from(self) -> list[Group]:
@@ -149,7 +148,8 @@ class Collection:
     @property
     def compared(self) -> list[Group]:
         """The baseline and the students, the best mean first; a teacher is not one of them."""
-        return [group for group in self.ranked if group not in self.teachers]
+        teachers = self.teachers
+        return [group for group in self.ranked if group not in teachers]
 
     @property
     def students(self) -> list[Group]:

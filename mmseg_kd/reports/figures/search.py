@@ -16,13 +16,12 @@ from mmseg_kd.records.message import message, messages
 from mmseg_kd.reports.comparing.collection import Collection
 from mmseg_kd.reports.comparing.differing_settings import short_keys
 from mmseg_kd.reports.comparing.search_results import (
-    FEWEST_POINTS,
     Point,
     importances,
     points_of,
     scale_of,
 )
-from mmseg_kd.reports.writing.document import Block, Heading, Paragraph, Picture, Table
+from mmseg_kd.reports.writing.document import Block, Heading, Picture, Table, titled
 from mmseg_kd.visualization.canvas import canvas, shorten, tidy
 from mmseg_kd.visualization.line_styles import COLOURS
 
@@ -45,24 +44,13 @@ def searches(collection: Collection, folder: Path) -> list[Block]:
         alt = message('{metric} over each parameter of the search.', metric=metric)
         blocks += [
             Heading(message('Search' if study.kind == 'search' else 'Grid')),
-            _importance(points, space, number),
             Picture(file, caption, alt),
         ]
+        names = short_keys(list(space))
+        rows = [[names[key], f'{share:.2f}'] for key, share in importances(points, space).items()]
+        headings = messages('setting', 'importance (PED-ANOVA)')
+        blocks += titled(message('Importance'), Table(headings, rows, f'importance_{number}'), 3)
     return blocks
-
-
-def _importance(points: Sequence[Point], space: Mapping[str, Any], number: int) -> Block:
-    """Return the share of each parameter in what made a point one of the best."""
-    shares, names = importances(points, space), short_keys(list(space))
-    if not shares:
-        text = message(
-            'Importances need at least {needed} points of different score; there are {count}.',
-            needed=FEWEST_POINTS,
-            count=len(points),
-        )
-        return Paragraph(text, remark=True)
-    rows = [[names[key], f'{share:.2f}'] for key, share in shares.items()]
-    return Table(messages('setting', 'importance (PED-ANOVA)'), rows, f'importance_{number}')
 
 
 def slice_plots(points: Sequence[Point], space: Mapping[str, Any], metric: str, file: Path) -> None:

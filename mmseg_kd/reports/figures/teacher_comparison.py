@@ -231,12 +231,18 @@ def write_comparison(
     difference = message(
         'student minus {other}', other='baseline' if 'baseline' in models else 'teacher'
     )
+    explanation = message(
+        'In "student vs teacher" the student alone is right where it is green, the teacher alone '
+        'where it is orange. All entropies share one colour scale. An attention map is the sum of '
+        'the squared features over the channels, of norm 1, at the resolution of the student; the '
+        'two maps of a tap share one colour scale.'
+    )
     blocks = [
         Heading(message('Student and teacher, image by image'), 1),
         Table(messages('model', 'checkpoint'), list(files.items())),
         Paragraph(message('mIoU of the image in percent:')),
         Table([*messages('image', 'chosen as'), *models, difference], rows),
-        Paragraph(_explanation()),
+        Paragraph(explanation),
         *pictures,
     ]
     with language(lang):
@@ -245,15 +251,6 @@ def write_comparison(
 
 def _difference(scores: Mapping[str, float]) -> float:
     return scores['student'] - scores.get('baseline', scores['teacher'])
-
-
-def _explanation() -> Message:
-    return message(
-        'In "student vs teacher" the student alone is right where it is green, the teacher alone '
-        'where it is orange. All entropies share one colour scale. An attention map is the sum of '
-        'the squared features over the channels, of norm 1, at the resolution of the student; the '
-        'two maps of a tap share one colour scale.'
-    )
 
 
 def _caption(one: Comparison) -> Message:

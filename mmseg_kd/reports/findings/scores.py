@@ -8,7 +8,7 @@ from mmseg_kd.records.class_scores import mean_class_iou
 from mmseg_kd.records.message import MINUS, Message, message, signed
 from mmseg_kd.reports.comparing.collection import Collection
 from mmseg_kd.reports.comparing.search_results import at_the_edge, points_of
-from mmseg_kd.reports.comparing.statistics import FEWEST_SEEDS, sentence
+from mmseg_kd.reports.comparing.statistics import sentence
 from mmseg_kd.reports.findings.training import MOST, training_findings, weak_teachers
 
 MOST_COMPARED = 3
@@ -48,12 +48,9 @@ def _comparisons(collection: Collection) -> Iterator[Message]:
         return
     students = collection.students
     values = dict(metric=collection.metric, baseline=collection.baseline.name)
-    few = []
     for group in students[:MOST_COMPARED]:
         compared = collection.compare(group)
-        if compared and compared.verdict == 'few seeds':
-            few.append((group.name, compared))
-        elif compared:
+        if compared:
             yield sentence(group.name, compared=compared, **values)
         else:
             yield message(
@@ -65,17 +62,6 @@ def _comparisons(collection: Collection) -> Iterator[Message]:
         if tested and group is students[0]:
             where = message('{metric} on the test split', metric=collection.metric)
             yield sentence(group.name, compared=tested, **values | {'metric': where})
-    if len(few) == 1:
-        yield sentence(few[0][0], compared=few[0][1], **values)
-    elif few:
-        names = ', '.join(f'{name} {signed(c.mean)} ({len(c.seeds)})' for name, c in few)
-        yield message(
-            'Too few seeds to tell a real difference from luck (at least {least} are needed), in '
-            '{metric} against {baseline}: {names}. The number of seeds is in brackets.',
-            least=FEWEST_SEEDS,
-            names=names,
-            **values,
-        )
     if (count := len(students) - MOST_COMPARED) > 0:
         yield message('{count} more runs are compared in the table.', count=count)
 

@@ -2,17 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from datetime import timedelta
-from statistics import fmean
-
-import numpy as np
-
 from mmseg_kd.records.message import message, messages
-from mmseg_kd.records.run_record import RunRecord
 from mmseg_kd.reports.comparing.collection import Collection
 from mmseg_kd.reports.comparing.differing_settings import differing_settings
-from mmseg_kd.reports.sections.scores import mean_of, number, span
+from mmseg_kd.reports.sections.scores import number
 from mmseg_kd.reports.writing.document import NONE, Block, Paragraph, Table, titled
 
 
@@ -56,41 +49,3 @@ def teachers(collection: Collection) -> list[Block]:
     facts = messages('entropy', 'ECE', 'deterministic', 'checkpoint')
     table = Table([message('student: teacher'), *metrics, *facts], rows, 'teachers')
     return titled(message('Teachers'), table)
-
-
-def costs(collection: Collection) -> list[Block]:
-    """Return time and memory, means over a group's runs."""
-    rows = []
-    for group in collection.groups:
-        runs = [run for run in group.runs if len(run.training.get('step', ()))]
-        if runs:
-            row = [
-                group.name,
-                span([int(run.training['step'][-1]) for run in runs]),
-                mean_of([seconds_per_iteration(run) for run in runs], '.3f'),
-                _duration([run.log.seconds for run in runs]),
-                _memory(runs),
-            ]
-            rows.append(row)
-    headings = [
-        *messages('run', 'iterations', 's per iteration', 'total time'),
-        message('GPU memory [GiB]'),
-    ]
-    return titled(message('Time and memory'), Table(headings, rows, 'costs'))
-
-
-def seconds_per_iteration(run: RunRecord) -> float | None:
-    """Return the median of the logged times, which ignores the slow first ones."""
-    times = run.training.get('time')
-    return None if times is None or not np.isfinite(times).any() else float(np.nanmedian(times))
-
-
-def _memory(runs: Sequence[RunRecord]) -> str:
-    logged = [run.training['memory'] for run in runs if 'memory' in run.training]
-    peak = max((column[np.isfinite(column)].max(initial=0) for column in logged), default=0)
-    return number(peak / 1024, '.1f') if peak else NONE
-
-
-def _duration(seconds: Sequence[float | None]) -> str:
-    known = [s for s in seconds if s is not None]
-    return str(timedelta(seconds=round(fmean(known)))) if known else NONE

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from datetime import timedelta
 from statistics import fmean
 from typing import Any
+
+import numpy as np
 
 from mmseg_kd.paths import relative
 from mmseg_kd.records.message import MINUS, message, messages
@@ -55,7 +58,8 @@ def comparison_table(
     headings = [*messages('run', 'seeds'), message('{metric}, val', metric=metric)]
     headings += [*messages('to baseline', '95 % interval', 'verdict', 'gap closed')]
     headings += [message('{metric}, test', metric=metric), message('to baseline, test')]
-    headings += messages('parameters [M]', 'GMACs', 'ms per image')
+    headings += messages('parameters [M]', 'GMACs', 'ms per image', 's per iteration', 'total time')
+    headings.append(message('GPU memory [GiB]'))
     headings += [message('{metric}, val', metric=name) for name in names]
     headings += [message('{metric}, test', metric=name) for name in tested]
     headings.append(message('chosen'))
@@ -76,6 +80,9 @@ def comparison_table(
                 _mean_and_sd(group.test_scores),
                 number(on_test and on_test.mean, '+.2f'),
                 *(number(value) for value in size or (None, None, None)),
+                mean_of(map(_seconds_per_iteration, group.counted), '.3f'),
+                _duration(group.counted),
+                _memory(group.counted),
                 *(mean_of(row.get(name) for _, row in group.best) for name in names),
                 *(mean_of(run.test.get(name) for run in group.counted) for name in tested),
                 params or NONE,
@@ -157,11 +164,6 @@ def mean_of(values: Iterable[float | None], form: str = '.2f') -> str:
     return number(fmean(known) if known else None, form)
 
 
-def span(values: Sequence[int]) -> str:
-    """Format the lowest and the highest value, or the one that all are."""
-    return '\u2013'.join(map(str, sorted({min(values), max(values)})))
-
-
 def _mean_and_sd(scores: Sequence[tuple[RunRecord, float]]) -> str:
     if not scores:
         return NONE
@@ -171,3 +173,20 @@ def _mean_and_sd(scores: Sequence[tuple[RunRecord, float]]) -> str:
 
 def _short(value: Any) -> str:
     return f'{value:.3g}' if isinstance(value, float) else setting_text(value)
+
+
+def _seconds_per_iteration(run: RunRecord) -> float | None:
+    """Return the median of the logged times, which ignores the slow first ones."""
+    times = run.training.get('time')
+    return None if times is None or not np.isfinite(times).any() else float(np.nanmedian(times))
+
+
+def _memory(runs: Sequence[RunRecord]) -> str:
+    logged = [run.training['memory'] for run in runs if 'memory' in run.training]
+    peak = max((column[np.isfinite(column)].max(initial=0) for column in logged), default=0)
+    return number(peak / 1024, '.1f') if peak else NONE
+
+
+def _duration(runs: Sequence[RunRecord]) -> str:
+    known = [run.log.seconds for run in runs if run.log.seconds is not None]
+    return str(timedelta(seconds=round(fmean(known)))) if known else NONE

@@ -12,7 +12,6 @@ from pathlib import Path
 import torch
 
 import mmseg_kd
-from mmseg_kd.installation import FORKS
 from mmseg_kd.records.message import Text, message
 from mmseg_kd.records.run_record import RunRecord
 from mmseg_kd.reports.comparing.collection import Collection
@@ -52,7 +51,7 @@ def identity(collection: Collection) -> list[Text]:
     ]
     devices = dict.fromkeys(log.device for log in logs if log.device)
     versions = {'mmseg_kd': f'{mmseg_kd.__version__} {_commit()}'.strip()}
-    versions |= {'torch': torch.__version__, **{name: version(name) for name in FORKS}}
+    versions |= {'torch': torch.__version__, 'mmseg': version('onedl-mmsegmentation')}
     origin = message(
         '{date}: {command}. Versions: {versions}. Trained on: {device}.',
         date=f'{datetime.now():%Y-%m-%d %H:%M}',
