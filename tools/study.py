@@ -22,8 +22,8 @@ def parse_args() -> argparse.Namespace:
     common.add_argument('--work-dir', help='the folder of the study; default: work_dirs/NAME')
     common.add_argument(
         '--storage',
-        help='where Optuna keeps the study: an RDB URL, a file ending in .db for SQLite, or any '
-        'other file for a journal on a shared disk; default: study.db in the folder of the study',
+        help='where Optuna keeps the study: a file of SQLite, or the URL of a database for several '
+        'machines; default: study.db in the folder of the study',
     )
     common.add_argument(
         '--lang', choices=LANGUAGES, default='en', help='the language of the report'

@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Any
+
+# Translations by English sentence; `mmseg_kd/reports/writing/language.py` sets them.
+CATALOGUE: ContextVar[Mapping[str, str] | None] = ContextVar('catalogue', default=None)
+MINUS = '\u2212'
 
 
 @dataclass(frozen=True)
 class Message:
-    """An English sentence and the facts in it; the report's language is chosen later.
+    """An English sentence and the facts in it; `str` writes it in the language of the moment.
+
+    A message without a translation is written in English.
 
     Attributes:
         template: The English sentence, with `{names}` as in `str.format`.
@@ -20,7 +27,8 @@ class Message:
     values: Mapping[str, Any] = field(default_factory=dict)
 
     def __str__(self) -> str:
-        return self.template.format(**self.values)
+        template = (CATALOGUE.get() or {}).get(self.template, self.template)
+        return template.format(**self.values)
 
 
 Text = str | Message
@@ -34,3 +42,8 @@ def message(template: str, **values: Any) -> Message:
 def messages(*templates: str) -> list[Message]:
     """Make messages without values, such as the headings of a table."""
     return [Message(template) for template in templates]
+
+
+def signed(value: float) -> str:
+    """Format a difference in points, with its sign."""
+    return f'{value:+.2f}'.replace('-', MINUS)

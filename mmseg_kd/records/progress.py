@@ -3,25 +3,24 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NamedTuple
 
 from mmseg_kd.records.scalars import files_of_starts, read_rows
 
 
-@dataclass
-class Progress:
+class Progress(NamedTuple):
     """What a run has logged so far.
 
     Attributes:
         iteration: Iteration of the last log line or evaluation; 0 if there is none.
         iteration_times: Logged seconds per iteration.
-        evaluations: Metrics by iteration; those of a resumed run replace the earlier ones.
+        evaluations: Rows by iteration; those of a resumed run replace the earlier ones.
     """
 
-    iteration: int = 0
-    iteration_times: list[float] = field(default_factory=list)
-    evaluations: dict[int, dict[str, float]] = field(default_factory=dict)
+    iteration: int
+    iteration_times: list[float]
+    evaluations: dict[int, dict[str, float]]
 
     def best(self, metric: str, direction: str) -> float | None:
         """Return the best value of a metric, or None if it was not measured."""
@@ -32,14 +31,8 @@ class Progress:
 
 def read_progress(work_dir: Path) -> Progress:
     """Read the scalars of all starts of a run; broken lines are left out."""
-    progress = Progress()
-    for row in read_rows(files_of_starts(work_dir))[0]:
-        # Rows of hooks, such as the gradient report, have neither.
-        if 'loss' not in row and 'time' not in row:
-            continue
-        progress.iteration = row['step']
-        if 'loss' not in row:
-            progress.evaluations[row['step']] = row
-        elif isinstance(row.get('time'), float):
-            progress.iteration_times.append(row['time'])
-    return progress
+    # Rows of hooks, such as the gradient report, have neither.
+    rows = [r for r in read_rows(files_of_starts(work_dir))[0] if 'loss' in r or 'time' in r]
+    times = [r['time'] for r in rows if 'loss' in r and isinstance(r.get('time'), float)]
+    evaluations = {r['step']: r for r in rows if 'loss' not in r}
+    return Progress(rows[-1]['step'] if rows else 0, times, evaluations)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import NoneType
@@ -42,6 +43,7 @@ CARD = {
     'deterministic': (bool, NoneType),
     'baseline': (NoneType, {'mIoU': NUMBER}),
 }
+TEST = {'checkpoint': str, 'metrics': {str: NUMBER}}
 
 
 @dataclass
@@ -50,7 +52,7 @@ class RunRecord:
 
     Attributes:
         name: Name of the run; runs that differ only in the seed share it.
-        source: Its work_dir, or the file of an outside run.
+        source: Its work_dir.
         seed: Its random seed; None if not known.
         evaluations: By iteration: dicts of `iteration`, metrics in percent, and `lr`.
         training: Columns of the training log, among them `step`.
@@ -66,6 +68,7 @@ class RunRecord:
         options: All overrides of its study, by dotted key.
         training_seconds: Seconds of training without start-up, evaluations and checkpoints; None
             where they were not measured.
+        test: Metrics of its best checkpoint on the test split; empty if it was not tested.
     """
 
     name: str
@@ -84,11 +87,7 @@ class RunRecord:
     params: dict[str, Any] = field(default_factory=dict)
     options: dict[str, Any] = field(default_factory=dict)
     training_seconds: float | None = None
-
-    @property
-    def outside(self) -> bool:
-        """Whether it is a table of another program's run, not a work_dir."""
-        return self.source.is_file()
+    test: dict[str, float] = field(default_factory=dict)
 
     @property
     def metrics(self) -> list[str]:
@@ -175,6 +174,7 @@ def read_run(folder: str | Path, name: str | None = None) -> RunRecord:
     record.training_seconds = measured[-1] if measured else None
     record.seed = record.whole_number('randomness', 'seed')
     record.teachers = _teachers(folder / 'teacher.json', record.notes)
+    record.test = read_test(folder).get('metrics', {})
     record.gradients = read_reports(folder / 'gradients.jsonl')
     confusions = read_confusions(folder / 'confusion.jsonl')
     record.classes = logged_class_scores(rows)
@@ -209,6 +209,15 @@ def _teachers(file: Path, notes: list[Message]) -> dict[str, dict[str, Any]]:
     if fits(cards, {str: CARD}):
         return cards
     notes.append(message('{file}: damaged, left out.', file=file.as_posix()))
+    return {}
+
+
+def read_test(work_dir: Path) -> dict[str, Any]:
+    """Read `test.json`: the tested `checkpoint` and its `metrics`; empty if it is not there."""
+    file = work_dir / 'test.json'
+    with suppress(OSError, ValueError):
+        content = read_json(file.read_text(encoding='utf-8'))
+        return content if fits(content, TEST) else {}
     return {}
 
 

@@ -79,7 +79,7 @@ def _run(folder: Path, entry: Mapping[str, Any]) -> RunRecord:
         record = read_run(work_dir, name)
     except UserError as error:
         record = RunRecord(name, work_dir)
-        if entry['state'] in ('done', 'pruned'):
+        if entry['state'] == 'done':
             record.notes.append(message('{error}', error=error))
     if entry['seed'] is not None:
         record.seed = entry['seed']

@@ -14,7 +14,7 @@ MATCHED = re.compile(r'(\S+): .*layout.*matched (\d{1,9})/(\d{1,9}) tensors')
 # Messages of mmengine when a checkpoint does not fit.
 UNEXPECTED = re.compile(r'^unexpected key in source state_dict: (.+)', re.MULTILINE)
 MISSING = re.compile(r'^missing keys in source state_dict: (.+)', re.MULTILINE)
-PROCESSES = re.compile(r'^\s+GPU number: (\d{1,9})\b', re.MULTILINE)
+PROTOCOL = re.compile(r'^\s+(?:data|input|schedule)\s+(.+)', re.MULTILINE)
 DEVICE = re.compile(r'^\s+device\s+(.+), torch \S+, seed', re.MULTILINE)
 
 
@@ -25,7 +25,7 @@ class LogFacts:
     Attributes:
         seconds: Time from the first line to the last, summed over all starts; None without a log.
         device: Device that it ran on.
-        processes: Number of processes that trained together.
+        protocol: Images, crop, iterations and batch, as the log has them.
         pretrained: File of pretrained weights, tensors that matched, tensors of the backbone.
         misfit: For a checkpoint that did not fit, the number of tensors that only the file has,
             and that only the model has.
@@ -33,7 +33,7 @@ class LogFacts:
 
     seconds: float | None = None
     device: str | None = None
-    processes: int = 1
+    protocol: str = ''
     pretrained: tuple[str, int, int] | None = None
     misfit: tuple[int, int] | None = None
 
@@ -50,8 +50,7 @@ def read_logs(files: Iterable[Path]) -> LogFacts:
             facts.seconds = (facts.seconds or 0.0) + (end - begin).total_seconds()
         if device := DEVICE.search(text):
             facts.device = device[1]
-        if processes := PROCESSES.search(text):
-            facts.processes = int(processes[1])
+            facts.protocol = '; '.join(PROTOCOL.findall(text, device.end(), device.end() + 4000))
         # Searching for a word first is much faster than the expression.
         if 'layout' in text and (matched := MATCHED.search(text)):
             facts.pretrained = (matched[1], int(matched[2]), int(matched[3]))

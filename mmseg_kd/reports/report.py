@@ -17,11 +17,14 @@ from mmseg_kd.reports.figures.classes import classes
 from mmseg_kd.reports.figures.curves import learning_curves, losses
 from mmseg_kd.reports.figures.images import differing_images
 from mmseg_kd.reports.figures.search import searches
+from mmseg_kd.reports.models import model_sizes
 from mmseg_kd.reports.sections import facts, scores, words
-from mmseg_kd.reports.writing.document import Block, Picture
+from mmseg_kd.reports.writing.document import Block, Picture, Table
 from mmseg_kd.reports.writing.html_page import to_html
-from mmseg_kd.reports.writing.language import translator
+from mmseg_kd.reports.writing.language import language
 from mmseg_kd.reports.writing.markdown import to_markdown
+from mmseg_kd.reports.writing.table_files import write_table
+from mmseg_kd.visualization.canvas import font_family
 
 PAGES = ('report.md', 'report.html')
 # The last line of report.md lists its runs.
@@ -36,17 +39,18 @@ def write_report(
     overwrite: bool = False,
     images: int = 1,
 ) -> list[Path]:
-    """Report on studies, work_dirs and tables of outside runs.
+    """Report on studies and work_dirs.
 
     Args:
-        folders: Folders of studies, work_dirs, and CSV or Markdown files.
-        out: Folder for `report.md`, `report.html` and `figures/*.png`. A report of the same runs,
-            or of some of them, is replaced.
+        folders: Folders of studies, and work_dirs.
+        out: Folder for `report.md`, `report.html`, `figures/*.png` and `*.pdf`, and
+            `tables/*.csv` and `*.tex`. A report of the same runs, or of some of them, is replaced.
         lang: 'en' or 'ko'.
         baseline: Name of the run that others are compared with (default: see `read_collection`).
         overwrite: Whether to replace a report of other runs too.
         images: Validation images of each kind (most improved, most damaged, median) to predict
-            and draw, if checkpoints and data exist; 0 for none.
+            and draw, if checkpoints and data exist. With 0 no model is loaded, so that
+            parameters, GMACs and times are left out too.
 
     Returns:
         The written files.
@@ -56,32 +60,47 @@ def write_report(
             other runs would be replaced.
     """
     out = Path(out)
-    translate = translator(lang)
     if not overwrite and (other := other_report(folders, out)):
         text = 'is a report of other runs; choose another --out, or replace it with --overwrite'
         raise UserError(f'{other} {text}')
-    figures = out / 'figures'
+    figures, tables = out / 'figures', out / 'tables'
     check_folder(figures, '--out')
     for file in (out / name for name in PAGES):
         if file.is_dir():
             raise UserError(f'--out: {file} is a folder; name another')
     collection = read_collection(folders, baseline)
-    figures.mkdir(parents=True, exist_ok=True)
-    blocks = _blocks(collection, figures, images)
-    text = '\n\n'.join(to_markdown(block, translate) for block in blocks)
+    with language(figure_language(lang)):
+        for folder in (figures, tables):
+            folder.mkdir(parents=True, exist_ok=True)
+        blocks = _blocks(collection, figures, images)
+    parts = (part for block in blocks for part in getattr(block, 'blocks', [block]))
+    for table in (part for part in parts if isinstance(part, Table) and part.name):
+        write_table(table, tables)
+    with language(lang):
+        text, page = '\n\n'.join(map(to_markdown, blocks)), to_html(blocks, lang)
     names = sorted(_name(folder, out) for folder in folders)
     text += f'\n\n<!-- report of {json.dumps(names)} -->\n'
-    for name, page in zip(PAGES, (text, to_html(blocks, translate, lang)), strict=True):
+    for name, content in zip(PAGES, (text, page), strict=True):
         with atomic_path(out / name) as partial:
-            partial.write_text(page, encoding='utf-8')
+            partial.write_text(content, encoding='utf-8')
     pictures = [block.file for block in blocks if isinstance(block, Picture)]
     return [*(out / name for name in PAGES), *pictures]
 
 
+def figure_language(lang: str) -> str:
+    """Return the language of the figures: English where no installed font has Hangul."""
+    if lang != 'ko' or len(font_family()) > 1:
+        return lang
+    print('warning: no Korean font is installed (such as NanumGothic): figures are in English')
+    return 'en'
+
+
 def _blocks(collection: Collection, figures: Path, count: int) -> list[Block]:
+    sizes = model_sizes(collection) if count else {}
     return [
         *words.opening(collection),
-        *scores.comparison(collection),
+        *words.next_steps(collection),
+        *scores.comparison(collection, sizes),
         *learning_curves(collection, figures),
         *facts.settings(collection),
         *classes(collection, figures),
@@ -90,8 +109,6 @@ def _blocks(collection: Collection, figures: Path, count: int) -> list[Block]:
         *searches(collection, figures),
         *differing_images(collection, figures, count),
         *scores.evaluations(collection),
-        *facts.costs(collection),
-        *words.next_steps(collection),
         *words.remarks(collection),
     ]
 

@@ -40,6 +40,8 @@ def run(args: argparse.Namespace) -> None:
         signal.signal(getattr(signal, name), signal.default_int_handler)
     try:
         state = runner.run(args.retry_failed, args.rerun_changed)
+        if study.test:
+            runner.test()
     except KeyboardInterrupt:
         print('run the same command again to continue from the last checkpoints')
         raise

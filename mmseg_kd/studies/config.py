@@ -17,16 +17,15 @@ NAME = re.compile(r'[^\W_][\w.+-]*')
 # Names of devices on Windows, with any file extension.
 RESERVED = {'con', 'prn', 'aux', 'nul'} | {f'{d}{n}' for d in ('com', 'lpt') for n in range(1, 10)}
 SAMPLERS = ('TPE', 'Random')
-PRUNERS = ('Median', 'SuccessiveHalving', 'Hyperband', None)
 
 # The keys of each dict with their defaults, which also give their types; None allows any type. A
 # key with a type instead of a default is required.
 STUDY = dict(name=None, objective={}, baseline=None, seeds=None, runs=dict, options={})
-STUDY |= dict(grid=None, search=None)
+STUDY |= dict(grid=None, search=None, test=False)
 OBJECTIVE = dict(metric='mIoU11', direction='maximize')
 RUN = dict(config=str, options={}, needs={}, seeds=None)
 GRID = dict(run=str, space=dict)
-SEARCH = dict(run=str, space=dict, sampler='TPE', trials=int, pruner=None, seed=0)
+SEARCH = dict(run=str, space=dict, sampler='TPE', trials=int, seed=0)
 
 
 @dataclass(frozen=True)
@@ -55,7 +54,6 @@ class Variation:
         space: The keys that vary.
         trials: Number of points of a search.
         sampler: One of `SAMPLERS` for a search; None for a grid.
-        pruner: One of `PRUNERS` for a search.
         seed: Seed of a search.
     """
 
@@ -63,7 +61,6 @@ class Variation:
     space: tuple[Parameter, ...]
     trials: int = 0
     sampler: str | None = None
-    pruner: str | None = None
     seed: int = 0
 
     @property
@@ -84,6 +81,7 @@ class Study:
         baseline: Name of the run that the others are compared with.
         runs: Runs by name, each after those that it needs.
         variation: The grid or search, if any.
+        test: Whether to test the best checkpoint of each run on the test split at the end.
     """
 
     file: str
@@ -93,6 +91,7 @@ class Study:
     baseline: str | None
     runs: dict[str, Run]
     variation: Variation | None
+    test: bool = False
 
 
 def load_study(path: str) -> Study:
@@ -138,6 +137,7 @@ def _study(path: str, stem: str, node: Any) -> Study:
         baseline=study['baseline'],
         runs={run: runs[run] for run in in_order(runs)},
         variation=variation,
+        test=study['test'],
     )
 
 
@@ -177,7 +177,7 @@ def _variation(study: dict, runs: Mapping[str, Run]) -> Variation | None:
     if study['search'] is None:
         return None
     spec = _read('study.search', study['search'], SEARCH)
-    for key, known in (('run', runs), ('sampler', SAMPLERS), ('pruner', PRUNERS)):
+    for key, known in (('run', runs), ('sampler', SAMPLERS)):
         _one_of(f'study.search.{key}', spec[key], known)
     if spec['trials'] < 1:
         raise UserError(f'study.search.trials: {spec["trials"]} is not a number of runs')

@@ -54,7 +54,7 @@ def describe_plan(queue: RunQueue, folder: Path) -> None:
         short = {kind: Path(scratch, str(n)) for n, kind in enumerate(kinds.values())}
         for run, row in zip(tqdm(queue.plan, desc='timing'), state['runs'], strict=True):
             kind = kinds[run.key]
-            if row['state'] in ('done', 'pruned'):
+            if row['state'] == 'done':
                 continue
             if kind not in costs:
                 # A needed run without a checkpoint has been timed before.

@@ -6,6 +6,7 @@ import itertools
 import textwrap
 import time
 from concurrent.futures import ThreadPoolExecutor, wait
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -16,12 +17,14 @@ from optuna.trial import TrialState
 from mmseg_kd.checkpoints import find_latest_checkpoint
 from mmseg_kd.errors import UserError
 from mmseg_kd.records.progress import read_progress
+from mmseg_kd.records.run_record import read_run, read_test
 from mmseg_kd.studies.plan import PlannedRun
 from mmseg_kd.studies.settings import differences, fingerprint, without
 from mmseg_kd.studies.sharing.run_queue import Lease, RunQueue
 from mmseg_kd.studies.sharing.state import write_state
 from mmseg_kd.studies.training_process import Task, run_training
 
+CHECKPOINT = 'default_hooks.checkpoint'
 # Seconds between two looks of a process that waits for others.
 LOOK_AGAIN = 2.0
 # A job's log file shows a line at once.
@@ -69,6 +72,22 @@ class StudyRunner:
             raise KeyboardInterrupt
         return state
 
+    def test(self) -> None:
+        """Test the best checkpoint of each finished run on the test split, unless it is tested."""
+        current = self.queue.current()
+        for run in self.plan:
+            work_dir = self.folder / run.work_dir
+            done = self.queue.state_of(current.get(run.key)) == 'done'
+            found = read_run(work_dir).best_checkpoint(self.study.metric) if done else None
+            if found is None or read_test(work_dir).get('checkpoint') == found[0].name:
+                continue
+            say(f'{run.label}: testing {found[0].name}')
+            config = str(max(work_dir.glob('*/vis_data/config.py')))
+            task = Task(config, {}, str(work_dir / 'test'), checkpoint=str(found[0]))
+            end, error = run_training(replace(task, device=self.devices[0]))
+            if end != 'done':
+                say(f'warning: {run.label} could not be tested: {error}')
+
     def _handle_changed(self, rerun: bool) -> None:
         current, changed = self.queue.current(), []
         for run in self.plan:
@@ -79,7 +98,7 @@ class StudyRunner:
             keys = f'{run.label} ({differences(trial.user_attrs["settings"], run.settings)})'
             if state == 'running':
                 raise UserError(f'another process trains with another config: {keys}; stop it')
-            if state in ('done', 'pruned') or find_latest_checkpoint(self.folder / run.work_dir):
+            if state == 'done' or find_latest_checkpoint(self.folder / run.work_dir):
                 changed.append((run, trial, keys))
         if changed and not rerun:
             keys = textwrap.shorten('; '.join(keys for _, _, keys in changed), 400)
@@ -128,7 +147,6 @@ class StudyRunner:
             end, error = run_training(
                 self._task(lease),
                 lambda: self._should_stop(lease),
-                lambda step, metrics: self._should_prune(lease, step, metrics),
             )
             if result := self._finish(lease, end, error):
                 say(f'{place} {result}, {time.monotonic() - started:.0f} s')
@@ -142,6 +160,10 @@ class StudyRunner:
         for key, need in run.needs.items():
             needed = self.folder / self.queue.runs[need].work_dir
             options[key] = str(find_latest_checkpoint(needed) or '')
+        # The checkpoint that is kept is the one whose score the study reports.
+        if run.settings.get(f'{CHECKPOINT}.save_best') and f'{CHECKPOINT}.save_best' not in options:
+            rule = 'greater' if self.study.direction == 'maximize' else 'less'
+            options |= {f'{CHECKPOINT}.save_best': self.study.metric, f'{CHECKPOINT}.rule': rule}
         return Task(
             run.config,
             options,
@@ -152,10 +174,6 @@ class StudyRunner:
     def _should_stop(self, lease: Lease) -> int:
         lease.beat()
         return self._stop
-
-    def _should_prune(self, lease: Lease, step: int, metrics: dict[str, float]) -> bool:
-        prunes = lease.run.space and self.study.variation.pruner and self.study.metric in metrics
-        return bool(prunes) and lease.should_prune(step, metrics[self.study.metric])
 
     def _finish(self, lease: Lease, end: str, error: str | None) -> str:
         """End a training and describe how it ended; '' if it was interrupted."""
@@ -171,7 +189,5 @@ class StudyRunner:
             lease.set('error', error)
             lease.finish(TrialState.FAIL)
             return f'failed: {error}'
-        lease.finish(TrialState.COMPLETE if end == 'done' else TrialState.PRUNED, best)
-        # A pruned training may have measured nothing but NaN.
-        value = '-' if best is None else f'{best:.2f}'
-        return f'{end}: {self.study.metric} {value}'
+        lease.finish(TrialState.COMPLETE, best)
+        return f'done: {self.study.metric} {best:.2f}'

@@ -34,6 +34,7 @@ class Task:
         fingerprint: Fingerprint of the planned settings without those that `options` sets; None
             to train any.
         console: File for the training's console output; None shows it here.
+        checkpoint: Checkpoint to test on the test split; None trains.
     """
 
     config: str
@@ -41,24 +42,19 @@ class Task:
     work_dir: str
     fingerprint: str | None = None
     console: Path | None = None
+    checkpoint: str | None = None
 
 
-def run_training(
-    task: Task,
-    should_stop: Callable[[], int] = lambda: 0,
-    should_prune: Callable[[int, dict[str, float]], bool] = lambda step, metrics: False,
-) -> tuple[str, str | None]:
+def run_training(task: Task, should_stop: Callable[[], int] = lambda: 0) -> tuple[str, str | None]:
     """Train in a process of its own until it ends.
 
     Args:
         task: What to train.
         should_stop: Called ten times a second; 1 asks the training to stop, 2 kills it. The files
             of a killed training are complete at any instant.
-        should_prune: Called with the iteration and the metrics of an evaluation; True stops the
-            training.
 
     Returns:
-        How it ended, 'done', 'pruned', 'interrupted' or 'failed', and the error if it failed.
+        How it ended, 'done', 'interrupted' or 'failed', and the error if it failed.
     """
     context = multiprocessing.get_context('spawn')
     pipe, child = context.Pipe()
@@ -72,14 +68,12 @@ def run_training(
             alive, message = process.is_alive(), _receive(pipe)
             if message is None and not alive:
                 break
-            if message is not None and message[0] == 'evaluated':
-                _send(pipe, should_prune(*message[1:]))
-            elif message is not None:
-                outcome = message
+            outcome = message or outcome
             stop = should_stop()
             if stop and kill_at == math.inf:
                 kill_at = time.monotonic() + STOP_WITHIN
-                _send(pipe, 'stop')
+                with suppress(OSError):
+                    pipe.send('stop')
             if stop > 1 or time.monotonic() > kill_at:
                 process.kill()
     finally:
@@ -95,11 +89,6 @@ def _receive(pipe: Connection) -> tuple | None:
         # It has ended.
         time.sleep(0.1)
         return None
-
-
-def _send(pipe: Connection, answer: str | bool) -> None:
-    with suppress(OSError):
-        pipe.send(answer)
 
 
 def enter(task: Task, study: Connection) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,12 +18,16 @@ from matplotlib.text import Text
 from matplotlib.ticker import LogFormatter, MaxNLocator
 
 from mmseg_kd.checkpoints import atomic_path
+from mmseg_kd.records.message import Message, message
 from mmseg_kd.visualization.line_styles import LineStyle
 
 # Inches and dots per inch: 1,152 pixels, legible on a phone at half the size.
 WIDTH, DPI = 7.2, 160
 # Fonts of Windows, Linux and macOS. matplotlib's DejaVu Sans draws Hangul as boxes.
 WITH_HANGUL = ('Malgun Gothic', 'NanumGothic', 'Noto Sans CJK KR', 'AppleGothic')
+
+# It warns at every PDF about tables of a font that nobody needs.
+logging.getLogger('fontTools.subset').setLevel(logging.ERROR)
 
 
 @contextmanager
@@ -31,6 +37,7 @@ def canvas(
     width: float = WIDTH,
     dpi: int = DPI,
     font_size: float = 10,
+    vector: bool = False,
 ) -> Iterator[Figure]:
     """Make a figure and write it when the block ends.
 
@@ -40,21 +47,26 @@ def canvas(
         width: In inches.
         dpi: Dots per inch.
         font_size: In points.
+        vector: Whether to write a PDF next to the file.
     """
-    with matplotlib.rc_context({'font.family': font_family(), 'font.size': font_size}):
+    # Fonts of type 42 keep the text of a PDF editable.
+    look = {'font.family': font_family(), 'font.size': font_size, 'pdf.fonttype': 42}
+    with matplotlib.rc_context(look):
         figure = Figure((width, height), layout='constrained')
         figure.get_layout_engine().set(w_pad=0.06, h_pad=0.06)
         yield figure
         _draw_literally(figure)
-        with atomic_path(file) as partial:
-            figure.savefig(partial, dpi=dpi)
+        for path in [Path(file), *([Path(file).with_suffix('.pdf')] if vector else [])]:
+            with atomic_path(path) as partial:
+                figure.savefig(partial, dpi=dpi)
 
 
 def font_family() -> list[str]:
     """Return fonts; a character that the first lacks is drawn in the next, for one Hangul."""
     installed = {font.name for font in fontManager.ttflist}
     # matplotlib warns at every text if a font is not installed.
-    return [*(name for name in WITH_HANGUL if name in installed), 'sans-serif']
+    # Some fonts with Hangul lack the minus sign of exponents, so they come second.
+    return ['sans-serif', *(name for name in WITH_HANGUL if name in installed)]
 
 
 def _draw_literally(figure: Figure) -> None:
@@ -74,7 +86,7 @@ def _draw_literally(figure: Figure) -> None:
             text.set_parse_math(False)
 
 
-def tidy(axes: Axes, title: str, **settings: Any) -> None:
+def tidy(axes: Axes, title: str | Message, **settings: Any) -> None:
     """Set title and labels, a pale grid and no frame."""
     axes.set_title(title, loc='left', fontsize='medium')
     axes.set(**settings)
@@ -85,7 +97,7 @@ def tidy(axes: Axes, title: str, **settings: Any) -> None:
 
 def iteration_axis(axes: Axes, ticks: int | str = 'auto') -> None:
     """Label the horizontal axis with whole iterations."""
-    axes.set_xlabel('iteration')
+    axes.set_xlabel(message('iteration'))
     axes.xaxis.set_major_locator(MaxNLocator(ticks, integer=True, steps=(1, 2, 4, 5, 10)))
 
 
@@ -106,15 +118,19 @@ def line_legend(figure: Figure, looks: Mapping[str, LineStyle], columns: int) ->
 
 
 def legend(figure: Figure, handles: list[Any], columns: int) -> None:
-    """Put a legend above the axes."""
+    """Put a legend above the axes, in one row or, in the order of the handles, in columns."""
     if handles:
         look = dict(ncols=min(columns, len(handles)), frameon=False, fontsize=9)
         figure.legend(handles=handles, loc='outside upper left', **look)
 
 
 def shorten(text: str, longest: int = 34) -> str:
-    """Cut the middle out of a name that is too long for a legend."""
-    if len(text) <= longest:
-        return text
-    half = longest // 2
-    return f'{text[: half - 1]}…{text[-half:]}'
+    """Break a long name into lines after dots, `_` and `/`; cut the middle out of a longer one."""
+    if len(text) > 2 * longest:
+        text = f'{text[: longest - 1]}…{text[-longest:]}'
+    lines = ['']
+    for part in re.findall(r'.+?(?:[._/](?!\d)|$)', text):
+        if lines[-1] and len(lines[-1] + part) > longest:
+            lines.append('')
+        lines[-1] += part
+    return '\n'.join(lines)

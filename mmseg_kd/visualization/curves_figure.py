@@ -20,7 +20,7 @@ def draw_curves(
     figure: Figure,
     runs: Sequence[Mapping[str, Mapping[int, float]]],
     keys: Sequence[str],
-    labels: Sequence[Sequence[str]],
+    labels: Sequence[str],
     title: str | None = None,
 ) -> None:
     """Draw curves over the iteration; a run has one colour in all panels.
@@ -29,25 +29,21 @@ def draw_curves(
         figure: An empty figure; its size is set.
         runs: For each run, value by iteration by name (`mmseg_kd.records.scalars`).
         keys: The names to draw, one per panel; a run without one has no curve there.
-        labels: For each run, its name in the legend of each panel.
+        labels: The name of each run.
         title: Title of the figure.
     """
-    shared = all(len(set(names)) == 1 for names in labels)
-    columns = max(1, LEGEND_WIDTH // (8 + max(len(name) for names in labels for name in names)))
-    legend = LEGEND_ROW * -(-len(runs) // columns) if shared else 0
+    columns = max(1, LEGEND_WIDTH // (8 + max(map(len, labels))))
+    legend = LEGEND_ROW * -(-len(runs) // columns)
     figure.set_size_inches(PANEL_WIDTH, PANEL_HEIGHT * len(keys) + legend + 0.4)
     panels = figure.subplots(len(keys), 1, sharex=True, squeeze=False)[:, 0]
-    for j, (axes, key) in enumerate(zip(panels, keys, strict=True)):
-        for i, run in enumerate(runs):
+    for axes, key in zip(panels, keys, strict=True):
+        for i, (run, label) in enumerate(zip(runs, labels, strict=True)):
             curve = run.get(key, {})
             marker = 'o' if len(curve) <= FEW_POINTS else None
-            look = dict(marker=marker, markersize=4, linewidth=1.6, label=labels[i][j])
+            look = dict(marker=marker, markersize=4, linewidth=1.6, label=label)
             axes.plot(list(curve), list(curve.values()), **line_style(i), **look)
         tidy(axes, key)
-        if not shared:
-            axes.legend(fontsize=9, framealpha=0.8)
     iteration_axis(panels[-1])
-    if shared:
-        handles = panels[0].get_legend_handles_labels()
-        figure.legend(*handles, loc='outside lower center', ncols=columns, frameon=False)
+    handles = panels[0].get_legend_handles_labels()
+    figure.legend(*handles, loc='outside lower center', ncols=columns, frameon=False)
     figure.suptitle(title or '')

@@ -11,12 +11,13 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 from numpy.typing import ArrayLike
 
+from mmseg_kd.records.message import Message
 from mmseg_kd.visualization.canvas import canvas
 
-# In inches.
-PANEL_WIDTH = 3.2
-TITLE_HEIGHT = 0.3
-LEGEND_COLUMNS = 6
+# In inches. Small panels with many dots per inch keep the text readable on a page.
+PANEL_WIDTH, DPI = 2.0, 176
+TITLE_HEIGHT = 0.26
+LEGEND_WIDTH = 1.7
 HEAT_COLOURS = 'magma'
 
 
@@ -33,7 +34,7 @@ class Panel:
         unit: Label of a colour bar for this heat map and the panel to its left.
     """
 
-    title: str = ''
+    title: str | Message = ''
     image: np.ndarray | None = None
     labels: ArrayLike | None = None
     heat: np.ndarray | None = None
@@ -46,6 +47,7 @@ def prediction_grid(
     classes: Sequence[str],
     palette: Sequence[Sequence[int]],
     file: str | Path,
+    vector: bool = False,
 ) -> None:
     """Draw rows of panels with a legend of the classes and write the picture.
 
@@ -55,28 +57,33 @@ def prediction_grid(
         classes: Class names.
         palette: Their RGB colours, 0 to 255. Other ids (255 = ignore) are white.
         file: Where to write.
+        vector: As for `canvas`.
     """
     colours = np.full((256, 3), 255, dtype=np.uint8)
     colours[: len(palette)] = np.asarray(palette, dtype=np.uint8)
     first = rows[0][0]
     height, width = np.shape(first.image if first.image is not None else first.labels)[:2]
-    legend_height = 0.6 + 0.28 * -(-len(classes) // LEGEND_COLUMNS)
-    titles = [[panel.title for panel in row] for row in rows]
-    repeated = [row == titles[0] for row in titles]
-    figure_height = PANEL_WIDTH * height / width * len(rows) + legend_height
-    figure_height += TITLE_HEIGHT * repeated.count(False)
     figure_width = PANEL_WIDTH * len(rows[0])
-    with canvas(file, figure_height, figure_width, 110, 11) as figure:
+    columns = max(1, int(figure_width / LEGEND_WIDTH))
+    legend_height = 0.5 + 0.22 * -(-len(classes) // columns)
+    titles = [[str(panel.title) for panel in row] for row in rows]
+    repeated = [row == titles[0] for row in titles]
+    shown = [row for n, row in enumerate(titles) if n == 0 or not repeated[n]]
+    figure_height = PANEL_WIDTH * height / width * len(rows) + legend_height
+    figure_height += TITLE_HEIGHT * sum(
+        1 + max(title.count('\n') for title in row) for row in shown
+    )
+    with canvas(file, figure_height, figure_width, DPI, 10, vector) as figure:
         grid = figure.subplots(len(rows), len(rows[0]), squeeze=False)
         for number, (line, row) in enumerate(zip(grid, rows, strict=True)):
             for i, panel in enumerate(row):
                 _draw(figure, line[max(i - 1, 0) : i + 1], panel, colours)
                 if number == 0 or not repeated[number]:
-                    line[i].set_title(panel.title)
+                    line[i].set_title(titles[number][i], fontsize='medium')
         look = dict(frameon=False, fontsize=10, handlelength=1.2, columnspacing=1.2)
         where = 'outside lower center'
         patches = class_patches(classes, palette)
-        figure.legend(handles=patches, loc=where, ncols=LEGEND_COLUMNS, **look)
+        figure.legend(handles=patches, loc=where, ncols=columns, **look)
 
 
 def class_patches(classes: Sequence[str], palette: Sequence[Sequence[int]]) -> list[Patch]:

@@ -9,7 +9,7 @@ from mmseg_kd.errors import UserError
 from mmseg_kd.records.class_scores import ClassScores
 from mmseg_kd.reports.comparing.collecting import read_collection
 from mmseg_kd.reports.findings.scores import find
-from mmseg_kd.reports.sections.scores import comparison_table, statistics_table
+from mmseg_kd.reports.sections.scores import comparison_table
 
 
 @pytest.fixture
@@ -55,11 +55,10 @@ def test_one_comparison_is_one_number(folders: list[Path], tmp_path: Path) -> No
     baseline, (student,) = collection.baseline, collection.students
     means = student.score - baseline.score
     assert means == pytest.approx(2.55)
-    assert collection.difference(student) == pytest.approx(2.05)
-    (row,) = (r for r in comparison_table(collection).rows if r[0] == 'kd')
+    assert collection.compare(student).mean == pytest.approx(2.05)
+    table = comparison_table(collection, collection.compared, {})
+    (row,) = (r for r in table.rows if r[0] == 'kd')
     assert row[3] == '+2.05'
-    (row,) = (r for r in statistics_table(collection).rows if r[0] == 'kd')
-    assert row[2] == '+2.05'
     assert '+2.05 mIoU11' in '\n'.join(map(str, find(collection)))
     # So with the classes.
     for run in baseline.runs:
@@ -69,7 +68,7 @@ def test_one_comparison_is_one_number(folders: list[Path], tmp_path: Path) -> No
         step = run.best('mIoU11')['iteration']
         run.classes[step] = ClassScores(step, {'Sky': 51.0 + 10 * run.seed})
     assert collection.class_differences(student) == {'Sky': 1.0}
-    assert collection.difference(baseline) is None
+    assert collection.compare(baseline) is None
 
 
 def test_unfinished_runs_are_not_compared(folders: list[Path]) -> None:
@@ -97,16 +96,6 @@ def test_a_teacher_is_no_student(trained_pair: dict[str, Path]) -> None:
     collection = read_collection(list(trained_pair.values()))
     assert [group.name for group in collection.taught_from] == ['baseline']
     assert [group.name for group in collection.students] == ['student']
-
-
-def test_an_outside_run_is_compared_by_what_it_has(folders: list[Path], tmp_path: Path) -> None:
-    table = tmp_path / 'first.csv'
-    table.write_text('iteration,mIoU\n4000,58.62\n')
-    collection = read_collection([*folders, table])
-    assert collection.metric == 'mIoU'
-    outside = collection.groups[-1]
-    assert outside.score == 58.62
-    assert collection.compare(outside) is None
 
 
 def test_one_broken_folder_does_not_spoil_the_rest(folders: list[Path], tmp_path: Path) -> None:

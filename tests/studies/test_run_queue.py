@@ -35,11 +35,11 @@ def at_the_root(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(ROOT)
 
 
-@pytest.fixture(params=['sqlite', 'journal', pytest.param('postgres', marks=pytest.mark.postgres)])
+@pytest.fixture(params=['sqlite', pytest.param('postgres', marks=pytest.mark.postgres)])
 def storage(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     if request.param == 'postgres':
         return request.getfixturevalue('postgres')
-    return str(tmp_path / ('study.db' if request.param == 'sqlite' else 'study.log'))
+    return str(tmp_path / 'study.db')
 
 
 def planned(folder: Path, text: str, **words: object) -> tuple[Study, list[PlannedRun]]:
@@ -100,7 +100,6 @@ def test_the_run_of_a_dead_process_is_given_on(tmp_path: Path, storage: str) -> 
     for act in (
         lambda: lease.set('heartbeat', 1),
         lambda: lease.finish(TrialState.COMPLETE, 1.0),
-        lambda: lease.should_prune(1, 1.0),
     ):
         with pytest.raises(UpdateFinishedTrialError):
             act()
@@ -205,23 +204,12 @@ def test_a_point_is_chosen_once_and_kept(tmp_path: Path, sampler: str) -> None:
     assert other.params != one.params
 
 
-def test_a_journal_that_a_power_cut_tore_is_mended(tmp_path: Path) -> None:
-    study, plan = planned(tmp_path, LIST)
-    file = tmp_path / 'study.log'
-    queue(study, plan, str(file)).prepare()
-    whole = file.read_bytes()
-    file.write_bytes(whole + b'{"op_code":4,"wor')
-    runs = queue(study, plan, str(file))
-    assert runs.claim().run.key == ('a', 0)
-    assert file.read_bytes().startswith(whole)
-
-
 @pytest.mark.parametrize(
     ('where', 'says'),
     [
         ('nosuchdb://host/name', 'nosuchdb'),
         ('postgresql+psycopg2://me:secret@127.0.0.1:1/x', 'Connection refused'),
-        ('{folder}/study.py', 'no journal'),
+        ('{folder}/study.py', 'not a database'),
         ('{folder}/text.db', 'not a database'),
     ],
 )

@@ -38,14 +38,14 @@ def owner_in_the_middle(queue: RunQueue, out: Path) -> tuple[str, int]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize('kind', ['journal', pytest.param('postgres', marks=pytest.mark.postgres)])
+@pytest.mark.parametrize('kind', ['sqlite', pytest.param('postgres', marks=pytest.mark.postgres)])
 def test_a_killed_worker_loses_no_run_and_none_is_run_twice(
     tmp_path: Path, kind: str, request: pytest.FixtureRequest
 ) -> None:
     if kind == 'postgres':
         storage = request.getfixturevalue('postgres')
     else:
-        storage = str(tmp_path / 'study.log')
+        storage = str(tmp_path / 'study.db')
     study = study_file(tmp_path, TEXT.replace('NAME', uuid4().hex), train_cfg__max_iters=12)
     workers = [start('run', study, '--storage', storage, '--no-report') for _ in range(3)]
     try:

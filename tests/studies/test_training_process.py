@@ -3,6 +3,7 @@
 import _thread
 import json
 import os
+import shutil
 import threading
 import time
 from collections.abc import Callable
@@ -13,6 +14,7 @@ import pytest
 from conftest import ROOT
 from optuna.trial import TrialState
 
+from mmseg_kd.records.run_record import read_run
 from mmseg_kd.studies.config import load_study
 from mmseg_kd.studies.plan import plan_study
 from mmseg_kd.studies.runner import StudyRunner
@@ -34,17 +36,11 @@ def test_what_a_training_prints_is_kept_apart_from_its_messages(
     training: Callable, tmp_path: Path, capfd: pytest.CaptureFixture, in_file: bool
 ) -> None:
     training(fake_trainings.noisy)
-    told = []
     console = tmp_path / 'run' / 'console.log' if in_file else None
-    ended = run_training(
-        Task('c', {}, 'w', console=console),
-        should_prune=lambda *args: bool(told.append(args)),
-    )
-    assert ended == ('done', None)
-    assert told == [(3, {'mIoU': 50.0})]
+    assert run_training(Task('c', {}, 'w', console=console)) == ('done', None)
     out, err = capfd.readouterr()
     printed = console.read_text(encoding='utf-8') if console else err
-    assert printed == 'a line\n한글\nwithout Python\nprune: False\n'
+    assert printed == 'a line\n한글\nwithout Python\n'
     assert out == ''
 
 
@@ -55,16 +51,6 @@ def test_a_training_that_is_killed_has_failed(training: Callable) -> None:
         'failed',
         'the training was killed by signal 9 (Killed); the machine may be out of memory',
     )
-
-
-def test_an_error_of_the_pruner_ends_the_wait(training: Callable) -> None:
-    training(fake_trainings.noisy)
-
-    def fails(*_: object) -> bool:
-        raise ValueError('no storage')
-
-    with pytest.raises(ValueError, match='no storage'):
-        run_training(Task('c', {}, 'w'), should_prune=fails)
 
 
 def study_of(folder: Path, runs: int) -> RunQueue:
@@ -155,3 +141,26 @@ def test_a_clock_that_moves_makes_no_other_machine(monkeypatch: pytest.MonkeyPat
     watch = Watch()
     assert not watch.is_lost(0, {**owner, 'processes': [[pid, created + 1.5]]}, 1)
     assert watch.is_lost(0, {**owner, 'processes': [[pid, created + 60]]}, 1)
+
+
+def test_only_untested_finished_runs_are_tested(
+    trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tasks: list[Task] = []
+    monkeypatch.setattr(
+        'mmseg_kd.studies.runner.run_training', lambda task: tasks.append(task) or ('done', None)
+    )
+    queue = study_of(tmp_path, 2)
+    queue.prepare()
+    queue.claim().finish(TrialState.COMPLETE, 1.0)
+    work_dir = tmp_path / 'out' / 'runs' / 'r0' / 'seed0'
+    shutil.copytree(trained / 'run', work_dir)
+    runner = StudyRunner(queue, tmp_path / 'out')
+    runner.test()
+    (task,) = tasks
+    assert Path(task.checkpoint) == read_run(work_dir).best_checkpoint('mIoU11')[0]
+    assert Path(task.work_dir) == work_dir / 'test'
+    content = {'checkpoint': Path(task.checkpoint).name, 'metrics': {}}
+    (work_dir / 'test.json').write_text(json.dumps(content))
+    runner.test()
+    assert len(tasks) == 1

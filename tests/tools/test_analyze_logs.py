@@ -39,13 +39,13 @@ def test_every_curve_is_there(trained: Path) -> None:
     assert list(curves['mIoU']) == [3, 6]
     assert list(curves['loss']) == [1, 2, 3, 4, 5, 6]
     figure = Figure()
-    draw_curves(figure, [curves, {}], ['mIoU', 'loss'], [['a', 'b'], ['c', 'd']])
-    for axes, key, names in zip(figure.axes, ('mIoU', 'loss'), ('ac', 'bd'), strict=True):
+    draw_curves(figure, [curves, {}], ['mIoU', 'loss'], ['a', 'b'])
+    for axes, key in zip(figure.axes, ('mIoU', 'loss'), strict=True):
         drawn, missing = axes.lines
         assert dict(zip(*drawn.get_data(), strict=True)) == curves[key]
         assert len(missing.get_xdata()) == 0
         assert drawn.get_color() != missing.get_color()
-        assert [text.get_text() for text in axes.get_legend().get_texts()] == list(names)
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == ['a', 'b']
     assert figure.axes[0].lines[0].get_color() == figure.axes[1].lines[0].get_color()
 
 
@@ -57,7 +57,7 @@ def test_mistakes_are_one_line(trained: Path, tmp_path: Path, capfd: pytest.Capt
         ((work_dir, '--out', mine / 'new.png'), 'mine.png is a file'),
         ((work_dir, '--out', tmp_path / 'new.txt'), 'does not end in one of'),
         ((work_dir, '--out', new, '--keys', 'miou'), "did you mean 'mIoU'?"),
-        ((work_dir, '--out', new, '--legend', 'a', 'b'), '2 names for 1 logs and 1 keys'),
+        ((work_dir, '--out', new, '--legend', 'a', 'b'), '2 names for 1 logs'),
         ((tmp_path, '--out', new), 'holds no */vis_data/scalars.json'),
         ((trained / 'config.py', '--out', new), 'line 1: is not a JSON'),
     ):

@@ -1,8 +1,11 @@
 """What the picture of a confusion matrix says."""
 
+from pathlib import Path
+
 import numpy as np
 from matplotlib.figure import Figure
 
+from mmseg_kd.visualization.canvas import canvas
 from mmseg_kd.visualization.confusion_figure import MOST_NUMBERED, draw_confusion
 
 
@@ -25,3 +28,18 @@ def test_many_classes_have_no_numbers() -> None:
     figure = Figure()
     draw_confusion(figure, np.eye(count, dtype=int), [str(i) for i in range(count)])
     assert not figure.axes[0].texts
+
+
+def test_names_that_are_no_formula_are_drawn(tmp_path: Path) -> None:
+    with canvas(tmp_path / 'confusion.png') as figure:
+        draw_confusion(figure, np.eye(2), [r'$\frac{1}$', '$x'])
+    assert (tmp_path / 'confusion.png').stat().st_size > 10_000
+
+
+def test_a_difference_is_in_points_of_the_share() -> None:
+    figure = Figure()
+    own, base = np.array([[9, 1], [0, 10]]), np.array([[60, 40], [1, 999]])
+    draw_confusion(figure, own, ['a', 'b'], baseline=base)
+    axes = figure.axes[0]
+    assert [text.get_text() for text in axes.texts] == ['+30', '\u221230', '', '0']
+    assert axes.collections[0].get_clim() == (-30.0, 30.0)

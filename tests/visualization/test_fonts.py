@@ -57,5 +57,5 @@ def test_hangul_is_drawn_with_a_font_of_the_system(
     assert any('missing from font' in warning for warning in draw('한 A'))
     make_font(tmp_path / 'font.ttf', name)
     fontManager.addfont(tmp_path / 'font.ttf')
-    assert font_family() == [name, 'sans-serif']
+    assert font_family() == ['sans-serif', name]
     assert draw('한 A') == []

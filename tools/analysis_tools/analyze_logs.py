@@ -23,25 +23,19 @@ def parse_args() -> argparse.Namespace:
     add('json_logs', nargs='+', type=Path, help='work_dirs, or scalars.json files of runs')
     add('--keys', nargs='+', default=['mIoU'], help='what to draw, one panel each')
     add('--title', help='title of the figure')
-    add('--legend', nargs='+', help='a name for each log, or for each log and each of its keys')
+    add('--legend', nargs='+', help='a name for each log')
     add('--out', type=Path, required=True, help='the picture file')
     return parser.parse_args()
 
 
-def labels_of(legend: Sequence[str] | None, logs: Sequence[Path], keys: int) -> list[list[str]]:
-    """Return the name of each log in each panel."""
+def labels_of(legend: Sequence[str] | None, logs: Sequence[Path]) -> list[str]:
+    """Return the name of each log."""
     names = [_run_name(log) for log in logs]
     if len(set(names)) < len(names):
         names = [log.as_posix() for log in logs]
-    names = legend or names
-    if len(names) == len(logs):
-        return [[name] * keys for name in names]
-    if len(names) != len(logs) * keys:
-        raise UserError(
-            f'--legend: {len(names)} names for {len(logs)} logs and {keys} keys; write '
-            f'{len(logs)}, or {len(logs) * keys} for a name a curve, in the order of the logs'
-        )
-    return [list(names[i * keys : (i + 1) * keys]) for i in range(len(logs))]
+    if legend and len(legend) != len(logs):
+        raise UserError(f'--legend: {len(legend)} names for {len(logs)} logs; write one for each')
+    return list(legend or names)
 
 
 def _run_name(log: Path) -> str:
@@ -63,7 +57,7 @@ def main() -> None:
     """Write the picture."""
     args = parse_args()
     check_new_file(args.out, '--out')
-    labels = labels_of(args.legend, args.json_logs, len(args.keys))
+    labels = labels_of(args.legend, args.json_logs)
     runs = [read_curves(log) for log in args.json_logs]
     check_keys(args.keys, runs)
     with canvas(args.out, dpi=120) as figure:

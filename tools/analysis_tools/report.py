@@ -3,9 +3,8 @@
 python tools/analysis_tools/report.py WORK_DIR [WORK_DIR ...] [--out DIR] [--lang ko]
                                       [--baseline NAME] [--images N] [--overwrite]
 
-A WORK_DIR is that of a training, the folder of a study, or a CSV or Markdown table of an outside
-run (columns iteration, mIoU, and where they are known mAcc, aAcc, lr). Runs that differ in the
-seed alone are taken together.
+A WORK_DIR is that of a training, or the folder of a study. Runs that differ in the seed alone are
+taken together. Each table is also written as CSV and LaTeX, each figure also as PDF.
 """
 
 import argparse
@@ -25,7 +24,7 @@ def main() -> None:
     """Write the report."""
     parser = argparse.ArgumentParser(description='Report on runs')
     parser.add_argument(
-        'work_dirs', nargs='+', type=Path, metavar='WORK_DIR', help='work_dir, study, or table'
+        'work_dirs', nargs='+', type=Path, metavar='WORK_DIR', help='work_dir or study'
     )
     parser.add_argument(
         '--out',
@@ -40,19 +39,21 @@ def main() -> None:
         default=1,
         metavar='N',
         help='validation images of each kind (most improved, most damaged, median) to predict and '
-        'draw; 0 for none (default: 1)',
+        'draw; 0 loads no model, so that GMACs are left out too (default: 1)',
     )
     parser.add_argument('--overwrite', action='store_true', help='replace a report of other runs')
     args = parser.parse_args()
     if args.images < 0:
         raise UserError(f'--images: {args.images} is not a number of images; write 0 for none')
     first = args.work_dirs[0]
-    single = len(args.work_dirs) == 1 and not first.is_file()
+    single = len(args.work_dirs) == 1
     out = args.out or (first if single else first.resolve().parent / 'report')
     files = write_report(args.work_dirs, out, args.lang, args.baseline, args.overwrite, args.images)
     for file in files[:2]:
         print(relative(file))
-    print(f'and {len(files) - 2} figures in {relative(out / "figures")}')
+    print(
+        f'and {len(files) - 2} figures and their tables in {relative(out / "figures")} and tables'
+    )
 
 
 if __name__ == '__main__':

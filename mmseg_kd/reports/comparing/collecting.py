@@ -12,7 +12,6 @@ from typing import Any
 
 from mmseg_kd.errors import UserError
 from mmseg_kd.records.message import Message, message
-from mmseg_kd.records.outside_log import SUFFIXES, read_outside_log
 from mmseg_kd.records.run_record import RunRecord, read_run
 from mmseg_kd.records.study_file import StudyRecord, read_study
 from mmseg_kd.reports.comparing.collection import Collection, Group
@@ -22,10 +21,10 @@ NO_SETTING = ('work_dir', 'randomness', 'load_from', 'resume', 'launcher', 'visu
 
 
 def read_collection(folders: Sequence[str | Path], baseline: str | None = None) -> Collection:
-    """Read studies, work_dirs and tables of outside runs.
+    """Read studies and work_dirs.
 
     Args:
-        folders: Folders of studies, work_dirs, and CSV or Markdown files.
+        folders: Folders of studies, and work_dirs.
         baseline: Name of the run to compare with. By default the study's baseline, else a run
             named so, else the only run without distillation.
 
@@ -42,12 +41,10 @@ def read_collection(folders: Sequence[str | Path], baseline: str | None = None) 
         try:
             if (folder / 'study.json').is_file():
                 studies.append(read_study(folder))
-            elif folder.is_file() and folder.suffix.lower() in SUFFIXES:
-                plain.append(read_outside_log(folder))
             else:
                 plain.append(read_run(folder))
         except UserError as error:
-            if len(folders) == 1 or folder.is_file() or not folder.exists():
+            if len(folders) == 1 or not folder.is_dir():
                 raise
             notes.append(message('Left out: {error}', error=error))
     groups = [g for study in studies for g in _grouped((run.name, run) for run in study.runs)]
@@ -132,7 +129,7 @@ def _named(groups: list[Group], name: str) -> Group:
 
 def _baseline(groups: list[Group], wanted: str | None) -> Group | None:
     inside = [group for group in groups if group.measured]
-    plain = [g for g in inside if not g.runs[0].kd_losses and not g.runs[0].outside]
+    plain = [group for group in inside if not group.runs[0].kd_losses]
     choices = (
         [g for g in groups if g.name == wanted],
         [g for g in inside if g.name in ('base', 'baseline')],

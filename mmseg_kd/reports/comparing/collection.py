@@ -65,6 +65,11 @@ class Group:
         return fmean(score for _, score in scores) if scores else math.nan
 
     @property
+    def test_scores(self) -> list[tuple[RunRecord, float]]:
+        """The metric of the counted runs whose checkpoint was tested on the test split."""
+        return [(run, run.test[self.metric]) for run in self.counted if self.metric in run.test]
+
+    @property
     def classes(self) -> list[tuple[RunRecord, ClassScores]]:
         """The class scores at `best`, of the runs that have them."""
         rows = [(run, run.classes.get(row['iteration'])) for run, row in self.best]
@@ -120,9 +125,8 @@ class Collection:
     @property
     def ranked(self) -> list[Group]:
         """Groups with a score, the best mean first."""
-        scored = [(group.score, group) for group in self.groups]
-        scored = [(score, group) for score, group in scored if math.isfinite(score)]
-        return [group for _, group in sorted(scored, key=lambda pair: -pair[0])]
+        scores = {group: group.score for group in self.groups if group.best}
+        return sorted(scores, key=lambda group: -scores[group])
 
     @property
     def taught_from(self) -> list[Group]:
@@ -137,42 +141,63 @@ class Collection:
         ]
 
     @property
+    def teachers(self) -> list[Group]:
+        """Groups that taught another run and are not the baseline, the best mean first."""
+        return [group for group in self.taught_from if group is not self.baseline]
+
+    @property
+    def compared(self) -> list[Group]:
+        """The baseline and the students, the best mean first; a teacher is not one of them."""
+        teachers = self.teachers
+        return [group for group in self.ranked if group not in teachers]
+
+    @property
     def students(self) -> list[Group]:
         """Groups that are neither the baseline nor a teacher, the best mean first."""
-        others = [self.baseline, *self.taught_from]
-        return [group for group in self.ranked if group not in others]
+        return [group for group in self.compared if group is not self.baseline]
 
     @property
     def best(self) -> Group | None:
         """The best student, else the best group of all."""
         return next(iter([*self.students, *self.ranked]), None)
 
-    def compare(self, group: Group) -> PairedDifference | None:
-        """Compare a group with the baseline; None if there is none or no common seed."""
+    def compare(self, group: Group, test: bool = False) -> PairedDifference | None:
+        """Compare a group with the baseline by seed, the one number of a report.
+
+        Args:
+            group: The group.
+            test: Whether to compare on the test split, not at the best evaluation.
+
+        Returns:
+            The comparison; None if there is no baseline or no common seed.
+        """
         if self.baseline is None or group is self.baseline:
             return None
-        return paired_difference(by_seed(group.scores), by_seed(self.baseline.scores))
+        pair = (group, self.baseline)
+        return paired_difference(*(by_seed(g.test_scores if test else g.scores) for g in pair))
 
-    def difference(self, group: Group) -> float | None:
-        """Return how many points a group is above the baseline, the one number of a report.
+    def gap_closed(self, group: Group) -> float | None:
+        """Return the share of the gap from baseline to teacher that a student closes.
 
-        It is the mean over the seeds that both have. A table of an outside run has no seeds: then
-        it is the difference of the means. None where the two cannot be compared.
+        None without a teacher above the baseline. The best of several teachers counts.
         """
+        cards = [run.teachers.values() for run in group.counted if run.teachers]
+        scores = [max(c['metrics'].get(self.metric, math.nan) for c in row) for row in cards]
         compared = self.compare(group)
-        if compared or self.baseline is None or group is self.baseline:
-            return compared.mean if compared else None
-        outside = any(g.runs[0].outside for g in (group, self.baseline))
-        difference = group.score - self.baseline.score
-        return difference if outside and math.isfinite(difference) else None
+        gap = fmean(scores) - self.baseline.score if compared and scores else math.nan
+        return compared.mean / gap if gap > 0 else None
+
+    def paired_classes(self, group: Group) -> list[tuple[ClassScores, ClassScores]]:
+        """Return the class scores of a group and of the baseline, for each common seed."""
+        if self.baseline is None or group is self.baseline:
+            return []
+        own, base = (by_seed(g.classes) for g in (group, self.baseline))
+        return [(own[seed], base[seed]) for seed in sorted(set(own) & set(base))]
 
     def class_differences(self, group: Group) -> dict[str, float]:
         """Return the IoU of a group minus the baseline by class, in points, over common seeds."""
-        if self.baseline is None or group is self.baseline:
-            return {}
-        found = [by_seed(g.classes) for g in (group, self.baseline)]
-        seeds = sorted(set.intersection(*map(set, found)))
-        own, base = (mean_class_iou([scores[seed] for seed in seeds]) for scores in found)
+        pairs = self.paired_classes(group)
+        own, base = (mean_class_iou([pair[i] for pair in pairs]) for i in (0, 1))
         differences = {name: iou - base.get(name, math.nan) for name, iou in own.items()}
         return {name: value for name, value in differences.items() if math.isfinite(value)}
 

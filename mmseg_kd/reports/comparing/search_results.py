@@ -73,7 +73,6 @@ def importances(points: Sequence[Point], space: Mapping[str, Any]) -> dict[str, 
     """Return the share of each parameter in what made points good, the largest first.
 
     PED-ANOVA (Watanabe et al., IJCAI 2023) needs few points and ignores the order of choices.
-    Pruned points count with the best score they reached.
 
     Args:
         points: The points; fewer than eight give nothing.

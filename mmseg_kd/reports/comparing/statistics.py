@@ -7,13 +7,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from statistics import fmean, stdev
 
-import numpy as np
 from scipy import stats
 
-from mmseg_kd.records.message import Message, messages
+from mmseg_kd.records.message import Message, messages, signed
 
 CONFIDENCE = 0.95
-RESAMPLES = 10_000
 # With two differences an interval has a single degree of freedom.
 FEWEST_SEEDS = 3
 VERDICTS = ('better', 'worse', 'noise', 'few seeds')
@@ -31,8 +29,6 @@ class PairedDifference:
         mean: Their mean.
         sd: Their standard deviation (n - 1); None for one seed.
         t_interval: 95 % confidence interval of the mean, from Student's t; None below 3 seeds.
-        bootstrap: The same from the bootstrap (BCa); None below 3 seeds or for equal differences.
-        sign_p: p of the two-sided sign test; None below 3 seeds or where all differences are 0.
     """
 
     seeds: tuple[int, ...]
@@ -40,8 +36,6 @@ class PairedDifference:
     mean: float
     sd: float | None
     t_interval: Interval | None
-    bootstrap: Interval | None
-    sign_p: float | None
 
     @property
     def verdict(self) -> str:
@@ -73,9 +67,8 @@ def paired_difference(
     if not seeds:
         return None
     differences = tuple(group[seed] - baseline[seed] for seed in seeds)
-    tests = (t_interval, bootstrap_interval, sign_test)
-    results = [test(differences) if len(seeds) >= FEWEST_SEEDS else None for test in tests]
-    return PairedDifference(seeds, differences, *mean_and_sd(differences), *results)
+    interval = t_interval(differences) if len(seeds) >= FEWEST_SEEDS else None
+    return PairedDifference(seeds, differences, *mean_and_sd(differences), interval)
 
 
 def half_width(sd: float, count: int) -> float:
@@ -87,28 +80,6 @@ def t_interval(values: Sequence[float]) -> Interval:
     """Return the 95 % confidence interval of the mean of two or more values by Student's t."""
     mean, half = fmean(values), half_width(stdev(values), len(values))
     return mean - half, mean + half
-
-
-def bootstrap_interval(values: Sequence[float]) -> Interval | None:
-    """Return the 95 % interval of a mean by the BCa bootstrap (Efron, JASA 1987).
-
-    Args:
-        values: The sample. With three or four values the interval is too narrow.
-
-    Returns:
-        The interval, the same at every call; None for equal values.
-    """
-    if np.ptp(values) == 0:
-        return None
-    # Its default method is BCa.
-    result = stats.bootstrap((values,), np.mean, n_resamples=RESAMPLES, rng=0)
-    return tuple(map(float, result.confidence_interval))
-
-
-def sign_test(differences: Sequence[float]) -> float | None:
-    """Return p of the two-sided sign test; differences of 0 do not count, None without others."""
-    signs = [d > 0 for d in differences if d != 0]
-    return float(stats.binomtest(sum(signs), len(signs)).pvalue) if signs else None
 
 
 def sentence(name: str, baseline: str, metric: str, compared: PairedDifference) -> Message:
@@ -127,7 +98,7 @@ def sentence(name: str, baseline: str, metric: str, compared: PairedDifference) 
         '{name}: {mean} {metric} against {baseline}, seeds in common: {n}. Too few seeds to '
         'tell a real difference from luck: at least {least} are needed.',
     )
-    mean, count = f'{compared.mean:+.2f}', len(compared.seeds)
+    mean, count = signed(compared.mean), len(compared.seeds)
     values = dict(name=name, baseline=baseline, metric=metric, n=count, mean=mean, size=mean[1:])
     values['least'] = FEWEST_SEEDS
     if compared.t_interval is not None:

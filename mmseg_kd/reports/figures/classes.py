@@ -1,4 +1,4 @@
-"""The section on classes: IoU of every class, and confusion matrices."""
+"""The section on classes: IoU of every class, and the difference of the confusion matrices."""
 
 from __future__ import annotations
 
@@ -9,21 +9,24 @@ from matplotlib.patches import Patch
 
 from mmseg_kd.records.class_scores import mean_class_iou
 from mmseg_kd.records.message import message
-from mmseg_kd.reports.comparing.collection import Collection
+from mmseg_kd.reports.comparing.collection import Collection, Group
 from mmseg_kd.reports.figures.looks import first_groups, line_styles
-from mmseg_kd.reports.writing.document import Block, Heading, Picture
+from mmseg_kd.reports.sections.scores import number
+from mmseg_kd.reports.writing.document import Block, Heading, Picture, Table, titled
 from mmseg_kd.visualization.canvas import canvas, legend, shorten, tidy
 from mmseg_kd.visualization.confusion_figure import draw_confusion
 
-MOST_BARS, MOST_MATRICES = 4, 2
+MOST_BARS = 4
 # Bars of one colour are told apart by these, lines by their style.
 HATCHES = {'-': '', '--': '////', ':': '....'}
+# Blue where there is more, red where there is less.
+DIFFERENCES = 'RdBu'
 
 Scores = dict[str, dict[str, float]]
 
 
 def classes(collection: Collection, folder: Path) -> list[Block]:
-    """Draw the IoU by class of a few runs, and confusion matrices."""
+    """Draw the IoU by class of a few runs, and what the best student confuses differently."""
     groups = [group for group in first_groups(collection, MOST_BARS) if group.classes]
     if not groups:
         return []
@@ -38,21 +41,44 @@ def classes(collection: Collection, folder: Path) -> list[Block]:
         'IoU by class over all classes, means of the seeds, at the best evaluation of each, and '
         'the difference to the baseline if there is one.'
     )
-    blocks = [Heading(message('Classes')), Picture(file, caption)]
-    first = [(group.name, group.classes[0][1]) for group in groups]
-    first = [(name, row) for name, row in first if row.confusion is not None]
-    for i, (name, row) in enumerate(first[:MOST_MATRICES], 1):
-        file = folder / f'confusion_{i}.png'
-        with canvas(file) as figure:
-            title = f'{name}, iteration {row.iteration}'
-            draw_confusion(figure, row.confusion, list(row.iou), title)
-        caption = message(
-            '{name}: percent of the pixels of each true class (row) that are predicted as '
-            'each class (column). Values below 0.5 off the diagonal are blank.',
-            name=name,
-        )
-        blocks.append(Picture(file, caption))
-    return blocks
+    alt = message('Bars of the IoU of each class: {names}.', names=', '.join(scores))
+    names = list(means[groups[0]])
+    rows = [[c, *(number(row.get(c)) for row in scores.values())] for c in names]
+    table = Table([message('class'), *scores], rows, 'class_iou')
+    heading = message('Classes')
+    return [
+        *(Heading(heading), Picture(file, caption, alt)),
+        *titled(message('IoU by class'), table, 3),
+        *(_confusions(collection, collection.best, folder) if collection.best else []),
+    ]
+
+
+def _confusions(collection: Collection, best: Group, folder: Path) -> list[Block]:
+    """Draw the confusion matrix of the best student minus that of the baseline."""
+    pairs = [
+        (own.confusion, base.confusion)
+        for own, base in collection.paired_classes(best)
+        if list(own.iou) == list(base.iou)
+        and own.confusion is not None
+        and base.confusion is not None
+    ]
+    if not pairs:
+        return []
+    matrix, baseline = (sum(parts) for parts in zip(*pairs, strict=True))
+    names = dict(name=best.name, baseline=collection.baseline.name)
+    title = message('{name} minus {baseline}', **names)
+    caption = message(
+        'Difference in the percent of the pixels of each true class (row) that are predicted as '
+        'each class (column), over {count} common seeds. Better is blue on the diagonal and red '
+        'off it. Values below 0.5 off the diagonal are blank.',
+        count=len(pairs),
+    )
+    file = folder / 'confusion.png'
+    with canvas(file, vector=True) as figure:
+        classes = list(best.classes[0][1].iou)
+        draw_confusion(figure, matrix, classes, str(title), DIFFERENCES, baseline)
+    alt = message('Confusion matrices: {name} minus {baseline}.', **names)
+    return [Picture(file, caption, alt)]
 
 
 def _class_iou_bars(collection: Collection, scores: Scores, deltas: Scores, file: Path) -> None:
@@ -64,7 +90,7 @@ def _class_iou_bars(collection: Collection, scores: Scores, deltas: Scores, file
         for name in scores
     }
     height = 1.3 + len(names) * max(0.26, 0.13 * len(scores) + 0.08)
-    with canvas(file, height) as figure:
+    with canvas(file, height, vector=True) as figure:
         panels = figure.subplots(1, 2 if deltas else 1, sharey=True, squeeze=False)[0]
         for axes, part in zip(panels, (scores, deltas), strict=False):
             thickness = 0.8 / len(part)
@@ -74,12 +100,17 @@ def _class_iou_bars(collection: Collection, scores: Scores, deltas: Scores, file
                 style = dict(edgecolor='white', linewidth=0, **fills[name])
                 axes.barh(places, widths, height=thickness * 0.9, **style)
             axes.axvline(0, color='black', linewidth=0.8)
-        tidy(panels[0], f'IoU [%] at the best {collection.metric}', xlim=(0, 100))
+        tidy(
+            panels[0],
+            message('IoU [%] at the best {metric}', metric=collection.metric),
+            xlim=(0, 100),
+        )
         if deltas:
-            tidy(panels[1], f'difference to {shorten(collection.baseline.name)} [points]')
+            baseline = shorten(collection.baseline.name)
+            tidy(panels[1], message('difference to {baseline} [points]', baseline=baseline))
         panels[0].set_yticks(range(len(names)), names)
         panels[0].set_ylim(len(names) - 0.5, -0.5)
         for axes in panels:
             axes.grid(visible=False, axis='y')
         bars = [Patch(label=shorten(n), edgecolor='white', **fill) for n, fill in fills.items()]
-        legend(figure, bars, 2)
+        legend(figure, bars, 1)

@@ -1,4 +1,4 @@
-"""Sections with curves of the training: evaluations, losses, and shares of the gradient."""
+"""Sections with curves of the training: evaluations and losses."""
 
 from __future__ import annotations
 
@@ -21,10 +21,9 @@ from mmseg_kd.visualization.canvas import (
     shorten,
     tidy,
 )
-from mmseg_kd.visualization.gradient_figure import gradient_figure
 from mmseg_kd.visualization.line_styles import LineStyle, black_line, line_style
 
-MOST_TEACHERS, MOST_PANELS, MOST_GRADIENTS = 3, 4, 2
+MOST_TEACHERS, MOST_PANELS = 3, 4
 OF_LABELS = ('decode', 'aux')
 
 
@@ -32,7 +31,7 @@ def learning_curves(collection: Collection, folder: Path) -> list[Block]:
     """Draw the metric over the iterations: means of the seeds, and a band from low to high."""
     metric, looks = collection.metric, line_styles(collection)
     file, handles = folder / 'learning_curves.png', {}
-    with canvas(file, 4.6) as figure:
+    with canvas(file, 4.6, vector=True) as figure:
         axes = figure.subplots()
         for group in collection.ranked[::-1]:
             iterations, values = group.curves()
@@ -45,12 +44,13 @@ def learning_curves(collection: Collection, folder: Path) -> list[Block]:
             axes.plot(iterations, values.mean(axis=0), **style, **look)
             band = dict(color=look['color'], alpha=0.15, linewidth=0)
             axes.fill_between(iterations, values.min(axis=0), values.max(axis=0), **band)
-            seeds = f' ({len(group.counted)} seeds)' if len(group.counted) > 1 else ''
-            handles[group.name] = (shorten(group.name) + seeds, look)
+            seeds = message(' ({count} seeds)', count=len(group.counted))
+            text = shorten(group.name) + str(seeds) * (len(group.counted) > 1)
+            handles[group.name] = (text, look)
         for name, score in _teacher_scores(collection).items():
             guide_line(axes, score, f'{name} {score:.2f}')
         axes.margins(y=0.08)
-        tidy(axes, f'{metric} [%], validation')
+        tidy(axes, message('{metric} [%], validation', metric=metric))
         iteration_axis(axes)
         legend = dict(handles[name] for name in looks if name in handles)
         line_legend(figure, legend, columns=2 if len(legend) > 3 else 3)
@@ -65,7 +65,9 @@ def learning_curves(collection: Collection, folder: Path) -> list[Block]:
         shown=len(handles),
         grey=grey,
     )
-    return [Heading(message('Learning curves')), Picture(file, caption)]
+    names = ', '.join(handles)
+    alt = message('Curves of {metric} over the iterations: {names}.', metric=metric, names=names)
+    return [Heading(message('Learning curves')), Picture(file, caption, alt)]
 
 
 def _teacher_scores(collection: Collection) -> dict[str, float]:
@@ -80,32 +82,21 @@ def _teacher_scores(collection: Collection) -> dict[str, float]:
 
 
 def losses(collection: Collection, folder: Path) -> list[Block]:
-    """Draw the losses of a few runs, and each loss's share of the gradient."""
+    """Draw the losses of a few runs."""
     # The distillation losses in the order of their colours.
     order = list(dict.fromkeys(name for run in collection.runs for name in run.kd_losses))
     groups = first_groups(collection, MOST_PANELS)
     runs = {g.name: g.counted[0] for g in groups if loss_names(g.counted[0])}
-    blocks: list[Block] = []
-    if runs:
-        file = folder / 'losses.png'
-        loss_curves(runs, file, order)
-        caption = message(
-            'Weighted losses of {names}, one seed each, means over the logging interval.',
-            names=', '.join(runs),
-        )
-        blocks += [Heading(message('Losses')), Picture(file, caption)]
-    reported = [(g.name, r) for g in first_groups(collection) for r in g.counted[:1] if r.gradients]
-    for i, (name, run) in enumerate(reported[:MOST_GRADIENTS], 1):
-        file = folder / f'gradients_{i}.png'
-        gradient_figure(run.gradients, file, order=order)
-        caption = message(
-            "{name}: gradient norm shares of the labels' loss and of each distillation loss, "
-            "their cosine similarity with the labels' gradient, and the weighted losses. Each "
-            'work_dir has this figure of its run, gradients.png.',
-            name=name,
-        )
-        blocks.append(Picture(file, caption))
-    return blocks
+    if not runs:
+        return []
+    file, names = folder / 'losses.png', ', '.join(runs)
+    loss_curves(runs, file, order)
+    caption = message(
+        'Weighted losses of one seed each, means over the logging interval. Each panel has axes '
+        'of its own. The share of each loss in the gradient is in gradients.png of its work_dir.'
+    )
+    alt = message('Curves of the weighted losses of {names}.', names=names)
+    return [Heading(message('Losses')), Picture(file, caption, alt)]
 
 
 def loss_names(run: RunRecord) -> list[str]:
@@ -125,8 +116,8 @@ def loss_curves(runs: dict[str, RunRecord], file: Path, order: Sequence[str]) ->
     looks = _looks(runs, order)
     columns = min(2, len(runs))
     rows = -(-len(runs) // columns)
-    with canvas(file, 0.6 + 2.5 * rows) as figure:
-        panels = figure.subplots(rows, columns, sharey=True, squeeze=False)
+    with canvas(file, 0.6 + 2.5 * rows, vector=True) as figure:
+        panels = figure.subplots(rows, columns, squeeze=False)
         for axes in panels.flat[len(runs) :]:
             axes.set_axis_off()
         for axes, (name, run) in zip(panels.flat, runs.items(), strict=False):

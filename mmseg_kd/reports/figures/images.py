@@ -9,30 +9,23 @@ from typing import Any
 
 import numpy as np
 import torch
-from mmengine.config import ConfigDict
-from mmengine.device import get_device
-from mmengine.logging import MMLogger
-from mmengine.registry import init_default_scope
 from mmseg.registry import DATASETS
 from tqdm import tqdm
 
-from mmseg_kd import register_all
-from mmseg_kd.checkpoints import read_checkpoint
 from mmseg_kd.config.errors import config_errors
-from mmseg_kd.distillation.teacher import Teacher
 from mmseg_kd.errors import UserError
 from mmseg_kd.evaluation.segmentation_metric import confusion_matrix, iou_and_accuracy
-from mmseg_kd.records.literal_config import parse_buildable
-from mmseg_kd.records.message import Message, message, messages
+from mmseg_kd.records.message import Message, message, messages, signed
 from mmseg_kd.records.run_record import RunRecord
 from mmseg_kd.reports.comparing.collection import Collection, run_name
+from mmseg_kd.reports.models import config_of, load_model, load_teacher, loadable, prepare
 from mmseg_kd.reports.writing.document import Block, Heading, Picture, Table
 from mmseg_kd.visualization import Panel, prediction_grid
 
 IGNORED = 255
-# Characters of each piece of code in a note.
-MOST_CODE = 80
 BETTER, WORSE = (0, 158, 115), (213, 94, 0)
+KIND_TEXTS = messages('most improved', 'most damaged', 'median')
+KINDS = dict(zip(('improved', 'damaged', 'median'), KIND_TEXTS, strict=True))
 
 
 def differing_images(collection: Collection, folder: Path, count: int) -> list[Block]:
@@ -56,16 +49,10 @@ def differing_images(collection: Collection, folder: Path, count: int) -> list[B
         student=run_name(pair[1]),
     )
     headings = messages('image', 'chosen as', 'difference in mIoU of the image')
-    table = Table(headings, [[name, _kind(k, gain), f'{gain:+.2f}'] for name, k, gain in rows])
-    return [Heading(message('Images')), Picture(file, caption), table]
-
-
-def _kind(kind: str, gain: float) -> Message:
-    if kind == 'improved':
-        return message('most improved' if gain > 0 else 'least damaged')
-    if kind == 'damaged':
-        return message('most damaged' if gain < 0 else 'least improved')
-    return message('median')
+    cells = [[name, KINDS[kind], signed(gain)] for name, kind, gain in rows]
+    alt = message('Predictions on {count} validation images.', count=len(rows))
+    table = Table(headings, cells, 'images')
+    return [Heading(message('Images')), Picture(file, caption, alt), table]
 
 
 def comparable_pair(collection: Collection) -> tuple[RunRecord, RunRecord] | None:
@@ -73,8 +60,7 @@ def comparable_pair(collection: Collection) -> tuple[RunRecord, RunRecord] | Non
     bases = collection.baseline.counted if collection.baseline else []
     students = [run for group in collection.students for run in group.counted]
     for run, base in itertools.product(students, bases):
-        there = all(r.best_checkpoint(collection.metric) and _config_file(r) for r in (run, base))
-        if run.seed == base.seed and there:
+        if run.seed == base.seed and all(loadable(r, collection.metric) for r in (run, base)):
             return base, run
     return None
 
@@ -131,18 +117,15 @@ def draw_images(
     Raises:
         UserError: A checkpoint, the data or the teacher is missing or does not fit.
     """
-    register_all()
-    init_default_scope('mmseg_kd')
-    # The report itself names the loaded weights.
-    MMLogger.get_instance(f'report {file}', log_level='ERROR')
-    cfg = _config(student, notes)
+    prepare()
+    cfg = config_of(student, notes)
     with config_errors():
         dataset = DATASETS.build(cfg.val_dataloader.dataset)
         best = [run.best_checkpoint(metric)[0] for run in (baseline, student)]
         models = {
-            'baseline': _load(_config(baseline, notes).model, best[0]),
-            'teacher': _teacher(cfg, notes),
-            'student': _load(cfg.model, best[1]),
+            'baseline': load_model(config_of(baseline, notes).model, best[0]),
+            'teacher': load_teacher(cfg, notes),
+            'student': load_model(cfg.model, best[1]),
         }
     classes, palette = dataset.metainfo['classes'], dataset.metainfo['palette']
     differences = []
@@ -154,7 +137,9 @@ def draw_images(
     chosen = choose_images(differences, count)
     samples = [dataset[i] for i, _ in chosen]
     models = {name: model for name, model in models.items() if model is not None}
-    prediction_grid([_row(sample, models) for sample in samples], classes, palette, file)
+    prediction_grid(
+        [_row(sample, models) for sample in samples], classes, palette, file, vector=True
+    )
     names = [Path(sample['data_samples'].img_path).name for sample in samples]
     pairs = zip(names, chosen, strict=True)
     return [(name, kind, differences[i]) for name, (i, kind) in pairs]
@@ -165,10 +150,10 @@ def _row(sample: Mapping[str, Any], models: Mapping[str, torch.nn.Module]) -> li
     predictions = {name: predict(model, sample)[0].numpy() for name, model in models.items()}
     difference = difference_picture(label, predictions['baseline'], predictions['student'])
     return [
-        Panel('input', image),
-        Panel('ground truth', labels=label),
+        Panel(message('input'), image),
+        Panel(message('ground truth'), labels=label),
         *(Panel(name, labels=prediction) for name, prediction in predictions.items()),
-        Panel('student vs baseline', difference),
+        Panel(message('student vs baseline'), difference),
     ]
 
 
@@ -189,60 +174,6 @@ def difference_picture(label: np.ndarray, baseline: np.ndarray, student: np.ndar
     picture[(student != label) & (baseline == label)] = WORSE
     picture[label == IGNORED] = 255
     return picture
-
-
-def _config(run: RunRecord, notes: list[Message]) -> ConfigDict:
-    file = _config_file(run)
-    return _read(file.read_text(encoding='utf-8'), file, notes)
-
-
-def _config_file(run: RunRecord) -> Path | None:
-    return max(run.source.glob('*/vis_data/config.py'), default=None)
-
-
-def _read(text: str, source: Path, notes: list[Message]) -> ConfigDict:
-    """Read a config without running it, because it may be a stranger's; note its code."""
-    cfg, left_out = parse_buildable(text, source)
-    if left_out:
-        code = ', '.join(' '.join(part.split())[:MOST_CODE] for part in left_out[:3])
-        note = message(
-            '{file}: code in a config is not run and left out: {code}', file=source, code=code
-        )
-        notes.append(note)
-    return cfg
-
-
-def _load(model: ConfigDict, checkpoint: str | Path) -> torch.nn.Module:
-    # Without these keys a student is the plain model.
-    plain = {key: part for key, part in model.items() if key not in ('teacher', 'kd_losses')}
-    return Teacher(plain, str(checkpoint)).segmentor.to(get_device())
-
-
-def _teacher(cfg: ConfigDict, notes: list[Message]) -> torch.nn.Module | None:
-    """Load the teacher, whose model is in its config if written out, else in its checkpoint."""
-    setting = cfg.model.get('teacher') or {}
-    checkpoint = Path(setting.get('checkpoint', ''))
-    if not checkpoint.is_file():
-        return None
-    if isinstance(setting.config, dict):
-        return _load(setting.config, checkpoint)
-    config = Path(setting.config)
-    if config.is_file():
-        written, left_out = parse_buildable(config.read_text(encoding='utf-8'), config)
-        if 'model' in written and '_base_' not in written and not left_out:
-            return _load(written.model, checkpoint)
-    meta = read_checkpoint(checkpoint).get('meta')
-    text = meta.get('cfg') if isinstance(meta, dict) else None
-    model = _read(text, checkpoint, notes).get('model') if isinstance(text, str) else None
-    if model is not None:
-        return _load(model, checkpoint)
-    note = message(
-        "{file}: the teacher's config is code, which a report does not run; the teacher is left "
-        'out of the images.',
-        file=config,
-    )
-    notes.append(note)
-    return None
 
 
 def image_of(sample: Mapping[str, Any]) -> np.ndarray:

@@ -12,17 +12,16 @@ from typing import Any
 
 import numpy as np
 
-from mmseg_kd.records.message import message
+from mmseg_kd.records.message import message, messages
 from mmseg_kd.reports.comparing.collection import Collection
 from mmseg_kd.reports.comparing.differing_settings import short_keys
 from mmseg_kd.reports.comparing.search_results import (
-    FEWEST_POINTS,
     Point,
     importances,
     points_of,
     scale_of,
 )
-from mmseg_kd.reports.writing.document import Block, Heading, Paragraph, Picture
+from mmseg_kd.reports.writing.document import Block, Heading, Picture, Table, titled
 from mmseg_kd.visualization.canvas import canvas, shorten, tidy
 from mmseg_kd.visualization.line_styles import COLOURS
 
@@ -42,38 +41,16 @@ def searches(collection: Collection, folder: Path) -> list[Block]:
             'point.',
             metric=metric,
         )
+        alt = message('{metric} over each parameter of the search.', metric=metric)
         blocks += [
             Heading(message('Search' if study.kind == 'search' else 'Grid')),
-            _importance(points, space, folder / f'importance_{number}.png'),
-            Picture(file, caption),
+            Picture(file, caption, alt),
         ]
+        names = short_keys(list(space))
+        rows = [[names[key], f'{share:.2f}'] for key, share in importances(points, space).items()]
+        headings = messages('setting', 'importance (PED-ANOVA)')
+        blocks += titled(message('Importance'), Table(headings, rows, f'importance_{number}'), 3)
     return blocks
-
-
-def _importance(points: Sequence[Point], space: Mapping[str, Any], file: Path) -> Block:
-    shares, names = importances(points, space), short_keys(list(space))
-    if not shares:
-        text = message(
-            'Importances need at least {needed} points of different score; there are {count}.',
-            needed=FEWEST_POINTS,
-            count=len(points),
-        )
-        return Paragraph(text, remark=True)
-    with canvas(file, 0.9 + 0.36 * len(shares)) as figure:
-        axes = figure.subplots()
-        places = range(len(shares))
-        bars = axes.barh(places, list(shares.values()), color=COLOURS[4], height=0.65)
-        axes.set_yticks(places, [shorten(names[key], 40) for key in shares])
-        axes.bar_label(bars, fmt='%.2f', padding=4, fontsize=9)
-        tidy(axes, 'importance (PED-ANOVA)', xlim=(0, 1.08))
-        axes.grid(visible=False, axis='y')
-        axes.invert_yaxis()
-    caption = message(
-        'Share of each parameter in what made a point one of the best, of {count} points '
-        '(PED-ANOVA).',
-        count=len(points),
-    )
-    return Picture(file, caption)
 
 
 def slice_plots(points: Sequence[Point], space: Mapping[str, Any], metric: str, file: Path) -> None:
@@ -91,7 +68,7 @@ def slice_plots(points: Sequence[Point], space: Mapping[str, Any], metric: str, 
     scores = np.array([point.score for point in points])
     best = int(scores.argmax())
     ring = dict(s=60, facecolors='none', edgecolors='black', zorder=3)
-    with canvas(file, 0.4 + 2.3 * rows) as figure:
+    with canvas(file, 0.4 + 2.3 * rows, vector=True) as figure:
         panels = figure.subplots(rows, columns, sharey=True, squeeze=False)
         for axes in panels.flat[len(names) :]:
             axes.set_axis_off()

@@ -24,7 +24,7 @@ from mmseg_kd.distillation.taps import record_taps
 from mmseg_kd.distillation.teachers import BaseTeacher
 from mmseg_kd.errors import UserError
 from mmseg_kd.evaluation.calibration import probabilities
-from mmseg_kd.records.message import Message, message, messages
+from mmseg_kd.records.message import Message, message, messages, signed
 from mmseg_kd.reports.figures.images import (
     IGNORED,
     choose_images,
@@ -37,7 +37,7 @@ from mmseg_kd.reports.figures.images import (
 from mmseg_kd.reports.figures.samples import indices_of, stem_of
 from mmseg_kd.reports.writing.document import Heading, Paragraph, Picture, Table
 from mmseg_kd.reports.writing.html_page import to_html
-from mmseg_kd.reports.writing.language import translator
+from mmseg_kd.reports.writing.language import language
 from mmseg_kd.visualization import Panel, prediction_grid
 from mmseg_kd.visualization.canvas import shorten
 
@@ -180,7 +180,7 @@ def panels(one: Comparison, highest: float) -> list[list[Panel]]:
     rest[-1].unit = 'entropy (nats)'
     for taps, maps, _ in one.attention:
         for tap, role, heat in zip(taps, ROLES, maps, strict=True):
-            title = f'{shorten(tap, LONGEST_TAP)}, {role}'
+            title = f'{shorten(tap, LONGEST_TAP)}, \n{role}'
             rest.append(Panel(title, heat=heat, highest=float(maps.max())))
     rows = [first, *(rest[i : i + COLUMNS] for i in range(0, len(rest), COLUMNS))]
     return [row + [Panel()] * (COLUMNS - len(row)) for row in rows]
@@ -218,34 +218,31 @@ def write_comparison(
         file = folder / f'{number:0{len(str(len(chosen)))}}_{stem}.png'
         prediction_grid(panels(one, highest), meta['classes'], meta['palette'], file)
         points = [f'{score:.2f}' for score in scores.values()]
-        rows.append([stem, kind, *points, f'{_difference(scores):+.2f}'])
-        pictures += [Heading(stem), Picture(file, _caption(one))]
+        rows.append([stem, kind, *points, signed(_difference(scores))])
+        pictures += [Heading(stem), Picture(file, _caption(one), stem)]
     difference = message(
         'student minus {other}', other='baseline' if 'baseline' in models else 'teacher'
+    )
+    explanation = message(
+        'In "student vs teacher" the student alone is right where it is green, the teacher alone '
+        'where it is orange. All entropies share one colour scale. An attention map is the sum of '
+        'the squared features over the channels, of norm 1, at the resolution of the student; the '
+        'two maps of a tap share one colour scale.'
     )
     blocks = [
         Heading(message('Student and teacher, image by image'), 1),
         Table(messages('model', 'checkpoint'), list(files.items())),
         Paragraph(message('mIoU of the image in percent:')),
         Table([*messages('image', 'chosen as'), *models, difference], rows),
-        Paragraph(_explanation()),
+        Paragraph(explanation),
         *pictures,
     ]
-    page = to_html(blocks, translator(lang), lang)
-    (folder / 'index.html').write_text(page, encoding='utf-8')
+    with language(lang):
+        (folder / 'index.html').write_text(to_html(blocks, lang), encoding='utf-8')
 
 
 def _difference(scores: Mapping[str, float]) -> float:
     return scores['student'] - scores.get('baseline', scores['teacher'])
-
-
-def _explanation() -> Message:
-    return message(
-        'In "student vs teacher" the student alone is right where it is green, the teacher alone '
-        'where it is orange. All entropies share one colour scale. An attention map is the sum of '
-        'the squared features over the channels, of norm 1, at the resolution of the student; the '
-        'two maps of a tap share one colour scale.'
-    )
 
 
 def _caption(one: Comparison) -> Message:

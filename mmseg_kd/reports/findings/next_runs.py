@@ -82,7 +82,7 @@ def _seeds(collection: Collection) -> Iterator[Suggestion]:
 
 def _loss_weights(collection: Collection) -> Iterator[Suggestion]:
     found = []
-    for group in collection.groups:
+    for group in collection.ranked:
         faults = loss_faults(group.runs[0]).values()
         options = {key: _rounded(fault.better) for key, fault in faults if fault.better is not None}
         if options:
@@ -140,14 +140,15 @@ def _test(collection: Collection) -> Iterator[Suggestion]:
     best = collection.best
     found = best and best.runs[0].best_checkpoint(collection.metric)
     config = found and _config_of(best.runs[0])
-    if config:
+    if config and not best.test_scores:
         reason = message(
             'Test {name} on the test split: its best evaluation was chosen on the validation '
             'split, so its score is too high.',
             name=best.name,
         )
         command = f'python tools/test.py {_quoted(config)} {_quoted(relative(found[0]))}'
-        yield Suggestion(reason, command)
+        inside = any(best.runs[0] in study.runs for study in collection.studies)
+        yield Suggestion(reason, 'test=True,' if inside else command)
 
 
 def _lines(collection: Collection, group: Group, what: str, options: dict[str, Any]) -> str:

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from mmseg_kd.records.class_scores import mean_class_iou
-from mmseg_kd.records.message import Message, message
+from mmseg_kd.records.message import MINUS, Message, message, signed
 from mmseg_kd.reports.comparing.collection import Collection
 from mmseg_kd.reports.comparing.search_results import at_the_edge, points_of
-from mmseg_kd.reports.comparing.statistics import FEWEST_SEEDS, sentence
-from mmseg_kd.reports.findings.training import MOST, training_findings
+from mmseg_kd.reports.comparing.statistics import sentence
+from mmseg_kd.reports.findings.training import MOST, training_findings, weak_teachers
 
+MOST_COMPARED = 3
 # Percent: a class below is not recognised.
 UNSEEN = 1.0
 
@@ -18,8 +19,10 @@ UNSEEN = 1.0
 def find(collection: Collection) -> list[Message]:
     """Return the sentences that follow from the numbers, the most important first."""
     return [
-        *_best(collection),
         *_comparisons(collection),
+        *_gap(collection),
+        *weak_teachers(collection),
+        *_best(collection),
         *training_findings(collection),
         *_classes(collection),
         *_edges(collection),
@@ -28,7 +31,7 @@ def find(collection: Collection) -> list[Message]:
 
 def _best(collection: Collection) -> Iterator[Message]:
     metric = collection.metric
-    scores = [(group.name, f'{group.score:.2f}') for group in collection.ranked]
+    scores = [(group.name, f'{group.score:.2f}') for group in collection.compared]
     if len(scores) == 1:
         ((name, score),) = scores
         yield message('{name} reached {score} {metric}.', name=name, score=score, metric=metric)
@@ -45,40 +48,36 @@ def _comparisons(collection: Collection) -> Iterator[Message]:
         return
     students = collection.students
     values = dict(metric=collection.metric, baseline=collection.baseline.name)
-    few = []
-    for group in students[:MOST]:
-        compared, difference = collection.compare(group), collection.difference(group)
-        if compared and compared.verdict == 'few seeds':
-            few.append((group.name, compared))
-        elif compared:
+    for group in students[:MOST_COMPARED]:
+        compared = collection.compare(group)
+        if compared:
             yield sentence(group.name, compared=compared, **values)
-        elif difference is None:
+        else:
             yield message(
                 '{name} and {baseline} have no finished seed in common and cannot be compared.',
                 name=group.name,
                 **values,
             )
-        else:
-            yield message(
-                '{name}: {mean} {metric} against {baseline}; a table has no seeds, so '
-                'significance cannot be tested.',
-                name=group.name,
-                mean=f'{difference:+.2f}',
-                **values,
-            )
-    if len(few) == 1:
-        yield sentence(few[0][0], compared=few[0][1], **values)
-    elif few:
-        names = ', '.join(f'{name} {c.mean:+.2f} ({len(c.seeds)})' for name, c in few)
-        yield message(
-            'Too few seeds to tell a real difference from luck (at least {least} are needed), in '
-            '{metric} against {baseline}: {names}. The number of seeds is in brackets.',
-            least=FEWEST_SEEDS,
-            names=names,
-            **values,
-        )
-    if (count := len(students) - MOST) > 0:
+        tested = collection.compare(group, test=True)
+        if tested and group is students[0]:
+            where = message('{metric} on the test split', metric=collection.metric)
+            yield sentence(group.name, compared=tested, **values | {'metric': where})
+    if (count := len(students) - MOST_COMPARED) > 0:
         yield message('{count} more runs are compared in the table.', count=count)
+
+
+def _gap(collection: Collection) -> Iterator[Message]:
+    for group in collection.students[:1]:
+        if closed := collection.gap_closed(group):
+            yield message(
+                'The teacher is {gap} {metric} above {baseline}; {name} closes {share} % of that '
+                'gap.',
+                gap=f'{collection.compare(group).mean / closed:.2f}',
+                metric=collection.metric,
+                baseline=collection.baseline.name,
+                name=group.name,
+                share=f'{100 * closed:.0f}'.replace('-', MINUS),
+            )
 
 
 def _classes(collection: Collection) -> Iterator[Message]:
@@ -96,8 +95,8 @@ def _classes(collection: Collection) -> Iterator[Message]:
         yield message(
             '{name} against {baseline} by class: most gained by {up} ({gain} points of IoU), '
             'least by {down} ({loss}).',
-            gain=f'{deltas[up]:+.2f}',
-            loss=f'{deltas[down]:+.2f}',
+            gain=signed(deltas[up]),
+            loss=signed(deltas[down]),
             **values,
         )
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections import Counter, defaultdict
 from collections.abc import Iterator
 from dataclasses import replace
@@ -14,14 +13,13 @@ from mmseg_kd.reports.comparing.collection import Collection, run_name
 from mmseg_kd.reports.findings.diagnoses import course, loss_faults
 
 # Sentences of one kind; the tables have the rest.
-MOST = 6
+MOST, MOST_FAULTS = 6, 3
 
 
 def training_findings(collection: Collection) -> Iterator[Message]:
-    """Yield failed runs, weak teachers, misfit weights, useless losses, and ends of curves."""
+    """Yield failed runs, misfit weights, useless losses, and ends of curves."""
     yield from _states(collection)
     yield from _diverged(collection)
-    yield from _weak_teachers(collection)
     yield from _pretrained(collection)
     yield from _losses(collection)
     yield from _courses(collection)
@@ -34,10 +32,9 @@ def _states(collection: Collection) -> Iterator[Message]:
         yield message('{name} failed: {error}', name=run_name(run), error=error)
     states = Counter(run.state for run in collection.runs)
     unfinished = states['running'] + states['unfinished']
-    counts = (len(failed) - MOST, states['pruned'], states['waiting'], unfinished)
+    counts = (len(failed) - MOST, states['waiting'], unfinished)
     sentences = messages(
         '{count} more runs failed.',
-        '{count} runs were pruned.',
         '{count} runs have not begun.',
         '{count} runs are not finished; they are left out of the statistics.',
     )
@@ -57,24 +54,21 @@ def _diverged(collection: Collection) -> Iterator[Message]:
             )
 
 
-def _weak_teachers(collection: Collection) -> Iterator[Message]:
+def weak_teachers(collection: Collection) -> Iterator[Message]:
+    """Yield teachers that do not beat the baseline."""
+    metric, baseline = collection.metric, collection.baseline
     cards = (card for run in collection.runs for card in run.teachers.values())
-    for card in {card.get('checkpoint'): card for card in cards}.values():
-        scores, known = card.get('metrics') or {}, card.get('baseline') or {}
-        metric = collection.metric if collection.metric in scores else 'mIoU'
-        baseline, source = known.get('mIoU') if metric == 'mIoU' else None, known.get('source')
-        if collection.baseline is not None:
-            group = replace(collection.baseline, metric=metric)
-            if math.isfinite(group.score):
-                baseline, source = group.score, group.name
-        if metric in scores and baseline is not None and scores[metric] <= baseline:
-            values = dict(checkpoint=card.get('checkpoint'), metric=metric, source=source)
+    for checkpoint, card in {card.get('checkpoint'): card for card in cards}.items():
+        score = (card.get('metrics') or {}).get(metric)
+        if baseline is not None and score is not None and score <= baseline.score:
             yield message(
                 'The teacher {checkpoint} does not beat the baseline: {score} {metric} against '
                 '{baseline} of {source}. A teacher like this rarely helps.',
-                score=f'{scores[metric]:.2f}',
-                baseline=f'{baseline:.2f}',
-                **values,
+                checkpoint=checkpoint,
+                metric=metric,
+                source=baseline.name,
+                score=f'{score:.2f}',
+                baseline=f'{baseline.score:.2f}',
             )
 
 
@@ -109,11 +103,11 @@ def _losses(collection: Collection) -> Iterator[Message]:
     )
     by_condition = dict(zip(('cut', 'zero', 'off', 'dominates'), sentences, strict=True))
     found = defaultdict(list)
-    for group in collection.groups:
+    for group in collection.ranked:
         for loss, (_, fault) in loss_faults(group.runs[0]).items():
             share = '' if fault.share is None else f' ({100 * fault.share:.2g} %)'
             found[group.name, fault.condition].append(f'{loss}{share}')
-    for (name, condition), losses in list(found.items())[:MOST]:
+    for (name, condition), losses in list(found.items())[:MOST_FAULTS]:
         yield replace(by_condition[condition], values=dict(name=name, losses=', '.join(losses)))
 
 

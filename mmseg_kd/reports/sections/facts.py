@@ -2,43 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from datetime import timedelta
-from statistics import fmean
-
-import numpy as np
-
 from mmseg_kd.records.message import message, messages
-from mmseg_kd.records.run_record import RunRecord
 from mmseg_kd.reports.comparing.collection import Collection
 from mmseg_kd.reports.comparing.differing_settings import differing_settings
-from mmseg_kd.reports.sections.scores import NONE, mean_of, number, span
-from mmseg_kd.reports.writing.document import Block, Paragraph, Table, titled
-
-# With more runs, a column for each would be too narrow.
-MOST_COLUMNS = 6
+from mmseg_kd.reports.sections.scores import number
+from mmseg_kd.reports.writing.document import NONE, Block, Paragraph, Table, titled
 
 
 def settings(collection: Collection) -> list[Block]:
-    """Return the settings in which the groups differ.
-
-    Up to six groups have a column each. More have a row each, with what differs from the
-    baseline, or from the first.
-    """
+    """Return what differs in the settings of each group from the baseline, or from the first."""
     heading = message('Settings that differ')
     groups = [group for group in collection.groups if group.runs[0].config]
     configs = {group.name: group.runs[0].config for group in groups}
-    differing = differing_settings(list(configs.values()))
-    if len(groups) <= MOST_COLUMNS or not differing:
-        rows = [[key, *texts] for key, texts in differing.items()]
-        return titled(heading, Table([message('setting'), *configs], rows))
+    if not differing_settings(list(configs.values())):
+        return []
     first = collection.baseline if collection.baseline in groups else groups[0]
     rows = []
     for name, config in configs.items():
         own = differing_settings([configs[first.name], config])
         rows.append([name, '\n'.join(f'{key} = {text}' for key, (_, text) in own.items()) or NONE])
     text = message('Differences from {name}; all other settings are equal.', name=first.name)
-    title, table = titled(heading, Table(messages('run', 'settings'), rows))
+    title, table = titled(heading, Table(messages('run', 'settings'), rows, 'settings'))
     return [title, Paragraph(text), table]
 
 
@@ -63,52 +47,5 @@ def teachers(collection: Collection) -> list[Block]:
         for name, card, scores in cards.values()
     ]
     facts = messages('entropy', 'ECE', 'deterministic', 'checkpoint')
-    table = Table([message('student: teacher'), *metrics, *facts], rows)
+    table = Table([message('student: teacher'), *metrics, *facts], rows, 'teachers')
     return titled(message('Teachers'), table)
-
-
-def costs(collection: Collection) -> list[Block]:
-    """Return time, memory and throughput, means over a group's runs."""
-    rows = []
-    for group in collection.groups:
-        runs = [run for run in group.runs if len(run.training.get('step', ()))]
-        if runs:
-            row = [
-                group.name,
-                span([int(run.training['step'][-1]) for run in runs]),
-                mean_of([seconds_per_iteration(run) for run in runs], '.3f'),
-                mean_of([throughput(run) for run in runs], '.1f'),
-                _duration([run.log.seconds for run in runs]),
-                _memory(runs),
-                next((run.log.device for run in runs if run.log.device), NONE),
-            ]
-            rows.append(row)
-    headings = [
-        *messages('run', 'iterations', 's per iteration', 'images/s', 'total time'),
-        *messages('GPU memory [GiB]', 'device'),
-    ]
-    return titled(message('Time and memory'), Table(headings, rows))
-
-
-def seconds_per_iteration(run: RunRecord) -> float | None:
-    """Return the median of the logged times, which ignores the slow first ones."""
-    times = run.training.get('time')
-    return None if times is None or not np.isfinite(times).any() else float(np.nanmedian(times))
-
-
-def throughput(run: RunRecord) -> float | None:
-    """Return the images per second of all processes together; None if the batch is not known."""
-    seconds = seconds_per_iteration(run)
-    batch = run.whole_number('train_dataloader', 'batch_size')
-    return batch * run.log.processes / seconds if seconds and batch is not None else None
-
-
-def _memory(runs: Sequence[RunRecord]) -> str:
-    logged = [run.training['memory'] for run in runs if 'memory' in run.training]
-    peak = max((column[np.isfinite(column)].max(initial=0) for column in logged), default=0)
-    return number(peak / 1024, '.1f') if peak else NONE
-
-
-def _duration(seconds: Sequence[float | None]) -> str:
-    known = [s for s in seconds if s is not None]
-    return str(timedelta(seconds=round(fmean(known)))) if known else NONE

@@ -2,16 +2,26 @@
 
 from __future__ import annotations
 
+import shlex
+import subprocess
+import sys
+from datetime import datetime
+from importlib.metadata import version
+from pathlib import Path
+
+import torch
+
+import mmseg_kd
 from mmseg_kd.records.message import Text, message
 from mmseg_kd.records.run_record import RunRecord
 from mmseg_kd.reports.comparing.collection import Collection
 from mmseg_kd.reports.findings.next_runs import suggest
 from mmseg_kd.reports.findings.scores import find
-from mmseg_kd.reports.writing.document import Block, Bullets, Code, Heading, Paragraph
+from mmseg_kd.reports.writing.document import NONE, Block, Bullets, Code, Heading, Paragraph
 
 
 def opening(collection: Collection) -> list[Block]:
-    """Return the title, what is compared on which split, and the findings."""
+    """Return the title, where the report is from, the findings and what is compared."""
     text = message(
         '{runs} evaluated runs of {groups} settings. The report compares {metric} in percent, '
         "taken from each run's best evaluation on {split}. The best evaluation was chosen on "
@@ -22,11 +32,52 @@ def opening(collection: Collection) -> list[Block]:
         metric=collection.metric,
         split=_split(collection),
     )
-    blocks = [Heading(message('Report: {title}', title=collection.title), 1), Paragraph(text)]
+    blocks = [Heading(message('Report: {title}', title=collection.title), 1)]
+    blocks += [Paragraph(line, remark=True) for line in identity(collection)]
+    blocks += [Heading(message('Findings')), Bullets(find(collection)), Paragraph(text, True)]
     if collection.baseline is None and len(collection.ranked) > 1:
         text = message('No baseline was found. Name one with --baseline NAME.')
         blocks.append(Paragraph(text))
-    return [*blocks, Heading(message('Findings')), Bullets(find(collection))]
+    return blocks
+
+
+def identity(collection: Collection) -> list[Text]:
+    """Return lines with date, command, versions and devices, and with the data protocol."""
+    logs = [
+        run.log
+        for group in (collection.baseline, *collection.ranked)
+        if group
+        for run in group.counted
+    ]
+    devices = dict.fromkeys(log.device for log in logs if log.device)
+    versions = {'mmseg_kd': f'{mmseg_kd.__version__} {_commit()}'.strip()}
+    versions |= {'torch': torch.__version__, 'mmseg': version('onedl-mmsegmentation')}
+    origin = message(
+        '{date}: {command}. Versions: {versions}. Trained on: {device}.',
+        date=f'{datetime.now():%Y-%m-%d %H:%M}',
+        command=shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]),
+        versions=', '.join(f'{name} {number}' for name, number in versions.items()),
+        device=', '.join(devices) or NONE,
+    )
+    protocols = list(dict.fromkeys(log.protocol for log in logs if log.protocol))
+    protocol = message(
+        'Data: {protocol}.'
+        if len(protocols) == 1
+        else 'Data: {protocol}, for the first run; others differ, see the settings.',
+        protocol=next(iter(protocols), NONE),
+    )
+    return [origin, protocol] if protocols else [origin]
+
+
+def _commit() -> str:
+    """Return the commit of this project in a clone of it, else nothing."""
+    root = Path(mmseg_kd.__file__).parents[1]
+    command = ['git', '-C', str(root), 'describe', '--always', '--dirty', '--exclude=*']
+    try:
+        found = subprocess.run(command, capture_output=True, text=True, check=False)
+    except OSError:
+        return ''
+    return f'({found.stdout.strip()})' if found.stdout and (root / '.git').exists() else ''
 
 
 def next_steps(collection: Collection) -> list[Block]:

@@ -9,6 +9,8 @@ from typing import NamedTuple
 from mmseg_kd.records.message import Text, message
 
 MOST_OPEN = 12
+# Stands for an unknown value.
+NONE = '\u2013'
 
 
 class Heading(NamedTuple):
@@ -37,11 +39,13 @@ class Table(NamedTuple):
     Attributes:
         headings: Headings of the columns.
         rows: The cells of each row.
+        name: Name of its files in the report's folder `tables`; empty for none.
         strong: Index of the highlighted row.
     """
 
     headings: Sequence[Text]
     rows: Sequence[Sequence[Text]]
+    name: str = ''
     strong: int | None = None
 
     @property
@@ -52,10 +56,17 @@ class Table(NamedTuple):
 
 
 class Picture(NamedTuple):
-    """A figure in a file of the report's folder `figures`, with its caption."""
+    """A figure in a file of the report's folder `figures`.
+
+    Attributes:
+        file: The PNG.
+        caption: The sentence below it.
+        alt: What it shows, for people who cannot see it.
+    """
 
     file: Path
     caption: Text
+    alt: Text
 
 
 class Code(NamedTuple):
@@ -75,9 +86,13 @@ Block = Heading | Paragraph | Bullets | Table | Picture | Code | Fold
 
 
 def titled(heading: Text, table: Table, level: int = 2) -> list[Block]:
-    """Put a heading above a table, nothing above an empty one, and many rows under one line."""
+    """Put a heading above a table, and many rows under one line; leave out what is empty."""
     if not table.rows:
         return []
+    columns = enumerate(zip(*table.rows, strict=True))
+    kept = [i for i, column in columns if any(cell != NONE for cell in column)]
+    headings, *rows = ([row[i] for i in kept] for row in (table.headings, *table.rows))
+    table = table._replace(headings=headings, rows=rows)
     fold = Fold(message('All {count} rows', count=len(table.rows)), [table])
     return [Heading(heading, level), fold if len(table.rows) > MOST_OPEN else table]
 

@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from mmseg_kd.errors import UserError
-from mmseg_kd.records.message import Message, Text
+from mmseg_kd.records.message import CATALOGUE
 
 LANGUAGES = ('en', 'ko')
 
-Translate = Callable[[Text], str]
 
-
-def translator(lang: str) -> Translate:
-    """Return a function that writes messages in a language; other text stays as it is.
-
-    A message without a translation is written in English.
+@contextmanager
+def language(lang: str) -> Iterator[None]:
+    """Write messages in a language until the block ends.
 
     Raises:
         UserError: There is no such language.
@@ -25,12 +23,8 @@ def translator(lang: str) -> Translate:
     if lang not in LANGUAGES:
         raise UserError(f'--lang {lang}: choose from {", ".join(LANGUAGES)}')
     korean = json.loads(Path(__file__).with_name('ko.json').read_text(encoding='utf-8'))
-    catalogue = korean if lang == 'ko' else {}
-
-    def translate(text: Text) -> str:
-        if not isinstance(text, Message):
-            return str(text)
-        values = {name: translate(value) for name, value in text.values.items()}
-        return catalogue.get(text.template, text.template).format(**values)
-
-    return translate
+    token = CATALOGUE.set(korean if lang == 'ko' else {})
+    try:
+        yield
+    finally:
+        CATALOGUE.reset(token)

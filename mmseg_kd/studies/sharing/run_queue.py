@@ -5,8 +5,8 @@ the start and names its owner. Optuna numbers trials in the order in which they 
 processes that begin the same attempt at the same time, the one with the first trial has it.
 Trials are never removed, and an ended trial never changes.
 
-`Study.optimize` and Optuna's own heartbeat are not used: journal files do not have that heartbeat,
-it ends at the first error of the database, and a trial would be taken before its run is known.
+`Study.optimize` and Optuna's own heartbeat are not used: that heartbeat ends at the first error of
+the database, and a trial would be taken before its run is known.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from mmseg_kd.studies.plan import PlannedRun
 from mmseg_kd.studies.settings import changed_keys
 from mmseg_kd.studies.sharing.owner import GRACE, HEARTBEAT, Watch, this_process
 
-STATES = dict(WAITING='waiting', RUNNING='running', COMPLETE='done', PRUNED='pruned', FAIL='failed')
+STATES = dict(WAITING='waiting', RUNNING='running', COMPLETE='done', PRUNED='done', FAIL='failed')
 Key = tuple[str, int]
 
 
@@ -65,12 +65,6 @@ class Lease:
                 # A database that is away for a while is no reason to stop training.
                 logging.getLogger('mmengine').warning(f'the storage does not answer: {error}')
 
-    def should_prune(self, step: int, value: float) -> bool:
-        """Report an evaluation and return whether to stop the training."""
-        storage, study = self._queue.storage, self._queue.optuna
-        storage.set_trial_intermediate_value(self._id, step, value)
-        return study.pruner.prune(study, storage.get_trial(self._id))
-
     def finish(self, state: TrialState, value: float | None = None) -> None:
         """End the trial, with the best value of a training that was not stopped by an error."""
         self._queue.storage.set_trial_state_values(
@@ -98,28 +92,22 @@ class RunQueue:
         self.runs = {run.key: run for run in plan}
         self.watch = Watch(grace)
         optuna.logging.set_verbosity(optuna.logging.WARNING)
-        pruner = (study.variation and study.variation.pruner) or 'Nop'
         self.optuna = optuna.create_study(
             study_name=study.name,
             storage=storage,
             direction=study.direction,
             load_if_exists=True,
-            pruner=getattr(optuna.pruners, f'{pruner}Pruner')(),
         )
         self._study_id = storage.get_study_id_from_name(study.name)
 
     def current(self) -> dict[Key, FrozenTrial]:
         """Return the trial that counts of each training that was begun, planned or not."""
         found: dict[Key, FrozenTrial] = {}
-        for trial in self._trials():
+        for trial in self.optuna.get_trials(deepcopy=False):
             key = (trial.user_attrs['run'], trial.user_attrs['seed'])
             if key not in found or _attempt(trial) > _attempt(found[key]):
                 found[key] = trial
         return found
-
-    def _trials(self) -> list[FrozenTrial]:
-        # Earlier versions left trials without a run.
-        return [t for t in self.optuna.get_trials(deepcopy=False) if 'run' in t.user_attrs]
 
     def state_of(self, trial: FrozenTrial | None) -> str:
         """Return a training's state, one of the values of `STATES`, from the trial that counts.
@@ -137,10 +125,7 @@ class RunQueue:
 
     def same_settings(self, run: PlannedRun, trial: FrozenTrial) -> bool:
         """Return whether a trial's settings train the same as those of now."""
-        attrs = trial.user_attrs
-        changed = changed_keys(attrs['settings'], run.settings)
-        # Earlier versions, which stored a work_dir, had other fingerprints of the needed runs.
-        return not changed or ('work_dir' in attrs and set(changed) <= set(run.needs))
+        return not changed_keys(trial.user_attrs['settings'], run.settings)
 
     def prepare(self, retry_failed: bool = False) -> None:
         """Update the settings of trainings that wait; let failed ones wait again if asked."""
@@ -188,7 +173,7 @@ class RunQueue:
 
     def _drawn(self, run: PlannedRun) -> dict[str, Any]:
         """Return the values of a search that were drawn first for any seed of a point, if any."""
-        for trial in self._trials() if run.space else ():
+        for trial in self.optuna.get_trials(deepcopy=False) if run.space else ():
             other = self.runs.get((trial.user_attrs['run'], trial.user_attrs['seed']))
             drawn = trial.params and other is not None and other.name == run.name
             if drawn and self.same_settings(other, trial):
@@ -210,7 +195,11 @@ class RunQueue:
                 seed=seed, multivariate=True, group=True, constant_liar=True
             )
         copy = optuna.create_study(direction=self.study.direction, sampler=sampler)
-        copy.add_trials(t for t in self._trials() if t.params and t.state != TrialState.WAITING)
+        copy.add_trials(
+            t
+            for t in self.optuna.get_trials(deepcopy=False)
+            if t.params and t.state != TrialState.WAITING
+        )
         return copy.ask({p.key: p.distribution for p in run.space}).params
 
     def _add(

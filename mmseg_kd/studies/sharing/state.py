@@ -47,8 +47,7 @@ def _run_state(queue: RunQueue, run: PlannedRun, trial: FrozenTrial | None) -> d
         'options': {**{k: v for k, v in run.options.items() if k != 'randomness.seed'}, **params},
         'params': params,
         'needs': {key: needed for key, (needed, _) in run.needs.items()},
-        # Earlier versions kept the best value of a pruned run apart.
-        'value': attrs.get('best', trial.value) if state in ('done', 'pruned') else None,
+        'value': trial.value if state == 'done' else None,
     }
 
 
