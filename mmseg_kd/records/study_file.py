@@ -33,6 +33,7 @@ class StudyRecord:
         name: Name of the study.
         runs: In the order of the file; a run that has not begun has no evaluations.
         baseline: Name of the run that others are compared with, or None.
+        controls: Names of further runs that a run is compared with, by its name.
         metric: The metric that is compared, at the best evaluation.
         kind: 'list', 'grid' or 'search'.
         space: Choices of a grid or search, by dotted key.
@@ -43,6 +44,7 @@ class StudyRecord:
     name: str
     runs: list[RunRecord]
     baseline: str | None
+    controls: dict[str, list[str]]
     metric: str | None
     kind: str
     space: dict[str, Any]
@@ -61,11 +63,14 @@ def read_study(folder: str | Path) -> StudyRecord:
         content = read_json(file.read_text(encoding='utf-8'))
     except ValueError as error:
         raise UserError(f'{file} is damaged ({error}); run the study again to repair it') from error
-    if not fits(content, FORM):
+    # Older studies have none.
+    controls = content.setdefault('controls', {}) if isinstance(content, dict) else None
+    if not fits(content, FORM) or not fits(controls, {str: [str]}):
         raise UserError(f'{file} is not the state of a study; run the study again to write it')
     runs = content['runs']
     return StudyRecord(
         **{key: content[key] for key in ('name', 'baseline', 'kind', 'space')},
+        controls=controls,
         runs=[_run(file.parent, entry) for entry in runs],
         metric=content['objective']['metric'],
         configs={entry['name']: entry['config'] for entry in runs},

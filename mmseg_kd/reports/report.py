@@ -18,7 +18,7 @@ from mmseg_kd.reports.figures.curves import learning_curves, losses
 from mmseg_kd.reports.figures.images import differing_images
 from mmseg_kd.reports.figures.search import searches
 from mmseg_kd.reports.models import model_sizes
-from mmseg_kd.reports.sections import facts, scores, words
+from mmseg_kd.reports.sections import controls, facts, scores, words
 from mmseg_kd.reports.writing.document import Block, Picture, Table
 from mmseg_kd.reports.writing.html_page import to_html
 from mmseg_kd.reports.writing.language import language
@@ -101,6 +101,7 @@ def _blocks(collection: Collection, figures: Path, count: int) -> list[Block]:
         *words.opening(collection),
         *words.next_steps(collection),
         *scores.comparison(collection, sizes),
+        *controls.controls(collection),
         *learning_curves(collection, figures),
         *facts.settings(collection),
         *classes(collection, figures),

@@ -21,7 +21,7 @@ SAMPLERS = ('TPE', 'Random')
 # The keys of each dict with their defaults, which also give their types; None allows any type. A
 # key with a type instead of a default is required.
 STUDY = dict(name=None, objective={}, baseline=None, seeds=None, runs=dict, options={})
-STUDY |= dict(grid=None, search=None, test=False)
+STUDY |= dict(grid=None, search=None, test=False, controls={})
 OBJECTIVE = dict(metric='mIoU11', direction='maximize')
 RUN = dict(config=str, options={}, needs={}, seeds=None)
 GRID = dict(run=str, space=dict)
@@ -79,6 +79,7 @@ class Study:
         metric: The evaluator's metric that is compared.
         direction: 'maximize' or 'minimize'.
         baseline: Name of the run that the others are compared with.
+        controls: Names of further runs that a run is compared with, by its name.
         runs: Runs by name, each after those that it needs.
         variation: The grid or search, if any.
         test: Whether to test the best checkpoint of each run on the test split at the end.
@@ -89,6 +90,7 @@ class Study:
     metric: str
     direction: str
     baseline: str | None
+    controls: dict[str, list[str]]
     runs: dict[str, Run]
     variation: Variation | None
     test: bool = False
@@ -135,10 +137,22 @@ def _study(path: str, stem: str, node: Any) -> Study:
         metric=objective['metric'],
         direction=objective['direction'],
         baseline=study['baseline'],
+        controls=_controls(study, runs),
         runs={run: runs[run] for run in in_order(runs)},
         variation=variation,
         test=study['test'],
     )
+
+
+def _controls(study: dict, runs: Mapping[str, Run]) -> dict[str, list[str]]:
+    for run, names in study['controls'].items():
+        where = f'study.controls[{run!r}]'
+        _one_of(where, run, runs)
+        if not isinstance(names, list | tuple):
+            raise UserError(f'{where}: expected a list of runs, but got {names!r}')
+        for name in names:
+            _one_of(where, name, runs)
+    return {run: list(names) for run, names in study['controls'].items()}
 
 
 def _runs(study: dict) -> dict[str, Run]:

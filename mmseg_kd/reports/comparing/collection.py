@@ -176,6 +176,18 @@ class Collection:
         pair = (group, self.baseline)
         return paired_difference(*(by_seed(g.test_scores if test else g.scores) for g in pair))
 
+    @property
+    def controlled(self) -> list[tuple[Group, Group]]:
+        """Groups and their controls, of the studies that name controls."""
+        named = {group.name: group for group in self.groups}
+        pairs = [
+            (run, control)
+            for study in self.studies
+            for run, controls in study.controls.items()
+            for control in controls
+        ]
+        return [(named[a], named[b]) for a, b in pairs if a in named and b in named]
+
     def gap_closed(self, group: Group) -> float | None:
         """Return the share of the gap from baseline to teacher that a student closes.
 

@@ -28,7 +28,7 @@ class PairedDifference:
         differences: Group minus baseline, for each seed.
         mean: Their mean.
         sd: Their standard deviation (n - 1); None for one seed.
-        t_interval: 95 % confidence interval of the mean, from Student's t; None below 3 seeds.
+        t_interval: Confidence interval of the mean, from Student's t; None below 3 seeds.
     """
 
     seeds: tuple[int, ...]
@@ -52,13 +52,15 @@ def mean_and_sd(values: Sequence[float]) -> tuple[float, float | None]:
 
 
 def paired_difference(
-    group: Mapping[int, float], baseline: Mapping[int, float]
+    group: Mapping[int, float], baseline: Mapping[int, float], comparisons: int = 1
 ) -> PairedDifference | None:
     """Compare two groups by seed: runs with one seed see the same data in the same order.
 
     Args:
         group: Score by seed.
         baseline: Score by seed.
+        comparisons: Number of comparisons that shall all be right with a confidence of 95 %
+            (Bonferroni's correction).
 
     Returns:
         The comparison, or None where the groups have no seed in common.
@@ -67,18 +69,19 @@ def paired_difference(
     if not seeds:
         return None
     differences = tuple(group[seed] - baseline[seed] for seed in seeds)
-    interval = t_interval(differences) if len(seeds) >= FEWEST_SEEDS else None
+    enough, confidence = len(seeds) >= FEWEST_SEEDS, 1 - (1 - CONFIDENCE) / comparisons
+    interval = t_interval(differences, confidence) if enough else None
     return PairedDifference(seeds, differences, *mean_and_sd(differences), interval)
 
 
-def half_width(sd: float, count: int) -> float:
+def half_width(sd: float, count: int, confidence: float = CONFIDENCE) -> float:
     """Return half the width of the t interval of a mean of `count` values."""
-    return float(stats.t.ppf((1 + CONFIDENCE) / 2, count - 1)) * sd / math.sqrt(count)
+    return float(stats.t.ppf((1 + confidence) / 2, count - 1)) * sd / math.sqrt(count)
 
 
-def t_interval(values: Sequence[float]) -> Interval:
-    """Return the 95 % confidence interval of the mean of two or more values by Student's t."""
-    mean, half = fmean(values), half_width(stdev(values), len(values))
+def t_interval(values: Sequence[float], confidence: float = CONFIDENCE) -> Interval:
+    """Return the confidence interval of the mean of two or more values by Student's t."""
+    mean, half = fmean(values), half_width(stdev(values), len(values), confidence)
     return mean - half, mean + half
 
 

@@ -27,6 +27,7 @@ def study_state(queue: RunQueue) -> dict[str, Any]:
         'config': Path(study.file).as_posix(),
         'objective': {'metric': study.metric, 'direction': study.direction},
         'baseline': study.baseline,
+        'controls': study.controls,
         'kind': variation.kind if variation else 'list',
         'space': {p.key: p.spec for p in variation.space} if variation else {},
         'runs': [_run_state(queue, run, current.get(run.key)) for run in queue.plan],

@@ -1,0 +1,74 @@
+"""Runs against their controls: paired, corrected for the number of comparisons."""
+
+from pathlib import Path
+
+import pytest
+import scipy.stats
+
+from mmseg_kd.errors import UserError
+from mmseg_kd.records.run_record import RunRecord
+from mmseg_kd.records.study_file import StudyRecord
+from mmseg_kd.reports.comparing.collection import Collection, Group
+from mmseg_kd.reports.sections.controls import controls
+from mmseg_kd.studies.config import load_study
+
+SCORES = {'loss': (43.0, 44.0, 46.0), 'flow': (40.0, 42.4, 42.6), 'random': (43.0, 44.5, 45.0)}
+
+
+def run(name: str, seed: int, score: float) -> RunRecord:
+    record = RunRecord(name, Path(name) / str(seed))
+    record.evaluations = [dict(iteration=9, mIoU11=score, mJunctionIoU=score / 2)]
+    record.seed, record.state, record.test = seed, 'done', {'mIoU11': score - 3}
+    return record
+
+
+def collection(named: dict[str, list[str]]) -> Collection:
+    groups = [
+        Group(name, [run(name, seed, score) for seed, score in enumerate(scores)], 'mIoU11')
+        for name, scores in SCORES.items()
+    ]
+    study = StudyRecord('s', [], 'flow', named, 'mIoU11', 'list', {}, {}, {})
+    return Collection('s', groups, 'mIoU11', groups[1], [study])
+
+
+def test_the_interval_is_wider_for_more_comparisons() -> None:
+    _, table, explanation = controls(collection({'loss': ['flow', 'random']}))
+    rows = [dict(zip(map(str, table.headings), map(str, row), strict=True)) for row in table.rows]
+    assert [(row['control'], row['metric']) for row in rows] == [
+        ('flow', 'mIoU11, val'),
+        ('random', 'mIoU11, val'),
+        ('flow', 'mJunctionIoU, val'),
+        ('random', 'mJunctionIoU, val'),
+        ('flow', 'mIoU11, test'),
+        ('random', 'mIoU11, test'),
+    ]
+    exact = scipy.stats.ttest_1samp((3.0, 1.6, 3.4), 0).confidence_interval(0.975)
+    assert rows[0]['difference'] == '+2.67'
+    assert rows[0]['interval'].replace('−', '-') == f'[{exact.low:+.2f}, {exact.high:+.2f}]'
+    assert (rows[0]['verdict'], rows[0]['seeds']) == ('within noise', '3')
+    assert '2 comparisons' in str(explanation.text)
+    # Alone, the same difference is more than noise.
+    _, table, _ = controls(collection({'loss': ['flow']}))
+    assert [str(cell) for cell in table.rows[0]][-1] == 'better'
+
+
+def test_without_controls_there_is_no_section() -> None:
+    assert controls(collection({})) == []
+    assert controls(collection({'loss': ['of another study']})) == []
+
+
+@pytest.mark.parametrize(
+    ('text', 'said'),
+    [
+        ("{'kd': ['flow']}", "study.controls['kd']: 'flow' is not one of"),
+        ("{'other': ['kd']}", "study.controls['other']: 'other' is not one of"),
+        ("{'kd': 'kd'}", "study.controls['kd']: expected a list of runs, but got 'kd'"),
+    ],
+)
+def test_unknown_controls_are_named(text: str, said: str, tmp_path: Path) -> None:
+    file = tmp_path / 'study.py'
+    config = Path('local_configs/toy/segformer.b0.toy.py').resolve().as_posix()
+    file.write_text(f'study = dict(runs=dict(kd=dict(config={config!r})), controls={text})')
+    with pytest.raises(UserError) as error:
+        load_study(str(file))
+    assert said in str(error.value)
