@@ -1,8 +1,6 @@
 # What of a teacher's map helps its student: values, edges, junctions, frequencies? The first round:
 # every loss and its controls at one share of the gradient (docs/hodge.md has what came out).
 _SCRATCH = 'local_configs/scratch'
-# Short runs, because there are many: half of the protocol of `scratch_kd.py`.
-_LENGTH = {'train_cfg.max_iters': 600, 'train_cfg.val_interval': 600}
 # Losses differ by orders of magnitude, so they are compared at an equal share of the gradient.
 _SHARE = dict(type='GradientShare', share=0.4, until=200)
 
@@ -12,7 +10,7 @@ def _only(**loss):
     return dict(
         config=f'{_SCRATCH}/segformer.b0.scratch.kd.first.py',
         needs={'model.teacher.checkpoint': 'teacher'},
-        options=_LENGTH | {f'model.kd_losses.{name}': value for name, value in losses.items()},
+        options={f'model.kd_losses.{name}': value for name, value in losses.items()},
     )
 
 
@@ -22,10 +20,17 @@ study = dict(
     options={
         'optim_wrapper.type': 'Bf16OptimWrapper',
         'val_evaluator.iou_metrics': ['mIoU', 'mTrimapIoU', 'mJunctionIoU'],
+        # Short, because there are many: half of the protocol of `scratch_kd.py`.
+        'train_cfg.max_iters': 600,
+        'train_cfg.val_interval': 600,
     },
     runs={
-        'teacher': dict(config=f'{_SCRATCH}/fpn.r18.scratch.py', seeds=[0]),
-        'none': dict(config=f'{_SCRATCH}/segformer.b0.scratch.py', options=_LENGTH),
+        'teacher': dict(
+            config=f'{_SCRATCH}/fpn.r18.scratch.py',
+            options={'train_cfg.max_iters': 2400, 'train_cfg.val_interval': 400},
+            seeds=[0],
+        ),
+        'none': dict(config=f'{_SCRATCH}/segformer.b0.scratch.py'),
         'kl': _only(type='KLDivergenceLoss', temperature=4.0),
         'cwd': _only(type='ChannelWiseDivergence', temperature=4.0),
         # Flows between classes: the whole, its two parts, and a random split of equal ranks.

@@ -75,7 +75,7 @@ def _size(run: RunRecord, collection: Collection) -> ModelSize | None:
             model = load_model(config.model, run.best_checkpoint(collection.metric)[0])
             size = tuple((config.model.get('data_preprocessor') or {}).get('size') or DEFAULT_SIZE)
             channels = config.model.backbone.get('in_channels', 3)
-            total = measure_complexity(model, size, channels).total
+            total = measure_complexity(model, size, channels)[-1]
             image = torch.zeros(1, channels, *size, device=get_device())
             return ModelSize(total.parameters / 1e6, total.macs / 1e9, _milliseconds(model, image))
     except (UserError, OSError, KeyError, AttributeError) as error:

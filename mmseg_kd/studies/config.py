@@ -162,6 +162,9 @@ def _runs(study: dict) -> dict[str, Run]:
     folders: dict[str, str] = {}
     for name, node in study['runs'].items():
         where = f'study.runs.{name}'
+        if node is None:
+            # A run of the base config that is left out.
+            continue
         run = _read(where, node, RUN)
         # Windows and macOS ignore case, and how an accented or Korean letter is composed.
         folder = unicodedata.normalize('NFC', _name(where, name)).casefold()

@@ -6,7 +6,6 @@ import itertools
 import textwrap
 import time
 from concurrent.futures import ThreadPoolExecutor, wait
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -84,7 +83,7 @@ class StudyRunner:
             say(f'{run.label}: testing {found[0].name}')
             config = str(max(work_dir.glob('*/vis_data/config.py')))
             task = Task(config, {}, str(work_dir / 'test'), checkpoint=str(found[0]))
-            end, error = run_training(replace(task, device=self.devices[0]))
+            end, error = run_training(task)
             if end != 'done':
                 say(f'warning: {run.label} could not be tested: {error}')
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from campaign.case import Case, folder, remove, write
 
-TABLE = 'iteration,mIoU\n1,50\n'
 
 # ruff: noqa: E501
 # fmt: off
@@ -56,7 +55,7 @@ CASES = [
     Case('a model that is unknown', 'misc/list_taps.py config.py --cfg-options model.backbone.type=Nothing', 'Nothing'),
     Case('a config as text', 'misc/print_config.py config.py --save-path new.txt', 'new.txt'),
     Case('a config over a config', 'misc/print_config.py config.py --save-path teacher.py', 'teacher.py'),
-    Case('a model that cannot be drawn', 'misc/print_config.py config.py --graph --cfg-options model.decode_head.type=Nothing', 'Nothing'),
+    Case('a graph of a model', 'misc/print_config.py config.py --graph', '--graph'),
     Case('nothing to publish', 'misc/publish_model.py lost.pth new.pth', 'lost.pth'),
     Case('a config to publish', 'misc/publish_model.py config.py new.pth', 'config.py'),
     Case('a format that is unknown', 'misc/publish_model.py teacher.pth new.onnx', 'new.onnx'),
@@ -93,8 +92,8 @@ CASES = [
     # report.py
     Case('no runs', 'analysis_tools/report.py lost', 'lost'),
     Case('a config for a run', 'analysis_tools/report.py config.py', 'config.py'),
-    Case('a report in a file', 'analysis_tools/report.py run.csv --out config.py', 'config.py', (write('run.csv', TABLE),)),
-    Case('a baseline that is missing', 'analysis_tools/report.py run.csv --baseline base', '--baseline', (write('run.csv', TABLE),)),
+    Case('a report in a file', 'analysis_tools/report.py done --images 0 --out config.py', 'config.py'),
+    Case('a baseline that is missing', 'analysis_tools/report.py done --images 0 --out new --baseline base', '--baseline'),
     Case('images without images', 'analysis_tools/report.py done --images many', '--images'),
     Case('a run before its first line', 'analysis_tools/report.py done', 'done', (remove('done'), folder('done'))),
 ]

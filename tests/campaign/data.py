@@ -1,4 +1,4 @@
-"""Bad data: images, masks, lists, settings of data sets, copies to convert, predictions, tables."""
+"""Bad data: images, masks, lists, settings of data sets, copies to convert, predictions."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ from PIL import Image
 
 CAM, OWN = 'train.py cam.py', 'train.py own.py'
 CONVERT = 'dataset_converters/camvid.py copy new'
-REPORT = 'analysis_tools/report.py run.csv --out new'
 MATRIX = 'analysis_tools/confusion_matrix.py cam.py predictions new'
 PAGE = '<!DOCTYPE html><html><body>Not found</body></html>'
 POINTER = 'version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 12345\n'
@@ -47,11 +46,6 @@ def own(name: str, says: str, text: str) -> Case:
     """A data set of one's own with a wrong setting."""
     dataset = f'train_dataloader = dict(dataset=dict({text}))'
     return Case(name, 'train.py mine.py', says, (mine(dataset, 'own.py'),))
-
-
-def table(name: str, says: str, text: str) -> Case:
-    """A table of an outside run."""
-    return Case(name, REPORT, says, (write('run.csv', text),))
 
 
 def pidnet(*steps: Step) -> tuple[Step, ...]:
@@ -141,16 +135,4 @@ CASES = [
     Case('a prediction in colours', MATRIX, '1.png', predictions(write('predictions/1.png', picture('RGB', 1)))),
     Case('a prediction that is text', MATRIX, '1.png', predictions(write('predictions/1.png', 'mIoU 60'))),
     Case('a prediction that is a folder', MATRIX, '1.png', predictions(folder('predictions/1.png'))),
-    # Tables of outside runs.
-    table('a table without a score', 'mIoU', 'iteration,loss\n1,0.5\n'),
-    table('a table without a row', 'run.csv', 'iteration,mIoU\n'),
-    table('a score above all', 'line 2', 'iteration,mIoU\n1,160\n'),
-    table('a score that is not a number', 'line 2', 'iteration,mIoU\n1,nan\n'),
-    table('an iteration twice', 'line 3', 'iteration,mIoU\n1,50\n1,51\n'),
-    table('an iteration below zero', 'line 2', 'iteration,mIoU\n-4,50\n'),
-    table('a version for an iteration', 'line 2', 'iteration,mIoU\n4.0.1k,50\n'),
-    table('a cell that is missing', 'line 2', 'iteration,mIoU,lr\n1,50\n'),
-    table('a cell without end', 'line 2', f'iteration,mIoU\n1,"{"5" * 200_000}\n'),
-    table('nul bytes', 'run.csv', 'iteration,mIoU\n1,\x0050\n'),
-    table('a spreadsheet', 'run.csv', b'PK\x03\x04\xff\xfe\x80\x81'),
 ]

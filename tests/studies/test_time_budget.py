@@ -198,7 +198,7 @@ def test_a_study_is_planned_without_knowing_the_length(
     # Start, an iteration, an evaluation: 300 iterations, of which the last is evaluated.
     monkeypatch.setattr(estimate, '_time', lambda *args: (7.0, 2.0, 13.0))
     queue = RunQueue(study, plan, open_storage(None, tmp_path))
-    describe_plan(queue, tmp_path / 'out', slots=1)
+    describe_plan(queue, tmp_path / 'out')
     printed = capsys.readouterr().out
     assert '0/?' in printed
     assert 'about 0:10:20 left' in printed
