@@ -35,7 +35,7 @@ def did_you_mean(word: str, known: Iterable[str], otherwise: str = '') -> str:
     """Return "did you mean 'NAME'?" with the known name that is most like a misspelt one.
 
     Args:
-        word: The misspelt name; upper and lower case are not told apart.
+        word: The misspelt name; upper and lower case are not distinguished.
         known: The names that there are.
         otherwise: Returned where no name is like it.
     """

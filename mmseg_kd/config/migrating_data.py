@@ -32,7 +32,7 @@ def loaders(data: dict[str, Any], remarks: list[str]) -> dict[str, Any]:
     """Return the data loaders of `data`; what has no equal is added to `remarks`."""
     found = {}
     for split in [s for s in ('train', 'val', 'test') if data.get(s)]:
-        # 0.x evaluates image by image, whatever `samples_per_gpu` is.
+        # 0.x evaluates image by image, regardless of `samples_per_gpu`.
         own = dict(data.get(f'{split}_dataloader') or {})
         size = data['samples_per_gpu'] if split == 'train' else 1
         workers = own.get('workers_per_gpu', data.get('workers_per_gpu', 2))

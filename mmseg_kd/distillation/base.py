@@ -86,7 +86,8 @@ class KDLoss(nn.Module):
         self.require(
             isinstance(weights, dict | None)
             and all(isinstance(x, int | float) and x >= 0 for x in (weights or {}).values()),
-            f'teacher={teacher!r} is no name of a teacher and no dict of weights from 0 by name',
+            f'teacher={teacher!r} is neither the name of a teacher nor a dict of weights (0 or '
+            'more) by name',
         )
         self.teacher_weights = weights
         self.iteration = 0

@@ -59,7 +59,7 @@ class DistillationLosses(nn.ModuleDict):
     def _check(self, name: str, loss: nn.Module) -> None:
         key = f'model.kd_losses.{name}'
         if not isinstance(loss, KDLoss):
-            raise UserError(f'{key}: {type(loss).__name__} is no distillation loss')
+            raise UserError(f'{key}: {type(loss).__name__} is not a distillation loss')
         for unknown in set(self.teachers_of(loss)) - set(self._teachers):
             raise UserError(
                 f'{key}.teacher: there is no teacher {unknown!r}; model.teacher has '

@@ -69,7 +69,7 @@ class _Ramp(Schedule):
     def __init__(self, value: float | dict | Schedule, end: int, begin: int = 0) -> None:
         super().__init__(value)
         if not 0 <= begin < end:
-            raise ValueError(f'{type(self).__name__}: begin={begin} and end={end} are no span')
+            raise ValueError(f'{type(self).__name__}: end={end} must be after begin={begin}')
         self.begin, self.end = begin, end
 
     def progress(self, iteration: int) -> float:
@@ -194,7 +194,7 @@ def scheduled(value: Any) -> float | Schedule:
         if isinstance(schedule, Schedule):
             return schedule
     if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-        raise ValueError(f'{value!r} is no number and no schedule')
+        raise ValueError(f'{value!r} is neither a number nor a schedule')
     return value
 
 

@@ -242,7 +242,7 @@ def _build(cfg: dict, name: str, student: nn.Module) -> BaseTeacher:
     # Registry.build would build the model dict in `config` first.
     cls = TASK_UTILS.get(kind)
     if not (inspect.isclass(cls) and issubclass(cls, BaseTeacher)):
-        raise UserError(f"model.teacher: type={kind!r} is no teacher; there is 'EMATeacher'")
+        raise UserError(f"model.teacher: type={kind!r} is not a teacher; there is 'EMATeacher'")
     teacher = cls.for_student(student, **cfg)
     if teacher.num_classes != student.num_classes:
         raise UserError(

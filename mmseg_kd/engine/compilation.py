@@ -23,7 +23,7 @@ def compile_training(runner: Runner) -> None:
         return
     options = {} if options is True else options
     if reason := cannot_compile(torch.device(get_device()), options):
-        runner.logger.warning(f'compile: not possible here, training goes on without ({reason})')
+        runner.logger.warning(f'compile: not possible here, training continues without ({reason})')
         return
     models = [runner.bare_model, *(teacher.segmentor for teacher in runner.teachers.values())]
     count = sum(compile_blocks(model, options) for model in models)

@@ -163,7 +163,7 @@ def read_run(folder: str | Path, name: str | None = None) -> RunRecord:
     for file, lines in broken.items():
         record.notes.append(
             message(
-                '{file}: {count} lines are no JSON and were left out (the first is line {line}).',
+                '{file}: {count} lines are not JSON and were left out (the first is line {line}).',
                 file=file.as_posix(),
                 count=len(lines),
                 line=lines[0],

@@ -100,7 +100,7 @@ def enter(task: Task, study: Connection) -> None:
         os.setsid()
     if task.console is not None:
         task.console.parent.mkdir(parents=True, exist_ok=True)
-        # Editors read the file as UTF-8, whatever the encoding of the console.
+        # Editors read the file as UTF-8, regardless of the encoding of the console.
         sys.stderr = task.console.open('a', 1, encoding='utf-8', errors='backslashreplace')
         os.dup2(sys.stderr.fileno(), 2)
     os.dup2(2, 1)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from campaign.case import Case, folder, remove, write
 
-
 # ruff: noqa: E501
 # fmt: off
 CASES = [

@@ -39,11 +39,11 @@ def test_value_by_iteration(schedule: object, expected: dict) -> None:
 @pytest.mark.parametrize(
     ('schedule', 'message'),
     [
-        (dict(type='LinearWarmup', value=1.0, begin=5, end=5), 'begin=5 and end=5'),
+        (dict(type='LinearWarmup', value=1.0, begin=5, end=5), 'end=5 must be after begin=5'),
         (dict(type='Milestones', value=1.0, milestones=[6, 3]), 'do not ascend'),
-        (dict(type='Stop', value='a', at_iter=3), "'a' is no number"),
-        (dict(value=1.0), 'no schedule'),
-        (True, 'no schedule'),
+        (dict(type='Stop', value='a', at_iter=3), "'a' is neither a number"),
+        (dict(value=1.0), 'nor a schedule'),
+        (True, 'nor a schedule'),
         (dict(type='GradientShare', share=1.0), 'not between 0 and 1'),
         (dict(type='GradientShare', share=0.1, interval=0), 'interval=0'),
         (dict(type='GradientShare', share=0.1, begin=500), 'until=500'),

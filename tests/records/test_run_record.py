@@ -97,7 +97,7 @@ def test_damage_is_noted(trained_pair: dict[str, Path], tmp_path: Path) -> None:
     (folder / 'confusion.jsonl').write_text('{"iter": 3, "classes": ["a"], "matrix": [[1, 2]]}\n5')
     run = read_run(folder)
     notes = ' '.join(map(str, run.notes))
-    assert '1 lines are no JSON and were left out (the first is line 3)' in notes
+    assert '1 lines are not JSON and were left out (the first is line 3)' in notes
     assert 'the config cannot be read' in notes
     assert 'teacher.json: damaged' in notes
     assert not run.gradients

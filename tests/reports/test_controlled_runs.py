@@ -6,6 +6,7 @@ import pytest
 import scipy.stats
 
 from mmseg_kd.errors import UserError
+from mmseg_kd.records.message import MINUS
 from mmseg_kd.records.run_record import RunRecord
 from mmseg_kd.records.study_file import StudyRecord
 from mmseg_kd.reports.comparing.collection import Collection, Group
@@ -44,7 +45,7 @@ def test_the_interval_is_wider_for_more_comparisons() -> None:
     ]
     exact = scipy.stats.ttest_1samp((3.0, 1.6, 3.4), 0).confidence_interval(0.975)
     assert rows[0]['difference'] == '+2.67'
-    assert rows[0]['interval'].replace('−', '-') == f'[{exact.low:+.2f}, {exact.high:+.2f}]'
+    assert rows[0]['interval'].replace(MINUS, '-') == f'[{exact.low:+.2f}, {exact.high:+.2f}]'
     assert (rows[0]['verdict'], rows[0]['seeds']) == ('within noise', '3')
     assert '2 comparisons' in str(explanation.text)
     # Alone, the same difference is more than noise.

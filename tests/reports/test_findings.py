@@ -97,7 +97,7 @@ def test_losses_without_gradient(pair: dict[str, Path]) -> None:
         report['losses']['sp_loss'] |= dict(features=0.2, raw=1.0)
     file.write_text('\n'.join(map(json.dumps, reports)))
     text = said(pair)
-    assert "no gradient reaches the backbone's stages, whatever the weight, from: kl_loss" in text
+    assert "no gradient reaches the backbone's stages, at any weight, from: kl_loss" in text
     assert 'almost no effect, by their share of the gradient: at_loss (0.00083 %)' in text
     assert 'sp_loss' not in text
     lines = suggested(*pair.values())
@@ -151,7 +151,7 @@ def test_more_seeds_are_counted(trained_pair: dict[str, Path], tmp_path: Path) -
     lines = suggested(*folders)
     # t(0.975, 3) * 0.8 / sqrt(4) = 1.27 and t(0.975, 4) * 0.8 / sqrt(5) = 0.99 around 1.2.
     (reason,) = [reason for reason in lines if 'More seeds' in reason]
-    assert '5 seeds would tell' in reason
+    assert '5 seeds would separate' in reason
     assert lines[reason].count('randomness.seed=') == 4
 
 

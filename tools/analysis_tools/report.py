@@ -29,7 +29,7 @@ def main() -> None:
     parser.add_argument(
         '--out',
         type=Path,
-        help='where to write (default: the one WORK_DIR, else `report` beside the first)',
+        help='where to write (default: the one WORK_DIR, else `report` next to the first)',
     )
     parser.add_argument('--lang', choices=LANGUAGES, default='en', help='language (default: en)')
     parser.add_argument('--baseline', metavar='NAME', help='the run that others are compared with')

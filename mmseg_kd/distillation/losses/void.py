@@ -37,7 +37,7 @@ def resize_labels(target: Tensor, size: Sequence[int]) -> Tensor:
 
 
 def class_masks(target: Tensor, classes: int, ignore_index: int | None) -> Tensor:
-    """Return where labels (N, H, W) are each class, as booleans (N, K, H, W); void is no class.
+    """Return where labels (N, H, W) are each class, as booleans (N, K, H, W); void is not a class.
 
     Example:
         >>> class_masks(torch.tensor([[[0, 1, 255]]]), 2, ignore_index=255).int()

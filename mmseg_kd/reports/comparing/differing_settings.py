@@ -50,7 +50,7 @@ def _children(values: list[Any]) -> list[Mapping] | None:
     if all(isinstance(value, Mapping) for value in there):
         types = {str(value.get('type')) for value in there}
         same = types == {'None'} if len(there) < len(values) else len(types) == 1
-        # Models are compared part by part whatever their types.
+        # Models are compared part by part, regardless of their types.
         if same or (len(there) == len(values) and any('backbone' in value for value in there)):
             return [{} if value == MISSING else value for value in values]
     elif all(isinstance(value, list) and len(value) == len(values[0]) for value in values):

@@ -17,7 +17,7 @@ from mmseg_kd.visualization.canvas import canvas, legend, shorten, tidy
 from mmseg_kd.visualization.confusion_figure import draw_confusion
 
 MOST_BARS = 4
-# Bars of one colour are told apart by these, lines by their style.
+# Bars of one colour are distinguished by these, lines by their style.
 HATCHES = {'-': '', '--': '////', ':': '....'}
 # Blue where there is more, red where there is less.
 DIFFERENCES = 'RdBu'

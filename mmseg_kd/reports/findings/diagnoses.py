@@ -19,8 +19,8 @@ class Course(NamedTuple):
 
     Attributes:
         peak: Iteration of its highest value.
-        gain: Points by which the last evaluation exceeds all before it; 0 if it is no clear gain.
-        loss: Points by which the last evaluation is below the peak; 0 if it is no clear loss.
+        gain: Points by which the last evaluation exceeds all before it; 0 if that is not clear.
+        loss: Points by which the last evaluation is below the peak; 0 if that is not clear.
     """
 
     peak: int

@@ -61,7 +61,7 @@ def _seeds(collection: Collection) -> Iterator[Suggestion]:
         'More seeds of {name} and {baseline}: fewer than {n} cannot show a difference.'
         if compared.verdict == 'few seeds'
         else 'More seeds of {name} and {baseline}: if difference and spread stay as they are, '
-        '{n} seeds would tell it from noise.',
+        '{n} seeds would separate it from noise.',
         name=best.name,
         baseline=baseline.name,
         n=count,

@@ -96,7 +96,7 @@ def _pretrained(collection: Collection) -> Iterator[Message]:
 
 def _losses(collection: Collection) -> Iterator[Message]:
     sentences = messages(
-        "{name}: no gradient reaches the backbone's stages, whatever the weight, from: {losses}.",
+        "{name}: no gradient reaches the backbone's stages, at any weight, from: {losses}.",
         '{name}: exactly 0 at the end of training, so they taught nothing: {losses}.',
         '{name}: almost no effect, by their share of the gradient: {losses}.',
         "{name}: dominates the labels' loss, by its share of the gradient: {losses}.",

@@ -62,7 +62,7 @@ class Lease:
             try:
                 self.set('heartbeat', self._beaten)
             except (StorageInternalError, SQLAlchemyError, OSError) as error:
-                # A database that is away for a while is no reason to stop training.
+                # A database that is away for a while is not a reason to stop training.
                 logging.getLogger('mmengine').warning(f'the storage does not answer: {error}')
 
     def finish(self, state: TrialState, value: float | None = None) -> None:

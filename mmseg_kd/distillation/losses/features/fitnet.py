@@ -85,7 +85,7 @@ class FitNetLoss(KDLoss):
         each = [channels] * len(self.stages) if isinstance(channels, int) else list(channels)
         self.require(
             len(each) == len(self.stages) and all(isinstance(c, int) and c > 0 for c in each),
-            f'{key}={channels!r} is no number above 0 for each of {self.stages}',
+            f'{key}={channels!r} is not a number above 0 for each of {self.stages}',
         )
         return each
 

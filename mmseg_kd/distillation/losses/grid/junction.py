@@ -39,7 +39,7 @@ class JunctionLoss(TemperatureLoss):
     :math:`p_a \wedge p_b` of all pairs of classes. The trace is large at every edge.
 
     With `softmax=False` the maps are features. Their J is divided by the image's mean trace. It
-    is 2x2 whatever the channels, so no adapter is needed.
+    is 2x2 for any number of channels, so no adapter is needed.
 
     Cost: that of a few maps of differences, without a loop over the pairs of classes.
 

@@ -21,7 +21,7 @@ class TemperatureLoss(KDLoss):
         **kwargs: As for `KDLoss`.
 
     Raises:
-        ValueError: On a temperature that is no number above 0 and no schedule.
+        ValueError: On a temperature that is neither a number above 0 nor a schedule.
     """
 
     default_stages = 'logits'
@@ -35,7 +35,7 @@ class TemperatureLoss(KDLoss):
         self.require(not share_of(self.temperature), 'temperature: GradientShare is for weights')
         self.require(
             isinstance(self.temperature, Schedule) or self.temperature > 0,
-            f'temperature={temperature!r} is no number above 0',
+            f'temperature={temperature!r} is not a number above 0',
         )
         self.ignore_index = ignore_index
 
