@@ -20,21 +20,18 @@ LARGEST = 1e15
 class KDLoss(nn.Module):
     """A distillation loss: two taps in, a scalar out.
 
-    Every loss is computed in float32 (float64 inputs stay float64)
-    also under autocast, is finite for every finite input, and is zero where the student
-    equals the teacher, unless it sets `zero_at_equality = False`. No gradient reaches the
-    teacher.
+    Every loss is computed in float32 also under autocast (float64 stays), is finite for every
+    finite input, and is zero where the student equals the teacher, unless it sets
+    `zero_at_equality = False`. No gradient reaches the teacher.
 
-    For a new loss, subclass, implement `compare` (or `distance`, which gets all taps at once) and
-    register it with `@MODELS.register_module()`. A class without settings of its own needs no
-    `__init__`.
+    A new loss implements `compare`, or `distance`, which gets all taps at once, and is registered
+    with `@MODELS.register_module()` (docs/adding_a_loss.md).
 
     Args:
         reduction: Name of the reduction, one of the class' `reductions`; the first by default.
-        stages: Names of the student's taps that the loss reads (see
-            `mmseg_kd.distillation.taps`); the class' `default_stages` by default.
-        loss_weight: Factor of the loss in the student's total: a number, a schedule
-            (`mmseg_kd.distillation.schedules`) or a `GradientShare`.
+        stages: The student's taps that the loss reads (see `mmseg_kd.distillation.taps`); the
+            class' `default_stages` by default.
+        loss_weight: Factor of the loss: a number, a schedule or a `GradientShare`.
         teacher_stages: Names of the teacher's taps, where they differ.
         teacher: Where there are several teachers: the name of one, or weights by name, whose
             losses are then summed; all of them at equal weights, adding up to 1, by default.
@@ -42,9 +39,8 @@ class KDLoss(nn.Module):
             'other_image' or 'labels', see `mmseg_kd.distillation.controls`.
 
     Raises:
-        ValueError: On an unknown reduction or control, a weight that is negative, or no finite
-            number and no schedule, or tap lists that are empty, of different length or, for a loss
-            of one tap, longer.
+        ValueError: On an unknown reduction or control, a weight that is neither a finite number
+            from 0 nor a schedule, or tap lists that are empty, of different length or too long.
     """
 
     reductions: tuple[str, ...] = ('mean',)

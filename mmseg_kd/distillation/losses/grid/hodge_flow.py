@@ -12,7 +12,13 @@ from torch import Tensor, nn
 
 from mmseg_kd.distillation.base import resize_map
 from mmseg_kd.distillation.grid.calculus import Flow, pair_flow, valid_edges
-from mmseg_kd.distillation.grid.decomposition import basis_of, spectrum_of, split_masked
+from mmseg_kd.distillation.grid.channel_pairs import directions, mixed, orthonormal
+from mmseg_kd.distillation.grid.decomposition import (
+    bands_of,
+    basis_of,
+    spectrum_of,
+    split_masked,
+)
 from mmseg_kd.distillation.losses.features.fitnet import own_random_stream
 from mmseg_kd.distillation.losses.logits.temperature import TemperatureLoss
 from mmseg_kd.distillation.losses.void import valid_pixels
@@ -95,7 +101,7 @@ class EdgeFlowLoss(TemperatureLoss):
         self.require(dims <= teacher_channels, f'dims={dims} is more than the teacher has channels')
         with own_random_stream(seed):
             self.adapter = nn.Conv2d(student_channels, dims, kernel_size=1, device='cpu')
-        projection = _orthonormal(dims, teacher_channels, seed)
+        projection = orthonormal(dims, teacher_channels, seed)
         self.register_buffer('projection', projection, persistent=False)
 
     def compare(self, student: Tensor, teacher: Tensor, target: Tensor | None) -> Tensor:
@@ -133,16 +139,16 @@ class EdgeFlowLoss(TemperatureLoss):
         ):
             self.require(x.shape[1] == channels, f'{name}={channels}, but has {x.shape[1]}')
         weight, bias = (p.to(student.dtype) for p in (self.adapter.weight, self.adapter.bias))
-        student = _mixed(weight.flatten(1), student) + bias[:, None, None]
-        return _standardised(student), _standardised(_mixed(self.projection, teacher))
+        student = mixed(weight.flatten(1), student) + bias[:, None, None]
+        return _standardised(student), _standardised(mixed(self.projection, teacher))
 
     def _flow(self, maps: Tensor) -> Flow:
-        first, second = _directions(maps.shape[1], self.flows, self.seed, maps.dtype, maps.device)
+        first, second = directions(maps.shape[1], self.flows, self.seed, maps.dtype, maps.device)
         self.require(
             len(first) > 0,
             f'flows={self.flows} needs at least 2 * flows channels; the map has {maps.shape[1]}',
         )
-        return pair_flow(_mixed(first, maps), _mixed(second, maps))
+        return pair_flow(mixed(first, maps), mixed(second, maps))
 
 
 @MODELS.register_module()
@@ -210,7 +216,7 @@ class HodgeFlowLoss(EdgeFlowLoss):
             return sum(w * getattr(parts, name).energy() for name, w in self.components.items())
         size = valid.shape[1:]
         parts = spectrum_of(difference, self.angle(size, difference.x))
-        bands = band_map(size, self.band_weights, difference.x)
+        bands = _band_map(*size, self.band_weights, difference.x.dtype, difference.x.device)
         return sum(
             w * (bands * getattr(parts, name).square()).sum(dim=(-2, -1))
             for name, w in self.components.items()
@@ -251,27 +257,14 @@ class RandomSplitFlowLoss(HodgeFlowLoss):
         return _random_angles(*size, self.seed, like.dtype, like.device)
 
 
-def band_map(size: Sequence[int], weights: Sequence[float], like: Tensor) -> Tensor:
-    """Return the weight of each frequency of a grid, (H, W).
-
-    Args:
-        size: H and W.
-        weights: Weights of equal bands of the frequency, from low to high.
-        like: A tensor of the dtype and on the device that the map shall have.
-    """
-    return _band_map(*size, tuple(weights), like.dtype, like.device)
-
-
 @lru_cache(maxsize=32)
 @torch.inference_mode(False)
 def _band_map(
     height: int, width: int, weights: tuple[float, ...], dtype: torch.dtype, device: torch.device
 ) -> Tensor:
-    eigenvalues = basis_of(torch.empty(height, width, dtype=dtype, device=device)).eigenvalues
-    band = (eigenvalues / 8).sqrt() * len(weights)
-    return torch.tensor(weights, dtype=dtype, device=device)[
-        band.long().clamp(max=len(weights) - 1)
-    ]
+    """The weight of each frequency of a grid, (H, W)."""
+    eigenvalues = basis_of(torch.empty(height, width, dtype=torch.float64)).eigenvalues
+    return torch.tensor(weights, dtype=dtype)[bands_of(eigenvalues, len(weights))].to(device)
 
 
 @lru_cache(maxsize=32)
@@ -281,33 +274,6 @@ def _random_angles(
 ) -> Tensor:
     generator = torch.Generator().manual_seed(seed)
     return (torch.rand(height, width, generator=generator) * torch.pi).to(device, dtype)
-
-
-@lru_cache(maxsize=32)
-@torch.inference_mode(False)
-def _directions(
-    channels: int, flows: int | None, seed: int, dtype: torch.dtype, device: torch.device
-) -> tuple[Tensor, Tensor]:
-    """The channels between which flows run: two matrices (P, C)."""
-    if flows is None:
-        a, b = torch.triu_indices(channels, channels, offset=1)
-        every = torch.eye(channels)
-        pairs = every[a], every[b]
-    elif 0 < 2 * flows <= channels:
-        pairs = _orthonormal(2 * flows, channels, seed).chunk(2)
-    else:
-        pairs = torch.empty(2, 0, channels)
-    return tuple(x.to(device, dtype) for x in pairs)
-
-
-def _orthonormal(rows: int, channels: int, seed: int) -> Tensor:
-    generator = torch.Generator().manual_seed(seed)
-    return torch.linalg.qr(torch.randn(channels, rows, generator=generator)).Q.t().contiguous()
-
-
-def _mixed(weights: Tensor, maps: Tensor) -> Tensor:
-    """Apply a matrix (P, C) to the channels of maps (N, C, H, W)."""
-    return (weights.to(maps.dtype) @ maps.flatten(2)).unflatten(2, maps.shape[2:])
 
 
 def _standardised(maps: Tensor) -> Tensor:

@@ -11,11 +11,9 @@ import torch
 from mmseg.registry import MODELS
 from torch import Tensor
 
-from mmseg_kd.distillation.grid.decomposition import basis_of, transform
+from mmseg_kd.distillation.grid.decomposition import bands_of, basis_of, transform
 from mmseg_kd.distillation.losses.grid.centred import CentredLoss
 
-# Of the Laplacian on the pixel grid.
-LARGEST_EIGENVALUE = 8
 # Energies below this share of the teacher's mean energy hardly count. On six images of CamVid, a
 # fifth of the coefficients of a teacher's logits are above it.
 SMALLEST_SHARE = 1e-2
@@ -193,9 +191,7 @@ def _bands(
         generator = torch.Generator().manual_seed(permutation)
         order = torch.randperm(height * width - 1, generator=generator)
         eigenvalues = torch.cat([eigenvalues[:1], eigenvalues[1:][order]])
-    # A frequency on the border of two bands is in the upper one, however it is rounded.
-    frequencies = (eigenvalues / LARGEST_EIGENVALUE).sqrt() * count + 1e-9
-    band = frequencies.long().clamp(max=count - 1)
+    band = bands_of(eigenvalues, count)
     powers = torch.where((eigenvalues == 0) & (exponent < 0), 0, eigenvalues**exponent)
     inside = band == torch.arange(count)[:, None]
     return (powers * inside).view(count, height, width).to(device, dtype)
