@@ -3,9 +3,15 @@
 _base_ = './hodge_finals.py'
 
 study = dict(
-    options={
-        'train_cfg.max_iters': None,
-        # About 600 iterations of the student alone on one core of the CPU that was measured.
-        'train_cfg.time_budget': 240,
-    },
+    # About 600 iterations of the student alone on one core of the CPU that was measured.
+    options={'train_cfg.time_budget': 120, 'train_cfg.val_interval': 5000},
+    runs=dict(
+        teacher=dict(options={'train_cfg.time_budget': None}),
+        # The controls were compared at equal iterations.
+        **dict.fromkeys(['flow-random', 'mse', 'permuted+1', 'cwd-other', 'cwd-labels']),
+    ),
+    controls=dict(
+        _delete_=True,
+        **dict.fromkeys(['flow', 'flow-gradient', 'flow-curl', 'sobolev+1'], ['none', 'cwd']),
+    ),
 )
