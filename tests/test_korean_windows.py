@@ -18,7 +18,6 @@ from PIL import Image
 EMULATION = Path(__file__).parent / 'korean_windows' / 'sitecustomize.py'
 # A letter and a sign that cp949 lacks.
 NAME = 'café 실험 − 1'  # noqa: RUF001
-CSV = 'iteration,mIoU,비고\n3,20.5,첫 실험\n6,21.5,\n'
 
 
 @pytest.fixture
@@ -94,11 +93,10 @@ def test_from_a_study_to_a_report(
     console = redirect(monkeypatch)
     folder = tmp_path / '연구 (1)'
     folder.mkdir()
-    config, study, table = folder / '설정.py', folder / '한글_연구.py', folder / '첫 실험.csv'
+    config, study = folder / '설정.py', folder / '한글_연구.py'
     write_config(config)
     text = f'study = dict(runs=dict(학생=dict(config={str(config)!r})))\n'
     study.write_text(text, encoding='utf-8-sig')
-    table.write_bytes(CSV.encode('cp949'))
 
     out = folder / '결과'
     assert run('study.py', 'run', study, '--work-dir', out, '--lang', 'ko') == 0
@@ -117,8 +115,8 @@ def test_from_a_study_to_a_report(
     assert len(list(saved.glob('*.png'))) == 2
     assert len(list(painted.rglob('*.png'))) == 2
     tool = 'analysis_tools/report.py'
-    assert run(tool, work_dir, table, '--lang', 'ko', '--out', folder / '보고서') == 0
-    assert '첫 실험' in (folder / '보고서' / 'report.md').read_text(encoding='utf-8')
+    assert run(tool, work_dir, '--lang', 'ko', '--out', folder / '보고서') == 0
+    assert NAME in (folder / '보고서' / 'report.md').read_text(encoding='utf-8')
 
     # What the console lacks is an escape; a log is UTF-8 and whole.
     lines = console.getvalue().decode('cp949')

@@ -12,6 +12,6 @@ study = dict(
     ),
     controls=dict(
         _delete_=True,
-        **dict.fromkeys(['flow', 'flow-gradient', 'flow-curl', 'sobolev+1'], ['none', 'cwd']),
+        **{run: ['none', 'cwd'] for run in ('flow', 'flow-gradient', 'flow-curl', 'sobolev+1')},
     ),
 )

@@ -124,5 +124,5 @@ def test_where_it_is_not_possible_training_goes_on(
     cfg = tiny_config(tmp_path / 'run', compile=True, train_cfg__max_iters=1)
     build_runner(cfg).train()
     log = next((tmp_path / 'run').glob('*/*.log')).read_text()
-    assert 'compile: not possible here, training goes on without (' in log
+    assert 'compile: not possible here, training continues without (' in log
     assert (tmp_path / 'run' / 'iter_1.pth').is_file()

@@ -320,9 +320,9 @@ def test_a_share_counts_only_the_shares_that_are_active(teacher: dict) -> None:
     ('losses', 'message'),
     [
         (dict(kl_loss=KD_LOSSES['kl_loss'] | dict(loss_weight=-1.0)), 'is negative'),
-        (dict(kl_loss=KD_LOSSES['kl_loss'] | dict(teacher=3)), 'no name of a teacher'),
-        (dict(kl_loss=KD_LOSSES['kl_loss'] | dict(teacher=dict(a=-1.0))), 'no name of a teacher'),
-        (dict(kl_loss=KD_LOSSES['kl_loss'] | dict(teacher=['a'])), 'no name of a teacher'),
+        (dict(kl_loss=KD_LOSSES['kl_loss'] | dict(teacher=3)), 'neither the name'),
+        (dict(kl_loss=KD_LOSSES['kl_loss'] | dict(teacher=dict(a=-1.0))), 'neither the name'),
+        (dict(kl_loss=KD_LOSSES['kl_loss'] | dict(teacher=['a'])), 'neither the name'),
     ],
 )
 def test_weights_and_teachers_that_make_no_sense(teacher: dict, losses: dict, message: str) -> None:

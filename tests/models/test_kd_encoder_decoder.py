@@ -204,7 +204,7 @@ def test_mistakes_are_named(teacher: dict) -> None:
     wrong = dict(at_loss=dict(type='AttentionTransferLoss', stages='bakbone.block1'))
     with pytest.raises(UserError, match=r"no tap 'bakbone.block1': did you mean 'backbone.block1"):
         build(tiny_model(type='KDEncoderDecoder', teacher=teacher, kd_losses=wrong))
-    with pytest.raises(UserError, match='is no distillation loss'):
+    with pytest.raises(UserError, match='is not a distillation loss'):
         losses = dict(ce=dict(type='CrossEntropyLoss'))
         build(tiny_model(type='KDEncoderDecoder', teacher=teacher, kd_losses=losses))
     deep = dict(at_loss=dict(type='AttentionTransferLoss', stages='stage7'))

@@ -214,7 +214,7 @@ def test_a_dry_run_does_not_fit_the_budget(tmp_path: Path, monkeypatch: pytest.M
     file.write_text(f'study = dict(runs=dict(a=dict(config={B0!r}, options={options!r})))')
     study = load_study(str(file))
     with pytest.raises(UserError, match='could not be timed: stop'):
-        describe_plan(RunQueue(study, plan_study(study), open_storage(None, tmp_path)), tmp_path, 1)
+        describe_plan(RunQueue(study, plan_study(study), open_storage(None, tmp_path)), tmp_path)
     (task,) = tasks
     assert task.options['train_cfg.time_budget'] is None
     assert task.options['train_cfg.max_iters'] == estimate.TIMED
