@@ -11,7 +11,7 @@ from uuid import uuid4
 import pytest
 from conftest import ROOT
 from optuna.exceptions import UpdateFinishedTrialError
-from optuna.trial import TrialState
+from optuna.trial import TrialState, create_trial
 
 from mmseg_kd.errors import UserError
 from mmseg_kd.studies.config import Study, load_study
@@ -103,6 +103,15 @@ def test_the_run_of_a_dead_process_is_given_on(tmp_path: Path, storage: str) -> 
     ):
         with pytest.raises(UpdateFinishedTrialError):
             act()
+
+
+def test_a_trial_without_a_run_is_left_alone(tmp_path: Path, storage: str) -> None:
+    # Earlier versions made them.
+    study, plan = planned(tmp_path, LIST)
+    runs = queue(study, plan, storage)
+    runs.optuna.add_trial(create_trial(value=1.0))
+    assert runs.claim().run.key == ('a', 0)
+    assert set(runs.current()) == {('a', 0)}
 
 
 def test_what_an_older_version_put_in_line(tmp_path: Path, storage: str) -> None:

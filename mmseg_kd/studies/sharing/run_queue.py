@@ -103,7 +103,7 @@ class RunQueue:
     def current(self) -> dict[Key, FrozenTrial]:
         """Return the trial that counts of each training that was begun, planned or not."""
         found: dict[Key, FrozenTrial] = {}
-        for trial in self.optuna.get_trials(deepcopy=False):
+        for trial in self._trials():
             key = (trial.user_attrs['run'], trial.user_attrs['seed'])
             if key not in found or _attempt(trial) > _attempt(found[key]):
                 found[key] = trial
@@ -123,9 +123,16 @@ class RunQueue:
         )
         return 'waiting' if lost else STATES[trial.state.name]
 
+    def _trials(self) -> list[FrozenTrial]:
+        # Earlier versions left trials without a run.
+        return [t for t in self.optuna.get_trials(deepcopy=False) if 'run' in t.user_attrs]
+
     def same_settings(self, run: PlannedRun, trial: FrozenTrial) -> bool:
         """Return whether a trial's settings train the same as those of now."""
-        return not changed_keys(trial.user_attrs['settings'], run.settings)
+        attrs = trial.user_attrs
+        changed = changed_keys(attrs['settings'], run.settings)
+        # Earlier versions, which stored a work_dir, had other fingerprints of the needed runs.
+        return not changed or ('work_dir' in attrs and set(changed) <= set(run.needs))
 
     def prepare(self, retry_failed: bool = False) -> None:
         """Update the settings of trainings that wait; let failed ones wait again if asked."""
@@ -173,7 +180,7 @@ class RunQueue:
 
     def _drawn(self, run: PlannedRun) -> dict[str, Any]:
         """Return the values of a search that were drawn first for any seed of a point, if any."""
-        for trial in self.optuna.get_trials(deepcopy=False) if run.space else ():
+        for trial in self._trials() if run.space else ():
             other = self.runs.get((trial.user_attrs['run'], trial.user_attrs['seed']))
             drawn = trial.params and other is not None and other.name == run.name
             if drawn and self.same_settings(other, trial):
@@ -195,11 +202,7 @@ class RunQueue:
                 seed=seed, multivariate=True, group=True, constant_liar=True
             )
         copy = optuna.create_study(direction=self.study.direction, sampler=sampler)
-        copy.add_trials(
-            t
-            for t in self.optuna.get_trials(deepcopy=False)
-            if t.params and t.state != TrialState.WAITING
-        )
+        copy.add_trials(t for t in self._trials() if t.params and t.state != TrialState.WAITING)
         return copy.ask({p.key: p.distribution for p in run.space}).params
 
     def _add(
