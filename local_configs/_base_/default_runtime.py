@@ -29,6 +29,7 @@ default_hooks = dict(
     # Stops when the loss stays NaN or infinite; None switches it off.
     non_finite_loss=dict(type='NonFiniteLossHook', max_consecutive=5),
     visualization=dict(type='PaintingHook'),
+    progress=dict(type='ProgressHook'),
     # Schedules, shares of the gradient, averaged teachers and adapters.
     distillation=dict(type='DistillationHook'),
     # The share of each loss in the gradient: gradients.jsonl, gradients.png; None switches it off.

@@ -4,6 +4,7 @@ from mmseg_kd.engine.hooks.deferred_info_hook import DeferredInfoHook
 from mmseg_kd.engine.hooks.distillation_hook import DistillationHook
 from mmseg_kd.engine.hooks.non_finite_loss_hook import NonFiniteLossHook
 from mmseg_kd.engine.hooks.picture_hooks import PaintingHook, PredictionGridHook
+from mmseg_kd.engine.hooks.progress_hook import ProgressHook
 from mmseg_kd.engine.hooks.record_hooks import (
     ConfusionRecordHook,
     GradientReportHook,
@@ -20,6 +21,7 @@ __all__ = [
     'NonFiniteLossHook',
     'PaintingHook',
     'PredictionGridHook',
+    'ProgressHook',
     'ResumableCheckpointHook',
     'TeacherRecordHook',
     'TrainingTimeHook',
