@@ -191,6 +191,22 @@ def config_parser(description: str) -> argparse.ArgumentParser:
     return parser
 
 
+def add_image_options(parser: argparse.ArgumentParser, count: int, help_: str) -> None:
+    """Add `--split`, and `--images N` or `--names STEM ...`.
+
+    Args:
+        parser: The parser.
+        count: Default of `--images`.
+        help_: Its help.
+    """
+    text = "the images (default: the config's val)"
+    parser.add_argument('--split', choices=('train', 'val', 'test'), help=text)
+    images = parser.add_mutually_exclusive_group()
+    images.add_argument('--images', type=at_least(1), default=count, metavar='N', help=help_)
+    text = 'draw these images: names of files without the ending'
+    images.add_argument('--names', nargs='+', metavar='STEM', help=text)
+
+
 def join_lists(values: list[str]) -> list[str]:
     """Join the parts of `KEY=[a,b]`, which PowerShell splits at commas outside quotes."""
     joined = values[:1]

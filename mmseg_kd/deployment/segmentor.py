@@ -16,7 +16,7 @@ from mmseg_kd.checkpoints import load_strictly, read_checkpoint, state_dict_of
 from mmseg_kd.config import load_config
 from mmseg_kd.config.errors import config_errors
 from mmseg_kd.datasets.custom.masks import class_colour
-from mmseg_kd.distillation.teacher import build_segmentor, classes_of
+from mmseg_kd.distillation.teacher import build_segmentor, classes_of, without_distillation
 from mmseg_kd.errors import UserError
 from mmseg_kd.records.literal_config import parse_buildable
 
@@ -58,10 +58,8 @@ def load_segmentor(checkpoint: str | Path, config: str | Path | None = None) -> 
     cfg = load_config(str(config)) if config else _own_config(meta, checkpoint)
     if not isinstance(cfg.get('model'), dict):
         raise UserError(f'{config or checkpoint}: the config has no `model`')
-    # Without these keys a student is the plain model, which needs no teacher.
-    plain = {key: part for key, part in cfg['model'].items() if key not in ('teacher', 'kd_losses')}
     with config_errors():
-        model = build_segmentor(plain)
+        model = build_segmentor(without_distillation(cfg['model']))
     matched = load_strictly(model, state_dict_of(loaded, checkpoint), checkpoint)
     print_log(f'{checkpoint}: matched {matched}/{matched} tensors', logger='current')
     classes, palette = _classes(meta, model.out_channels)

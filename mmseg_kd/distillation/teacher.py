@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import logging
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -152,6 +152,11 @@ def read_model(config: str | dict) -> ConfigDict:
     if not isinstance(model, dict) or not isinstance(model.get('backbone'), dict):
         raise UserError(f'model.teacher.config: {config} has no `model` with a backbone')
     return model
+
+
+def without_distillation(model: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a model dict without teacher and losses: that of the plain student."""
+    return {key: part for key, part in model.items() if key not in ('teacher', 'kd_losses')}
 
 
 def build_segmentor(config: str | dict) -> nn.Module:

@@ -19,7 +19,7 @@ from torch import nn
 from mmseg_kd import register_all
 from mmseg_kd.checkpoints import read_checkpoint
 from mmseg_kd.config.errors import config_errors
-from mmseg_kd.distillation.teacher import Teacher
+from mmseg_kd.distillation.teacher import Teacher, without_distillation
 from mmseg_kd.errors import UserError
 from mmseg_kd.records.literal_config import parse_buildable
 from mmseg_kd.records.message import Message, message
@@ -31,8 +31,6 @@ MOST_CODE = 80
 # Forward passes that are timed, after some that are not.
 WARM_UP, TIMED = 3, 10
 DEFAULT_SIZE = (512, 512)
-# Without these keys a student is the plain model.
-OF_DISTILLATION = ('teacher', 'kd_losses')
 
 
 class ModelSize(NamedTuple):
@@ -55,7 +53,7 @@ def model_sizes(collection: Collection) -> dict[str, ModelSize]:
         if run is None:
             continue
         model = run.setting('model') or {}
-        plain = {key: part for key, part in model.items() if key not in OF_DISTILLATION}
+        plain = without_distillation(model)
         plain['type'] = str(plain.get('type')).removeprefix('KD')
         key = json.dumps(plain, sort_keys=True, default=repr)
         if key not in known:
@@ -139,8 +137,7 @@ def load_model(model: ConfigDict, checkpoint: str | Path) -> nn.Module:
     Raises:
         UserError: The checkpoint is missing or does not fit.
     """
-    plain = {key: part for key, part in model.items() if key not in OF_DISTILLATION}
-    return Teacher(plain, str(checkpoint)).segmentor.to(get_device())
+    return Teacher(without_distillation(model), str(checkpoint)).segmentor.to(get_device())
 
 
 def load_teacher(cfg: ConfigDict, notes: list[Message]) -> nn.Module | None:

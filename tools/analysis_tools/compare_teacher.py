@@ -16,7 +16,7 @@ from mmengine.device import get_device
 from mmengine.logging import MMLogger
 
 from mmseg_kd.checkpoints import load_strictly, read_checkpoint, state_dict_of
-from mmseg_kd.command_line import at_least, config_parser, run_tool
+from mmseg_kd.command_line import add_image_options, config_parser, run_tool
 from mmseg_kd.config import load_config
 from mmseg_kd.config.models import build_student
 from mmseg_kd.distillation import check_taps
@@ -35,12 +35,8 @@ def parse_args() -> argparse.Namespace:
     add('--out', type=Path, required=True, metavar='DIR', help='a new folder for page and pictures')
     help_ = 'a checkpoint of the same model, trained without the teacher'
     add('--baseline', metavar='CHECKPOINT', help=help_)
-    add('--split', choices=('train', 'val', 'test'), help="the images (default: the config's val)")
-    images = parser.add_mutually_exclusive_group()
     text = 'images of each kind (default: 1): best, worst and median by the difference in mIoU'
-    images.add_argument('--images', type=at_least(1), default=1, metavar='N', help=text)
-    text = 'draw these images: names of files without the ending'
-    images.add_argument('--names', nargs='+', metavar='STEM', help=text)
+    add_image_options(parser, 1, text)
     text = 'where to read the attention maps (default: the taps of the losses but logits)'
     add('--taps', nargs='+', metavar='TAP', help=text)
     add('--lang', choices=LANGUAGES, default='en', help='language of the page (default: en)')

@@ -19,12 +19,12 @@ from mmengine.logging import MMLogger
 from torch import nn
 
 from mmseg_kd.checkpoints import load_strictly, read_checkpoint, state_dict_of
-from mmseg_kd.command_line import at_least, config_parser, run_tool
+from mmseg_kd.command_line import add_image_options, config_parser, run_tool
 from mmseg_kd.config import load_config
 from mmseg_kd.config.errors import config_errors
 from mmseg_kd.deployment.segmentor import load_segmentor
 from mmseg_kd.distillation import Teacher, check_taps
-from mmseg_kd.distillation.teacher import build_segmentor
+from mmseg_kd.distillation.teacher import build_segmentor, without_distillation
 from mmseg_kd.distillation.teachers import teachers_by_name
 from mmseg_kd.errors import UserError, did_you_mean
 from mmseg_kd.paths import check_file, check_new_folder, new_folder, relative
@@ -40,12 +40,7 @@ def parse_args() -> argparse.Namespace:
     add('--out', type=Path, required=True, metavar='DIR', help='a new folder for the pictures')
     help_ = "checkpoint of a training to draw as the teacher (default: the config's first teacher)"
     add('--teacher', metavar='CHECKPOINT', help=help_)
-    add('--split', choices=('train', 'val', 'test'), help="the images (default: the config's val)")
-    images = parser.add_mutually_exclusive_group()
-    text = 'number of images, evenly spread over the split (default: 3)'
-    images.add_argument('--images', type=at_least(1), default=3, metavar='N', help=text)
-    text = 'draw these images: names of files without the ending'
-    images.add_argument('--names', nargs='+', metavar='STEM', help=text)
+    add_image_options(parser, 3, 'number of images, evenly spread over the split (default: 3)')
     text = 'the maps (default: logits, drawn as probabilities; features by principal components)'
     add('--tap', default='logits', help=text)
     text = 'classes to leave out as void; around their regions flows may be harmonic'
@@ -68,9 +63,8 @@ def load_models(cfg: Config, checkpoint: str, teacher: str | None) -> dict[str, 
     elif own:
         with config_errors():
             models['teacher'] = Teacher(own[0].get('config'), own[0].checkpoint).segmentor
-    plain = {key: part for key, part in cfg.model.items() if key not in ('teacher', 'kd_losses')}
     with config_errors():
-        student = build_segmentor(plain)
+        student = build_segmentor(without_distillation(cfg.model))
     load_strictly(student, state_dict_of(read_checkpoint(checkpoint), checkpoint), checkpoint)
     models['student'] = student
     return {name: model.eval().to(get_device()) for name, model in models.items()}

@@ -23,6 +23,25 @@ def valid_pixels(
     return resize_labels(target, size) != ignore_index
 
 
+def valid_mask(
+    target: Tensor | None, size: Sequence[int], ignore_index: int | None, like: Tensor
+) -> Tensor:
+    """Return `valid_pixels`, and True everywhere where all count.
+
+    Args:
+        target: Labels (N, H, W) or None.
+        size: Height and width of the mask.
+        ignore_index: Label of void pixels, or None.
+        like: A tensor of N maps on the device.
+
+    Example:
+        >>> valid_mask(None, (1, 2), 255, torch.zeros(1, 3, 1, 2))
+        tensor([[[True, True]]])
+    """
+    valid = valid_pixels(target, size, ignore_index)
+    return like.new_ones(len(like), *size).bool() if valid is None else valid
+
+
 def resize_labels(target: Tensor, size: Sequence[int]) -> Tensor:
     """Resize labels (N, H, W) to `size` by nearest neighbour.
 

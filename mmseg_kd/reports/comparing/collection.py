@@ -56,7 +56,7 @@ class Group:
     @property
     def scores(self) -> list[tuple[RunRecord, float]]:
         """The metric at `best`."""
-        return [(run, row[self.metric]) for run, row in self.best]
+        return self.scores_of(self.metric)
 
     @property
     def score(self) -> float:
@@ -67,7 +67,12 @@ class Group:
     @property
     def test_scores(self) -> list[tuple[RunRecord, float]]:
         """The metric of the counted runs whose checkpoint was tested on the test split."""
-        return [(run, run.test[self.metric]) for run in self.counted if self.metric in run.test]
+        return self.scores_of(self.metric, test=True)
+
+    def scores_of(self, metric: str, test: bool = False) -> list[tuple[RunRecord, float]]:
+        """Return any metric at `best`, or of the checkpoints tested on the test split."""
+        rows = [(run, run.test) for run in self.counted] if test else self.best
+        return [(run, row[metric]) for run, row in rows if metric in row]
 
     @property
     def classes(self) -> list[tuple[RunRecord, ClassScores]]:

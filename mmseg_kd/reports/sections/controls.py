@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from mmseg_kd.records.message import Message, message, messages
 from mmseg_kd.reports.comparing.collection import Collection, Group, by_seed
-from mmseg_kd.reports.comparing.statistics import VERDICTS, paired_difference
+from mmseg_kd.reports.comparing.statistics import paired_difference
 from mmseg_kd.reports.sections.scores import (
-    VERDICT_TEXTS,
     interval_text,
     metric_names,
     number,
+    verdict_text,
 )
 from mmseg_kd.reports.writing.document import Block, Paragraph, Table, titled
 
@@ -45,19 +45,9 @@ def _label(name: str, test: bool) -> Message:
 def _compared(
     run: Group, control: Group, metric: str, test: bool, comparisons: int
 ) -> list[str] | None:
-    scores = [
-        {seed: row[metric] for seed, row in by_seed(rows).items() if metric in row}
-        for rows in (
-            ((r, r.test) for r in group.counted) if test else group.best for group in (run, control)
-        )
-    ]
+    scores = (by_seed(group.scores_of(metric, test)) for group in (run, control))
     compared = paired_difference(*scores, comparisons)
     if compared is None:
         return None
-    verdict = VERDICT_TEXTS[VERDICTS.index(compared.verdict)]
-    return [
-        str(len(compared.seeds)),
-        number(compared.mean, '+.2f'),
-        interval_text(compared),
-        verdict,
-    ]
+    numbers = str(len(compared.seeds)), number(compared.mean, '+.2f'), interval_text(compared)
+    return [*numbers, verdict_text(compared)]

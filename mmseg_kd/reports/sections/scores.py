@@ -16,7 +16,7 @@ from mmseg_kd.reports.comparing.collection import Collection, Group
 from mmseg_kd.reports.comparing.differing_settings import setting_text, short_keys
 from mmseg_kd.reports.comparing.statistics import VERDICTS, PairedDifference, mean_and_sd
 from mmseg_kd.reports.models import ModelSize
-from mmseg_kd.reports.writing.document import MOST_OPEN, NONE, Block, Paragraph, Table, titled
+from mmseg_kd.reports.writing.document import MOST_OPEN, NONE, Block, Paragraph, Table, Text, titled
 
 # These metrics come first in the tables.
 ORDER = ('mIoU', 'mAcc', 'aAcc')
@@ -75,7 +75,7 @@ def comparison_table(
                 _mean_and_sd(group.scores),
                 number(compared and compared.mean, '+.2f'),
                 interval_text(compared),
-                VERDICT_TEXTS[VERDICTS.index(compared.verdict)] if compared else NONE,
+                verdict_text(compared),
                 NONE if closed is None else number(100 * closed, '.0f') + ' %',
                 _mean_and_sd(group.test_scores),
                 number(on_test and on_test.mean, '+.2f'),
@@ -150,6 +150,11 @@ def interval_text(compared: PairedDifference | None) -> str:
     if compared is None or compared.t_interval is None:
         return NONE
     return f'[{", ".join(number(end, "+.2f") for end in compared.t_interval)}]'
+
+
+def verdict_text(compared: PairedDifference | None) -> Text:
+    """Return the verdict on a difference."""
+    return NONE if compared is None else VERDICT_TEXTS[VERDICTS.index(compared.verdict)]
 
 
 def number(value: float | None, form: str = '.2f') -> str:

@@ -95,8 +95,8 @@ class FitNetLoss(KDLoss):
         """Adapt the student's maps and compute the sum of `compare`."""
         self._check('stages', self.stages, 'student_channels', student)
         self._check('teacher_stages', self.teacher_stages, 'teacher_channels', teacher)
-        adapted = [_adapted(a, s) for a, s in zip(self.adapters, student, strict=True)]
-        return super().distance(adapted, teacher, target)
+        maps = [adapted(a, s) for a, s in zip(self.adapters, student, strict=True)]
+        return super().distance(maps, teacher, target)
 
     def _check(self, key: str, names: Sequence[str], setting: str, maps: list[Tensor]) -> None:
         found = [x.shape[1] for x in maps]
@@ -129,7 +129,8 @@ def own_random_stream(seed: int) -> Iterator[None]:
         yield
 
 
-def _adapted(adapter: nn.Conv2d, x: Tensor) -> Tensor:
+def adapted(adapter: nn.Conv2d, x: Tensor) -> Tensor:
+    """Apply a 1x1 convolution to a map (N, C, H, W) in the precision of the map."""
     # A matrix product, because cuDNN convolves float32 at the precision of TF32 by default.
     weight, bias = (p.to(x.dtype) for p in (adapter.weight.flatten(1), adapter.bias[:, None]))
     return (weight @ x.flatten(2) + bias).unflatten(2, x.shape[2:]).clamp(-LARGEST, LARGEST)

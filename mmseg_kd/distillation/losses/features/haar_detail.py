@@ -9,7 +9,7 @@ from mmseg.registry import MODELS
 from torch import Tensor
 
 from mmseg_kd.distillation.base import KDLoss, resize_map
-from mmseg_kd.distillation.losses.void import valid_pixels
+from mmseg_kd.distillation.losses.void import valid_mask
 
 # Above the rounding of a mean, so that a constant channel stays constant.
 SMALLEST_DEVIATION = 1e-6
@@ -65,9 +65,7 @@ class HaarDetailLoss(KDLoss):
     def compare(self, student: Tensor, teacher: Tensor, target: Tensor | None) -> Tensor:
         """Compute the distance of one pair of maps, a scalar."""
         size = student.shape[2:]
-        valid = valid_pixels(target, size, self.ignore_index)
-        valid = student.new_ones(len(student), *size) if valid is None else valid
-        valid = valid[:, None].to(student.dtype)
+        valid = valid_mask(target, size, self.ignore_index, student)[:, None].to(student.dtype)
         # The transform is linear: the bands of the difference are the differences of the bands.
         low = _standardised(student, valid) - _standardised(resize_map(teacher, size), valid)
         total = low.new_zeros(())

@@ -7,7 +7,7 @@ from typing import Any
 from torch import Tensor
 
 from mmseg_kd.distillation.base import KDLoss, resize_map
-from mmseg_kd.distillation.losses.void import valid_pixels
+from mmseg_kd.distillation.losses.void import valid_mask
 
 
 class CentredLoss(KDLoss):
@@ -41,7 +41,4 @@ class CentredLoss(KDLoss):
         maps = student, resize_map(teacher, size)
         if self.centre:
             maps = tuple(x - x.mean(dim=1, keepdim=True) for x in maps)
-        valid = valid_pixels(target, size, self.ignore_index)
-        if valid is None:
-            valid = student.new_ones(len(student), *size).bool()
-        return *maps, valid
+        return *maps, valid_mask(target, size, self.ignore_index, student)

@@ -19,9 +19,9 @@ from mmseg_kd.distillation.grid.decomposition import (
     spectrum_of,
     split_masked,
 )
-from mmseg_kd.distillation.losses.features.fitnet import own_random_stream
+from mmseg_kd.distillation.losses.features.fitnet import adapted, own_random_stream
 from mmseg_kd.distillation.losses.logits.temperature import TemperatureLoss
-from mmseg_kd.distillation.losses.void import valid_pixels
+from mmseg_kd.distillation.losses.void import valid_mask
 
 COMPONENTS = ('gradient', 'curl', 'harmonic')
 # Added to the mean energy of an edge: an image of one class has no flow to be relative to.
@@ -107,9 +107,7 @@ class EdgeFlowLoss(TemperatureLoss):
     def compare(self, student: Tensor, teacher: Tensor, target: Tensor | None) -> Tensor:
         """Compute the distance of one pair of maps, a scalar."""
         size = student.shape[2:]
-        valid = valid_pixels(target, size, self.ignore_index)
-        if valid is None:
-            valid = student.new_ones((len(student), *size), dtype=torch.bool)
+        valid = valid_mask(target, size, self.ignore_index, student)
         edges = Flow(*(mask[:, None] for mask in valid_edges(valid)))
         flows = [self._flow(u) * edges for u in self._maps(student, resize_map(teacher, size))]
         number = sum(mask.sum(dim=(1, 2, 3)) for mask in edges).clamp(min=1).to(student.dtype)
@@ -138,9 +136,8 @@ class EdgeFlowLoss(TemperatureLoss):
             ('teacher_channels', teacher, self.projection.shape[1]),
         ):
             self.require(x.shape[1] == channels, f'{name}={channels}, but has {x.shape[1]}')
-        weight, bias = (p.to(student.dtype) for p in (self.adapter.weight, self.adapter.bias))
-        student = mixed(weight.flatten(1), student) + bias[:, None, None]
-        return _standardised(student), _standardised(mixed(self.projection, teacher))
+        student, teacher = adapted(self.adapter, student), mixed(self.projection, teacher)
+        return _standardised(student), _standardised(teacher)
 
     def _flow(self, maps: Tensor) -> Flow:
         first, second = directions(maps.shape[1], self.flows, self.seed, maps.dtype, maps.device)

@@ -10,7 +10,7 @@ from torch import Tensor
 from mmseg_kd.distillation.base import resize_map
 from mmseg_kd.distillation.grid.calculus import structure_tensor, valid_faces
 from mmseg_kd.distillation.losses.logits.temperature import TemperatureLoss
-from mmseg_kd.distillation.losses.void import mean_of_valid, valid_pixels
+from mmseg_kd.distillation.losses.void import mean_of_valid, valid_mask
 
 # Junction energies below this share of the teacher's mean trace hardly count. It is above the
 # rounding of a determinant in float32.
@@ -97,10 +97,7 @@ class JunctionLoss(TemperatureLoss):
     def compare(self, student: Tensor, teacher: Tensor, target: Tensor | None) -> Tensor:
         """Compute the distance of one pair of maps, a scalar."""
         size = student.shape[2:]
-        valid = valid_pixels(target, size, self.ignore_index)
-        if valid is None:
-            valid = student.new_ones(len(student), *size).bool()
-        faces = valid_faces(valid)
+        faces = valid_faces(valid_mask(target, size, self.ignore_index, student))
         ours, theirs = (self._tensor(x, faces) for x in (student, resize_map(teacher, size)))
         e = SMALLEST_SHARE * (mean_of_valid(theirs[1], faces) + SMALLEST_TRACE)
         junction = (ours[0] + e.square()).sqrt() - (theirs[0] + e.square()).sqrt()

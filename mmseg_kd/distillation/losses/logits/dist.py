@@ -12,7 +12,7 @@ from torch import Tensor
 
 from mmseg_kd.distillation.base import resize_map
 from mmseg_kd.distillation.losses.logits.temperature import TemperatureLoss
-from mmseg_kd.distillation.losses.void import valid_pixels
+from mmseg_kd.distillation.losses.void import valid_mask
 
 # Above the rounding of a mean of probabilities, so that constant ones have no direction, and
 # below what a rare class' probabilities vary by.
@@ -85,9 +85,7 @@ class DISTLoss(TemperatureLoss):
         """Compute the distance of one pair of logits, a scalar."""
         size, classes = student.shape[2:], student.shape[1]
         temperature = self.current_temperature()
-        valid = valid_pixels(target, size, self.ignore_index)
-        valid = student.new_ones(len(student), 1, *size) if valid is None else valid[:, None]
-        valid = valid.to(student.dtype)
+        valid = valid_mask(target, size, self.ignore_index, student)[:, None].to(student.dtype)
         count = valid.sum().clamp(min=1)
         theirs, ours = (
             _standardised((x / temperature).softmax(dim=1), valid, count)
