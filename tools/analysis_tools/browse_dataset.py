@@ -1,7 +1,6 @@
 """Draw the training data: images and labels as loaded, and as training sees them.
 
 python tools/analysis_tools/browse_dataset.py CONFIG --output-dir DIR [--show-number N]
-                                              [--mode original|transformed|concat]
 
 If the config's sampler is `SeededInfiniteSampler`, the order and the augmentation are those of a
 training with its `randomness.seed`: the first pictures are the first batch.
@@ -22,8 +21,6 @@ from mmseg_kd.errors import UserError
 from mmseg_kd.paths import check_new_folder
 from mmseg_kd.visualization import Panel, prediction_grid
 
-MODES = ('original', 'transformed', 'concat')
-
 
 def parse_args() -> argparse.Namespace:
     """Read the command line."""
@@ -31,18 +28,19 @@ def parse_args() -> argparse.Namespace:
     add = parser.add_argument
     add('--output-dir', type=Path, required=True, help='a folder for the pictures')
     add('--show-number', type=at_least(1), help='how many pictures (default: one per image)')
-    add('--mode', choices=MODES, default=MODES[-1], help='as loaded, as training sees it, or both')
     args = parser.parse_args()
     check_new_folder(args.output_dir, '--output-dir')
     return args
 
 
-def panels(sample: TrainingSample, mode: str) -> list[Panel]:
+def panels(sample: TrainingSample) -> list[Panel]:
     """Return the pictures of a sample, side by side."""
-    original = [Panel('image', sample.image), Panel('labels', labels=sample.labels)]
-    seen_labels = Panel('its labels (white: ignored)', labels=sample.seen_labels)
-    seen = [Panel('in training', sample.seen), seen_labels]
-    return {'original': original, 'transformed': seen, 'concat': original + seen}[mode]
+    return [
+        Panel('image', sample.image),
+        Panel('labels', labels=sample.labels),
+        Panel('in training', sample.seen),
+        Panel('its labels (white: ignored)', labels=sample.seen_labels),
+    ]
 
 
 def build(cfg: Config) -> TrainingSamples:
@@ -62,8 +60,7 @@ def main() -> None:
     count = args.show_number or len(samples)
     for number, sample in enumerate(tqdm(samples.first(count), total=count, unit='image'), 1):
         name = f'{number:0{len(str(count))}d}_{Path(sample.path).stem}.png'
-        row = panels(sample, args.mode)
-        prediction_grid([row], meta['classes'], meta['palette'], folder / name)
+        prediction_grid([panels(sample)], meta['classes'], meta['palette'], folder / name)
     print(f'{count} pictures: {folder}')
 
 
