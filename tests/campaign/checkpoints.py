@@ -205,6 +205,5 @@ CASES = [
     teacher('a backbone that is unknown', 'Transformr', replace('teacher.py', 'MixTransformer', 'MixTransformr')),
     Case('a teacher to check cut short', 'misc/check_teacher.py student.py', 'teacher.pth', (cut('teacher.pth'),)),
     Case('a baseline without a score', 'train.py mine.py', 'baseline', (mine("model = dict(teacher=dict(baseline='done'))", 'student.py'), scalars('{"loss": 1, "step": 2, "iter": 2}\n'))),
-    Case('a record that is a folder', 'misc/check_teacher.py student.py --out new', 'new', (folder('new'),)),
     Case('taps of a teacher that is gone', 'misc/list_taps.py student.py', 'teacher.py', (move('teacher.py', 'old.py'),)),
 ]

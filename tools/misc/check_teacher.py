@@ -1,14 +1,10 @@
 """Measure the teacher of a student's config, without training.
 
-python tools/misc/check_teacher.py CONFIG [--out FILE.json] [--cfg-options KEY=VALUE ...]
+python tools/misc/check_teacher.py CONFIG [--cfg-options KEY=VALUE ...]
 
 Prints mIoU, next to the student's baseline (`model.teacher.baseline`: a number, or a work_dir),
 entropy and calibration on the validation split.
 """
-
-import json
-import uuid
-from pathlib import Path
 
 import mmseg_kd  # noqa: F401  # isort: skip  (first, because it refuses mixed installations)
 import torch
@@ -16,31 +12,24 @@ from mmengine.evaluator import Evaluator
 from mmengine.logging import MMLogger
 from mmengine.runner import set_random_seed
 
-from mmseg_kd.checkpoints import atomic_path
 from mmseg_kd.command_line import config_parser, run_tool
 from mmseg_kd.config import load_config
 from mmseg_kd.config.errors import config_errors
 from mmseg_kd.config.models import build_student
 from mmseg_kd.engine import KDRunner
 from mmseg_kd.errors import UserError
-from mmseg_kd.paths import check_new_file
 from mmseg_kd.teacher_report.card import card_table, card_warnings, check_classes, teacher_card
 
 
 def main() -> None:
-    """Print the table, and write the record where `--out` says."""
-    parser = config_parser('Measure the teacher before training')
-    parser.add_argument('--out', type=Path, help='a JSON file for the record')
-    args = parser.parse_args()
-    if args.out is not None:
-        check_new_file(args.out, '--out')
-
+    """Print the table and the warnings."""
+    args = config_parser('Measure the teacher before training').parse_args()
     cfg = load_config(args.config, args.cfg_options)
     for key in ('val_dataloader', 'val_evaluator'):
         if cfg.get(key) is None:
             raise UserError(f'{args.config} has no {key}, so its teacher cannot be measured')
     # Metrics log class tables; the warnings of the card are printed below.
-    MMLogger.get_instance(f'check_teacher {uuid.uuid4()}', log_level='ERROR')
+    MMLogger.get_current_instance().setLevel('ERROR')
     _, teachers = build_student(cfg)
     # As in training, and in its order: they decide whether two forward passes are equal.
     torch.backends.cudnn.benchmark = bool((cfg.get('env_cfg') or {}).get('cudnn_benchmark'))
@@ -56,11 +45,6 @@ def main() -> None:
     print(card_table(cards))
     for warning in card_warnings(cards):
         print(f'warning: {warning}')
-    if args.out:
-        record = next(iter(cards.values())) if len(cards) == 1 else cards
-        with atomic_path(args.out) as partial:
-            partial.write_text(json.dumps(record, indent=2), encoding='utf-8')
-        print(f'record: {args.out}')
 
 
 if __name__ == '__main__':
