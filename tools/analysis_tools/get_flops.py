@@ -8,29 +8,14 @@ teachers of a distillation config are counted separately.
 """
 
 import mmseg_kd  # noqa: F401  # isort: skip  (first, because it refuses mixed installations)
-from mmengine.config import Config
 from prettytable import PrettyTable
 
-from mmseg_kd.command_line import config_parser, run_tool
+from mmseg_kd.command_line import at_least, config_parser, run_tool
 from mmseg_kd.config import load_config
 from mmseg_kd.config.models import build_models
+from mmseg_kd.config.values import value_at
 from mmseg_kd.distillation.teachers import teachers_by_name
-from mmseg_kd.errors import UserError
 from mmseg_kd.models.complexity import Part, measure_complexity
-
-UNITS = """
-GMACs: 10^9 multiply-accumulates of convolutions, linear maps and attention, GFLOPs in papers.
-Floating point operations are twice as many. Norms, activations and interpolation do not count.
-SegFormer's head counts as published, with its wide convolution at stride 4; here it is folded."""
-
-
-def image_size(cfg: Config, shape: list[int] | None) -> tuple[int, int]:
-    """Return height and width of the image to count for."""
-    if shape is None:
-        shape = list((cfg.model.get('data_preprocessor') or {}).get('size') or (512,))
-    if len(shape) > 2 or min(shape) < 1:
-        raise UserError(f'--shape: {" ".join(map(str, shape))} is not HEIGHT WIDTH in pixels')
-    return shape[0], shape[-1]
 
 
 def table(parts: list[Part]) -> str:
@@ -51,23 +36,20 @@ def table(parts: list[Part]) -> str:
 def main() -> None:
     """Print a table for each model."""
     parser = config_parser('Count the MACs and parameters of a segmentor')
-    text = "height and width, or one side (default: the config's data_preprocessor.size, else 512)"
-    parser.add_argument('--shape', type=int, nargs='+', help=text)
+    text = "height and width (default: the config's data_preprocessor.size, else 512 512)"
+    parser.add_argument('--shape', type=at_least(1), nargs=2, help=text)
     args = parser.parse_args()
     cfg = load_config(args.config, args.cfg_options)
-    size = image_size(cfg, args.shape)
+    size = args.shape or value_at(cfg, 'model.data_preprocessor.size') or (512, 512)
     teachers = teachers_by_name(cfg.model.get('teacher') or {})
     in_channels = cfg.model.backbone.get('in_channels', 3)
     print(f'one image of {size[0]}x{size[1]} (height x width), up to the logits')
     for name, model in build_models(cfg).items():
-        try:
-            counts = table(measure_complexity(model, size, in_channels))
-        except UserError as error:
-            raise UserError(f'--shape: {error}') from error
+        counts = table(measure_complexity(model, size, in_channels))
         config = teachers.get(name, {}).get('config')
         title = f'{name}, {config}' if isinstance(config, str) else name
         print(f'\n{title}: {type(model).__name__}\n{counts}')
-    print(UNITS)
+    print('\nGMACs: 10^9 multiply-accumulates, GFLOPs in papers; docs/tools.md says what counts')
 
 
 if __name__ == '__main__':
