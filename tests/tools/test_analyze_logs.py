@@ -24,7 +24,7 @@ def test_a_picture(
     torn = tmp_path / 'scalars.json'
     torn.write_text(log.read_text() + '{"loss": 0.1, "st')
     arguments = ['--keys', 'mIoU', 'loss', '--legend', 'folder', 'file']
-    assert run(TOOL, trained / 'run', torn, *arguments, '--title', 'tiny', '--out', out) == 0
+    assert run(TOOL, trained / 'run', torn, *arguments, '--out', out) == 0
     assert str(out) in capfd.readouterr().out
     if suffix == '.png':
         with Image.open(out) as image:

@@ -29,7 +29,7 @@ def test_mistakes_are_one_line(tmp_path: Path, capfd: pytest.CaptureFixture) -> 
     mine.write_text('mine')
     for arguments, message in (
         ((CONFIG, '--save-path', mine), 'mine.py exists'),
-        ((CONFIG, '--save-path', tmp_path / 'full.yaml'), 'does not end in .py or .json'),
+        ((CONFIG, '--save-path', tmp_path / 'full.yaml'), 'does not end in .py'),
         ((tmp_path / 'lost.py',), 'lost.py does not exist'),
         ((CONFIG, '--cfg-options', 'trian_cfg.max_iters=3'), 'train_cfg'),
         ((CONFIG, '--cfg-options', 'train_cfg.max_iters'), 'is not KEY=VALUE'),

@@ -1,7 +1,7 @@
 """Draw what runs logged: metrics, losses, learning rate.
 
 python tools/analysis_tools/analyze_logs.py WORK_DIR_OR_SCALARS_JSON ... [--keys mIoU loss]
-                                            [--legend NAME ...] [--title T] --out FILE.png
+                                            [--legend NAME ...] --out FILE.png
 """
 
 import argparse
@@ -22,7 +22,6 @@ def parse_args() -> argparse.Namespace:
     add = parser.add_argument
     add('json_logs', nargs='+', type=Path, help='work_dirs, or scalars.json files of runs')
     add('--keys', nargs='+', default=['mIoU'], help='what to draw, one panel each')
-    add('--title', help='title of the figure')
     add('--legend', nargs='+', help='a name for each log')
     add('--out', type=Path, required=True, help='the picture file')
     return parser.parse_args()
@@ -64,7 +63,7 @@ def main() -> None:
         formats = figure.canvas.get_supported_filetypes()
         if args.out.suffix[1:].lower() not in formats:
             raise UserError(f'--out: {args.out} does not end in one of .{", .".join(formats)}')
-        draw_curves(figure, runs, args.keys, labels, args.title)
+        draw_curves(figure, runs, args.keys, labels)
     print(f'curves: {args.out}')
 
 

@@ -5,30 +5,27 @@ python tools/misc/print_config.py CONFIG [--save-path FILE.py] [--cfg-options KE
 The output is a config file.
 """
 
-import argparse
 from pathlib import Path
 
 import mmseg_kd  # noqa: F401  # isort: skip  (first, because it refuses mixed installations)
 from mmengine.config import Config
 
 from mmseg_kd.checkpoints import atomic_path
-from mmseg_kd.command_line import add_cfg_options, run_tool
+from mmseg_kd.command_line import config_parser, run_tool
 from mmseg_kd.config import load_config
 from mmseg_kd.errors import UserError
 from mmseg_kd.paths import check_new_file
 
 
 def main() -> None:
-    """Print, and write where `--save-path` says."""
-    parser = argparse.ArgumentParser(description='Print a config in full')
-    parser.add_argument('config', help='the config file')
-    parser.add_argument('--save-path', type=Path, help='also write it to this .py or .json file')
-    add_cfg_options(parser)
+    """Print the config, and write it to `--save-path`."""
+    parser = config_parser('Print a config in full')
+    parser.add_argument('--save-path', type=Path, help='also write it to this .py file')
     args = parser.parse_args()
     if args.save_path is not None:
         check_new_file(args.save_path, '--save-path')
-        if args.save_path.suffix not in ('.py', '.json'):
-            raise UserError(f'--save-path: {args.save_path} does not end in .py or .json')
+        if args.save_path.suffix != '.py':
+            raise UserError(f'--save-path: {args.save_path} does not end in .py')
     cfg = load_config(args.config, args.cfg_options)
     # Formatted by yapf, which load_config leaves out for speed.
     cfg = Config(cfg.to_dict(), cfg.text, cfg.filename)
