@@ -27,15 +27,13 @@ def test_it_agrees_with_the_test(
     assert run(TOOL, trained / 'config.py', predictions / 'out', tmp_path / 'matrix') == 0
     printed = capfd.readouterr().out
     metrics = json.loads(next((predictions / 'work').glob('*/*.json')).read_text())
-    record = json.loads((tmp_path / 'matrix' / 'confusion_matrix.json').read_text())
-    assert record['metrics'] == {key: metrics[key] for key in record['metrics']}
-    assert f'mIoU {metrics["mIoU"]:.2f}' in printed
+    for key in ('aAcc', 'mIoU', 'mAcc'):
+        assert f'{key} {metrics[key]:.2f}' in printed
     assert 'is taken for' in printed
-    matrix = np.array(record['pixels'])
     with (tmp_path / 'matrix' / 'confusion_matrix.csv').open(encoding='utf-8', newline='') as file:
         head, *rows = csv.reader(file)
-    assert head[1:] == record['classes'] == [row[0] for row in rows]
-    assert np.array_equal(np.array([row[1:] for row in rows], dtype=int), matrix)
+    assert head[1:] == [row[0] for row in rows]
+    matrix = np.array([row[1:] for row in rows], dtype=int)
     hit = matrix.diagonal()
     iou = hit / np.maximum(matrix.sum(0) + matrix.sum(1) - hit, 1)
     seen = matrix.sum(0) + matrix.sum(1) > 0
@@ -55,7 +53,6 @@ def test_mistakes_are_one_line(
         ((trained / 'run' / 'iter_6.pth', tmp_path / 'a'), 'tools/test.py'),
         ((tmp_path / 'lost', tmp_path / 'a'), 'lost does not exist'),
         ((out, kept.parent), 'confusion_matrix.csv exists'),
-        ((out, tmp_path / 'a', '--color-theme', 'nice'), "no colour map 'nice'"),
         (
             (out, tmp_path / 'a', '--cfg-options', 'test_dataloader.dataset.num_images=3'),
             '1 of 3 images have no prediction',

@@ -3,18 +3,14 @@
 python tools/test.py CONFIG CHECKPOINT --out PREDICTIONS
 python tools/analysis_tools/confusion_matrix.py CONFIG PREDICTIONS OUT_DIR [--split val]
 
-OUT_DIR gets `confusion_matrix.png`; `.csv` and `.json` have the numbers of pixels behind it.
+OUT_DIR gets `confusion_matrix.png`; `confusion_matrix.csv` has the numbers of pixels behind it.
 """
 
 import argparse
 import csv
-import json
-from collections.abc import Sequence
 from pathlib import Path
 
 import mmseg_kd  # noqa: F401  # isort: skip  (first, because it refuses mixed installations)
-import numpy as np
-from matplotlib import colormaps
 from mmengine.config import Config
 from mmengine.dataset import BaseDataset
 from mmengine.logging import MMLogger
@@ -43,17 +39,13 @@ def parse_args() -> argparse.Namespace:
     add('prediction_path', type=Path, help='the folder that tools/test.py --out filled')
     add('save_dir', type=Path, help='the folder to write to')
     add('--split', choices=SPLITS, help='the split predicted (default: test)')
-    add('--color-theme', default='Blues', help="one of matplotlib's colour maps (default: Blues)")
-    add('--title', default='Normalised confusion matrix', help='title')
     args = parser.parse_args()
     if not args.prediction_path.is_dir():
         raise UserError(
             f'the folder of predictions {args.prediction_path} does not exist; make one: '
             f'python tools/test.py {args.config} CHECKPOINT --out DIR'
         )
-    if args.color_theme not in colormaps:
-        raise UserError(f'--color-theme: matplotlib has no colour map {args.color_theme!r}')
-    for suffix in ('.png', '.csv', '.json'):
+    for suffix in ('.png', '.csv'):
         check_new_file(args.save_dir / f'{NAME}{suffix}', 'OUT_DIR')
     return args
 
@@ -72,34 +64,24 @@ def build(cfg: Config, split: str | None) -> tuple[BaseDataset, SegmentationMetr
         return DATASETS.build(cfg.test_dataloader.dataset), METRICS.build(settings)
 
 
-def write(folder: Path, matrix: np.ndarray, classes: Sequence[str], metrics: dict) -> None:
-    """Write the counts as CSV, row = truth, and as JSON with the metrics."""
-    counts = matrix.tolist()
-    with (
-        atomic_path(folder / f'{NAME}.csv') as partial,
-        partial.open('w', encoding='utf-8', newline='') as file,
-    ):
-        rows = ([name, *row] for name, row in zip(classes, counts, strict=True))
-        csv.writer(file).writerows([['truth \\ predicted', *classes], *rows])
-    record = dict(classes=list(classes), pixels=counts, metrics=metrics)
-    with atomic_path(folder / f'{NAME}.json') as partial:
-        partial.write_text(json.dumps(record), encoding='utf-8')
-
-
 def main() -> None:
     """Count, write, draw."""
     args = parse_args()
     cfg = load_config(args.config, args.cfg_options)
     # The metric's table is in the log of the test already.
-    MMLogger.get_instance(NAME, log_level='ERROR')
+    MMLogger.get_current_instance().setLevel('ERROR')
     dataset, metric = build(cfg, args.split)
     metrics = score_saved(dataset, args.prediction_path, metric)
     classes = dataset.metainfo['classes']
     matrix = metric.confusion.long().numpy()
-    write(args.save_dir, matrix, classes, metrics)
-    title = f'{args.title}  (mIoU {metrics["mIoU"]:.2f})' if args.title else None
+    with (
+        atomic_path(args.save_dir / f'{NAME}.csv') as partial,
+        partial.open('w', encoding='utf-8', newline='') as file,
+    ):
+        rows = ([name, *row] for name, row in zip(classes, matrix.tolist(), strict=True))
+        csv.writer(file).writerows([['truth \\ predicted', *classes], *rows])
     with canvas(args.save_dir / f'{NAME}.png', dpi=120) as figure:
-        draw_confusion(figure, matrix, classes, title, args.color_theme)
+        draw_confusion(figure, matrix, classes, f'mIoU {metrics["mIoU"]:.2f}')
     print('  '.join(f'{name} {value:.2f}' for name, value in metrics.items()))
     for truth, predicted, share in worst_confusions(matrix, classes):
         print(f'{100 * share:3.0f} % of {truth} is taken for {predicted}')
