@@ -1,14 +1,16 @@
-"""Build the models of a config without their weights."""
+"""Build the models of a config, and load their weights."""
 
 from __future__ import annotations
 
 from mmengine.config import Config
+from mmengine.device import get_device
 from mmseg.registry import MODELS
 from torch import nn
 
+from mmseg_kd.checkpoints import load_strictly, read_checkpoint, state_dict_of
 from mmseg_kd.checkpoints.initialization import forget_pretrained
 from mmseg_kd.config.errors import config_errors
-from mmseg_kd.distillation.teacher import Teacher, build_segmentor
+from mmseg_kd.distillation.teacher import Teacher, build_segmentor, without_distillation
 from mmseg_kd.distillation.teachers import teachers_by_name
 from mmseg_kd.errors import UserError
 
@@ -50,3 +52,18 @@ def build_student(cfg: Config) -> tuple[nn.Module, dict[str, Teacher]]:
             'model.teacher=dict(config=..., checkpoint=...) and model.kd_losses'
         )
     return student, teachers
+
+
+def load_student(cfg: Config, checkpoint: str) -> nn.Module:
+    """Build a config's model without teacher and losses, and load its weights strictly.
+
+    Returns:
+        The model in evaluation mode, on the GPU if there is one.
+
+    Raises:
+        UserError: The model cannot be built, or the checkpoint cannot be read or does not fit.
+    """
+    with config_errors():
+        model = build_segmentor(without_distillation(cfg.model))
+    load_strictly(model, state_dict_of(read_checkpoint(checkpoint), checkpoint), checkpoint)
+    return model.eval().to(get_device())

@@ -7,18 +7,15 @@ DIR gets `index.html`, which holds all pictures, and one PNG per image.
 """
 
 import argparse
-import copy
-import uuid
 from pathlib import Path
 
 import mmseg_kd  # noqa: F401  # isort: skip  (first, because it refuses mixed installations)
 from mmengine.device import get_device
 from mmengine.logging import MMLogger
 
-from mmseg_kd.checkpoints import load_strictly, read_checkpoint, state_dict_of
 from mmseg_kd.command_line import add_image_options, config_parser, run_tool
 from mmseg_kd.config import load_config
-from mmseg_kd.config.models import build_student
+from mmseg_kd.config.models import build_student, load_student
 from mmseg_kd.distillation import check_taps
 from mmseg_kd.paths import check_file, check_new_folder, new_folder, relative
 from mmseg_kd.reports.figures.samples import build_dataset
@@ -52,7 +49,7 @@ def main() -> None:
     args = parse_args()
     cfg = load_config(args.config, args.cfg_options)
     # The page names the loaded weights.
-    MMLogger.get_instance(f'compare_teacher {uuid.uuid4()}', log_level='ERROR')
+    MMLogger.get_current_instance().setLevel('ERROR')
     dataset = build_dataset(cfg, args.split)
     student, teachers = build_student(cfg)
     name, teacher = next(iter(teachers.items()))
@@ -66,11 +63,7 @@ def main() -> None:
         taps = [(tap, tap) for tap in dict.fromkeys(args.taps)]
     files = {'baseline': args.baseline, 'student': args.checkpoint}
     files = {name: file for name, file in files.items() if file is not None}
-    models = {}
-    for name, file in files.items():
-        model = copy.deepcopy(student)
-        load_strictly(model, state_dict_of(read_checkpoint(file), file), file)
-        models[name] = model.eval().to(get_device())
+    models = {name: load_student(cfg, file) for name, file in files.items()}
     models['teacher'], files['teacher'] = teacher.to(get_device()).segmentor, teacher.source
     chosen = choose(models, dataset, args.images, args.names)
     with new_folder(args.out, '--out') as folder:

@@ -8,7 +8,6 @@ and harmonic part of the flows between all pairs of class probabilities, and the
 """
 
 import argparse
-import uuid
 from pathlib import Path
 
 import mmseg_kd  # noqa: F401  # isort: skip  (first, because it refuses mixed installations)
@@ -18,13 +17,12 @@ from mmengine.device import get_device
 from mmengine.logging import MMLogger
 from torch import nn
 
-from mmseg_kd.checkpoints import load_strictly, read_checkpoint, state_dict_of
 from mmseg_kd.command_line import add_image_options, config_parser, run_tool
 from mmseg_kd.config import load_config
 from mmseg_kd.config.errors import config_errors
+from mmseg_kd.config.models import load_student
 from mmseg_kd.deployment.segmentor import load_segmentor
 from mmseg_kd.distillation import Teacher, check_taps
-from mmseg_kd.distillation.teacher import build_segmentor, without_distillation
 from mmseg_kd.distillation.teachers import teachers_by_name
 from mmseg_kd.errors import UserError, did_you_mean
 from mmseg_kd.paths import check_file, check_new_folder, new_folder, relative
@@ -54,7 +52,7 @@ def parse_args() -> argparse.Namespace:
 
 
 def load_models(cfg: Config, checkpoint: str, teacher: str | None) -> dict[str, nn.Module]:
-    """Load the teacher, where there is one, and the student without its losses."""
+    """Load the teacher, if there is one, and the student without its losses."""
     models = {}
     own = teachers_by_name(cfg.model.get('teacher') or {}).values()
     own = [setting for setting in own if 'checkpoint' in setting]
@@ -63,18 +61,15 @@ def load_models(cfg: Config, checkpoint: str, teacher: str | None) -> dict[str, 
     elif own:
         with config_errors():
             models['teacher'] = Teacher(own[0].get('config'), own[0].checkpoint).segmentor
-    with config_errors():
-        student = build_segmentor(without_distillation(cfg.model))
-    load_strictly(student, state_dict_of(read_checkpoint(checkpoint), checkpoint), checkpoint)
-    models['student'] = student
-    return {name: model.eval().to(get_device()) for name, model in models.items()}
+    models = {name: model.eval().to(get_device()) for name, model in models.items()}
+    return models | {'student': load_student(cfg, checkpoint)}
 
 
 def main() -> None:
     """Load the models and draw the images."""
     args = parse_args()
     cfg = load_config(args.config, args.cfg_options)
-    MMLogger.get_instance(f'draw_flow {uuid.uuid4()}', log_level='ERROR')
+    MMLogger.get_current_instance().setLevel('ERROR')
     dataset = build_dataset(cfg, args.split)
     if args.names is None:
         count = min(args.images, len(dataset))
