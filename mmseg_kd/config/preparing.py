@@ -5,16 +5,13 @@ torch and mmseg, which take seconds to import, are imported in the functions.
 
 from __future__ import annotations
 
-import copy
 import re
-from pathlib import Path
 
 from mmengine.config import Config
 
-from mmseg_kd.config.errors import config_errors
 from mmseg_kd.config.values import value_at
 from mmseg_kd.errors import UserError
-from mmseg_kd.paths import check_file, check_folder
+from mmseg_kd.paths import check_file, check_folder, check_new_folder
 
 
 def enable_amp(cfg: Config) -> None:
@@ -108,7 +105,7 @@ def prepare_test(
     if split is not None:
         choose_split(cfg, split)
     if out is not None:
-        _check_outputs(cfg, out, '--out')
+        check_new_folder(out, '--out')
         if not isinstance(cfg.test_evaluator, dict):
             raise UserError('--out needs test_evaluator to be one dict, not a list')
         cfg.test_evaluator.output_dir = out
@@ -140,7 +137,7 @@ def show_predictions(cfg: Config, window: bool, folder: str | None, wait_time: f
         raise UserError(f'--show and --show-dir need {needed}')
     cfg.default_hooks.visualization.update(draw=True, show=window, wait_time=wait_time)
     if folder is not None:
-        _check_outputs(cfg, folder, '--show-dir')
+        check_new_folder(folder, '--show-dir')
         cfg.visualizer.save_dir = folder
 
 
@@ -149,16 +146,3 @@ def _check_sections(cfg: Config, verb: str, *keys: str) -> None:
         if cfg.get(key) is None:
             raise UserError(f'{cfg.filename}: {key} is missing, so it cannot be {verb}')
     check_folder(cfg.work_dir, 'work_dir')
-
-
-def _check_outputs(cfg: Config, folder: str, option: str) -> None:
-    """Check a folder for predictions, which must not hold the files of the test data."""
-    from mmseg.registry import DATASETS
-
-    check_folder(folder, option)
-    with config_errors():
-        dataset = DATASETS.build(copy.deepcopy(cfg.test_dataloader.dataset))
-        infos = [dataset.get_data_info(i) for i in range(len(dataset))]
-    files = {info[key] for info in infos for key in ('img_path', 'seg_map_path') if info.get(key)}
-    if any(Path(file).parent.resolve() == Path(folder).resolve() for file in files):
-        raise UserError(f'{option}: {folder} holds files of the data set; name another folder')
