@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import ast
 import errno
 import logging
 import os
@@ -16,18 +17,17 @@ from typing import Any
 from mmseg_kd.errors import UserError
 
 EXIT_USER_ERROR = 2
-EXIT_INTERRUPTED = 130
 
 # Errors of the disk or of permissions, not of the program.
 OF_THE_SYSTEM = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT}
 # A folder where a file is to be written, or the other way round; a name that is too long.
 OF_THE_SYSTEM |= {errno.EISDIR, errno.ENOTDIR, errno.EEXIST, errno.ENAMETOOLONG}
 
-CLOSING = {'[': ']', '(': ')'}
-# Text in quotes, or any other character.
-TOKEN = re.compile(r'"[^"]*"|\'[^\']*\'|.', re.DOTALL)
-# An item of a list without brackets: a number or a name, which a path or a sentence is not.
-PLAIN_ITEM = re.compile(r'[\w.+-]+|[\[(].*[\])]')
+# Text in quotes, or what is between brackets and commas.
+ITEM = re.compile(r'\s*(?:"[^"]*"|\'[^\']*\'|[^][(),]+)\s*')
+# A list without brackets: of numbers and names, which a path or a sentence is not, or of lists.
+PLAIN_ITEM = r'([\w.+-]+|[\[(].*[\])])'
+PLAIN_LIST = re.compile(rf'{PLAIN_ITEM}(\s*,\s*{PLAIN_ITEM})+')
 
 
 def run_tool(main: Callable[[], None]) -> None:
@@ -53,7 +53,7 @@ def run_tool(main: Callable[[], None]) -> None:
             raise
     except KeyboardInterrupt:
         print('\ninterrupted', file=sys.stderr)
-        sys.exit(EXIT_INTERRUPTED)
+        sys.exit(130)
     if message is not None:
         print(f'error: {message}', file=sys.stderr)
         sys.exit(EXIT_USER_ERROR)
@@ -89,7 +89,6 @@ def prepare_process() -> None:
 
 def add_common_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments that training and testing share, as mmsegmentation has them."""
-    add_cfg_options(parser)
     parser.add_argument('--work-dir', help='where logs, checkpoints and metrics go')
     launchers, help_ = ['none', 'pytorch', 'slurm', 'mpi'], 'how several processes were started'
     parser.add_argument('--launcher', choices=launchers, default='none', help=help_)
@@ -138,42 +137,26 @@ def read_value(text: str) -> Any:
         ValueError: A bracket is not closed, or closes another one.
     """
     text = text.strip()
-    quoted = len(text) > 1 and text[0] in '\'"' and text.find(text[0], 1) == len(text) - 1
+    quoted = re.fullmatch(r'"[^"]*"|\'[^\']*\'', text)
     text = text[1:-1] if quoted else text
-    bracket = text[:1] in tuple(CLOSING)
-    parts, whole = _split(text) if bracket or (not quoted and ',' in text) else ([text], False)
-    if bracket and whole:
-        values = [read_value(item) for item in _split(text[1:-1])[0]]
-        return tuple(values) if text[0] == '(' else values
-    if not quoted and parts != [text] and all(PLAIN_ITEM.fullmatch(p.strip()) for p in parts):
-        return [read_value(part) for part in parts]
+    plain = not quoted and PLAIN_LIST.fullmatch(text)
+    if plain or text.startswith(('[', '(')):
+        try:
+            value = ast.literal_eval(ITEM.sub(_literal, text))
+            return list(value) if plain else value
+        except (SyntaxError, ValueError) as error:
+            balanced = all(text.count(opening) == text.count(end) for opening, end in ('[]', '()'))
+            if not balanced or text.endswith((']', ')')):
+                raise ValueError('its brackets do not make a list') from error
     for kind in (int, float):
         with suppress(ValueError):
             return kind(text)
     return None if text == 'None' else {'true': True, 'false': False}.get(text.lower(), text)
 
 
-def _split(text: str) -> tuple[list[str], bool]:
-    """Split at the commas outside brackets and quotes; an empty text has no parts.
-
-    The second is whether the first bracket closes at the end of the text.
-    """
-    parts, closing, ends = [''], [], []
-    for match in TOKEN.finditer(text):
-        token = match[0]
-        if token in CLOSING:
-            closing.append(CLOSING[token])
-        elif closing and token in CLOSING.values():
-            if token != closing.pop():
-                raise ValueError(f'{token!r} closes another bracket')
-            ends += [] if closing else [match.end()]
-        if token == ',' and not closing:
-            parts.append('')
-        else:
-            parts[-1] += token
-    if closing:
-        raise ValueError(f'a {closing[-1]!r} is missing')
-    return parts if parts[-1].strip() else parts[:-1], ends[:1] == [len(text)]
+def _literal(item: re.Match) -> str:
+    """Return an item of a list as Python writes it; blanks between brackets are none."""
+    return repr(read_value(item[0])) if item[0].strip() else ''
 
 
 def add_cfg_options(parser: argparse.ArgumentParser) -> None:
@@ -217,15 +200,14 @@ def join_lists(values: list[str]) -> list[str]:
     return joined
 
 
-def at_least(least: float) -> Callable[[str], Any]:
-    """Make a `type` for argparse: a number of the bound's own type, not below it."""
+def at_least(least: int) -> Callable[[str], int]:
+    """Make a `type` for argparse: a whole number, not below the bound."""
 
-    def number(text: str) -> Any:
+    def number(text: str) -> int:
         with suppress(ValueError):
-            if least <= (value := type(least)(text)) < float('inf'):
+            if (value := int(text)) >= least:
                 return value
-        whole = 'whole ' if isinstance(least, int) else ''
-        raise argparse.ArgumentTypeError(f'{text!r} is not a {whole}number from {least} up')
+        raise argparse.ArgumentTypeError(f'{text!r} is not a whole number from {least} up')
 
     return number
 
