@@ -4,29 +4,21 @@ python tools/train.py CONFIG [--work-dir DIR] [--resume [PATH]] [--amp]
                              [--cfg-options KEY=VALUE ...] [--launcher pytorch]
 """
 
-import argparse
-
 # `--help` and a mistake in the config's text come before the seconds of importing torch and mmseg.
 REGISTER_LATE = True
 
-from mmseg_kd.command_line import add_common_arguments, apply_arguments, run_tool
+from mmseg_kd.command_line import add_common_arguments, apply_arguments, config_parser, run_tool
 from mmseg_kd.config import choose_start, enable_amp, load_config
-
-
-def parse_args() -> argparse.Namespace:
-    """Read the command line."""
-    parser = argparse.ArgumentParser(description='Train a segmentor, plain or distilled')
-    parser.add_argument('config', help='the config file')
-    help_ = "continue from a checkpoint, by default the work_dir's latest"
-    parser.add_argument('--resume', nargs='?', const='auto', metavar='PATH', help=help_)
-    parser.add_argument('--amp', action='store_true', help='train in mixed precision')
-    add_common_arguments(parser)
-    return parser.parse_args()
 
 
 def main() -> None:
     """Train from the config."""
-    args = parse_args()
+    parser = config_parser('Train a segmentor, plain or distilled')
+    help_ = "continue from a checkpoint, by default the work_dir's latest"
+    parser.add_argument('--resume', nargs='?', const='auto', metavar='PATH', help=help_)
+    parser.add_argument('--amp', action='store_true', help='train in mixed precision')
+    add_common_arguments(parser)
+    args = parser.parse_args()
     cfg = load_config(args.config, args.cfg_options)
     from mmseg_kd.engine import build_runner
     from mmseg_kd.studies.time_budget import fit_time_budget

@@ -51,7 +51,7 @@ def test_mistakes_are_one_line(
     kept.write_text('mine')
     for arguments, message in (
         ((trained / 'run' / 'iter_6.pth', tmp_path / 'a'), 'tools/test.py'),
-        ((tmp_path / 'lost', tmp_path / 'a'), 'lost does not exist'),
+        ((tmp_path / 'lost', tmp_path / 'a'), str(tmp_path / 'lost')),
         ((out, kept.parent), 'confusion_matrix.csv exists'),
         (
             (out, tmp_path / 'a', '--cfg-options', 'test_dataloader.dataset.num_images=3'),

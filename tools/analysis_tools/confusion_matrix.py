@@ -6,7 +6,6 @@ python tools/analysis_tools/confusion_matrix.py CONFIG PREDICTIONS OUT_DIR [--sp
 OUT_DIR gets `confusion_matrix.png`; `confusion_matrix.csv` has the numbers of pixels behind it.
 """
 
-import argparse
 import csv
 from pathlib import Path
 
@@ -21,6 +20,7 @@ from mmseg_kd.command_line import config_parser, run_tool
 from mmseg_kd.config import load_config
 from mmseg_kd.config.errors import config_errors
 from mmseg_kd.config.preparing import choose_split
+from mmseg_kd.config.values import SPLITS
 from mmseg_kd.errors import UserError
 from mmseg_kd.evaluation import SegmentationMetric
 from mmseg_kd.evaluation.saved_predictions import score_saved, worst_confusions
@@ -29,25 +29,6 @@ from mmseg_kd.visualization.canvas import canvas
 from mmseg_kd.visualization.confusion_figure import draw_confusion
 
 NAME = 'confusion_matrix'
-SPLITS = ('train', 'val', 'test')
-
-
-def parse_args() -> argparse.Namespace:
-    """Read the command line; refuse what would fail after the work is done."""
-    parser = config_parser('Confusion matrix of saved predictions')
-    add = parser.add_argument
-    add('prediction_path', type=Path, help='the folder that tools/test.py --out filled')
-    add('save_dir', type=Path, help='the folder to write to')
-    add('--split', choices=SPLITS, help='the split predicted (default: test)')
-    args = parser.parse_args()
-    if not args.prediction_path.is_dir():
-        raise UserError(
-            f'the folder of predictions {args.prediction_path} does not exist; make one: '
-            f'python tools/test.py {args.config} CHECKPOINT --out DIR'
-        )
-    for suffix in ('.png', '.csv'):
-        check_new_file(args.save_dir / f'{NAME}{suffix}', 'OUT_DIR')
-    return args
 
 
 def build(cfg: Config, split: str | None) -> tuple[BaseDataset, SegmentationMetric]:
@@ -66,7 +47,14 @@ def build(cfg: Config, split: str | None) -> tuple[BaseDataset, SegmentationMetr
 
 def main() -> None:
     """Count, write, draw."""
-    args = parse_args()
+    parser = config_parser('Confusion matrix of saved predictions')
+    add = parser.add_argument
+    add('prediction_path', type=Path, help='the folder that tools/test.py --out filled')
+    add('save_dir', type=Path, help='the folder to write to')
+    add('--split', choices=SPLITS, help='the split predicted (default: test)')
+    args = parser.parse_args()
+    for suffix in ('.png', '.csv'):
+        check_new_file(args.save_dir / f'{NAME}{suffix}', 'OUT_DIR')
     cfg = load_config(args.config, args.cfg_options)
     # The metric's table is in the log of the test already.
     MMLogger.get_current_instance().setLevel('ERROR')
@@ -85,7 +73,7 @@ def main() -> None:
     print('  '.join(f'{name} {value:.2f}' for name, value in metrics.items()))
     for truth, predicted, share in worst_confusions(matrix, classes):
         print(f'{100 * share:3.0f} % of {truth} is taken for {predicted}')
-    print(f'{NAME}.png, .csv and .json: {args.save_dir}')
+    print(f'{NAME}.png and .csv: {args.save_dir}')
 
 
 if __name__ == '__main__':
