@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Iterator
 
 from mmengine.config import Config
-from mmseg.models import SegDataPreProcessor
-from mmseg.registry import MODELS
 
 from mmseg_kd.config.values import nodes, value_at
 from mmseg_kd.datasets.wrappers import walk
@@ -39,7 +36,8 @@ def fill_in(cfg: Config) -> None:
             step.crop_size = cfg.crop_size
         crops += filter(None, [crop_of(step)])
     preprocessor = cfg.model.get('data_preprocessor') or {}
-    if _pads(preprocessor) and not {'size', 'size_divisor'} & set(preprocessor):
+    pads = str(preprocessor.get('type')).endswith('DataPreProcessor')
+    if pads and not {'size', 'size_divisor'} & set(preprocessor):
         if crops:
             preprocessor.size = tuple(max(sides) for sides in zip(*crops, strict=False))
         else:
@@ -61,20 +59,14 @@ def open_crop(cfg: Config) -> bool:
     return bool(steps) and not any(step.get('crop_size') for step in steps)
 
 
-def training_pipelines(cfg: Config) -> Iterator[tuple[str, list[dict]]]:
-    """Yield key and steps of each training pipeline, also of data sets in wrappers."""
+def cropping_steps(cfg: Config) -> Iterator[tuple[str, dict]]:
+    """Yield key and dict of each step that cuts a crop, also of data sets in wrappers."""
     key = 'train_dataloader.dataset'
     for where, dataset in walk(value_at(cfg, key), key):
-        if isinstance(dataset, dict) and dataset.get('pipeline'):
-            yield f'{where}.pipeline', dataset['pipeline']
-
-
-def cropping_steps(cfg: Config) -> Iterator[tuple[str, dict]]:
-    """Yield key and dict of each step of the training pipelines that cuts a crop."""
-    for where, steps in training_pipelines(cfg):
-        for i, step in enumerate(steps):
+        steps = dataset.get('pipeline') if isinstance(dataset, dict) else None
+        for i, step in enumerate(steps or ()):
             if isinstance(step, dict) and (step.get('type') in CROPPING or step.get('crop_size')):
-                yield f'{where}.{i}', step
+                yield f'{where}.pipeline.{i}', step
 
 
 def crop_of(step: dict) -> tuple[int, int] | None:
@@ -83,9 +75,3 @@ def crop_of(step: dict) -> tuple[int, int] | None:
     if isinstance(crop, list | tuple):
         return tuple(crop)
     return (crop, crop) if isinstance(crop, int) else None
-
-
-def _pads(preprocessor: dict) -> bool:
-    kind = preprocessor.get('type')
-    cls = MODELS.get(kind) if isinstance(kind, str) else kind
-    return inspect.isclass(cls) and issubclass(cls, SegDataPreProcessor)

@@ -22,19 +22,11 @@ def _whole(value: Any, least: int = 0) -> bool:
     return _number(value, least, (int,))
 
 
-def _all(test: Callable[[Any], bool], value: Any) -> bool:
-    return isinstance(value, list | tuple) and all(map(test, value))
-
-
-def _interval(value: Any) -> bool:
-    return _all(_whole, value) and len(value) == 2 and value[1] > 0
-
-
 # What a key takes, and the test.
 KINDS: dict[str, Callable[[Any], Any]] = {
     'a dict': lambda value: isinstance(value, dict),
     'a list': lambda value: isinstance(value, list | tuple),
-    'a list without 0': lambda value: _all(bool, value),
+    'a list without 0': lambda value: isinstance(value, list | tuple) and all(value),
     'a dict or a list of dicts': lambda value: value and isinstance(value, dict | list | tuple),
     'a string of one character or more': lambda value: value and isinstance(value, str),
     'True or False': lambda value: isinstance(value, bool),
@@ -48,7 +40,6 @@ KINDS: dict[str, Callable[[Any], Any]] = {
     'a whole number from 0 up': _whole,
     'a whole number from 1 up': lambda value: _whole(value, least=1),
     'a whole number from 1 up, or -1': lambda value: value == -1 or _whole(value, least=1),
-    '[(iteration, interval)]': lambda value: _all(_interval, value),
 }
 # By dotted key, as a regular expression.
 RULES = {
@@ -72,7 +63,6 @@ RULES = {
     '.*[.](drop_path_rate|drop_rate|attn_drop_rate|dropout_ratio)': 'a number from 0 to 1',
     '.*[.](flip_prob|cat_max_ratio)': 'a number from 0 to 1',
     'train_cfg[.](time_budget|seconds_per_iter)': 'a number above 0',
-    'train_cfg[.]dynamic_intervals': '[(iteration, interval)]',
     'model[.]test_cfg[.]mode': 'one of whole, slide',
     'default_hooks[.]checkpoint[.]rule': 'one of greater, less',
     'env_cfg[.]mp_cfg[.]mp_start_method': 'one of fork, spawn, forkserver',

@@ -131,8 +131,6 @@ def write(folder: Path, text: str, base: str = B0) -> str:
             for key, value in [
                 ('val_begin', -3),
                 ('val_interval', -3),
-                ('dynamic_intervals', [(10, -3)]),
-                ('dynamic_intervals', 5),
             ]
         ),
         ('optim_wrapper = dict(accumulative_counts=-2)', 'accumulative_counts: -2 is not a whole'),
