@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import codecs
+from contextlib import suppress
 from pathlib import Path
 
 from mmseg_kd.errors import UserError
@@ -23,8 +24,6 @@ def read_text(path: str | Path) -> str:
         raise UserError(f'{path} cannot be read: {error.strerror}') from error
     marked = content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
     for encoding in ('utf-16',) if marked else ('utf-8-sig', 'cp949'):
-        try:
+        with suppress(UnicodeDecodeError):
             return content.decode(encoding)
-        except UnicodeDecodeError:
-            continue
     raise UserError(f'{path} cannot be read as text; save it as UTF-8')

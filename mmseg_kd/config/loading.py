@@ -63,8 +63,12 @@ def load_config(path: str, cfg_options: dict[str, Any] | None = None) -> Config:
     return cfg
 
 
-def read_config(path: str | Path) -> Config:
+def read_config(path: str | Path, **options: Any) -> Config:
     """Read a config file and those that it inherits from.
+
+    Args:
+        path: The config file.
+        **options: Arguments of mmengine's `Config.fromfile`.
 
     Raises:
         UserError: One of the files is not UTF-8 text or not valid Python, inherits from itself,
@@ -72,7 +76,7 @@ def read_config(path: str | Path) -> Config:
     """
     check_text(Path(path))
     with reading_errors(path):
-        return Config.fromfile(path, format_python_code=False)
+        return Config.fromfile(path, format_python_code=False, **options)
 
 
 def check_text(file: Path, chain: tuple[Path, ...] = ()) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 from mmengine.config import Config
 
 from mmseg_kd.config.errors import reading_errors
-from mmseg_kd.config.loading import check_text
+from mmseg_kd.config.loading import read_config
 from mmseg_kd.config.values import SPLITS, nodes
 from mmseg_kd.errors import UserError
 from mmseg_kd.paths import check_file
@@ -63,13 +63,11 @@ def migrate(path: str | Path) -> tuple[Config, list[str]]:
         UserError: The file is missing, is not a whole config of 0.x, or trains by epochs.
     """
     check_file(path, 'the config')
-    check_text(Path(path))
+    old = read_config(path, import_custom_modules=False).to_dict()
+    if not isinstance(old.get('data'), dict):
+        raise UserError(f'{path} is not a whole config of mmsegmentation 0.x: data is missing')
+    values = [value for _, value in nodes(copy.deepcopy(old))]
     with reading_errors(path):
-        old = Config.fromfile(path, import_custom_modules=False, format_python_code=False)
-        old = old.to_dict()
-        if not isinstance(old.get('data'), dict):
-            raise UserError(f'{path} is not a whole config of mmsegmentation 0.x: data is missing')
-        values = [value for _, value in nodes(copy.deepcopy(old))]
         new = _convert(old)
     # The value of a variable occurs again where it is used.
     lines = [f'{k}={value!r}' for k, value in old.items() if value and values.count(value) == 1]

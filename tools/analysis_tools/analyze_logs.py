@@ -16,17 +16,6 @@ from mmseg_kd.visualization.canvas import canvas
 from mmseg_kd.visualization.curves_figure import draw_curves
 
 
-def parse_args() -> argparse.Namespace:
-    """Read the command line."""
-    parser = argparse.ArgumentParser(description='Draw the curves of runs')
-    add = parser.add_argument
-    add('json_logs', nargs='+', type=Path, help='work_dirs, or scalars.json files of runs')
-    add('--keys', nargs='+', default=['mIoU'], help='what to draw, one panel each')
-    add('--legend', nargs='+', help='a name for each log')
-    add('--out', type=Path, required=True, help='the picture file')
-    return parser.parse_args()
-
-
 def labels_of(legend: Sequence[str] | None, logs: Sequence[Path]) -> list[str]:
     """Return the name of each log."""
     names = [_run_name(log) for log in logs]
@@ -54,7 +43,13 @@ def check_keys(keys: Sequence[str], runs: Sequence[dict[str, Curve]]) -> None:
 
 def main() -> None:
     """Write the picture."""
-    args = parse_args()
+    parser = argparse.ArgumentParser(description='Draw the curves of runs')
+    add = parser.add_argument
+    add('json_logs', nargs='+', type=Path, help='work_dirs, or scalars.json files of runs')
+    add('--keys', nargs='+', default=['mIoU'], help='what to draw, one panel each')
+    add('--legend', nargs='+', help='a name for each log')
+    add('--out', type=Path, required=True, help='the picture file')
+    args = parser.parse_args()
     check_new_file(args.out, '--out')
     labels = labels_of(args.legend, args.json_logs)
     runs = [read_curves(log) for log in args.json_logs]

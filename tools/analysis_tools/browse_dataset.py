@@ -6,7 +6,6 @@ If the config's sampler is `SeededInfiniteSampler`, the order and the augmentati
 training with its `randomness.seed`: the first pictures are the first batch.
 """
 
-import argparse
 from pathlib import Path
 
 import mmseg_kd  # noqa: F401  # isort: skip  (first, because it refuses mixed installations)
@@ -20,17 +19,6 @@ from mmseg_kd.datasets.training_samples import TrainingSample, TrainingSamples
 from mmseg_kd.errors import UserError
 from mmseg_kd.paths import check_new_folder
 from mmseg_kd.visualization import Panel, prediction_grid
-
-
-def parse_args() -> argparse.Namespace:
-    """Read the command line."""
-    parser = config_parser('Draw the training data')
-    add = parser.add_argument
-    add('--output-dir', type=Path, required=True, help='a folder for the pictures')
-    add('--show-number', type=at_least(1), help='how many pictures (default: one per image)')
-    args = parser.parse_args()
-    check_new_folder(args.output_dir, '--output-dir')
-    return args
 
 
 def panels(sample: TrainingSample) -> list[Panel]:
@@ -54,7 +42,12 @@ def build(cfg: Config) -> TrainingSamples:
 
 def main() -> None:
     """Draw one picture per image."""
-    args = parse_args()
+    parser = config_parser('Draw the training data')
+    add = parser.add_argument
+    add('--output-dir', type=Path, required=True, help='a folder for the pictures')
+    add('--show-number', type=at_least(1), help='how many pictures (default: one per image)')
+    args = parser.parse_args()
+    check_new_folder(args.output_dir, '--output-dir')
     samples = build(load_config(args.config, args.cfg_options))
     meta, folder = samples.dataset.metainfo, args.output_dir
     count = args.show_number or len(samples)

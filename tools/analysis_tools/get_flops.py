@@ -20,16 +20,14 @@ from mmseg_kd.models.complexity import Part, measure_complexity
 
 def table(parts: list[Part]) -> str:
     """Lay out the counts; the last part is the total."""
-    layout = PrettyTable(['part', 'parameters (M)', 'GMACs', 'share'])
-    layout.align = 'r'
+    layout = PrettyTable(['part', 'parameters (M)', 'GMACs', 'share'], align='r', float_format='.2')
     layout.align['part'] = 'l'
     for part in parts:
         name, share = part.name, 100 * part.macs / max(parts[-1].macs, 1)
-        counts = [f'{part.macs / 1e9:.2f}', f'{share:.0f} %']
+        counts = [part.macs / 1e9, f'{share:.0f} %']
         if part.training_only:
             name, counts = f'{name} (training only, not in the total)', ['-'] * 2
-        row = [name, f'{part.parameters / 1e6:.2f}', *counts]
-        layout.add_row(row, divider=part is parts[-2])
+        layout.add_row([name, part.parameters / 1e6, *counts], divider=part is parts[-2])
     return layout.get_string()
 
 

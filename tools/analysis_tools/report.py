@@ -23,25 +23,18 @@ from mmseg_kd.reports.writing.language import LANGUAGES  # noqa: E402
 def main() -> None:
     """Write the report."""
     parser = argparse.ArgumentParser(description='Report on runs')
-    parser.add_argument(
-        'work_dirs', nargs='+', type=Path, metavar='WORK_DIR', help='work_dir or study'
+    add = parser.add_argument
+    add('work_dirs', nargs='+', type=Path, metavar='WORK_DIR', help='work_dir or study')
+    text = 'where to write (default: the one WORK_DIR, else `report` next to the first)'
+    add('--out', type=Path, help=text)
+    add('--lang', choices=LANGUAGES, default='en', help='language (default: en)')
+    add('--baseline', metavar='NAME', help='the run that others are compared with')
+    text = (
+        'validation images of each kind (most improved, most damaged, median) to predict and '
+        'draw; 0 loads no model, so that GMACs are left out too (default: 1)'
     )
-    parser.add_argument(
-        '--out',
-        type=Path,
-        help='where to write (default: the one WORK_DIR, else `report` next to the first)',
-    )
-    parser.add_argument('--lang', choices=LANGUAGES, default='en', help='language (default: en)')
-    parser.add_argument('--baseline', metavar='NAME', help='the run that others are compared with')
-    parser.add_argument(
-        '--images',
-        type=int,
-        default=1,
-        metavar='N',
-        help='validation images of each kind (most improved, most damaged, median) to predict and '
-        'draw; 0 loads no model, so that GMACs are left out too (default: 1)',
-    )
-    parser.add_argument('--overwrite', action='store_true', help='replace a report of other runs')
+    add('--images', type=int, default=1, metavar='N', help=text)
+    add('--overwrite', action='store_true', help='replace a report of other runs')
     args = parser.parse_args()
     if args.images < 0:
         raise UserError(f'--images: {args.images} is not a number of images; write 0 for none')
@@ -51,9 +44,8 @@ def main() -> None:
     files = write_report(args.work_dirs, out, args.lang, args.baseline, args.overwrite, args.images)
     for file in files[:2]:
         print(relative(file))
-    print(
-        f'and {len(files) - 2} figures and their tables in {relative(out / "figures")} and tables'
-    )
+    figures = relative(out / 'figures')
+    print(f'and {len(files) - 2} figures and their tables in {figures} and tables')
 
 
 if __name__ == '__main__':

