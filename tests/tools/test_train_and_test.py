@@ -2,23 +2,17 @@
 
 import csv
 import json
-import os
 import re
-import signal
-import socket
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from conftest import KD_LOSSES, ROOT, TINY_BACKBONE, config_file, run, tiny_model
+from conftest import KD_LOSSES, TINY_BACKBONE, config_file, run, tiny_model
 from mmengine.config import Config
 from PIL import Image
 
 from mmseg_kd.checkpoints import read_checkpoint
-from mmseg_kd.config import load_config
 
 
 @pytest.fixture(scope='module')
@@ -263,126 +257,3 @@ def test_taps_of_several_teachers(
         'first',
         'second',
     ]
-
-
-def two_processes(config: Path) -> subprocess.CompletedProcess:
-    with socket.socket() as probe:
-        probe.bind(('127.0.0.1', 0))
-        port = probe.getsockname()[1]
-    command = [sys.executable, '-m', 'torch.distributed.run', '--nproc_per_node=2']
-    command += [f'--master_port={port}', str(ROOT / 'tools/train.py'), str(config)]
-    environment = os.environ | dict(OMP_NUM_THREADS='1')
-    return subprocess.run(
-        [*command, '--launcher', 'pytorch'],
-        cwd=ROOT,
-        env=environment,
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
-
-
-@pytest.mark.slow
-def test_two_processes_train_like_one(tmp_path: Path, teacher: dict) -> None:
-    model = tiny_model(type='KDEncoderDecoder', teacher=teacher)
-    # KL alone: SP compares the images of one process. No dropout: its masks depend on the batch.
-    model['kd_losses'] = dict(kl_loss=KD_LOSSES['kl_loss'])
-    model['backbone']['drop_path_rate'] = 0.0
-    model['decode_head'].update(dropout_ratio=0.0, norm_cfg=dict(type='GN', num_groups=4))
-    folders = tmp_path / 'one', tmp_path / 'two'
-    for folder, batch_size in zip(folders, (4, 2), strict=True):
-        folder.mkdir()
-        config_file(folder, model=model, train_dataloader__batch_size=batch_size)
-    assert run('train.py', folders[0] / 'config.py') == 0
-    done = two_processes(folders[1] / 'config.py')
-    assert done.returncode == 0, done.stderr[-3000:]
-    one, two = (read_checkpoint(f / 'run' / 'iter_6.pth')['state_dict'] for f in folders)
-    for name, weight in one.items():
-        torch.testing.assert_close(two[name], weight, atol=2e-4, rtol=0, msg=name)
-
-
-@pytest.mark.slow
-def test_two_processes_with_sync_bn_fall_back_on_the_cpu(tmp_path: Path) -> None:
-    model = tiny_model()
-    model['decode_head']['norm_cfg'] = dict(type='SyncBN', requires_grad=True)
-    done = two_processes(config_file(tmp_path, model=model))
-    assert done.returncode == 0, done.stderr[-3000:]
-    assert 'SyncBN needs a GPU' in done.stdout + done.stderr
-
-
-def black_camvid(root: Path, split: str) -> None:
-    """Four black images of Sky, in CamVid's layout."""
-    for folder in (split, f'{split}annot'):
-        (root / folder).mkdir(parents=True)
-        for i in range(4):
-            image = Image.new('RGB' if folder == split else 'L', (80, 80))
-            image.save(root / folder / f'{i}.png')
-
-
-def test_test_time_augmentation(
-    trained: Path, tmp_path: Path, capfd: pytest.CaptureFixture
-) -> None:
-    black_camvid(tmp_path / 'data', 'test')
-    camvid = load_config(str(ROOT / 'local_configs/segformer/B0/segformer.b0.512x512.camvid.py'))
-    dataset = dict(type='CamVidDataset', data_root=str(tmp_path / 'data'), split='test')
-    file = config_file(tmp_path, test_dataloader__dataset=dict(**dataset, _delete_=True))
-    cfg = Config.fromfile(file)
-    cfg.tta_pipeline = camvid.tta_pipeline
-    cfg.dump(file)
-    checkpoint = trained / 'run' / 'iter_6.pth'
-    assert run('test.py', file, checkpoint, '--tta', '--work-dir', tmp_path / 'tta') == 0
-    assert 'matched 116/116 tensors' in ''.join(capfd.readouterr())
-    assert 'mIoU' in json.loads(next((tmp_path / 'tta').glob('*/*.json')).read_text())
-
-
-def test_a_damaged_image_is_named_also_from_a_worker(
-    tmp_path: Path, capfd: pytest.CaptureFixture
-) -> None:
-    black_camvid(tmp_path / 'data', 'train')
-    broken = tmp_path / 'data' / 'train' / '2.png'
-    broken.write_bytes(broken.read_bytes()[:-20])
-    file = config_file(
-        tmp_path,
-        train_dataloader__num_workers=1,
-        train_dataloader__dataset=dict(
-            type='CamVidDataset',
-            data_root=str(tmp_path / 'data'),
-            pipeline=[
-                dict(type='LoadImageFromFile'),
-                dict(type='LoadAnnotations'),
-                dict(type='RandomCrop', crop_size=(64, 64)),
-                dict(type='PackSegInputs'),
-            ],
-            _delete_=True,
-        ),
-    )
-    assert run('train.py', file) == 2
-    error = capfd.readouterr().err
-    assert 'Traceback' not in error
-    last = error.strip().splitlines()[-1]
-    assert last.startswith(f'error: {broken}')
-
-
-@pytest.mark.slow
-@pytest.mark.skipif(sys.platform == 'win32', reason='Ctrl-C is sent as a signal')
-def test_ctrl_c_says_how_to_go_on(tmp_path: Path) -> None:
-    file = config_file(tmp_path, train_cfg__max_iters=100000)
-    process = subprocess.Popen(
-        [sys.executable, str(ROOT / 'tools/train.py'), str(file)],
-        cwd=ROOT,
-        env=os.environ | dict(OMP_NUM_THREADS='1'),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
-    lines = []
-    for line in process.stdout:
-        lines.append(line)
-        if 'Iter(train) [    10/100000]' in line:
-            process.send_signal(signal.SIGINT)
-            break
-    lines += process.stdout.readlines()
-    text = ''.join(lines)
-    assert process.wait(timeout=60) == 130, text
-    assert 'Traceback' not in text
-    assert re.search(r'interrupted at iteration \d+: iter_\d+.pth is there, continue', text)
