@@ -35,9 +35,7 @@ def student(folder: Path, teacher: dict, **options: object) -> Path:
     return folder / 'config.py'
 
 
-def test_the_table_and_its_warning(
-    tmp_path: Path, teacher: dict, capfd: pytest.CaptureFixture
-) -> None:
+def test_the_table(tmp_path: Path, teacher: dict, capfd: pytest.CaptureFixture) -> None:
     config = student(tmp_path, teacher | dict(baseline=99.0))
     assert run(config) == 0
     printed = capfd.readouterr().out

@@ -18,7 +18,7 @@ def rows(printed: str) -> list[list[str]]:
 def test_the_published_count(capfd: pytest.CaptureFixture) -> None:
     # ADE20K's 150 classes, for which SegFormer-B0 is published with 8.4 G.
     options = ['--cfg-options', 'model.decode_head.num_classes=150']
-    assert run(TOOL, BASELINE, '--shape', 512, *options) == 0
+    assert run(TOOL, BASELINE, '--shape', 512, 512, *options) == 0
     printed = capfd.readouterr().out
     assert 'image of 512x512' in printed
     head, *parts, total = rows(printed)
