@@ -11,11 +11,13 @@ from pathlib import Path
 
 from prettytable import PrettyTable
 
-REGISTER_LATE = True
-
-from mmseg_kd.command_line import at_least, run_tool  # noqa: E402
-from mmseg_kd.errors import UserError  # noqa: E402
-from mmseg_kd.paths import check_new_folder, new_folder  # noqa: E402
+from mmseg_kd.command_line import at_least, run_tool
+from mmseg_kd.datasets.custom.configs import write_configs
+from mmseg_kd.datasets.custom.converting import write_dataset
+from mmseg_kd.datasets.custom.masks import find_legend
+from mmseg_kd.datasets.custom.pairs import find_pairs, split_pairs
+from mmseg_kd.errors import UserError
+from mmseg_kd.paths import check_new_folder, new_folder
 
 
 def parse_args() -> argparse.Namespace:
@@ -41,14 +43,6 @@ def main() -> None:
     check_new_folder(args.dest, 'DEST')
     if not all(args.split[:2]):
         raise UserError('--split: train and val need a share; write for example 80 20 0')
-    from mmseg_kd import register_all
-
-    register_all('datasets')
-    from mmseg_kd.datasets.custom.configs import write_configs
-    from mmseg_kd.datasets.custom.converting import write_dataset
-    from mmseg_kd.datasets.custom.masks import find_legend
-    from mmseg_kd.datasets.custom.pairs import find_pairs, split_pairs
-
     pairs = find_pairs(Path(args.src), args.images, args.masks)
     splits = split_pairs(pairs.found, tuple(args.split), args.seed)
     legend = find_legend(pairs.found, args.classes)
