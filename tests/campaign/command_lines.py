@@ -77,7 +77,7 @@ CASES = [
     Case('no picture', 'analysis_tools/browse_dataset.py config.py --output-dir new --show-number 0', '--show-number'),
     Case('no predictions', 'analysis_tools/confusion_matrix.py config.py empty new', '0000.png', (folder('empty'),)),
     Case('a matrix over a matrix', 'analysis_tools/confusion_matrix.py config.py done old', 'confusion_matrix.csv', (write('old/confusion_matrix.csv', 'mine'),)),
-    Case('three sides', 'analysis_tools/get_flops.py config.py --shape 64 64 3', '--shape'),
+    Case('three sides', 'analysis_tools/get_flops.py config.py --shape 64 64 3', 'unrecognized arguments: 3'),
     Case('an image of nothing', 'analysis_tools/get_flops.py config.py --shape 0 64', '--shape'),
     Case('an image below the stride', 'analysis_tools/get_flops.py config.py --shape 4 4', '4x4'),
     Case('losses of a baseline', '../benchmarks/loss_cost.py config.py', 'kd_losses'),
