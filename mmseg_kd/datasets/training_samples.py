@@ -94,11 +94,9 @@ class TrainingSamples:
 
 
 def _build(dataset: dict, loading_only: bool) -> BaseDataset:
-    """Build a data set without a cache; on request, leave out all but the steps that load."""
+    """Build a data set; on request, leave out all but the steps that load."""
     dataset = ConfigDict(copy.deepcopy(dict(dataset)))
     for _, config in walk(dataset):
-        if 'cache_mib' in config:
-            config.cache_mib = 0
         if loading_only and 'pipeline' in config:
             config.pipeline = [x for x in config.pipeline if x.get('type', '').startswith('Load')]
     return DATASETS.build(dataset)

