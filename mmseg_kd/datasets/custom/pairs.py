@@ -58,8 +58,13 @@ def find_pairs(src: Path, images: str | None = None, masks: str | None = None) -
     return pairs
 
 
-def pair_up(image_folder: Path, mask_folder: Path) -> Found:
+def pair_up(image_folder: Path, mask_folder: Path, suffixes: tuple[str, ...] = SUFFIXES) -> Found:
     """Pair images with masks by name; capitals and suffixes do not count.
+
+    Args:
+        image_folder: The images.
+        mask_folder: The masks.
+        suffixes: Those of images.
 
     Returns:
         The pairs, the images without a mask and the masks without an image.
@@ -68,14 +73,14 @@ def pair_up(image_folder: Path, mask_folder: Path) -> Found:
         UserError: The names of two images differ in capitals or suffix alone.
     """
     names: dict[str, Path] = {}
-    for path in _files(image_folder, SUFFIXES):
+    for path in _files(image_folder, suffixes):
         other = names.setdefault(_key(path, image_folder), path)
         if other != path:
             raise UserError(
                 f'{other} and {path.name} differ in capitals or suffix alone; rename one'
             )
-    suffixes = ('.json',) if mask_folder == image_folder else (*SUFFIXES, '.json')
-    labels = {_key(path, mask_folder): path for path in _files(mask_folder, suffixes)}
+    of_masks = ('.json',) if mask_folder == image_folder else (*suffixes, '.json')
+    labels = {_key(path, mask_folder): path for path in _files(mask_folder, of_masks)}
     ending = max(ENDINGS, key=lambda end: sum(f'{name}{end}' in labels for name in names))
     found, alone = [], []
     for name, path in names.items():
