@@ -118,7 +118,7 @@ def load_strictly(
     Returns:
         The number of tensors loaded.
     """
-    state_dict = to_segformer(model.state_dict(), state_dict, source)
+    state_dict = to_segformer(model.state_dict(), state_dict)
     fitting, report = fit(model, state_dict, source, hint, reset_classifier=reset_classifier)
     model.load_state_dict(fitting, strict=False)
     if reset_classifier and 'another shape' in report:
