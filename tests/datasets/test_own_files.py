@@ -110,13 +110,6 @@ def test_other_masks_of_one_channel(root: Path, mode: str) -> None:
     assert np.array_equal(read(root)[0]['gt_seg_map'], mask())
 
 
-@pytest.mark.parametrize('size', [(1, 1), (1, 500), (500, 1)])
-def test_a_mask_of_one_row_or_column_keeps_its_shape(root: Path, size: tuple[int, int]) -> None:
-    Image.fromarray(np.zeros((*size, 3), np.uint8)).save(root / 'images' / '0.jpg')
-    save_mask(root, 0, np.zeros(size, np.uint8))
-    assert read(root)[0]['gt_seg_map'].shape == size
-
-
 def test_masks_that_are_loaded_after_a_resize(root: Path) -> None:
     pipeline = [LOAD[0], dict(type='Resize', scale=(15, 10)), LOAD[1]]
     assert read(root, pipeline=pipeline)[0]['gt_seg_map'].shape == (HEIGHT, WIDTH)

@@ -9,9 +9,10 @@ from pathlib import Path
 
 import numpy as np
 from PIL import Image, ImageOps
+from PIL.ExifTags import Base
 from tqdm import tqdm
 
-from mmseg_kd.datasets.checked_files import ORIENTATION, check_sizes, open_image
+from mmseg_kd.datasets.checked_files import check_sizes, open_image
 from mmseg_kd.datasets.custom.masks import IGNORED, Legend, read_mask, to_ids
 from mmseg_kd.datasets.custom.pairs import Pair
 
@@ -73,12 +74,12 @@ def write_dataset(splits: Mapping[str, Sequence[Pair]], legend: Legend, dest: Pa
 def _ids_of(pair: Pair, legend: Legend, counts: Counts) -> np.ndarray:
     """Read a mask as class ids on the upright image, and count it."""
     with open_image(pair.image) as picture:
-        stored, orientation = picture.size, picture.getexif().get(ORIENTATION)
+        stored, orientation = picture.size, picture.getexif().get(Base.Orientation)
         upright = ImageOps.exif_transpose(picture).size
     # Polygons are drawn on the upright image.
     mask = Image.fromarray(to_ids(read_mask(pair.mask), legend.ids, upright))
     if mask.size == stored != upright:
-        mask.getexif()[ORIENTATION] = orientation
+        mask.getexif()[Base.Orientation] = orientation
         mask = ImageOps.exif_transpose(mask)
     ids = np.array(mask)
     check_sizes(dict(img_path=pair.image, seg_map_path=pair.mask), upright[::-1], ids.shape)
