@@ -17,8 +17,6 @@ from mmseg_kd.errors import UserError
 from mmseg_kd.paths import check_folder
 
 SUFFIXES = ('.pth', '.safetensors')
-# Parts of the model that other distillation toolkits save with the student.
-NOT_THE_STUDENTS = ('teacher.', 'kd_losses.')
 # Digits of the sha256 in the file's name, as in torch.hub and mmsegmentation.
 HASH_DIGITS = 8
 
@@ -50,10 +48,7 @@ def publish(source: str | Path, target: str | Path) -> Path:
     kept = {
         name: tensor.detach().clone(memory_format=torch.contiguous_format)
         for name, tensor in state_dict_of(checkpoint, source).items()
-        if not name.startswith(NOT_THE_STUDENTS)
     }
-    if not kept:
-        raise UserError(f'{source}: holds a teacher alone, no weights of a student')
     meta = _meta(checkpoint)
     if target.suffix == '.safetensors':
         # One entry, because several have no fixed order, which would change the hash.

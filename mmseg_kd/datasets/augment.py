@@ -11,8 +11,6 @@ from mmcv.transforms import BaseTransform, RandomResize
 from mmseg.datasets.transforms import PhotoMetricDistortion, RandomCrop, RandomFlip, Resize
 from mmseg.registry import TRANSFORMS
 
-LEVELS = np.arange(256, dtype=np.uint8)
-
 
 @TRANSFORMS.register_module()
 class SegAugment(BaseTransform):
@@ -68,7 +66,7 @@ class SegAugment(BaseTransform):
             RandomResize(tuple(scale), ratio_range, resize_type=Resize, keep_ratio=keep_ratio),
             HistogramCrop(tuple(crop_size), cat_max_ratio),
             RandomFlip(float(flip_prob)),
-            TableDistortion(brightness_delta, contrast_range, saturation_range, hue_delta),
+            PhotoMetricDistortion(brightness_delta, contrast_range, saturation_range, hue_delta),
         ]
 
     def transform(self, results: dict) -> dict:
@@ -102,13 +100,3 @@ class HistogramCrop(RandomCrop):
         top = np.random.randint(0, max(image.shape[0] - height, 0) + 1)
         left = np.random.randint(0, max(image.shape[1] - width, 0) + 1)
         return top, top + height, left, left + width
-
-
-class TableDistortion(PhotoMetricDistortion):
-    """mmseg's distortion, which looks up the 256 values of a pixel in a table."""
-
-    def convert(self, img: np.ndarray, alpha: float = 1, beta: float = 0) -> np.ndarray:
-        """Return `alpha * img + beta`, from 0 to 255."""
-        if img.dtype != np.uint8:
-            return super().convert(img, alpha, beta)
-        return cv2.LUT(img, super().convert(LEVELS, alpha, beta))

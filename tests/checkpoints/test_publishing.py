@@ -66,16 +66,6 @@ def test_equal_weights_give_one_file(checkpoint: Path, tmp_path: Path, suffix: s
     assert {x.name for x in tmp_path.iterdir()} == {'iter_6.pth', file.name}
 
 
-def test_a_teacher_inside_is_left_out(tmp_path: Path) -> None:
-    weights = {'w': torch.ones(1), 'teacher.w': torch.ones(1), 'kd_losses.at.w': torch.ones(1)}
-    torch.save(weights, tmp_path / 'both.pth')
-    file = publish(tmp_path / 'both.pth', tmp_path / 'student.pth')
-    assert list(torch.load(file, weights_only=True)['state_dict']) == ['w']
-    torch.save({'teacher.w': torch.ones(1)}, tmp_path / 'teacher.pth')
-    with pytest.raises(UserError, match='a teacher alone'):
-        publish(tmp_path / 'teacher.pth', tmp_path / 'student.pth')
-
-
 def test_mistakes(checkpoint: Path, tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r'write \.pth or \.safetensors'):
         publish(checkpoint, tmp_path / 'student')
