@@ -41,11 +41,13 @@ tta_pipeline = [
     ),
 ]
 
+# collate_fn: labels are sent as bytes, by pseudo_collate as int64.
 train_dataloader = dict(
     batch_size=4,
     num_workers=4,
     persistent_workers=True,
     sampler=dict(type='SeededInfiniteSampler', shuffle=True),
+    collate_fn=dict(type='byte_label_collate'),
     dataset=dict(
         type=dataset_type,
         data_root=data_root,
@@ -58,6 +60,7 @@ val_dataloader = dict(
     num_workers=2,  # one reads 120 images per second
     persistent_workers=True,
     sampler=dict(type='DefaultSampler', shuffle=False),
+    collate_fn=dict(type='byte_label_collate'),
     dataset=dict(type=dataset_type, data_root=data_root, split='val', pipeline=test_pipeline),
 )
 test_dataloader = dict(
