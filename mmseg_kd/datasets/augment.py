@@ -1,9 +1,12 @@
-"""mmseg's training augmentation as one transform."""
+"""mmseg's training augmentation as one transform: the same bits in less time."""
 
+# ruff: noqa: NPY002 - mmseg draws from numpy's global stream
 from __future__ import annotations
 
 from collections.abc import Sequence
 
+import cv2
+import numpy as np
 from mmcv.transforms import BaseTransform, RandomResize
 from mmseg.datasets.transforms import PhotoMetricDistortion, RandomCrop, RandomFlip, Resize
 from mmseg.registry import TRANSFORMS
@@ -13,7 +16,8 @@ from mmseg.registry import TRANSFORMS
 class SegAugment(BaseTransform):
     """mmseg's `RandomResize`, `RandomCrop`, `RandomFlip` and `PhotoMetricDistortion` in one.
 
-    The result is smaller than the crop if the resized image is.
+    It draws the same numbers from `numpy.random` in the same order and gives the same bits. As with
+    mmseg, the result is smaller than the crop if the resized image is.
 
     Args:
         scale: Width and height at ratio 1.
@@ -60,7 +64,7 @@ class SegAugment(BaseTransform):
                 raise ValueError(f'{name}={share!r} is not a share from 0 to 1')
         self.steps = [
             RandomResize(tuple(scale), ratio_range, resize_type=Resize, keep_ratio=keep_ratio),
-            RandomCrop(tuple(crop_size), cat_max_ratio),
+            HistogramCrop(tuple(crop_size), cat_max_ratio),
             RandomFlip(float(flip_prob)),
             PhotoMetricDistortion(brightness_delta, contrast_range, saturation_range, hue_delta),
         ]
@@ -74,3 +78,25 @@ class SegAugment(BaseTransform):
 
 def _are_numbers(pair: object) -> bool:
     return isinstance(pair, Sequence) and [isinstance(x, int | float) for x in pair] == [True] * 2
+
+
+class HistogramCrop(RandomCrop):
+    """mmseg's crop, which counts classes by a histogram instead of sorting the pixels."""
+
+    def crop_bbox(self, results: dict) -> tuple[int, int, int, int]:
+        """Return top, bottom, left and right of the crop."""
+        box = self._draw(results['img'])
+        for _ in range(10 if self.cat_max_ratio < 1 else 0):
+            labels = self.crop(results['gt_seg_map'], box)
+            pixels = cv2.calcHist([labels], [0], None, [256], [0, 256]).astype(int)
+            pixels[self.ignore_index] = 0
+            if pixels.any() and pixels.max() / pixels.sum() < self.cat_max_ratio:
+                break
+            box = self._draw(results['img'])
+        return box
+
+    def _draw(self, image: np.ndarray) -> tuple[int, int, int, int]:
+        height, width = self.crop_size
+        top = np.random.randint(0, max(image.shape[0] - height, 0) + 1)
+        left = np.random.randint(0, max(image.shape[1] - width, 0) + 1)
+        return top, top + height, left, left + width

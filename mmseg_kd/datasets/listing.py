@@ -79,16 +79,6 @@ def _check(listing: BaseSegDataset, where: str, masks: bool) -> None:
             check_file(item['seg_map_path'])
 
 
-def images_in(folder: Path, suffixes: tuple[str, ...] = SUFFIXES) -> list[Path]:
-    """List the files of a folder and its subfolders by suffix, without hidden ones."""
-    return [
-        path
-        for path in sorted(folder.rglob('*'))
-        if path.suffix.lower() in suffixes
-        and not any(part.startswith('.') for part in path.relative_to(folder).parts)
-    ]
-
-
 def _check_list(names: Path, where: str) -> None:
     if not names.is_file():
         raise UserError(f'{where}.ann_file: {names} does not exist; write the path of a list')
@@ -110,8 +100,9 @@ def _check_suffix(listing: BaseSegDataset, where: str, found: set[Path]) -> None
     folder = Path(listing.data_prefix['img_path'])
     masks = listing.data_prefix.get('seg_map_path')
     others = []
-    for path in images_in(folder):
-        if path in found:
+    for path in sorted(folder.rglob('*')):
+        hidden = any(part.startswith('.') for part in path.relative_to(folder).parts)
+        if path.suffix.lower() not in SUFFIXES or path in found or hidden:
             continue
         if path.name.endswith(listing.img_suffix):
             # mmseg leaves out what is not a plain file, such as a pipe.

@@ -6,7 +6,7 @@ import random
 from dataclasses import dataclass
 from pathlib import Path
 
-from mmseg_kd.datasets.listing import SUFFIXES, images_in
+from mmseg_kd.datasets.listing import SUFFIXES
 from mmseg_kd.errors import UserError
 
 # Names of folders in small letters.
@@ -73,14 +73,14 @@ def pair_up(image_folder: Path, mask_folder: Path, suffixes: tuple[str, ...] = S
         UserError: The names of two images differ in capitals or suffix alone.
     """
     names: dict[str, Path] = {}
-    for path in images_in(image_folder, suffixes):
+    for path in _files(image_folder, suffixes):
         other = names.setdefault(_key(path, image_folder), path)
         if other != path:
             raise UserError(
                 f'{other} and {path.name} differ in capitals or suffix alone; rename one'
             )
     of_masks = ('.json',) if mask_folder == image_folder else (*suffixes, '.json')
-    labels = {_key(path, mask_folder): path for path in images_in(mask_folder, of_masks)}
+    labels = {_key(path, mask_folder): path for path in _files(mask_folder, of_masks)}
     ending = max(ENDINGS, key=lambda end: sum(f'{name}{end}' in labels for name in names))
     found, alone = [], []
     for name, path in names.items():
@@ -102,6 +102,11 @@ def _folder(
     if len(found) > 1:
         raise UserError(f'{src}: holds {found[0].name} and {found[1].name}; name one with {option}')
     return found[0] if found else default or src
+
+
+def _files(folder: Path, suffixes: tuple[str, ...]) -> list[Path]:
+    files = (path for path in sorted(folder.rglob('*')) if path.suffix.lower() in suffixes)
+    return [path for path in files if path.is_file() and not path.name.startswith('.')]
 
 
 def _key(path: Path, folder: Path) -> str:
