@@ -11,6 +11,8 @@ from mmcv.transforms import BaseTransform, RandomResize
 from mmseg.datasets.transforms import PhotoMetricDistortion, RandomCrop, RandomFlip, Resize
 from mmseg.registry import TRANSFORMS
 
+LEVELS = np.arange(256, dtype=np.uint8)
+
 
 @TRANSFORMS.register_module()
 class SegAugment(BaseTransform):
@@ -33,6 +35,7 @@ class SegAugment(BaseTransform):
 
     Raises:
         ValueError: A size is not two whole numbers, a range is empty or a share is above 1.
+        UserError: Image and mask of a sample differ in size, or the image is too thin.
     """
 
     def __init__(
@@ -65,14 +68,22 @@ class SegAugment(BaseTransform):
         self.steps = [
             RandomResize(tuple(scale), ratio_range, resize_type=Resize, keep_ratio=keep_ratio),
             HistogramCrop(tuple(crop_size), cat_max_ratio),
-            RandomFlip(float(flip_prob)),
-            PhotoMetricDistortion(brightness_delta, contrast_range, saturation_range, hue_delta),
+            QuickFlip(float(flip_prob)),
+            TableDistortion(brightness_delta, contrast_range, saturation_range, hue_delta),
         ]
 
     def transform(self, results: dict) -> dict:
         """Augment `img` (H, W, 3) and `gt_seg_map` (H, W)."""
-        for step in self.steps:
-            results = step(results)
+        height, width = results['gt_seg_map'].shape
+        check_sizes(results, results['img'].shape, results['gt_seg_map'].shape)
+        try:
+            for step in self.steps:
+                results = step(results)
+        except cv2.error as error:
+            raise UserError(
+                f'{results.get("img_path", "a sample")}: {width}x{height} pixels, of which the '
+                f'scale {results["scale"]} leaves none; remove the image'
+            ) from error
         return results
 
 
@@ -100,3 +111,27 @@ class HistogramCrop(RandomCrop):
         top = np.random.randint(0, max(image.shape[0] - height, 0) + 1)
         left = np.random.randint(0, max(image.shape[1] - width, 0) + 1)
         return top, top + height, left, left + width
+
+
+class QuickFlip(RandomFlip):
+    """mmseg's horizontal flip by OpenCV, which returns no view: views are slow to read."""
+
+    def _flip(self, results: dict) -> None:
+        for key in ('img', *results['seg_fields']):
+            results[key] = cv2.flip(results[key], 1)
+
+
+class TableDistortion(PhotoMetricDistortion):
+    """mmseg's distortion, which looks up the 256 values of a pixel in a table."""
+
+    def convert(self, img: np.ndarray, alpha: float = 1, beta: float = 0) -> np.ndarray:
+        """Return `alpha * img + beta`, from 0 to 255."""
+        if img.dtype != np.uint8:
+            return super().convert(img, alpha, beta)
+        return cv2.LUT(img, super().convert(LEVELS, alpha, beta))
+
+    def transform(self, results: dict) -> dict:
+        """Distort `img`; return it as a view of (3, H, W), which is packed without a copy."""
+        results = super().transform(results)
+        results['img'] = np.stack(cv2.split(results['img'])).transpose(1, 2, 0)
+        return results

@@ -169,3 +169,10 @@ def test_border_of_a_small_image_is_ignored():
     assert (labels[0, 32:] == 255).all() and (labels[0, :, 48:] == 255).all()
     assert (labels[0, :32, :48] != 255).all()
     assert (batch['inputs'][0, :, 32:] == 0).all()
+
+
+def test_packed_without_a_copy():
+    results = ours().transforms[0](sample(0))
+    assert results['img'].transpose(2, 0, 1).flags.c_contiguous
+    inputs = Compose([PACK])(results)['inputs']
+    assert inputs.data_ptr() == results['img'].__array_interface__['data'][0]
