@@ -73,6 +73,7 @@ def write_config(file: Path) -> None:
                 type='CamVidDataset',
                 data_root=str(root),
                 ann_file=str(root / '목록.txt'),
+                cache_mib=64,
                 pipeline=[*loading, *data.pipeline[1:]],
             ),
             'env_cfg.mp_cfg.mp_start_method': 'spawn',

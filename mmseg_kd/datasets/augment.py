@@ -74,21 +74,9 @@ class SegAugment(BaseTransform):
 
     def transform(self, results: dict) -> dict:
         """Augment `img` (H, W, 3) and `gt_seg_map` (H, W)."""
-        height, width = results['gt_seg_map'].shape
-        check_sizes(results, results['img'].shape, results['gt_seg_map'].shape)
-        try:
-            for step in self.steps:
-                results = step(results)
-        except cv2.error as error:
-            raise UserError(
-                f'{results.get("img_path", "a sample")}: {width}x{height} pixels, of which the '
-                f'scale {results["scale"]} leaves none; remove the image'
-            ) from error
+        for step in self.steps:
+            results = step(results)
         return results
-
-
-def _are_numbers(pair: object) -> bool:
-    return isinstance(pair, Sequence) and [isinstance(x, int | float) for x in pair] == [True] * 2
 
 
 class HistogramCrop(RandomCrop):

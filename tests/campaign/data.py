@@ -74,6 +74,7 @@ CASES = [
     cam('a root that is empty', 'data_root', "data_root=''"),
     cam('a split that is misspelt', 'split', "split='training'"),
     cam('a suffix that is fixed', 'img_suffix', "img_suffix='.jpg'"),
+    cam('memory in words', 'cache_mib', "cache_mib='1GB'"),
     Case('a split without its masks', 'test.py cam.py teacher.pth', 'testannot', (remove('camvid/testannot'),)),
     # CamVid: lists.
     Case('three columns', CAM, 'train.txt', (replace('camvid/train.txt', '0.png\n', '0.png 7\n'),)),

