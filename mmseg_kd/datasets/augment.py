@@ -79,6 +79,10 @@ class SegAugment(BaseTransform):
         return results
 
 
+def _are_numbers(pair: object) -> bool:
+    return isinstance(pair, Sequence) and [isinstance(x, int | float) for x in pair] == [True] * 2
+
+
 class HistogramCrop(RandomCrop):
     """mmseg's crop, which counts classes by a histogram instead of sorting the pixels."""
 
