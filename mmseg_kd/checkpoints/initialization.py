@@ -14,8 +14,7 @@ from mmengine.model import PretrainedInit
 from mmengine.runner import CheckpointLoader
 from torch import nn
 
-from mmseg_kd.checkpoints.matching import fit
-from mmseg_kd.checkpoints.naming import adapt
+from mmseg_kd.checkpoints.pretrained import fit_backbone
 from mmseg_kd.checkpoints.safe_load import read_checkpoint, state_dict_of
 from mmseg_kd.checkpoints.sources import NAMED, URLS, find_weights
 from mmseg_kd.errors import UserError
@@ -46,17 +45,12 @@ class _Entry:
         if prefix:
             # A module around this one is being loaded.
             return
-        own = module.state_dict()
-        found, left, how = adapt(own, state_dict_of(state_dict, self.source), self.source)
+        found = state_dict_of(state_dict, self.source)
         hint = f'to load only what fits, write strict=False in {self.where}.init_cfg'
-        if not found.keys() & own.keys():
-            hint = 'the file is of another architecture'
-        fitting, report = fit(module, found, self.source, hint, self.strict)
+        fitting, report = fit_backbone(module, found, self.source, self.where, hint, self.strict)
         state_dict.clear()
         state_dict.update(fitting)
-        left_out = f', left out {", ".join(left[:3])}' if left else ''
-        left_out += ', ...' if len(left) > 3 else ''
-        print_log(f'{self.source}: {report} of {self.where}{how}{left_out}', logger='current')
+        print_log(report, logger='current')
         self.loaded = True
 
 
@@ -69,9 +63,9 @@ def init_weights(model: nn.Module) -> None:
         UserError: A file is missing, holds code, does not fit, or is not read by its module.
     """
     entries = [
-        _Entry(f'model.{name}'.rstrip('.'), part, init_cfg)
-        for module_name, module in model.named_modules()
-        for name, part, init_cfg in _init_cfgs(module_name, module)
+        _Entry(f'model.{name}'.rstrip('.'), module, init_cfg)
+        for name, module in model.named_modules()
+        for init_cfg in _as_list(getattr(module, 'init_cfg', None))
         if init_cfg.get('type') in ('Pretrained', PretrainedInit)
     ]
     try:
@@ -85,16 +79,6 @@ def init_weights(model: nn.Module) -> None:
                 f'{entry.where}.init_cfg: {type(entry.module).__name__} does not load '
                 f'{entry.source}; see its docstring for how it takes pretrained weights'
             )
-
-
-def _init_cfgs(name: str, module: nn.Module) -> Iterator[tuple[str, nn.Module, dict]]:
-    """Yield each `init_cfg` of a module, and its overrides, with the part it is for."""
-    for init_cfg in _as_list(getattr(module, 'init_cfg', None)):
-        yield name, module, init_cfg
-        for override in _as_list(init_cfg.get('override')):
-            part = str(override.get('name'))
-            if isinstance(getattr(module, part, None), nn.Module):
-                yield f'{name}.{part}', getattr(module, part), override
 
 
 def _as_list(value: Any) -> list:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from mmengine.logging import print_log
@@ -24,7 +24,7 @@ def fit(
     strict: bool = True,
     reset_classifier: bool | None = None,
 ) -> tuple[dict[str, Tensor], str]:
-    """Return the weights that match a model in name, shape and kind, and a line for the log.
+    """Return the weights that match a model in name and shape, and a line for the log.
 
     BatchNorm's `num_batches_tracked` may be missing.
 
@@ -41,16 +41,30 @@ def fit(
         Tensors by name, and a line such as `matched 176/176 tensors`.
 
     Raises:
-        UserError: Names or shapes differ, or the file has whole or complex numbers for weights.
+        UserError: Names or shapes differ.
     """
     own = {key: value for key, value in model.state_dict().items() if isinstance(value, Tensor)}
     found = {key: value for key, value in state_dict.items() if key in own or key not in _UNUSED}
-    differences = _differences(own, found)
-    different = set().union(*differences.values())
-    matched = {key: found[key] for key in own if key in found and key not in different}
-    words = [f'{kind} {_examples(names)}' for kind, names in differences.items() if names]
-    total = len(own.keys() & (matched.keys() | different))
-    classes = _classes(own, found, differences)
+    missing = [k for k in own if k not in found and not k.endswith('.num_batches_tracked')]
+    unexpected = [key for key in found if key not in own]
+    shapes = {
+        key: (tuple(found[key].shape), tuple(value.shape))
+        for key, value in own.items()
+        if key in found and found[key].shape != value.shape
+    }
+    matched = {key: found[key] for key in own if key in found and key not in shapes}
+    differences = {
+        'missing': missing,
+        'unexpected': unexpected,
+        'of another shape': [f'{key} {file} for {mine}' for key, (file, mine) in shapes.items()],
+    }
+    words = [
+        f'{kind} {len(names)} ({", ".join(names[:3])}{", ..." if len(names) > 3 else ""})'
+        for kind, names in differences.items()
+        if names
+    ]
+    total = len(matched) + len(missing) + len(shapes)
+    classes = None if missing or unexpected else _classes(shapes.values())
     if (strict and words and not (reset_classifier and classes)) or not matched:
         if classes:
             hint = f'the checkpoint has {classes[0]} classes, the model {classes[1]}'
@@ -63,44 +77,13 @@ def fit(
     return matched, ', '.join([f'matched {len(matched)}/{total} tensors', *words])
 
 
-def _differences(own: Tensors, found: Tensors) -> dict[str, dict[str, str]]:
-    """Return what differs, by kind: names, and how each is written in a message."""
-    missing, shapes, types = {}, {}, {}
-    for key, needed in own.items():
-        if key not in found:
-            if not key.endswith('.num_batches_tracked'):
-                missing[key] = key
-        elif needed.is_floating_point() and not found[key].is_floating_point():
-            # Copying would drop an imaginary part, or round weights, without a warning.
-            types[key] = f'{key} {found[key].dtype}'
-        elif found[key].shape != needed.shape:
-            shapes[key] = f'{key} {tuple(found[key].shape)} for {tuple(needed.shape)}'
-    unexpected = {key: key for key in found if key not in own}
-    return {
-        'missing': missing,
-        'unexpected': unexpected,
-        'of another shape': shapes,
-        'not real numbers': types,
-    }
-
-
-def _classes(
-    own: Tensors, found: Tensors, differences: dict[str, dict[str, str]]
-) -> tuple[int, int] | None:
-    """Return the file's and the model's number of classes, if they differ in nothing else."""
-    shapes = differences['of another shape']
-    pairs = {(found[key].shape, own[key].shape) for key in shapes}
-    rows = {(file[:1].numel(), mine[:1].numel()) for file, mine in pairs}
-    others = sum(map(len, differences.values())) - len(shapes)
-    if others or len(rows) != 1 or any(file[1:] != mine[1:] for file, mine in pairs):
+def _classes(shapes: Iterable[tuple[tuple, tuple]]) -> tuple[int, int] | None:
+    """Return the file's and the model's number of classes, if the shapes differ in nothing else."""
+    rows = {(file[:1], mine[:1]) for file, mine in shapes}
+    if len(rows) != 1 or any(file[1:] != mine[1:] for file, mine in shapes):
         return None
-    return rows.pop()
-
-
-def _examples(names: dict[str, str]) -> str:
-    """Write names as `5 (a, b, c, ...)`."""
-    more = ', ...' if len(names) > 3 else ''
-    return f'{len(names)} ({", ".join(list(names.values())[:3])}{more})'
+    ((file, mine),) = rows
+    return (*file, *mine) if file and mine else None
 
 
 def load_strictly(
@@ -118,7 +101,7 @@ def load_strictly(
     Returns:
         The number of tensors loaded.
     """
-    state_dict = to_segformer(model.state_dict(), state_dict, source)
+    state_dict = to_segformer(model.state_dict(), state_dict)
     fitting, report = fit(model, state_dict, source, hint, reset_classifier=reset_classifier)
     model.load_state_dict(fitting, strict=False)
     if reset_classifier and 'another shape' in report:

@@ -1,33 +1,25 @@
-"""Convert the four published layouts of Mix Transformer weights to one.
+"""Rename the published layouts of Mix Transformer weights to the names of this project.
 
-This project uses the names of the authors' release: `patch_embed{1..4}`, `block{1..4}.{j}` and
-`norm{1..4}`.
+These are the names of the authors' release (NVlabs): `patch_embed{1..4}`, `block{1..4}.{j}` and
+`norm{1..4}`. The other layouts are those of mmseg and of Hugging Face's transformers 4 and 5.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from pathlib import Path
 
 import torch
 from torch import Tensor
 
-from mmseg_kd.errors import UserError
-
-# Layouts by name, with a tensor that no other layout has.
-MARKERS = {
-    'NVlabs': 'patch_embed1.proj.weight',
-    'mmseg': 'layers.0.0.projection.weight',
-    'Hugging Face 4.x': 'patch_embeddings.0.proj.weight',
-    'Hugging Face 5.x': 'stages.0.patch_embeddings.proj.weight',
-}
+# A tensor of every Mix Transformer.
+EMBEDDING = 'patch_embed1.proj.weight'
 # Patterns of the other layouts and NVlabs' names. NVlabs counts stages from 1, the others from 0;
 # `attn.qkv`, `attn.k` and `attn.v` mark what `_to_q_and_kv` splits or joins.
 _STAGES = (
-    (r'(?:layers\.(\d)\.0|patch_embeddings\.(\d)|stages\.(\d)\.patch_embeddings)\.', 'patch_embed'),
-    (r'(?:layers\.(\d)\.1|block\.(\d)|stages\.(\d)\.blocks)\.', 'block'),
-    (r'(?:layers\.(\d)\.2|layer_norm\.(\d)|stages\.(\d)\.layer_norm)\.', 'norm'),
+    (r'(?:layers\.(\d)\.0|patch_embeddings\.(\d)|stages\.(\d)\.patch_embeddings)', 'patch_embed'),
+    (r'(?:layers\.(\d)\.1|block\.(\d)|stages\.(\d)\.blocks)', 'block'),
+    (r'(?:layers\.(\d)\.2|layer_norm\.(\d)|stages\.(\d)\.layer_norm)', 'norm'),
 )
 _LAYERS = (
     (r'attention\.(self\.|output\.)?|attn\.attn\.', 'attn.'),
@@ -51,85 +43,44 @@ _HEAD = (
     (r'batch_norm', 'linear_fuse.bn'),
     (r'\.classifier', '.linear_pred'),
 )
-# Layers of classifiers and segmentors that backbones do not have.
-HEADS = ('head.', 'fc.', 'classifier.', 'decode_head.', 'auxiliary_head.')
 
 
-def to_nvlabs(
-    state_dict: Mapping[str, Tensor], source: str | Path = 'checkpoint'
-) -> tuple[str, dict[str, Tensor]]:
-    """Convert a Mix Transformer of any published layout to the NVlabs names.
+def to_nvlabs(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Rename a Mix Transformer of any published layout to the NVlabs names.
 
-    Heads are dropped. A backbone's name that its layout does not have stays as it is, so that
-    loading reports it as unexpected.
+    Prefixes such as `backbone.` or `segformer.encoder.`, and names of no layout, stay.
 
     Args:
-        state_dict: Tensors by name, under prefixes such as `backbone.`, `encoder.` or
-            `segformer.encoder.`.
-        source: The file's name in errors.
+        tensors: Tensors by name.
 
     Returns:
-        The name of the layout found, and the converted tensors: `NVlabs` (also
-        segmentation_models.pytorch), `mmseg`, `Hugging Face 4.x` or `Hugging Face 5.x`. For a stage
-        of width C: `attn.q.weight` (C, C), `attn.kv.weight` (2C, C) with the keys' rows first,
-        `mlp.fc1.weight` (4C, C), `mlp.fc2.weight` (C, 4C).
-
-    Raises:
-        UserError: The layout is unknown, or there is more than one backbone.
+        Tensors by name. For a stage of width C: `attn.q.weight` (C, C), `attn.kv.weight` (2C, C)
+        with the keys' rows first, `mlp.fc1.weight` (4C, C), `mlp.fc2.weight` (C, 4C).
     """
-    found = {
-        key.removesuffix(marker): layout
-        for key in state_dict
-        for layout, marker in MARKERS.items()
-        if re.fullmatch(rf'(.*\.)?{re.escape(marker)}', key)
-    }
-    if not found:
-        names = ', '.join(list(state_dict)[:5])
-        raise UserError(
-            f'{source}: no Mix Transformer in a known layout (NVlabs, mmseg, Hugging Face),'
-            f' only names such as {names}'
-        )
-    if len(found) > 1:
-        raise UserError(
-            f'{source}: holds {len(found)} Mix Transformers, under'
-            f' {" and ".join(map(repr, found))}; save the one to load by itself'
-        )
-    ((prefix, layout),) = found.items()
-    inside = {
-        key.removeprefix(prefix): value
-        for key, value in state_dict.items()
-        if key.startswith(prefix) and not key.removeprefix(prefix).startswith(HEADS)
-    }
-    return layout, _to_q_and_kv({_rename(key): value for key, value in inside.items()})
+    return _to_q_and_kv({_rename(key): value for key, value in tensors.items()})
 
 
-def to_segformer(
-    own: Mapping[str, Tensor], found: Mapping[str, Tensor], source: str | Path
-) -> Mapping[str, Tensor]:
-    """Convert a whole SegFormer, backbone and head, to the names of this project.
+def to_segformer(own: Mapping[str, Tensor], found: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+    """Rename a whole SegFormer, backbone and head, to the names of this project.
 
     Args:
         own: The model's tensors.
-        found: The file's. Those of another model, or under the model's own names, stay.
-        source: The file's name in errors.
+        found: The file's. Those for another model stay.
     """
-    embedding = f'backbone.{MARKERS["NVlabs"]}'
-    foreign = tuple(list(MARKERS.values())[1:])
-    if embedding not in own or embedding in found or not any(k.endswith(foreign) for k in found):
+    if f'backbone.{EMBEDDING}' not in own:
         return found
-    backbone = {f'backbone.{key}': value for key, value in to_nvlabs(found, source)[1].items()}
-    heads = {key: value for key, value in found.items() if key.startswith('decode_head.')}
-    if 'decode_head.linear_fuse.weight' in heads:
-        heads = {_substitute(key, _HEAD): value for key, value in heads.items()}
-    return backbone | heads
+    tensors = to_nvlabs(found)
+    is_hugging_face = 'decode_head.linear_fuse.weight' in tensors
+    table = ((r'^segformer\.(encoder\.)?', 'backbone.'), *(_HEAD if is_hugging_face else ()))
+    return {_substitute(key, table): value for key, value in tensors.items()}
 
 
 def _rename(key: str) -> str:
-    """Return the name in the NVlabs layout; names of no layout stay."""
-    for stage_pattern, part in _STAGES:
-        if match := re.match(stage_pattern, key):
-            (stage,) = filter(None, match.groups())
-            return f'{part}{int(stage) + 1}.{_substitute(key[match.end() :], _LAYERS)}'
+    for pattern, part in _STAGES:
+        if match := re.match(rf'((?:.+\.)?){pattern}\.(.+)', key):
+            prefix, *stages, layer = match.groups()
+            (stage,) = filter(None, stages)
+            return f'{prefix}{part}{int(stage) + 1}.{_substitute(layer, _LAYERS)}'
     return key
 
 

@@ -1,31 +1,33 @@
-"""Load pretrained weights into a backbone and report how many tensors matched."""
+"""Load pretrained weights into a backbone, under the names and the prefix that the file has."""
 
 from __future__ import annotations
 
-import re
-from collections.abc import Mapping
+from itertools import accumulate
 from pathlib import Path
 
 from torch import Tensor, nn
 
-from mmseg_kd.checkpoints.matching import fit
-from mmseg_kd.checkpoints.mit_layouts import to_nvlabs
-from mmseg_kd.checkpoints.safe_load import read_checkpoint, sha256_of, state_dict_of
+from mmseg_kd.checkpoints.matching import Tensors, fit
+from mmseg_kd.checkpoints.mit_layouts import EMBEDDING, to_nvlabs
+from mmseg_kd.checkpoints.safe_load import read_checkpoint, state_dict_of
 from mmseg_kd.checkpoints.sources import find_weights
 from mmseg_kd.errors import UserError
 
+# Layers of classifiers and segmentors that backbones do not have.
+HEADS = ('head.', 'fc.', 'classifier.', 'decode_head.', 'auxiliary_head.')
+
 
 def load_pretrained(backbone: nn.Module, path: str | Path, strict: bool = True) -> str:
-    """Load Mix Transformer weights of any published layout into a backbone.
+    """Load pretrained weights into a backbone.
 
     Args:
-        backbone: Its state dict has the NVlabs names.
-        path: The file or its URL, in the layout of NVlabs, mmseg or Hugging Face.
+        backbone: A Mix Transformer takes every published layout.
+        path: The file or its URL.
         strict: Refuse a file that does not fill every tensor of the backbone.
 
     Returns:
-        One line for the log: layout, hash and how many tensors matched, such as
-        `pretrained/mit_b0.pth: NVlabs layout, sha256 4af8348c, matched 176/176 tensors`.
+        One line for the log, such as
+        `pretrained/mit_b0.pth: matched 176/176 tensors of the backbone`.
 
     Raises:
         UserError: There is no such file, it cannot be read, nothing matches, or
@@ -40,16 +42,115 @@ def load_pretrained(backbone: nn.Module, path: str | Path, strict: bool = True) 
             " (not shipped: NVIDIA's licence is non-commercial), or train from scratch with"
             ' --cfg-options model.pretrained=None'
         )
-    layout, tensors = to_nvlabs(state_dict_of(read_checkpoint(path), path), path)
-    file, own = _size(tensors), _size(backbone.state_dict())
-    hint = f'the file is {file}, the backbone {own}' if file != own else ''
-    fitting, report = fit(backbone, tensors, f'{path} ({layout} layout)', hint, strict)
+    found = state_dict_of(read_checkpoint(path), path)
+    fitting, report = fit_backbone(backbone, found, path, strict=strict)
     backbone.load_state_dict(fitting, strict=False)
-    return f'{path}: {layout} layout, sha256 {sha256_of(path)[:8]}, {report}'
+    return report
 
 
-def _size(tensors: Mapping[str, Tensor]) -> str:
-    width = tensors['patch_embed1.proj.weight'].shape[:1].numel()
-    blocks = {match[1] for key in tensors if (match := re.match(r'block((\d)\.\d+)', key))}
-    depths = '/'.join(str(sum(name.startswith(stage) for name in blocks)) for stage in '1234')
-    return f'a MiT of width {width} and depths {depths}'
+def fit_backbone(
+    backbone: nn.Module,
+    found: Tensors,
+    source: str | Path,
+    where: str = 'the backbone',
+    hint: str = '',
+    strict: bool = True,
+) -> tuple[dict[str, Tensor], str]:
+    """Return the tensors of a file that fit a backbone, and a line for the log.
+
+    The prefix that makes most tensors match in name and shape is removed. If that does not fill the
+    backbone, the order of the tensors decides, provided that all shapes and kinds (`weight`,
+    `running_mean`) of the backbone occur in it. Layers of a classifier are left out, and what
+    timm's `features_only` does not have.
+
+    Args:
+        backbone: Stays as it is.
+        found: The file's tensors.
+        source: The file.
+        where: The backbone's key.
+        hint: What to do about a mismatch, the end of the error.
+        strict: As for `fit`.
+
+    Raises:
+        UserError: The file does not fit, or holds several backbones that do.
+    """
+    own = backbone.state_dict()
+    tensors, left, how = _adapt(own, to_nvlabs(found) if EMBEDDING in own else found, source)
+    if not tensors.keys() & own.keys():
+        hint = 'the file is of another architecture'
+    fitting, report = fit(backbone, tensors, source, hint, strict)
+    left_out = f', left out {", ".join(left[:3])}' if left else ''
+    left_out += ', ...' if len(left) > 3 else ''
+    return fitting, f'{source}: {report} of {where}{how}{left_out}'
+
+
+def _adapt(
+    own: Tensors, found: Tensors, source: str | Path
+) -> tuple[dict[str, Tensor], list[str], str]:
+    """Return the tensors, the names of those left out, and words if the order decided."""
+    # mmseg's `TIMMBackbone` has its model in an attribute.
+    wrapper = [p for p in _prefixes(next(iter(own))) if all(key.startswith(p) for key in own)][-1]
+    tensors = _without_prefix(own, wrapper, found, source)
+    in_order, rest = _in_order(own, found)
+    if _matching(own, tensors) < len(in_order):
+        return in_order, rest, ' by order and shape, because the names differ'
+    parts = tuple({f'{_plain(key.removeprefix(wrapper).split(".")[0])}.' for key in own})
+    left = [
+        key
+        for key in tensors
+        if key not in own
+        and (key.startswith(HEADS) or (wrapper and not _plain(key).startswith(parts)))
+    ]
+    return {key: value for key, value in tensors.items() if key not in left}, left, ''
+
+
+def _prefixes(key: str) -> list[str]:
+    """Return '', 'a.' and 'a.b.' for `a.b.weight`."""
+    return ['', *accumulate(f'{part}.' for part in key.split('.')[:-1])]
+
+
+def _plain(key: str) -> str:
+    # timm's `features_only` writes stages_0 for stages.0.
+    return key.replace('_', '.')
+
+
+def _without_prefix(
+    own: Tensors, wrapper: str, found: Tensors, source: str | Path
+) -> dict[str, Tensor]:
+    """Return the file's tensors under the prefix that makes most of them match."""
+    names = {_plain(key.removeprefix(wrapper)): key for key in own}
+    candidates = {}
+    for prefix in dict.fromkeys(prefix for key in found for prefix in _prefixes(key)):
+        inside = {k[len(prefix) :]: x for k, x in found.items() if k.startswith(prefix)}
+        candidates[prefix] = {names.get(_plain(k), k): x for k, x in inside.items()}
+    matching = {prefix: _matching(own, tensors) for prefix, tensors in candidates.items()}
+    fitting = [prefix for prefix in matching if matching[prefix] == len(_needed(own))]
+    if len(fitting) > 1:
+        where = f'{fitting[0]!r} and {fitting[1]!r}'
+        raise UserError(f'{source}: holds several backbones that fit, under {where}; save one')
+    # Names count too, so that the error about a file of another size compares shapes.
+    return max(candidates.values(), key=lambda x: _matching(own, x) + len(own.keys() & x.keys()))
+
+
+def _matching(own: Tensors, tensors: Tensors) -> int:
+    return sum(key in tensors and own[key].shape == tensors[key].shape for key in _needed(own))
+
+
+def _needed(tensors: Tensors) -> list[str]:
+    return [key for key in tensors if not key.endswith('.num_batches_tracked')]
+
+
+def _in_order(own: Tensors, found: Tensors) -> tuple[dict[str, Tensor], list[str]]:
+    """Return the first tensors of the file under the backbone's names, and the names of the others.
+
+    Nothing is returned if a shape or a kind differs.
+    """
+    mine, theirs = _needed(own), _needed(found)
+    pairs = list(zip(mine, theirs, strict=False))
+    same = all(
+        own[a].shape == found[b].shape and a.rpartition('.')[2] == b.rpartition('.')[2]
+        for a, b in pairs
+    )
+    if not same or len(pairs) < len(mine):
+        return {}, []
+    return {a: found[b] for a, b in pairs}, theirs[len(mine) :]

@@ -8,23 +8,20 @@ from io import BytesIO
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from safetensors.torch import save
 
 from mmseg_kd.checkpoints.atomic import atomic_path
-from mmseg_kd.checkpoints.safe_load import find_weights_key, read_checkpoint, state_dict_of
+from mmseg_kd.checkpoints.safe_load import read_checkpoint, state_dict_of
 from mmseg_kd.errors import UserError
 from mmseg_kd.paths import check_folder
 
 SUFFIXES = ('.pth', '.safetensors')
-# Parts of the model that other distillation toolkits save with the student.
-NOT_THE_STUDENTS = ('teacher.', 'kd_losses.')
 # Digits of the sha256 in the file's name, as in torch.hub and mmsegmentation.
 HASH_DIGITS = 8
 
 
-def publish(source: str | Path, target: str | Path) -> tuple[Path, list[str]]:
+def publish(source: str | Path, target: str | Path) -> Path:
     """Write the student's weights with the names and colours of its classes.
 
     A `.pth` holds `dict(state_dict=..., meta=...)` of tensors and plain Python objects, which
@@ -36,7 +33,7 @@ def publish(source: str | Path, target: str | Path) -> tuple[Path, list[str]]:
         target: The file to write; the first 8 digits of its sha256 are added to its name.
 
     Returns:
-        The file, and the names of what was left out of it.
+        The file.
 
     Raises:
         UserError: The checkpoint cannot be read, the target's suffix is not supported, its folder
@@ -47,18 +44,12 @@ def publish(source: str | Path, target: str | Path) -> tuple[Path, list[str]]:
         raise UserError(f'{target}: the suffix decides the format; write {" or ".join(SUFFIXES)}')
     check_folder(target.parent, 'OUT_FILE')
     checkpoint = read_checkpoint(source)
-    tensors = state_dict_of(checkpoint, source)
     # Cloned, because a view would be saved with all of its storage.
     kept = {
         name: tensor.detach().clone(memory_format=torch.contiguous_format)
-        for name, tensor in tensors.items()
-        if not name.startswith(NOT_THE_STUDENTS)
+        for name, tensor in state_dict_of(checkpoint, source).items()
     }
-    if not kept:
-        raise UserError(f'{source}: holds a teacher alone, no weights of a student')
-    found = checkpoint.get('meta')
-    found = found if isinstance(found, dict) else {}
-    meta = _meta(found, source)
+    meta = _meta(checkpoint)
     if target.suffix == '.safetensors':
         # One entry, because several have no fixed order, which would change the hash.
         content = save(kept, metadata={'meta': json.dumps(meta)})
@@ -72,26 +63,15 @@ def publish(source: str | Path, target: str | Path) -> tuple[Path, list[str]]:
         raise UserError(f'{file} exists and holds these weights: nothing to publish')
     with atomic_path(file) as partial:
         partial.write_bytes(content)
-    weights_key = find_weights_key(checkpoint)
-    dropped = [key for key in checkpoint if weights_key and key not in (weights_key, 'meta')]
-    dropped += [f'meta.{key}' for key in found if key not in meta]
-    foreign = len(tensors) - len(kept)
-    return file, dropped + [f'{foreign} tensors of a teacher or its losses'] * bool(foreign)
+    return file
 
 
-def _meta(found: dict[str, Any], source: str | Path) -> dict[str, Any]:
+def _meta(checkpoint: dict[str, Any]) -> dict[str, Any]:
     """Return the iteration, and the classes and their colours as plain lists."""
+    found = checkpoint.get('meta')
+    found = found if isinstance(found, dict) else {}
     meta = {'iter': found['iter']} if isinstance(found.get('iter'), int) else {}
     dataset = found.get('dataset_meta')
-    if not (isinstance(dataset, dict) and dataset):
-        return meta
-    try:
-        kept = {
-            key: np.asarray(dataset[key]).tolist()
-            for key in ('classes', 'palette')
-            if dataset.get(key) is not None
-        }
-    except ValueError as error:
-        problem = f'has classes or a palette of another form: {error}'
-        raise UserError(f'{source}: meta.dataset_meta {problem}') from error
-    return {**meta, 'dataset_meta': kept}
+    if isinstance(dataset, dict):
+        meta['dataset_meta'] = {k: dataset[k] for k in ('classes', 'palette') if k in dataset}
+    return json.loads(json.dumps(meta, default=lambda array: array.tolist()))

@@ -19,12 +19,6 @@ from mmseg_kd.checkpoints.inert import STAND_INS, restore
 from mmseg_kd.errors import UserError
 
 _REFUSED = re.compile(r'GLOBAL (\S+) (?:was not an allowed global|whose module)')
-# Words of torch's errors, and what to do.
-_PROGRAMS = {
-    'TorchScript': 'it is a TorchScript program, which is code; save its state_dict()',
-    'legacy .tar': 'it is in the tar format of before PyTorch 0.1.10; load it where it is trusted'
-    ' and torch.save it again',
-}
 _WEIGHTS = ('state_dict', 'model', 'model_state_dict')
 # Bytes. A tensor above this size must not show its storage several times over.
 MOST_REPEATED = 2**20
@@ -71,11 +65,6 @@ def read_checkpoint(path: str | Path, map_location: str | torch.device = 'cpu') 
     return checkpoint
 
 
-def find_weights_key(checkpoint: dict[str, Any]) -> str | None:
-    """Return the key under which a checkpoint holds its tensors; None if it is the state dict."""
-    return next((key for key in _WEIGHTS if isinstance(checkpoint.get(key), dict)), None)
-
-
 def state_dict_of(
     checkpoint: dict[str, Any], source: str | Path = 'checkpoint'
 ) -> dict[str, Tensor]:
@@ -92,9 +81,10 @@ def state_dict_of(
         UserError: There are no tensors, or some are sparse, quantized, without data, larger than
             their data in the file, or not finite.
     """
-    key = find_weights_key(checkpoint)
+    parts = (checkpoint.get(key) for key in _WEIGHTS)
+    held = next((part for part in parts if isinstance(part, dict)), checkpoint)
     # `dict.items`, because a file may set an `items` attribute on an OrderedDict.
-    found = dict(dict.items(checkpoint if key is None else checkpoint[key]))
+    found = dict(dict.items(held))
     tensors = {k: v for k, v in found.items() if isinstance(k, str) and isinstance(v, Tensor)}
     if not tensors:
         keys = _printable(', '.join(map(str, list(found)[:5])) or 'nothing')
@@ -154,25 +144,22 @@ def _reason(path: Path, error: Exception) -> str:
             f'refuses to load, it names "{_printable(refused[1])}", which is code and not weights;'
             ' ask for the bare state_dict or a .safetensors file'
         )
-    if program := next((text for words, text in _PROGRAMS.items() if words in message), None):
-        return f'refuses to load, {program}'
     if isinstance(error, PermissionError):
         return f'cannot be read ({_printable(message)})'
     with path.open('rb') as file:
-        head = file.read(512)
+        start = file.read(40)
     size = f'{path.stat().st_size:,} bytes'
-    if head.startswith(b'version https://git-lfs'):
-        return f'is a git-lfs pointer ({size}) and not the weights, run: git lfs pull'
-    if head.lstrip(b'\xef\xbb\xbf \t\r\n').startswith(b'<'):
-        return f'is a web page ({size}) saved under this name, download the file itself'
-    if all(0x20 <= byte < 0x80 or byte in b'\t\r\n' for byte in head):
-        return f'is a text file ({size}, "{_printable(head.decode(), 40)}"), not a checkpoint'
+    if start.isascii() and 0 not in start:
+        return (
+            f'is a text file such as a web page ({size}, "{_printable(start.decode())}"), download'
+            ' the file itself; for a git-lfs pointer run: git lfs pull'
+        )
     # torch's own advice comes first, which is to load the file unsafely.
     why = message.split('WeightsUnpickler error: ')[-1].strip().split('\n')[0].split('. ')[0]
     why = type(error).__name__ if 'weights_only' in why else _printable(why)
     return f'is truncated, damaged or not a checkpoint ({size}; {why}), copy or download it again'
 
 
-def _printable(text: str, length: int = 120) -> str:
+def _printable(text: str) -> str:
     """Escape control characters and shorten: the text may come from the file."""
-    return text[:length].encode('unicode_escape').decode()
+    return text[:120].encode('unicode_escape').decode()

@@ -11,9 +11,6 @@ from mmcv.transforms import BaseTransform, RandomResize
 from mmseg.datasets.transforms import PhotoMetricDistortion, RandomCrop, RandomFlip, Resize
 from mmseg.registry import TRANSFORMS
 
-from mmseg_kd.datasets.checked_files import check_sizes
-from mmseg_kd.errors import UserError
-
 LEVELS = np.arange(256, dtype=np.uint8)
 
 
@@ -77,16 +74,8 @@ class SegAugment(BaseTransform):
 
     def transform(self, results: dict) -> dict:
         """Augment `img` (H, W, 3) and `gt_seg_map` (H, W)."""
-        height, width = results['gt_seg_map'].shape
-        check_sizes(results, results['img'].shape, results['gt_seg_map'].shape)
-        try:
-            for step in self.steps:
-                results = step(results)
-        except cv2.error as error:
-            raise UserError(
-                f'{results.get("img_path", "a sample")}: {width}x{height} pixels, of which the '
-                f'scale {results["scale"]} leaves none; remove the image'
-            ) from error
+        for step in self.steps:
+            results = step(results)
         return results
 
 

@@ -16,13 +16,12 @@ from typing import NamedTuple
 import numpy as np
 from mmcv.transforms import LoadImageFromFile
 from mmseg.datasets.transforms import LoadAnnotations
-from PIL import ExifTags, Image, ImageOps
+from PIL import Image
 
 from mmseg_kd.errors import UserError
 from mmseg_kd.registry import REGISTRIES
 
 TRANSFORMS = REGISTRIES['TRANSFORMS']
-ORIENTATION = ExifTags.Base.Orientation
 
 
 class MaskRule(NamedTuple):
@@ -150,8 +149,6 @@ class LoadCheckedImage(LoadImageFromFile):
                     picture.draft(None, (max(picture.width // 8, 1), max(picture.height // 8, 1)))
                     picture.load()
             self.checked.add(path)
-        # Masks are turned by their EXIF orientation where images are.
-        results['turned'] = self.color_type in ('color', 'grayscale')
         return super().transform(results)
 
 
@@ -163,9 +160,9 @@ class LoadCheckedMask(LoadAnnotations):
     """
 
     @cached_property
-    def orientations(self) -> dict[str, int]:
-        """EXIF orientations of the masks that this process has checked; 1 is upright."""
-        return {}
+    def checked(self) -> set[str]:
+        """Files that this process has checked."""
+        return set()
 
     def transform(self, results: dict) -> dict:
         """Add `gt_seg_map` (H, W).
@@ -179,20 +176,11 @@ class LoadCheckedMask(LoadAnnotations):
                 f'{results.get("img_path")}: has no mask; write data_prefix=dict(img_path=..., '
                 'seg_map_path=...), or leave LoadAnnotations out where nothing is compared'
             )
-        if path not in self.orientations:
+        if path not in self.checked:
             with open_image(path) as picture:
                 ids_of(picture, path, results.get('mask_rule', ANY_IDS))
-                self.orientations[path] = picture.getexif().get(ORIENTATION, 1)
+            self.checked.add(path)
         results = super().transform(results)
-        labels = results['gt_seg_map']
-        shape = results.get('ori_shape', labels.shape)
-        if labels.ndim < 2 and labels.size == np.prod(shape):
-            # mmseg squeezes a mask of one row or column.
-            labels = labels.reshape(shape)
-        if results.pop('turned', False) and self.orientations[path] > 1:
-            picture = Image.fromarray(labels)
-            picture.getexif()[ORIENTATION] = self.orientations[path]
-            labels = np.array(ImageOps.exif_transpose(picture))
-        results['gt_seg_map'] = labels
-        check_sizes(results, shape, labels.shape)
+        shape = results['gt_seg_map'].shape
+        check_sizes(results, results.get('ori_shape', shape), shape)
         return results

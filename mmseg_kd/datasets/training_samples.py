@@ -4,30 +4,28 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterator
-from dataclasses import dataclass
 from itertools import islice
+from typing import NamedTuple
 
 import numpy as np
-import torch
-from mmengine.config import ConfigDict
-from mmengine.dataset import BaseDataset
 from mmseg.registry import DATA_SAMPLERS, DATASETS, MODELS
-from torch import Tensor
 
 from mmseg_kd.datasets.listing import check_listing
 from mmseg_kd.datasets.wrappers import walk
 from mmseg_kd.errors import UserError
 
+# Arguments of a preprocessor that change the colours; without them images are BGR, 0 to 255.
+NORMALISATION = ('mean', 'std', 'bgr_to_rgb', 'rgb_to_bgr')
 
-@dataclass(frozen=True)
-class TrainingSample:
+
+class TrainingSample(NamedTuple):
     """An image and its labels before and after augmentation.
 
     Attributes:
         path: The image's file.
         image: As loaded, RGB (H, W, 3).
         labels: Class ids (H, W).
-        seen: The network's input without its normalisation, RGB (H', W', 3).
+        seen: The network's input without its normalisation, padded with black, RGB (H', W', 3).
         seen_labels: Class ids (H', W'), 255 for ignored pixels.
     """
 
@@ -53,12 +51,19 @@ class TrainingSamples:
         self, dataloader: dict, preprocessor: dict | None, seed: int | None = None
     ) -> None:
         check_listing(dataloader.dataset, 'train_dataloader.dataset')
-        self.dataset = _build(dataloader.dataset, loading_only=False)
-        self.originals = _build(dataloader.dataset, loading_only=True)
+        augmenting, loading = copy.deepcopy(dataloader.dataset), copy.deepcopy(dataloader.dataset)
+        for _, dataset in [*walk(augmenting), *walk(loading)]:
+            if 'cache_mib' in dataset:
+                dataset['cache_mib'] = 0
+        for _, dataset in walk(loading):
+            if steps := dataset.get('pipeline'):
+                dataset['pipeline'] = [x for x in steps if x.get('type', '').startswith('Load')]
+        self.dataset = DATASETS.build(augmenting)
+        self.originals = DATASETS.build(loading)
         arguments = dict(dataset=self.dataset, seed=seed)
         self.sampler = DATA_SAMPLERS.build(dataloader.sampler, default_args=arguments)
-        self.settings = dict(preprocessor or {})
-        self.preprocessor = MODELS.build(preprocessor) if preprocessor else None
+        settings = {k: v for k, v in (preprocessor or {}).items() if k not in NORMALISATION}
+        self.preprocessor = MODELS.build(settings) if settings else None
 
     def __len__(self) -> int:
         """Return the number of images."""
@@ -74,31 +79,11 @@ class TrainingSamples:
             if self.preprocessor is not None:
                 batch = {'inputs': [inputs], 'data_samples': [sample]}
                 batch = self.preprocessor(batch, training=True)
-                inputs, (sample,) = batch['inputs'][0], batch['data_samples']
+                (inputs,), (sample,) = batch['inputs'], batch['data_samples']
             yield TrainingSample(
                 path=original['img_path'],
                 image=original['img'][..., ::-1],
                 labels=original['gt_seg_map'],
-                seen=self._as_picture(inputs),
+                seen=inputs.flip(0).byte().permute(1, 2, 0).numpy(),
                 seen_labels=sample.gt_sem_seg.data[0].numpy(),
             )
-
-    def _as_picture(self, inputs: Tensor) -> np.ndarray:
-        """Undo normalisation and channel order of an input (3, H, W): RGB (H, W, 3), 0 to 255."""
-        if self.settings.get('mean') is not None:
-            inputs = inputs * self.preprocessor.std + self.preprocessor.mean
-        if not (self.settings.get('bgr_to_rgb') or self.settings.get('rgb_to_bgr')):
-            # mmcv reads BGR.
-            inputs = inputs.flip(0)
-        return inputs.round().clamp(0, 255).to(torch.uint8).permute(1, 2, 0).numpy()
-
-
-def _build(dataset: dict, loading_only: bool) -> BaseDataset:
-    """Build a data set without a cache; on request, leave out all but the steps that load."""
-    dataset = ConfigDict(copy.deepcopy(dict(dataset)))
-    for _, config in walk(dataset):
-        if 'cache_mib' in config:
-            config.cache_mib = 0
-        if loading_only and 'pipeline' in config:
-            config.pipeline = [x for x in config.pipeline if x.get('type', '').startswith('Load')]
-    return DATASETS.build(dataset)

@@ -10,7 +10,10 @@ from datetime import datetime
 from pathlib import Path
 
 STAMP = re.compile(r'^(\d{4}/\d\d/\d\d \d\d:\d\d:\d\d) - ', re.MULTILINE)
-MATCHED = re.compile(r'(\S+): .*layout.*matched (\d{1,9})/(\d{1,9}) tensors')
+# Not the line about a classifier that starts anew; earlier versions named the layout of the file.
+MATCHED = re.compile(
+    r'(\S+): (?:\S.* layout, .*)?matched (\d{1,9})/(\d{1,9}) tensors(?!.*starts anew)'
+)
 # Messages of mmengine when a checkpoint does not fit.
 UNEXPECTED = re.compile(r'^unexpected key in source state_dict: (.+)', re.MULTILINE)
 MISSING = re.compile(r'^missing keys in source state_dict: (.+)', re.MULTILINE)
@@ -52,7 +55,7 @@ def read_logs(files: Iterable[Path]) -> LogFacts:
             facts.device = device[1]
             facts.protocol = '; '.join(PROTOCOL.findall(text, device.end(), device.end() + 4000))
         # Searching for a word first is much faster than the expression.
-        if 'layout' in text and (matched := MATCHED.search(text)):
+        if 'matched' in text and (matched := MATCHED.search(text)):
             facts.pretrained = (matched[1], int(matched[2]), int(matched[3]))
         if (unexpected := UNEXPECTED.search(text)) and (missing := MISSING.search(text)):
             facts.misfit = (len(unexpected[1].split(',')), len(missing[1].split(',')))

@@ -131,8 +131,6 @@ CASES = [
     Case('safetensors that are not', 'test.py config.py bad.safetensors', 'bad.safetensors', (copy('teacher.pth', 'bad.safetensors'),)),
     Case('safetensors under another name', TEST, 'bad.pth', (lambda: save_file({'a': torch.ones(2)}, 'bad.pth'),)),
     Case('a checkpoint to publish cut short', 'misc/publish_model.py bad.pth new.pth', 'bad.pth', (copy('teacher.pth', 'bad.pth'), cut('bad.pth', 0.9))),
-    Case('a teacher alone to publish', 'misc/publish_model.py bad.pth new.pth', 'bad.pth', weights(lambda w: {f'teacher.{k}': v for k, v in w.items()})),
-    Case('classes of another kind to publish', 'misc/publish_model.py bad.pth new.pth', 'classes', bad(lambda c: c['meta'].update(dataset_meta=dict(classes=[['Sky'], 'Road'])))),
     # Weights to begin with.
     Case('weights of ImageNet that are text', 'train.py mine.py', 'bad.pth', (write('bad.pth', 'mit_b0'), mine("model = dict(pretrained='bad.pth')"))),
     Case('weights of ImageNet of another size', 'train.py mine.py', 'bad.pth', (*weights(lambda w: {k.removeprefix('backbone.'): torch.cat([v, v]) for k, v in w.items() if k.startswith('backbone.')}), mine("model = dict(pretrained='bad.pth')"))),

@@ -6,6 +6,7 @@ import re
 from functools import cache
 
 import torch
+from torch import nn
 
 B0 = dict(width=32, heads=(1, 2, 5, 8), depths=(2, 2, 2, 2))
 B2 = dict(width=64, heads=(1, 2, 5, 8), depths=(3, 4, 6, 3))
@@ -128,3 +129,18 @@ def assert_same(one, other):
     assert set(one) == set(other)
     for key, value in one.items():
         assert torch.equal(value, other[key]), key
+
+
+class Backbone(nn.Module):
+    """Parameters under the NVlabs names and nothing else."""
+
+    def __init__(self, tensors):
+        super().__init__()
+        for key, value in tensors.items():
+            *path, leaf = key.split('.')
+            module = self
+            for name in path:
+                if name not in module._modules:
+                    module.add_module(name, nn.Module())
+                module = module._modules[name]
+            module.register_parameter(leaf, nn.Parameter(torch.zeros_like(value)))

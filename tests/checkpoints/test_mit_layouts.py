@@ -2,7 +2,16 @@ from __future__ import annotations
 
 import pytest
 import torch
-from mit_files import B0, LAYOUTS, TINY, assert_same, nvlabs_tensors, to_hugging_face, to_mmseg
+from mit_files import (
+    B0,
+    LAYOUTS,
+    TINY,
+    Backbone,
+    assert_same,
+    nvlabs_tensors,
+    to_hugging_face,
+    to_mmseg,
+)
 from mmseg.models import MixVisionTransformer
 from torch import nn
 from transformers import (
@@ -13,6 +22,7 @@ from transformers import (
 )
 
 from mmseg_kd.checkpoints import to_nvlabs
+from mmseg_kd.checkpoints.pretrained import fit_backbone
 from mmseg_kd.errors import UserError
 
 
@@ -34,9 +44,7 @@ class TestLayouts:
     def test_one_model_in_every_layout(self, layout, size, count):
         tensors = nvlabs_tensors(size)
         assert len(tensors) == count
-        found, converted = to_nvlabs(LAYOUTS[layout](tensors))
-        assert found == layout
-        assert_same(converted, tensors)
+        assert_same(to_nvlabs(LAYOUTS[layout](tensors)), tensors)
 
     @pytest.mark.parametrize(
         'prefix',
@@ -48,19 +56,17 @@ class TestLayouts:
         source = {prefix + key: value for key, value in LAYOUTS[layout](tensors).items()}
         for head in ('decode_head.conv_seg', 'classifier', f'{prefix}head', f'{prefix}classifier'):
             source |= {f'{head}.weight': torch.ones(2, 2), f'{head}.bias': torch.ones(2)}
-        assert to_nvlabs(source)[0] == layout
-        assert_same(to_nvlabs(source)[1], tensors)
+        assert_same(fit_backbone(Backbone(tensors), source, 'x.pth')[0], tensors)
 
     @pytest.mark.parametrize('prefix', ['segformer.encoder.', 'encoder.', ''])
     def test_hugging_face_4_prefixes(self, prefix):
         tensors = nvlabs_tensors('tiny')
         source = {prefix + key: value for key, value in to_hugging_face(tensors, 4).items()}
-        assert to_nvlabs(source)[0] == 'Hugging Face 4.x'
-        assert_same(to_nvlabs(source)[1], tensors)
+        assert_same(fit_backbone(Backbone(tensors), source, 'x.pth')[0], tensors)
 
     def test_attention_by_value(self):
         source = mmseg_model(TINY).state_dict()
-        _, converted = to_nvlabs(source)
+        converted = to_nvlabs(source)
         joint = source['layers.1.1.0.attn.attn.in_proj_weight']
         assert torch.equal(converted['block2.0.attn.q.weight'], joint[:16])
         assert torch.equal(converted['block2.0.attn.kv.weight'], joint[16:])
@@ -71,15 +77,16 @@ class TestLayouts:
     def test_unknown(self):
         names = {f'layer{n}.weight': torch.ones(1) for n in range(9)}
         with pytest.raises(UserError) as caught:
-            to_nvlabs(names, 'r50.pth')
-        assert str(caught.value).startswith('r50.pth: no Mix Transformer in a known layout')
-        assert str(caught.value).endswith(', '.join(list(names)[:5]))
+            fit_backbone(Backbone(nvlabs_tensors('tiny')), names, 'r50.pth')
+        assert str(caught.value).startswith('r50.pth does not fit Backbone: 0 of ')
+        assert 'unexpected 9 (layer0.weight, layer1.weight, ' in str(caught.value)
+        assert str(caught.value).endswith('; the file is of another architecture')
 
     def test_two_backbones(self):
         tensors = nvlabs_tensors('tiny')
         both = {f'{p}.{k}': v for p in ('backbone', 'teacher.backbone') for k, v in tensors.items()}
-        with pytest.raises(UserError, match=r"holds 2 .*'backbone\.' and 'teacher\.backbone\.'"):
-            to_nvlabs(both)
+        with pytest.raises(UserError, match=r"several .*'backbone\.' and 'teacher\.backbone\.'"):
+            fit_backbone(Backbone(tensors), both, 'x.pth')
 
     def test_mmseg_names_are_those_of_the_model(self):
         own = mmseg_model(B0).state_dict()
@@ -92,10 +99,10 @@ class TestLayouts:
         'model', [SegformerModel, SegformerForImageClassification, SegformerForSemanticSegmentation]
     )
     def test_hugging_face_5_names_are_those_of_the_model(self, model):
-        own = model(hugging_face_config(B0)).state_dict()
-        layout, converted = to_nvlabs(own)
-        assert layout == 'Hugging Face 5.x'
-        expected = {key: value.shape for key, value in nvlabs_tensors('B0').items()}
+        own, tensors = model(hugging_face_config(B0)).state_dict(), nvlabs_tensors('B0')
+        converted, report = fit_backbone(Backbone(tensors), own, 'x.pth')
+        assert report.startswith('x.pth: matched 176/176 tensors of the backbone')
+        expected = {key: value.shape for key, value in tensors.items()}
         assert {key: value.shape for key, value in converted.items()} == expected
 
     def test_hugging_face_reads_4_names_as_we_do(self, tmp_path):
@@ -105,14 +112,14 @@ class TestLayouts:
         old = {f'segformer.encoder.{k}': v for k, v in to_hugging_face(tensors, 4).items()}
         torch.save(old, tmp_path / 'pytorch_model.bin')
         model = SegformerModel.from_pretrained(tmp_path)
-        assert_same(to_nvlabs(model.state_dict())[1], tensors)
+        assert_same(to_nvlabs(model.state_dict()), tensors)
 
     def test_attention_equals_torch(self):
         torch.manual_seed(0)
         attention = nn.MultiheadAttention(16, 2, batch_first=True)
         joint = {f'layers.1.1.0.attn.attn.{k}': v for k, v in attention.state_dict().items()}
         joint['layers.0.0.projection.weight'] = torch.ones(1)
-        _, converted = to_nvlabs(joint)
+        converted = to_nvlabs(joint)
         layer = {k.removeprefix('block2.0.attn.'): v for k, v in converted.items()}
         x = torch.randn(1, 6, 16)
         linear = nn.functional.linear

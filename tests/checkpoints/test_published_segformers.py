@@ -60,7 +60,8 @@ def hugging_face(classes: int = 12) -> nn.Module:
 
 def names_of_4(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     """The names under which nvidia/segformer-b0-finetuned-ade-512-512 is published."""
-    backbone = to_hugging_face(to_nvlabs(state)[1], 4)
+    own = {k.removeprefix('segformer.'): v for k, v in state.items() if k.startswith('segformer.')}
+    backbone = to_hugging_face(to_nvlabs(own), 4)
     head = {k: v for k, v in state.items() if k.startswith('decode_head.')}
     return {f'segformer.encoder.{key}': value for key, value in backbone.items()} | {
         key.replace('linear_projections', 'linear_c'): value for key, value in head.items()

@@ -15,7 +15,6 @@ from mmengine.config import ConfigDict
 from own_data import HEIGHT, LOAD, WIDTH, build, mask, own_data, read, save_mask
 from PIL import Image
 
-from mmseg_kd.datasets import SegAugment
 from mmseg_kd.datasets.training_samples import TrainingSamples
 from mmseg_kd.errors import UserError
 
@@ -109,40 +108,6 @@ def test_other_masks_of_one_channel(root: Path, mode: str) -> None:
         picture.putpalette([0, 0, 0, 255, 0, 0])
     picture.save(root / 'labels' / '0.png')
     assert np.array_equal(read(root)[0]['gt_seg_map'], mask())
-
-
-@pytest.mark.parametrize('size', [(1, 1), (1, 500), (500, 1)])
-def test_a_mask_of_one_row_or_column_keeps_its_shape(root: Path, size: tuple[int, int]) -> None:
-    Image.fromarray(np.zeros((*size, 3), np.uint8)).save(root / 'images' / '0.jpg')
-    save_mask(root, 0, np.zeros(size, np.uint8))
-    assert read(root)[0]['gt_seg_map'].shape == size
-
-
-def test_an_image_that_is_too_thin_for_the_scale() -> None:
-    step = SegAugment(scale=(48, 36), ratio_range=(0.1, 0.1), crop_size=(24, 24))
-    sample = dict(
-        img=np.zeros((1, 500, 3), np.uint8),
-        gt_seg_map=np.zeros((1, 500), np.uint8),
-        seg_fields=['gt_seg_map'],
-        img_path='thin.jpg',
-    )
-    with pytest.raises(UserError, match=r'thin\.jpg: 500x1 pixels, of which the scale \(4, 3\)'):
-        step(sample)
-
-
-def test_augmenting_an_image_and_a_mask_of_two_sizes() -> None:
-    step = SegAugment(scale=(48, 36), ratio_range=(0.5, 2.0), crop_size=(24, 24))
-    sample = dict(
-        img=np.zeros((36, 48, 3), np.uint8),
-        gt_seg_map=np.zeros((48, 36), np.uint8),
-        seg_fields=['gt_seg_map'],
-        img_path='a.jpg',
-        seg_map_path='a.png',
-    )
-    with pytest.raises(
-        UserError, match=r'a\.png: the mask is 36x48, but its image a\.jpg is 48x36'
-    ):
-        step(sample)
 
 
 def test_masks_that_are_loaded_after_a_resize(root: Path) -> None:

@@ -43,13 +43,13 @@ def main() -> None:
     check_new_folder(args.dest, 'DEST')
     if not all(args.split[:2]):
         raise UserError('--split: train and val need a share; write for example 80 20 0')
-    pairs = find_pairs(Path(args.src), args.images, args.masks)
-    splits = split_pairs(pairs.found, tuple(args.split), args.seed)
-    legend = find_legend(pairs.found, args.classes)
+    pairs, *left_out = find_pairs(Path(args.src), args.images, args.masks)
+    splits = split_pairs(pairs, tuple(args.split), args.seed)
+    legend = find_legend(pairs, args.classes)
     with new_folder(dest, 'DEST') as folder:
         counts = write_dataset(splits, legend, folder)
         names = write_configs(folder, dest, legend, counts, tested=bool(splits['test']))
-    for kind, alone in (('images', pairs.images_alone), ('masks', pairs.masks_alone)):
+    for kind, alone in zip(('images', 'masks'), left_out, strict=True):
         if alone:
             print(f'{len(alone)} {kind} without a partner are left out: {alone[0].name}, ...')
     total = counts.pixels.sum() + counts.ignored

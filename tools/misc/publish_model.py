@@ -16,15 +16,14 @@ MIB = 2**20
 
 
 def main() -> None:
-    """Write the file and print what was left out."""
+    """Write the file and print its size."""
     parser = argparse.ArgumentParser(description='Make a checkpoint for others')
     parser.add_argument('in_file', type=Path, help='the checkpoint')
     parser.add_argument('out_file', type=Path, help='the file to write, .pth or .safetensors')
     args = parser.parse_args()
-    file, dropped = publish(args.in_file, args.out_file)
+    file = publish(args.in_file, args.out_file)
     before, after = (path.stat().st_size / MIB for path in (args.in_file, file))
     print(f'{file}: {after:.1f} MiB of {before:.1f}')
-    print(f'left out: {", ".join(dropped) or "nothing"}')
 
 
 if __name__ == '__main__':

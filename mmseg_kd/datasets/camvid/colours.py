@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
-
-import numpy as np
-
 from mmseg_kd.datasets.camvid.classes import UNLABELLED
 
 # Name: (colour, id in the merge protocol), in the alphabetical order of class_dict.csv.
@@ -33,24 +29,9 @@ NAMESAKES = frozenset((
     'Pedestrian', 'Bicyclist',
 ))  # fmt: skip
 PROTOCOLS = ('merge', 'ignore')
-OFF_PALETTE = 255
 
 
 def merged_id(name: str, protocol: str) -> int:
     """Return the id among the 11 classes of one of the 32 names, or `UNLABELLED`."""
     kept = protocol == 'merge' or name in NAMESAKES
     return COLOURS[name][1] if kept else UNLABELLED
-
-
-def ids_of_colours(rgb: np.ndarray, protocol: str) -> np.ndarray:
-    """Return the ids (H, W) of a colour mask (H, W, 3); `OFF_PALETTE` for any other colour."""
-    red, green, blue = (rgb[..., channel].astype(np.int32) for channel in range(3))
-    return _table(protocol)[red << 16 | green << 8 | blue]
-
-
-@lru_cache
-def _table(protocol: str) -> np.ndarray:
-    table = np.full(1 << 24, OFF_PALETTE, np.uint8)
-    for name, ((red, green, blue), _) in COLOURS.items():
-        table[red << 16 | green << 8 | blue] = merged_id(name, protocol)
-    return table

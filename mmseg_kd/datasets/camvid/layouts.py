@@ -13,13 +13,10 @@ from PIL import Image
 from tqdm import tqdm
 
 from mmseg_kd.datasets.camvid.classes import CLASSES, UNLABELLED
-from mmseg_kd.datasets.camvid.colours import (
-    COLOURS,
-    OFF_PALETTE,
-    ids_of_colours,
-    merged_id,
-)
-from mmseg_kd.datasets.checked_files import open_image
+from mmseg_kd.datasets.camvid.colours import COLOURS, merged_id
+from mmseg_kd.datasets.checked_files import check_sizes, open_image
+from mmseg_kd.datasets.custom.masks import IGNORED, Value, read_mask, to_ids
+from mmseg_kd.datasets.custom.pairs import Pair, pair_up
 from mmseg_kd.errors import UserError
 from mmseg_kd.paths import new_folder
 from mmseg_kd.text_files import read_text
@@ -60,28 +57,13 @@ LAYOUTS = (
 
 @dataclass
 class Summary:
-    """Numbers of images and pixels in a copy of CamVid."""
+    """Numbers of images in a copy of CamVid, and of pixels without a class by name of the mask."""
 
     images: dict[str, int] = field(default_factory=lambda: dict.fromkeys(SPLITS, 0))
-    pixels: dict[str, np.ndarray] = field(
-        default_factory=lambda: {split: np.zeros(len(CLASSES), np.int64) for split in SPLITS}
-    )
     off_palette: dict[str, int] = field(default_factory=dict)
 
-    def add(self, split: str, ids: np.ndarray) -> None:
-        """Count one mask."""
-        self.images[split] += 1
-        self.pixels[split] += np.bincount(ids.ravel(), minlength=len(CLASSES))
-
     def __str__(self) -> str:
-        rows = [('', SPLITS, ''), ('images', self.images.values(), '')]
-        for index, name in enumerate(CLASSES):
-            shares = [100 * p[index] / max(p.sum(), 1) for p in self.pixels.values()]
-            rows.append((f'{name} %', shares, '.3f'))
-        lines = [
-            f'{name:12}' + ''.join(f'{value:>9{form}}' for value in values)
-            for name, values, form in rows
-        ]
+        lines = [', '.join(f'{split}: {count} images' for split, count in self.images.items())]
         for name, count in self.off_palette.items():
             lines.append(f'{name}: {count} pixels of no CamVid colour are now Unlabelled')
         if self.images != PUBLISHED_COUNTS:
@@ -119,66 +101,52 @@ def segnet_split(name: str) -> str:
     return 'val' if clip == '0016E5' and 7959 <= frame <= 8159 else 'train'
 
 
-def find_pairs(root: Path, layout: Layout, resplit: bool) -> list[tuple[str, Path, Path]]:
-    """List split, image and mask of every frame in the copy."""
+def list_pairs(root: Path, layout: Layout, resplit: bool) -> list[tuple[str, Pair]]:
+    """List every frame of a copy with its split."""
     pairs = []
     for split in SPLITS if '{split}' in layout.images else ('',):
-        folders = [root / name.format(split=split) for name in (layout.images, layout.masks)]
-        found = [sorted(folder.glob('*.png')) for folder in folders]
-        images = {path.stem: path for path in found[0]}
-        masks = {re.sub(r'_[LP]$', '', path.stem): path for path in found[1]}
-        for name in sorted(images.keys() ^ masks.keys()):
-            path, other = (images[name], 'mask') if name in images else (masks[name], 'image')
-            raise UserError(f'{path}: has no {other}; restore it or remove the file')
-        for name, image in images.items():
-            own = split if split and not resplit else segnet_split(name)
-            pairs.append((own, image, masks[name]))
+        folders = (root / name.format(split=split) for name in (layout.images, layout.masks))
+        found, *alone = pair_up(*folders, ('.png',))
+        for paths, missing in zip(alone, ('mask', 'image'), strict=True):
+            if paths:
+                raise UserError(f'{paths[0]}: has no {missing}; restore it or remove the file')
+        for pair in found:
+            own = split if split and not resplit else segnet_split(pair.image.stem)
+            pairs.append((own, pair))
     if not pairs:
         raise UserError(f'SRC: {root.resolve()} has the folders of a CamVid but no .png in them')
     return pairs
 
 
-def ids_of_values(root: Path, layout: Layout, protocol: str) -> np.ndarray:
-    """Return the id of each value of a grey mask; `OFF_PALETTE` where the layout has none."""
-    ids = np.full(256, OFF_PALETTE, np.uint8)
+def find_ids(root: Path, layout: Layout, protocol: str) -> dict[Value, int]:
+    """Return the id of each colour or value in the masks of a copy."""
     if layout.labels == 'ids':
         if protocol == 'ignore':
             raise UserError(
                 f'--protocol ignore: the masks of {root} are merged already; '
                 'it needs a copy with the 32 colours'
             )
-        ids[: len(CLASSES)] = np.arange(len(CLASSES))
-        ids[255] = UNLABELLED
-    elif layout.labels == 'codes':
-        codes = root / 'codes.txt'
-        names = read_text(codes).split()
-        if len(names) > len(ids):
-            raise UserError(f'{codes}: {len(names)} names, but a mask has 256 ids')
-        for code, name in enumerate(names):
-            if name not in COLOURS:
-                raise UserError(f'{codes}: {name!r} is not a CamVid class')
-            ids[code] = merged_id(name, protocol)
-    return ids
+        return {number: number for number in range(len(CLASSES))} | {255: UNLABELLED}
+    if layout.labels == 'colours':
+        return {colour: merged_id(name, protocol) for name, (colour, _) in COLOURS.items()}
+    names = read_text(root / 'codes.txt').split()
+    if len(names) > len(COLOURS) or not set(names) <= COLOURS.keys():
+        raise UserError(f"{root / 'codes.txt'}: names other classes than CamVid's 32; use another")
+    return {code: merged_id(name, protocol) for code, name in enumerate(names)}
 
 
-def read_mask(path: Path, layout: Layout, ids: np.ndarray, protocol: str) -> np.ndarray:
-    """Return the ids (H, W) of a mask; `OFF_PALETTE` for a value that this layout does not have.
-
-    Args:
-        path: The mask.
-        layout: The layout of its copy.
-        ids: The ids of the values of a grey mask.
-        protocol: How colours are merged.
-    """
-    with open_image(path) as mask:
-        if layout.labels == 'colours' or mask.mode in ('RGB', 'RGBA'):
-            if mask.mode not in ('P', 'RGB', 'RGBA'):
-                raise UserError(f'{path}: a grey picture where a colour mask was expected')
-            return ids_of_colours(np.asarray(mask.convert('RGB')), protocol)
-        found = ids[np.asarray(mask, np.uint8)]
-    if layout.labels == 'ids' and (found == OFF_PALETTE).any():
-        raise UserError(f'{path}: holds ids other than 0..11 and 255; use another copy')
-    return found
+def read_labels(pair: Pair, layout: Layout, ids: dict[Value, int]) -> np.ndarray:
+    """Return the ids (H, W) of a frame; 255 where the layout has no such colour or value."""
+    mask = read_mask(pair.mask)
+    if layout.labels == 'colours' and mask.mode == 'P':
+        mask = mask.convert('RGB')
+    kind = 'colour' if mask.mode == 'RGB' else 'grey'
+    if (kind == 'colour') != (layout.labels == 'colours'):
+        raise UserError(f'{pair.mask}: a {kind} picture where {layout.labels} were expected')
+    with open_image(pair.image) as picture:
+        size = picture.size[::-1]
+    check_sizes(dict(img_path=pair.image, seg_map_path=pair.mask), size, mask.size[::-1])
+    return to_ids(mask, ids, mask.size)
 
 
 def convert(src: Path, dest: Path, protocol: str = 'merge', split: str = 'own') -> Summary:
@@ -191,29 +159,23 @@ def convert(src: Path, dest: Path, protocol: str = 'merge', split: str = 'own') 
         split: `own` keeps the split of `src` if it has one, `segnet` is 367/101/233.
     """
     root, layout = detect_layout(src)
-    ids_by_value = ids_of_values(root, layout, protocol)
-    pairs = find_pairs(root, layout, resplit=split == 'segnet')
-    summary = Summary()
+    ids = find_ids(root, layout, protocol)
+    pairs = list_pairs(root, layout, resplit=split == 'segnet')
+    summary, lists = Summary(), dict.fromkeys(SPLITS, '')
     with new_folder(dest, 'DEST') as folder:
         for name in SPLITS:
             (folder / name).mkdir()
             (folder / f'{name}annot').mkdir()
-        for part, image, mask in tqdm(pairs, desc=layout.name, unit='image'):
-            ids = read_mask(mask, layout, ids_by_value, protocol)
-            with open_image(image) as picture:
-                if picture.size != ids.shape[::-1]:
-                    raise UserError(
-                        f'{mask}: mask and image differ in size; both must be of one copy'
-                    )
-            strange = ids == OFF_PALETTE
+        for part, pair in tqdm(pairs, desc=layout.name, unit='image'):
+            labels, name = read_labels(pair, layout, ids), pair.image.name
+            strange = labels == IGNORED
             if strange.any():
-                summary.off_palette[mask.name] = int(strange.sum())
-                ids[strange] = UNLABELLED
-            summary.add(part, ids)
-            shutil.copyfile(image, folder / part / image.name)
-            Image.fromarray(ids).save(folder / f'{part}annot' / image.name)
-        for name in SPLITS:
-            frames = [image.name for part, image, _ in pairs if part == name]
-            lines = [f'{name}/{frame} {name}annot/{frame}\n' for frame in frames]
-            (folder / f'{name}.txt').write_text(''.join(lines), encoding='utf-8')
+                summary.off_palette[pair.mask.name] = int(strange.sum())
+                labels[strange] = UNLABELLED
+            summary.images[part] += 1
+            shutil.copyfile(pair.image, folder / part / name)
+            Image.fromarray(labels).save(folder / f'{part}annot' / name)
+            lists[part] += f'{part}/{name} {part}annot/{name}\n'
+        for name, lines in lists.items():
+            (folder / f'{name}.txt').write_text(lines, encoding='utf-8')
     return summary

@@ -12,7 +12,6 @@ from mmseg_kd.datasets.custom.masks import Legend
 BASES = Path(__file__).resolve().parents[3] / 'local_configs' / '_base_'
 # Pixels of the longer side and of the crop's sides at most; the crop is a multiple of 32.
 LONGEST, LARGEST_CROP, STEP = 1024, 512, 32
-ITERATIONS, INTERVAL = 4000, 500
 
 
 def write_configs(
@@ -35,9 +34,7 @@ def write_configs(
     width, height = round(width * scale), round(height * scale)
     crop = tuple(max(STEP, min(side, LARGEST_CROP) // STEP * STEP) for side in (height, width))
     root = dest.resolve().as_posix()
-    shared = dict(
-        name=dest.resolve().name, count=len(legend.names), iterations=ITERATIONS, interval=INTERVAL
-    )
+    name = dest.resolve().name
     texts = {
         'data.py': _template('data').format(
             root=root,
@@ -49,20 +46,16 @@ def write_configs(
             test='test' if tested else 'val',
         )
     }
-    for role, size in (('baseline', 'B0'), ('teacher', 'B2')):
+    for role, size in (('baseline', 'b0'), ('teacher', 'b2')):
+        parts = (f'models/segformer_{size}.py', 'schedules/adamw_scratch.py', 'default_runtime.py')
+        model, schedule, runtime = (_base(part, dest) for part in parts)
         texts[f'{role}.py'] = _template('model').format(
-            role=role.capitalize(),
-            size=size,
-            small=size.lower(),
-            folder=role,
-            model=_base(f'models/segformer_{size.lower()}.py', dest),
-            schedule=_base('schedules/adamw_scratch.py', dest),
-            runtime=_base('default_runtime.py', dest),
-            **shared,
-        )
-    texts['student.py'] = _template('student').format(teacher=f'{root}/teacher.py', **shared)
-    for name, text in texts.items():
-        (folder / name).write_text(text, encoding='utf-8')
+            role=role, size=size, model=model, schedule=schedule, runtime=runtime, name=name,
+            count=len(legend.names),
+        )  # fmt: skip
+    texts['student.py'] = _template('student').format(teacher=f'{root}/teacher.py', name=name)
+    for file, text in texts.items():
+        (folder / file).write_text(text, encoding='utf-8')
     return [*texts][1:]
 
 

@@ -9,9 +9,10 @@ from pathlib import Path
 
 import numpy as np
 from PIL import Image, ImageOps
+from PIL.ExifTags import Base
 from tqdm import tqdm
 
-from mmseg_kd.datasets.checked_files import ORIENTATION, check_sizes, open_image
+from mmseg_kd.datasets.checked_files import check_sizes, open_image
 from mmseg_kd.datasets.custom.masks import IGNORED, Legend, read_mask, to_ids
 from mmseg_kd.datasets.custom.pairs import Pair
 
@@ -38,10 +39,10 @@ class Counts:
         A class' frequency is its share of the pixels of the images in which it occurs; its weight
         is the median of all frequencies over its own. A class without a pixel has weight 1.
         """
-        frequency = np.divide(
-            self.pixels, self.images, out=np.full(len(self.pixels), np.nan), where=self.images > 0
-        )
-        return np.nan_to_num(np.nanmedian(frequency) / frequency, nan=1.0).round(3).tolist()
+        present, weights = self.pixels > 0, np.ones(len(self.pixels))
+        frequency = self.pixels[present] / self.images[present]
+        weights[present] = np.median(frequency) / frequency
+        return weights.round(3).tolist()
 
 
 def write_dataset(splits: Mapping[str, Sequence[Pair]], legend: Legend, dest: Path) -> Counts:
@@ -73,15 +74,12 @@ def write_dataset(splits: Mapping[str, Sequence[Pair]], legend: Legend, dest: Pa
 def _ids_of(pair: Pair, legend: Legend, counts: Counts) -> np.ndarray:
     """Read a mask as class ids on the upright image, and count it."""
     with open_image(pair.image) as picture:
-        stored, upright, exif = (
-            picture.size,
-            ImageOps.exif_transpose(picture).size,
-            picture.getexif(),
-        )
+        stored, orientation = picture.size, picture.getexif().get(Base.Orientation)
+        upright = ImageOps.exif_transpose(picture).size
     # Polygons are drawn on the upright image.
-    mask = Image.fromarray(to_ids(read_mask(pair), legend, upright))
+    mask = Image.fromarray(to_ids(read_mask(pair.mask), legend.ids, upright))
     if mask.size == stored != upright:
-        mask.getexif()[ORIENTATION] = exif[ORIENTATION]
+        mask.getexif()[Base.Orientation] = orientation
         mask = ImageOps.exif_transpose(mask)
     ids = np.array(mask)
     check_sizes(dict(img_path=pair.image, seg_map_path=pair.mask), upright[::-1], ids.shape)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,6 +16,7 @@ from tqdm import tqdm
 from mmseg_kd.datasets.checked_files import open_image
 from mmseg_kd.datasets.custom.pairs import Pair
 from mmseg_kd.errors import UserError, one_line
+from mmseg_kd.text_files import read_text
 
 IGNORED = 255
 MOST_CLASSES = 255
@@ -23,9 +24,14 @@ MOST_CLASSES = 255
 IGNORED_NAMES = ('void', 'ignore', 'ignored')
 # What is outside of all polygons, as in LabelMe's own converters.
 BACKGROUND = 'background'
+# Pillow's modes of masks, and those to which they are converted: class ids or colours.
+MODES = {'1': 'L', 'L': 'L', 'P': 'P', 'RGB': 'RGB', 'RGBA': 'RGB'}
+COLOURS = 1 << 24
 
 # A value in a mask: a class id, an RGB colour, or the name of a polygon.
 Value = int | tuple[int, int, int] | str
+# A picture, or LabelMe's polygons: names and points.
+Mask = Image.Image | list[tuple[str, list]]
 
 
 @dataclass(frozen=True)
@@ -35,7 +41,7 @@ class Legend:
     Attributes:
         names: In the order of the ids.
         palette: Their RGB colours.
-        ids: The class id of each value that occurs in the masks; 255 is ignored.
+        ids: The class id of each value in the masks; other values are ignored.
     """
 
     names: list[str]
@@ -43,24 +49,22 @@ class Legend:
     ids: dict[Value, int]
 
 
-def read_mask(pair: Pair) -> np.ndarray | list[tuple[str, list]]:
-    """Read a mask: ids (H, W), colours (H, W, 3), or LabelMe's polygons with their names.
+def read_mask(path: Path) -> Mask:
+    """Read a mask as a picture of mode L, P or RGB, or as polygons.
 
     Raises:
         UserError: It cannot be read, or has more than 8 bits per channel.
     """
-    if pair.mask.suffix.lower() == '.json':
+    if path.suffix.lower() == '.json':
         try:
-            shapes = json.loads(pair.mask.read_text(encoding='utf-8'))['shapes']
+            shapes = json.loads(path.read_text(encoding='utf-8'))['shapes']
             return [(shape['label'], [tuple(p) for p in shape['points']]) for shape in shapes]
         except (ValueError, KeyError, TypeError) as error:
-            raise UserError(f"{pair.mask}: is not LabelMe's JSON ({one_line(error)})") from error
-    with open_image(pair.mask) as picture:
-        if picture.mode in ('1', 'L', 'P'):
-            return np.array(picture.convert('L') if picture.mode == '1' else picture)
-        if picture.mode in ('RGB', 'RGBA'):
-            return np.array(picture.convert('RGB'))
-    raise UserError(f'{pair.mask}: has mode {picture.mode}; save it with 8 bits per channel')
+            raise UserError(f"{path}: is not LabelMe's JSON ({one_line(error)})") from error
+    with open_image(path) as picture:
+        if picture.mode in MODES:
+            return picture.convert(MODES[picture.mode])
+    raise UserError(f'{path}: has mode {picture.mode}; save it with 8 bits per channel')
 
 
 def find_legend(pairs: Sequence[Pair], classes: Path | None) -> Legend:
@@ -80,71 +84,57 @@ def find_legend(pairs: Sequence[Pair], classes: Path | None) -> Legend:
     """
     found: set[Value] = set()
     for pair in tqdm(pairs, 'masks', leave=False, disable=None):
-        found |= _values(read_mask(pair))
+        found |= _values(read_mask(pair.mask))
         if len(found) > MOST_CLASSES + 1 and classes is None:
             raise UserError(
                 f'{pair.mask}: the masks hold more than {MOST_CLASSES} values, so they are not all '
                 'classes (JPEG masks and smooth edges have mixed colours); name the true colours '
                 'with --classes FILE.csv'
             )
-    if len({type(value) for value in found}) > 1:
+    names = {} if classes is None else _read_table(classes)
+    if len({type(value) for value in (*found, *names)}) > 1:
         raise UserError('the masks are of several kinds (class ids, colours, polygons); use one')
-    if classes is not None:
-        names = _read_table(classes)
-    else:
-        values = sorted(found)
-        if set(values) != {0, IGNORED}:
-            values = [value for value in values if value != IGNORED]
-        names = {value: _name(value) for value in values}
+    if classes is None:
+        values = found if found == {0, IGNORED} else found - {IGNORED}
+        names = {value: _name(value) for value in sorted(values)}
     if any(isinstance(value, str) for value in found):
         names = {BACKGROUND: BACKGROUND} | names
     kept = [v for v, name in names.items() if name.lower() not in IGNORED_NAMES]
     if not 2 <= len(kept) <= MOST_CLASSES:
         raise UserError(f'{classes or "the masks"}: {len(kept)} classes; 2 to 255 are possible')
-    ids = dict.fromkeys(found | set(names), IGNORED) | {v: i for i, v in enumerate(kept)}
     palette = [v if isinstance(v, tuple) else class_colour(i) for i, v in enumerate(kept)]
-    return Legend([names[value] for value in kept], palette, ids)
+    return Legend([names[v] for v in kept], palette, {v: i for i, v in enumerate(kept)})
 
 
-def to_ids(mask: np.ndarray | list, legend: Legend, size: tuple[int, int]) -> np.ndarray:
+def to_ids(mask: Mask, ids: Mapping[Value, int], size: tuple[int, int]) -> np.ndarray:
     """Translate a mask into class ids (H, W), uint8.
 
     Args:
-        mask: Of `read_mask`.
-        legend: The classes.
+        mask: A picture or polygons.
+        ids: The class id of each value; others become 255.
         size: Width and height of the image, for polygons.
     """
     if isinstance(mask, list):
-        picture = Image.new('L', size, legend.ids[BACKGROUND])
+        picture = Image.new('L', size, ids[BACKGROUND])
         for label, points in mask:
             if len(points) > 2:
-                ImageDraw.Draw(picture).polygon(points, fill=legend.ids[label])
+                ImageDraw.Draw(picture).polygon(points, fill=ids.get(label, IGNORED))
         return np.array(picture)
-    if mask.ndim == 2:
-        table = np.full(256, IGNORED, np.uint8)
-        for value, number in legend.ids.items():
-            table[value] = number
-        return table[mask]
-    codes = _codes(mask)
-    found, where = np.unique(codes, return_inverse=True)
-    numbers = [legend.ids.get(_colour_of(code), IGNORED) for code in found]
-    return np.array(numbers, np.uint8)[where].reshape(codes.shape)
+    table = np.full(COLOURS, IGNORED, np.uint8)
+    table[_codes([[*ids]])] = [*ids.values()]
+    return table[_codes(mask)]
 
 
-def _codes(colours: np.ndarray) -> np.ndarray:
-    return colours.astype(np.int32) @ np.array([1 << 16, 1 << 8, 1], np.int32)
+def _codes(values: Image.Image | list) -> np.ndarray:
+    """Return colours (H, W, 3) as whole numbers (H, W); ids (H, W) stay."""
+    array = np.asarray(values)
+    return array if array.ndim == 2 else array @ np.array([1 << 16, 1 << 8, 1])
 
 
-def _colour_of(code: int) -> tuple[int, int, int]:
-    return int(code) >> 16, int(code) >> 8 & 255, int(code) & 255
-
-
-def _values(mask: np.ndarray | list) -> set[Value]:
+def _values(mask: Mask) -> set[Value]:
     if isinstance(mask, list):
         return {label for label, _ in mask}
-    if mask.ndim == 2:
-        return {int(value) for value in np.unique(mask)}
-    return {_colour_of(code) for code in np.unique(_codes(mask))}
+    return {value for _, value in mask.getcolors(COLOURS)}
 
 
 def _name(value: Value) -> str:
@@ -159,26 +149,21 @@ def class_colour(number: int) -> tuple[int, int, int]:
 
 
 def _read_table(file: Path) -> dict[Value, str]:
-    try:
-        with file.open(encoding='utf-8-sig', newline='') as stream:
-            reader = csv.DictReader(stream, skipinitialspace=True)
-            rows: Iterable[dict] = list(reader)
-            columns = {name.lower().strip(): name for name in reader.fieldnames or ()}
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise UserError(f'--classes: {file} cannot be read ({one_line(error)})') from error
-    if 'name' not in columns:
+    reader = csv.DictReader(read_text(file).splitlines(), skipinitialspace=True)
+    reader.fieldnames = [name.lower().strip() for name in reader.fieldnames or ()]
+    if 'name' not in reader.fieldnames:
         raise UserError(f'--classes: {file} has no column `name`; write name,r,g,b or name,id')
     names: dict[Value, str] = {}
-    for number, row in enumerate(rows, 2):
-        name = row[columns['name']]
+    for row in reader:
         try:
-            if {'r', 'g', 'b'} <= columns.keys():
-                value: Value = tuple(int(row[columns[channel]]) for channel in 'rgb')
+            if {'r', 'g', 'b'} <= row.keys():
+                value: Value = tuple(int(row[channel]) for channel in 'rgb')
             else:
-                value = int(row[columns['id']]) if 'id' in columns else name
+                value = int(row['id']) if 'id' in row else row['name']
         except (TypeError, ValueError) as error:
             raise UserError(
-                f'--classes: {file}, line {number}: r, g and b, or id, must be whole numbers'
+                f'--classes: {file}, line {reader.line_num}: r, g and b, or id, must be whole '
+                'numbers'
             ) from error
-        names[value] = name
+        names[value] = row['name']
     return names

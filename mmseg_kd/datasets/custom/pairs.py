@@ -13,7 +13,7 @@ from mmseg_kd.errors import UserError
 IMAGE_FOLDERS = ('images', 'image', 'imgs', 'img', 'jpegimages', 'photos', 'rgb')
 MASK_FOLDERS = ('masks', 'mask', 'labels', 'label', 'annotations', 'segmentationclass', 'gt')
 # What the name of a mask has behind the name of its image.
-ENDINGS = ('', '_mask', '-mask', '_masks', '_label', '_labels', '_gt', '_seg', '_l')
+ENDINGS = ('', '_mask', '-mask', '_masks', '_label', '_labels', '_gt', '_seg', '_l', '_p')
 SPLITS = ('train', 'val', 'test')
 
 
@@ -26,23 +26,21 @@ class Pair:
     mask: Path
 
 
-@dataclass(frozen=True)
-class Pairs:
-    """The pairs of a folder, and the files that have no partner."""
-
-    found: list[Pair]
-    images_alone: list[Path]
-    masks_alone: list[Path]
+# Pairs, images without a mask and masks without an image.
+Found = tuple[list[Pair], list[Path], list[Path]]
 
 
-def find_pairs(src: Path, images: str | None = None, masks: str | None = None) -> Pairs:
-    """Pair the images of a folder with their masks by name; capitals and suffixes do not count.
+def find_pairs(src: Path, images: str | None = None, masks: str | None = None) -> Found:
+    """Pair the images of a folder with their masks.
 
     Args:
         src: The folder.
         images: Its subfolder of images; by default found by its name (`images`, `photos`, ...).
         masks: Its subfolder of masks (`masks`, `labels`, ...). LabelMe's JSON files may lie next to
             the images.
+
+    Returns:
+        As `pair_up`.
 
     Raises:
         UserError: A folder is missing, or there is no pair.
@@ -51,29 +49,46 @@ def find_pairs(src: Path, images: str | None = None, masks: str | None = None) -
         raise UserError(f'SRC: {src} is not a folder')
     image_folder = _folder(src, images, IMAGE_FOLDERS, '--images')
     mask_folder = _folder(src, masks, MASK_FOLDERS, '--masks', image_folder)
+    pairs = pair_up(image_folder, mask_folder)
+    if not pairs[0]:
+        raise UserError(
+            f'{src}: no mask in {mask_folder} has the name of an image in {image_folder}; '
+            'name the subfolders with --images and --masks'
+        )
+    return pairs
+
+
+def pair_up(image_folder: Path, mask_folder: Path, suffixes: tuple[str, ...] = SUFFIXES) -> Found:
+    """Pair images with masks by name; capitals and suffixes do not count.
+
+    Args:
+        image_folder: The images.
+        mask_folder: The masks.
+        suffixes: Those of images.
+
+    Returns:
+        The pairs, the images without a mask and the masks without an image.
+
+    Raises:
+        UserError: The names of two images differ in capitals or suffix alone.
+    """
     names: dict[str, Path] = {}
-    for path in _files(image_folder, SUFFIXES):
+    for path in _files(image_folder, suffixes):
         other = names.setdefault(_key(path, image_folder), path)
         if other != path:
             raise UserError(
                 f'{other} and {path.name} differ in capitals or suffix alone; rename one'
             )
-    suffixes = ('.json',) if mask_folder == image_folder else (*SUFFIXES, '.json')
-    labels = {_key(path, mask_folder): path for path in _files(mask_folder, suffixes)}
+    of_masks = ('.json',) if mask_folder == image_folder else (*suffixes, '.json')
+    labels = {_key(path, mask_folder): path for path in _files(mask_folder, of_masks)}
     ending = max(ENDINGS, key=lambda end: sum(f'{name}{end}' in labels for name in names))
-    found = [
-        Pair(path.relative_to(image_folder), path, labels.pop(f'{name}{ending}'))
-        for name, path in names.items()
-        if f'{name}{ending}' in labels
-    ]
-    if not found:
-        raise UserError(
-            f'{src}: no mask in {mask_folder} has the name of an image in {image_folder}; '
-            'name the subfolders with --images and --masks'
-        )
-    paired = {pair.image for pair in found}
-    alone = [path for path in names.values() if path not in paired]
-    return Pairs(found, alone, list(labels.values()))
+    found, alone = [], []
+    for name, path in names.items():
+        if mask := labels.pop(f'{name}{ending}', None):
+            found.append(Pair(path.relative_to(image_folder), path, mask))
+        else:
+            alone.append(path)
+    return found, alone, list(labels.values())
 
 
 def _folder(
