@@ -9,6 +9,7 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
+from filelock import FileLock
 from mmengine.config import Config
 from mmengine.device import get_device
 from mmengine.dist import broadcast, is_distributed, is_main_process
@@ -38,9 +39,13 @@ from mmseg_kd.engine.devices import memory_errors, unused_card
 from mmseg_kd.engine.hooks.label_check_hook import LabelCheckHook
 from mmseg_kd.engine.hooks.training_time_hook import TrainingTimeHook
 from mmseg_kd.engine.resuming import check_optimizer, check_resumable, resuming
-from mmseg_kd.engine.starting import prepare_training, report_interruption, try_run
+from mmseg_kd.engine.starting import (
+    lock_work_dir,
+    prepare_training,
+    report_interruption,
+    try_run,
+)
 from mmseg_kd.engine.training_length import follow_length, misfits
-from mmseg_kd.engine.work_dir_lock import WorkDirLock, lock_work_dir
 from mmseg_kd.errors import UserError, one_line
 
 
@@ -52,7 +57,7 @@ class KDRunner(Runner):
     `UserError` before training starts.
     """
 
-    _lock: WorkDirLock | None = None
+    _lock: FileLock | None = None
 
     def __init__(self, *args: Any, experiment_name: str | None = None, **kwargs: Any) -> None:
         # What cannot be written was reported, by hook and reason.
@@ -160,8 +165,6 @@ class KDRunner(Runner):
         """Write a checkpoint; its name appears when it is complete. Arguments as mmengine's."""
         if not is_main_process():
             return
-        if self._lock is not None:
-            self._lock.check()
         with atomic_path(Path(out_dir) / filename) as partial:
             super().save_checkpoint(str(partial.parent), partial.name, *args, **kwargs)
 
@@ -177,8 +180,6 @@ class KDRunner(Runner):
                 needed = not self.trains or isinstance(hook, CheckpointHook)
                 if needed or error.errno not in OF_THE_SYSTEM:
                     raise
-                if self._lock is not None:
-                    self._lock.check()
                 if (name, error.errno) not in self._unwritable:
                     self._unwritable.add((name, error.errno))
                     self.logger.warning(

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import traceback
 from pathlib import Path
 from typing import Any
 
 import torch
+from filelock import FileLock, Timeout
 from mmcv.transforms import BaseTransform
 from mmengine.dataset import pseudo_collate
 from mmengine.dist import is_main_process
@@ -23,6 +25,37 @@ from mmseg_kd.engine.hooks.distillation_hook import DistillationHook
 from mmseg_kd.engine.optim import set_matmul_precision
 from mmseg_kd.engine.summary import describe_run, differing_crops, slow_precisions
 from mmseg_kd.errors import UserError, one_line
+
+# Seconds to wait for a process that was just stopped.
+PATIENCE = 3
+# The errors of network file systems that are mounted without locks.
+WITHOUT_LOCKS = (errno.ENOLCK, errno.EOPNOTSUPP)
+
+
+def lock_work_dir(work_dir: str) -> FileLock | None:
+    """Lock a work_dir for this training; the main process does it, and the others get None.
+
+    The lock is one of the operating system, which ends with the process. Runners of one process
+    share it.
+
+    Raises:
+        UserError: Another process trains there.
+    """
+    if not is_main_process():
+        return None
+    lock = FileLock(Path(work_dir) / '.lock', thread_local=False, is_singleton=True)
+    try:
+        lock.acquire(timeout=PATIENCE)
+    except Timeout:
+        raise UserError(
+            f'{work_dir} is in use by another process: wait until it ends, stop it, or choose '
+            'another --work-dir'
+        ) from None
+    except OSError as error:
+        if error.errno not in WITHOUT_LOCKS:
+            raise
+        print(f'the file system of {work_dir} has no locks: start no second training there')
+    return lock
 
 
 def prepare_training(runner: Runner) -> None:

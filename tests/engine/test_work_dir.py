@@ -1,7 +1,6 @@
 """A run owns its work_dir: nobody else trains there, and it touches nothing elsewhere."""
 
 import errno
-import json
 import os
 import shutil
 import subprocess
@@ -18,7 +17,7 @@ from mmengine.hooks import Hook
 from mmseg_kd.checkpoints import read_checkpoint
 from mmseg_kd.config import choose_start
 from mmseg_kd.engine import build_runner
-from mmseg_kd.engine.work_dir_lock import WorkDirLock
+from mmseg_kd.engine.starting import lock_work_dir
 from mmseg_kd.errors import UserError
 
 HOLDER = """
@@ -27,8 +26,6 @@ from pathlib import Path
 from filelock import FileLock
 lock = FileLock(Path(sys.argv[1]) / '.lock')
 lock.acquire()
-text = '{"pid": 4711, "host": "lab", "started": "today"}'
-(Path(sys.argv[1]) / '.lock.json').write_text(text)
 print('held', flush=True)
 sys.stdin.read()
 """
@@ -101,9 +98,9 @@ class TestLock:
     def test_another_process_trains_there(
         self, run_a: Path, holder: subprocess.Popen, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr('mmseg_kd.engine.work_dir_lock.PATIENCE', 0.1)
+        monkeypatch.setattr('mmseg_kd.engine.starting.PATIENCE', 0.1)
         before = files(run_a)
-        with pytest.raises(UserError, match=r'is in use by process 4711 on lab since today: wait'):
+        with pytest.raises(UserError, match=r'is in use by another process: wait until'):
             resume(config(run_a))
         assert files(run_a) == before
         # The operating system releases the lock of a process that dies.
@@ -131,9 +128,7 @@ class TestLock:
             raise OSError(errno.ENOLCK, 'No locks available')
 
         monkeypatch.setattr('filelock.FileLock._acquire', no_locks)
-        lock = WorkDirLock(tmp_path)
-        lock.check()
-        lock.release()
+        lock_work_dir(str(tmp_path)).release()
         assert 'has no locks: start no second training there' in capsys.readouterr().out
 
 
@@ -279,20 +274,3 @@ class TestFilesThatCannotBeWritten:
         text = next(tmp_path.glob('*/*.log')).read_text(encoding='utf-8')
         for hook in ('LoggerHook', 'ConfusionRecordHook'):
             assert text.count(f'{hook} cannot write') == 1
-
-    @pytest.mark.skipif(os.name == 'nt', reason='Windows does not remove a folder in use')
-    @pytest.mark.parametrize('replaced', [False, True])
-    def test_the_work_dir_is_removed(self, tmp_path: Path, replaced: bool) -> None:
-        folder = tmp_path / 'run'
-
-        def remove() -> None:
-            shutil.rmtree(folder)
-            if replaced:
-                folder.mkdir()
-                (folder / '.lock.json').write_text(json.dumps({'pid': 1}))
-
-        runner = build_runner(config(folder, default_hooks__logger__interval=50))
-        runner.register_hook(After(2, remove))
-        with pytest.raises(UserError, match=r'run was removed or replaced while the training ran'):
-            runner.train()
-        assert not list(folder.glob('*.pth'))
