@@ -13,7 +13,6 @@ from mmengine.optim.scheduler.lr_scheduler import LRSchedulerMixin
 from mmseg.registry import OPTIM_WRAPPER_CONSTRUCTORS, OPTIM_WRAPPERS, PARAM_SCHEDULERS
 from torch import nn
 
-from mmseg_kd.compat import cpu_computes_in
 from mmseg_kd.errors import UserError
 
 PRECISIONS = ('highest', 'high', 'medium')
@@ -39,11 +38,6 @@ class Bf16OptimWrapper(OptimWrapper):
         device = next(model.parameters()).device.type
         with super().optim_context(model), torch.autocast(device, torch.bfloat16):
             yield
-
-
-def fast_on_cpu(dtype: torch.dtype) -> bool:
-    """Whether torch has products of a type for this CPU; else it is far slower than float32."""
-    return dtype not in (torch.bfloat16, torch.float16) or cpu_computes_in(dtype)
 
 
 def set_matmul_precision(precision: str | None, inform: Callable[[str], None]) -> None:

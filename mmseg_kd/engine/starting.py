@@ -23,7 +23,7 @@ from mmseg_kd.datasets.seeded_sampling import seeded
 from mmseg_kd.engine.devices import is_out_of_memory
 from mmseg_kd.engine.hooks.distillation_hook import DistillationHook
 from mmseg_kd.engine.optim import set_matmul_precision
-from mmseg_kd.engine.summary import describe_run, differing_crops, slow_precisions
+from mmseg_kd.engine.summary import describe_run, differing_crops
 from mmseg_kd.errors import UserError, one_line
 
 # Seconds to wait for a process that was just stopped.
@@ -84,7 +84,7 @@ def prepare_training(runner: Runner) -> None:
         remove_file(leftover)
     runner.logger.info(describe_run(runner))
     set_matmul_precision(runner.cfg.get('float32_matmul_precision'), runner.logger.info)
-    for remark in [*slow_precisions(runner), *differing_crops(runner.cfg)]:
+    for remark in differing_crops(runner.cfg):
         runner.logger.warning(remark)
 
 

@@ -10,7 +10,6 @@ from mmengine.device import get_device
 from mmengine.runner import Runner
 
 from mmseg_kd.config.defaults import crop_of, cropping_steps
-from mmseg_kd.engine.optim import fast_on_cpu
 from mmseg_kd.paths import relative
 
 
@@ -56,19 +55,6 @@ def differing_crops(cfg: Config) -> list[str]:
         f'model.data_preprocessor.size={size}: leave that size out, it follows the crop'
         for where, step in cropping_steps(cfg)
         if size and (crop_of(step) or size) != size
-    ]
-
-
-def slow_precisions(runner: Runner) -> list[str]:
-    """What a run computes in 16 bits on a processor that has no instructions for it, in words."""
-    asked = {('model.teacher.dtype', t.dtype, 'write None') for t in runner.teachers.values()}
-    if runner.cfg.optim_wrapper.get('type') == 'Bf16OptimWrapper':
-        asked.add(('--amp (optim_wrapper.type)', torch.bfloat16, 'leave it out'))
-    return [
-        f'{key}: this CPU has no instructions for 16 bits and takes many times as long as in '
-        f'float32; {advice}'
-        for key, dtype, advice in asked
-        if get_device() == 'cpu' and not fast_on_cpu(dtype)
     ]
 
 
