@@ -8,22 +8,18 @@ from dataclasses import dataclass
 from importlib.metadata import version
 from tempfile import TemporaryDirectory
 
-import psutil
 import torch
 from mmengine.config import Config
 
 from mmseg_kd.checkpoints.initialization import init_weights
 from mmseg_kd.config.errors import config_errors
 from mmseg_kd.config.loading import load_config
-from mmseg_kd.engine.devices import GIB, unused_card
+from mmseg_kd.engine.devices import unused_card
 from mmseg_kd.engine.runner import build_runner
 from mmseg_kd.engine.starting import prepare_training
 from mmseg_kd.errors import UserError, one_line
 from mmseg_kd.installation import FORKS
 from mmseg_kd.paths import check_folder
-
-# Below these, a training of the shipped configs is likely to fail.
-LEAST_FREE_GPU, LEAST_FREE_MEMORY = 3 * GIB, 4 * GIB
 
 
 @dataclass(frozen=True)
@@ -36,14 +32,14 @@ class Fact:
 
 
 def check_environment(config: str | None = None, cfg_options: dict | None = None) -> list[Fact]:
-    """Look at torch, CUDA and memory and, with a config, at what it needs.
+    """Look at torch and CUDA and, with a config, at what it needs.
 
     Args:
         config: A config file; its training is started up to its first iteration, in a folder that
             is removed.
         cfg_options: Overrides by dotted key.
     """
-    looks = {'torch': _torch, 'CUDA': _cuda, 'memory': _memory}
+    looks = {'torch': _torch, 'CUDA': _cuda}
     if config is not None:
         looks['config'] = lambda: _start(load_config(config, cfg_options))
     return [_fact(name, look) for name, look in looks.items()]
@@ -68,21 +64,6 @@ def _cuda() -> str:
     if not torch.cuda.is_available():
         return 'no NVIDIA card: training runs on the CPU'
     return f'{torch.cuda.get_device_name()}, CUDA {torch.version.cuda}'
-
-
-def _memory() -> str:
-    memory, advice = psutil.virtual_memory(), ''
-    finding = f'{memory.available / GIB:.1f} of {memory.total / GIB:.1f} GiB are free'
-    if memory.available < LEAST_FREE_MEMORY:
-        advice = '; close other programs, or write train_dataloader.num_workers=0'
-    if torch.cuda.is_available():
-        free, total = torch.cuda.mem_get_info()
-        finding += f', on the GPU {free / GIB:.1f} of {total / GIB:.1f} GiB'
-        if free < LEAST_FREE_GPU:
-            advice += '; see nvidia-smi for what uses the GPU'
-    if advice:
-        raise UserError(finding + advice)
-    return finding
 
 
 def _start(cfg: Config) -> str:

@@ -2,7 +2,7 @@
 
 python tools/misc/check_environment.py [CONFIG] [--cfg-options KEY=VALUE ...]
 
-Prints a line each for torch, CUDA and memory. With a config it also starts
+Prints a line each for torch and CUDA. With a config it also starts
 the training up to its first iteration, in a folder that is removed: data, weights, teacher and
 losses. A line that begins with `!!` says what to do; the exit code is
 then 2.
