@@ -187,15 +187,9 @@ class KDRunner(Runner):
         """Move the model to its device and, with several processes, wrap it in DDP."""
         if self.distributed and get_device() == 'cpu':
             # mmengine would name a GPU for it.
-            options = dict(device_ids=None, broadcast_buffers=False)
-            unused = self.cfg.get('find_unused_parameters', False)
-            model_wrapper_cfg = dict(options, find_unused_parameters=unused)
-            if any(isinstance(module, nn.SyncBatchNorm) for module in model.modules()):
-                self.logger.warning(
-                    'SyncBN needs a GPU: on the CPU every process normalises its own part of the '
-                    'batch, and running statistics are averaged before evaluating and saving'
-                )
-                model = revert_sync_batchnorm(model)
+            model_wrapper_cfg = dict(device_ids=None, broadcast_buffers=False)
+            self.logger.warning('SyncBN needs a GPU: on the CPU each process has a BN of its own')
+            model = revert_sync_batchnorm(model)
         return super().wrap_model(model_wrapper_cfg, model)
 
     def setup_env(self, env_cfg: dict) -> None:
