@@ -50,9 +50,8 @@ class PaintingHook(SegVisualizationHook):
                 # The pixels that the model saw, BGR.
                 image = np.ascontiguousarray(_pixels(data_batch['inputs'][i]))
             self._test_index += 1
-            self._visualizer.add_datasample(
-                f'test_{path.stem}', image, data_sample=sample, step=self._test_index
-            )
+            shown = dict(show=self.show, wait_time=self.wait_time, step=self._test_index)
+            self._visualizer.add_datasample(f'test_{path.stem}', image, sample, **shown)
 
 
 @HOOKS.register_module()
