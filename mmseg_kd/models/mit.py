@@ -143,60 +143,46 @@ class MixTransformer(BaseModule):
         return tuple(outputs)
 
 
+# Widths and depths of the stages by the name of the variant.
+VARIANTS: dict[str, tuple[Sequence[int], Sequence[int]]] = {}
+
+
 class PublishedMiT(MixTransformer):
     """A `MixTransformer` in one of the sizes of the paper; takes its other keys."""
 
-    embed_dims: tuple[int, ...] = (64, 128, 320, 512)
-    depths: tuple[int, ...]
+    sizes: tuple[Sequence[int], Sequence[int]]
+
+    def __init_subclass__(
+        cls, depths: Sequence[int] = (), embed_dims: Sequence[int] = (64, 128, 320, 512)
+    ) -> None:
+        # A subclass of a variant has its size.
+        if depths:
+            cls.sizes = VARIANTS[cls.__name__] = embed_dims, depths
+            MODELS.register_module(module=cls)
 
     def __init__(self, **kwargs: Any) -> None:
-        super().__init__(self.embed_dims, self.depths, **kwargs)
+        super().__init__(*self.sizes, **kwargs)
 
 
-@MODELS.register_module()
-class mit_b0(PublishedMiT):
+class mit_b0(PublishedMiT, depths=(2, 2, 2, 2), embed_dims=(32, 64, 160, 256)):
     """MiT-B0, 3.3 million parameters."""
 
-    embed_dims = (32, 64, 160, 256)
-    depths = (2, 2, 2, 2)
 
-
-@MODELS.register_module()
-class mit_b1(PublishedMiT):
+class mit_b1(PublishedMiT, depths=(2, 2, 2, 2)):
     """MiT-B1, 13.2 million parameters."""
 
-    depths = (2, 2, 2, 2)
 
-
-@MODELS.register_module()
-class mit_b2(PublishedMiT):
+class mit_b2(PublishedMiT, depths=(3, 4, 6, 3)):
     """MiT-B2, 24.2 million parameters."""
 
-    depths = (3, 4, 6, 3)
 
-
-@MODELS.register_module()
-class mit_b3(PublishedMiT):
+class mit_b3(PublishedMiT, depths=(3, 4, 18, 3)):
     """MiT-B3, 44.1 million parameters."""
 
-    depths = (3, 4, 18, 3)
 
-
-@MODELS.register_module()
-class mit_b4(PublishedMiT):
+class mit_b4(PublishedMiT, depths=(3, 8, 27, 3)):
     """MiT-B4, 60.8 million parameters."""
 
-    depths = (3, 8, 27, 3)
 
-
-@MODELS.register_module()
-class mit_b5(PublishedMiT):
+class mit_b5(PublishedMiT, depths=(3, 6, 40, 3)):
     """MiT-B5, 81.4 million parameters."""
-
-    depths = (3, 6, 40, 3)
-
-
-VARIANTS = {
-    variant.__name__: (variant.embed_dims, variant.depths)
-    for variant in (mit_b0, mit_b1, mit_b2, mit_b3, mit_b4, mit_b5)
-}
