@@ -7,14 +7,14 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from mmengine.dist import all_gather_object, is_main_process
+from mmengine.dist import all_gather_object, get_rank, is_main_process
 from mmengine.fileio import LocalBackend
 from mmengine.hooks import CheckpointHook
 from mmengine.runner import Runner
 from mmseg.registry import HOOKS
 
 from mmseg_kd.checkpoints import atomic_path, remove_file
-from mmseg_kd.engine.resuming.random_state import own_rng_state, restore_rng, rng_state
+from mmseg_kd.engine.resuming.random_state import restore_rng, rng_state
 from mmseg_kd.errors import UserError
 
 
@@ -22,11 +22,10 @@ from mmseg_kd.errors import UserError
 class ResumableCheckpointHook(CheckpointHook):
     """mmengine's CheckpointHook that also keeps what an exact resumption needs.
 
-    Beyond the weights, optimizer and schedule: the random state of every process, and
-    whether the checkpoint's iteration has been evaluated. A run killed at any point and
-    resumed ends at the same weights as one that was not, and misses no evaluation. What
-    validation draws from the random stream is given back, so that the interval of
-    evaluation does not change the training.
+    Beyond the weights, optimizer and schedule: the random state of every process. A run killed at
+    any point and resumed ends at the same weights as one that was not, and misses no evaluation:
+    that of the checkpoint is repeated. What validation draws from the random stream is given back,
+    so that the interval of evaluation does not change the training.
 
     Arguments are CheckpointHook's.
     """
@@ -61,23 +60,26 @@ class ResumableCheckpointHook(CheckpointHook):
         """Remember the random state of a run that is resumed."""
         if not runner.resumes:
             return
-        if 'rng_states' in checkpoint:
-            self._resumed_rng = own_rng_state(checkpoint['rng_states'])
+        # None where fewer processes wrote it.
+        states = dict(enumerate(checkpoint.get('rng_states', ())))
+        self._resumed_rng = states.get(get_rank())
+        if get_rank() in states:
+            # Now, so that a state of another kind is refused with its file.
+            restore_rng(self._resumed_rng)
         # The sampler was built before the checkpoint with the seed of its run was read.
         sampler = runner.train_dataloader.sampler
         if hasattr(sampler, 'seed') and checkpoint['meta'].get('seed') is not None:
             sampler.seed = checkpoint['meta']['seed']
 
     def before_train_epoch(self, runner: Runner) -> None:
-        """Make up for an evaluation that the kill prevented."""
+        """Evaluate the checkpoint that is resumed: the run may have been killed before it did."""
         if self.by_epoch or runner.val_loop is None or runner.iter == 0:
             return
         loop = runner.train_loop
-        due = runner.iter >= loop.val_begin and (
+        if runner.iter >= loop.val_begin and (
             runner.iter % loop.val_interval == 0 or runner.iter == loop.max_iters
-        )
-        if due and runner.message_hub.get_info('evaluated_iter') != runner.iter:
-            runner.logger.info(f'evaluating iteration {runner.iter}, which was not finished')
+        ):
+            runner.logger.info(f'evaluating iteration {runner.iter}, from which the run continues')
             self.last_ckpt = runner.cfg.load_from
             runner.val_loop.run()
 
@@ -96,16 +98,6 @@ class ResumableCheckpointHook(CheckpointHook):
         restore_rng(self._rng_before_val)
         self._rng_before_val = None
 
-    def after_val_epoch(self, runner: Runner, metrics: dict) -> None:
-        """Save the best checkpoint, and note in the current one that it was evaluated."""
-        runner.message_hub.update_info('evaluated_iter', runner.iter)
-        self._saved = False
-        super().after_val_epoch(runner, metrics)
-        current = self.filename_tmpl.format(runner.iter)
-        if not self._saved and str(self.last_ckpt).endswith(current):
-            meta = dict(epoch=runner.epoch, iter=runner.iter)
-            self._save_checkpoint_with_step(runner, runner.iter, meta)
-
     def before_save_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
         """Add the random states to a checkpoint that can be resumed."""
         if 'optimizer' in checkpoint:
@@ -114,7 +106,6 @@ class ResumableCheckpointHook(CheckpointHook):
     def _save_checkpoint_with_step(self, runner: Runner, step: int, meta: dict) -> None:
         # A collective call, so here, where every process comes, and not where only one writes.
         self._rng_states = all_gather_object(self._rng_before_val or rng_state())
-        self._saved = True
         with self._removing_replaced(runner):
             # mmengine writes `last_checkpoint` last, in the encoding of the console, which may
             # lack a letter of the path.

@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from mmengine.dist import get_rank
 
 
 def rng_state() -> dict[str, Any]:
@@ -35,17 +34,3 @@ def restore_rng(state: dict[str, Any]) -> None:
     torch.set_rng_state(state['torch'].cpu())
     if state['cuda'] is not None and torch.cuda.is_available():
         torch.cuda.set_rng_state(state['cuda'].cpu())
-
-
-def own_rng_state(states: list[dict[str, Any]]) -> dict[str, Any] | None:
-    """Return this process' random state of a checkpoint; None where fewer processes wrote it.
-
-    Torch, numpy and Python refuse a state of another kind in as many ways.
-    """
-    state, before = dict(enumerate(states)).get(get_rank()), rng_state()
-    try:
-        if state is not None:
-            restore_rng(state)
-    finally:
-        restore_rng(before)
-    return state
