@@ -17,7 +17,6 @@ from mmengine.hooks import Hook
 from mmengine.logging import MMLogger
 from mmengine.model import is_model_wrapper, revert_sync_batchnorm
 from mmengine.runner import BaseLoop, Runner
-from mmengine.visualization import Visualizer
 from mmseg.registry import RUNNERS
 from torch import nn
 from torch.distributed import init_process_group
@@ -218,12 +217,6 @@ class KDRunner(Runner):
         if isinstance(dataloader, dict) and isinstance(dataloader.get('dataset'), dict):
             check_listing(dataloader['dataset'], 'dataset')
         return Runner.build_dataloader(dataloader, seed, diff_rank_seed)
-
-    def build_visualizer(self, visualizer: Visualizer | dict | None = None) -> Visualizer:
-        """Build the visualizer; one a run, where mmengine keeps one a name."""
-        if isinstance(visualizer, dict):
-            visualizer = {**visualizer, 'name': self.experiment_name}
-        return super().build_visualizer(visualizer)
 
     def build_logger(self, *args: Any, **kwargs: Any) -> MMLogger:
         """Build the logger, with a log file in UTF-8 and a console without mmengine's details."""
