@@ -65,17 +65,11 @@ class GroupedOptimWrapperConstructor(DefaultOptimWrapperConstructor):
     keeps its settings, so the training is the same.
     """
 
-    def add_params(
-        self,
-        params: list[dict],
-        module: nn.Module,
-        prefix: str = '',
-        is_dcn_module: bool | None = None,
-    ) -> None:
-        """Add the groups of a module; those of the whole model, which has no prefix, merged."""
-        super().add_params(params, module, prefix, is_dcn_module)
-        if not prefix:
-            params[:] = merge_groups(params)
+    def __call__(self, model: nn.Module) -> OptimWrapper:
+        """Build the optimizer of a model."""
+        wrapper = super().__call__(model)
+        wrapper.optimizer.param_groups = merge_groups(wrapper.optimizer.param_groups)
+        return wrapper
 
 
 def merge_groups(groups: list[dict]) -> list[dict]:

@@ -170,17 +170,18 @@ class KDRunner(Runner):
             super().call_hook(fn_name, **kwargs)
 
     def build_model(self, model: nn.Module | dict) -> nn.Module:
-        """Build the model. timm's backbones may download weights.
+        """Build the model; timm's backbones may download weights.
 
         Raises:
-            UserError: The model cannot be built, or a download failed.
+            UserError: A download failed.
         """
         try:
             return super().build_model(model)
-        except (OSError, RuntimeError) as error:
-            advice = '; to download nothing, write pretrained=False'
-            advice = advice if isinstance(error, OSError) else ''
-            raise UserError(f'the model cannot be built: {one_line(error)}{advice}') from error
+        except OSError as error:
+            raise UserError(
+                f'the model cannot be built: {one_line(error)}; to download nothing, write '
+                'pretrained=False'
+            ) from error
 
     def wrap_model(self, model_wrapper_cfg: dict | None, model: nn.Module) -> nn.Module:
         """Move the model to its device and, with several processes, wrap it in DDP."""

@@ -14,7 +14,7 @@ from mmengine.runner import Runner
 from mmseg.registry import HOOKS
 
 from mmseg_kd.checkpoints import atomic_path, remove_file
-from mmseg_kd.engine.resuming.random_state import restore_rng, rng_state
+from mmseg_kd.engine.resuming import restore_rng, rng_state
 from mmseg_kd.errors import UserError
 
 
