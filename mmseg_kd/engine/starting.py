@@ -71,12 +71,8 @@ def prepare_training(runner: Runner) -> None:
             model.build_teacher()
         try_run(runner)
         runner.optim_wrapper = runner.build_optim_wrapper(runner.optim_wrapper)
-    hooked = any(isinstance(hook, DistillationHook) for hook in runner.hooks)
-    if not hooked and getattr(model, 'needs_hook', False):
-        raise UserError(
-            'schedules, GradientShare, adapters and EMATeacher need '
-            "default_hooks.distillation=dict(type='DistillationHook')"
-        )
+    if not any(isinstance(hook, DistillationHook) for hook in runner.hooks):
+        runner.register_hook(DistillationHook())
     for name in runner.cfg.get('activation_checkpointing') or ():
         if name not in dict(model.named_modules()):
             raise UserError(f'activation_checkpointing: the model has no module {name!r}')

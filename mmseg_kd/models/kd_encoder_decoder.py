@@ -89,11 +89,6 @@ class KDEncoderDecoder(EncoderDecoder):
         """The first teacher; None until `build_teacher`, and where no loss needs one."""
         return next(iter(self.teachers.values()), None)
 
-    @property
-    def needs_hook(self) -> bool:
-        """Whether `DistillationHook` has something to do."""
-        return self.kd_losses.scheduled or any(self.distillation_state().values())
-
     def build_teacher(self) -> BaseTeacher | None:
         """Build and check the teachers, once; training does so by itself.
 
