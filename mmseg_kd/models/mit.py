@@ -41,7 +41,6 @@ class MixTransformer(BaseModule):
         in_channels: Channels of the image.
         pretrained: ImageNet weights in one of the four published layouts (see
             `mmseg_kd.checkpoints.load_pretrained`), or None to train from scratch.
-        pretrained_strict: Whether every tensor of the backbone must be in `pretrained`.
 
     Raises:
         UserError: A list is shorter than `depths` or has a number that is not above 0, or heads do
@@ -60,11 +59,9 @@ class MixTransformer(BaseModule):
         drop_path_rate: float = 0.1,
         in_channels: int = 3,
         pretrained: str | None = None,
-        pretrained_strict: bool = True,
     ) -> None:
         super().__init__()
         self.pretrained = pretrained
-        self.pretrained_strict = pretrained_strict
         self.num_stages = len(depths)
         lists = dict(embed_dims=embed_dims, depths=depths, num_heads=num_heads)
         for name, values in (lists | dict(mlp_ratios=mlp_ratios, sr_ratios=sr_ratios)).items():
@@ -116,7 +113,7 @@ class MixTransformer(BaseModule):
                 nn.init.normal_(module.weight, std=math.sqrt(2 / fan_out))
                 nn.init.zeros_(module.bias)
         if self.pretrained is not None:
-            report = load_pretrained(self, self.pretrained, strict=self.pretrained_strict)
+            report = load_pretrained(self, self.pretrained)
             print_log(report, logger='current')
 
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:
