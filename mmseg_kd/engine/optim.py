@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -13,8 +13,6 @@ from mmseg.registry import OPTIM_WRAPPER_CONSTRUCTORS, OPTIM_WRAPPERS, PARAM_SCH
 from torch import nn
 
 from mmseg_kd.errors import UserError
-
-PRECISIONS = ('highest', 'high', 'medium')
 
 
 @OPTIM_WRAPPERS.register_module()
@@ -32,28 +30,17 @@ class Bf16OptimWrapper(OptimWrapper):
             yield
 
 
-def set_matmul_precision(precision: str | None, inform: Callable[[str], None]) -> None:
-    """Set how float32 products are computed, and report it.
+def set_matmul_precision(precision: str | None) -> None:
+    """Set how float32 products are computed.
 
     Args:
         precision: 'highest' (float32), 'high' (TF32 on a GPU) or 'medium', as for
             `torch.set_float32_matmul_precision`; None is 'high' on a GPU and leaves a CPU alone.
-        inform: Called with a line for the log.
-
-    Raises:
-        UserError: Another word.
     """
-    if precision is None:
-        if not torch.cuda.is_available():
-            return
-        precision = 'high'
-    if precision not in PRECISIONS:
-        raise UserError(f'float32_matmul_precision: {precision!r} is not one of {PRECISIONS}')
-    torch.set_float32_matmul_precision(precision)
-    # Convolutions have a switch of their own, which torch leaves on.
-    torch.backends.cudnn.allow_tf32 = precision != 'highest'
-    kind = 'float32' if precision == 'highest' else 'TF32 where the GPU has it'
-    inform(f'float32_matmul_precision={precision!r}: float32 products are computed in {kind}')
+    if precision or torch.cuda.is_available():
+        torch.set_float32_matmul_precision(precision or 'high')
+        # Convolutions have a switch of their own, which torch leaves on.
+        torch.backends.cudnn.allow_tf32 = precision != 'highest'
 
 
 @OPTIM_WRAPPER_CONSTRUCTORS.register_module()

@@ -80,7 +80,7 @@ def prepare_training(runner: Runner) -> None:
     for leftover in Path(runner.work_dir).glob('.*.tmp*') if is_main_process() else ():
         remove_file(leftover)
     runner.logger.info(describe_run(runner))
-    set_matmul_precision(runner.cfg.get('float32_matmul_precision'), runner.logger.info)
+    set_matmul_precision(runner.cfg.get('float32_matmul_precision'))
     for remark in differing_crops(runner.cfg):
         runner.logger.warning(remark)
 
