@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import platform
 import traceback
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,9 @@ from typing import Any
 import torch
 from filelock import FileLock, Timeout
 from mmcv.transforms import BaseTransform
+from mmengine.config import Config
 from mmengine.dataset import pseudo_collate
+from mmengine.device import get_device
 from mmengine.dist import is_main_process
 from mmengine.runner import Runner
 from mmseg.models import EncoderDecoder
@@ -19,13 +22,14 @@ from torch import nn
 from torch.utils.data import Dataset
 
 from mmseg_kd.checkpoints import find_latest_checkpoint, remove_file
+from mmseg_kd.config.defaults import crop_of, cropping_steps
 from mmseg_kd.config.errors import config_errors
 from mmseg_kd.datasets.seeded_sampling import seeded
 from mmseg_kd.engine.devices import is_out_of_memory
 from mmseg_kd.engine.hooks.distillation_hook import DistillationHook
 from mmseg_kd.engine.optim import set_matmul_precision
-from mmseg_kd.engine.summary import describe_run, differing_crops
 from mmseg_kd.errors import UserError, one_line
+from mmseg_kd.paths import relative
 
 # Seconds to wait for a process that was just stopped.
 PATIENCE = 3
@@ -204,3 +208,59 @@ def _check_labelled(sample: SegDataSample | list[SegDataSample], split: str) -> 
 def _owners(error: Exception) -> list[Any]:
     """The objects whose methods were running, the innermost last."""
     return [frame.f_locals.get('self') for frame, _ in traceback.walk_tb(error.__traceback__)]
+
+
+def describe_run(runner: Runner) -> str:
+    """Describe a training run: model, teacher, losses, data, schedule, device, where it writes."""
+    loader, val_loop = runner.train_dataloader, runner.val_loop
+    cpu = f'{platform.machine()} CPU, {torch.get_num_threads()} threads'
+    device = torch.cuda.get_device_name() if get_device() == 'cuda' else cpu
+    rows = [
+        ('config', runner.cfg.filename),
+        ('work_dir', relative(runner.work_dir)),
+        ('device', f'{device}, torch {torch.__version__}, seed {runner.seed}'),
+        ('student', _model_line(runner.bare_model)),
+    ]
+    for name, teacher in runner.teachers.items():
+        lead = f'{name}: ' if len(runner.teachers) > 1 else ''
+        rows.append(('teacher', f'{lead}{_model_line(teacher.segmentor)}, {teacher.source}'))
+    for name, loss in runner.kd_losses.items():
+        rows.append(('kd loss', f'{name}: {type(loss).__name__}({loss.extra_repr()})'))
+    if hasattr(runner.bare_model, 'kd_losses') and not runner.kd_losses:
+        rows.append(('kd loss', 'none: this run trains the plain student, without distillation'))
+    images = len(val_loop.dataloader.dataset) if val_loop else 0
+    rows.append(('data', f'{len(loader.dataset)} training images, {images} for validation'))
+    if size := padded_size(runner.cfg):
+        rows.append(('input', f'crop {size}'))
+    world = f' x {runner.world_size} processes' if runner.world_size > 1 else ''
+    steps = f'{runner.max_iters} iterations, batch {loader.batch_size}{world}'
+    rows.append(('schedule', f'{steps}, evaluation every {runner.val_interval}'))
+    return ''.join(f'\n  {title:12}{text}' for title, text in rows)
+
+
+def padded_size(cfg: Config) -> tuple[int, int] | None:
+    """The height and width that the config pads every training input to."""
+    size = (cfg.model.get('data_preprocessor') or {}).get('size')
+    return tuple(size) if size else None
+
+
+def differing_crops(cfg: Config) -> list[str]:
+    """The crops that the preprocessor pads to another size, in words."""
+    size = padded_size(cfg)
+    return [
+        f'{where}.crop_size={crop_of(step)} is padded to '
+        f'model.data_preprocessor.size={size}: leave that size out, it follows the crop'
+        for where, step in cropping_steps(cfg)
+        if size and (crop_of(step) or size) != size
+    ]
+
+
+def _model_line(model: nn.Module) -> str:
+    parameters = sum(p.numel() for p in model.parameters()) / 1e6
+    # A cascade decodes in several heads.
+    head = model.decode_head
+    parts = [model.backbone, *(head if isinstance(head, nn.ModuleList) else [head])]
+    return (
+        f'{type(model).__name__}, {" + ".join(type(part).__name__ for part in parts)}, '
+        f'{parameters:.2f} M parameters, {model.num_classes} classes'
+    )

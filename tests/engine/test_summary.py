@@ -8,7 +8,7 @@ import pytest
 from conftest import KD_LOSSES, tiny_config, tiny_model
 
 from mmseg_kd.engine import build_runner
-from mmseg_kd.engine.summary import describe_run
+from mmseg_kd.engine.starting import describe_run
 
 
 @pytest.mark.parametrize('kind', ['EncoderDecoder', 'KDEncoderDecoder'])

@@ -12,9 +12,6 @@ from mmengine.runner import Runner
 from mmseg.registry import HOOKS
 from torch import Tensor
 
-# A tensor takes memory of its device, so those of a run that is never logged are fetched too.
-MOST_PENDING = 1000
-
 
 class DeferredBuffer(HistoryBuffer):
     """A HistoryBuffer that takes tensors as they are and fetches them together when it is read.
@@ -36,8 +33,6 @@ class DeferredBuffer(HistoryBuffer):
             log_val = log_val.detach().reshape(())
         # Numbers wait too: mmengine copies the whole log for each.
         self._pending.append((log_val, count))
-        if len(self._pending) >= MOST_PENDING:
-            self._fetch()
 
     def current(self) -> float:
         """Return the latest number."""
