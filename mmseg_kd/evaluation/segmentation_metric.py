@@ -47,9 +47,6 @@ class SegmentationMetric(BaseMetric):
         void_class: Name of the class that `mIoU{n}` leaves out.
         output_dir: Folder for the predictions as PNG files of class ids.
         format_only: Whether to only write the predictions; the data needs no labels then.
-        collect_device: As for mmengine's `BaseMetric`; 'gpu' gathers through the process group on
-            any device, 'cpu' would leave files in the current folder.
-        prefix: As for mmengine's `BaseMetric`.
 
     Raises:
         ValueError: A metric is not one of these.
@@ -62,10 +59,9 @@ class SegmentationMetric(BaseMetric):
         void_class: str = 'Unlabelled',
         output_dir: str | None = None,
         format_only: bool = False,
-        collect_device: str = 'gpu',
-        prefix: str | None = None,
     ) -> None:
-        super().__init__(collect_device=collect_device, prefix=prefix)
+        # Through the process group, on any device; 'cpu' would leave files in the current folder.
+        super().__init__(collect_device='gpu')
         self.ignore_index = ignore_index
         self.iou_metrics = [iou_metrics] if isinstance(iou_metrics, str) else list(iou_metrics)
         for name in self.iou_metrics:
@@ -83,8 +79,7 @@ class SegmentationMetric(BaseMetric):
         for name in OPTIONS[1:]:
             if name in self.iou_metrics:
                 names += [f'{name}{x}' for x in (BANDS if name == 'mTrimapIoU' else ('',))]
-        prefix = f'{self.prefix}/' if self.prefix else ''
-        return [] if self.format_only else [prefix + name for name in names]
+        return [] if self.format_only else names
 
     @property
     def _kept(self) -> list[int]:
@@ -111,7 +106,9 @@ class SegmentationMetric(BaseMetric):
                 else:
                     self.results.append(counts)
             if self.output_dir is not None:
-                self._write(prediction, sample['img_path'])
+                self.output_dir.mkdir(parents=True, exist_ok=True)
+                ids = Image.fromarray(prediction.cpu().numpy().astype(np.uint8))
+                ids.save(self.output_dir / f'{Path(sample["img_path"]).stem}.png')
 
     def _count(self, sample: dict, label: Tensor, prediction: Tensor) -> dict[str, Tensor]:
         num_classes = len(self.dataset_meta['classes'])
@@ -170,11 +167,6 @@ class SegmentationMetric(BaseMetric):
             name: round(100 * float(torch.nan if x is None else x), 2) for name, x in values.items()
         }
         return metrics, {name: 100 * column for name, column in columns.items()}
-
-    def _write(self, prediction: Tensor, image_path: str) -> None:
-        self.output_dir.mkdir(parents=True, exist_ok=True)
-        ids = prediction.cpu().numpy().astype(np.uint8)
-        Image.fromarray(ids).save(self.output_dir / f'{Path(image_path).stem}.png')
 
 
 def confusion_matrix(
