@@ -24,6 +24,7 @@ from torch.utils.data import DataLoader
 
 from mmseg_kd.checkpoints import (
     atomic_path,
+    find_latest_checkpoint,
     load_strictly,
     read_checkpoint,
     state_dict_of,
@@ -37,12 +38,7 @@ from mmseg_kd.engine.devices import memory_errors, unused_card
 from mmseg_kd.engine.hooks.label_check_hook import LabelCheckHook
 from mmseg_kd.engine.hooks.training_time_hook import TrainingTimeHook
 from mmseg_kd.engine.resuming import check_optimizer, check_resumable, resuming
-from mmseg_kd.engine.starting import (
-    lock_work_dir,
-    prepare_training,
-    report_interruption,
-    try_run,
-)
+from mmseg_kd.engine.starting import lock_work_dir, prepare_training, try_run
 from mmseg_kd.engine.training_length import follow_length, misfits
 from mmseg_kd.errors import UserError, one_line
 
@@ -69,7 +65,10 @@ class KDRunner(Runner):
                 prepare_training(self)
                 return super().train()
         except (KeyboardInterrupt, OSError) as error:
-            report_interruption(self, error)
+            how = 'stopped' if isinstance(error, OSError) else 'interrupted'
+            latest = find_latest_checkpoint(self.work_dir)
+            found = latest and f'{latest.name} is there, continue with --resume'
+            self.logger.warning(f'{how} at iteration {self.iter}: {found or "nothing saved"}')
             raise
         finally:
             if self._lock is not None:

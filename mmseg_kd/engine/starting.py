@@ -21,7 +21,7 @@ from mmseg.structures import SegDataSample
 from torch import nn
 from torch.utils.data import Dataset
 
-from mmseg_kd.checkpoints import find_latest_checkpoint, remove_file
+from mmseg_kd.checkpoints import remove_file
 from mmseg_kd.config.defaults import crop_of, cropping_steps
 from mmseg_kd.config.errors import config_errors
 from mmseg_kd.datasets.seeded_sampling import seeded
@@ -87,14 +87,6 @@ def prepare_training(runner: Runner) -> None:
     set_matmul_precision(runner.cfg.get('float32_matmul_precision'))
     for remark in differing_crops(runner.cfg):
         runner.logger.warning(remark)
-
-
-def report_interruption(runner: Runner, error: BaseException) -> None:
-    """Log where a training was stopped by an error, and how to continue it."""
-    how = 'stopped' if isinstance(error, OSError) else 'interrupted'
-    latest = find_latest_checkpoint(runner.work_dir)
-    advice = f'{latest.name} is there, continue with --resume' if latest else 'nothing saved'
-    runner.logger.warning(f'{how} at iteration {runner.iter}: {advice}')
 
 
 def try_run(runner: Runner) -> None:

@@ -86,10 +86,9 @@ class DeferredInfoHook(RuntimeInfoHook):
             if not isinstance(log, DeferredBuffer):
                 logs[name] = DeferredBuffer(log)
         outputs = {f'train/{name}': value for name, value in (outputs or {}).items()}
-        for name in [name for name in logs if name.endswith('_raw') and outputs]:
-            # The mean of a loss that is no longer computed would stay the same for ever.
-            if name not in outputs:
-                del logs[name]
+        # The mean of a loss that is no longer computed would stay the same for ever.
+        for name in {x for x in logs if x.endswith('_raw') and outputs} - outputs.keys():
+            del logs[name]
         for name, value in outputs.items():
             if name in logs and isinstance(value, Tensor):
                 logs[name].update(value)
