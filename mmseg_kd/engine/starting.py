@@ -1,4 +1,4 @@
-"""What is tried, checked and reported before a training starts, and where it stopped."""
+"""What locks, checks and reports a training before its first iteration."""
 
 from __future__ import annotations
 
