@@ -274,10 +274,16 @@ def test_other_losses_cannot_be_resumed(tmp_path: Path, teacher: dict) -> None:
 
 
 def test_the_hook_cannot_be_forgotten(tmp_path: Path, teacher: dict) -> None:
-    cfg = tiny_config(tmp_path, model=rich_model(teacher))
+    cfg = tiny_config(tmp_path / 'without', model=rich_model(teacher))
     cfg.default_hooks.pop('distillation')
-    with pytest.raises(UserError, match=r'default_hooks\.distillation'):
-        train(cfg)
+    states = [
+        train(each).bare_model.distillation_state()
+        for each in (cfg, tiny_config(tmp_path / 'with', model=rich_model(teacher)))
+    ]
+    without, expected = map(_flat, states)
+    assert without.keys() == expected.keys()
+    for name, value in expected.items():
+        assert torch.equal(torch.as_tensor(without[name]), torch.as_tensor(value)), name
 
 
 @pytest.mark.parametrize(
