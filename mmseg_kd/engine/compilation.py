@@ -17,16 +17,14 @@ from mmseg_kd.errors import UserError, one_line
 
 
 def compile_training(runner: Runner) -> None:
-    """Compile the blocks of student and teachers, where the config's `compile` asks for it.
-
-    Raises:
-        UserError: It is not possible here.
-    """
+    """Compile the blocks of student and teachers, where the config's `compile` asks for it."""
     options = runner.cfg.get('compile')
     if not options:
         return
     options = {} if options is True else options
-    check_compiler(torch.device(get_device()), options)
+    if reason := cannot_compile(torch.device(get_device()), options):
+        runner.logger.warning(f'compile: not possible here, training continues without ({reason})')
+        return
     models = [runner.bare_model, *(teacher.segmentor for teacher in runner.teachers.values())]
     count = sum(compile_blocks(model, options) for model in models)
     runner.logger.info(f'compile: {count} blocks; the first iterations take a minute or more')
@@ -77,19 +75,24 @@ def _with_gradients(compiled: Callable, plain: Callable, *args: Any) -> Any:
     return (compiled if torch.is_grad_enabled() else plain)(*args)
 
 
-def check_compiler(device: torch.device, options: dict[str, Any]) -> None:
-    """Compile a small function.
+def cannot_compile(device: torch.device, options: dict[str, Any]) -> str | None:
+    """Return why this machine cannot compile, such as a missing compiler; None if it can.
 
     Raises:
-        UserError: `torch.compile` has no such options, or the machine lacks a compiler or Triton.
+        UserError: `torch.compile` does not have such options.
     """
     try:
-        torch.compile(_sample, **options)(torch.ones(8, device=device))
+        compiled = torch.compile(_sample, **options)
     except Exception as error:
-        # Backends raise errors of any type.
         raise UserError(
-            f'compile: {one_line(error, 160)}; write compile=True for defaults, or False'
+            f'compile: {one_line(error, 160)}; write compile=True for defaults'
         ) from error
+    try:
+        compiled(torch.ones(8, device=device))
+    except Exception as error:
+        # Backends raise errors of any type; training continues without compilation.
+        return one_line(error, 160)
+    return None
 
 
 def _sample(x: torch.Tensor) -> torch.Tensor:
