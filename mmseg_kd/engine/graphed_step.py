@@ -25,6 +25,8 @@ from mmseg_kd.models.launches import let_launches_be_free
 
 # Steps of a kind that run eagerly first: kernels are chosen, the optimizer's state is made.
 WARMUP_STEPS = 3
+# Kinds of steps that are recorded; more would mean that a setting changes all the time.
+MOST_GRAPHS = 8
 
 
 @dataclass(frozen=True)
@@ -125,6 +127,8 @@ class GraphedStep:
         graph = torch.cuda.CUDAGraph()
         optimizer.zero_grad(set_to_none=True)
         try:
+            if len(self._recordings) >= MOST_GRAPHS:
+                raise RuntimeError(f'{MOST_GRAPHS} other kinds of steps are recorded')
             with (
                 _capturable(optimizer),
                 torch.cuda.graph(
