@@ -194,12 +194,20 @@ class TeacherRecordHook(Hook):
         teachers = {name: t for name, t in runner.teachers.items() if isinstance(t, Teacher)}
         if not teachers:
             return
-        for teacher in teachers.values():
+        record = runner.message_hub.get_info('teacher') or {}
+        # The record of a single teacher has no name.
+        earlier = {'teacher': record} if 'sha256' in record else record
+        for name, teacher in teachers.items():
             check_classes(teacher, runner.train_dataloader.dataset.metainfo.get('classes'))
+            if name in earlier and earlier[name]['sha256'] != teacher.sha256:
+                who = 'teacher' if name == 'teacher' else f'teacher {name!r}'
+                runner.logger.warning(
+                    f'until here the {who} was {earlier[name]["checkpoint"]} (sha256 '
+                    f'{earlier[name]["sha256"][:8]}); this is another file'
+                )
         measures = self.evaluate and runner.val_loop is not None
         data = (runner.val_dataloader, runner.val_loop.evaluator) if measures else (None, None)
         cards = {name: teacher_card(teacher, *data, name) for name, teacher in teachers.items()}
-        # The record of a single teacher has no name.
         record = next(iter(cards.values())) if len(cards) == 1 else cards
         runner.message_hub.update_info('teacher', record)
         if measures:
