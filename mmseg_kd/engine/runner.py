@@ -13,7 +13,7 @@ from filelock import FileLock
 from mmengine.config import Config
 from mmengine.device import get_device
 from mmengine.dist import broadcast, is_distributed, is_main_process
-from mmengine.hooks import Hook
+from mmengine.hooks import CheckpointHook, Hook
 from mmengine.logging import MMLogger
 from mmengine.model import is_model_wrapper, revert_sync_batchnorm
 from mmengine.runner import BaseLoop, Runner
@@ -30,6 +30,7 @@ from mmseg_kd.checkpoints import (
     state_dict_of,
 )
 from mmseg_kd.checkpoints.initialization import init_weights
+from mmseg_kd.command_line import OF_THE_SYSTEM
 from mmseg_kd.compat import DEVELOPER_MESSAGES
 from mmseg_kd.config.errors import config_errors
 from mmseg_kd.datasets.listing import check_listing
@@ -54,6 +55,8 @@ class KDRunner(Runner):
     _lock: FileLock | None = None
 
     def __init__(self, *args: Any, experiment_name: str | None = None, **kwargs: Any) -> None:
+        # What cannot be written was reported, by hook and reason.
+        self._unwritable: set[tuple[str, int | None]] = set()
         # mmengine shares logger and message hub between runs of one name in one second.
         name = experiment_name or uuid.uuid4().hex[:8]
         super().__init__(*args, experiment_name=name, **kwargs)
@@ -164,9 +167,23 @@ class KDRunner(Runner):
             super().save_checkpoint(str(partial.parent), partial.name, *args, **kwargs)
 
     def call_hook(self, fn_name: str, **kwargs: Any) -> None:
-        """Call a method of the hooks; some of them build parts of the config in `before_run`."""
-        with config_errors(self.cfg) if fn_name == 'before_run' else nullcontext():
-            super().call_hook(fn_name, **kwargs)
+        """Call a method of the hooks; a record that cannot be written does not stop training."""
+        for hook in [hook for hook in self.hooks if hasattr(hook, fn_name)]:
+            name = type(hook).__name__
+            try:
+                # Some hooks build parts of the config.
+                with config_errors(self.cfg) if fn_name == 'before_run' else nullcontext():
+                    getattr(hook, fn_name)(self, **kwargs)
+            except OSError as error:
+                needed = not self.trains or isinstance(hook, CheckpointHook)
+                if needed or error.errno not in OF_THE_SYSTEM:
+                    raise
+                if (name, error.errno) not in self._unwritable:
+                    self._unwritable.add((name, error.errno))
+                    self.logger.warning(
+                        f'{name} cannot write {error.filename or "its file"} ({error.strerror}): '
+                        'training continues without it'
+                    )
 
     def build_model(self, model: nn.Module | dict) -> nn.Module:
         """Build the model; timm's backbones may download weights.
