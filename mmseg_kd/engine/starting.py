@@ -17,7 +17,6 @@ from mmengine.device import get_device
 from mmengine.dist import is_main_process
 from mmengine.runner import Runner
 from mmseg.models import EncoderDecoder
-from mmseg.structures import SegDataSample
 from torch import nn
 from torch.utils.data import Dataset
 
@@ -98,17 +97,13 @@ def try_run(runner: Runner) -> None:
     one image of each split and one forward pass of one crop, without gradients.
 
     Raises:
-        UserError: A step of a pipeline or a part of the model failed, with its config key; or the
-            data to evaluate has no labels.
+        UserError: A step of a pipeline or a part of the model failed; with its config key.
     """
     for split, loop in runner.loops.items():
-        if not len(loop.dataloader.dataset):
-            continue
-        sample = try_data(loop.dataloader.dataset, f'{split}_dataloader.dataset')
-        if split == 'train':
-            try_training(runner.bare_model, sample)
-        elif not all(getattr(m, 'format_only', False) for m in loop.evaluator.metrics):
-            _check_labelled(sample['data_samples'], split)
+        if len(loop.dataloader.dataset):
+            sample = try_data(loop.dataloader.dataset, f'{split}_dataloader.dataset')
+            if split == 'train':
+                try_training(runner.bare_model, sample)
 
 
 def try_data(dataset: Dataset, where: str) -> dict[str, Any]:
@@ -181,20 +176,6 @@ def try_training(model: nn.Module, sample: dict[str, Any]) -> None:
     finally:
         recording.remove()
         model.train(training)
-
-
-def _check_labelled(sample: SegDataSample | list[SegDataSample], split: str) -> None:
-    # Test-time augmentation has several of an image.
-    sample = sample[0] if isinstance(sample, list) else sample
-    if 'gt_sem_seg' not in sample:
-        to_save = (
-            '; to save predictions alone, write test_evaluator.format_only=True with --out DIR'
-        )
-        raise UserError(
-            f'{sample.get("img_path")}: has no labels; write data_prefix=dict(img_path=..., '
-            "seg_map_path=...) and dict(type='LoadAnnotations') in the pipeline"
-            f'{to_save if split == "test" else ""}'
-        )
 
 
 def _owners(error: Exception) -> list[Any]:

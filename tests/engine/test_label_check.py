@@ -116,6 +116,38 @@ def halves(first: int, second: int) -> np.ndarray:
     return labels
 
 
+def remarks(root: Path) -> list[str]:
+    text = next((root / 'run').glob('*/*.log')).read_text(encoding='utf-8')
+    return [line for line in text.splitlines() if 'no pixel of class' in line]
+
+
+@pytest.mark.parametrize(
+    ('labels', 'message'),
+    [
+        (halves(0, 255), 'no pixel of class car in the labels of 4 training images, of which '),
+        (halves(0, 0), 'no pixel of class car in the labels of 4 .* 0.0 % are void (255)'),
+        (halves(0, 1), None),
+    ],
+    ids=['void', 'one class', 'both'],
+)
+def test_a_class_without_a_pixel_is_reported_once(
+    tmp_path: Path, labels: np.ndarray, message: str | None
+) -> None:
+    build_runner(own(tmp_path, [labels] * 4)).train()
+    lines = remarks(tmp_path)
+    assert len(lines) == bool(message)
+    if message:
+        assert all(part in lines[0] for part in message.split(' .* '))
+        advice = 'if 255 in your masks means a class, write its id in place of it'
+        assert (advice in lines[0]) == (255 in labels)
+
+
+def test_a_training_that_ends_before_it_has_seen_the_images(tmp_path: Path) -> None:
+    build_runner(own(tmp_path, [halves(0, 255)] * 9)).train()
+    (line,) = remarks(tmp_path)
+    assert 'in the labels of 6 training images' in line
+
+
 def test_grey_values_are_no_class_ids(tmp_path: Path) -> None:
     message = (
         r'labels/\d\.png: has label 128, but the model knows 0 to 1: write 255 where no class is '

@@ -1,4 +1,4 @@
-"""Labels that the model has no class for."""
+"""Labels that the model has no class for, and classes that no label has."""
 
 from __future__ import annotations
 
@@ -14,6 +14,11 @@ from torch import Tensor, nn
 from mmseg_kd.errors import UserError
 from mmseg_kd.models.mit import SMALLEST_SIDE, MixTransformer
 
+# Labels are 8 bits.
+LABELS = 256
+# Images after which a class without a pixel is reported, where there are more.
+ENOUGH = 1000
+
 
 class LabelCheckHook(Hook):
     """Refuse data whose classes are not the model's; `KDRunner` has this hook for segmentors.
@@ -23,15 +28,21 @@ class LabelCheckHook(Hook):
     labels of each image as its first batch leaves the data loader, where they are not on the GPU
     yet: in training those of its first crop. Costs up to 1 ms an image of 512x512, once.
 
+    Once the training images have been seen, it reports the classes that have no pixel in them.
+
     Raises:
-        UserError: Another number of classes, a label beyond them, or an image that is too small
-            for the backbone.
+        UserError: Another number of classes, a label beyond them, a sample without labels where
+            labels are needed, or an image that is too small for the backbone.
     """
 
     priority = 'HIGHEST'
 
     def __init__(self) -> None:
         self._seen: set[str | None] = set()
+        # Pixels by label, of the training images seen.
+        self._pixels = torch.zeros(LABELS, dtype=torch.int64)
+        self._trained_on = 0
+        self._reported = False
 
     def before_run(self, runner: Runner) -> None:
         """Compare the numbers of classes."""
@@ -52,9 +63,40 @@ class LabelCheckHook(Hook):
             _check_sides(model, data_batch)
         for sample in _samples(data_batch):
             path = sample.get('seg_map_path') or sample.get('img_path')
-            if path not in self._seen and 'gt_sem_seg' in sample:
-                _check_labels(sample.gt_sem_seg.data, path, model.num_classes, _ignore_index(model))
-                self._seen |= {path} - {None}
+            if path in self._seen:
+                continue
+            if 'gt_sem_seg' not in sample:
+                _check_not_needed(runner, mode, path)
+                continue
+            pixels = torch.bincount(sample.gt_sem_seg.data.flatten(), minlength=LABELS)
+            _check_labels(pixels, path, model.num_classes, _ignore_index(model))
+            self._seen |= {path} - {None}
+            if mode == 'train':
+                self._pixels += pixels[:LABELS].cpu()
+                self._trained_on += 1
+        images = len(runner.train_dataloader.dataset) if mode == 'train' else 0
+        if images and self._trained_on >= min(images // runner.world_size, ENOUGH):
+            self.after_train(runner)
+
+    def after_train(self, runner: Runner) -> None:
+        """Report the classes without a pixel, once, also of a training that saw few images."""
+        if self._reported or not self._trained_on:
+            return
+        self._reported = True
+        model = runner.bare_model
+        absent = torch.nonzero(self._pixels[: model.num_classes] == 0).flatten().tolist()
+        if not absent:
+            return
+        names = runner.train_dataloader.dataset.metainfo.get('classes') or range(model.num_classes)
+        ignored = _ignore_index(model)
+        void = self._pixels[ignored].item() if 0 <= ignored < LABELS else 0
+        percent = 100 * void / max(self._pixels.sum().item(), 1)
+        advice = f': if {ignored} in your masks means a class, write its id in place of it'
+        runner.logger.warning(
+            f'no pixel of class {", ".join(str(names[i]) for i in absent)} in the labels of '
+            f'{self._trained_on} training images, of which {percent:.1f} % are void ({ignored})'
+            f'{advice if void else ""}'
+        )
 
 
 def _ignore_index(model: nn.Module) -> int:
@@ -69,10 +111,9 @@ def _samples(batch: Any) -> Iterator[SegDataSample]:
         yield from item if isinstance(item, list | tuple) else [item]
 
 
-def _check_labels(labels: Tensor, path: str | None, known: int, ignored: int) -> None:
+def _check_labels(pixels: Tensor, path: str | None, known: int, ignored: int) -> None:
     """Refuse an image's labels beyond the classes that the model knows."""
-    found = torch.bincount(labels.flatten()).nonzero().flatten().tolist()
-    beyond = [x for x in found if x >= known and x != ignored]
+    beyond = [x for x in torch.nonzero(pixels).flatten().tolist() if x >= known and x != ignored]
     if not beyond:
         return
     highest = beyond[-1]
@@ -83,6 +124,18 @@ def _check_labels(labels: Tensor, path: str | None, known: int, ignored: int) ->
     raise UserError(
         f'{path}: has label {highest}, but the model knows 0 to {known - 1}: write {ignored} where '
         f'no class is meant, {advice}'
+    )
+
+
+def _check_not_needed(runner: Runner, mode: str, path: str | None) -> None:
+    """Refuse a sample without labels, but where predictions are only saved."""
+    metrics = [] if mode == 'train' else getattr(runner, f'{mode}_loop').evaluator.metrics
+    if metrics and all(getattr(metric, 'format_only', False) for metric in metrics):
+        return
+    to_save = '; to save predictions alone, write test_evaluator.format_only=True with --out DIR'
+    raise UserError(
+        f'{path}: has no labels; write data_prefix=dict(img_path=..., seg_map_path=...) and '
+        f"dict(type='LoadAnnotations') in the pipeline{to_save if mode == 'test' else ''}"
     )
 
 
