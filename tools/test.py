@@ -1,7 +1,7 @@
 """Test a checkpoint on the test split.
 
 python tools/test.py CONFIG CHECKPOINT [--split val] [--work-dir DIR] [--out DIR]
-                     [--show-dir DIR] [--tta] [--cfg-options KEY=VALUE ...]
+                     [--show-dir DIR] [--per-image FILE] [--tta] [--cfg-options KEY=VALUE ...]
 """
 
 import argparse
@@ -11,6 +11,8 @@ REGISTER_LATE = True
 
 from mmseg_kd.command_line import add_common_arguments, apply_arguments, at_least, run_tool
 from mmseg_kd.config import load_config, prepare_test, show_predictions
+from mmseg_kd.errors import UserError
+from mmseg_kd.paths import check_new_file
 
 
 def parse_args() -> argparse.Namespace:
@@ -21,6 +23,9 @@ def parse_args() -> argparse.Namespace:
     splits = ['train', 'val', 'test']
     parser.add_argument('--split', choices=splits, help='the split to test on (default: test)')
     parser.add_argument('--out', metavar='DIR', help='save predictions as PNG files of class ids')
+    parser.add_argument(
+        '--per-image', metavar='FILE', help='save the metrics of each image as a CSV file'
+    )
     parser.add_argument('--show', action='store_true', help='show predictions in a window')
     parser.add_argument('--show-dir', metavar='DIR', help='save painted predictions')
     help_ = 'seconds between pictures of --show'
@@ -40,6 +45,12 @@ def main() -> None:
     prepare_test(cfg, args.checkpoint, split=args.split, out=args.out, tta=args.tta)
     if args.show or args.show_dir:
         show_predictions(cfg, args.show, args.show_dir, args.wait_time)
+    if args.per_image is not None:
+        check_new_file(args.per_image, '--per-image')
+        evaluator = cfg.test_evaluator
+        if not isinstance(evaluator, dict) or evaluator.get('type') != 'SegmentationMetric':
+            raise UserError("--per-image needs test_evaluator=dict(type='SegmentationMetric')")
+        evaluator.per_image = args.per_image
     build_runner(cfg).test()
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from PIL import Image
 from prettytable import PrettyTable
 from torch import Tensor
 
+from mmseg_kd.checkpoints.atomic import atomic_path
 from mmseg_kd.errors import UserError
 from mmseg_kd.evaluation.calibration import pixel_statistics, summarise
 from mmseg_kd.evaluation.edges import BANDS, IGNORED, edge_counts
@@ -46,6 +48,7 @@ class SegmentationMetric(BaseMetric):
         iou_metrics: 'mIoU', and what to add: 'mBoundaryIoU', 'mTrimapIoU', 'mJunctionIoU', 'ECE'.
         void_class: Name of the class that `mIoU{n}` leaves out.
         output_dir: Folder for the predictions as PNG files of class ids.
+        per_image: CSV file with the metrics of each image, and the IoU of its classes.
         format_only: Whether to only write the predictions; the data needs no labels then.
 
     Raises:
@@ -58,6 +61,7 @@ class SegmentationMetric(BaseMetric):
         iou_metrics: Sequence[str] = ('mIoU',),
         void_class: str = 'Unlabelled',
         output_dir: str | None = None,
+        per_image: str | None = None,
         format_only: bool = False,
     ) -> None:
         # Through the process group, on any device; 'cpu' would leave files in the current folder.
@@ -69,6 +73,7 @@ class SegmentationMetric(BaseMetric):
                 raise ValueError(f'iou_metrics: {name!r} is not one of {", ".join(OPTIONS)}')
         self.void_class = void_class
         self.output_dir = Path(output_dir) if output_dir else None
+        self.per_image = per_image
         self.format_only = format_only
         self.confusion: Tensor | None = None
 
@@ -98,13 +103,7 @@ class SegmentationMetric(BaseMetric):
                         f'is {tuple(prediction.shape)}: predictions come at the size of the file, '
                         'so move LoadAnnotations behind Resize in the pipeline'
                     )
-                counts = self._count(sample, label, prediction)
-                # By image where mmengine drops those that two processes saw.
-                if self.results and not is_distributed():
-                    for name, count in counts.items():
-                        self.results[0][name] += count
-                else:
-                    self.results.append(counts)
+                self._add(sample, self._count(sample, label, prediction))
             if self.output_dir is not None:
                 self.output_dir.mkdir(parents=True, exist_ok=True)
                 ids = Image.fromarray(prediction.cpu().numpy().astype(np.uint8))
@@ -132,18 +131,26 @@ class SegmentationMetric(BaseMetric):
 
     def evaluate(self, size: int) -> dict[str, float]:
         """Gather the counts of all processes and compute the metrics."""
-        self.results = [{k: count.cpu() for k, count in x.items()} for x in self.results]
+        if self.results:
+            paths, counts = zip(*self.results, strict=True)
+            stacks = {name: torch.stack([c[name] for c in counts]).cpu() for name in counts[0]}
+            self.results = [
+                (path, {name: stack[i] for name, stack in stacks.items()})
+                for i, path in enumerate(paths)
+            ]
         return super().evaluate(size)
 
-    def compute_metrics(self, results: list[dict[str, Tensor]]) -> dict[str, float]:
+    def compute_metrics(self, results: list[tuple[str, dict[str, Tensor]]]) -> dict[str, float]:
         """Sum the counts, compute the metrics in percent and log the table of classes."""
         logger = MMLogger.get_current_instance()
         if self.format_only:
             logger.info(f'predictions are in {self.output_dir}')
             return {}
-        total = {name: sum(counts[name] for counts in results) for name in results[0]}
+        total = {name: sum(counts[name] for _, counts in results) for name in results[0][1]}
         metrics, columns = self._scores(total)
         logger.info('\n' + _table(self.dataset_meta['classes'], columns, metrics))
+        if self.per_image is not None:
+            self._write_per_image(results)
         self.confusion = total['confusion'].double()
         return metrics
 
@@ -167,6 +174,30 @@ class SegmentationMetric(BaseMetric):
             name: round(100 * float(torch.nan if x is None else x), 2) for name, x in values.items()
         }
         return metrics, {name: 100 * column for name, column in columns.items()}
+
+    def _add(self, sample: dict, counts: dict[str, Tensor]) -> None:
+        # By image where each is written, and where mmengine drops those that two processes saw.
+        if self.results and self.per_image is None and not is_distributed():
+            for name, count in counts.items():
+                self.results[0][1][name] += count
+        else:
+            self.results.append((sample.get('img_path', ''), counts))
+
+    def _write_per_image(self, results: list[tuple[str, dict[str, Tensor]]]) -> None:
+        with (
+            atomic_path(self.per_image) as partial,
+            # Excel reads UTF-8 only with a byte order mark.
+            partial.open('w', encoding='utf-8-sig', newline='') as file,
+        ):
+            writer = csv.writer(file)
+            for number, (path, counts) in enumerate(results):
+                metrics, columns = self._scores(counts)
+                if number == 0:
+                    names = [f'IoU {name}' for name in self.dataset_meta['classes']]
+                    writer.writerow(['image', *metrics, *names])
+                values = [*metrics.values(), *columns['mIoU'].tolist()]
+                # A class that an image does not have is an empty cell.
+                writer.writerow([path, *('' if x != x else round(x, 2) for x in values)])
 
 
 def confusion_matrix(

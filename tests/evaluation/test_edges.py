@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import csv
 import math
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -142,6 +144,22 @@ def test_what_they_see() -> None:
         assert found[f'mTrimapIoU{width}'] == pytest.approx(50 * (first + second), abs=0.006)
     assert found['mBoundaryIoU'] < found['mIoU11'] == pytest.approx(50 * (20 / 22 + 18 / 20), abs=1)
     assert math.isnan(found['mJunctionIoU'])
+
+
+def test_a_row_for_each_image(tmp_path: Path) -> None:
+    images = CASES['several'] + CASES['void']
+    file = tmp_path / 'images.csv'
+    together, _ = evaluate(images, per_image=str(file))
+    assert together == pytest.approx(evaluate(images)[0], nan_ok=True)
+    rows = list(csv.DictReader(file.open(encoding='utf-8-sig', newline='')))
+    assert [row['image'] for row in rows] == [f'{i}.png' for i in range(len(images))]
+    for one, row in zip(images, rows, strict=True):
+        for name, value in evaluate([one])[0].items():
+            assert row[name] == ('' if math.isnan(value) else str(value))
+        label, prediction, _ = one
+        sky, other = (label == 0), (prediction == 0) & (label != 255)
+        union = (sky | other).sum()
+        assert row['IoU Sky'] == (str(round(100 * (sky & other).sum() / union, 2)) if union else '')
 
 
 def test_they_are_off_unless_asked_for() -> None:

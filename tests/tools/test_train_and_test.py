@@ -1,5 +1,6 @@
 """The command lines, from a config file to what the user finds afterwards."""
 
+import csv
 import json
 import os
 import re
@@ -93,6 +94,24 @@ def test_the_students_checkpoint_tests_under_the_plain_config(
     assert len(list(shown.rglob('*.png'))) == 2
     metrics = json.loads(next((tmp_path / 'work').glob('*/*.json')).read_text())
     assert 0 <= metrics['mIoU'] <= 100
+
+
+def test_a_row_of_metrics_for_each_image(
+    trained: Path, tmp_path: Path, capfd: pytest.CaptureFixture
+) -> None:
+    file = tmp_path / 'images.csv'
+    test = ['test.py', trained / 'config.py', trained / 'run' / 'iter_6.pth', '--per-image', file]
+    wanted = "test_evaluator.iou_metrics=['mBoundaryIoU','ECE']"
+    assert run(*test, '--cfg-options', wanted, f'work_dir={tmp_path}') == 0
+    rows = list(csv.DictReader(file.open(encoding='utf-8-sig', newline='')))
+    assert [Path(row['image']).name for row in rows] == ['0000.png', '0001.png']
+    for name in ('mIoU', 'mIoU11', 'mBoundaryIoU', 'ECE', 'IoU Road'):
+        assert all(0 <= float(row[name]) <= 100 for row in rows), name
+    assert run(*test) == 2
+    assert f'--per-image: {file} exists; name a new file' in capfd.readouterr().err
+    other = ['--cfg-options', 'test_evaluator.type=IoUMetric']
+    assert run(*test[:-1], tmp_path / 'other.csv', *other) == 2
+    assert "--per-image needs test_evaluator=dict(type='Seg" in capfd.readouterr().err
 
 
 def test_the_kd_config_tests_without_its_teacher(distilled: Path, tmp_path: Path) -> None:

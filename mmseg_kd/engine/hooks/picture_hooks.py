@@ -42,8 +42,9 @@ class PaintingHook(SegVisualizationHook):
                 # The pixels that the model saw, BGR.
                 image = np.ascontiguousarray(_pixels(data_batch['inputs'][i]))
             self._test_index += 1
-            shown = dict(show=self.show, wait_time=self.wait_time, step=self._test_index)
-            self._visualizer.add_datasample(f'test_{path.stem}', image, sample, **shown)
+            self._visualizer.add_datasample(
+                f'test_{path.stem}', image, data_sample=sample, step=self._test_index
+            )
 
 
 @HOOKS.register_module()
