@@ -38,7 +38,7 @@ default_hooks = dict(
     confusion_record=dict(type='ConfusionRecordHook'),
     # With a teacher: its score on the validation split is recorded before training.
     teacher_record=dict(type='TeacherRecordHook'),
-    # At the end: predictions.png in the work_dir.
+    # At the end: predictions.png in the work_dir and a table of the evaluations.
     prediction_grid=dict(type='PredictionGridHook'),
 )
 

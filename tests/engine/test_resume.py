@@ -12,7 +12,6 @@ from mmseg_kd.config import choose_start
 from mmseg_kd.datasets import CamVidDataset
 from mmseg_kd.engine import build_runner
 from mmseg_kd.errors import UserError
-from mmseg_kd.records.class_scores import read_confusions
 
 
 class Kill(Exception):
@@ -39,7 +38,7 @@ def train(cfg: object, resume: str | None = None, kill: KillAt | None = None) ->
     runner.train()
     return {
         'weights': {k: v.clone() for k, v in runner.bare_model.state_dict().items()},
-        'evaluations': read_confusions(Path(runner.work_dir) / 'confusion.jsonl'),
+        'evaluations': runner.message_hub.get_info('evaluations'),
         'losses': runner.message_hub.get_scalar('train/loss').data[0].tolist(),
     }
 

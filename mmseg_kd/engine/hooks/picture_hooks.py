@@ -1,4 +1,4 @@
-"""Pictures of predictions: over their images, and in a grid at the end of training."""
+"""Pictures of predictions: over their images, and a grid at the end of training."""
 
 from __future__ import annotations
 
@@ -16,40 +16,58 @@ from mmengine.runner import Runner
 from mmseg.engine import SegVisualizationHook
 from mmseg.registry import HOOKS
 from mmseg.structures import SegDataSample
-from torch import Tensor
+from prettytable import PrettyTable
 
 from mmseg_kd.checkpoints import atomic_path
 from mmseg_kd.paths import relative
 from mmseg_kd.visualization import Panel, prediction_grid
 
+Samples = Sequence[SegDataSample]
+
 
 @HOOKS.register_module()
 class PaintingHook(SegVisualizationHook):
-    """mmseg's SegVisualizationHook; a test also paints images in no file, such as generated ones.
+    """mmseg's SegVisualizationHook for images that may be in no file, such as generated ones.
 
     Arguments are SegVisualizationHook's; it is off until `draw=True`, as `--show-dir` sets it.
     """
 
+    def after_val_iter(
+        self, runner: Runner, batch_idx: int, data_batch: dict, outputs: Samples
+    ) -> None:
+        """Paint the first image of every `interval`-th batch."""
+        step = runner.iter + batch_idx
+        if self.draw and step % self.interval == 0:
+            self._paint('val', data_batch, outputs, 0, step)
+
     def after_test_iter(
-        self, runner: Runner, batch_idx: int, data_batch: dict, outputs: Sequence[SegDataSample]
+        self, runner: Runner, batch_idx: int, data_batch: dict, outputs: Samples
     ) -> None:
         """Paint every image."""
-        for i, sample in enumerate(outputs if self.draw else ()):
-            path = Path(sample.img_path)
-            if path.is_file():
-                image = mmcv.imread(path, channel_order='rgb')
-            else:
-                # The pixels that the model saw, BGR.
-                image = np.ascontiguousarray(_pixels(data_batch['inputs'][i]))
+        for i in range(len(outputs) if self.draw else 0):
             self._test_index += 1
-            self._visualizer.add_datasample(
-                f'test_{path.stem}', image, data_sample=sample, step=self._test_index
-            )
+            self._paint('test', data_batch, outputs, i, self._test_index)
+
+    def _paint(self, split: str, data_batch: dict, outputs: Samples, i: int, step: int) -> None:
+        path = Path(outputs[i].img_path)
+        if path.is_file():
+            image = mmcv.imread(path, channel_order='rgb')
+        else:
+            # The pixels that the model saw, BGR.
+            image = data_batch['inputs'][i].permute(1, 2, 0).numpy()[..., ::-1]
+        self._visualizer.add_datasample(
+            f'{split}_{path.stem}',
+            np.ascontiguousarray(image),
+            data_sample=outputs[i],
+            show=self.show,
+            wait_time=self.wait_time,
+            step=step,
+        )
 
 
 @HOOKS.register_module()
 class PredictionGridHook(Hook):
-    """Draw `predictions.png` in the work_dir after training.
+    """After training: `predictions.png` in the work_dir, and the evaluations as a table.
 
     The picture shows, for images spread over the validation split, the input, the ground
     truth, the teacher's prediction where there is one, and the model's.
@@ -58,14 +76,28 @@ class PredictionGridHook(Hook):
         num_images: Rows of the picture.
     """
 
+    # Before the checkpoint, which keeps the evaluations.
+    priority = 'LOW'
+
     def __init__(self, num_images: int = 4) -> None:
         self.num_images = num_images
 
+    def after_val_epoch(self, runner: Runner, metrics: dict | None = None) -> None:
+        """Keep an evaluation for the table."""
+        scores = {k: v for k, v in (metrics or {}).items() if isinstance(v, int | float)}
+        history = runner.message_hub.get_info('evaluations', [])
+        history = [row for row in history if row['iter'] != runner.iter]
+        runner.message_hub.update_info('evaluations', [*history, {'iter': runner.iter, **scores}])
+
     @master_only
     def after_train(self, runner: Runner) -> None:
-        """Draw the picture."""
+        """Draw the picture and print the table."""
         if runner.val_loop is None:
             return
+        history = runner.message_hub.get_info('evaluations', [])
+        teacher = (runner.message_hub.get_info('teacher') or {}).get('metrics')
+        if history:
+            runner.logger.info('\n' + _table(history, teacher))
         file = Path(runner.work_dir) / 'predictions.png'
         meta = runner.val_dataloader.dataset.metainfo
         with atomic_path(file) as partial:
@@ -84,15 +116,24 @@ class PredictionGridHook(Hook):
         rows = []
         for index in np.linspace(0, len(dataset) - 1, count).round().astype(int):
             sample = dataset[int(index)]
+            image = sample['inputs'].permute(1, 2, 0).numpy()[..., ::-1]
             labels = {'ground truth': sample['data_samples'].gt_sem_seg.data[0]}
             batch = pseudo_collate([sample])
             for name, segmentor in models.items():
                 labels[name] = segmentor.test_step(batch)[0].pred_sem_seg.data[0].cpu()
             panels = [Panel(name, labels=one) for name, one in labels.items()]
-            rows.append([Panel('input', _pixels(sample['inputs'])), *panels])
+            rows.append([Panel('input', image), *panels])
         return rows
 
 
-def _pixels(inputs: Tensor) -> np.ndarray:
-    """The RGB pixels (H, W, 3) of an image (3, H, W) in BGR."""
-    return inputs.permute(1, 2, 0).numpy()[..., ::-1]
+def _table(history: list[dict], teacher: dict | None) -> str:
+    names = [name for name in history[-1] if name != 'iter']
+    best = max(history, key=lambda row: row.get('mIoU', 0))
+    table = PrettyTable(['iteration', *names])
+    table.align = 'r'
+    for row in [*history, *([{'iter': 'teacher', **teacher}] if teacher else [])]:
+        # After resuming with another metric, rows differ.
+        cells = (f'{row[name]:.2f}' if name in row else '-' for name in names)
+        mark = ' best' if row is best and len(history) > 1 else ''
+        table.add_row([f'{row["iter"]}{mark}', *cells], divider=row is history[-1])
+    return table.get_string()
