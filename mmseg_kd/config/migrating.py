@@ -55,7 +55,8 @@ SETTLED = {
 KNOWN = {'data', 'model', 'optimizer', 'lr_config', 'train_cfg', 'test_cfg'}
 KNOWN |= {'resume_from', 'dist_params', 'gpu_ids', 'gpus', 'device', 'mp_start_method', 'workflow'}
 PARTS = re.compile(r'(|backbone|neck|decode_head|auxiliary_head|.*\.loss_decode)(\.\d+)?')
-LR_KEYS = {'policy', 'power', 'min_lr', 'warmup', 'warmup_iters', 'warmup_ratio'}
+POLICIES = ('fixed', 'poly', 'CosineAnnealing', 'step')
+LR_KEYS = {'policy', 'power', 'min_lr', 'step', 'gamma', 'warmup', 'warmup_iters', 'warmup_ratio'}
 
 
 def read_old_config(path: str | Path) -> dict[str, Any]:
@@ -167,9 +168,8 @@ def _schedule(old: dict[str, Any], path: str | Path, remarks: list[str]) -> list
     if epochs or schedule.pop('by_epoch', True) or schedule.pop('warmup_by_epoch', False):
         advice = "write runner=dict(type='IterBasedRunner', max_iters=N), lr_config.by_epoch=False"
         raise UserError(f'{path}: a training by epochs is not migrated; {advice}')
-    for key, known in (('policy', ('poly',)), ('warmup', (None, 'linear'))):
-        if schedule.get(key) not in known:
-            remarks.append(f'lr_config.{key}={schedule.get(key)!r}; LrUpdater has {known}')
+    if schedule['policy'] not in POLICIES:
+        remarks.append(f'lr_config.policy={schedule["policy"]!r}; LrUpdater has {POLICIES}')
     for key in sorted(schedule.keys() - LR_KEYS):
         remarks.append(f'lr_config.{key}={schedule.pop(key)!r}')
     return [dict(type='LrUpdater', by_epoch=False, **schedule)]

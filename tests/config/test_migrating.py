@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 from pathlib import Path
 
 import numpy as np
@@ -169,11 +170,29 @@ def migrated(folder: Path, **files: str) -> Path:
 def rate_of_0x(schedule: dict, base: float, iteration: int, length: int) -> float:
     """The learning rate of mmcv 1.x's `LrUpdaterHook`, with `by_epoch=False`."""
     low, progress = schedule.get('min_lr', 0.0), iteration / length
-    rate = (base - low) * (1 - progress) ** schedule.get('power', 1.0) + low
+    if schedule['policy'] == 'poly':
+        rate = (base - low) * (1 - progress) ** schedule.get('power', 1.0) + low
+    elif schedule['policy'] == 'CosineAnnealing':
+        rate = low + 0.5 * (base - low) * (math.cos(math.pi * progress) + 1)
+    elif schedule['policy'] == 'step':
+        steps = schedule['step']
+        count = iteration // steps if isinstance(steps, int) else len(steps)
+        for i, step in enumerate([] if isinstance(steps, int) else steps):
+            if iteration < step:
+                count = i
+                break
+        rate = max(base * schedule.get('gamma', 0.1) ** count, low)
+    else:
+        rate = base
     warmup, end = schedule.get('warmup'), schedule.get('warmup_iters', 0)
     if warmup is None or iteration >= end:
         return rate
-    return rate * (1 - (1 - iteration / end) * (1 - schedule.get('warmup_ratio', 0.1)))
+    ratio = schedule.get('warmup_ratio', 0.1)
+    if warmup == 'constant':
+        return rate * ratio
+    if warmup == 'linear':
+        return rate * (1 - (1 - iteration / end) * (1 - ratio))
+    return rate * ratio ** (1 - iteration / end)
 
 
 @pytest.mark.parametrize(
@@ -184,6 +203,11 @@ def rate_of_0x(schedule: dict, base: float, iteration: int, length: int) -> floa
         dict(policy='poly', power=0.9, min_lr=1e-4),
         dict(policy='poly', power=0.9, min_lr=1e-5, warmup='linear', warmup_iters=60,
              warmup_ratio=0.0),
+        dict(policy='poly', warmup='exp', warmup_iters=30, warmup_ratio=0.01),
+        dict(policy='CosineAnnealing', min_lr=1e-6, warmup='constant', warmup_iters=20),
+        dict(policy='step', step=[100, 300]),
+        dict(policy='step', step=150, gamma=0.5, min_lr=2e-5),
+        dict(policy='fixed', warmup='linear', warmup_iters=10),
     ],
 )  # fmt: skip
 def test_the_learning_rate_is_that_of_0x(tmp_path: Path, schedule: dict) -> None:
@@ -439,13 +463,11 @@ def test_what_is_wrong_with_the_new_config_is_listed(tmp_path: Path) -> None:
     text = text.replace('embed_dim=192', 'embed_dimm=192')
     text = text.replace("type='EncoderDecoder'", "type='MyDistiller'")
     text = text.replace("policy='poly'", "policy='cyclic', target_ratio=3")
-    text = text.replace("warmup='linear'", "warmup='exp'")
     text += 'distill = dict(temperature=3)\nembed_dimm = 192\n'
     new = migrated(tmp_path, data=NVLABS_DATA, old=text).read_text(encoding='utf-8')
     assert '# - model.backbone: IMTRv21 is not registered here' in new
     assert '# - model: MyDistiller is not registered here' in new
     assert "# - lr_config.policy='cyclic'; LrUpdater has" in new
-    assert "# - lr_config.warmup='exp'; LrUpdater has" in new
     assert '# - lr_config.target_ratio=3' in new
     assert '# - distill={' in new and '# - embed_dimm' not in new
     assert '# - to correct before it loads: model.decode_head.embed_dimm: did you ' in new
