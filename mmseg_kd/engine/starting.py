@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import errno
+import json
+import os
 import platform
+import time
 import traceback
 from pathlib import Path
 from typing import Any
@@ -20,7 +23,7 @@ from mmseg.models import EncoderDecoder
 from torch import nn
 from torch.utils.data import Dataset
 
-from mmseg_kd.checkpoints import remove_file
+from mmseg_kd.checkpoints import atomic_path, remove_file
 from mmseg_kd.config.defaults import crop_of, cropping_steps
 from mmseg_kd.config.errors import config_errors
 from mmseg_kd.datasets.seeded_sampling import seeded
@@ -48,18 +51,31 @@ def lock_work_dir(work_dir: str) -> FileLock | None:
     if not is_main_process():
         return None
     lock = FileLock(Path(work_dir) / '.lock', thread_local=False, is_singleton=True)
+    record = Path(work_dir) / '.lock.json'
     try:
         lock.acquire(timeout=PATIENCE)
     except Timeout:
         raise UserError(
-            f'{work_dir} is in use by another process: wait until it ends, stop it, or choose '
+            f'{work_dir} is in use by {_owner(record)}: wait until it ends, stop it, or choose '
             'another --work-dir'
         ) from None
     except OSError as error:
         if error.errno not in WITHOUT_LOCKS:
             raise
         print(f'the file system of {work_dir} has no locks: start no second training there')
+    owner = dict(pid=os.getpid(), host=platform.node(), started=time.ctime())
+    with atomic_path(record) as partial:
+        partial.write_text(json.dumps(owner), encoding='utf-8')
     return lock
+
+
+def _owner(record: Path) -> str:
+    try:
+        owner = json.loads(record.read_text(encoding='utf-8'))
+        return f'process {owner["pid"]} on {owner["host"]} since {owner["started"]}'
+    # The file may be missing or hold anything.
+    except (OSError, ValueError, KeyError, TypeError):
+        return 'another process'
 
 
 def prepare_training(runner: Runner) -> None:

@@ -26,6 +26,8 @@ from pathlib import Path
 from filelock import FileLock
 lock = FileLock(Path(sys.argv[1]) / '.lock')
 lock.acquire()
+text = '{"pid": 4711, "host": "lab", "started": "today"}'
+(Path(sys.argv[1]) / '.lock.json').write_text(text)
 print('held', flush=True)
 sys.stdin.read()
 """
@@ -100,7 +102,7 @@ class TestLock:
     ) -> None:
         monkeypatch.setattr('mmseg_kd.engine.starting.PATIENCE', 0.1)
         before = files(run_a)
-        with pytest.raises(UserError, match=r'is in use by another process: wait until'):
+        with pytest.raises(UserError, match=r'is in use by process 4711 on lab since today: wait'):
             resume(config(run_a))
         assert files(run_a) == before
         # The operating system releases the lock of a process that dies.
@@ -250,3 +252,14 @@ class TestFilesThatCannotBeWritten:
         last = captured.err.strip().splitlines()[-1]
         assert last == f'error: {tmp_path / "run" / "iter_3.pth"}: No space left on device'
         assert 'stopped at iteration 2: nothing saved' in ''.join(captured)
+
+    @pytest.mark.skipif(not Path('/dev/full').exists(), reason='needs a device that is full')
+    def test_a_full_disk_does_not_stop_records(self, tmp_path: Path) -> None:
+        runner = build_runner(config(tmp_path, train_cfg__max_iters=3))
+        (tmp_path / 'confusion.jsonl').symlink_to('/dev/full')
+        (Path(runner.log_dir) / 'vis_data' / 'scalars.json').symlink_to('/dev/full')
+        runner.train()
+        assert (tmp_path / 'iter_3.pth').is_file()
+        text = next(tmp_path.glob('*/*.log')).read_text(encoding='utf-8')
+        for hook in ('LoggerHook', 'ConfusionRecordHook'):
+            assert text.count(f'{hook} cannot write') == 1
