@@ -211,6 +211,19 @@ class TestFilesThatCannotBeWritten:
         assert {*names} <= {*refused}
         assert all((tmp_path / name).is_file() for name in names)
 
+    def test_pictures_and_records_do_not_stop_a_run(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        self.refuse(monkeypatch, 'predictions.png', 'last_checkpoint')
+        (tmp_path / 'confusion.jsonl').mkdir()
+        build_runner(tiny_config(tmp_path)).train()
+        text = next(tmp_path.glob('*/*.log')).read_text(encoding='utf-8')
+        assert f'PredictionGridHook cannot write {tmp_path / "predictions.png"}' in text
+        # Once, not at each evaluation.
+        assert text.count('ConfusionRecordHook cannot write') == 1
+        assert f'{tmp_path / "last_checkpoint"} cannot be written' in text
+        assert (tmp_path / 'iter_6.pth').is_file()
+
     def test_an_old_checkpoint_that_is_open_elsewhere_stays(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:

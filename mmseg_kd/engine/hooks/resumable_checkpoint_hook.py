@@ -111,8 +111,9 @@ class ResumableCheckpointHook(CheckpointHook):
             # lack a letter of the path.
             with suppress(UnicodeEncodeError):
                 super()._save_checkpoint_with_step(runner, step, meta)
+            pointer = Path(runner.work_dir) / 'last_checkpoint'
             if is_main_process():
-                with atomic_path(Path(runner.work_dir) / 'last_checkpoint') as partial:
+                with _not_needed(runner, pointer), atomic_path(pointer) as partial:
                     partial.write_text(self.last_ckpt, encoding='utf-8')
 
     def _save_best_checkpoint(self, runner: Runner, metrics: dict) -> None:
@@ -125,16 +126,24 @@ class ResumableCheckpointHook(CheckpointHook):
         before = self._kept(runner)
         yield
         for name in before - self._kept(runner) if is_main_process() else ():
-            try:
-                remove_file(Path(self.out_dir) / name)
-            except PermissionError as error:
-                runner.logger.warning(f'{name} cannot be removed: {error.strerror}')
+            file = Path(self.out_dir) / name
+            with _not_needed(runner, file):
+                remove_file(file)
 
     def _kept(self, runner: Runner) -> set[str]:
         """The names of the checkpoints that mmengine keeps: the latest and the best."""
         info = runner.message_hub.runtime_info
         latest = {self.filename_tmpl.format(step) for step in info.get('keep_ckpt_ids', ())}
         return latest | {Path(info[key]).name for key in info if key.startswith('best_ckpt')}
+
+
+@contextmanager
+def _not_needed(runner: Runner, file: Path) -> Iterator[None]:
+    """Warn where another program holds a file that the training can do without."""
+    try:
+        yield
+    except PermissionError as error:
+        runner.logger.warning(f'{file} cannot be written or removed: {error.strerror}')
 
 
 class _NoFiles(LocalBackend):
