@@ -83,7 +83,9 @@ def prepare_process() -> None:
     vars(main).pop('__file__', None)
     # Otherwise a full disk prints a traceback for every log line.
     logging.raiseExceptions = False
-    for remark in ('This DataLoader will create', '.*`get_instance` should not accept'):
+    for remark in (
+        'This DataLoader will create', '.*`get_instance` should not accept', 'The draw is False',
+    ):  # fmt: skip
         warnings.filterwarnings('ignore', message=remark)
 
 

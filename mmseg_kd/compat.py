@@ -13,7 +13,6 @@ from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    import torch
     from torch import nn
 
 # Private methods of mmengine that this package overrides, and the public one that calls each.
@@ -88,19 +87,6 @@ def configure_compiler() -> None:
     torch._inductor.config.fallback_random = True
     # The gradients of several losses are taken one after another.
     torch._functorch.config.donated_buffer = False
-
-
-def cpu_computes_in(dtype: torch.dtype) -> bool:
-    """Whether oneDNN has products of a 16-bit type for this processor; torch exports no such test.
-
-    Raises:
-        KeyError: Another type.
-    """
-    import torch
-
-    kind = {torch.bfloat16: 'bf16', torch.float16: 'fp16'}[dtype]
-    supported = getattr(torch.ops.mkldnn, f'_is_mkldnn_{kind}_supported')
-    return torch.backends.mkldnn.is_available() and supported()
 
 
 def swaps_channels(preprocessor: nn.Module | None) -> bool:

@@ -104,13 +104,6 @@ def test_settings_of_the_compiler() -> None:
             config.no_such_option = 1
 
 
-def test_whether_the_processor_computes_in_16_bits() -> None:
-    assert isinstance(compat.cpu_computes_in(torch.bfloat16), bool)
-    assert isinstance(compat.cpu_computes_in(torch.float16), bool)
-    with pytest.raises(KeyError):
-        compat.cpu_computes_in(torch.float32)
-
-
 def test_labels_of_a_head() -> None:
     source = inspect.getsource(BaseDecodeHead._stack_batch_gt)
     assert 'data_sample.gt_sem_seg.data for data_sample in batch_data_samples' in source

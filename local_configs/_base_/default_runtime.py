@@ -11,7 +11,7 @@ randomness = dict(seed=0)
 cuda_graph = False
 
 vis_backends = [dict(type='LocalVisBackend'), dict(type='TensorboardVisBackend')]
-visualizer = dict(type='QuickSegVisualizer', vis_backends=vis_backends, name='visualizer')
+visualizer = dict(type='QuickSegVisualizer', vis_backends=vis_backends)
 
 default_hooks = dict(
     # Losses are fetched from the GPU when they are logged; RuntimeInfoHook fetches every step.

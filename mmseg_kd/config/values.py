@@ -68,6 +68,7 @@ RULES = {
     'env_cfg[.]mp_cfg[.]mp_start_method': 'one of fork, spawn, forkserver',
     'log_level': 'one of DEBUG, INFO, WARNING, ERROR, CRITICAL',
     'sync_bn': 'one of torch, mmcv',
+    'float32_matmul_precision': 'one of highest, high, medium',
     'resume|cuda_graph|reset_classifier': 'True or False',
     'compile': 'True, False or dict(mode=...)',
 }

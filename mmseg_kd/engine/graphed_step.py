@@ -69,7 +69,6 @@ class GraphedStep:
         self._steps: Counter[Hashable] = Counter()
         self._recordings: dict[Hashable, Recording] = {}
         self._rates: list[Tensor] = []
-        self._padded = False
         self._kd_losses = getattr(model, 'kd_losses', None)
         self._device = next(model.parameters()).device
         if self._kd_losses:
@@ -98,13 +97,11 @@ class GraphedStep:
         losses = self._kd_losses.step_kind() if self._kd_losses else ()
         if batch is None or losses is None:
             return None
-        # Once an image has been smaller than the batch, every step masks.
-        self._padded = self._padded or batch.padded
         settings = tuple(
             tuple((k, v) for k, v in group.items() if k not in ('params', 'lr', 'initial_lr'))
             for group in optim_wrapper.optimizer.param_groups
         )
-        return batch.images.shape, batch.labels.dtype, self._padded, losses, repr(settings)
+        return batch.images.shape, batch.labels.dtype, losses, repr(settings)
 
     def _warm_up(self, data: dict, optim_wrapper: OptimWrapper) -> dict[str, Tensor]:
         """A real step, on the stream that records later."""
@@ -121,7 +118,8 @@ class GraphedStep:
         optimizer, model = optim_wrapper.optimizer, self.model
         static = batch.to(model.data_preprocessor.device)
         tensors = (static.images.clone(), static.labels.clone(), static.sizes.clone())
-        static = PackedBatch(*tensors, self._padded)
+        # Later batches may hold smaller images.
+        static = PackedBatch(*tensors, padded=True)
         samples = [
             SegDataSample(metainfo=sample.metainfo, gt_sem_seg=sample.gt_sem_seg.clone())
             for sample in data['data_samples']

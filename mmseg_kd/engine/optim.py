@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -13,10 +13,8 @@ from mmengine.optim.scheduler.lr_scheduler import LRSchedulerMixin
 from mmseg.registry import OPTIM_WRAPPER_CONSTRUCTORS, OPTIM_WRAPPERS, PARAM_SCHEDULERS
 from torch import nn
 
-from mmseg_kd.compat import cpu_computes_in
 from mmseg_kd.errors import UserError
 
-PRECISIONS = ('highest', 'high', 'medium')
 POLICIES = ('fixed', 'poly', 'CosineAnnealing', 'step')
 # The factor in the warm-up, from its ratio and the share of the warm-up that is over.
 WARM_UPS = {
@@ -41,33 +39,17 @@ class Bf16OptimWrapper(OptimWrapper):
             yield
 
 
-def fast_on_cpu(dtype: torch.dtype) -> bool:
-    """Whether torch has products of a type for this CPU; else it is far slower than float32."""
-    return dtype not in (torch.bfloat16, torch.float16) or cpu_computes_in(dtype)
-
-
-def set_matmul_precision(precision: str | None, inform: Callable[[str], None]) -> None:
-    """Set how float32 products are computed, and report it.
+def set_matmul_precision(precision: str | None) -> None:
+    """Set how float32 products are computed.
 
     Args:
         precision: 'highest' (float32), 'high' (TF32 on a GPU) or 'medium', as for
             `torch.set_float32_matmul_precision`; None is 'high' on a GPU and leaves a CPU alone.
-        inform: Called with a line for the log.
-
-    Raises:
-        UserError: Another word.
     """
-    if precision is None:
-        if not torch.cuda.is_available():
-            return
-        precision = 'high'
-    if precision not in PRECISIONS:
-        raise UserError(f'float32_matmul_precision: {precision!r} is not one of {PRECISIONS}')
-    torch.set_float32_matmul_precision(precision)
-    # Convolutions have a switch of their own, which torch leaves on.
-    torch.backends.cudnn.allow_tf32 = precision != 'highest'
-    kind = 'float32' if precision == 'highest' else 'TF32 where the GPU has it'
-    inform(f'float32_matmul_precision={precision!r}: float32 products are computed in {kind}')
+    if precision or torch.cuda.is_available():
+        torch.set_float32_matmul_precision(precision or 'high')
+        # Convolutions have a switch of their own, which torch leaves on.
+        torch.backends.cudnn.allow_tf32 = precision != 'highest'
 
 
 @OPTIM_WRAPPER_CONSTRUCTORS.register_module()
@@ -79,17 +61,11 @@ class GroupedOptimWrapperConstructor(DefaultOptimWrapperConstructor):
     keeps its settings, so the training is the same.
     """
 
-    def add_params(
-        self,
-        params: list[dict],
-        module: nn.Module,
-        prefix: str = '',
-        is_dcn_module: bool | None = None,
-    ) -> None:
-        """Add the groups of a module; those of the whole model, which has no prefix, merged."""
-        super().add_params(params, module, prefix, is_dcn_module)
-        if not prefix:
-            params[:] = merge_groups(params)
+    def __call__(self, model: nn.Module) -> OptimWrapper:
+        """Build the optimizer of a model."""
+        wrapper = super().__call__(model)
+        wrapper.optimizer.param_groups = merge_groups(wrapper.optimizer.param_groups)
+        return wrapper
 
 
 def merge_groups(groups: list[dict]) -> list[dict]:

@@ -46,9 +46,7 @@ class PrefetchingTrainLoop(IterBasedTrainLoop):
         super().__init__(*args, **kwargs)
         self.time_budget, self.seconds_per_iter = time_budget, seconds_per_iter
         if self.dataloader.num_workers > 0 and hasattr(self.dataloader.sampler, 'skip'):
-            model = self.runner.model
-            preprocessor = getattr(getattr(model, 'module', model), 'data_preprocessor', None)
-            prepare = getattr(preprocessor, 'prepare', None)
+            prepare = getattr(self.runner.bare_model.data_preprocessor, 'prepare', None)
             self.dataloader_iterator = Prefetched(self.dataloader_iterator, prepare)
 
     def run(self) -> nn.Module:

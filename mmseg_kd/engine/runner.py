@@ -9,6 +9,7 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
+from filelock import FileLock
 from mmengine.config import Config
 from mmengine.device import get_device
 from mmengine.dist import broadcast, is_distributed, is_main_process
@@ -16,7 +17,6 @@ from mmengine.hooks import CheckpointHook, Hook
 from mmengine.logging import MMLogger
 from mmengine.model import is_model_wrapper, revert_sync_batchnorm
 from mmengine.runner import BaseLoop, Runner
-from mmengine.visualization import Visualizer
 from mmseg.registry import RUNNERS
 from torch import nn
 from torch.distributed import init_process_group
@@ -24,6 +24,7 @@ from torch.utils.data import DataLoader
 
 from mmseg_kd.checkpoints import (
     atomic_path,
+    find_latest_checkpoint,
     load_strictly,
     read_checkpoint,
     state_dict_of,
@@ -38,9 +39,8 @@ from mmseg_kd.engine.devices import memory_errors, unused_card
 from mmseg_kd.engine.hooks.label_check_hook import LabelCheckHook
 from mmseg_kd.engine.hooks.training_time_hook import TrainingTimeHook
 from mmseg_kd.engine.resuming import check_optimizer, check_resumable, resuming
-from mmseg_kd.engine.starting import prepare_training, report_interruption, try_run
+from mmseg_kd.engine.starting import lock_work_dir, prepare_training, try_run
 from mmseg_kd.engine.training_length import follow_length, misfits
-from mmseg_kd.engine.work_dir_lock import WorkDirLock, lock_work_dir
 from mmseg_kd.errors import UserError, one_line
 
 
@@ -52,7 +52,7 @@ class KDRunner(Runner):
     `UserError` before training starts.
     """
 
-    _lock: WorkDirLock | None = None
+    _lock: FileLock | None = None
 
     def __init__(self, *args: Any, experiment_name: str | None = None, **kwargs: Any) -> None:
         # What cannot be written was reported, by hook and reason.
@@ -68,7 +68,10 @@ class KDRunner(Runner):
                 prepare_training(self)
                 return super().train()
         except (KeyboardInterrupt, OSError) as error:
-            report_interruption(self, error)
+            how = 'stopped' if isinstance(error, OSError) else 'interrupted'
+            latest = find_latest_checkpoint(self.work_dir)
+            found = latest and f'{latest.name} is there, continue with --resume'
+            self.logger.warning(f'{how} at iteration {self.iter}: {found or "nothing saved"}')
             raise
         finally:
             if self._lock is not None:
@@ -160,8 +163,6 @@ class KDRunner(Runner):
         """Write a checkpoint; its name appears when it is complete. Arguments as mmengine's."""
         if not is_main_process():
             return
-        if self._lock is not None:
-            self._lock.check()
         with atomic_path(Path(out_dir) / filename) as partial:
             super().save_checkpoint(str(partial.parent), partial.name, *args, **kwargs)
 
@@ -177,8 +178,6 @@ class KDRunner(Runner):
                 needed = not self.trains or isinstance(hook, CheckpointHook)
                 if needed or error.errno not in OF_THE_SYSTEM:
                     raise
-                if self._lock is not None:
-                    self._lock.check()
                 if (name, error.errno) not in self._unwritable:
                     self._unwritable.add((name, error.errno))
                     self.logger.warning(
@@ -187,31 +186,26 @@ class KDRunner(Runner):
                     )
 
     def build_model(self, model: nn.Module | dict) -> nn.Module:
-        """Build the model. timm's backbones may download weights.
+        """Build the model; timm's backbones may download weights.
 
         Raises:
-            UserError: The model cannot be built, or a download failed.
+            UserError: A download failed.
         """
         try:
             return super().build_model(model)
-        except (OSError, RuntimeError) as error:
-            advice = '; to download nothing, write pretrained=False'
-            advice = advice if isinstance(error, OSError) else ''
-            raise UserError(f'the model cannot be built: {one_line(error)}{advice}') from error
+        except OSError as error:
+            raise UserError(
+                f'the model cannot be built: {one_line(error)}; to download nothing, write '
+                'pretrained=False'
+            ) from error
 
     def wrap_model(self, model_wrapper_cfg: dict | None, model: nn.Module) -> nn.Module:
         """Move the model to its device and, with several processes, wrap it in DDP."""
         if self.distributed and get_device() == 'cpu':
             # mmengine would name a GPU for it.
-            options = dict(device_ids=None, broadcast_buffers=False)
-            unused = self.cfg.get('find_unused_parameters', False)
-            model_wrapper_cfg = dict(options, find_unused_parameters=unused)
-            if any(isinstance(module, nn.SyncBatchNorm) for module in model.modules()):
-                self.logger.warning(
-                    'SyncBN needs a GPU: on the CPU every process normalises its own part of the '
-                    'batch, and running statistics are averaged before evaluating and saving'
-                )
-                model = revert_sync_batchnorm(model)
+            model_wrapper_cfg = dict(device_ids=None, broadcast_buffers=False)
+            self.logger.warning('SyncBN needs a GPU: on the CPU each process has a BN of its own')
+            model = revert_sync_batchnorm(model)
         return super().wrap_model(model_wrapper_cfg, model)
 
     def setup_env(self, env_cfg: dict) -> None:
@@ -240,12 +234,6 @@ class KDRunner(Runner):
         if isinstance(dataloader, dict) and isinstance(dataloader.get('dataset'), dict):
             check_listing(dataloader['dataset'], 'dataset')
         return Runner.build_dataloader(dataloader, seed, diff_rank_seed)
-
-    def build_visualizer(self, visualizer: Visualizer | dict | None = None) -> Visualizer:
-        """Build the visualizer; one a run, where mmengine keeps one a name."""
-        if isinstance(visualizer, dict):
-            visualizer = {**visualizer, 'name': self.experiment_name}
-        return super().build_visualizer(visualizer)
 
     def build_logger(self, *args: Any, **kwargs: Any) -> MMLogger:
         """Build the logger, with a log file in UTF-8 and a console without mmengine's details."""

@@ -1,28 +1,81 @@
-"""What is tried, checked and reported before a training starts, and where it stopped."""
+"""What locks, checks and reports a training before its first iteration."""
 
 from __future__ import annotations
 
+import errno
+import json
+import os
+import platform
+import time
 import traceback
 from pathlib import Path
 from typing import Any
 
 import torch
+from filelock import FileLock, Timeout
 from mmcv.transforms import BaseTransform
+from mmengine.config import Config
 from mmengine.dataset import pseudo_collate
+from mmengine.device import get_device
 from mmengine.dist import is_main_process
 from mmengine.runner import Runner
 from mmseg.models import EncoderDecoder
 from torch import nn
 from torch.utils.data import Dataset
 
-from mmseg_kd.checkpoints import find_latest_checkpoint, remove_file
+from mmseg_kd.checkpoints import atomic_path, remove_file
+from mmseg_kd.config.defaults import crop_of, cropping_steps
 from mmseg_kd.config.errors import config_errors
 from mmseg_kd.datasets.seeded_sampling import seeded
 from mmseg_kd.engine.devices import is_out_of_memory
 from mmseg_kd.engine.hooks.distillation_hook import DistillationHook
 from mmseg_kd.engine.optim import set_matmul_precision
-from mmseg_kd.engine.summary import describe_run, differing_crops, slow_precisions
 from mmseg_kd.errors import UserError, one_line
+from mmseg_kd.paths import relative
+
+# Seconds to wait for a process that was just stopped.
+PATIENCE = 3
+# The errors of network file systems that are mounted without locks.
+WITHOUT_LOCKS = (errno.ENOLCK, errno.EOPNOTSUPP)
+
+
+def lock_work_dir(work_dir: str) -> FileLock | None:
+    """Lock a work_dir for this training; the main process does it, and the others get None.
+
+    The lock is one of the operating system, which ends with the process. Runners of one process
+    share it.
+
+    Raises:
+        UserError: Another process trains there.
+    """
+    if not is_main_process():
+        return None
+    lock = FileLock(Path(work_dir) / '.lock', thread_local=False, is_singleton=True)
+    record = Path(work_dir) / '.lock.json'
+    try:
+        lock.acquire(timeout=PATIENCE)
+    except Timeout:
+        raise UserError(
+            f'{work_dir} is in use by {_owner(record)}: wait until it ends, stop it, or choose '
+            'another --work-dir'
+        ) from None
+    except OSError as error:
+        if error.errno not in WITHOUT_LOCKS:
+            raise
+        print(f'the file system of {work_dir} has no locks: start no second training there')
+    owner = dict(pid=os.getpid(), host=platform.node(), started=time.ctime())
+    with atomic_path(record) as partial:
+        partial.write_text(json.dumps(owner), encoding='utf-8')
+    return lock
+
+
+def _owner(record: Path) -> str:
+    try:
+        owner = json.loads(record.read_text(encoding='utf-8'))
+        return f'process {owner["pid"]} on {owner["host"]} since {owner["started"]}'
+    # The file may be missing or hold anything.
+    except (OSError, ValueError, KeyError, TypeError):
+        return 'another process'
 
 
 def prepare_training(runner: Runner) -> None:
@@ -37,12 +90,8 @@ def prepare_training(runner: Runner) -> None:
             model.build_teacher()
         try_run(runner)
         runner.optim_wrapper = runner.build_optim_wrapper(runner.optim_wrapper)
-    hooked = any(isinstance(hook, DistillationHook) for hook in runner.hooks)
-    if not hooked and getattr(model, 'needs_hook', False):
-        raise UserError(
-            'schedules, GradientShare, adapters and EMATeacher need '
-            "default_hooks.distillation=dict(type='DistillationHook')"
-        )
+    if not any(isinstance(hook, DistillationHook) for hook in runner.hooks):
+        runner.register_hook(DistillationHook())
     for name in runner.cfg.get('activation_checkpointing') or ():
         if name not in dict(model.named_modules()):
             raise UserError(f'activation_checkpointing: the model has no module {name!r}')
@@ -50,17 +99,9 @@ def prepare_training(runner: Runner) -> None:
     for leftover in Path(runner.work_dir).glob('.*.tmp*') if is_main_process() else ():
         remove_file(leftover)
     runner.logger.info(describe_run(runner))
-    set_matmul_precision(runner.cfg.get('float32_matmul_precision'), runner.logger.info)
-    for remark in [*slow_precisions(runner), *differing_crops(runner.cfg)]:
+    set_matmul_precision(runner.cfg.get('float32_matmul_precision'))
+    for remark in differing_crops(runner.cfg):
         runner.logger.warning(remark)
-
-
-def report_interruption(runner: Runner, error: BaseException) -> None:
-    """Log where a training was stopped by an error, and how to continue it."""
-    how = 'stopped' if isinstance(error, OSError) else 'interrupted'
-    latest = find_latest_checkpoint(runner.work_dir)
-    advice = f'{latest.name} is there, continue with --resume' if latest else 'nothing saved'
-    runner.logger.warning(f'{how} at iteration {runner.iter}: {advice}')
 
 
 def try_run(runner: Runner) -> None:
@@ -156,3 +197,59 @@ def try_training(model: nn.Module, sample: dict[str, Any]) -> None:
 def _owners(error: Exception) -> list[Any]:
     """The objects whose methods were running, the innermost last."""
     return [frame.f_locals.get('self') for frame, _ in traceback.walk_tb(error.__traceback__)]
+
+
+def describe_run(runner: Runner) -> str:
+    """Describe a training run: model, teacher, losses, data, schedule, device, where it writes."""
+    loader, val_loop = runner.train_dataloader, runner.val_loop
+    cpu = f'{platform.machine()} CPU, {torch.get_num_threads()} threads'
+    device = torch.cuda.get_device_name() if get_device() == 'cuda' else cpu
+    rows = [
+        ('config', runner.cfg.filename),
+        ('work_dir', relative(runner.work_dir)),
+        ('device', f'{device}, torch {torch.__version__}, seed {runner.seed}'),
+        ('student', _model_line(runner.bare_model)),
+    ]
+    for name, teacher in runner.teachers.items():
+        lead = f'{name}: ' if len(runner.teachers) > 1 else ''
+        rows.append(('teacher', f'{lead}{_model_line(teacher.segmentor)}, {teacher.source}'))
+    for name, loss in runner.kd_losses.items():
+        rows.append(('kd loss', f'{name}: {type(loss).__name__}({loss.extra_repr()})'))
+    if hasattr(runner.bare_model, 'kd_losses') and not runner.kd_losses:
+        rows.append(('kd loss', 'none: this run trains the plain student, without distillation'))
+    images = len(val_loop.dataloader.dataset) if val_loop else 0
+    rows.append(('data', f'{len(loader.dataset)} training images, {images} for validation'))
+    if size := padded_size(runner.cfg):
+        rows.append(('input', f'crop {size}'))
+    world = f' x {runner.world_size} processes' if runner.world_size > 1 else ''
+    steps = f'{runner.max_iters} iterations, batch {loader.batch_size}{world}'
+    rows.append(('schedule', f'{steps}, evaluation every {runner.val_interval}'))
+    return ''.join(f'\n  {title:12}{text}' for title, text in rows)
+
+
+def padded_size(cfg: Config) -> tuple[int, int] | None:
+    """The height and width that the config pads every training input to."""
+    size = (cfg.model.get('data_preprocessor') or {}).get('size')
+    return tuple(size) if size else None
+
+
+def differing_crops(cfg: Config) -> list[str]:
+    """The crops that the preprocessor pads to another size, in words."""
+    size = padded_size(cfg)
+    return [
+        f'{where}.crop_size={crop_of(step)} is padded to '
+        f'model.data_preprocessor.size={size}: leave that size out, it follows the crop'
+        for where, step in cropping_steps(cfg)
+        if size and (crop_of(step) or size) != size
+    ]
+
+
+def _model_line(model: nn.Module) -> str:
+    parameters = sum(p.numel() for p in model.parameters()) / 1e6
+    # A cascade decodes in several heads.
+    head = model.decode_head
+    parts = [model.backbone, *(head if isinstance(head, nn.ModuleList) else [head])]
+    return (
+        f'{type(model).__name__}, {" + ".join(type(part).__name__ for part in parts)}, '
+        f'{parameters:.2f} M parameters, {model.num_classes} classes'
+    )

@@ -32,7 +32,13 @@ def score_saved(
     Raises:
         UserError: A prediction is missing, of another size, unreadable or not of class ids.
     """
-    files = _files(dataset, Path(folder))
+    names = [Path(dataset.get_data_info(i)['img_path']).stem for i in range(len(dataset))]
+    files = [Path(folder, f'{name}.png') for name in names]
+    if missing := [file for file in files if not file.is_file()]:
+        raise UserError(
+            f'{len(missing)} of {len(files)} images have no prediction, the first '
+            f'{missing[0]}; save them with tools/test.py --out, and name the same split'
+        )
     metric.dataset_meta = dataset.metainfo
     greatest = len(dataset.metainfo['classes']) - 1
     text = f'one channel of the ids 0..{greatest}, as tools/test.py --out writes it'
@@ -47,18 +53,6 @@ def score_saved(
         sample = dict(pred_sem_seg=dict(data=prediction), gt_sem_seg=dict(data=label))
         metric.process({}, [sample])
     return metric.evaluate(len(dataset))
-
-
-def _files(dataset: BaseDataset, folder: Path) -> list[Path]:
-    names = [Path(dataset.get_data_info(i)['img_path']).stem for i in range(len(dataset))]
-    files = [folder / f'{name}.png' for name in names]
-    missing = [file for file in files if not file.is_file()]
-    if missing:
-        raise UserError(
-            f'{len(missing)} of {len(files)} images have no prediction, the first '
-            f'{missing[0]}; save them with tools/test.py --out, and name the same split'
-        )
-    return files
 
 
 def worst_confusions(

@@ -50,9 +50,6 @@ class SegmentationMetric(BaseMetric):
         output_dir: Folder for the predictions as PNG files of class ids.
         per_image: CSV file with the metrics of each image, and the IoU of its classes.
         format_only: Whether to only write the predictions; the data needs no labels then.
-        collect_device: As for mmengine's `BaseMetric`; 'gpu' gathers through the process group on
-            any device, 'cpu' would leave files in the current folder.
-        prefix: As for mmengine's `BaseMetric`.
 
     Raises:
         ValueError: A metric is not one of these.
@@ -66,10 +63,9 @@ class SegmentationMetric(BaseMetric):
         output_dir: str | None = None,
         per_image: str | None = None,
         format_only: bool = False,
-        collect_device: str = 'gpu',
-        prefix: str | None = None,
     ) -> None:
-        super().__init__(collect_device=collect_device, prefix=prefix)
+        # Through the process group, on any device; 'cpu' would leave files in the current folder.
+        super().__init__(collect_device='gpu')
         self.ignore_index = ignore_index
         self.iou_metrics = [iou_metrics] if isinstance(iou_metrics, str) else list(iou_metrics)
         for name in self.iou_metrics:
@@ -88,8 +84,7 @@ class SegmentationMetric(BaseMetric):
         for name in OPTIONS[1:]:
             if name in self.iou_metrics:
                 names += [f'{name}{x}' for x in (BANDS if name == 'mTrimapIoU' else ('',))]
-        prefix = f'{self.prefix}/' if self.prefix else ''
-        return [] if self.format_only else [prefix + name for name in names]
+        return [] if self.format_only else names
 
     @property
     def _kept(self) -> list[int]:
@@ -110,7 +105,9 @@ class SegmentationMetric(BaseMetric):
                     )
                 self._add(sample, self._count(sample, label, prediction))
             if self.output_dir is not None:
-                self._write(prediction, sample['img_path'])
+                self.output_dir.mkdir(parents=True, exist_ok=True)
+                ids = Image.fromarray(prediction.cpu().numpy().astype(np.uint8))
+                ids.save(self.output_dir / f'{Path(sample["img_path"]).stem}.png')
 
     def _count(self, sample: dict, label: Tensor, prediction: Tensor) -> dict[str, Tensor]:
         num_classes = len(self.dataset_meta['classes'])
@@ -185,11 +182,6 @@ class SegmentationMetric(BaseMetric):
                 self.results[0][1][name] += count
         else:
             self.results.append((sample.get('img_path', ''), counts))
-
-    def _write(self, prediction: Tensor, image_path: str) -> None:
-        self.output_dir.mkdir(parents=True, exist_ok=True)
-        ids = prediction.cpu().numpy().astype(np.uint8)
-        Image.fromarray(ids).save(self.output_dir / f'{Path(image_path).stem}.png')
 
     def _write_per_image(self, results: list[tuple[str, dict[str, Tensor]]]) -> None:
         with (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import re
 from typing import Any
 
@@ -89,11 +90,6 @@ class KDEncoderDecoder(EncoderDecoder):
         """The first teacher; None until `build_teacher`, and where no loss needs one."""
         return next(iter(self.teachers.values()), None)
 
-    @property
-    def needs_hook(self) -> bool:
-        """Whether `DistillationHook` has something to do."""
-        return self.kd_losses.scheduled or any(self.distillation_state().values())
-
     def build_teacher(self) -> BaseTeacher | None:
         """Build and check the teachers, once; training does so by itself.
 
@@ -162,7 +158,7 @@ def _try_losses(student: KDEncoderDecoder) -> None:
     """Compute every loss once on a blank image, to report maps that do not fit before training.
 
     The student runs in training mode, in which some heads return other outputs than in testing.
-    Its buffers and the random stream stay as they were.
+    The random stream stays as it was.
 
     Raises:
         UserError: A loss cannot compare its taps.
@@ -171,20 +167,16 @@ def _try_losses(student: KDEncoderDecoder) -> None:
     size = getattr(student.data_preprocessor, 'size', None) or BLANK_SIZE
     images = torch.zeros(2, 3, *size, device=device)
     target = torch.zeros(2, *size, dtype=torch.long, device=device)
-    training, buffers = student.training, [buffer.clone() for buffer in student.buffers()]
     names = ['logits', *(name for loss in losses.values() for name in loss.stages)]
-    student.train()
+    # A copy, whose running statistics may change.
+    twin = copy.deepcopy(student).train()
     try:
         with torch.random.fork_rng([device] if device.type == 'cuda' else []):
-            with record_taps(student, names) as taps:
-                student(images, mode='tensor')
+            with record_taps(twin, names) as taps:
+                twin(images, mode='tensor')
             needed = losses.teacher_taps(losses.values())
             teacher_taps = student.teachers(images, needed, student.data_preprocessor)
             for loss in losses.values():
                 losses.raw_loss(loss, taps, teacher_taps, target)
     except ValueError as error:
         raise UserError(f'model.kd_losses: {error}') from error
-    finally:
-        student.train(training)
-        for buffer, before in zip(student.buffers(), buffers, strict=True):
-            buffer.copy_(before)

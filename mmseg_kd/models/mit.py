@@ -41,7 +41,6 @@ class MixTransformer(BaseModule):
         in_channels: Channels of the image.
         pretrained: ImageNet weights in one of the four published layouts (see
             `mmseg_kd.checkpoints.load_pretrained`), or None to train from scratch.
-        pretrained_strict: Whether every tensor of the backbone must be in `pretrained`.
 
     Raises:
         UserError: A list is shorter than `depths` or has a number that is not above 0, or heads do
@@ -60,11 +59,9 @@ class MixTransformer(BaseModule):
         drop_path_rate: float = 0.1,
         in_channels: int = 3,
         pretrained: str | None = None,
-        pretrained_strict: bool = True,
     ) -> None:
         super().__init__()
         self.pretrained = pretrained
-        self.pretrained_strict = pretrained_strict
         self.num_stages = len(depths)
         lists = dict(embed_dims=embed_dims, depths=depths, num_heads=num_heads)
         for name, values in (lists | dict(mlp_ratios=mlp_ratios, sr_ratios=sr_ratios)).items():
@@ -76,7 +73,7 @@ class MixTransformer(BaseModule):
         for width, heads in zip(embed_dims, num_heads, strict=False):
             if width % heads:
                 raise UserError(
-                    f'MixTransformer: num_heads={heads} does not divide {width} channels'
+                    f'MixTransformer: num_heads={heads} does not divide a width of {width}'
                 )
         rates = [drop_path_rate * i / max(sum(depths) - 1, 1) for i in range(sum(depths))]
         for i in range(self.num_stages):
@@ -116,7 +113,7 @@ class MixTransformer(BaseModule):
                 nn.init.normal_(module.weight, std=math.sqrt(2 / fan_out))
                 nn.init.zeros_(module.bias)
         if self.pretrained is not None:
-            report = load_pretrained(self, self.pretrained, strict=self.pretrained_strict)
+            report = load_pretrained(self, self.pretrained)
             print_log(report, logger='current')
 
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:
@@ -143,60 +140,46 @@ class MixTransformer(BaseModule):
         return tuple(outputs)
 
 
+# Widths and depths of the stages by the name of the variant.
+VARIANTS: dict[str, tuple[Sequence[int], Sequence[int]]] = {}
+
+
 class PublishedMiT(MixTransformer):
     """A `MixTransformer` in one of the sizes of the paper; takes its other keys."""
 
-    embed_dims: tuple[int, ...] = (64, 128, 320, 512)
-    depths: tuple[int, ...]
+    sizes: tuple[Sequence[int], Sequence[int]]
+
+    def __init_subclass__(
+        cls, depths: Sequence[int] = (), embed_dims: Sequence[int] = (64, 128, 320, 512)
+    ) -> None:
+        # A subclass of a variant has its size.
+        if depths:
+            cls.sizes = VARIANTS[cls.__name__] = embed_dims, depths
+            MODELS.register_module(module=cls)
 
     def __init__(self, **kwargs: Any) -> None:
-        super().__init__(self.embed_dims, self.depths, **kwargs)
+        super().__init__(*self.sizes, **kwargs)
 
 
-@MODELS.register_module()
-class mit_b0(PublishedMiT):
+class mit_b0(PublishedMiT, depths=(2, 2, 2, 2), embed_dims=(32, 64, 160, 256)):
     """MiT-B0, 3.3 million parameters."""
 
-    embed_dims = (32, 64, 160, 256)
-    depths = (2, 2, 2, 2)
 
-
-@MODELS.register_module()
-class mit_b1(PublishedMiT):
+class mit_b1(PublishedMiT, depths=(2, 2, 2, 2)):
     """MiT-B1, 13.2 million parameters."""
 
-    depths = (2, 2, 2, 2)
 
-
-@MODELS.register_module()
-class mit_b2(PublishedMiT):
+class mit_b2(PublishedMiT, depths=(3, 4, 6, 3)):
     """MiT-B2, 24.2 million parameters."""
 
-    depths = (3, 4, 6, 3)
 
-
-@MODELS.register_module()
-class mit_b3(PublishedMiT):
+class mit_b3(PublishedMiT, depths=(3, 4, 18, 3)):
     """MiT-B3, 44.1 million parameters."""
 
-    depths = (3, 4, 18, 3)
 
-
-@MODELS.register_module()
-class mit_b4(PublishedMiT):
+class mit_b4(PublishedMiT, depths=(3, 8, 27, 3)):
     """MiT-B4, 60.8 million parameters."""
 
-    depths = (3, 8, 27, 3)
 
-
-@MODELS.register_module()
-class mit_b5(PublishedMiT):
+class mit_b5(PublishedMiT, depths=(3, 6, 40, 3)):
     """MiT-B5, 81.4 million parameters."""
-
-    depths = (3, 6, 40, 3)
-
-
-VARIANTS = {
-    variant.__name__: (variant.embed_dims, variant.depths)
-    for variant in (mit_b0, mit_b1, mit_b2, mit_b3, mit_b4, mit_b5)
-}

@@ -7,6 +7,7 @@ them out: on a GPU both wait for the device, and neither can be recorded in a CU
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import lru_cache, partial
 
 import torch
@@ -64,40 +65,28 @@ def plain_cross_entropy(
 def without_waiting(segmentor: nn.Module) -> None:
     """Let the heads of a segmentor that use mmseg's own losses compute them without a wait."""
     for head in segmentor.modules():
-        if isinstance(head, BaseDecodeHead) and (
-            type(head).loss_by_feat is BaseDecodeHead.loss_by_feat
-        ):
-            head.loss_by_feat = partial(_loss_by_feat, head)
-
-
-def _loss_by_feat(
-    head: BaseDecodeHead, seg_logits: Tensor, batch_data_samples: list[SegDataSample]
-) -> dict[str, Tensor]:
-    losses = head_losses(head, seg_logits, batch_data_samples)
-    return losses or type(head).loss_by_feat(head, seg_logits, batch_data_samples)
+        if isinstance(head, BaseDecodeHead) and _has_plain_losses(head):
+            head.loss_by_feat = partial(head_losses, head)
 
 
 def head_losses(
     head: BaseDecodeHead, seg_logits: Tensor, batch_data_samples: list[SegDataSample]
-) -> dict[str, Tensor] | None:
+) -> dict[str, Tensor]:
     """Compute what `BaseDecodeHead.loss_by_feat` does, on any device.
 
     Args:
-        head: The head, for its losses.
+        head: The head, for its losses, which are cross-entropies over classes.
         seg_logits: Logits (N, K, h, w).
         batch_data_samples: The N labels (1, H, W).
 
     Returns:
-        The cross-entropies by name and `acc_seg`; None where a loss is another one.
+        The cross-entropies by name and `acc_seg`.
     """
-    losses = head.loss_decode if isinstance(head.loss_decode, nn.ModuleList) else [head.loss_decode]
-    if not (all(map(_is_plain, losses)) and head.sampler is None and head.out_channels > 1):
-        return None
     target = torch.cat([sample.gt_sem_seg.data for sample in batch_data_samples])
     valid = target != head.ignore_index
     pixels = valid.sum().clamp(min=1)
     result: dict[str, Tensor] = {}
-    for loss in losses:
+    for loss in _losses(head):
         weights, count = None, pixels if loss.avg_non_ignore else target.numel()
         if loss.class_weight is not None:
             weights = _weights_on(seg_logits.device, tuple(loss.class_weight))
@@ -112,12 +101,19 @@ def head_losses(
     return result
 
 
-def _is_plain(loss: nn.Module) -> bool:
-    """Whether a loss is the cross-entropy over classes, averaged over the pixels."""
-    return (
+def _losses(head: BaseDecodeHead) -> Sequence[nn.Module]:
+    return head.loss_decode if isinstance(head.loss_decode, nn.ModuleList) else [head.loss_decode]
+
+
+def _has_plain_losses(head: BaseDecodeHead) -> bool:
+    """Whether a head has cross-entropies over classes alone, averaged over the pixels."""
+    if type(head).loss_by_feat is not BaseDecodeHead.loss_by_feat or head.sampler is not None:
+        return False
+    return head.out_channels > 1 and all(
         type(loss) is CrossEntropyLoss
         and not (loss.use_sigmoid or loss.use_mask)
         and loss.reduction == 'mean'
+        for loss in _losses(head)
     )
 
 

@@ -8,7 +8,7 @@ from conftest import ROOT, config_file, tiny_config, tiny_model
 from mmseg.registry import MODELS
 
 from mmseg_kd.config import load_config
-from mmseg_kd.engine.summary import differing_crops
+from mmseg_kd.engine.starting import differing_crops
 
 B0 = str(ROOT / 'local_configs/segformer/B0/segformer.b0.512x512.camvid.py')
 AUG = str(ROOT / 'local_configs/segformer/B2/segformer.b2.512x512.camvid.aug.py')

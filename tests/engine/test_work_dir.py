@@ -1,7 +1,6 @@
 """A run owns its work_dir: nobody else trains there, and it touches nothing elsewhere."""
 
 import errno
-import json
 import os
 import shutil
 import subprocess
@@ -18,7 +17,7 @@ from mmengine.hooks import Hook
 from mmseg_kd.checkpoints import read_checkpoint
 from mmseg_kd.config import choose_start
 from mmseg_kd.engine import build_runner
-from mmseg_kd.engine.work_dir_lock import WorkDirLock
+from mmseg_kd.engine.starting import lock_work_dir
 from mmseg_kd.errors import UserError
 
 HOLDER = """
@@ -101,7 +100,7 @@ class TestLock:
     def test_another_process_trains_there(
         self, run_a: Path, holder: subprocess.Popen, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr('mmseg_kd.engine.work_dir_lock.PATIENCE', 0.1)
+        monkeypatch.setattr('mmseg_kd.engine.starting.PATIENCE', 0.1)
         before = files(run_a)
         with pytest.raises(UserError, match=r'is in use by process 4711 on lab since today: wait'):
             resume(config(run_a))
@@ -131,9 +130,7 @@ class TestLock:
             raise OSError(errno.ENOLCK, 'No locks available')
 
         monkeypatch.setattr('filelock.FileLock._acquire', no_locks)
-        lock = WorkDirLock(tmp_path)
-        lock.check()
-        lock.release()
+        lock_work_dir(str(tmp_path)).release()
         assert 'has no locks: start no second training there' in capsys.readouterr().out
 
 
@@ -173,13 +170,13 @@ class TestOwnFilesOnly:
         assert (run_a / '.old.tmp').is_dir()
         assert [p.name for p in run_a.glob('iter_*') if p.is_file()] == ['iter_6.pth']
 
-    def test_the_pointer_is_written_by_the_project(
+    def test_the_pointer_is_utf_8_also_where_the_console_is_not(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        def no_open(*args: object, **kwargs: object) -> None:
-            raise AssertionError('mmengine opened a file in the encoding of the console')
+        def open_in_cp949(file: str, mode: str) -> object:
+            return Path(file).open(mode, encoding='cp949')
 
-        monkeypatch.setattr('mmengine.hooks.checkpoint_hook.open', no_open, raising=False)
+        monkeypatch.setattr('mmengine.hooks.checkpoint_hook.open', open_in_cp949, raising=False)
         folder = tmp_path / '실험 実験 é'
         build_runner(config(folder, train_cfg__max_iters=3)).train()
         pointer = (folder / 'last_checkpoint').read_bytes()
@@ -279,20 +276,3 @@ class TestFilesThatCannotBeWritten:
         text = next(tmp_path.glob('*/*.log')).read_text(encoding='utf-8')
         for hook in ('LoggerHook', 'ConfusionRecordHook'):
             assert text.count(f'{hook} cannot write') == 1
-
-    @pytest.mark.skipif(os.name == 'nt', reason='Windows does not remove a folder in use')
-    @pytest.mark.parametrize('replaced', [False, True])
-    def test_the_work_dir_is_removed(self, tmp_path: Path, replaced: bool) -> None:
-        folder = tmp_path / 'run'
-
-        def remove() -> None:
-            shutil.rmtree(folder)
-            if replaced:
-                folder.mkdir()
-                (folder / '.lock.json').write_text(json.dumps({'pid': 1}))
-
-        runner = build_runner(config(folder, default_hooks__logger__interval=50))
-        runner.register_hook(After(2, remove))
-        with pytest.raises(UserError, match=r'run was removed or replaced while the training ran'):
-            runner.train()
-        assert not list(folder.glob('*.pth'))

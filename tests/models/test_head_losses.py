@@ -8,7 +8,7 @@ from mmengine.structures import PixelData
 from mmseg.registry import MODELS
 from mmseg.structures import SegDataSample
 
-from mmseg_kd.models.upsampled_cross_entropy import head_losses
+from mmseg_kd.models.upsampled_cross_entropy import head_losses, without_waiting
 
 
 def batch() -> tuple[torch.Tensor, list[SegDataSample]]:
@@ -65,4 +65,7 @@ def test_values_and_gradients(losses: dict | list, align_corners: bool) -> None:
 
 
 def test_other_losses_are_left_to_mmseg() -> None:
-    assert head_losses(head_with(dict(type='DiceLoss')), *batch()) is None
+    for kind, ours in (('DiceLoss', False), ('CrossEntropyLoss', True)):
+        head = head_with(dict(type=kind))
+        without_waiting(head)
+        assert ('loss_by_feat' in vars(head)) is ours

@@ -2,30 +2,56 @@
 
 python tools/misc/check_environment.py [CONFIG] [--cfg-options KEY=VALUE ...]
 
-Prints a line each for torch, CUDA and memory. With a config it also starts
-the training up to its first iteration, in a folder that is removed: data, weights, teacher and
-losses. A line that begins with `!!` says what to do; the exit code is
-then 2.
+Prints the versions and the card. With a config it also starts the training up to its first
+iteration, in a folder that is removed: data, weights, teacher and losses. What is missing is one
+line that says what to do, and exit code 2.
 """
 
 import argparse
-import sys
+import platform
+from importlib.metadata import version
+from tempfile import TemporaryDirectory
 
-from mmseg_kd.command_line import EXIT_USER_ERROR, add_cfg_options, run_tool
-from mmseg_kd.engine.environment import check_environment
+import torch
+
+from mmseg_kd.checkpoints.initialization import init_weights
+from mmseg_kd.command_line import add_cfg_options, run_tool
+from mmseg_kd.config import load_config
+from mmseg_kd.config.errors import config_errors
+from mmseg_kd.engine.devices import unused_card
+from mmseg_kd.engine.runner import build_runner
+from mmseg_kd.engine.starting import prepare_training
+from mmseg_kd.errors import UserError
+from mmseg_kd.installation import FORKS
+from mmseg_kd.paths import check_folder
 
 
 def main() -> None:
-    """Print the facts."""
+    """Check."""
     parser = argparse.ArgumentParser(description='Check what training needs')
     parser.add_argument('config', nargs='?', help='a config file')
     add_cfg_options(parser)
     args = parser.parse_args()
-    facts = check_environment(args.config, args.cfg_options)
-    for fact in facts:
-        print(f'{"ok" if fact.good else "!!"}  {fact.name:9}{fact.finding}')
-    if not all(fact.good for fact in facts):
-        sys.exit(EXIT_USER_ERROR)
+    versions = ', '.join(f'{name} {version(name)}' for name in ('torchvision', *FORKS))
+    print(f'Python {platform.python_version()}, torch {torch.__version__}, {versions}')
+    if problem := unused_card():
+        raise UserError(problem)
+    card = 'no NVIDIA card: training runs on the CPU'
+    if torch.cuda.is_available():
+        card = f'{torch.cuda.get_device_name()}, CUDA {torch.version.cuda}'
+    print(card)
+    if args.config is None:
+        return
+    cfg = load_config(args.config, args.cfg_options)
+    check_folder(cfg.work_dir, 'work_dir')
+    # On Windows a log that is open stays.
+    with config_errors(), TemporaryDirectory(ignore_cleanup_errors=True) as folder:
+        cfg.work_dir = folder
+        runner = build_runner(cfg)
+        prepare_training(runner)
+        init_weights(runner.bare_model)
+        runner.load_or_resume()
+    print('a training can start')
 
 
 if __name__ == '__main__':

@@ -12,9 +12,6 @@ from mmengine.runner import Runner
 from mmseg.registry import HOOKS
 from torch import Tensor
 
-# A tensor takes memory of its device, so those of a run that is never logged are fetched too.
-MOST_PENDING = 1000
-
 
 class DeferredBuffer(HistoryBuffer):
     """A HistoryBuffer that takes tensors as they are and fetches them together when it is read.
@@ -36,8 +33,6 @@ class DeferredBuffer(HistoryBuffer):
             log_val = log_val.detach().reshape(())
         # Numbers wait too: mmengine copies the whole log for each.
         self._pending.append((log_val, count))
-        if len(self._pending) >= MOST_PENDING:
-            self._fetch()
 
     def current(self) -> float:
         """Return the latest number."""
@@ -91,10 +86,9 @@ class DeferredInfoHook(RuntimeInfoHook):
             if not isinstance(log, DeferredBuffer):
                 logs[name] = DeferredBuffer(log)
         outputs = {f'train/{name}': value for name, value in (outputs or {}).items()}
-        for name in [name for name in logs if name.endswith('_raw') and outputs]:
-            # The mean of a loss that is no longer computed would stay the same for ever.
-            if name not in outputs:
-                del logs[name]
+        # The mean of a loss that is no longer computed would stay the same for ever.
+        for name in {x for x in logs if x.endswith('_raw') and outputs} - outputs.keys():
+            del logs[name]
         for name, value in outputs.items():
             if name in logs and isinstance(value, Tensor):
                 logs[name].update(value)

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+import torch
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 from mmengine.utils import apply_to
 from mmseg.registry import HOOKS
-from torch import Tensor
 
 from mmseg_kd.errors import UserError
 
@@ -62,9 +62,7 @@ class DistillationHook(Hook):
         """Add the entry `distillation` to a checkpoint that can be resumed."""
         if runner.kd_losses and 'optimizer' in checkpoint:
             state = runner.bare_model.distillation_state()
-            checkpoint['distillation'] = apply_to(
-                state, lambda x: isinstance(x, Tensor), lambda x: x.cpu()
-            )
+            checkpoint['distillation'] = apply_to(state, torch.is_tensor, torch.Tensor.cpu)
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
         """Restore the entry `distillation` of the checkpoint that is resumed.

@@ -140,10 +140,9 @@ def _check_not_needed(runner: Runner, mode: str, path: str | None) -> None:
 
 
 def _check_sides(model: nn.Module, batch: Any) -> None:
-    """Refuse a whole image that is smaller than the strides of the transformer."""
+    """Refuse an image that is smaller than the strides of the transformer."""
     padded = getattr(model.data_preprocessor, 'test_cfg', None)
-    whole = (model.test_cfg or {}).get('mode', 'whole') == 'whole'
-    if padded or not (whole and isinstance(model.backbone, MixTransformer)):
+    if padded or not isinstance(model.backbone, MixTransformer):
         return
     for image, sample in zip(batch['inputs'], batch['data_samples'], strict=False):
         if isinstance(image, Tensor) and min(image.shape[-2:]) < SMALLEST_SIDE:

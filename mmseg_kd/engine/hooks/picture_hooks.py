@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import mmcv
 import numpy as np
@@ -33,12 +31,6 @@ class PaintingHook(SegVisualizationHook):
 
     Arguments are SegVisualizationHook's; it is off until `draw=True`, as `--show-dir` sets it.
     """
-
-    def __init__(self, **kwargs: Any) -> None:
-        with warnings.catch_warnings():
-            # mmseg warns that the hook is off, which is the default.
-            warnings.simplefilter('ignore')
-            super().__init__(**kwargs)
 
     def after_val_iter(
         self, runner: Runner, batch_idx: int, data_batch: dict, outputs: Samples

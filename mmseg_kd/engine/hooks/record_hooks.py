@@ -47,9 +47,9 @@ class ConfusionRecordHook(Hook):
 
     @master_only
     def before_train(self, runner: Runner) -> None:
-        """When resuming, drop the evaluations after the current iteration."""
+        """When resuming, drop the evaluations at or after the current iteration."""
         file = _file(runner, 'confusion.jsonl')
-        write_json_lines(file, [r for r in read_confusions(file) if r['iter'] <= runner.iter > 0])
+        write_json_lines(file, [r for r in read_confusions(file) if r['iter'] < runner.iter])
 
     @master_only
     def after_val_epoch(self, runner: Runner, metrics: dict | None = None) -> None:

@@ -1,7 +1,8 @@
-"""Check what a run resumes from, before it is used."""
+"""Check what a run resumes from, before it is used, and continue its random state."""
 
 from __future__ import annotations
 
+import random
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path, PureWindowsPath
@@ -75,8 +76,7 @@ def check_resumable(checkpoint: dict[str, Any], runner: Runner, source: str | Pa
 def check_optimizer(checkpoint: dict[str, Any], runner: Runner) -> None:
     """Make sure that optimizer and schedules can take a saved state.
 
-    A fused optimizer crashes on a state of another shape. What an older torch left out of the
-    checkpoint's is filled in.
+    A fused optimizer crashes on a state of another shape.
 
     Raises:
         ValueError: It is of other parameters, or of another kind of optimizer or schedule.
@@ -105,15 +105,14 @@ def _check_optimizer(saved: dict[str, Any], runner: Runner, stepped: bool) -> No
     parameters = {}
     for group, mine in zip(groups, own, strict=True):
         parameters |= zip(group['params'], mine['params'], strict=True)
-        # A torch of another version alone has more settings, or fewer.
+        # A torch of another version alone has more settings, or fewer, which torch fills in.
         other, missing = ({*a} - {*b} for a, b in ((group, mine), (mine, group)))
         if other and missing:
             raise ValueError(f'its optimizer has {sorted(other)} in place of {sorted(missing)}')
-        group |= {key: value for key, value in mine.items() if key not in group}
         if not np.isfinite([value for value in group.values() if isinstance(value, float)]).all():
             raise ValueError('a setting of its optimizer is not finite')
         # torch would take the checkpoint's choice, while GradScaler asks the config's.
-        if 'fused' in group:
+        if 'fused' in mine:
             group['fused'] = runner.cfg.optim_wrapper.get('optimizer', {}).get('fused')
     # SGD without momentum keeps nothing; with float16, the first steps may all have been skipped.
     keeps = any(group.get('momentum', True) for group in own) and 'loss_scaler' not in saved
@@ -122,9 +121,8 @@ def _check_optimizer(saved: dict[str, Any], runner: Runner, stepped: bool) -> No
     fused = any(group.get('fused') for group in own)
     for name, entry in saved['state'].items():
         for key, value in entry.items():
-            if isinstance(value, int | float):
-                # Counted in a plain number by an older torch.
-                entry[key] = value = torch.tensor(float(value))
+            # An older torch counts steps in a plain number.
+            value = torch.as_tensor(value)
             fits = not fused or value.shape in ((), parameters[name].shape)
             if not (fits and value.isfinite().all()):
                 raise ValueError(
@@ -150,3 +148,30 @@ def _adopt_best_checkpoints(info: dict[str, Any], runner: Runner) -> None:
         )
         del info[key]
         info.pop(key.replace('best_ckpt', 'best_score'), None)
+
+
+def rng_state() -> dict[str, Any]:
+    """Return the random state, of plain types and tensors, so that it can be read as data."""
+    # mmseg's transforms draw from numpy's global generator.
+    name, keys, *rest = np.random.get_state()  # noqa: NPY002
+    return {
+        'python': random.getstate(),
+        'numpy': [name, torch.from_numpy(keys.astype(np.int64)), *rest],
+        'torch': torch.get_rng_state(),
+        'cuda': torch.cuda.get_rng_state() if torch.cuda.is_available() else None,
+    }
+
+
+def restore_rng(state: dict[str, Any]) -> None:
+    """Set the random state to what `rng_state` returned."""
+    version, internal, gauss = state['python']
+    random.setstate((version, tuple(internal), gauss))
+    name, keys, position, *rest = state['numpy']
+    if not 0 <= position <= len(keys):
+        # numpy would read beyond its end.
+        raise ValueError(f'the position {position} is not in the state')
+    keys = keys.cpu().numpy().astype(np.uint32)
+    np.random.set_state((name, keys, position, *rest))  # noqa: NPY002
+    torch.set_rng_state(state['torch'].cpu())
+    if state['cuda'] is not None and torch.cuda.is_available():
+        torch.cuda.set_rng_state(state['cuda'].cpu())
