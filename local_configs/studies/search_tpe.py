@@ -15,7 +15,6 @@ study = dict(
         run='student',
         sampler='TPE',
         trials=30,
-        # Points that are below the median of the others at an evaluation end there.
         space={
             'model.kd_losses.kl_loss.loss_weight': dict(type='loguniform', low=0.1, high=10.0),
             'model.kd_losses.kl_loss.temperature': dict(type='uniform', low=1.0, high=8.0),

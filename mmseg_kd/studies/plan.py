@@ -7,11 +7,11 @@ import json
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cache, cached_property
-from pathlib import Path
 from typing import Any
 
 from mmengine.config import Config
 
+from mmseg_kd.checkpoints.sources import find_weights
 from mmseg_kd.config.loading import load_config
 from mmseg_kd.errors import UserError, did_you_mean
 from mmseg_kd.models.kd_encoder_decoder import teachers_by_name
@@ -89,11 +89,17 @@ def check_files(plan: list[PlannedRun]) -> None:
     # All points and seeds of a run read the same files.
     for run in {run.name.split('/')[0]: run for run in plan}.values():
         for key, path in _files(load_config(run.config, run.options)):
-            if isinstance(path, str) and key not in run.needs and not Path(path).is_file():
+            if isinstance(path, str) and key not in run.needs and not _is_available(path):
                 advice = f"fetch it, or write options={{'{key}': None}}"
                 if not key.endswith('pretrained'):
                     advice = f"write another, or let a run make it: needs={{'{key}': RUN}}"
                 raise UserError(f'run {run.name}: {key}: {path} does not exist; {advice}')
+
+
+def _is_available(path: str) -> bool:
+    # What has to be downloaded is left to the training.
+    scheme, separator, _ = path.partition('://')
+    return (bool(separator) and scheme != 'package') or find_weights(path).is_file()
 
 
 def _files(cfg: Config) -> Iterator[tuple[str, Any]]:

