@@ -79,7 +79,7 @@ EVERY_LOSS = [
     SimilarityPreservingLoss(reduction='sum'),
     ChannelWiseDivergence(),
     PairwiseLoss(),
-    PairwiseLoss(scale=0.25, pool='avg'),
+    PairwiseLoss(scale=0.25),
     DISTLoss(),
     DISTLoss(temperature=4.0, beta=2.0, gamma=0.5),
     *(fitnet_of_the_identity(r) for r in FitNetLoss.reductions),
@@ -313,7 +313,6 @@ def test_kl_masks_at_the_resolution_of_the_logits() -> None:
         (dict(type='DISTLoss', stages=['stage1', 'logits']), 'compares one tap'),
         (dict(type='JunctionLoss', temperature=0), 'not a number above 0'),
         (dict(type='PairwiseLoss', scale=0), 'scale=0 is not above 0'),
-        (dict(type='PairwiseLoss', pool='mean'), "pool='mean' is not"),
         (
             dict(type='FitNetLoss', student_channels=[8, 16], teacher_channels=8),
             r"student_channels=\[8, 16\] is not a number above 0 for each of \('stage4',\)",

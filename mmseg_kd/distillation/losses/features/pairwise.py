@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
 from typing import Any
 
 import torch.nn.functional as F
@@ -26,7 +25,7 @@ class PairwiseLoss(KDLoss):
               (a^S_{nij} - a^T_{nij})^2, \quad
               a_{ij} = \frac{f_i^\top f_j}{\lVert f_i \rVert_2 \lVert f_j \rVert_2}
 
-    with f the map's features, pooled over patches, and :math:`R_n` those patches of image n of
+    with f the maxima of the map's features over patches, and :math:`R_n` those patches of image n of
     which at least half is not void. An image that is wholly void gives 0 and counts in N.
 
     The gradient is that of the formula; the authors' code holds the norms constant in it.
@@ -44,14 +43,13 @@ class PairwiseLoss(KDLoss):
     Args:
         scale: Side of a patch as a fraction of the map's, above 0 and up to 1; the last patches
             are smaller where it does not divide it.
-        pool: 'max' or 'avg'.
         reduction: 'mean' as above.
         ignore_index: Label of void pixels; None keeps every patch.
         stages: Taps to compare, summed over.
         **kwargs: `loss_weight`, `teacher_stages` and `teacher`, as for every `KDLoss`.
 
     Raises:
-        ValueError: On an unknown pooling, or a scale outside (0, 1].
+        ValueError: On a scale outside (0, 1].
 
     Example:
         >>> student, teacher = torch.ones(2, 32, 8, 8), torch.ones(2, 32, 4, 4)
@@ -59,31 +57,20 @@ class PairwiseLoss(KDLoss):
         tensor(0.)
     """
 
-    shown = ('scale', 'pool')
+    shown = ('scale',)
 
-    def __init__(
-        self,
-        scale: float = 0.5,
-        pool: str = 'max',
-        ignore_index: int | None = 255,
-        **kwargs: Any,
-    ) -> None:
+    def __init__(self, scale: float = 0.5, ignore_index: int | None = 255, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        self.require(pool in ('max', 'avg'), f"pool={pool!r} is not 'max' or 'avg'")
         self.require(0 < scale <= 1, f'scale={scale!r} is not above 0 and up to 1')
-        self.scale = scale
-        self.pool = pool
-        self.ignore_index = ignore_index
+        self.scale, self.ignore_index = scale, ignore_index
 
     def compare(self, student: Tensor, teacher: Tensor, target: Tensor | None) -> Tensor:
         """Compute the distance of one pair of maps, a scalar."""
         size = student.shape[2:]
         patch = [max(1, int(side * self.scale)) for side in size]
-        pool = max_pool if self.pool == 'max' else partial(F.avg_pool2d, ceil_mode=True)
-        similarities = [
-            place_similarity(pool(x, patch)) for x in (student, resize_map(teacher, size))
-        ]
-        squared = (similarities[0] - similarities[1]).square()
+        maps = student, resize_map(teacher, size)
+        ours, theirs = (place_similarity(max_pool(x, patch)) for x in maps)
+        squared = (ours - theirs).square()
         valid = valid_pixels(target, size, self.ignore_index)
         if valid is None:
             return squared.mean()
