@@ -25,8 +25,8 @@ class PairwiseLoss(KDLoss):
               (a^S_{nij} - a^T_{nij})^2, \quad
               a_{ij} = \frac{f_i^\top f_j}{\lVert f_i \rVert_2 \lVert f_j \rVert_2}
 
-    with f the maxima of the map's features over patches, and :math:`R_n` those patches of image n of
-    which at least half is not void. An image that is wholly void gives 0 and counts in N.
+    with f the maxima of the map's features over patches, and :math:`R_n` those patches of image n
+    of which at least half is not void. An image that is wholly void gives 0 and counts in N.
 
     The gradient is that of the formula; the authors' code holds the norms constant in it.
 
