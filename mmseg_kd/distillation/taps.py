@@ -36,20 +36,11 @@ LOGITS_INDEX = {'DAHead': 0, 'DDRHead': 0, 'EncHead': 0, 'IterativeDecodeHead': 
 # that they return in testing.
 STAGE_INDEX = {'DDRNet': 1, 'PIDNet': 1}
 
-# mmseg's heads that predict something else than a score of each class at each pixel.
-WITHOUT_LOGITS = {
-    'Mask2FormerHead': 'masks',
-    'MaskFormerHead': 'masks',
-    'PointHead': 'points',
-    'SideAdapterCLIPHead': 'masks',
-    'VPDDepthHead': 'depth',
-}
-
 
 def check_taps(segmentor: nn.Module, names: Iterable[str], whose: str) -> None:
     """Raise UserError when the segmentor lacks a tap; the message lists those that it has."""
     paths = set(dict(segmentor.named_modules())) - {'', 'backbone'}
-    backbone, kind = segmentor.backbone, type(_last_head(segmentor)).__name__
+    backbone = segmentor.backbone
     aliases = getattr(backbone, 'tap_aliases', {})
     # None where it is unknown.
     stages = len(getattr(backbone, 'out_indices', ())) or getattr(backbone, 'num_stages', None)
@@ -57,11 +48,6 @@ def check_taps(segmentor: nn.Module, names: Iterable[str], whose: str) -> None:
         stage = STAGE.fullmatch(name)
         if stage and stages is not None and int(stage[1]) > stages:
             raise UserError(f'the {whose} has no tap {name!r}: its backbone has {stages} stages')
-        if name == 'logits' and kind in WITHOUT_LOGITS:
-            raise UserError(
-                f"the {whose} has no tap 'logits': {kind} predicts {WITHOUT_LOGITS[kind]}, not a "
-                'score of each class at each pixel; docs/losses.md lists the heads that do'
-            )
         if name == 'logits' or stage or name in aliases or name in paths:
             continue
         if ATTENTION.fullmatch(name):
@@ -203,7 +189,8 @@ def _predicted(head: nn.Module, output: Any) -> Tensor:
     if index is None or not isinstance(output, list | tuple):
         raise UserError(
             f"the tap 'logits': {name} returns a {type(output).__name__} and does not say which of "
-            f'its outputs are the logits: set the class attribute {name}.logits_index'
+            f'its outputs are the logits: set the class attribute {name}.logits_index, or choose '
+            'another tap if it predicts masks or points instead'
         )
     return output[index]
 
