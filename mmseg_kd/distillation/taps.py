@@ -82,12 +82,24 @@ def record_taps(segmentor: nn.Module, names: Iterable[str]) -> Iterator[dict[str
     """
     names = list(dict.fromkeys(names))
     taps: dict[str, Tensor] = {}
+    aliased = _aliased_modules(segmentor.backbone)
+    # The backbone is always read: its stages give the grid of tokens.
+    modules = {'backbone': segmentor.backbone}
+    for name in names:
+        if name in aliased:
+            modules[name] = aliased[name]
+        elif name != 'logits' and not STAGE.fullmatch(name):
+            modules[name] = segmentor.get_submodule(name)
     head = _last_head(segmentor) if 'logits' in names else None
-    with _recorded(_hooked_modules(segmentor, names), head) as outputs:
+    with _recorded(modules, head) as outputs:
         yield taps
     stages = _stages(segmentor.backbone, outputs.pop('backbone', ()))
+    for i, stage in enumerate(stages, start=1):
+        outputs = {f'stage{i}': stage, f'stage{i}.pre_norm': stage} | outputs
     for name in names:
-        taps[name] = _as_map(_pick(name, outputs, stages), stages)
+        if name not in outputs:
+            raise UserError(f'the tap {name!r} was not reached in the forward pass')
+        taps[name] = _as_map(_tensor(name, outputs[name]), stages)
 
 
 @contextmanager
@@ -112,18 +124,6 @@ def _aliased_modules(backbone: nn.Module) -> dict[str, nn.Module]:
     """The modules of a backbone that taps with a short name are read from, by that name."""
     aliases = getattr(backbone, 'tap_aliases', {})
     return {name: backbone.get_submodule(path) for name, path in aliases.items()}
-
-
-def _hooked_modules(segmentor: nn.Module, names: list[str]) -> dict[str, nn.Module]:
-    # The backbone is always read: its stages give the grid of tokens.
-    modules = {'backbone': segmentor.backbone}
-    aliased = _aliased_modules(segmentor.backbone)
-    for name in names:
-        if name in aliased:
-            modules[name] = aliased[name]
-        elif name not in ('logits', 'backbone') and not STAGE.fullmatch(name):
-            modules[name] = segmentor.get_submodule(name)
-    return modules
 
 
 def _maps(output: Any) -> tuple[Any, ...]:
@@ -153,25 +153,22 @@ def _recorded(
     def keep(name: str, module: nn.Module, inputs: Any, output: Any) -> None:
         outputs[name] = module.attention(*inputs) if ATTENTION.fullmatch(name) else output
 
+    def predict(forward: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        output = forward(*args, **kwargs)
+        outputs['logits'] = _predicted(head, output)
+        return output
+
     with ExitStack() as cleanup:
         if head is not None:
             # Activation checkpointing, for one, has put a forward of its own there.
-            cleanup.callback(
-                head.__dict__.update, {k: v for k, v in vars(head).items() if k == 'forward'}
-            )
-            cleanup.callback(head.__dict__.pop, 'forward')
-            head.forward = partial(_forward, head, head.forward, outputs)
+            own = {name: value for name, value in vars(head).items() if name == 'forward'}
+            cleanup.callback(vars(head).update, own)
+            cleanup.callback(vars(head).pop, 'forward')
+            # A hook would not do: a head's `loss` calls its forward directly.
+            head.forward = partial(predict, head.forward)
         for name, module in modules.items():
             cleanup.callback(module.register_forward_hook(partial(keep, name)).remove)
         yield outputs
-
-
-def _forward(
-    head: nn.Module, forward: Callable[..., Any], outputs: dict[str, Any], *args: Any, **kw: Any
-) -> Any:
-    output = forward(*args, **kw)
-    outputs['logits'] = _predicted(head, output)
-    return output
 
 
 def _last_head(segmentor: nn.Module) -> nn.Module:
@@ -195,14 +192,8 @@ def _predicted(head: nn.Module, output: Any) -> Tensor:
     return output[index]
 
 
-def _pick(name: str, outputs: dict[str, Any], stages: tuple[Any, ...]) -> Tensor:
-    stage = STAGE.fullmatch(name)
-    if stage and name not in outputs and int(stage[1]) <= len(stages):
-        output = stages[int(stage[1]) - 1]
-    elif name in outputs:
-        output = outputs[name]
-    else:
-        raise UserError(f'the tap {name!r} was not reached in the forward pass')
+def _tensor(name: str, output: Any) -> Tensor:
+    """Return the output of a module, the last one where it returns several."""
     if isinstance(output, list | tuple) and output and isinstance(output[-1], Tensor):
         output = output[-1]
     if not isinstance(output, Tensor):
