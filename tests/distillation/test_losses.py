@@ -32,7 +32,7 @@ from mmseg_kd.distillation import (
     SimilarityPreservingLoss,
     SobolevLoss,
 )
-from mmseg_kd.distillation.base import resize_map
+from mmseg_kd.distillation.maps import resize_map
 from mmseg_kd.errors import UserError
 
 GOLDEN = np.load(Path(__file__).parents[1] / 'data' / 'kd_losses.npz')

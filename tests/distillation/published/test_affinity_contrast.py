@@ -106,7 +106,8 @@ def test_the_grid_holds_whole_patches(size: tuple[int, int], cells: list[int]) -
 
 def test_a_student_that_matches_its_place_has_the_least_contrast() -> None:
     teacher = torch.randn(1, 4, 8, 8)
+    valid = torch.ones(1, 8, 8, dtype=torch.bool)
     loss = AffinityContrastLoss(3, 4, groups=4, tau=0.1)
-    same = float(loss.contrast(teacher, teacher, None))
-    assert same < float(loss.contrast(teacher.roll(1, dims=1), teacher, None))
-    assert same < float(loss.contrast(teacher.roll(1, dims=3), teacher, None))
+    same = float(loss.contrast(teacher, teacher, valid))
+    assert same < float(loss.contrast(teacher.roll(1, dims=1), teacher, valid))
+    assert same < float(loss.contrast(teacher.roll(1, dims=3), teacher, valid))

@@ -62,7 +62,7 @@ class AttentionFlowLoss(KDLoss):
     """
 
     default_stages = 'stage4.attention'
-    shown = ('exact_weight', 'cyclic_weight', 'permute_heads')
+    whole_maps = True
 
     def __init__(
         self,

@@ -8,8 +8,7 @@ import torch
 from mmseg.registry import MODELS
 from torch import Tensor
 
-from mmseg_kd.distillation.base import KDLoss, resize_map
-from mmseg_kd.distillation.losses.void import valid_mask
+from mmseg_kd.distillation.base import KDLoss
 
 # Above the rounding of a mean, so that a constant channel stays constant.
 SMALLEST_DEVIATION = 1e-6
@@ -55,19 +54,17 @@ class HaarDetailLoss(KDLoss):
 
     default_stages = 'logits'
     equal_channels = True
-    shown = ('levels',)
 
-    def __init__(self, levels: int = 3, ignore_index: int | None = 255, **kwargs: Any) -> None:
+    def __init__(self, levels: int = 3, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.require(levels >= 1, f'levels={levels!r} must be at least 1')
-        self.levels, self.ignore_index = levels, ignore_index
+        self.levels = levels
 
     def compare(self, student: Tensor, teacher: Tensor, target: Tensor | None) -> Tensor:
         """Compute the distance of one pair of maps, a scalar."""
-        size = student.shape[2:]
-        valid = valid_mask(target, size, self.ignore_index, student)[:, None].to(student.dtype)
+        valid = self.valid(target, student)[:, None].to(student.dtype)
         # The transform is linear: the bands of the difference are the differences of the bands.
-        low = _standardised(student, valid) - _standardised(resize_map(teacher, size), valid)
+        low = _standardised(student, valid) - _standardised(teacher, valid)
         total = low.new_zeros(())
         for _ in range(self.levels):
             low, *details = haar(low)

@@ -10,10 +10,10 @@ import torch.nn.functional as F
 from mmseg.registry import MODELS
 from torch import Tensor, nn
 
-from mmseg_kd.distillation.base import LARGEST, resize_map
+from mmseg_kd.distillation.base import LARGEST
 from mmseg_kd.distillation.losses.features.fitnet import FitNetLoss, own_random_stream
 from mmseg_kd.distillation.losses.features.pooling import average_pool
-from mmseg_kd.distillation.losses.void import valid_pixels
+from mmseg_kd.distillation.maps import mean_of_valid, resize_map
 
 
 @MODELS.register_module()
@@ -71,7 +71,6 @@ class MaskedGenerativeLoss(FitNetLoss):
     reductions = ('mean', 'sum_per_image')
     one_tap = True
     zero_at_equality = False
-    shown = ('mask_ratio', 'grid')
 
     def __init__(
         self,
@@ -107,7 +106,7 @@ class MaskedGenerativeLoss(FitNetLoss):
 
     def compare(self, student: Tensor, teacher: Tensor, target: Tensor | None) -> Tensor:
         """Compute the loss of the adapted student's map and the teacher's, both on the grid."""
-        valid = valid_pixels(target, student.shape[2:], self.ignore_index)
+        valid = self.valid(target, student)
         return self.squared_distance(self.generate(student), teacher, valid)
 
     def generate(self, x: Tensor) -> Tensor:
@@ -117,14 +116,13 @@ class MaskedGenerativeLoss(FitNetLoss):
         first, second = self.generator
         return _convolved(second, _convolved(first, x * kept).relu())
 
-    def squared_distance(self, generated: Tensor, teacher: Tensor, valid: Tensor | None) -> Tensor:
+    def squared_distance(self, generated: Tensor, teacher: Tensor, valid: Tensor) -> Tensor:
         """Reduce the squared distance of two maps (N, C', H, W) to a scalar."""
         # Channels first: the sum over all elements would leave float32 earlier.
         squared = (generated - teacher).square().mean(dim=1)
-        squared = squared if valid is None else squared * valid
         if self.reduction == 'sum_per_image':
-            return squared.sum() / len(squared) * teacher.shape[1]
-        return squared.sum() / (squared.numel() if valid is None else valid.sum().clamp(min=1))
+            return (squared * valid).sum() / len(squared) * teacher.shape[1]
+        return mean_of_valid(squared, valid)
 
 
 def _convolved(layer: nn.Conv2d, x: Tensor) -> Tensor:

@@ -8,10 +8,9 @@ import torch.nn.functional as F
 from mmseg.registry import MODELS
 from torch import Tensor
 
-from mmseg_kd.distillation.base import KDLoss, resize_map
+from mmseg_kd.distillation.base import KDLoss
 from mmseg_kd.distillation.losses.features.pooling import max_pool
 from mmseg_kd.distillation.losses.features.similarity_preserving import place_similarity
-from mmseg_kd.distillation.losses.void import valid_pixels
 
 
 @MODELS.register_module()
@@ -57,25 +56,17 @@ class PairwiseLoss(KDLoss):
         tensor(0.)
     """
 
-    shown = ('scale',)
-
-    def __init__(self, scale: float = 0.5, ignore_index: int | None = 255, **kwargs: Any) -> None:
+    def __init__(self, scale: float = 0.5, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.require(0 < scale <= 1, f'scale={scale!r} is not above 0 and up to 1')
-        self.scale, self.ignore_index = scale, ignore_index
+        self.scale = scale
 
     def compare(self, student: Tensor, teacher: Tensor, target: Tensor | None) -> Tensor:
         """Compute the distance of one pair of maps, a scalar."""
-        size = student.shape[2:]
-        patch = [max(1, int(side * self.scale)) for side in size]
-        maps = student, resize_map(teacher, size)
-        ours, theirs = (place_similarity(max_pool(x, patch)) for x in maps)
-        squared = (ours - theirs).square()
-        valid = valid_pixels(target, size, self.ignore_index)
-        if valid is None:
-            return squared.mean()
-        share = F.avg_pool2d(valid[:, None].to(squared.dtype), patch, ceil_mode=True)
-        kept = (share >= 0.5).flatten(1).to(squared.dtype)
+        patch = [max(1, int(side * self.scale)) for side in student.shape[2:]]
+        ours, theirs = (place_similarity(max_pool(x, patch)) for x in (student, teacher))
+        valid = self.valid(target, student)[:, None].to(student.dtype)
+        kept = (F.avg_pool2d(valid, patch, ceil_mode=True) >= 0.5).flatten(1).to(student.dtype)
         kept = kept[:, :, None] * kept[:, None]
-        pairs = kept.sum(dim=(1, 2)).clamp(min=1)
-        return ((squared * kept).sum(dim=(1, 2)) / pairs).mean()
+        squared = ((ours - theirs).square() * kept).sum(dim=(1, 2))
+        return (squared / kept.sum(dim=(1, 2)).clamp(min=1)).mean()

@@ -56,7 +56,7 @@ class SimilarityPreservingLoss(KDLoss):
     """
 
     reductions = ('paper', 'sum')
-    shown = ('mode',)
+    whole_maps = True
 
     def __init__(
         self,

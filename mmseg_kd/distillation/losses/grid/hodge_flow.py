@@ -10,11 +10,9 @@ import torch
 from mmseg.registry import MODELS
 from torch import Tensor
 
-from mmseg_kd.distillation.base import resize_map
 from mmseg_kd.distillation.grid.calculus import Flow, pair_flow, valid_edges
 from mmseg_kd.distillation.grid.decomposition import spectrum_of, split_masked
-from mmseg_kd.distillation.losses.logits.temperature import TemperatureLoss
-from mmseg_kd.distillation.losses.void import valid_mask
+from mmseg_kd.distillation.losses.logits.temperature import ClassLoss
 
 COMPONENTS = ('gradient', 'curl', 'harmonic')
 # Added to the mean energy of an edge: an image of one class has no flow to be relative to.
@@ -22,7 +20,7 @@ FLOOR = 1e-3
 
 
 @MODELS.register_module()
-class EdgeFlowLoss(TemperatureLoss):
+class EdgeFlowLoss(ClassLoss):
     r"""Distance between the flows of student and teacher along the edges of the pixel grid.
 
     The flow between two classes a and b, along the edge from pixel i to pixel j, is
@@ -63,10 +61,6 @@ class EdgeFlowLoss(TemperatureLoss):
     """
 
     reductions = ('relative',)
-    one_tap = True
-    equal_channels = True
-    of_classes = True
-    shown = ('temperature', 'flows')
 
     def __init__(
         self,
@@ -80,10 +74,9 @@ class EdgeFlowLoss(TemperatureLoss):
 
     def compare(self, student: Tensor, teacher: Tensor, target: Tensor | None) -> Tensor:
         """Compute the distance of one pair of maps, a scalar."""
-        size = student.shape[2:]
-        valid = valid_mask(target, size, self.ignore_index, student)
+        valid = self.valid(target, student)
         edges = Flow(*(mask[:, None] for mask in valid_edges(valid)))
-        ours, theirs = (self._flow(z) * edges for z in (student, resize_map(teacher, size)))
+        ours, theirs = (self._flow(z) * edges for z in (student, teacher))
         number = sum(mask.sum(dim=(1, 2, 3)) for mask in edges).clamp(min=1).to(student.dtype)
         scale = theirs.energy().sum(dim=1) + FLOOR * number
         return (self.energy(ours - theirs, valid).sum(dim=1) / scale).mean()
@@ -140,8 +133,6 @@ class HodgeFlowLoss(EdgeFlowLoss):
         >>> HodgeFlowLoss(components=['curl'])(student, teacher)
         tensor(0.)
     """
-
-    shown = ('temperature', 'flows', 'components')
 
     def __init__(
         self,

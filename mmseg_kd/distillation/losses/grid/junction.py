@@ -7,10 +7,9 @@ from typing import Any
 from mmseg.registry import MODELS
 from torch import Tensor
 
-from mmseg_kd.distillation.base import resize_map
 from mmseg_kd.distillation.grid.calculus import structure_tensor, valid_faces
 from mmseg_kd.distillation.losses.logits.temperature import TemperatureLoss
-from mmseg_kd.distillation.losses.void import mean_of_valid, valid_mask
+from mmseg_kd.distillation.maps import mean_of_valid
 
 # Junction energies below this share of the teacher's mean trace hardly count. It is above the
 # rounding of a determinant in float32.
@@ -71,10 +70,9 @@ class JunctionLoss(TemperatureLoss):
 
     def compare(self, student: Tensor, teacher: Tensor, target: Tensor | None) -> Tensor:
         """Compute the distance of one pair of maps, a scalar."""
-        size = student.shape[2:]
-        faces = valid_faces(valid_mask(target, size, self.ignore_index, student))
+        faces = valid_faces(self.valid(target, student))
         xx, xy, yy = self._tensor(student, faces)
-        t_xx, t_xy, t_yy = self._tensor(resize_map(teacher, size), faces)
+        t_xx, t_xy, t_yy = self._tensor(teacher, faces)
         e = SMALLEST_SHARE * (mean_of_valid(t_xx + t_yy, faces) + SMALLEST_TRACE)
         ours, theirs = (
             (det.clamp(min=0) + e.square()).sqrt()

@@ -58,7 +58,6 @@ class SobolevLoss(CentredLoss):
         tensor(1.)
     """
 
-    shown = ('exponent',)
     # Seed of a permutation of the frequencies.
     permutation: int | None = None
 
@@ -72,8 +71,9 @@ class SobolevLoss(CentredLoss):
 
     def compare(self, student: Tensor, teacher: Tensor, target: Tensor | None) -> Tensor:
         """Compute the distance of one pair of maps, a scalar."""
-        student, teacher, valid = self.prepare(student, teacher, target)
-        difference = transform((student - teacher).masked_fill(~valid[:, None], 0))
+        valid = self.valid(target, student)[:, None]
+        difference = self.centred(student) - self.centred(teacher)
+        difference = transform(difference.masked_fill(~valid, 0))
         weights = _weights(
             *student.shape[2:], self.exponent, self.permutation, student.dtype, student.device
         )
@@ -104,8 +104,6 @@ class PermutedSpectrumLoss(SobolevLoss):
         ... )
         tensor(True)
     """
-
-    shown = (*SobolevLoss.shown, 'permutation')
 
     def __init__(self, seed: int = 0, **kwargs: Any) -> None:
         super().__init__(**kwargs)

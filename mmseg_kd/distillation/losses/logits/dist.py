@@ -10,9 +10,7 @@ import torch.nn.functional as F
 from mmseg.registry import MODELS
 from torch import Tensor
 
-from mmseg_kd.distillation.base import resize_map
-from mmseg_kd.distillation.losses.logits.temperature import TemperatureLoss
-from mmseg_kd.distillation.losses.void import valid_mask
+from mmseg_kd.distillation.losses.logits.temperature import ClassLoss
 
 # Above the rounding of a mean of probabilities, so that constant ones have no direction, and
 # below what a rare class' probabilities vary by.
@@ -20,7 +18,7 @@ SMALLEST_DEVIATION = 1e-6
 
 
 @MODELS.register_module()
-class DISTLoss(TemperatureLoss):
+class DISTLoss(ClassLoss):
     r"""One minus the correlation between the teacher's and the student's probabilities.
 
     Huang et al., Knowledge Distillation from A Stronger Teacher, NeurIPS 2022,
@@ -66,11 +64,6 @@ class DISTLoss(TemperatureLoss):
         1.867
     """
 
-    one_tap = True
-    equal_channels = True
-    of_classes = True
-    shown = ('temperature', 'beta', 'gamma')
-
     def __init__(
         self,
         temperature: float | dict = 1.0,
@@ -83,13 +76,12 @@ class DISTLoss(TemperatureLoss):
 
     def compare(self, student: Tensor, teacher: Tensor, target: Tensor | None) -> Tensor:
         """Compute the distance of one pair of logits, a scalar."""
-        size, classes = student.shape[2:], student.shape[1]
-        temperature = self.current_temperature()
-        valid = valid_mask(target, size, self.ignore_index, student)[:, None].to(student.dtype)
+        classes, temperature = student.shape[1], self.current_temperature()
+        valid = self.valid(target, student)[:, None].to(student.dtype)
         count = valid.sum().clamp(min=1)
         theirs, ours = (
             _standardised((x / temperature).softmax(dim=1), valid, count)
-            for x in (resize_map(teacher, size), student)
+            for x in (teacher, student)
         )
         # 1 - correlation is half the mean squared difference of standardised values.
         inter, intra = (
