@@ -26,7 +26,7 @@ class EMATeacher(BaseTeacher):
     and without gradients. Checkpoints that can be resumed contain it.
 
     Args:
-        average: A copy of the student; its weights become the average.
+        student: The student, which is copied.
         momentum: EMA momentum, at least 0 and below 1.
         dtype: As for `Teacher`.
 
@@ -37,11 +37,11 @@ class EMATeacher(BaseTeacher):
     follows_student = True
 
     def __init__(
-        self, average: nn.Module, momentum: float = 0.999, dtype: str | None = None
+        self, student: nn.Module, momentum: float = 0.999, dtype: str | None = None
     ) -> None:
         if not isinstance(momentum, int | float) or not 0 <= momentum < 1:
             raise UserError(f'model.teacher.momentum: {momentum!r} is not in [0, 1)')
-        super().__init__(average, dtype)
+        super().__init__(copy.deepcopy(student), dtype)
         self.momentum = momentum
         self.updates = 0
 
@@ -49,11 +49,6 @@ class EMATeacher(BaseTeacher):
     def source(self) -> str:
         """The student."""
         return f'average of the student, momentum {self.momentum:g}'
-
-    @classmethod
-    def for_student(cls, student: nn.Module, **kwargs: Any) -> EMATeacher:
-        """Build the average of a student from the keys of `model.teacher`."""
-        return cls(copy.deepcopy(student), **kwargs)
 
     def start(self, student: nn.Module) -> None:
         """Copy the student's weights before its first step; a resumed average stays as it is."""

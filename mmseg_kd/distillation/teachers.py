@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
@@ -34,7 +33,7 @@ class BaseTeacher:
         UserError: The dtype is none of these.
     """
 
-    # Whether the weights change during training.
+    # Whether the weights change during training; the first argument is then the student.
     follows_student = False
     # Where the weights are from, for people.
     source: str
@@ -47,21 +46,11 @@ class BaseTeacher:
         # Whether student and teacher normalise images alike; found in the first batch.
         self._same_input: bool | None = None
 
-    @property
-    def num_classes(self) -> int:
-        """Number of classes of the teacher's logits."""
-        return self.segmentor.num_classes
-
     def to(self, device: torch.device | str) -> BaseTeacher:
         """Move the teacher, which a call does by itself."""
         if next(self.segmentor.parameters()).device != device:
             self.segmentor.to(device)
         return self
-
-    @classmethod
-    def for_student(cls, student: nn.Module, **kwargs: Any) -> BaseTeacher:
-        """Build the teacher of a student from the keys of `model.teacher`."""
-        return cls(**kwargs)
 
     def start(self, student: nn.Module) -> None:
         """Prepare for training, when the student's weights are loaded; nothing where frozen."""
@@ -75,10 +64,6 @@ class BaseTeacher:
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Restore `state_dict`; nothing where frozen."""
-
-    def check_taps(self, names: Iterable[str]) -> None:
-        """Raise UserError when the teacher lacks a tap."""
-        check_taps(self.segmentor, names, 'teacher')
 
     @torch.no_grad()
     def __call__(
@@ -189,7 +174,7 @@ class Teachers(dict[str, BaseTeacher]):
         """
         built = {n: _build(cfg, n, student) for n, cfg in self.cfgs.items() if n in taps}
         for name, teacher in built.items():
-            teacher.check_taps(taps[name])
+            check_taps(teacher.segmentor, taps[name], 'teacher')
         self.update(built)
 
     def __call__(
@@ -237,16 +222,17 @@ class Teachers(dict[str, BaseTeacher]):
 
 
 def _build(cfg: dict, name: str, student: nn.Module) -> BaseTeacher:
-    cfg = dict(cfg)
-    kind = cfg.pop('type', 'Teacher')
+    kind = cfg.get('type', 'Teacher')
     # Registry.build would build the model dict in `config` first.
     cls = TASK_UTILS.get(kind)
-    if not (inspect.isclass(cls) and issubclass(cls, BaseTeacher)):
+    if not (isinstance(cls, type) and issubclass(cls, BaseTeacher)):
         raise UserError(f"model.teacher: type={kind!r} is not a teacher; there is 'EMATeacher'")
-    teacher = cls.for_student(student, **cfg)
-    if teacher.num_classes != student.num_classes:
+    settings = {key: value for key, value in cfg.items() if key != 'type'}
+    teacher = cls(student, **settings) if cls.follows_student else cls(**settings)
+    classes = teacher.segmentor.num_classes
+    if classes != student.num_classes:
         raise UserError(
-            f'the teacher ({getattr(teacher, "checkpoint", name)}) has {teacher.num_classes} '
-            f'classes, the student {student.num_classes}: give both configs the same num_classes'
+            f'the teacher ({getattr(teacher, "checkpoint", name)}) has {classes} classes, the '
+            f'student {student.num_classes}: give both configs the same num_classes'
         )
     return teacher
