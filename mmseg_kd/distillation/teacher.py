@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import copy
-import logging
-import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -59,11 +57,10 @@ class Teacher(BaseTeacher):
                 raise UserError(f'model.teacher.{key} {wrong}; name a file')
         self.model_cfg = read_model(config)
         segmentor = build_segmentor(self.model_cfg)
-        latest = find_latest_checkpoint(Path(checkpoint).parent)
         if not Path(checkpoint).is_file():
             make = f', `python tools/train.py {config}`,' if isinstance(config, str) else ''
             advice = f'train the teacher{make} or point model.teacher.checkpoint at your file'
-            if latest:
+            if latest := find_latest_checkpoint(Path(checkpoint).parent):
                 advice = f'write model.teacher.checkpoint={latest}'
             raise UserError(
                 f"the teacher's checkpoint {checkpoint} {no_file(checkpoint)}: {advice}"
@@ -78,13 +75,6 @@ class Teacher(BaseTeacher):
         self.classes = classes or classes_of(loaded.get('meta'))
         super().__init__(segmentor, dtype)
         self._cast: dict[torch.dtype, nn.Module] = {}
-        if latest and 0 <= _iteration(checkpoint) < _iteration(latest):
-            print_log(
-                f'model.teacher.checkpoint: {checkpoint} is not the last of its training, which '
-                f'has {latest.name}',
-                logger='current',
-                level=logging.WARNING,
-            )
         print_log(
             f'teacher: {self.config} with {self.checkpoint}, sha256 {self.sha256[:8]}, '
             f'matched {matched}/{matched} tensors',
@@ -104,12 +94,6 @@ class Teacher(BaseTeacher):
     def source(self) -> str:
         """Its file."""
         return f'{self.checkpoint} (sha256 {self.sha256[:8]})'
-
-
-def _iteration(checkpoint: str | Path) -> int:
-    """The number N of a file `iter_N.pth`, else -1."""
-    match = re.fullmatch(r'iter_(\d+)\.pth', Path(checkpoint).name)
-    return int(match[1]) if match else -1
 
 
 def classes_of(meta: Any) -> list[str] | None:
