@@ -8,6 +8,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+# Above the rounding of a mean, so that constant values stay constant, and below what the
+# probabilities of a rare class vary by.
+SMALLEST_DEVIATION = 1e-6
+
 
 def resize_map(x: Tensor, size: Sequence[int]) -> Tensor:
     """Resize a map (N, C, H, W) to `size` (bilinear, align_corners=False).
@@ -86,3 +90,23 @@ def mean_of_valid(x: Tensor, valid: Tensor) -> Tensor:
         tensor(1.)
     """
     return (x * valid).sum() / valid.sum().clamp(min=1)
+
+
+def standardised(
+    x: Tensor, valid: Tensor, dim: int | tuple[int, ...], count: Tensor | int
+) -> Tensor:
+    """Bring maps to mean 0 and standard deviation 1 along axes, over the valid pixels.
+
+    Args:
+        x: Maps (N, C, H, W).
+        valid: 1 or 0 for each pixel, (N, 1, H, W). The result is 0 where it is 0.
+        dim: The axes.
+        count: Number of valid values along the axes, at least 1.
+
+    Example:
+        >>> standardised(torch.tensor([[[[1.0, 3.0]]]]), torch.ones(1, 1, 1, 2), dim=3, count=2)
+        tensor([[[[-1.,  1.]]]])
+    """
+    x = (x - (x * valid).sum(dim=dim, keepdim=True) / count) * valid
+    variance = x.square().sum(dim=dim, keepdim=True) / count
+    return x * (variance + SMALLEST_DEVIATION**2).rsqrt()

@@ -74,21 +74,11 @@ class Teacher(BaseTeacher):
         matched = load_strictly(segmentor, tensors, source=str(checkpoint))
         self.classes = classes or classes_of(loaded.get('meta'))
         super().__init__(segmentor, dtype)
-        self._cast: dict[torch.dtype, nn.Module] = {}
         print_log(
             f'teacher: {self.config} with {self.checkpoint}, sha256 {self.sha256[:8]}, '
             f'matched {matched}/{matched} tensors',
             logger='current',
         )
-
-    def _segmentor_for(self, device: str) -> nn.Module:
-        if not torch.is_autocast_enabled(device):
-            return self.segmentor
-        dtype = torch.get_autocast_dtype(device)
-        if dtype not in self._cast:
-            # Autocast converts the weights of a frozen module again in every iteration.
-            self._cast = {dtype: _with_weights_in(self.segmentor, dtype)}
-        return self._cast[dtype]
 
     @property
     def source(self) -> str:
@@ -104,16 +94,6 @@ def classes_of(meta: Any) -> list[str] | None:
     other = dataset or meta.get('CLASSES')
     classes = dataset.get('classes') if isinstance(dataset, dict) else other
     return list(classes) if isinstance(classes, list | tuple) and classes else None
-
-
-def _with_weights_in(segmentor: nn.Module, dtype: torch.dtype) -> nn.Module:
-    """Return a copy whose backbone keeps the weights of its products in `dtype`."""
-    segmentor = copy.deepcopy(segmentor)
-    for module in segmentor.backbone.modules():
-        # Autocast computes norms and the like in float32.
-        if type(module) in (nn.Linear, nn.Conv2d):
-            module.to(dtype)
-    return segmentor
 
 
 def read_model(config: str | dict) -> ConfigDict:

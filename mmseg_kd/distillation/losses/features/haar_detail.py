@@ -9,9 +9,7 @@ from mmseg.registry import MODELS
 from torch import Tensor
 
 from mmseg_kd.distillation.base import KDLoss
-
-# Above the rounding of a mean, so that a constant channel stays constant.
-SMALLEST_DEVIATION = 1e-6
+from mmseg_kd.distillation.maps import standardised
 
 
 @MODELS.register_module()
@@ -64,7 +62,9 @@ class HaarDetailLoss(KDLoss):
         """Compute the distance of one pair of maps, a scalar."""
         valid = self.valid(target, student)[:, None].to(student.dtype)
         # The transform is linear: the bands of the difference are the differences of the bands.
-        low = _standardised(student, valid) - _standardised(teacher, valid)
+        count = valid.sum(dim=(2, 3), keepdim=True).clamp(min=1)
+        ours, theirs = (standardised(x, valid, (2, 3), count) for x in (student, teacher))
+        low = ours - theirs
         total = low.new_zeros(())
         for _ in range(self.levels):
             low, *details = haar(low)
@@ -107,11 +107,3 @@ def corners(x: Tensor) -> list[Tensor]:
         if x.shape[dim] % 2:
             x = torch.cat([x, x.narrow(dim, x.shape[dim] - 1, 1)], dim=dim)
     return [x[:, :, i::2, j::2] for i in (0, 1) for j in (0, 1)]
-
-
-def _standardised(x: Tensor, valid: Tensor) -> Tensor:
-    """Bring each channel of an image to mean 0 and standard deviation 1 over its valid pixels."""
-    count = valid.sum(dim=(2, 3), keepdim=True).clamp(min=1)
-    x = x - (x * valid).sum(dim=(2, 3), keepdim=True) / count
-    variance = (x.square() * valid).sum(dim=(2, 3), keepdim=True) / count
-    return x * (variance + SMALLEST_DEVIATION**2).rsqrt()

@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
-import torch
 import torch.nn.functional as F
 from mmseg.registry import MODELS
 from torch import Tensor
 
 from mmseg_kd.distillation.losses.logits.temperature import ClassLoss
-
-# Above the rounding of a mean of probabilities, so that constant ones have no direction, and
-# below what a rare class' probabilities vary by.
-SMALLEST_DEVIATION = 1e-6
+from mmseg_kd.distillation.maps import standardised
 
 
 @MODELS.register_module()
@@ -79,42 +74,11 @@ class DISTLoss(ClassLoss):
         classes, temperature = student.shape[1], self.current_temperature()
         valid = self.valid(target, student)[:, None].to(student.dtype)
         count = valid.sum().clamp(min=1)
-        theirs, ours = (
-            _standardised((x / temperature).softmax(dim=1), valid, count)
-            for x in (teacher, student)
-        )
+        ours, theirs = ((x / temperature).softmax(dim=1) for x in (student, teacher))
         # 1 - correlation is half the mean squared difference of standardised values.
-        inter, intra = (
-            F.mse_loss(*pair, reduction='sum') for pair in zip(ours, theirs, strict=True)
+        of_pixel, of_class = (
+            F.mse_loss(*(standardised(p, valid, *axes) for p in (ours, theirs)), reduction='sum')
+            for axes in ((1, classes), ((0, 2, 3), count))
         )
         scale = temperature**2 / (2 * classes * count)
-        return scale * (self.beta * inter + self.gamma * intra)
-
-
-def _standardised(p: Tensor, valid: Tensor, count: Tensor) -> tuple[Tensor, Tensor]:
-    """Bring probabilities to mean 0 and standard deviation 1; 0 at void pixels.
-
-    Args:
-        p: Probabilities (N, K, H, W).
-        valid: 1 or 0 for each pixel, (N, 1, H, W).
-        count: Number of valid pixels.
-
-    Returns:
-        Standardised over the classes of a pixel, and over the valid pixels of a class.
-    """
-    classes = p.shape[1]
-    # Probabilities have the mean 1 / K over the classes.
-    of_pixel = p - 1 / classes
-    of_class = p * valid
-    mean = of_class.sum(dim=(0, 2, 3), keepdim=True) / count
-    of_class = torch.addcmul(of_class, mean, valid, value=-1)
-    return (
-        of_pixel * (_inverse_deviation(of_pixel, (1,), classes) * valid),
-        of_class * _inverse_deviation(of_class, (0, 2, 3), count),
-    )
-
-
-def _inverse_deviation(x: Tensor, dim: Sequence[int], count: Tensor | int) -> Tensor:
-    """Return one over the standard deviation of centred values, `count` in number, along `dim`."""
-    variance = x.square().sum(dim=dim, keepdim=True) / count
-    return (variance + SMALLEST_DEVIATION**2).rsqrt()
+        return scale * (self.beta * of_pixel + self.gamma * of_class)
