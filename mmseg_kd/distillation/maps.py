@@ -98,7 +98,7 @@ def standardised(
     """Bring maps to mean 0 and standard deviation 1 along axes, over the valid pixels.
 
     Args:
-        x: Maps (N, C, H, W).
+        x: Maps (..., N, C, H, W).
         valid: 1 or 0 for each pixel, (N, 1, H, W). The result is 0 where it is 0.
         dim: The axes.
         count: Number of valid values along the axes, at least 1.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import torch
 import torch.nn.functional as F
 from mmseg.registry import MODELS
 from torch import Tensor
@@ -74,11 +75,12 @@ class DISTLoss(ClassLoss):
         classes, temperature = student.shape[1], self.current_temperature()
         valid = self.valid(target, student)[:, None].to(student.dtype)
         count = valid.sum().clamp(min=1)
-        ours, theirs = ((x / temperature).softmax(dim=1) for x in (student, teacher))
+        # Both in one tensor, so that every step below runs once for both.
+        p = (torch.stack([student, teacher]) / temperature).softmax(dim=2)
         # 1 - correlation is half the mean squared difference of standardised values.
         of_pixel, of_class = (
-            F.mse_loss(*(standardised(p, valid, *axes) for p in (ours, theirs)), reduction='sum')
-            for axes in ((1, classes), ((0, 2, 3), count))
+            F.mse_loss(*standardised(p, valid, *axes), reduction='sum')
+            for axes in ((2, classes), ((1, 3, 4), count))
         )
         scale = temperature**2 / (2 * classes * count)
         return scale * (self.beta * of_pixel + self.gamma * of_class)
