@@ -13,7 +13,7 @@ from mmseg_kd.distillation.maps import class_logits, resize_map, valid_pixels
 from mmseg_kd.distillation.schedules import Schedule, scheduled, unnested, value_at
 from mmseg_kd.errors import UserError
 
-# Larger magnitudes are cut: the squares of a hundred million such values sum up in float32.
+# Larger magnitudes are clamped: float32 can sum a hundred million squares of this size.
 LARGEST = 1e15
 # Attributes of a loss that are not settings.
 STATE = ('training', 'iteration', 'zero_at_equality')
@@ -35,9 +35,9 @@ class KDLoss(nn.Module):
             class' `default_stages` by default.
         loss_weight: Factor of the loss: a number, a schedule or a `GradientShare`.
         teacher_stages: Names of the teacher's taps, where they differ.
-        teacher: Where there are several teachers: the name of one, or weights by name, whose
-            losses are then summed; all of them at equal weights, adding up to 1, by default.
-        control: What takes the teacher's place, to measure what the teacher is worth:
+        teacher: With several teachers: the name of one, or weights by name. The losses of the
+            teachers are summed; by default all have equal weights that add up to 1.
+        control: Replaces the teacher, to measure how much of a gain comes from it:
             'other_image' or 'labels', see `mmseg_kd.distillation.controls`.
         ignore_index: Label of void pixels; None keeps every pixel.
 
@@ -49,8 +49,8 @@ class KDLoss(nn.Module):
 
     reductions: tuple[str, ...] = ('mean',)
     default_stages: str | tuple[str, ...] = 'stage4'
-    # What a loss needs of its taps: a single one, equal channels at student and teacher, a channel
-    # for each class. For the last, the single channel of a sigmoid becomes two.
+    # What a loss requires of its taps: a single one, equal channels at student and teacher, a
+    # channel for each class. For the last, the single channel of a sigmoid becomes two.
     one_tap = False
     equal_channels = False
     of_classes = False
@@ -265,7 +265,7 @@ class KDLoss(nn.Module):
 
 
 def log_names(name: str) -> tuple[str, str]:
-    """Names under which a loss is logged, weighted and raw.
+    """Return the names under which a loss is logged, weighted and raw.
 
     mmengine backpropagates what has 'loss' in its name, so the weighted one must have it and
     the raw one must not: `kl_loss` gives ('kl_loss', 'kl_raw'), `cwd` ('cwd_loss', 'cwd_raw').

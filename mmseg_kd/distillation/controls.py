@@ -1,4 +1,4 @@
-"""What a loss gets in place of its teacher's maps, to measure what the teacher is worth.
+"""Controls: what a loss gets in place of its teacher's maps, to see what the teacher adds.
 
 `control='other_image'`  The teacher's maps of another image, the one before it in the batch. A gain
                          that remains does not come from what the teacher knows of the image.
@@ -33,7 +33,7 @@ def control_problem(control: str | None, stages: Sequence[str]) -> str | None:
 def controlled(
     control: str | None, student: list[Tensor], teacher: list[Tensor], target: Tensor | None
 ) -> list[Tensor]:
-    """Return the maps that a control puts in place of the teacher's; without one the teacher's.
+    """Return the maps that a control puts in place of the teacher's, or the teacher's own.
 
     Args:
         control: One of `CONTROLS`.

@@ -1,4 +1,4 @@
-"""Gradient reports, and warnings about losses with almost no effect or too much of it."""
+"""Gradient reports, and warnings about losses that have almost no effect or dominate."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from mmseg_kd.distillation.schedules import Schedule, unnested
 REPORTS = 3
 OFF, DOMINANT = 0.001, 0.9
 SUGGESTED_SHARE = 0.1
-# Largest factor by which a suggestion raises a weight above 1: a few batches are no basis for more.
+# Largest factor by which a suggestion raises a weight above 1: a few batches justify no more.
 MOST_CHANGE = 100
 
 

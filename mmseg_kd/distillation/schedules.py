@@ -48,7 +48,7 @@ class Schedule(ABC):
 
 @TASK_UTILS.register_module()
 class Constant(Schedule):
-    """The value itself.
+    """Keep the value.
 
     Args:
         value: See `Schedule`.
@@ -85,7 +85,7 @@ class _Ramp(Schedule):
 @TASK_UTILS.register_module()
 @dataclass
 class LinearWarmup(_Ramp):
-    """From `start` times the value to the value, in a straight line.
+    """Rise in a straight line from `start` times the value to the value.
 
     Args:
         value: See `Schedule`.
@@ -104,7 +104,7 @@ class LinearWarmup(_Ramp):
 @TASK_UTILS.register_module()
 @dataclass
 class CosineDecay(_Ramp):
-    """From the value to `stop` times the value, along half a cosine.
+    """Fall along half a cosine from the value to `stop` times the value.
 
     Args:
         value: See `Schedule`.
@@ -122,7 +122,7 @@ class CosineDecay(_Ramp):
 
 @TASK_UTILS.register_module()
 class LinearDecay(CosineDecay):
-    """From the value to `stop` times the value, in a straight line; arguments as `CosineDecay`.
+    """Fall in a straight line from the value to `stop` times it; arguments as `CosineDecay`.
 
     The early decay of SegDistill: `begin` in the middle of training, `end` before its end.
     """
@@ -135,7 +135,7 @@ class LinearDecay(CosineDecay):
 @TASK_UTILS.register_module()
 @dataclass
 class Stop(Schedule):
-    """The value until an iteration, then 0: the loss no longer counts.
+    """Keep the value until an iteration, then 0: the loss no longer counts.
 
     Args:
         value: See `Schedule`.
@@ -152,7 +152,7 @@ class Stop(Schedule):
 @TASK_UTILS.register_module()
 @dataclass
 class Milestones(Schedule):
-    """The value, multiplied by `gamma` at each milestone.
+    """Multiply the value by `gamma` at each milestone.
 
     Args:
         value: See `Schedule`.

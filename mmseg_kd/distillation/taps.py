@@ -9,7 +9,7 @@
                       read, and only then
 any module path       what that module returns, e.g. `decode_head.linear_fuse`
 
-A module's output that an in-place activation changes afterwards is read changed.
+If an in-place activation changes a module's output afterwards, the tap has the changed values.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ def check_taps(segmentor: nn.Module, names: Iterable[str], whose: str) -> None:
     paths = set(dict(segmentor.named_modules())) - {'', 'backbone'}
     backbone = segmentor.backbone
     aliases = getattr(backbone, 'tap_aliases', {})
-    # None where it is unknown.
+    # None: the backbone does not say.
     stages = len(getattr(backbone, 'out_indices', ())) or getattr(backbone, 'num_stages', None)
     for name in names:
         stage = STAGE.fullmatch(name)
@@ -121,13 +121,13 @@ def record_features(segmentor: nn.Module) -> Iterator[list[Tensor]]:
 
 
 def _aliased_modules(backbone: nn.Module) -> dict[str, nn.Module]:
-    """The modules of a backbone that taps with a short name are read from, by that name."""
+    """Return the modules of a backbone that have a short tap name, by that name."""
     aliases = getattr(backbone, 'tap_aliases', {})
     return {name: backbone.get_submodule(path) for name, path in aliases.items()}
 
 
 def _maps(output: Any) -> tuple[Any, ...]:
-    """The maps that a backbone returned, without the class tokens next to them in a ViT."""
+    """Return the maps of a backbone's output, without the class tokens that a ViT adds."""
     outputs = (output,) if isinstance(output, Tensor) else tuple(output)
     return tuple(x[0] if isinstance(x, list | tuple) else x for x in outputs)
 
@@ -139,7 +139,7 @@ def _stages(backbone: nn.Module, output: Any) -> tuple[Any, ...]:
 
 
 def _of_class(table: dict[str, int], module: nn.Module) -> int | None:
-    """The entry of a module's class, or of the class it is derived from."""
+    """Return the entry of a module's class, or of the nearest base class that has one."""
     return next((table[c.__name__] for c in type(module).__mro__ if c.__name__ in table), None)
 
 
@@ -160,7 +160,7 @@ def _recorded(
 
     with ExitStack() as cleanup:
         if head is not None:
-            # Activation checkpointing, for one, has put a forward of its own there.
+            # The instance may have a forward of its own, for example of activation checkpointing.
             own = {name: value for name, value in vars(head).items() if name == 'forward'}
             cleanup.callback(vars(head).update, own)
             cleanup.callback(vars(head).pop, 'forward')

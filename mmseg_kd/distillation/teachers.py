@@ -1,4 +1,4 @@
-"""What a teacher is, how it is run, and the teachers of a student by name."""
+"""Teachers: frozen segmentors that return taps, and the teachers of a student by name."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class BaseTeacher:
 
     # Whether the weights change during training; the first argument is then the student.
     follows_student = False
-    # Where the weights are from, for people.
+    # Where the weights come from, for the log.
     source: str
 
     def __init__(self, segmentor: nn.Module, dtype: str | None = None) -> None:
@@ -47,23 +47,23 @@ class BaseTeacher:
         self._same_input: bool | None = None
 
     def to(self, device: torch.device | str) -> BaseTeacher:
-        """Move the teacher, which a call does by itself."""
+        """Move the teacher to a device; a call moves it to that of its input."""
         if next(self.segmentor.parameters()).device != device:
             self.segmentor.to(device)
         return self
 
     def start(self, student: nn.Module) -> None:
-        """Prepare for training, when the student's weights are loaded; nothing where frozen."""
+        """Prepare for training, after the student's weights are loaded."""
 
     def step(self, student: nn.Module) -> None:
-        """Follow the student after a step of its optimizer; nothing where frozen."""
+        """Follow the student after a step of its optimizer."""
 
     def state_dict(self) -> dict[str, Any]:
-        """Return what a checkpoint has to keep; empty where frozen."""
+        """Return what a checkpoint has to keep; a frozen teacher has nothing."""
         return {}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Restore `state_dict`; nothing where frozen."""
+        """Restore `state_dict`."""
 
     @torch.no_grad()
     def __call__(
@@ -90,7 +90,7 @@ class BaseTeacher:
         names = list(names)
         with self._precision(inputs.device.type), record_taps(self.segmentor, names) as taps:
             if all(STAGE.match(name) or name.startswith('backbone') for name in names):
-                # No loss reads the head: it need not run.
+                # No loss reads the head, so it does not run.
                 self.segmentor.extract_feat(inputs)
             else:
                 self.segmentor(inputs, mode='tensor')
@@ -174,7 +174,7 @@ class Teachers(dict[str, BaseTeacher]):
     def __call__(
         self, inputs: Tensor, taps: Mapping[str, Sequence[str]], preprocessor: nn.Module
     ) -> dict[str, dict[str, Tensor]]:
-        """Run every teacher that is named once.
+        """Run each teacher in `taps` once.
 
         Args:
             inputs: Images (N, 3, H, W), normalised for the student.
@@ -191,7 +191,7 @@ class Teachers(dict[str, BaseTeacher]):
         }
 
     def start(self, student: nn.Module) -> None:
-        """Prepare the teachers for training, when the student's weights are loaded."""
+        """Prepare the teachers for training, after the student's weights are loaded."""
         for teacher in self.values():
             teacher.start(student)
 

@@ -43,8 +43,8 @@ class Basis(NamedTuple):
         cosines: Orthonormal DCT-II of the nodes of a column (H, H) and of a row (W, W).
         sines: Orthonormal DST-I of the edges of a column (H-1, H-1) and of a row (W-1, W-1). The
             differences of row k of the cosines are multiples of row k-1 of the sines.
-        eigenvalues: Of the Laplacian, by frequency (H, W), 0 to 8.
-        angle: By frequency (H, W), what separates gradient from curl.
+        eigenvalues: Eigenvalues of the Laplacian by frequency (H, W), 0 to 8.
+        angle: Angle by frequency (H, W) of the rotation that separates gradient from curl.
     """
 
     cosines: tuple[Tensor, Tensor]

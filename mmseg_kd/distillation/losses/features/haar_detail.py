@@ -31,8 +31,8 @@ class HaarDetailLoss(KDLoss):
     Config: ``dict(type='HaarDetailLoss', levels=3, loss_weight=1.0)``
 
     Shapes: student maps (N, C, H, W); teacher maps (N, C, H', W'), resized to (H, W) (bilinear,
-    align_corners=False); target (N, H'', W'') or None, resized to (H, W) (nearest). There is no
-    adapter: channels are equal. Cost: a few sums and differences of the map.
+    align_corners=False); target (N, H'', W'') or None, resized to (H, W) (nearest). Student
+    and teacher have equal channels. Cost: a few sums and differences of the map.
 
     Args:
         levels: J, at least 1.

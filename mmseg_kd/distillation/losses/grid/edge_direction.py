@@ -10,7 +10,7 @@ from mmseg_kd.distillation.losses.grid.centred import CentredLoss
 
 # Squared differences of the student below this share of the teacher's mean hardly count.
 SMALLEST_SHARE = 1e-2
-# Of squared differences, so that a flat teacher has no direction.
+# Added to squared differences, so that a flat teacher has no direction.
 SMALLEST = 1e-12
 
 

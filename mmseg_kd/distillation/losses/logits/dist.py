@@ -33,7 +33,7 @@ class DISTLoss(ClassLoss):
     Config: ``dict(type='DISTLoss', loss_weight=1.0)``, the authors' setting for segmentation
     (T = 1, beta = gamma = 1).
 
-    Of two classes only the relations between pixels have a gradient: the correlation between two
+    With two classes only the relations between pixels have a gradient: the correlation between two
     probabilities of a pixel is always 1 or -1.
 
     Shapes: student (N, K, H, W), K = 1 being the logit of class 1 of two (mmseg's
