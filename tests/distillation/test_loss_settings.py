@@ -33,6 +33,8 @@ from mmseg_kd.errors import UserError
         (dict(type='DISTLoss', temperature=-1), 'not a number above 0'),
         (dict(type='DISTLoss', stages=['stage1', 'logits']), 'compares one tap'),
         (dict(type='JunctionLoss', temperature=0), 'not a number above 0'),
+        (dict(type='JunctionLoss', trace_weight=-1), 'trace_weight=-1 is not a number from 0'),
+        (dict(type='JunctionLoss', softmax=False, temperature=4), 'temperature=4 has no effect'),
         (dict(type='PairwiseLoss', scale=0), 'scale=0 is not above 0'),
         (
             dict(type='FitNetLoss', student_channels=[8, 16], teacher_channels=8),

@@ -17,12 +17,14 @@ SETTINGS = {
     'MaskedGenerativeLoss': FUSED,
     'AffinityContrastLoss': FUSED,
 }
+FLOWS_OF_FEATURES = dict(type='HodgeFlowLoss', **FUSED, dims=4)
 # A share each, which together leave most of the gradient to the labels.
 SHARE = dict(type='GradientShare', share=0.01, until=2, interval=1)
 
 
 def every_loss() -> dict[str, dict]:
     found = {name: dict(type=name, **SETTINGS.get(name, {})) for name in losses.__all__}
+    found['flows_of_features'] = FLOWS_OF_FEATURES
     return {name: dict(loss, teacher='frozen', loss_weight=SHARE) for name, loss in found.items()}
 
 

@@ -34,6 +34,7 @@ MOST_OPERATORS = 610
 MORE_OPERATORS = {
     'haar': 680,
     'flow': 630,
+    'flow_features': 630,
     'flow_random': 630,
     'junction': 630,
     'flow_harmonic': 2200,

@@ -108,6 +108,19 @@ def test_derivatives(components: list[str]) -> None:
     assert torch.autograd.gradcheck(lambda x: loss(x, TEACHER, TARGET), student)
 
 
+def test_features_need_no_equal_channels() -> None:
+    loss = HodgeFlowLoss(student_channels=4, teacher_channels=6, dims=3, stages='stage3')
+    teacher = torch.randn(2, 6, 3, 4)
+    value = loss(STUDENT.float(), teacher, TARGET)
+    value.backward()
+    assert value > 0
+    assert loss.adapter.weight.grad.abs().max() > 0
+    assert list(loss.state_dict()) == ['adapter.weight', 'adapter.bias']
+    # The scale of the features does not matter.
+    scaled = loss(STUDENT.float(), 100 * teacher, TARGET)
+    torch.testing.assert_close(scaled, value, rtol=1e-4, atol=0)
+
+
 @pytest.mark.parametrize(
     ('settings', 'said'),
     [
@@ -116,6 +129,8 @@ def test_derivatives(components: list[str]) -> None:
         (dict(components=[]), 'components=[]'),
         (dict(components=['harmonic'], ignore_index=None), 'a full grid has no harmonic part'),
         (dict(type='RandomSplitFlowLoss', components=['harmonic']), 'only the full grid'),
+        (dict(student_channels=4), 'both'),
+        (dict(student_channels=4, teacher_channels=6), 'dims=12'),
     ],
 )
 def test_wrong_settings_are_named(settings: dict, said: str) -> None:

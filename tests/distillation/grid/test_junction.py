@@ -28,7 +28,7 @@ def softmax(z: np.ndarray, temperature: float) -> np.ndarray:
     return odds / odds.sum(axis=1, keepdims=True)
 
 
-def energies(u: np.ndarray, valid: np.ndarray) -> np.ndarray:
+def energies(u: np.ndarray, valid: np.ndarray, normalised: bool) -> np.ndarray:
     """Determinant and trace of the structure tensor (2, N, H-1, W-1), 0 at void faces.
 
     The determinant is a quarter of the summed squared circulations of the flows of all pairs.
@@ -49,6 +49,12 @@ def energies(u: np.ndarray, valid: np.ndarray) -> np.ndarray:
             right = (square[:, 1] - square[:, 0]).mean()
             down = (square[1] - square[0]).mean()
             found[1, n, i, j] += right**2 + down**2
+    if normalised:
+        for n in range(images):
+            faces = faces_of(valid)[n].sum()
+            mean = found[1, n].sum() / faces
+            found[0, n] /= mean**2
+            found[1, n] /= mean
     return found
 
 
@@ -57,18 +63,26 @@ def faces_of(valid: np.ndarray) -> np.ndarray:
 
 
 @pytest.mark.parametrize('void', [False, True])
-@pytest.mark.parametrize('temperature', [1.0, 2.0])
-def test_values_of_numpy(temperature: float, void: bool) -> None:
+@pytest.mark.parametrize('gamma', [0.0, 0.3])
+@pytest.mark.parametrize('settings', [dict(), dict(temperature=2.0), dict(softmax=False)], ids=str)
+def test_values_of_numpy(settings: dict, gamma: float, void: bool) -> None:
     # Student and teacher differ in channels.
     student, teacher = maps(), maps(6, seed=1)
     target = labels() if void else None
-    value = JunctionLoss(temperature)(student, teacher, target)
+    value = JunctionLoss(trace_weight=gamma, **settings)(student, teacher, target)
     valid = (labels().numpy() != 255) | (not void)
-    found = [energies(softmax(z.numpy(), temperature), valid) for z in (student, teacher)]
+    features = settings == dict(softmax=False)
+    found = []
+    for z in (student.numpy(), teacher.numpy()):
+        u = z if features else softmax(z, settings.get('temperature', 1.0))
+        found.append(energies(u, valid, features))
     faces = faces_of(valid).sum()
     e = 0.01 * (found[1][1].sum() / faces + 1e-6)
-    ours, theirs = (np.sqrt(each[0] + e**2) for each in found)
-    expected = ((ours - theirs) ** 2).sum() / faces
+    junction, edge = (
+        np.sqrt(ours + added) - np.sqrt(theirs + added)
+        for ours, theirs, added in zip(*found, (e**2, e), strict=True)
+    )
+    expected = (junction**2 + gamma * edge**2).sum() / faces
     assert float(value) == pytest.approx(expected, rel=1e-8)
 
 
@@ -88,6 +102,7 @@ def test_only_the_junction_is_seen() -> None:
     away[0, 3, 3] = 255
     # The void pixel is a corner of the face where the three meet.
     assert float(JunctionLoss()(student, teacher, away)) < 1e-6 * whole
+    assert float(JunctionLoss(trace_weight=1.0)(student, teacher, away)) > 1e-3
 
 
 def test_zero_where_only_two_classes_meet() -> None:
@@ -101,17 +116,29 @@ def test_zero_where_only_two_classes_meet() -> None:
         value.backward()
         assert float(value.detach()) < 1e-8
         assert float(pairs[0].grad.abs().max()) < 1e-5
+        assert float(JunctionLoss(trace_weight=1.0)(*pairs).detach()) > 1e-3
+
+
+def test_features_have_no_scale() -> None:
+    x = maps()
+    loss = JunctionLoss(softmax=False, trace_weight=1.0)
+    assert float(loss(x, 50 * x)) < 1e-20
+    rotation = torch.linalg.qr(maps().view(-1)[:16].view(4, 4)).Q
+    rotated = torch.einsum('dc,nchw->ndhw', rotation, x)
+    assert float(loss(x, rotated)) < 1e-20
+    assert float(loss(x, maps(seed=1))) > 1e-3
 
 
 def test_flip_equivariance() -> None:
     taps = [maps(), maps(seed=1), labels()]
-    loss = JunctionLoss()
-    for dim in (-1, -2):
-        flipped = loss(*(x.flip(dim) for x in taps))
-        assert float(flipped) == pytest.approx(float(loss(*taps)), rel=1e-9)
+    for loss in (JunctionLoss(trace_weight=0.5), JunctionLoss(softmax=False)):
+        for dim in (-1, -2):
+            flipped = loss(*(x.flip(dim) for x in taps))
+            assert float(flipped) == pytest.approx(float(loss(*taps)), rel=1e-9)
 
 
 @pytest.mark.parametrize('size', [(1, 1), (1, 5)])
 def test_a_line_has_no_faces(size: tuple[int, int]) -> None:
     x = torch.randn(2, 3, *size)
-    assert float(JunctionLoss()(x, 2 * x)) == 0
+    for loss in (JunctionLoss(), JunctionLoss(softmax=False)):
+        assert float(loss(x, 2 * x)) == 0

@@ -45,7 +45,9 @@ def eigenvalue(k: int, m: int) -> float:
     return 4 - 2 * math.cos(math.pi * k / height) - 2 * math.cos(math.pi * m / width)
 
 
-def expected(student: torch.Tensor, teacher: torch.Tensor, target: torch.Tensor, s: float) -> float:
+def expected(
+    student: torch.Tensor, teacher: torch.Tensor, target: torch.Tensor, s: float
+) -> float:
     """The loss by its formula, one frequency after another."""
     spectra = []
     for x in (student.numpy(), teacher.numpy()):

@@ -8,10 +8,12 @@ from typing import Any
 
 import torch
 from mmseg.registry import MODELS
-from torch import Tensor
+from torch import Tensor, nn
 
 from mmseg_kd.distillation.grid.calculus import Flow, pair_flow, valid_edges
+from mmseg_kd.distillation.grid.channel_pairs import directions, mixed, orthonormal
 from mmseg_kd.distillation.grid.decomposition import spectrum_of, split_masked
+from mmseg_kd.distillation.losses.features.fitnet import adapted, own_random_stream
 from mmseg_kd.distillation.losses.logits.temperature import ClassLoss
 
 COMPONENTS = ('gradient', 'curl', 'harmonic')
@@ -23,10 +25,9 @@ FLOOR = 1e-3
 class EdgeFlowLoss(ClassLoss):
     r"""Distance between the flows of student and teacher along the edges of the pixel grid.
 
-    The flow between two classes a and b, along the edge from pixel i to pixel j, is
-    :math:`w_{ab}(i \to j) = p_a(i) p_b(j) - p_b(i) p_a(j)` with
-    :math:`p = \mathrm{softmax}_k(z / T)`. It is large where b takes over from a. With P pairs of
-    classes and E the edges between pixels that are not void,
+    The flow between two channels a and b of a map u, along the edge from pixel i to pixel j, is
+    :math:`w_{ab}(i \to j) = u_a(i) u_b(j) - u_b(i) u_a(j)`. It is large where b takes over from a.
+    With P pairs of channels and E the edges between pixels that are not void,
 
     .. math:: L = \frac{1}{N} \sum_n \frac{\sum_{ab} \sum_{e \in E_n} (w^S_{ab} - w^T_{ab})^2}
               {\sum_{ab} \sum_{e \in E_n} (w^T_{ab})^2 + 10^{-3} |E_n|}
@@ -34,25 +35,32 @@ class EdgeFlowLoss(ClassLoss):
     This is the control of `HodgeFlowLoss`, whose parts sum to it: at equal weights the two losses
     are the same number.
 
+    u are the class probabilities of the logits or, where `student_channels` is given, features in
+    `dims` common channels: a fixed orthonormal projection of the teacher's and a trained 1x1
+    convolution of the student's, each standardised over the places of an image.
+
     Config: ``dict(type='EdgeFlowLoss')``
 
-    Shapes: student map (N, K, H, W), K = 1 being the logit of class 1 of two; teacher map
-    (N, K, H', W'), resized to (H, W) (bilinear, align_corners=False); target (N, H'', W'') or None,
-    resized to (H, W) (nearest). Memory: about ten maps for each pair of classes.
+    Shapes: student map (N, C, H, W); teacher map (N, C', H', W'), resized to (H, W) (bilinear,
+    align_corners=False); target (N, H'', W'') or None, resized to (H, W) (nearest). Memory: about
+    ten maps for each pair of channels.
 
     Args:
-        flows: Number of flows. By default there is one for each pair of classes, K (K - 1) / 2;
-            otherwise the classes are first projected onto 2 * flows orthonormal directions, drawn
-            with `seed`, and paired one to one. At most half of the classes.
-        seed: Seed of the projections.
-        temperature: T, above 0: a number or a schedule.
+        flows: Number of flows. By default there is one for each pair of channels, C (C - 1) / 2;
+            otherwise the channels are first projected onto 2 * flows orthonormal directions, drawn
+            with `seed`, and paired one to one. At most half of the channels.
+        student_channels: C of the features; None for class probabilities.
+        teacher_channels: C' of the features.
+        dims: Common channels of the features.
+        seed: Seed of the projections and of the convolution's initial weights.
+        temperature: T of the class probabilities softmax(z / T).
         ignore_index: Label of void pixels; None keeps every pixel.
-        stages: The tap, the logits.
+        stages: The tap: the logits, or features.
         **kwargs: `loss_weight`, `teacher_stages` and `teacher`, as for every `KDLoss`.
 
     Raises:
-        ValueError: On temperature <= 0, several taps, different channel counts, or more flows than
-            half of the classes.
+        ValueError: On temperature <= 0, several taps, channels that do not fit, or more flows than
+            half of the channels.
 
     Example:
         >>> student, teacher = torch.zeros(2, 3, 8, 8), torch.ones(2, 3, 4, 4)
@@ -65,30 +73,36 @@ class EdgeFlowLoss(ClassLoss):
     def __init__(
         self,
         flows: int | None = None,
+        student_channels: int | None = None,
+        teacher_channels: int | None = None,
+        dims: int = 12,
         seed: int = 0,
         temperature: float | dict = 1.0,
         **kwargs: Any,
     ) -> None:
         super().__init__(temperature=temperature, **kwargs)
+        self.require(
+            (student_channels is None) == (teacher_channels is None),
+            'student_channels and teacher_channels are given both, for features, or neither',
+        )
         self.flows, self.seed = flows, seed
+        self.of_classes = self.equal_channels = self.zero_at_equality = student_channels is None
+        if student_channels is None:
+            return
+        self.require(dims <= teacher_channels, f'dims={dims} is more than the teacher has channels')
+        with own_random_stream(seed):
+            self.adapter = nn.Conv2d(student_channels, dims, kernel_size=1, device='cpu')
+        projection = orthonormal(dims, teacher_channels, seed)
+        self.register_buffer('projection', projection, persistent=False)
 
     def compare(self, student: Tensor, teacher: Tensor, target: Tensor | None) -> Tensor:
         """Compute the distance of one pair of maps, a scalar."""
         valid = self.valid(target, student)
         edges = Flow(*(mask[:, None] for mask in valid_edges(valid)))
-        ours, theirs = (self._flow(z) * edges for z in (student, teacher))
+        flows = [self._flow(u) * edges for u in self._maps(student, teacher)]
         number = sum(mask.sum(dim=(1, 2, 3)) for mask in edges).clamp(min=1).to(student.dtype)
-        scale = theirs.energy().sum(dim=1) + FLOOR * number
-        return (self.energy(ours - theirs, valid).sum(dim=1) / scale).mean()
-
-    def _flow(self, logits: Tensor) -> Flow:
-        p = (logits / self.current_temperature()).softmax(dim=1)
-        first, second = _pairs(p.shape[1], self.flows, self.seed, p.dtype, p.device)
-        self.require(
-            len(first) > 0,
-            f'flows={self.flows} needs at least 2 * flows channels; the map has {p.shape[1]}',
-        )
-        return pair_flow(_mixed(first, p), _mixed(second, p))
+        scale = flows[1].energy().sum(dim=1) + FLOOR * number
+        return (self.energy(flows[0] - flows[1], valid).sum(dim=1) / scale).mean()
 
     def energy(self, difference: Flow, valid: Tensor) -> Tensor:
         """Return what counts of the difference of two flows.
@@ -101,6 +115,27 @@ class EdgeFlowLoss(ClassLoss):
             A number for each flow, (N, P).
         """
         return difference.energy()
+
+    def _maps(self, student: Tensor, teacher: Tensor) -> tuple[Tensor, Tensor]:
+        """Return class probabilities, or standardised features of equal channels."""
+        if self.of_classes:
+            temperature = self.current_temperature()
+            return tuple((x / temperature).softmax(dim=1) for x in (student, teacher))
+        for name, x, channels in (
+            ('student_channels', student, self.adapter.in_channels),
+            ('teacher_channels', teacher, self.projection.shape[1]),
+        ):
+            self.require(x.shape[1] == channels, f'{name}={channels}, but has {x.shape[1]}')
+        student, teacher = adapted(self.adapter, student), mixed(self.projection, teacher)
+        return _standardised(student), _standardised(teacher)
+
+    def _flow(self, maps: Tensor) -> Flow:
+        first, second = directions(maps.shape[1], self.flows, self.seed, maps.dtype, maps.device)
+        self.require(
+            len(first) > 0,
+            f'flows={self.flows} needs at least 2 * flows channels; the map has {maps.shape[1]}',
+        )
+        return pair_flow(mixed(first, maps), mixed(second, maps))
 
 
 @MODELS.register_module()
@@ -145,7 +180,9 @@ class HodgeFlowLoss(EdgeFlowLoss):
             len(weights) > 0 and set(weights) <= set(COMPONENTS),
             f'components={components!r} are not names, or weights by name, of {COMPONENTS}',
         )
-        self.require(min(weights.values()) >= 0, f'components={components!r} has a negative weight')
+        self.require(
+            min(weights.values()) >= 0, f'components={components!r} has a negative weight'
+        )
         self.require(
             'harmonic' not in weights or self.ignore_index is not None,
             'a full grid has no harmonic part: leave out harmonic, or set ignore_index',
@@ -200,35 +237,13 @@ class RandomSplitFlowLoss(HodgeFlowLoss):
 
 @lru_cache(maxsize=32)
 @torch.inference_mode(False)
-def _pairs(
-    classes: int, flows: int | None, seed: int, dtype: torch.dtype, device: torch.device
-) -> tuple[Tensor, Tensor]:
-    """Return the directions between which flows run, as two matrices (P, K).
-
-    Without `flows` there is one for every pair of classes, P = K (K - 1) / 2. Otherwise there are
-    P = `flows` pairs of orthonormal directions, drawn with a seed, and none if K is below 2 P.
-    """
-    if flows is None:
-        a, b = torch.triu_indices(classes, classes, offset=1)
-        pairs = torch.eye(classes)[a], torch.eye(classes)[b]
-    elif 0 < 2 * flows <= classes:
-        generator = torch.Generator().manual_seed(seed)
-        drawn = torch.randn(classes, 2 * flows, generator=generator)
-        pairs = torch.linalg.qr(drawn).Q.t().contiguous().chunk(2)
-    else:
-        pairs = torch.empty(2, 0, classes)
-    return tuple(x.to(device, dtype) for x in pairs)
-
-
-def _mixed(weights: Tensor, maps: Tensor) -> Tensor:
-    """Apply a matrix (P, K) to the channels of maps (N, K, H, W)."""
-    return (weights.to(maps.dtype) @ maps.flatten(2)).unflatten(2, maps.shape[2:])
-
-
-@lru_cache(maxsize=32)
-@torch.inference_mode(False)
 def _random_angles(
     height: int, width: int, seed: int, dtype: torch.dtype, device: torch.device
 ) -> Tensor:
     generator = torch.Generator().manual_seed(seed)
     return (torch.rand(height, width, generator=generator) * torch.pi).to(device, dtype)
+
+
+def _standardised(maps: Tensor) -> Tensor:
+    centred = maps - maps.mean(dim=(2, 3), keepdim=True)
+    return centred / (centred.square().mean(dim=(2, 3), keepdim=True) + 1e-6).sqrt()

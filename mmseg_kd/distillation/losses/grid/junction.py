@@ -16,6 +16,8 @@ from mmseg_kd.distillation.maps import mean_of_valid
 SMALLEST_SHARE = 1e-2
 # A teacher without edges has no mean trace: what its edges would have at least.
 SMALLEST_TRACE = 1e-6
+# The smallest divisor.
+SMALLEST = 1e-12
 
 
 @MODELS.register_module()
@@ -26,13 +28,17 @@ class JunctionLoss(TemperatureLoss):
     the parallel edges of a face (the square between four pixels), and the 2x2 structure tensor
     :math:`J = \sum_k \nabla p_k \nabla p_k^\top`:
 
-    .. math:: L = \frac{1}{|V|} \sum_{f \in V} \big(\sqrt{\det J^S_f + e^2} -
-              \sqrt{\det J^T_f + e^2}\big)^2
+    .. math:: L = \frac{1}{|V|} \sum_{f \in V} \Big[ \big(\sqrt{\det J^S_f + e^2} -
+              \sqrt{\det J^T_f + e^2}\big)^2 + \gamma \big(\sqrt{\mathrm{tr} J^S_f + e} -
+              \sqrt{\mathrm{tr} J^T_f + e}\big)^2 \Big]
 
     with V the faces without a void corner, and e 1 % of the mean of :math:`\mathrm{tr} J^T` over V.
     The gradients of two classes alone are opposite, so det J is 0 along the edge between two
     classes and above 0 at a junction: 4 det J is the summed squared curl of the flows
-    :math:`p_a \wedge p_b` of all pairs of classes.
+    :math:`p_a \wedge p_b` of all pairs of classes. The trace is large at every edge.
+
+    With `softmax=False` the maps are features. Their J is divided by the image's mean trace. It
+    is 2x2 for any number of channels, so no adapter is needed.
 
     Cost: that of a few maps of differences, without a loop over the pairs of classes.
 
@@ -48,13 +54,15 @@ class JunctionLoss(TemperatureLoss):
 
     Args:
         temperature: T, above 0: a number or a schedule. 1 gives the predicted probabilities.
+        trace_weight: gamma, from 0. With 0 the loss ignores where only two classes meet.
+        softmax: False to compare features.
         reduction: 'mean' as above.
         ignore_index: Label of void pixels; None keeps every face.
         stages: Taps to compare, summed over; the logits by default.
         **kwargs: `loss_weight`, `teacher_stages` and `teacher`, as for every `KDLoss`.
 
     Raises:
-        ValueError: On temperature <= 0.
+        ValueError: On temperature <= 0, a negative trace_weight, or a temperature of features.
         UserError: When a scheduled temperature is no longer above 0.
 
     Example:
@@ -65,22 +73,41 @@ class JunctionLoss(TemperatureLoss):
 
     of_classes = True
 
-    def __init__(self, temperature: float | dict = 1.0, **kwargs: Any) -> None:
+    def __init__(
+        self,
+        temperature: float | dict = 1.0,
+        trace_weight: float = 0.0,
+        softmax: bool = True,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(temperature, **kwargs)
+        self.require(
+            isinstance(trace_weight, int | float) and trace_weight >= 0,
+            f'trace_weight={trace_weight!r} is not a number from 0',
+        )
+        self.require(
+            softmax or self.temperature == 1,
+            f'temperature={temperature!r} has no effect with softmax=False; leave it out',
+        )
+        self.trace_weight = trace_weight
+        self.softmax = softmax
 
     def compare(self, student: Tensor, teacher: Tensor, target: Tensor | None) -> Tensor:
         """Compute the distance of one pair of maps, a scalar."""
         faces = valid_faces(self.valid(target, student))
-        xx, xy, yy = self._tensor(student, faces)
-        t_xx, t_xy, t_yy = self._tensor(teacher, faces)
-        e = SMALLEST_SHARE * (mean_of_valid(t_xx + t_yy, faces) + SMALLEST_TRACE)
-        ours, theirs = (
-            (det.clamp(min=0) + e.square()).sqrt()
-            for det in (xx * yy - xy.square(), t_xx * t_yy - t_xy.square())
-        )
-        return mean_of_valid((ours - theirs).square(), faces)
+        ours, theirs = (self._tensor(x, faces) for x in (student, teacher))
+        e = SMALLEST_SHARE * (mean_of_valid(theirs[1], faces) + SMALLEST_TRACE)
+        junction = (ours[0] + e.square()).sqrt() - (theirs[0] + e.square()).sqrt()
+        edge = (ours[1] + e).sqrt() - (theirs[1] + e).sqrt()
+        return mean_of_valid(junction.square() + self.trace_weight * edge.square(), faces)
 
-    def _tensor(self, logits: Tensor, faces: Tensor) -> tuple[Tensor, ...]:
-        """Return the entries xx, xy and yy of the structure tensor at each face, 0 at void ones."""
-        p = (logits / self.current_temperature()).softmax(dim=1)
-        return tuple(entry * faces for entry in structure_tensor(p))
+    def _tensor(self, x: Tensor, faces: Tensor) -> tuple[Tensor, Tensor]:
+        """Return determinant and trace of the structure tensor at each face, 0 at void ones."""
+        if self.softmax:
+            x = (x / self.current_temperature()).softmax(dim=1)
+        xx, xy, yy = (entry * faces for entry in structure_tensor(x))
+        if not self.softmax:
+            trace = (xx + yy).sum(dim=(1, 2), keepdim=True)
+            scale = trace / faces.sum(dim=(1, 2), keepdim=True).clamp(min=1) + SMALLEST
+            xx, xy, yy = xx / scale, xy / scale, yy / scale
+        return (xx * yy - xy.square()).clamp(min=0), xx + yy
