@@ -66,6 +66,9 @@ from mmseg_kd.errors import UserError
         (dict(type='PermutedSpectrumLoss', seed='a'), "seed='a' is not a whole number"),
         (dict(type='SimilarityPreservingLoss', mode='pixels'), "mode='pixels' is not"),
         (dict(type='SobolevLoss', exponent=3), 'exponent=3 is not a number from -2 to 2'),
+        (dict(type='SobolevLoss', mode='fft'), "mode='fft' is not one of"),
+        (dict(type='SobolevLoss', band_weights=(0, 0)), r'band_weights=\(0, 0\) is not a list of'),
+        (dict(type='SobolevLoss', band_weights=2), 'band_weights=2 is not a list of'),
         (
             dict(type='AttentionTransferLoss', stages=['stage1'], teacher_stages=['a', 'b']),
             'stages has 1 names, teacher_stages 2',

@@ -30,6 +30,7 @@ from mmseg_kd.distillation import (
     SimilarityPreservingLoss,
     SobolevLoss,
 )
+from mmseg_kd.distillation.losses.grid.sobolev import MODES
 
 CHANNELS = 5
 
@@ -60,12 +61,12 @@ EVERY_LOSS = [
     EdgeDirectionLoss(),
     JunctionLoss(),
     JunctionLoss(softmax=False, trace_weight=0.5),
-    SobolevLoss(),
+    *(SobolevLoss(mode=m, band_weights=(1.0, 0.5)) for m in MODES),
     SobolevLoss(exponent=-1.0, centre=False),
     PermutedSpectrumLoss(),
     EdgeFlowLoss(),
     EdgeFlowLoss(student_channels=CHANNELS, teacher_channels=CHANNELS, dims=3),
-    HodgeFlowLoss(components=dict(gradient=0.5, curl=2.0)),
+    HodgeFlowLoss(components=dict(gradient=0.5, curl=2.0), band_weights=(1.0, 2.0)),
     HodgeFlowLoss(flows=2, components=['curl']),
     HodgeFlowLoss(flows=1, components=['curl', 'harmonic']),
     RandomSplitFlowLoss(components=['curl']),

@@ -92,6 +92,21 @@ def transform(maps: Tensor) -> Tensor:
     return down @ maps @ across.t()
 
 
+def bands_of(eigenvalues: Tensor, count: int) -> Tensor:
+    """Return the band of each frequency, from 0 for the lowest to count - 1.
+
+    The bands cut the frequency, the root of the eigenvalue over its upper bound of 8, into equal
+    parts.
+
+    Example:
+        >>> bands_of(torch.tensor([0.0, 1.9, 2.0, 7.9]), 2)
+        tensor([0, 0, 1, 1])
+    """
+    # A frequency on the border of two bands is in the upper one, however it is rounded.
+    frequencies = (eigenvalues / 8).sqrt() * count + 1e-9
+    return frequencies.long().clamp(max=count - 1)
+
+
 class Spectrum(NamedTuple):
     """The coefficients of the two parts of a flow by frequency. Their squares sum to its energy.
 

@@ -71,6 +71,12 @@ def test_the_parts_sum_to_the_flow(flows: int | None, target: Tensor | None) -> 
     assert abs(random[1] - halves[1]) > 0.02 * whole
 
 
+def test_bands_sum_to_the_flow() -> None:
+    bands = [HodgeFlowLoss(band_weights=w)(STUDENT, TEACHER) for w in ((1, 0), (0, 1))]
+    assert min(bands) > 0
+    torch.testing.assert_close(sum(bands), EdgeFlowLoss()(STUDENT, TEACHER))
+
+
 def test_weights_of_the_parts() -> None:
     gradient, curl = (HodgeFlowLoss(components=[x])(STUDENT, TEACHER) for x in ('gradient', 'curl'))
     weighted = HodgeFlowLoss(components=dict(gradient=1.0, curl=4.0))(STUDENT, TEACHER)
@@ -128,6 +134,7 @@ def test_features_need_no_equal_channels() -> None:
         (dict(components=dict(curl=-1.0)), 'negative'),
         (dict(components=[]), 'components=[]'),
         (dict(components=['harmonic'], ignore_index=None), 'a full grid has no harmonic part'),
+        (dict(components=['harmonic'], band_weights=(1, 2)), 'no bands'),
         (dict(type='RandomSplitFlowLoss', components=['harmonic']), 'only the full grid'),
         (dict(student_channels=4), 'both'),
         (dict(student_channels=4, teacher_channels=6), 'dims=12'),

@@ -46,26 +46,53 @@ def eigenvalue(k: int, m: int) -> float:
 
 
 def expected(
-    student: torch.Tensor, teacher: torch.Tensor, target: torch.Tensor, s: float
+    student: torch.Tensor,
+    teacher: torch.Tensor,
+    target: torch.Tensor,
+    mode: str,
+    s: float,
+    betas: tuple[float, ...],
 ) -> float:
     """The loss by its formula, one frequency after another."""
     spectra = []
     for x in (student.numpy(), teacher.numpy()):
         x = (x - x.mean(axis=1, keepdims=True)) * (target.numpy() != 255)[:, None]
         spectra.append(np.array([[cosine_transform(c) for c in image] for image in x]))
+    images, channels = SHAPE[:2]
     total = 0.0
+    energies = np.zeros((2, images, channels, len(betas)))
     for n, c, k, m in np.ndindex(*SHAPE):
         value = eigenvalue(k, m)
         power = 0.0 if value < 1e-12 and s < 0 else value**s
-        total += power * (spectra[0][n, c, k, m] - spectra[1][n, c, k, m]) ** 2
-    return total / ((target != 255).sum().item() * SHAPE[1])
+        band = min(int(math.sqrt(value / 8) * len(betas) + 1e-9), len(betas) - 1)
+        a, b = (x[n, c, k, m] for x in spectra)
+        energies[0, n, c, band] += power * a * a
+        energies[1, n, c, band] += power * b * b
+        e = 0.01 * np.mean(spectra[1][n] ** 2)
+        difference = {
+            'mse': a - b,
+            'amplitude': abs(a) - abs(b),
+            'phase': a / math.sqrt(a * a + e) - b / math.sqrt(b * b + e),
+            'log_energy': 0,
+        }[mode]
+        total += betas[band] * power * difference**2
+    if mode != 'log_energy':
+        return total / ((target != 255).sum().item() * channels)
+    for n, c, band in np.ndindex(images, channels, len(betas)):
+        e = 0.01 * energies[1, n].mean()
+        ours, theirs = (math.log(x + e) for x in energies[:, n, c, band])
+        total += betas[band] * (ours - theirs) ** 2
+    return total / (images * channels)
 
 
+@pytest.mark.parametrize('betas', [(1.0,), (2.0, 0.0, 0.5)])
 @pytest.mark.parametrize('s', [-1.0, -0.5, 0.0, 1.0])
-def test_values_of_numpy(s: float) -> None:
+@pytest.mark.parametrize('mode', ['mse', 'amplitude', 'log_energy', 'phase'])
+def test_values_of_numpy(mode: str, s: float, betas: tuple[float, ...]) -> None:
     student, teacher = maps()
-    value = float(SobolevLoss(exponent=s)(student, teacher, labels()))
-    assert value == pytest.approx(expected(student, teacher, labels(), s), rel=1e-9)
+    loss = SobolevLoss(exponent=s, band_weights=betas, mode=mode)
+    value = float(loss(student, teacher, labels()))
+    assert value == pytest.approx(expected(student, teacher, labels(), mode, s, betas), rel=1e-9)
 
 
 def test_exponent_0_is_the_squared_error_and_1_that_of_the_differences() -> None:
@@ -96,14 +123,30 @@ def test_a_constant_offset_is_not_seen(loss: type[SobolevLoss], s: float) -> Non
     assert float(loss(exponent=0)(student, shifted)) > 1
 
 
+def test_log_energies_do_not_change_where_a_map_is_flipped() -> None:
+    student, _ = maps()
+    flipped = student.flip(3)
+    for mode in ('amplitude', 'log_energy'):
+        assert float(SobolevLoss(mode=mode, band_weights=(1, 1))(student, flipped)) < 1e-20
+    for mode in ('mse', 'phase'):
+        assert float(SobolevLoss(mode=mode)(student, flipped)) > 0.1
+
+
+@pytest.mark.parametrize('mode', ['mse', 'amplitude', 'log_energy', 'phase'])
 @pytest.mark.parametrize('loss', [SobolevLoss, PermutedSpectrumLoss])
-def test_flip_equivariance(loss: type[SobolevLoss]) -> None:
+def test_flip_equivariance(loss: type[SobolevLoss], mode: str) -> None:
     student, teacher = maps()
-    built = loss(exponent=-0.5)
+    built = loss(mode=mode, exponent=-0.5, band_weights=(1, 2))
     taps = [student, teacher, labels()]
     for dim in (-1, -2):
         flipped = built(*(x.flip(dim) for x in taps))
         assert float(flipped) == pytest.approx(float(built(*taps)), rel=1e-9)
+
+
+def test_the_mode_of_the_phase_has_no_height() -> None:
+    student, _ = maps()
+    high = SobolevLoss(mode='phase', exponent=0)(100 * student, student)
+    assert 0 < float(high) < 0.1 < float(SobolevLoss(mode='phase', exponent=0)(-student, student))
 
 
 def spectrum_weights(loss: SobolevLoss, height: int, width: int) -> np.ndarray:

@@ -12,7 +12,12 @@ from torch import Tensor, nn
 
 from mmseg_kd.distillation.grid.calculus import Flow, pair_flow, valid_edges
 from mmseg_kd.distillation.grid.channel_pairs import directions, mixed, orthonormal
-from mmseg_kd.distillation.grid.decomposition import spectrum_of, split_masked
+from mmseg_kd.distillation.grid.decomposition import (
+    bands_of,
+    basis_of,
+    spectrum_of,
+    split_masked,
+)
 from mmseg_kd.distillation.losses.features.fitnet import adapted, own_random_stream
 from mmseg_kd.distillation.losses.logits.temperature import ClassLoss
 
@@ -157,11 +162,13 @@ class HodgeFlowLoss(EdgeFlowLoss):
 
     Args:
         components: Parts that count: names, or weights by name.
+        band_weights: Factors of equal bands of the frequency, from low to high. The frequency is
+            the square root of the Laplacian's eigenvalue over its maximum, from 0 to 1.
         **kwargs: As for `EdgeFlowLoss`, of which shapes and errors hold too.
 
     Raises:
         ValueError: On an unknown component, a negative weight, or 'harmonic' without void pixels
-            (`ignore_index=None`).
+            (`ignore_index=None`) or with several bands.
 
     Example:
         >>> student, teacher = torch.zeros(2, 3, 8, 8), torch.ones(2, 3, 4, 4)
@@ -172,6 +179,7 @@ class HodgeFlowLoss(EdgeFlowLoss):
     def __init__(
         self,
         components: Sequence[str] | Mapping[str, float] = ('gradient', 'curl'),
+        band_weights: Sequence[float] = (1.0,),
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -181,22 +189,26 @@ class HodgeFlowLoss(EdgeFlowLoss):
             f'components={components!r} are not names, or weights by name, of {COMPONENTS}',
         )
         self.require(
-            min(weights.values()) >= 0, f'components={components!r} has a negative weight'
+            len(band_weights) > 0 and min([*weights.values(), *band_weights]) >= 0,
+            f'components={components!r} or band_weights={band_weights!r} has a negative weight',
         )
+        self.components, self.band_weights = dict(weights), tuple(band_weights)
         self.require(
-            'harmonic' not in weights or self.ignore_index is not None,
-            'a full grid has no harmonic part: leave out harmonic, or set ignore_index',
+            'harmonic' not in weights or (self.ignore_index is not None and len(band_weights) == 1),
+            'a full grid has no harmonic part, and that of a grid with holes has no bands: '
+            'leave out harmonic, or set ignore_index and a single band',
         )
-        self.components = dict(weights)
 
     def energy(self, difference: Flow, valid: Tensor) -> Tensor:
         """Return the weighted energy of the parts, (N, P); arguments as in `EdgeFlowLoss`."""
         if 'harmonic' in self.components:
             parts = split_masked(difference, valid[:, None])
             return sum(w * getattr(parts, name).energy() for name, w in self.components.items())
-        parts = spectrum_of(difference, self.angle(valid.shape[1:], difference.x))
+        size = valid.shape[1:]
+        parts = spectrum_of(difference, self.angle(size, difference.x))
+        bands = _band_map(*size, self.band_weights, difference.x.dtype, difference.x.device)
         return sum(
-            w * getattr(parts, name).square().sum(dim=(-2, -1))
+            w * (bands * getattr(parts, name).square()).sum(dim=(-2, -1))
             for name, w in self.components.items()
         )
 
@@ -233,6 +245,16 @@ class RandomSplitFlowLoss(HodgeFlowLoss):
     def angle(self, size: Sequence[int], like: Tensor) -> Tensor:
         """Return random angles by frequency, (H, W)."""
         return _random_angles(*size, self.seed, like.dtype, like.device)
+
+
+@lru_cache(maxsize=32)
+@torch.inference_mode(False)
+def _band_map(
+    height: int, width: int, weights: tuple[float, ...], dtype: torch.dtype, device: torch.device
+) -> Tensor:
+    """The weight of each frequency of a grid, (H, W)."""
+    eigenvalues = basis_of(torch.empty(height, width, dtype=torch.float64)).eigenvalues
+    return torch.tensor(weights, dtype=dtype)[bands_of(eigenvalues, len(weights))].to(device)
 
 
 @lru_cache(maxsize=32)
