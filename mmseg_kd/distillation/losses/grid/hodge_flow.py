@@ -135,9 +135,7 @@ class HodgeFlowLoss(EdgeFlowLoss):
     """
 
     def __init__(
-        self,
-        components: Sequence[str] | Mapping[str, float] = ('gradient', 'curl'),
-        **kwargs: Any,
+        self, components: Sequence[str] | Mapping[str, float] = ('gradient', 'curl'), **kwargs: Any
     ) -> None:
         super().__init__(**kwargs)
         weights = components if isinstance(components, Mapping) else dict.fromkeys(components, 1.0)
