@@ -155,9 +155,11 @@ def _judge(name: str, weight: FullWeight, reports: Sequence[Mapping[str, Any]]) 
         )
     if any(row['features'] is None or not row['raw'] for row in rows):
         return None
-    # Without a gradient there is no cosine, also at the weight 0 of a `GradientShare`.
+    # A `GradientShare` without a gradient stays at weight 0, where only the cosine is missing.
     if all(
-        r['cosine'] is None and x['task']['features'] for r, x in zip(rows, recent, strict=True)
+        row['features'] == 0
+        and (row['weight'] or (row['cosine'] is None and report['task']['features']))
+        for report, row in zip(recent, rows, strict=True)
     ):
         return Finding(
             'cut',
