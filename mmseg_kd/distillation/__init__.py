@@ -4,7 +4,6 @@
 """
 
 # ruff: noqa: F401, F403  (the imports register, and are the public names)
-from mmseg_kd.distillation import ema_teacher
 from mmseg_kd.distillation.base import KDLoss
 from mmseg_kd.distillation.gradient_share import GradientShare
 from mmseg_kd.distillation.losses import *

@@ -155,9 +155,11 @@ def _judge(name: str, weight: FullWeight, reports: Sequence[Mapping[str, Any]]) 
         )
     if any(row['features'] is None or not row['raw'] for row in rows):
         return None
-    # Without a gradient there is no cosine, also at the weight 0 of a `GradientShare`.
+    # A `GradientShare` without a gradient stays at weight 0, where only the cosine is missing.
     if all(
-        r['cosine'] is None and x['task']['features'] for r, x in zip(rows, recent, strict=True)
+        row['features'] == 0
+        and (row['weight'] or (row['cosine'] is None and report['task']['features']))
+        for report, row in zip(recent, rows, strict=True)
     ):
         return Finding(
             'cut',
@@ -174,7 +176,7 @@ def _judge_scale(
     recent = pairs[-REPORTS:]
     if None in recent:
         return None
-    share = fmean(_share(abs(weight.value) * own, others) for own, others in recent)
+    share = fmean(_share(weight.value * own, others) for own, others in recent)
     if share < OFF:
         condition, trouble = 'off', 'has almost no effect'
     elif share > DOMINANT:
@@ -187,12 +189,12 @@ def _judge_scale(
     wanted = weight_for(SUGGESTED_SHARE, GradientStats(own, 0.0, math.nan), others)
     if not wanted or not math.isfinite(wanted):
         return Finding(condition, message, share)
-    better = min(wanted, max(1.0, MOST_CHANGE * abs(weight.value)))
-    message += f'. Set {weight.key}={math.copysign(better, weight.value):.3g} for about '
+    better = min(wanted, max(1.0, MOST_CHANGE * weight.value))
+    message += f'. Set {weight.key}={better:.3g} for about '
     message += f'{100 * _share(better * own, others):.2g} %'
     if better < wanted:
         message += f' (at most {MOST_CHANGE} times more in one step; then measure again)'
-    return Finding(condition, message, share, math.copysign(better, weight.value))
+    return Finding(condition, message, share, better)
 
 
 def _at_weight_one(report: Mapping[str, Any], name: str) -> tuple[float, float] | None:
@@ -202,7 +204,7 @@ def _at_weight_one(report: Mapping[str, Any], name: str) -> tuple[float, float] 
     others.append(report['task']['features'])
     if not row or not row['weight'] or None in (row['features'], *others):
         return None
-    own = row['features'] / abs(row['weight'])
+    own = row['features'] / row['weight']
     return (own, sum(others)) if math.isfinite(own) else None
 
 

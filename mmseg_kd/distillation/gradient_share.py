@@ -105,9 +105,7 @@ def update_shares(
     due = {name: share for name, share in shares.items() if is_due(losses[name])}
     total = sum(s.share for name, s in shares.items() if name in due or losses[name].weight)
     others = task.features + sum(
-        abs(losses[name].weight) * each.features
-        for name, each in stats.items()
-        if name not in shares
+        losses[name].weight * each.features for name, each in stats.items() if name not in shares
     )
     for name, share in due.items():
         # With several shares the others' sum grows with them: s / (1 - sum of all).

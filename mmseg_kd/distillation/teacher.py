@@ -1,4 +1,4 @@
-"""A teacher that is read from a config and a checkpoint."""
+"""The kinds of teachers: a trained model from a file, and the moving average of the student."""
 
 from __future__ import annotations
 
@@ -74,16 +74,101 @@ class Teacher(BaseTeacher):
         matched = load_strictly(segmentor, tensors, source=str(checkpoint))
         self.classes = classes or classes_of(loaded.get('meta'))
         super().__init__(segmentor, dtype)
+        self._cast: dict[torch.dtype, nn.Module] = {}
         print_log(
             f'teacher: {self.config} with {self.checkpoint}, sha256 {self.sha256[:8]}, '
             f'matched {matched}/{matched} tensors',
             logger='current',
         )
 
+    def _segmentor_for(self, device: str) -> nn.Module:
+        if not torch.is_autocast_enabled(device):
+            return self.segmentor
+        dtype = torch.get_autocast_dtype(device)
+        if dtype not in self._cast:
+            # Autocast converts the weights of a frozen module again in every iteration.
+            self._cast = {dtype: _with_weights_in(self.segmentor, dtype)}
+        return self._cast[dtype]
+
     @property
     def source(self) -> str:
-        """Its file."""
+        """The checkpoint and its hash."""
         return f'{self.checkpoint} (sha256 {self.sha256[:8]})'
+
+
+def _with_weights_in(segmentor: nn.Module, dtype: torch.dtype) -> nn.Module:
+    """Return a copy whose backbone keeps the weights of its products in `dtype`."""
+    segmentor = copy.deepcopy(segmentor)
+    for module in segmentor.backbone.modules():
+        # Autocast computes norms and the like in float32.
+        if type(module) in (nn.Linear, nn.Conv2d):
+            module.to(dtype)
+    return segmentor
+
+
+@TASK_UTILS.register_module()
+class EMATeacher(BaseTeacher):
+    """The exponential moving average of the student's weights and BN statistics.
+
+    Tarvainen and Valpola, Mean teachers are better role models, NeurIPS 2017,
+    https://arxiv.org/abs/1703.01780. After every step of the optimizer
+
+        average = m * average + (1 - m) * student,  m = min(momentum, 1 - 1 / (updates + 1))
+
+    so that the first steps lose their influence quickly. Like every teacher it runs in eval mode
+    and without gradients. Checkpoints that can be resumed contain it.
+
+    Args:
+        student: The student, which is copied.
+        momentum: EMA momentum, at least 0 and below 1.
+        dtype: As for `Teacher`.
+
+    Raises:
+        UserError: The momentum is outside [0, 1), or the dtype unknown.
+    """
+
+    follows_student = True
+
+    def __init__(
+        self, student: nn.Module, momentum: float = 0.999, dtype: str | None = None
+    ) -> None:
+        if not isinstance(momentum, int | float) or not 0 <= momentum < 1:
+            raise UserError(f'model.teacher.momentum: {momentum!r} is not in [0, 1)')
+        super().__init__(copy.deepcopy(student), dtype)
+        self.momentum = momentum
+        self.updates = 0
+
+    @property
+    def source(self) -> str:
+        """The student's average and its momentum."""
+        return f'average of the student, momentum {self.momentum:g}'
+
+    def start(self, student: nn.Module) -> None:
+        """Copy the student's weights before its first step; a resumed average stays as it is."""
+        if not self.updates:
+            self.segmentor.load_state_dict(student.state_dict())
+
+    @torch.no_grad()
+    def step(self, student: nn.Module) -> None:
+        """Update the average with the student's current weights."""
+        self.updates += 1
+        self.to(next(student.parameters()).device)
+        rest = 1 - min(self.momentum, 1 - 1 / (self.updates + 1))
+        own, new = ([*x.parameters(), *x.buffers()] for x in (self.segmentor, student))
+        floats = [pair for pair in zip(own, new, strict=True) if pair[0].is_floating_point()]
+        torch._foreach_lerp_(*map(list, zip(*floats, strict=True)), rest)
+        for mine, theirs in zip(own, new, strict=True):
+            if not mine.is_floating_point():
+                mine.copy_(theirs)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return what a checkpoint has to keep."""
+        return {'updates': self.updates, 'average': self.segmentor.state_dict()}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Continue from a checkpoint."""
+        self.updates = state['updates']
+        self.segmentor.load_state_dict(state['average'])
 
 
 def classes_of(meta: Any) -> list[str] | None:

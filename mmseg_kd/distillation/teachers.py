@@ -88,13 +88,19 @@ class BaseTeacher:
             if not self._same_input:
                 inputs = _renormalise(inputs, preprocessor, own)
         names = list(names)
-        with self._precision(inputs.device.type), record_taps(self.segmentor, names) as taps:
-            if all(STAGE.match(name) or name.startswith('backbone') for name in names):
-                # No loss reads the head, so it does not run.
-                self.segmentor.extract_feat(inputs)
-            else:
-                self.segmentor(inputs, mode='tensor')
+        with self._precision(inputs.device.type):
+            segmentor = self._segmentor_for(inputs.device.type)
+            with record_taps(segmentor, names) as taps:
+                if all(STAGE.match(name) or name.startswith('backbone') for name in names):
+                    # No loss reads the head, so it does not run.
+                    segmentor.extract_feat(inputs)
+                else:
+                    segmentor(inputs, mode='tensor')
         return taps
+
+    def _segmentor_for(self, device: str) -> nn.Module:
+        """Return the segmentor to run under the current autocast."""
+        return self.segmentor
 
     def _precision(self, device: str) -> AbstractContextManager:
         if self.dtype is None:

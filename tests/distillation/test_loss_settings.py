@@ -63,6 +63,7 @@ from mmseg_kd.errors import UserError
         ),
         (dict(type='AttentionTransferLoss', stages=[]), 'names no tap'),
         (dict(type='AttentionTransferLoss', p=0.5), 'must be at least 1'),
+        (dict(type='AttentionTransferLoss', ignore_index=11), 'ignore_index=11 has no effect'),
         (dict(type='PermutedSpectrumLoss', seed='a'), "seed='a' is not a whole number"),
         (dict(type='SimilarityPreservingLoss', mode='pixels'), "mode='pixels' is not"),
         (dict(type='SobolevLoss', exponent=3), 'exponent=3 is not a number from -2 to 2'),

@@ -53,6 +53,14 @@ def test_independent_value(reduction: str) -> None:
     assert value == pytest.approx(expected, rel=1e-9)
 
 
+def test_each_step_draws_a_mask() -> None:
+    student, teacher = torch.randn(2, 4, 8, 8), torch.randn(2, 4, 8, 8)
+    loss = MaskedGenerativeLoss(4, 4, mask_ratio=0.5)
+    assert float(loss(student, teacher)) != float(loss(student, teacher))
+    whole = MaskedGenerativeLoss(4, 4, mask_ratio=0.0)
+    assert float(whole(student, teacher)) == float(whole(student, teacher))
+
+
 @pytest.mark.parametrize('size', [(32, 32), (20, 24), (16, 12)])
 def test_maps_are_averaged_to_the_grid(size: tuple[int, int]) -> None:
     student, teacher = torch.randn(2, 4, *size), torch.randn(2, 6, *size)

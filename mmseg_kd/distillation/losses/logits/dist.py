@@ -61,11 +61,7 @@ class DISTLoss(ClassLoss):
     """
 
     def __init__(
-        self,
-        temperature: float | dict = 1.0,
-        beta: float = 1.0,
-        gamma: float = 1.0,
-        **kwargs: Any,
+        self, temperature: float | dict = 1.0, beta: float = 1.0, gamma: float = 1.0, **kwargs: Any
     ) -> None:
         super().__init__(temperature, **kwargs)
         self.beta, self.gamma = beta, gamma
@@ -79,8 +75,8 @@ class DISTLoss(ClassLoss):
         p = (torch.stack([student, teacher]) / temperature).softmax(dim=2)
         # 1 - correlation is half the mean squared difference of standardised values.
         of_pixel, of_class = (
-            F.mse_loss(*standardised(p, valid, *axes), reduction='sum')
-            for axes in ((2, classes), ((1, 3, 4), count))
+            F.mse_loss(*standardised(p, valid, dim, number), reduction='sum')
+            for dim, number in ((2, classes), ((1, 3, 4), count))
         )
         scale = temperature**2 / (2 * classes * count)
         return scale * (self.beta * of_pixel + self.gamma * of_class)
