@@ -6,15 +6,17 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mmseg_kd.distillation.controls import control_problem, controlled
+from mmseg_kd.distillation.maps import class_logits, resize_map, valid_pixels
 from mmseg_kd.distillation.schedules import Schedule, scheduled, unnested, value_at
 from mmseg_kd.errors import UserError
 
-# Larger magnitudes are cut: the squares of a hundred million such values sum up in float32.
+# Larger magnitudes are clamped: float32 can sum a hundred million squares of this size.
 LARGEST = 1e15
+# Attributes of a loss that are not settings.
+STATE = ('training', 'iteration', 'zero_at_equality')
 
 
 class KDLoss(nn.Module):
@@ -33,29 +35,31 @@ class KDLoss(nn.Module):
             class' `default_stages` by default.
         loss_weight: Factor of the loss: a number, a schedule or a `GradientShare`.
         teacher_stages: Names of the teacher's taps, where they differ.
-        teacher: Where there are several teachers: the name of one, or weights by name, whose
-            losses are then summed; all of them at equal weights, adding up to 1, by default.
-        control: What takes the teacher's place, to measure what the teacher is worth:
+        teacher: With several teachers: the name of one, or weights by name. The losses of the
+            teachers are summed; by default all have equal weights that add up to 1.
+        control: Replaces the teacher, to measure how much of a gain comes from it:
             'other_image' or 'labels', see `mmseg_kd.distillation.controls`.
+        ignore_index: Label of void pixels; None keeps every pixel.
 
     Raises:
         ValueError: On an unknown reduction or control, a weight that is neither a finite number
-            from 0 nor a schedule, or tap lists that are empty, of different length or too long.
+            from 0 nor a schedule, tap lists that are empty, of different length or too long, or an
+            ignore_index of a loss of whole maps.
     """
 
     reductions: tuple[str, ...] = ('mean',)
     default_stages: str | tuple[str, ...] = 'stage4'
-    # What a loss needs of its taps: a single one, equal channels at student and teacher, a channel
-    # for each class. For the last, the single channel of a sigmoid becomes two.
+    # What a loss requires of its taps: a single one, equal channels at student and teacher, a
+    # channel for each class. For the last, the single channel of a sigmoid becomes two.
     one_tap = False
     equal_channels = False
     of_classes = False
     # Whether the loss cannot be computed without labels.
     needs_labels = False
+    # Whether maps are compared as wholes: the teacher's keep their size, and void pixels count.
+    whole_maps = False
     # Whether the loss is 0 where student equals teacher; not so with a trained map between them.
     zero_at_equality = True
-    # Settings of its own to print.
-    shown: tuple[str, ...] = ()
 
     def __init__(
         self,
@@ -65,6 +69,7 @@ class KDLoss(nn.Module):
         teacher_stages: Sequence[str] | str | None = None,
         teacher: str | dict[str, float] | None = None,
         control: str | None = None,
+        ignore_index: int | None = 255,
     ) -> None:
         super().__init__()
         self.reduction = self.reductions[0] if reduction is None else reduction
@@ -86,12 +91,16 @@ class KDLoss(nn.Module):
             'more) by name',
         )
         self.teacher_weights = weights
+        self.require(
+            not self.whole_maps or ignore_index == 255,
+            f'ignore_index={ignore_index!r} has no effect, because it compares whole maps',
+        )
+        self.ignore_index = ignore_index
         self.iteration = 0
         # Scheduled settings as tensors: a CUDA graph records numbers as constants.
         self._tensors: dict[str, Tensor] = {}
         self.stages = self._names(self.default_stages if stages is None else stages)
         self.teacher_stages = self.stages if teacher_stages is None else self._names(teacher_stages)
-        self.require(len(self.stages) > 0, 'stages names no tap')
         self.require(
             not self.one_tap or len(self.stages) == 1, f'compares one tap, not {self.stages}'
         )
@@ -123,6 +132,7 @@ class KDLoss(nn.Module):
             isinstance(names, Sequence) and all(isinstance(name, str) for name in names),
             f"stages={stages!r} is not a tap or a list of taps, such as ['stage3']",
         )
+        self.require(len(names) > 0, 'stages names no tap')
         return tuple(names)
 
     @property
@@ -156,12 +166,21 @@ class KDLoss(nn.Module):
                 self._tensors[name] = torch.empty((), device=device)
         self.set_iteration(self.iteration)
 
+    def valid(self, target: Tensor | None, like: Tensor) -> Tensor:
+        """Return which pixels of maps (N, C, H, W) are not void, as booleans (N, H, W).
+
+        Args:
+            target: Labels (N, H', W'); without them all pixels count.
+            like: The maps.
+        """
+        return valid_pixels(target, like, self.ignore_index)
+
     def compare(self, student: Tensor, teacher: Tensor, target: Tensor | None) -> Tensor:
         """Compute the unweighted loss of one pair of maps, a scalar, in full precision.
 
         Args:
             student: The student's map (N, C, H, W).
-            teacher: The teacher's map (N, C', H', W').
+            teacher: The teacher's map, resized to (N, C', H, W) unless `whole_maps`.
             target: Labels (N, H'', W'') or None.
         """
         raise NotImplementedError(f'{type(self).__name__} implements neither compare nor distance')
@@ -170,7 +189,10 @@ class KDLoss(nn.Module):
         self, student: list[Tensor], teacher: list[Tensor], target: Tensor | None
     ) -> Tensor:
         """Compute the unweighted loss from the maps of all stages: the sum of `compare`."""
-        values = [self.compare(s, t, target) for s, t in zip(student, teacher, strict=True)]
+        values = [
+            self.compare(s, t if self.whole_maps else resize_map(t, s.shape[2:]), target)
+            for s, t in zip(student, teacher, strict=True)
+        ]
         return values[0] if len(values) == 1 else sum(values)
 
     def raw(
@@ -181,10 +203,6 @@ class KDLoss(nn.Module):
     ) -> Tensor:
         """Compute the loss without its weight; arguments and errors as for `forward`."""
         student, teacher = ([x] if isinstance(x, Tensor) else list(x) for x in (student, teacher))
-        self.require(
-            len(student) == len(teacher),
-            f'{len(student)} student maps, {len(teacher)} teacher maps',
-        )
         for whose, maps in (('student', student), ('teacher', teacher)):
             for x in maps:
                 self.require(
@@ -238,40 +256,16 @@ class KDLoss(nn.Module):
 
     def extra_repr(self) -> str:
         """Return the settings as text, for the printed model."""
-        settings = {name: getattr(self, name) for name in self.shown}
-        settings |= dict(loss_weight=self.loss_weight, reduction=self.reduction, taps=self.stages)
-        optional = dict(teacher=self.teacher_weights, control=self.control)
-        settings |= {name: value for name, value in optional.items() if value}
+        settings = {
+            name: value
+            for name, value in vars(self).items()
+            if value is not None and name not in STATE and not name.startswith('_')
+        }
         return ', '.join(f'{name}={value!r}' for name, value in settings.items())
 
 
-def class_logits(x: Tensor) -> Tensor:
-    """Give logits (N, K, H, W) a channel for each class.
-
-    A single channel z, whose sigmoid is the probability of class 1 of two, becomes (0, z): the
-    softmax over both is that sigmoid.
-
-    Example:
-        >>> class_logits(torch.ones(1, 1, 1, 1)).flatten()
-        tensor([0., 1.])
-    """
-    return F.pad(x, (0, 0, 0, 0, 1, 0)) if x.shape[1] == 1 else x
-
-
-def resize_map(x: Tensor, size: Sequence[int]) -> Tensor:
-    """Bring a map (N, C, H, W) to `size` (bilinear, align_corners=False); itself where equal.
-
-    Example:
-        >>> resize_map(torch.ones(1, 3, 4, 4), (8, 8)).shape
-        torch.Size([1, 3, 8, 8])
-    """
-    if tuple(x.shape[2:]) == tuple(size):
-        return x
-    return F.interpolate(x, tuple(size), mode='bilinear', align_corners=False)
-
-
 def log_names(name: str) -> tuple[str, str]:
-    """Names under which a loss is logged, weighted and raw.
+    """Return the names under which a loss is logged, weighted and raw.
 
     mmengine backpropagates what has 'loss' in its name, so the weighted one must have it and
     the raw one must not: `kl_loss` gives ('kl_loss', 'kl_raw'), `cwd` ('cwd_loss', 'cwd_raw').

@@ -1,4 +1,4 @@
-"""What a loss gets in place of its teacher's maps, to measure what the teacher is worth.
+"""Controls: what a loss gets in place of its teacher's maps, to see what the teacher adds.
 
 `control='other_image'`  The teacher's maps of another image, the one before it in the batch. A gain
                          that remains does not come from what the teacher knows of the image.
@@ -11,9 +11,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
+from mmseg_kd.distillation.maps import class_masks, resize_labels
 from mmseg_kd.errors import UserError
 
 CONTROLS = (None, 'other_image', 'labels')
@@ -33,7 +33,7 @@ def control_problem(control: str | None, stages: Sequence[str]) -> str | None:
 def controlled(
     control: str | None, student: list[Tensor], teacher: list[Tensor], target: Tensor | None
 ) -> list[Tensor]:
-    """Return the maps that a control puts in place of the teacher's; without one the teacher's.
+    """Return the maps that a control puts in place of the teacher's, or the teacher's own.
 
     Args:
         control: One of `CONTROLS`.
@@ -77,8 +77,7 @@ def label_logits(target: Tensor, classes: int, like: Tensor) -> Tensor:
         <BLANKLINE>
                  [[0.9500, 0.5000]]]])
     """
-    labels = F.interpolate(target[:, None].float(), like.shape[2:], mode='nearest-exact')
-    hot = labels == torch.arange(classes, device=like.device)[:, None, None]
+    hot = class_masks(resize_labels(target, like.shape[2:]), classes)
     hot = hot.to(torch.promote_types(like.dtype, torch.float32))
     # Where no class is hot, the softmax of equal numbers is uniform.
     return ((1 - SMOOTHING) * hot + SMOOTHING / classes).log().log_softmax(dim=1)

@@ -214,7 +214,7 @@ class DistillationLosses(nn.ModuleDict):
         if self._table is None or self._table.device != table.device:
             self._table = torch.empty_like(table)
         self._table.copy_(table)
-        if any(map(is_due, self.values())):
+        if self._finds_weight:
             update_shares(self, *read_table(self._table, self))
 
     def log(self, raw: Mapping[str, Tensor], like: Tensor) -> dict[str, Tensor]:
@@ -247,9 +247,7 @@ class DistillationLosses(nn.ModuleDict):
 
     def step_kind(self) -> tuple | None:
         """Return what the next step computes; None if it finds the weight of a `GradientShare`."""
-        if any(map(is_due, self.values())):
-            return None
-        return self._requested, *self.active_losses()
+        return None if self._finds_weight else (self._requested, *self.active_losses())
 
     def request_gradients(self) -> None:
         """Measure the gradients of the losses in the next step."""
@@ -270,8 +268,11 @@ class DistillationLosses(nn.ModuleDict):
 
     @property
     def _measures(self) -> bool:
-        asked = self._requested or any(map(is_due, self.values()))
-        return asked and torch.is_grad_enabled()
+        return (self._requested or self._finds_weight) and torch.is_grad_enabled()
+
+    @property
+    def _finds_weight(self) -> bool:
+        return any(map(is_due, self.values()))
 
 
 def _has_parameters(loss: nn.Module) -> bool:

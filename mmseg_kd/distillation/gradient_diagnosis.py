@@ -1,4 +1,4 @@
-"""Gradient reports, and warnings about losses with almost no effect or too much of it."""
+"""Gradient reports, and warnings about losses that have almost no effect or dominate."""
 
 from __future__ import annotations
 
@@ -18,10 +18,8 @@ from mmseg_kd.distillation.schedules import Schedule, unnested
 # Number of reports that a warning is based on: a single batch is too noisy.
 REPORTS = 3
 OFF, DOMINANT = 0.001, 0.9
-# A warning ends at another limit than it begins, so that it is printed once.
-NO_LONGER_OFF, NO_LONGER_DOMINANT = 0.002, 0.8
 SUGGESTED_SHARE = 0.1
-# Largest factor by which a suggestion raises a weight above 1: a few batches are no basis for more.
+# Largest factor by which a suggestion raises a weight above 1: a few batches justify no more.
 MOST_CHANGE = 100
 
 
@@ -109,11 +107,9 @@ def describe(report: Mapping[str, Any]) -> str:
 
 
 def diagnose(
-    reports: Sequence[Mapping[str, Any]],
-    weights: Mapping[str, FullWeight],
-    standing: Mapping[str, str],
+    reports: Sequence[Mapping[str, Any]], weights: Mapping[str, FullWeight]
 ) -> dict[str, Finding]:
-    """Find losses whose weight is much too small or too large.
+    """Find losses that have no effect, almost none, or too much.
 
     A loss with a schedule is judged at its full weight. While one loss dominates the others, none
     of them is reported as having no effect.
@@ -123,45 +119,15 @@ def diagnose(
             the better weight is computed from the median of all.
         weights: Weights of the losses by name. One of weight 0 is not judged, nor the size of a
             `GradientShare`.
-        standing: Conditions found at the report before, which end at other limits than they
-            begin.
 
     Returns:
         Findings by name of the loss.
     """
-    recent = list(reports)[-REPORTS:]
-    if len(recent) < REPORTS:
+    reports = list(reports)
+    if len(reports) < REPORTS:
         return {}
-    findings = {}
-    for name, weight in weights.items():
-        rows = [report['losses'].get(name) for report in recent]
-        if weight.value != 0 and all(row and row['raw'] == 0 for row in rows):
-            findings[name] = Finding(
-                'zero',
-                f'{name} was exactly 0 in the last {REPORTS} reports, so it teaches nothing: the '
-                'student equals the teacher at its taps (stages), or it does not depend on them',
-            )
-            continue
-        if any(row is None or row['features'] is None or not row['raw'] for row in rows):
-            continue
-        # At a weight of 0, of a `GradientShare` without a gradient, only the cosine is missing.
-        if all(
-            row['weight'] and row['features'] == 0
-            if weight.value is not None
-            else row['cosine'] is None and report['task']['features']
-            for report, row in zip(recent, rows, strict=True)
-        ):
-            findings[name] = Finding(
-                'cut',
-                f"no gradient of {name} reaches the backbone's stages, so it does not teach them "
-                f'at any {weight.key}',
-            )
-        elif (
-            weight.value
-            and all(row['weight'] for row in rows)
-            and (finding := _judge_scale(name, weight, reports, standing.get(name)))
-        ):
-            findings[name] = finding
+    judged = {name: _judge(name, weight, reports) for name, weight in weights.items()}
+    findings = {name: finding for name, finding in judged.items() if finding}
     if any(finding.condition == 'dominates' for finding in findings.values()):
         return {name: f for name, f in findings.items() if f.condition != 'off'}
     return findings
@@ -176,20 +142,44 @@ def full_weight(name: str, loss_weight: float | Schedule) -> FullWeight:
     return FullWeight(key + '.value' * len(schedules), value, bool(schedules))
 
 
+def _judge(name: str, weight: FullWeight, reports: Sequence[Mapping[str, Any]]) -> Finding | None:
+    recent = reports[-REPORTS:]
+    rows = [report['losses'].get(name) for report in recent]
+    if weight.value == 0 or None in rows:
+        return None
+    if all(row['raw'] == 0 for row in rows):
+        return Finding(
+            'zero',
+            f'{name} was exactly 0 in the last {REPORTS} reports, so it teaches nothing: the '
+            'student equals the teacher at its taps (stages), or it does not depend on them',
+        )
+    if any(row['features'] is None or not row['raw'] for row in rows):
+        return None
+    # A `GradientShare` without a gradient stays at weight 0, where only the cosine is missing.
+    if all(
+        row['features'] == 0
+        and (row['weight'] or (row['cosine'] is None and report['task']['features']))
+        for report, row in zip(recent, rows, strict=True)
+    ):
+        return Finding(
+            'cut',
+            f"no gradient of {name} reaches the backbone's stages, so it does not teach them "
+            f'at any {weight.key}',
+        )
+    return None if weight.value is None else _judge_scale(name, weight, reports)
+
+
 def _judge_scale(
-    name: str,
-    weight: FullWeight,
-    reports: Sequence[Mapping[str, Any]],
-    standing: str | None,
+    name: str, weight: FullWeight, reports: Sequence[Mapping[str, Any]]
 ) -> Finding | None:
     pairs = [_at_weight_one(report, name) for report in reports]
     recent = pairs[-REPORTS:]
     if None in recent:
         return None
-    share = fmean(_share(abs(weight.value) * own, others) for own, others in recent)
-    if share < (NO_LONGER_OFF if standing == 'off' else OFF):
+    share = fmean(_share(weight.value * own, others) for own, others in recent)
+    if share < OFF:
         condition, trouble = 'off', 'has almost no effect'
-    elif share > (NO_LONGER_DOMINANT if standing == 'dominates' else DOMINANT):
+    elif share > DOMINANT:
         condition, trouble = 'dominates', "dominates the labels' loss"
     else:
         return None
@@ -199,12 +189,12 @@ def _judge_scale(
     wanted = weight_for(SUGGESTED_SHARE, GradientStats(own, 0.0, math.nan), others)
     if not wanted or not math.isfinite(wanted):
         return Finding(condition, message, share)
-    better = min(wanted, max(1.0, MOST_CHANGE * abs(weight.value)))
-    message += f'. Set {weight.key}={math.copysign(better, weight.value):.3g} for about '
+    better = min(wanted, max(1.0, MOST_CHANGE * weight.value))
+    message += f'. Set {weight.key}={better:.3g} for about '
     message += f'{100 * _share(better * own, others):.2g} %'
     if better < wanted:
         message += f' (at most {MOST_CHANGE} times more in one step; then measure again)'
-    return Finding(condition, message, share, math.copysign(better, weight.value))
+    return Finding(condition, message, share, better)
 
 
 def _at_weight_one(report: Mapping[str, Any], name: str) -> tuple[float, float] | None:
@@ -214,7 +204,7 @@ def _at_weight_one(report: Mapping[str, Any], name: str) -> tuple[float, float] 
     others.append(report['task']['features'])
     if not row or not row['weight'] or None in (row['features'], *others):
         return None
-    own = row['features'] / abs(row['weight'])
+    own = row['features'] / row['weight']
     return (own, sum(others)) if math.isfinite(own) else None
 
 

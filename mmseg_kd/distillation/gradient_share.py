@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from mmseg.registry import TASK_UTILS
 
@@ -13,6 +14,7 @@ from mmseg_kd.distillation.schedules import Constant, Schedule, unnested
 
 
 @TASK_UTILS.register_module()
+@dataclass
 class GradientShare(Constant):
     """The weight at which a loss has a given share of the gradient at the student's features.
 
@@ -39,25 +41,23 @@ class GradientShare(Constant):
             `until` not after `begin`.
     """
 
-    def __init__(
-        self,
-        share: float,
-        begin: int = 0,
-        until: int | None = 500,
-        interval: int = 10,
-        momentum: float = 0.9,
-    ) -> None:
-        super().__init__(0.0)
-        if not 0 < share < 1:
-            raise ValueError(f'GradientShare: share={share!r} is not between 0 and 1')
-        if interval < 1 or not 0 <= momentum < 1 or (until is not None and until <= begin):
+    share: float
+    begin: int = 0
+    until: int | None = 500
+    interval: int = 10
+    momentum: float = 0.9
+    value: float = field(default=0.0, init=False)
+    measurements: int = field(default=0, init=False)
+
+    def __post_init__(self) -> None:
+        if not 0 < self.share < 1:
+            raise ValueError(f'GradientShare: share={self.share!r} is not between 0 and 1')
+        after = self.until is None or self.until > self.begin
+        if not (self.interval >= 1 and 0 <= self.momentum < 1 and after):
             raise ValueError(
-                f'GradientShare: interval={interval} must be at least 1, momentum={momentum} '
-                f'at least 0 and below 1, until={until} after begin={begin}'
+                f'GradientShare: interval={self.interval} must be at least 1, momentum='
+                f'{self.momentum} from 0 to below 1, until={self.until} after begin={self.begin}'
             )
-        self.share, self.momentum = share, momentum
-        self.begin, self.until, self.interval = begin, until, interval
-        self.measurements = 0
 
     def due(self, iteration: int) -> bool:
         """Return whether this iteration measures the ratio."""
@@ -105,9 +105,7 @@ def update_shares(
     due = {name: share for name, share in shares.items() if is_due(losses[name])}
     total = sum(s.share for name, s in shares.items() if name in due or losses[name].weight)
     others = task.features + sum(
-        abs(losses[name].weight) * each.features
-        for name, each in stats.items()
-        if name not in shares
+        losses[name].weight * each.features for name, each in stats.items() if name not in shares
     )
     for name, share in due.items():
         # With several shares the others' sum grows with them: s / (1 - sum of all).

@@ -30,11 +30,8 @@ class GradientStats:
     cosine: float
 
     def __mul__(self, weight: float) -> GradientStats:
-        """Return the gradient of the loss times a weight."""
-        size = abs(weight)
-        return GradientStats(
-            self.features * size, self.logits * size, math.copysign(1.0, weight) * self.cosine
-        )
+        """Return the gradient of the loss times a weight, which is not negative."""
+        return GradientStats(self.features * weight, self.logits * weight, self.cosine)
 
 
 def measure_gradients(

@@ -12,15 +12,17 @@ number or another schedule, so schedules can be combined:
 from __future__ import annotations
 
 import math
-from abc import ABCMeta, abstractmethod
+from abc import ABC, abstractmethod
 from bisect import bisect_right
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from mmseg.registry import TASK_UTILS
 
 
-class Schedule(metaclass=ABCMeta):
+@dataclass
+class Schedule(ABC):
     """A number by iteration: `value` times a factor.
 
     Args:
@@ -30,8 +32,10 @@ class Schedule(metaclass=ABCMeta):
         ValueError: The value is neither a finite number nor a schedule.
     """
 
-    def __init__(self, value: float | dict | Schedule) -> None:
-        self.value = scheduled(value)
+    value: float | dict | Schedule
+
+    def __post_init__(self) -> None:
+        self.value = scheduled(self.value)
 
     def at(self, iteration: int) -> float:
         """Return the number in the given iteration, counted from 0."""
@@ -41,14 +45,10 @@ class Schedule(metaclass=ABCMeta):
     def factor(self, iteration: int) -> float:
         """Return what the value is multiplied with in an iteration."""
 
-    def __repr__(self) -> str:
-        settings = ', '.join(f'{key}={value!r}' for key, value in vars(self).items())
-        return f'{type(self).__name__}({settings})'
-
 
 @TASK_UTILS.register_module()
 class Constant(Schedule):
-    """The value itself.
+    """Keep the value.
 
     Args:
         value: See `Schedule`.
@@ -59,6 +59,7 @@ class Constant(Schedule):
         return 1.0
 
 
+@dataclass
 class _Ramp(Schedule):
     """A schedule that changes between two iterations.
 
@@ -66,11 +67,15 @@ class _Ramp(Schedule):
         ValueError: `end` is not after `begin`.
     """
 
-    def __init__(self, value: float | dict | Schedule, end: int, begin: int = 0) -> None:
-        super().__init__(value)
-        if not 0 <= begin < end:
-            raise ValueError(f'{type(self).__name__}: end={end} must be after begin={begin}')
-        self.begin, self.end = begin, end
+    end: int
+    begin: int = 0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not 0 <= self.begin < self.end:
+            raise ValueError(
+                f'{type(self).__name__}: end={self.end} must be after begin={self.begin}'
+            )
 
     def progress(self, iteration: int) -> float:
         """Return 0 up to `begin`, 1 from `end` on, and in proportion between them."""
@@ -78,8 +83,9 @@ class _Ramp(Schedule):
 
 
 @TASK_UTILS.register_module()
+@dataclass
 class LinearWarmup(_Ramp):
-    """From `start` times the value to the value, in a straight line.
+    """Rise in a straight line from `start` times the value to the value.
 
     Args:
         value: See `Schedule`.
@@ -88,11 +94,7 @@ class LinearWarmup(_Ramp):
         start: Factor at the beginning.
     """
 
-    def __init__(
-        self, value: float | dict | Schedule, end: int, begin: int = 0, start: float = 0.0
-    ) -> None:
-        super().__init__(value, end, begin)
-        self.start = start
+    start: float = 0.0
 
     def factor(self, iteration: int) -> float:
         """Return a number between `start` and 1."""
@@ -100,8 +102,9 @@ class LinearWarmup(_Ramp):
 
 
 @TASK_UTILS.register_module()
+@dataclass
 class CosineDecay(_Ramp):
-    """From the value to `stop` times the value, along half a cosine.
+    """Fall along half a cosine from the value to `stop` times the value.
 
     Args:
         value: See `Schedule`.
@@ -110,11 +113,7 @@ class CosineDecay(_Ramp):
         stop: Factor at the end.
     """
 
-    def __init__(
-        self, value: float | dict | Schedule, end: int, begin: int = 0, stop: float = 0.0
-    ) -> None:
-        super().__init__(value, end, begin)
-        self.stop = stop
+    stop: float = 0.0
 
     def factor(self, iteration: int) -> float:
         """Return a number between 1 and `stop`."""
@@ -123,7 +122,7 @@ class CosineDecay(_Ramp):
 
 @TASK_UTILS.register_module()
 class LinearDecay(CosineDecay):
-    """From the value to `stop` times the value, in a straight line; arguments as `CosineDecay`.
+    """Fall in a straight line from the value to `stop` times it; arguments as `CosineDecay`.
 
     The early decay of SegDistill: `begin` in the middle of training, `end` before its end.
     """
@@ -134,17 +133,16 @@ class LinearDecay(CosineDecay):
 
 
 @TASK_UTILS.register_module()
+@dataclass
 class Stop(Schedule):
-    """The value until an iteration, then 0: the loss no longer counts.
+    """Keep the value until an iteration, then 0: the loss no longer counts.
 
     Args:
         value: See `Schedule`.
         at_iter: First iteration of 0.
     """
 
-    def __init__(self, value: float | dict | Schedule, at_iter: int) -> None:
-        super().__init__(value)
-        self.at_iter = at_iter
+    at_iter: int
 
     def factor(self, iteration: int) -> float:
         """Return 1, or 0."""
@@ -152,8 +150,9 @@ class Stop(Schedule):
 
 
 @TASK_UTILS.register_module()
+@dataclass
 class Milestones(Schedule):
-    """The value, multiplied by `gamma` at each milestone.
+    """Multiply the value by `gamma` at each milestone.
 
     Args:
         value: See `Schedule`.
@@ -164,12 +163,12 @@ class Milestones(Schedule):
         ValueError: The milestones do not ascend.
     """
 
-    def __init__(
-        self, value: float | dict | Schedule, milestones: Sequence[int], gamma: float = 0.1
-    ) -> None:
-        super().__init__(value)
-        self.milestones, self.gamma = list(milestones), gamma
-        if self.milestones != sorted(set(self.milestones)):
+    milestones: Sequence[int]
+    gamma: float = 0.1
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if list(self.milestones) != sorted(set(self.milestones)):
             raise ValueError(f'Milestones: milestones={self.milestones} do not ascend')
 
     def factor(self, iteration: int) -> float:

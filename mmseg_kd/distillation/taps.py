@@ -9,7 +9,7 @@
                       read, and only then
 any module path       what that module returns, e.g. `decode_head.linear_fuse`
 
-A module's output that an in-place activation changes afterwards is read changed.
+If an in-place activation changes a module's output afterwards, the tap has the changed values.
 """
 
 from __future__ import annotations
@@ -36,32 +36,18 @@ LOGITS_INDEX = {'DAHead': 0, 'DDRHead': 0, 'EncHead': 0, 'IterativeDecodeHead': 
 # that they return in testing.
 STAGE_INDEX = {'DDRNet': 1, 'PIDNet': 1}
 
-# mmseg's heads that predict something else than a score of each class at each pixel.
-WITHOUT_LOGITS = {
-    'Mask2FormerHead': 'masks',
-    'MaskFormerHead': 'masks',
-    'PointHead': 'points',
-    'SideAdapterCLIPHead': 'masks',
-    'VPDDepthHead': 'depth',
-}
-
 
 def check_taps(segmentor: nn.Module, names: Iterable[str], whose: str) -> None:
     """Raise UserError when the segmentor lacks a tap; the message lists those that it has."""
     paths = set(dict(segmentor.named_modules())) - {'', 'backbone'}
-    backbone, kind = segmentor.backbone, type(_last_head(segmentor)).__name__
+    backbone = segmentor.backbone
     aliases = getattr(backbone, 'tap_aliases', {})
-    # None where it is unknown.
+    # None: the backbone does not say.
     stages = len(getattr(backbone, 'out_indices', ())) or getattr(backbone, 'num_stages', None)
     for name in names:
         stage = STAGE.fullmatch(name)
         if stage and stages is not None and int(stage[1]) > stages:
             raise UserError(f'the {whose} has no tap {name!r}: its backbone has {stages} stages')
-        if name == 'logits' and kind in WITHOUT_LOGITS:
-            raise UserError(
-                f"the {whose} has no tap 'logits': {kind} predicts {WITHOUT_LOGITS[kind]}, not a "
-                'score of each class at each pixel; docs/losses.md lists the heads that do'
-            )
         if name == 'logits' or stage or name in aliases or name in paths:
             continue
         if ATTENTION.fullmatch(name):
@@ -96,12 +82,24 @@ def record_taps(segmentor: nn.Module, names: Iterable[str]) -> Iterator[dict[str
     """
     names = list(dict.fromkeys(names))
     taps: dict[str, Tensor] = {}
+    aliased = _aliased_modules(segmentor.backbone)
+    # The backbone is always read: its stages give the grid of tokens.
+    modules = {'backbone': segmentor.backbone}
+    for name in names:
+        if name in aliased:
+            modules[name] = aliased[name]
+        elif name != 'logits' and not STAGE.fullmatch(name):
+            modules[name] = segmentor.get_submodule(name)
     head = _last_head(segmentor) if 'logits' in names else None
-    with _recorded(_hooked_modules(segmentor, names), head) as outputs:
+    with _recorded(modules, head) as outputs:
         yield taps
     stages = _stages(segmentor.backbone, outputs.pop('backbone', ()))
+    for i, stage in enumerate(stages, start=1):
+        outputs = {f'stage{i}': stage, f'stage{i}.pre_norm': stage} | outputs
     for name in names:
-        taps[name] = _as_map(_pick(name, outputs, stages), stages)
+        if name not in outputs:
+            raise UserError(f'the tap {name!r} was not reached in the forward pass')
+        taps[name] = _as_map(_tensor(name, outputs[name]), stages)
 
 
 @contextmanager
@@ -123,25 +121,13 @@ def record_features(segmentor: nn.Module) -> Iterator[list[Tensor]]:
 
 
 def _aliased_modules(backbone: nn.Module) -> dict[str, nn.Module]:
-    """The modules of a backbone that taps with a short name are read from, by that name."""
+    """Return the modules of a backbone that have a short tap name, by that name."""
     aliases = getattr(backbone, 'tap_aliases', {})
     return {name: backbone.get_submodule(path) for name, path in aliases.items()}
 
 
-def _hooked_modules(segmentor: nn.Module, names: list[str]) -> dict[str, nn.Module]:
-    # The backbone is always read: its stages give the grid of tokens.
-    modules = {'backbone': segmentor.backbone}
-    aliased = _aliased_modules(segmentor.backbone)
-    for name in names:
-        if name in aliased:
-            modules[name] = aliased[name]
-        elif name not in ('logits', 'backbone') and not STAGE.fullmatch(name):
-            modules[name] = segmentor.get_submodule(name)
-    return modules
-
-
 def _maps(output: Any) -> tuple[Any, ...]:
-    """The maps that a backbone returned, without the class tokens next to them in a ViT."""
+    """Return the maps of a backbone's output, without the class tokens that a ViT adds."""
     outputs = (output,) if isinstance(output, Tensor) else tuple(output)
     return tuple(x[0] if isinstance(x, list | tuple) else x for x in outputs)
 
@@ -153,7 +139,7 @@ def _stages(backbone: nn.Module, output: Any) -> tuple[Any, ...]:
 
 
 def _of_class(table: dict[str, int], module: nn.Module) -> int | None:
-    """The entry of a module's class, or of the class it is derived from."""
+    """Return the entry of a module's class, or of the nearest base class that has one."""
     return next((table[c.__name__] for c in type(module).__mro__ if c.__name__ in table), None)
 
 
@@ -167,25 +153,22 @@ def _recorded(
     def keep(name: str, module: nn.Module, inputs: Any, output: Any) -> None:
         outputs[name] = module.attention(*inputs) if ATTENTION.fullmatch(name) else output
 
+    def predict(forward: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        output = forward(*args, **kwargs)
+        outputs['logits'] = _predicted(head, output)
+        return output
+
     with ExitStack() as cleanup:
         if head is not None:
-            # Activation checkpointing, for one, has put a forward of its own there.
-            cleanup.callback(
-                head.__dict__.update, {k: v for k, v in vars(head).items() if k == 'forward'}
-            )
-            cleanup.callback(head.__dict__.pop, 'forward')
-            head.forward = partial(_forward, head, head.forward, outputs)
+            # The instance may have a forward of its own, for example of activation checkpointing.
+            own = {name: value for name, value in vars(head).items() if name == 'forward'}
+            cleanup.callback(vars(head).update, own)
+            cleanup.callback(vars(head).pop, 'forward')
+            # A hook would not do: a head's `loss` calls its forward directly.
+            head.forward = partial(predict, head.forward)
         for name, module in modules.items():
             cleanup.callback(module.register_forward_hook(partial(keep, name)).remove)
         yield outputs
-
-
-def _forward(
-    head: nn.Module, forward: Callable[..., Any], outputs: dict[str, Any], *args: Any, **kw: Any
-) -> Any:
-    output = forward(*args, **kw)
-    outputs['logits'] = _predicted(head, output)
-    return output
 
 
 def _last_head(segmentor: nn.Module) -> nn.Module:
@@ -203,19 +186,14 @@ def _predicted(head: nn.Module, output: Any) -> Tensor:
     if index is None or not isinstance(output, list | tuple):
         raise UserError(
             f"the tap 'logits': {name} returns a {type(output).__name__} and does not say which of "
-            f'its outputs are the logits: set the class attribute {name}.logits_index'
+            f'its outputs are the logits: set the class attribute {name}.logits_index, or choose '
+            'another tap if it predicts masks or points instead'
         )
     return output[index]
 
 
-def _pick(name: str, outputs: dict[str, Any], stages: tuple[Any, ...]) -> Tensor:
-    stage = STAGE.fullmatch(name)
-    if stage and name not in outputs and int(stage[1]) <= len(stages):
-        output = stages[int(stage[1]) - 1]
-    elif name in outputs:
-        output = outputs[name]
-    else:
-        raise UserError(f'the tap {name!r} was not reached in the forward pass')
+def _tensor(name: str, output: Any) -> Tensor:
+    """Return the output of a module, the last one where it returns several."""
     if isinstance(output, list | tuple) and output and isinstance(output[-1], Tensor):
         output = output[-1]
     if not isinstance(output, Tensor):

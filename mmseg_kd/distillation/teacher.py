@@ -1,10 +1,8 @@
-"""A teacher that is read from a config and a checkpoint."""
+"""The kinds of teachers: a trained model from a file, and the moving average of the student."""
 
 from __future__ import annotations
 
 import copy
-import logging
-import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -59,11 +57,10 @@ class Teacher(BaseTeacher):
                 raise UserError(f'model.teacher.{key} {wrong}; name a file')
         self.model_cfg = read_model(config)
         segmentor = build_segmentor(self.model_cfg)
-        latest = find_latest_checkpoint(Path(checkpoint).parent)
         if not Path(checkpoint).is_file():
             make = f', `python tools/train.py {config}`,' if isinstance(config, str) else ''
             advice = f'train the teacher{make} or point model.teacher.checkpoint at your file'
-            if latest:
+            if latest := find_latest_checkpoint(Path(checkpoint).parent):
                 advice = f'write model.teacher.checkpoint={latest}'
             raise UserError(
                 f"the teacher's checkpoint {checkpoint} {no_file(checkpoint)}: {advice}"
@@ -78,13 +75,6 @@ class Teacher(BaseTeacher):
         self.classes = classes or classes_of(loaded.get('meta'))
         super().__init__(segmentor, dtype)
         self._cast: dict[torch.dtype, nn.Module] = {}
-        if latest and 0 <= _iteration(checkpoint) < _iteration(latest):
-            print_log(
-                f'model.teacher.checkpoint: {checkpoint} is not the last of its training, which '
-                f'has {latest.name}',
-                logger='current',
-                level=logging.WARNING,
-            )
         print_log(
             f'teacher: {self.config} with {self.checkpoint}, sha256 {self.sha256[:8]}, '
             f'matched {matched}/{matched} tensors',
@@ -102,24 +92,8 @@ class Teacher(BaseTeacher):
 
     @property
     def source(self) -> str:
-        """Its file."""
+        """The checkpoint and its hash."""
         return f'{self.checkpoint} (sha256 {self.sha256[:8]})'
-
-
-def _iteration(checkpoint: str | Path) -> int:
-    """The number N of a file `iter_N.pth`, else -1."""
-    match = re.fullmatch(r'iter_(\d+)\.pth', Path(checkpoint).name)
-    return int(match[1]) if match else -1
-
-
-def classes_of(meta: Any) -> list[str] | None:
-    """The class names that a checkpoint of mmseg 1.x or 0.x keeps; None where it has none."""
-    meta = meta if isinstance(meta, dict) else {}
-    dataset = meta.get('dataset_meta')
-    # A list in place of the dict is taken for the names.
-    other = dataset or meta.get('CLASSES')
-    classes = dataset.get('classes') if isinstance(dataset, dict) else other
-    return list(classes) if isinstance(classes, list | tuple) and classes else None
 
 
 def _with_weights_in(segmentor: nn.Module, dtype: torch.dtype) -> nn.Module:
@@ -130,6 +104,81 @@ def _with_weights_in(segmentor: nn.Module, dtype: torch.dtype) -> nn.Module:
         if type(module) in (nn.Linear, nn.Conv2d):
             module.to(dtype)
     return segmentor
+
+
+@TASK_UTILS.register_module()
+class EMATeacher(BaseTeacher):
+    """The exponential moving average of the student's weights and BN statistics.
+
+    Tarvainen and Valpola, Mean teachers are better role models, NeurIPS 2017,
+    https://arxiv.org/abs/1703.01780. After every step of the optimizer
+
+        average = m * average + (1 - m) * student,  m = min(momentum, 1 - 1 / (updates + 1))
+
+    so that the first steps lose their influence quickly. Like every teacher it runs in eval mode
+    and without gradients. Checkpoints that can be resumed contain it.
+
+    Args:
+        student: The student, which is copied.
+        momentum: EMA momentum, at least 0 and below 1.
+        dtype: As for `Teacher`.
+
+    Raises:
+        UserError: The momentum is outside [0, 1), or the dtype unknown.
+    """
+
+    follows_student = True
+
+    def __init__(
+        self, student: nn.Module, momentum: float = 0.999, dtype: str | None = None
+    ) -> None:
+        if not isinstance(momentum, int | float) or not 0 <= momentum < 1:
+            raise UserError(f'model.teacher.momentum: {momentum!r} is not in [0, 1)')
+        super().__init__(copy.deepcopy(student), dtype)
+        self.momentum = momentum
+        self.updates = 0
+
+    @property
+    def source(self) -> str:
+        """The student's average and its momentum."""
+        return f'average of the student, momentum {self.momentum:g}'
+
+    def start(self, student: nn.Module) -> None:
+        """Copy the student's weights before its first step; a resumed average stays as it is."""
+        if not self.updates:
+            self.segmentor.load_state_dict(student.state_dict())
+
+    @torch.no_grad()
+    def step(self, student: nn.Module) -> None:
+        """Update the average with the student's current weights."""
+        self.updates += 1
+        self.to(next(student.parameters()).device)
+        rest = 1 - min(self.momentum, 1 - 1 / (self.updates + 1))
+        own, new = ([*x.parameters(), *x.buffers()] for x in (self.segmentor, student))
+        floats = [pair for pair in zip(own, new, strict=True) if pair[0].is_floating_point()]
+        torch._foreach_lerp_(*map(list, zip(*floats, strict=True)), rest)
+        for mine, theirs in zip(own, new, strict=True):
+            if not mine.is_floating_point():
+                mine.copy_(theirs)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return what a checkpoint has to keep."""
+        return {'updates': self.updates, 'average': self.segmentor.state_dict()}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Continue from a checkpoint."""
+        self.updates = state['updates']
+        self.segmentor.load_state_dict(state['average'])
+
+
+def classes_of(meta: Any) -> list[str] | None:
+    """The class names that a checkpoint of mmseg 1.x or 0.x keeps; None where it has none."""
+    meta = meta if isinstance(meta, dict) else {}
+    dataset = meta.get('dataset_meta')
+    # A list in place of the dict is taken for the names.
+    other = dataset or meta.get('CLASSES')
+    classes = dataset.get('classes') if isinstance(dataset, dict) else other
+    return list(classes) if isinstance(classes, list | tuple) and classes else None
 
 
 def read_model(config: str | dict) -> ConfigDict:

@@ -1,8 +1,7 @@
-"""What a teacher is, how it is run, and the teachers of a student by name."""
+"""Teachers: frozen segmentors that return taps, and the teachers of a student by name."""
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
@@ -34,9 +33,9 @@ class BaseTeacher:
         UserError: The dtype is none of these.
     """
 
-    # Whether the weights change during training.
+    # Whether the weights change during training; the first argument is then the student.
     follows_student = False
-    # Where the weights are from, for people.
+    # Where the weights come from, for the log.
     source: str
 
     def __init__(self, segmentor: nn.Module, dtype: str | None = None) -> None:
@@ -47,38 +46,24 @@ class BaseTeacher:
         # Whether student and teacher normalise images alike; found in the first batch.
         self._same_input: bool | None = None
 
-    @property
-    def num_classes(self) -> int:
-        """Number of classes of the teacher's logits."""
-        return self.segmentor.num_classes
-
     def to(self, device: torch.device | str) -> BaseTeacher:
-        """Move the teacher, which a call does by itself."""
+        """Move the teacher to a device; a call moves it to that of its input."""
         if next(self.segmentor.parameters()).device != device:
             self.segmentor.to(device)
         return self
 
-    @classmethod
-    def for_student(cls, student: nn.Module, **kwargs: Any) -> BaseTeacher:
-        """Build the teacher of a student from the keys of `model.teacher`."""
-        return cls(**kwargs)
-
     def start(self, student: nn.Module) -> None:
-        """Prepare for training, when the student's weights are loaded; nothing where frozen."""
+        """Prepare for training, after the student's weights are loaded."""
 
     def step(self, student: nn.Module) -> None:
-        """Follow the student after a step of its optimizer; nothing where frozen."""
+        """Follow the student after a step of its optimizer."""
 
     def state_dict(self) -> dict[str, Any]:
-        """Return what a checkpoint has to keep; empty where frozen."""
+        """Return what a checkpoint has to keep; a frozen teacher has nothing."""
         return {}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Restore `state_dict`; nothing where frozen."""
-
-    def check_taps(self, names: Iterable[str]) -> None:
-        """Raise UserError when the teacher lacks a tap."""
-        check_taps(self.segmentor, names, 'teacher')
+        """Restore `state_dict`."""
 
     @torch.no_grad()
     def __call__(
@@ -107,14 +92,14 @@ class BaseTeacher:
             segmentor = self._segmentor_for(inputs.device.type)
             with record_taps(segmentor, names) as taps:
                 if all(STAGE.match(name) or name.startswith('backbone') for name in names):
-                    # No loss reads the head: it need not run.
+                    # No loss reads the head, so it does not run.
                     segmentor.extract_feat(inputs)
                 else:
                     segmentor(inputs, mode='tensor')
         return taps
 
     def _segmentor_for(self, device: str) -> nn.Module:
-        """The segmentor to run under the current autocast."""
+        """Return the segmentor to run under the current autocast."""
         return self.segmentor
 
     def _precision(self, device: str) -> AbstractContextManager:
@@ -189,13 +174,13 @@ class Teachers(dict[str, BaseTeacher]):
         """
         built = {n: _build(cfg, n, student) for n, cfg in self.cfgs.items() if n in taps}
         for name, teacher in built.items():
-            teacher.check_taps(taps[name])
+            check_taps(teacher.segmentor, taps[name], 'teacher')
         self.update(built)
 
     def __call__(
         self, inputs: Tensor, taps: Mapping[str, Sequence[str]], preprocessor: nn.Module
     ) -> dict[str, dict[str, Tensor]]:
-        """Run every teacher that is named once.
+        """Run each teacher in `taps` once.
 
         Args:
             inputs: Images (N, 3, H, W), normalised for the student.
@@ -212,7 +197,7 @@ class Teachers(dict[str, BaseTeacher]):
         }
 
     def start(self, student: nn.Module) -> None:
-        """Prepare the teachers for training, when the student's weights are loaded."""
+        """Prepare the teachers for training, after the student's weights are loaded."""
         for teacher in self.values():
             teacher.start(student)
 
@@ -237,16 +222,17 @@ class Teachers(dict[str, BaseTeacher]):
 
 
 def _build(cfg: dict, name: str, student: nn.Module) -> BaseTeacher:
-    cfg = dict(cfg)
-    kind = cfg.pop('type', 'Teacher')
+    kind = cfg.get('type', 'Teacher')
     # Registry.build would build the model dict in `config` first.
     cls = TASK_UTILS.get(kind)
-    if not (inspect.isclass(cls) and issubclass(cls, BaseTeacher)):
+    if not (isinstance(cls, type) and issubclass(cls, BaseTeacher)):
         raise UserError(f"model.teacher: type={kind!r} is not a teacher; there is 'EMATeacher'")
-    teacher = cls.for_student(student, **cfg)
-    if teacher.num_classes != student.num_classes:
+    settings = {key: value for key, value in cfg.items() if key != 'type'}
+    teacher = cls(student, **settings) if cls.follows_student else cls(**settings)
+    classes = teacher.segmentor.num_classes
+    if classes != student.num_classes:
         raise UserError(
-            f'the teacher ({getattr(teacher, "checkpoint", name)}) has {teacher.num_classes} '
-            f'classes, the student {student.num_classes}: give both configs the same num_classes'
+            f'the teacher ({getattr(teacher, "checkpoint", name)}) has {classes} classes, the '
+            f'student {student.num_classes}: give both configs the same num_classes'
         )
     return teacher

@@ -1,9 +1,7 @@
-"""The distillation losses: independent values, and what every loss promises."""
+"""What every distillation loss promises."""
 
 import copy
-from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 from mmseg.registry import MODELS
@@ -32,12 +30,8 @@ from mmseg_kd.distillation import (
     SimilarityPreservingLoss,
     SobolevLoss,
 )
-from mmseg_kd.distillation.base import resize_map
 from mmseg_kd.distillation.losses.grid.sobolev import MODES
-from mmseg_kd.errors import UserError
 
-GOLDEN = np.load(Path(__file__).parents[1] / 'data' / 'kd_losses.npz')
-STAGES = [f'stage{i}' for i in (1, 2, 3, 4)]
 CHANNELS = 5
 
 
@@ -47,26 +41,6 @@ def fitnet_of_the_identity(reduction: str) -> FitNetLoss:
     torch.nn.init.dirac_(loss.adapters[0].weight)
     torch.nn.init.zeros_(loss.adapters[0].bias)
     return loss
-
-
-class MaskedGeneration(KDLoss):
-    """A loss with random masks and parameters, which is not 0 at equality, as MGD is."""
-
-    reductions = ('mean',)
-    equal_channels = True
-    zero_at_equality = False
-
-    def __init__(self, channels: int) -> None:
-        super().__init__('mean', 'stage4')
-        with torch.random.fork_rng(devices=[]):
-            self.generation = torch.nn.Conv2d(channels, channels, 3, padding=1)
-
-    def distance(
-        self, student: list[torch.Tensor], teacher: list[torch.Tensor], target: torch.Tensor | None
-    ) -> torch.Tensor:
-        (x,), (y,) = student, teacher
-        masked = x * (torch.rand_like(x[:, :1]) > 0.5)
-        return (self.generation(masked) - resize_map(y, x.shape[2:])).square().mean()
 
 
 EVERY_LOSS = [
@@ -80,7 +54,7 @@ EVERY_LOSS = [
     SimilarityPreservingLoss(reduction='sum'),
     ChannelWiseDivergence(),
     PairwiseLoss(),
-    PairwiseLoss(scale=0.25, pool='avg'),
+    PairwiseLoss(scale=0.25),
     DISTLoss(),
     DISTLoss(temperature=4.0, beta=2.0, gamma=0.5),
     *(fitnet_of_the_identity(r) for r in FitNetLoss.reductions),
@@ -90,7 +64,6 @@ EVERY_LOSS = [
     *(SobolevLoss(mode=m, band_weights=(1.0, 0.5)) for m in MODES),
     SobolevLoss(exponent=-1.0, centre=False),
     PermutedSpectrumLoss(),
-    MaskedGeneration(CHANNELS),
     EdgeFlowLoss(),
     EdgeFlowLoss(student_channels=CHANNELS, teacher_channels=CHANNELS, dims=3),
     HodgeFlowLoss(components=dict(gradient=0.5, curl=2.0), band_weights=(1.0, 2.0)),
@@ -136,72 +109,13 @@ def labels(loss: KDLoss, *shape: int) -> torch.Tensor | None:
     return torch.randint(0, CHANNELS, shape) if loss.needs_labels else None
 
 
-def golden(name: str) -> torch.Tensor:
-    return torch.from_numpy(GOLDEN[name])
-
-
-def expected(name: str) -> float:
-    return float(GOLDEN[f'expected/{name}'])
-
-
-@pytest.mark.parametrize('temperature', [1, 2, 4])
-def test_kl_matches_the_independent_value(temperature: int) -> None:
-    loss = KLDivergenceLoss(temperature=temperature)
-    logits = golden('student_logits'), golden('teacher_logits')
-    masked = loss(*logits, golden('target'))
-    assert float(masked) == pytest.approx(
-        expected(f'kl_pixel_mean_T{temperature}_masked'), rel=1e-5
-    )
-    unmasked = expected(f'kl_pixel_mean_T{temperature}_unmasked')
-    assert float(loss(*logits)) == pytest.approx(unmasked, rel=1e-5)
-    keep = KLDivergenceLoss(temperature=temperature, ignore_index=None)
-    assert float(keep(*logits, golden('target'))) == pytest.approx(unmasked, rel=1e-5)
-
-
-def test_kl_batchmean_is_the_pixel_mean_times_the_pixels() -> None:
-    logits = golden('student_logits'), golden('teacher_logits')
-    ratio = KLDivergenceLoss(reduction='batchmean')(*logits) / KLDivergenceLoss()(*logits)
-    assert float(ratio) == pytest.approx(24 * 32, rel=1e-5)
-
-
-@pytest.mark.parametrize('stage', STAGES)
-@pytest.mark.parametrize('reduction', ['paper', 'authors_code', 'sum'])
-def test_at_matches_the_independent_value(reduction: str, stage: str) -> None:
-    loss = AttentionTransferLoss(reduction=reduction)
-    value = loss([golden(f'student_{stage}')], [golden(f'teacher_{stage}')])
-    assert float(value) == pytest.approx(expected(f'at_{reduction}_{stage}'), rel=1e-5)
-
-
-@pytest.mark.parametrize('stage', STAGES)
-def test_sp_matches_the_independent_value(stage: str) -> None:
-    value = SimilarityPreservingLoss()([golden(f'student_{stage}')], [golden(f'teacher_{stage}')])
-    assert float(value) == pytest.approx(expected(f'sp_paper_{stage}'), rel=1e-5)
-
-
-@pytest.mark.parametrize(
-    ('loss', 'key'),
-    [(AttentionTransferLoss(), 'at_paper'), (SimilarityPreservingLoss(), 'sp_paper')],
-)
-def test_a_list_of_maps_is_summed(loss: KDLoss, key: str) -> None:
-    value = loss([golden(f'student_{s}') for s in STAGES], [golden(f'teacher_{s}') for s in STAGES])
-    assert float(value) == pytest.approx(sum(expected(f'{key}_{s}') for s in STAGES), rel=1e-5)
-
-
-def test_pixel_similarity_by_hand() -> None:
-    # Two cells: the student sees them alike (cosine 1), the teacher as opposites (-1).
-    student = torch.tensor([1.0, 1.0]).reshape(1, 1, 1, 2)
-    teacher = torch.tensor([1.0, -1.0]).reshape(1, 1, 1, 2)
-    loss = SimilarityPreservingLoss(mode='pixel')
-    assert float(loss(student, teacher)) == pytest.approx(2 * 2**2 / 2**2)
-
-
 def test_every_registered_loss_is_tested() -> None:
     registered = {
         x
         for x in MODELS.module_dict.values()
         if isinstance(x, type) and issubclass(x, KDLoss) and x.__module__.startswith('mmseg_kd.')
     }
-    assert registered == {type(loss) for loss in EVERY_LOSS} - {MaskedGeneration}
+    assert registered == {type(loss) for loss in EVERY_LOSS}
 
 
 @every_loss
@@ -248,14 +162,6 @@ def test_finite_at_extremes(loss: KDLoss, student: str, teacher: str) -> None:
         assert torch.isfinite(x.grad).all()
 
 
-def test_all_void_images_give_zero_kl() -> None:
-    x = torch.randn(2, 3, 8, 8, requires_grad=True)
-    value = KLDivergenceLoss()(x, torch.randn(2, 3, 8, 8), torch.full((2, 8, 8), 255))
-    value.backward()
-    assert float(value) == 0
-    assert float(x.grad.abs().sum()) == 0
-
-
 @every_loss
 def test_gradcheck(loss: KDLoss) -> None:
     generator = torch.Generator().manual_seed(0)
@@ -290,119 +196,6 @@ def test_other_sizes_and_weight(loss: KDLoss) -> None:
     assert float(seeded(heavy, student, teacher, target)) == pytest.approx(2.5 * float(value))
 
 
-def test_kl_masks_at_the_resolution_of_the_logits() -> None:
-    # The left half is void, and only there do student and teacher differ.
-    student, teacher = torch.zeros(1, 3, 4, 8), torch.zeros(1, 3, 4, 8)
-    student[..., :4] = torch.randn(1, 3, 4, 4)
-    target = torch.zeros(1, 16, 32, dtype=torch.long)
-    target[..., :16] = 255
-    assert float(KLDivergenceLoss()(student, teacher, target)) == 0
-    assert float(KLDivergenceLoss()(student, teacher)) > 0
-
-
-@pytest.mark.parametrize(
-    ('settings', 'message'),
-    [
-        (dict(type='KLDivergenceLoss', reduction='mean'), "reduction='mean' is not one of"),
-        (dict(type='KLDivergenceLoss', temperature=0), 'not a number above 0'),
-        (dict(type='KLDivergenceLoss', temperature='abc'), 'is neither a number nor a schedule'),
-        (dict(type='KLDivergenceLoss', stages=['stage1', 'logits']), 'compares one tap'),
-        (dict(type='KLDivergenceLoss', loss_weight='0.5'), 'is neither a number'),
-        (dict(type='KLDivergenceLoss', loss_weight=float('nan')), 'is neither a number'),
-        (dict(type='ChannelWiseDivergence', temperature=0), 'not a number above 0'),
-        (dict(type='DISTLoss', temperature=-1), 'not a number above 0'),
-        (dict(type='DISTLoss', stages=['stage1', 'logits']), 'compares one tap'),
-        (dict(type='JunctionLoss', temperature=0), 'not a number above 0'),
-        (dict(type='JunctionLoss', trace_weight=-1), 'trace_weight=-1 is not a number from 0'),
-        (dict(type='JunctionLoss', softmax=False, temperature=4), 'temperature=4 has no effect'),
-        (dict(type='PairwiseLoss', scale=0), 'scale=0 is not above 0'),
-        (dict(type='PairwiseLoss', pool='mean'), "pool='mean' is not"),
-        (
-            dict(type='FitNetLoss', student_channels=[8, 16], teacher_channels=8),
-            r"student_channels=\[8, 16\] is not a number above 0 for each of \('stage4',\)",
-        ),
-        (
-            dict(type='FitNetLoss', student_channels=8, teacher_channels=0),
-            'teacher_channels=0 is no',
-        ),
-        (dict(type='DecoupledKDLoss', beta=-1), 'beta=-1 must be at least 0'),
-        (dict(type='BoundarySplitLoss', kernel_size=4), 'kernel_size=4 is not an odd number'),
-        (dict(type='BoundarySplitLoss', edge_weight=-1), 'edge_weight=-1 and'),
-        (dict(type='ChannelGroupDivergenceLoss', group_size=0), 'group_size=0 must be at least 1'),
-        (dict(type='HaarDetailLoss', levels=0), 'levels=0 must be at least 1'),
-        (
-            dict(type='MaskedGenerativeLoss', student_channels=8, teacher_channels=8, mask_ratio=1),
-            'mask_ratio=1 is not from 0 to below 1',
-        ),
-        (
-            dict(type='AffinityContrastLoss', student_channels=8, teacher_channels=8),
-            'groups=16 does not divide teacher_channels=8',
-        ),
-        (
-            dict(type='AffinityContrastLoss', student_channels=8, teacher_channels=16, tau=0),
-            'tau=0: not above 0',
-        ),
-        (dict(type='AttentionTransferLoss', stages=[]), 'names no tap'),
-        (dict(type='AttentionTransferLoss', p=0.5), 'must be at least 1'),
-        (dict(type='PermutedSpectrumLoss', seed='a'), "seed='a' is not a whole number"),
-        (dict(type='SimilarityPreservingLoss', mode='pixels'), "mode='pixels' is not"),
-        (dict(type='SobolevLoss', mode='fft'), "mode='fft' is not one of"),
-        (dict(type='SobolevLoss', exponent=3), 'exponent=3 is not a number from -2 to 2'),
-        (dict(type='SobolevLoss', band_weights=(0, 0)), r'band_weights=\(0, 0\) is not a list of'),
-        (dict(type='SobolevLoss', band_weights=2), 'band_weights=2 is not a list of'),
-        (
-            dict(type='AttentionTransferLoss', stages=['stage1'], teacher_stages=['a', 'b']),
-            'stages has 1 names, teacher_stages 2',
-        ),
-    ],
-)
-def test_wrong_settings_are_named(settings: dict, message: str) -> None:
-    with pytest.raises(ValueError, match=message):
-        MODELS.build(settings)
-
-
-def test_one_image_has_no_similarities() -> None:
-    x = torch.randn(1, 3, 8, 8)
-    with pytest.raises(UserError, match="use mode='pixel' or a larger batch_size"):
-        SimilarityPreservingLoss()(x, x)
-
-
-def test_tokens_are_no_map() -> None:
-    with pytest.raises(ValueError, match=r'not a map \(N, C, H, W\)'):
-        AttentionTransferLoss()(torch.randn(2, 64, 8), torch.randn(2, 64, 8))
-
-
-@pytest.mark.parametrize('loss', [DecoupledKDLoss, BoundarySplitLoss])
-def test_missing_labels_are_named(loss: type[KDLoss]) -> None:
-    x = torch.randn(2, 4, 8, 8)
-    with pytest.raises(ValueError, match=f'{loss.__name__}: needs labels'):
-        loss()(x, x)
-
-
-@pytest.mark.parametrize(
-    'loss',
-    [
-        KLDivergenceLoss,
-        ChannelWiseDivergence,
-        DISTLoss,
-        HaarDetailLoss,
-        EdgeDirectionLoss,
-        SobolevLoss,
-    ],
-)
-def test_different_channels_are_named(loss: type[KDLoss]) -> None:
-    with pytest.raises(ValueError, match=f'{loss.__name__}: .* has 4 channels, the teacher 5'):
-        loss()(torch.randn(2, 4, 8, 8), torch.randn(2, 5, 8, 8))
-
-
-def test_kl_of_one_channel_by_hand() -> None:
-    # p = 3/4 at the teacher, 1/2 at the student: 3/4 log 3/2 + 1/4 log 1/2.
-    student, teacher = torch.zeros(1, 1, 1, 1), torch.full((1, 1, 1, 1), np.log(3.0))
-    expected = 0.75 * np.log(1.5) + 0.25 * np.log(0.5)
-    loss = KLDivergenceLoss(temperature=1.0)
-    assert float(loss(student, teacher)) == pytest.approx(expected, rel=1e-5)
-
-
 @pytest.mark.parametrize(
     'loss',
     [
@@ -424,10 +217,3 @@ def test_one_channel_is_two_classes(loss: KDLoss) -> None:
     assert float(one) == pytest.approx(float(two), rel=1e-4)
     one.backward()
     assert float(one) > 0 and float(student.grad.abs().sum()) > 0
-
-
-@pytest.mark.parametrize('channels', [1, 2])
-def test_two_classes_cannot_be_standardized(channels: int) -> None:
-    x = torch.randn(2, channels, 4, 4)
-    with pytest.raises(ValueError, match='standardize=True needs at least 3 classes'):
-        KLDivergenceLoss(standardize=True)(x, x)

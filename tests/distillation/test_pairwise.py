@@ -1,11 +1,11 @@
-"""The pair-wise loss: independent values, void, and its sibling among the losses."""
+"""The pair-wise loss: independent values and void."""
 
 import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
 
-from mmseg_kd.distillation import PairwiseLoss, SimilarityPreservingLoss
+from mmseg_kd.distillation import PairwiseLoss
 
 
 def pooled(x: NDArray, patch: tuple[int, int], pool: str) -> NDArray:
@@ -19,14 +19,12 @@ def pooled(x: NDArray, patch: tuple[int, int], pool: str) -> NDArray:
     return np.stack(cells, axis=1)
 
 
-def by_loops(
-    student: NDArray, teacher: NDArray, target: NDArray, patch: tuple[int, int], pool: str
-) -> float:
+def by_loops(student: NDArray, teacher: NDArray, target: NDArray, patch: tuple[int, int]) -> float:
     """Mean over images of the mean squared difference of cosines between kept patches."""
     images = []
     for s, t, labels in zip(student, teacher, target, strict=True):
         kept = pooled((labels != 255)[None].astype(float), patch, 'mean')[0] >= 0.5
-        s, t = pooled(s, patch, pool)[:, kept], pooled(t, patch, pool)[:, kept]
+        s, t = pooled(s, patch, 'max')[:, kept], pooled(t, patch, 'max')[:, kept]
         squares = [
             (cosine(s[:, i], s[:, j]) - cosine(t[:, i], t[:, j])) ** 2
             for i, j in np.ndindex(kept.sum(), kept.sum())
@@ -39,22 +37,21 @@ def cosine(a: NDArray, b: NDArray) -> float:
     return a @ b / np.sqrt(a @ a) / np.sqrt(b @ b)
 
 
-@pytest.mark.parametrize('pool', ['max', 'mean'])
 @pytest.mark.parametrize(('scale', 'patch'), [(0.5, (3, 4)), (0.25, (1, 2)), (1, (7, 8))])
-def test_independent_value(scale: float, patch: tuple[int, int], pool: str) -> None:
+def test_independent_value(scale: float, patch: tuple[int, int]) -> None:
     rng = np.random.default_rng(0)
     student, teacher = rng.normal(size=(3, 4, 7, 8)), rng.normal(size=(3, 6, 7, 8))
     target = rng.integers(0, 4, (3, 7, 8))
-    loss = PairwiseLoss(scale=scale, pool=pool.replace('mean', 'avg'))
+    loss = PairwiseLoss(scale=scale)
     maps = torch.from_numpy(student), torch.from_numpy(teacher)
-    expected = pytest.approx(by_loops(student, teacher, target, patch, pool), rel=1e-9)
+    expected = pytest.approx(by_loops(student, teacher, target, patch), rel=1e-9)
     assert float(loss(*maps)) == expected
     assert float(loss(*maps, torch.from_numpy(target))) == expected
     target[0, :4], target[1, :, :3], target[2] = 255, 255, 255
     assert float(loss(*maps, torch.from_numpy(target))) == pytest.approx(
-        by_loops(student, teacher, target, patch, pool), rel=1e-9
+        by_loops(student, teacher, target, patch), rel=1e-9
     )
-    keep = PairwiseLoss(scale=scale, pool=loss.pool, ignore_index=None)
+    keep = PairwiseLoss(scale=scale, ignore_index=None)
     assert float(keep(*maps, torch.from_numpy(target))) == expected
 
 
@@ -72,14 +69,3 @@ def test_patches_that_are_mostly_void_change_nothing() -> None:
         float(loss(student, teacher, target)), rel=1e-5
     )
     assert float(loss(*other)) != pytest.approx(float(loss(student, teacher)), rel=1e-2)
-
-
-def test_similarity_preserving_averages_where_it_takes_the_maximum() -> None:
-    torch.manual_seed(0)
-    student, teacher = torch.randn(2, 4, 8, 8), torch.randn(2, 6, 8, 8)
-    sibling = SimilarityPreservingLoss(mode='pixel', grid=(4, 4))
-    value = PairwiseLoss(scale=0.25, pool='avg')(student, teacher)
-    assert float(value) == pytest.approx(float(sibling(student, teacher)), rel=1e-5)
-    assert float(PairwiseLoss(scale=0.25)(student, teacher)) != pytest.approx(
-        float(value), rel=1e-2
-    )

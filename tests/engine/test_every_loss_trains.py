@@ -62,6 +62,6 @@ def test_all_at_once(tmp_path: Path, teacher: dict) -> None:
     build_runner(config(tmp_path / 'parts', teacher, resume=True)).train()
     whole, parts = (read_checkpoint(tmp_path / x / 'iter_6.pth') for x in ('whole', 'parts'))
     adapters = [x['distillation']['losses'] for x in (whole, parts)]
-    assert any(key.startswith('flows_of_features.adapter') for key in adapters[0])
+    assert any(key.startswith('FitNetLoss.adapters') for key in adapters[0])
     for one, other in ((whole['state_dict'], parts['state_dict']), adapters):
         assert [k for k, tensor in one.items() if not torch.equal(tensor, other[k])] == []

@@ -74,7 +74,7 @@ def weights(**values: Any) -> dict[str, FullWeight]:
 
 
 def messages(reports: list[dict], **values: Any) -> dict[str, str]:
-    return {name: f.message for name, f in diagnose(reports, weights(**values), {}).items()}
+    return {name: f.message for name, f in diagnose(reports, weights(**values)).items()}
 
 
 def test_the_reports_hold_what_was_logged_and_measured(tmp_path: Path, teacher: dict) -> None:
@@ -269,17 +269,6 @@ def test_what_is_not_finite_is_not_judged() -> None:
     row = report(a=(1e-9, 1.0))
     row['task']['features'] = None
     assert not messages([row] * 3, a=1.0)
-
-
-def test_a_finding_ends_at_another_limit_than_it_begins() -> None:
-    def found(norm: float, standing: str | None) -> bool:
-        standings = {'a': standing} if standing else {}
-        return bool(diagnose([report(a=(norm, 1.0))] * 3, weights(a=1.0), standings))
-
-    assert found(0.0005, None) and not found(0.0015, None)
-    assert found(0.0015, 'off') and not found(0.003, 'off')
-    assert found(10.0, None) and not found(5.0, None)
-    assert found(5.0, 'dominates') and not found(3.0, 'dominates')
 
 
 def test_the_picture_of_nothing_and_of_many_reports(tmp_path: Path) -> None:

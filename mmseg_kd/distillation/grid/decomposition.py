@@ -42,15 +42,13 @@ class Basis(NamedTuple):
     Attributes:
         cosines: Orthonormal DCT-II of the nodes of a column (H, H) and of a row (W, W).
         sines: Orthonormal DST-I of the edges of a column (H-1, H-1) and of a row (W-1, W-1). The
-            differences of row k of the cosines are row k-1 of the sines times `factors[k]`.
-        factors: What a difference multiplies each frequency with, (H,) and (W,), 0 to 2.
-        eigenvalues: Of the Laplacian, by frequency (H, W), 0 to 8.
-        angle: By frequency (H, W), what separates gradient from curl.
+            differences of row k of the cosines are multiples of row k-1 of the sines.
+        eigenvalues: Eigenvalues of the Laplacian by frequency (H, W), 0 to 8.
+        angle: Angle by frequency (H, W) of the rotation that separates gradient from curl.
     """
 
     cosines: tuple[Tensor, Tensor]
     sines: tuple[Tensor, Tensor]
-    factors: tuple[Tensor, Tensor]
     eigenvalues: Tensor
     angle: Tensor
 
@@ -77,7 +75,6 @@ def _basis(height: int, width: int, dtype: torch.dtype, device: torch.device) ->
     return Basis(
         tuple(cosines),
         tuple(sines),
-        tuple(x.to(dtype) for x in factors),
         (down.square() + across.square()).to(dtype),
         torch.atan2(down, across).to(dtype),
     )
@@ -145,18 +142,6 @@ def spectrum_of(flow: Flow, angle: Tensor | None = None) -> Spectrum:
     return Spectrum(own.cos() * x + own.sin() * y, own.cos() * y - own.sin() * x)
 
 
-def flow_of(spectrum: Spectrum) -> Flow:
-    """Return the flow of a spectrum: the inverse of `spectrum_of`."""
-    basis = basis_of(spectrum.gradient)
-    cos, sin = basis.angle.cos(), basis.angle.sin()
-    x = cos * spectrum.gradient - sin * spectrum.curl
-    y = sin * spectrum.gradient + cos * spectrum.curl
-    return Flow(
-        basis.cosines[0].t() @ x[..., 1:] @ basis.sines[1],
-        basis.sines[0].t() @ y[..., 1:, :] @ basis.cosines[1],
-    )
-
-
 def _flow_basis(flow: Flow) -> Basis:
     return _basis(flow.x.shape[-2], flow.y.shape[-1], flow.x.dtype, flow.x.device)
 
@@ -175,18 +160,6 @@ class Split(NamedTuple):
     harmonic: Flow
 
 
-def split(flow: Flow) -> Split:
-    """Split a flow on a full grid; its harmonic part is 0.
-
-    Example:
-        >>> split(gradient(torch.rand(4, 5))).curl.energy() < 1e-10
-        tensor(True)
-    """
-    spectrum = spectrum_of(flow)
-    part = flow_of(Spectrum(spectrum.gradient, torch.zeros_like(spectrum.curl)))
-    return Split(part, flow - part, Flow(torch.zeros_like(flow.x), torch.zeros_like(flow.y)))
-
-
 def split_masked(flow: Flow, valid: Tensor, iterations: int = ITERATIONS) -> Split:
     """Split the flow between valid pixels into its gradient, curl and harmonic part.
 
@@ -202,13 +175,11 @@ def split_masked(flow: Flow, valid: Tensor, iterations: int = ITERATIONS) -> Spl
     edges = Flow(*(mask.to(flow.x.dtype) for mask in valid_edges(valid)))
     faces = valid_faces(valid).to(flow.x.dtype)
     flow = flow * edges
-    gradient_part = _project(partial(_onto_gradients, edges, iterations), flow)
-    curl_part = _project(partial(_onto_curls, faces, iterations), flow)
+    gradient_part, curl_part = (
+        Flow(*_Projection.apply(*flow, partial(project, mask, iterations)))
+        for project, mask in ((_onto_gradients, edges), (_onto_curls, faces))
+    )
     return Split(gradient_part, curl_part, flow - gradient_part - curl_part)
-
-
-def _project(projection: Callable[[Flow], Flow], flow: Flow) -> Flow:
-    return Flow(*_Projection.apply(*flow, projection))
 
 
 class _Projection(torch.autograd.Function):

@@ -103,7 +103,7 @@ class GradientReportHook(Hook):
             )
         self.interval = interval
         self._recent: deque[dict] = deque(maxlen=REPORTS)
-        self._standing: dict[str, str] = {}
+        self._warned: set[tuple[str, str]] = set()
 
     @master_only
     def before_train(self, runner: Runner) -> None:
@@ -158,9 +158,9 @@ class GradientReportHook(Hook):
         weights = {
             name: full_weight(name, loss.loss_weight) for name, loss in runner.kd_losses.items()
         }
-        findings = diagnose(self._recent, weights, self._standing)
-        new = [f for name, f in findings.items() if self._standing.get(name) != f.condition]
-        self._standing = {name: finding.condition for name, finding in findings.items()}
+        findings = diagnose(self._recent, weights)
+        new = [f for name, f in findings.items() if (name, f.condition) not in self._warned]
+        self._warned |= {(name, f.condition) for name, f in findings.items()}
         return new
 
 

@@ -17,10 +17,9 @@ from matplotlib import colormaps
 from mmengine.dataset import BaseDataset
 from torch import Tensor, nn
 
-from mmseg_kd.distillation.base import class_logits, resize_map
 from mmseg_kd.distillation.grid.calculus import Flow, pair_flow, structure_tensor, valid_faces
 from mmseg_kd.distillation.grid.decomposition import split_masked
-from mmseg_kd.distillation.losses.void import resize_labels, valid_pixels
+from mmseg_kd.distillation.maps import class_logits, resize_labels, resize_map, valid_pixels
 from mmseg_kd.distillation.teachers import BaseTeacher
 from mmseg_kd.errors import UserError
 from mmseg_kd.reports.figures.images import IGNORED, WORSE, image_of, label_of, predict
@@ -94,7 +93,7 @@ def flow_parts(
     label = torch.where(torch.isin(label, label.new_tensor(void)), IGNORED, label)
     # What was padded is void.
     label = F.pad(label, (0, padded[1] - size[1], 0, padded[0] - size[0]), value=IGNORED)
-    valid = valid_pixels(label, maps.shape[2:], IGNORED)[0]
+    valid = valid_pixels(label, maps, IGNORED)[0]
     u = _potentials(maps[0].double().cpu(), valid, tap == 'logits')
     energies = pair_energies(u, valid)
     xx, xy, yy = (entry[0] for entry in structure_tensor(u[None]))

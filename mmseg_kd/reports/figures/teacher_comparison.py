@@ -18,8 +18,8 @@ from mmengine.dataset import BaseDataset
 from torch import nn
 from tqdm import tqdm
 
-from mmseg_kd.distillation.base import resize_map
 from mmseg_kd.distillation.losses.features.attention_transfer import attention_map
+from mmseg_kd.distillation.maps import resize_map
 from mmseg_kd.distillation.taps import record_taps
 from mmseg_kd.distillation.teachers import BaseTeacher
 from mmseg_kd.errors import UserError

@@ -55,5 +55,5 @@ def loss_faults(run: RunRecord) -> dict[str, tuple[str, Finding]]:
             weight, key = weight.get('value'), f'{key}.value'
         known = weight if isinstance(weight, int | float) else None
         weights[name] = FullWeight(key, known, scheduled)
-    found = diagnose(run.gradients, weights, {})
+    found = diagnose(run.gradients, weights)
     return {name: (weights[name].key, finding) for name, finding in found.items()}

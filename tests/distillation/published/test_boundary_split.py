@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from mmseg_kd.distillation import BoundarySplitLoss, ChannelWiseDivergence, KLDivergenceLoss
 from mmseg_kd.distillation.losses.logits.boundary_split import class_boundaries
-from mmseg_kd.distillation.losses.void import class_masks
+from mmseg_kd.distillation.maps import class_masks
 
 CLASSES = 3
 

@@ -10,7 +10,6 @@ from mmseg.registry import MODELS
 from torch import Tensor
 
 from mmseg_kd.distillation.losses.features.masked_generative import MaskedGenerativeLoss
-from mmseg_kd.distillation.losses.void import valid_pixels
 
 
 @MODELS.register_module()
@@ -69,8 +68,6 @@ class AffinityContrastLoss(MaskedGenerativeLoss):
         True
     """
 
-    shown = ('mask_ratio', 'grid', 'groups', 'patch', 'tau', 'contrast_weight')
-
     def __init__(
         self,
         student_channels: int,
@@ -99,20 +96,19 @@ class AffinityContrastLoss(MaskedGenerativeLoss):
 
     def compare(self, student: Tensor, teacher: Tensor, target: Tensor | None) -> Tensor:
         """Compute the loss of the adapted student's map and the teacher's, both on the grid."""
-        valid = valid_pixels(target, student.shape[2:], self.ignore_index)
+        valid = self.valid(target, student)
         generated = self.generate(student)
         loss = self.squared_distance(generated, teacher, valid)
         return loss + self.contrast_weight * self.contrast(generated, teacher, valid)
 
-    def contrast(self, student: Tensor, teacher: Tensor, valid: Tensor | None) -> Tensor:
+    def contrast(self, student: Tensor, teacher: Tensor, valid: Tensor) -> Tensor:
         """Reduce the contrast of two maps (N, C', H, W) of whole patches to a scalar."""
-        n, _, height, width = student.shape
-        valid = student.new_ones(n, height, width) if valid is None else valid.to(student.dtype)
         pairs = zip(self._patches(student), self._patches(teacher), strict=True)
         # One image at a time: on a GPU the backward pass holds a difference for each pair of groups
         # and channel.
         distances = torch.stack([torch.cdist(ours, theirs, p=1) for ours, theirs in pairs])
-        places = self._patches(valid[:, None].expand(-1, self.groups, -1, -1))[..., 0]
+        valid = valid[:, None].to(student.dtype).expand(-1, self.groups, -1, -1)
+        places = self._patches(valid)[..., 0]
         own = torch.eye(distances.shape[-1], dtype=torch.bool, device=student.device)
         group = torch.arange(distances.shape[-1], device=student.device) % self.groups
         other = (group != group[:, None]) & (places[:, :, None] > 0)
@@ -120,7 +116,7 @@ class AffinityContrastLoss(MaskedGenerativeLoss):
         among = similarity.masked_fill(~(own | other), torch.finfo(student.dtype).min)
         terms = places * (among.logsumexp(dim=-1) - similarity.diagonal(dim1=-2, dim2=-1))
         if self.reduction == 'sum_per_image':
-            return terms.sum() / valid.numel()
+            return terms.sum() / valid[:, 0].numel()
         return terms.sum() / places.sum().clamp(min=1)
 
     def _patches(self, x: Tensor) -> Tensor:

@@ -34,7 +34,7 @@ class AttentionFlowLoss(KDLoss):
     .. math:: L = w_G \frac{\lVert G^S - G^T \rVert^2}{e(G^T)}
                 + w_C \frac{\lVert C^S - C^T \rVert^2}{e(C^T)}
 
-    averaged over the images. Each fraction is 1 where the student has no such flow. Heads are
+    averaged over the images. Each fraction is 1 where the student has no flow. Heads are
     compared one to one where student and teacher have as many, else the means over the heads.
 
     Config: ``dict(type='AttentionFlowLoss', loss_weight=1.0)``
@@ -62,7 +62,7 @@ class AttentionFlowLoss(KDLoss):
     """
 
     default_stages = 'stage4.attention'
-    shown = ('exact_weight', 'cyclic_weight', 'permute_heads')
+    whole_maps = True
 
     def __init__(
         self,

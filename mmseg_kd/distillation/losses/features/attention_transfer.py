@@ -9,7 +9,8 @@ import torch.nn.functional as F
 from mmseg.registry import MODELS
 from torch import Tensor
 
-from mmseg_kd.distillation.base import KDLoss, resize_map
+from mmseg_kd.distillation.base import KDLoss
+from mmseg_kd.distillation.maps import resize_map
 
 # The smallest divisor.
 SMALLEST = 1e-12
@@ -61,7 +62,7 @@ class AttentionTransferLoss(KDLoss):
 
     reductions = ('paper', 'authors_code', 'sum')
     default_stages = tuple(f'stage{i}.pre_norm' for i in (1, 2, 3, 4))
-    shown = ('p',)
+    whole_maps = True
 
     def __init__(self, p: float = 2, **kwargs: Any) -> None:
         super().__init__(**kwargs)

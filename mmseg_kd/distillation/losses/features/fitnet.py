@@ -11,8 +11,8 @@ import torch.nn.functional as F
 from mmseg.registry import MODELS
 from torch import Tensor, nn
 
-from mmseg_kd.distillation.base import LARGEST, KDLoss, resize_map
-from mmseg_kd.distillation.losses.void import mean_of_valid, valid_pixels
+from mmseg_kd.distillation.base import LARGEST, KDLoss
+from mmseg_kd.distillation.maps import mean_of_valid
 from mmseg_kd.errors import UserError
 
 
@@ -67,14 +67,12 @@ class FitNetLoss(KDLoss):
         self,
         student_channels: int | Sequence[int],
         teacher_channels: int | Sequence[int],
-        ignore_index: int | None = 255,
         seed: int = 0,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
         self.student_channels = self._per_stage('student_channels', student_channels)
         self.teacher_channels = self._per_stage('teacher_channels', teacher_channels)
-        self.ignore_index = ignore_index
         with own_random_stream(seed):
             self.adapters = nn.ModuleList(
                 nn.Conv2d(s, t, kernel_size=1, device='cpu')
@@ -109,15 +107,13 @@ class FitNetLoss(KDLoss):
 
     def compare(self, student: Tensor, teacher: Tensor, target: Tensor | None) -> Tensor:
         """Compute the distance of one pair of maps, a scalar."""
-        size = student.shape[2:]
-        teacher = resize_map(teacher, size)
         if self.reduction == 'mean':
             # Channels first: the sum over all elements would leave float32 earlier.
             distance = (student - teacher).square().mean(dim=1)
         else:
             difference = _directions(student) - _directions(teacher)
             distance = difference.square().sum(dim=1) / 2
-        return mean_of_valid(distance, valid_pixels(target, size, self.ignore_index))
+        return mean_of_valid(distance, self.valid(target, student))
 
 
 @contextmanager

@@ -8,11 +8,8 @@ import torch
 from mmseg.registry import MODELS
 from torch import Tensor
 
-from mmseg_kd.distillation.base import KDLoss, resize_map
-from mmseg_kd.distillation.losses.void import valid_mask
-
-# Above the rounding of a mean, so that a constant channel stays constant.
-SMALLEST_DEVIATION = 1e-6
+from mmseg_kd.distillation.base import KDLoss
+from mmseg_kd.distillation.maps import standardised
 
 
 @MODELS.register_module()
@@ -34,8 +31,8 @@ class HaarDetailLoss(KDLoss):
     Config: ``dict(type='HaarDetailLoss', levels=3, loss_weight=1.0)``
 
     Shapes: student maps (N, C, H, W); teacher maps (N, C, H', W'), resized to (H, W) (bilinear,
-    align_corners=False); target (N, H'', W'') or None, resized to (H, W) (nearest). There is no
-    adapter: channels are equal. Cost: a few sums and differences of the map.
+    align_corners=False); target (N, H'', W'') or None, resized to (H, W) (nearest). Student
+    and teacher have equal channels. Cost: a few sums and differences of the map.
 
     Args:
         levels: J, at least 1.
@@ -55,19 +52,19 @@ class HaarDetailLoss(KDLoss):
 
     default_stages = 'logits'
     equal_channels = True
-    shown = ('levels',)
 
-    def __init__(self, levels: int = 3, ignore_index: int | None = 255, **kwargs: Any) -> None:
+    def __init__(self, levels: int = 3, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.require(levels >= 1, f'levels={levels!r} must be at least 1')
-        self.levels, self.ignore_index = levels, ignore_index
+        self.levels = levels
 
     def compare(self, student: Tensor, teacher: Tensor, target: Tensor | None) -> Tensor:
         """Compute the distance of one pair of maps, a scalar."""
-        size = student.shape[2:]
-        valid = valid_mask(target, size, self.ignore_index, student)[:, None].to(student.dtype)
+        valid = self.valid(target, student)[:, None].to(student.dtype)
         # The transform is linear: the bands of the difference are the differences of the bands.
-        low = _standardised(student, valid) - _standardised(resize_map(teacher, size), valid)
+        count = valid.sum(dim=(2, 3), keepdim=True).clamp(min=1)
+        ours, theirs = (standardised(x, valid, (2, 3), count) for x in (student, teacher))
+        low = ours - theirs
         total = low.new_zeros(())
         for _ in range(self.levels):
             low, *details = haar(low)
@@ -110,11 +107,3 @@ def corners(x: Tensor) -> list[Tensor]:
         if x.shape[dim] % 2:
             x = torch.cat([x, x.narrow(dim, x.shape[dim] - 1, 1)], dim=dim)
     return [x[:, :, i::2, j::2] for i in (0, 1) for j in (0, 1)]
-
-
-def _standardised(x: Tensor, valid: Tensor) -> Tensor:
-    """Bring each channel of an image to mean 0 and standard deviation 1 over its valid pixels."""
-    count = valid.sum(dim=(2, 3), keepdim=True).clamp(min=1)
-    x = x - (x * valid).sum(dim=(2, 3), keepdim=True) / count
-    variance = (x.square() * valid).sum(dim=(2, 3), keepdim=True) / count
-    return x * (variance + SMALLEST_DEVIATION**2).rsqrt()

@@ -10,10 +10,10 @@ import torch.nn.functional as F
 from mmseg.registry import MODELS
 from torch import Tensor, nn
 
-from mmseg_kd.distillation.base import LARGEST, resize_map
+from mmseg_kd.distillation.base import LARGEST
 from mmseg_kd.distillation.losses.features.fitnet import FitNetLoss, own_random_stream
 from mmseg_kd.distillation.losses.features.pooling import average_pool
-from mmseg_kd.distillation.losses.void import valid_pixels
+from mmseg_kd.distillation.maps import mean_of_valid, resize_map
 
 
 @MODELS.register_module()
@@ -35,9 +35,8 @@ class MaskedGenerativeLoss(FitNetLoss):
     The authors' weight for segmentation, 2e-5, is for 'sum_per_image' of the whole map
     (``grid=None``). The loss is not 0 where student equals teacher.
 
-    The mask is a function of `seed` and the iteration. So the loss leaves torch's random stream
-    alone, a resumed run draws the masks of an uninterrupted one, and each step that is replayed
-    from a CUDA graph draws a new mask. All processes draw the same masks.
+    The masks come from torch's random stream, like dropout: a resumed run draws those of an
+    uninterrupted one, and each step that a CUDA graph replays draws a new one.
 
     Config: ``dict(type='MaskedGenerativeLoss', student_channels=256, teacher_channels=512)``
 
@@ -54,7 +53,7 @@ class MaskedGenerativeLoss(FitNetLoss):
         reduction: One of the table's names.
         ignore_index: Label of void pixels, which are left out; None keeps every pixel.
         stages: The tap.
-        seed: Seed of the initial weights and of the masks.
+        seed: Seed of the initial weights.
         **kwargs: `loss_weight`, `teacher_stages` and `teacher`, as for every `KDLoss`.
 
     Raises:
@@ -72,7 +71,6 @@ class MaskedGenerativeLoss(FitNetLoss):
     reductions = ('mean', 'sum_per_image')
     one_tap = True
     zero_at_equality = False
-    shown = ('mask_ratio', 'grid')
 
     def __init__(
         self,
@@ -85,18 +83,13 @@ class MaskedGenerativeLoss(FitNetLoss):
     ) -> None:
         super().__init__(student_channels, teacher_channels, seed=seed, **kwargs)
         self.require(0 <= mask_ratio < 1, f'mask_ratio={mask_ratio!r} is not from 0 to below 1')
-        self.mask_ratio, self.seed = mask_ratio, seed
+        self.mask_ratio = mask_ratio
         self.grid = None if grid is None else tuple(grid)
         channels = self.teacher_channels[0]
         with own_random_stream(seed + 1):
             self.generator = nn.ModuleList(
                 nn.Conv2d(channels, channels, 3, padding=1, device='cpu') for _ in range(2)
             )
-
-    def put_numbers_on(self, device: torch.device) -> None:
-        """Keep the iteration, which the mask depends on, in a tensor too."""
-        self._tensors['iteration'] = torch.zeros((), dtype=torch.long, device=device)
-        super().put_numbers_on(device)
 
     def cells(self, size: Sequence[int]) -> list[int]:
         """Return the grid (height, width) of a map of the given size."""
@@ -113,57 +106,25 @@ class MaskedGenerativeLoss(FitNetLoss):
 
     def compare(self, student: Tensor, teacher: Tensor, target: Tensor | None) -> Tensor:
         """Compute the loss of the adapted student's map and the teacher's, both on the grid."""
-        valid = valid_pixels(target, student.shape[2:], self.ignore_index)
+        valid = self.valid(target, student)
         return self.squared_distance(self.generate(student), teacher, valid)
 
     def generate(self, x: Tensor) -> Tensor:
         """Mask a map (N, C', H, W) and generate the masked places from the others."""
         n, _, height, width = x.shape
-        kept = random_places((n, 1, height, width), self.seed, self.number('iteration'), x.device)
+        kept = torch.rand(n, 1, height, width, device=x.device) >= self.mask_ratio
         first, second = self.generator
-        return _convolved(second, _convolved(first, x * (kept >= self.mask_ratio)).relu())
+        return _convolved(second, _convolved(first, x * kept).relu())
 
-    def squared_distance(self, generated: Tensor, teacher: Tensor, valid: Tensor | None) -> Tensor:
+    def squared_distance(self, generated: Tensor, teacher: Tensor, valid: Tensor) -> Tensor:
         """Reduce the squared distance of two maps (N, C', H, W) to a scalar."""
         # Channels first: the sum over all elements would leave float32 earlier.
         squared = (generated - teacher).square().mean(dim=1)
-        squared = squared if valid is None else squared * valid
         if self.reduction == 'sum_per_image':
-            return squared.sum() / len(squared) * teacher.shape[1]
-        return squared.sum() / (squared.numel() if valid is None else valid.sum().clamp(min=1))
+            return (squared * valid).sum() / len(squared) * teacher.shape[1]
+        return mean_of_valid(squared, valid)
 
 
 def _convolved(layer: nn.Conv2d, x: Tensor) -> Tensor:
     weight, bias = layer.weight.to(x.dtype), layer.bias.to(x.dtype)
     return F.conv2d(x, weight, bias, padding=1).clamp(-LARGEST, LARGEST)
-
-
-def random_places(
-    shape: Sequence[int], seed: int, iteration: int | Tensor, device: torch.device | str
-) -> Tensor:
-    """Draw uniform numbers from 0 to below 1 that depend on seed and iteration alone.
-
-    There is no state to save, and an iteration in a tensor can change in a CUDA graph.
-
-    Args:
-        shape: Shape of the result.
-        seed: Any integer.
-        iteration: A number, or an integer tensor of one element on the device.
-        device: Where the numbers are drawn; they are the same on each.
-
-    Example:
-        >>> [round(x, 3) for x in random_places((3,), 0, 7, 'cpu').tolist()]
-        [0.965, 0.358, 0.938]
-    """
-    place = torch.arange(torch.Size(shape).numel(), device=device)
-    numbers = _hashed(place + _hashed(iteration + _hashed(seed)))
-    # 24 bits are exact in float32.
-    return ((numbers >> 8).float() / 2**24).reshape(tuple(shape))
-
-
-def _hashed(x: int | Tensor) -> int | Tensor:
-    """Mix the bits of a 32-bit integer; an integer of 64 bits holds each product."""
-    x = x & 0xFFFFFFFF
-    for _ in range(2):
-        x = ((x >> 16) ^ x) * 0x45D9F3B & 0xFFFFFFFF
-    return (x >> 16) ^ x

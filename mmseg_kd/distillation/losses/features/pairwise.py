@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from functools import partial
 from typing import Any
 
 import torch.nn.functional as F
 from mmseg.registry import MODELS
 from torch import Tensor
 
-from mmseg_kd.distillation.base import KDLoss, resize_map
+from mmseg_kd.distillation.base import KDLoss
 from mmseg_kd.distillation.losses.features.pooling import max_pool
 from mmseg_kd.distillation.losses.features.similarity_preserving import place_similarity
-from mmseg_kd.distillation.losses.void import valid_pixels
 
 
 @MODELS.register_module()
@@ -26,8 +24,8 @@ class PairwiseLoss(KDLoss):
               (a^S_{nij} - a^T_{nij})^2, \quad
               a_{ij} = \frac{f_i^\top f_j}{\lVert f_i \rVert_2 \lVert f_j \rVert_2}
 
-    with f the map's features, pooled over patches, and :math:`R_n` those patches of image n of
-    which at least half is not void. An image that is wholly void gives 0 and counts in N.
+    with f the maxima of the map's features over patches, and :math:`R_n` those patches of image n
+    of which at least half is not void. An image that is wholly void gives 0 and counts in N.
 
     The gradient is that of the formula; the authors' code holds the norms constant in it.
 
@@ -44,14 +42,13 @@ class PairwiseLoss(KDLoss):
     Args:
         scale: Side of a patch as a fraction of the map's, above 0 and up to 1; the last patches
             are smaller where it does not divide it.
-        pool: 'max' or 'avg'.
         reduction: 'mean' as above.
         ignore_index: Label of void pixels; None keeps every patch.
         stages: Taps to compare, summed over.
         **kwargs: `loss_weight`, `teacher_stages` and `teacher`, as for every `KDLoss`.
 
     Raises:
-        ValueError: On an unknown pooling, or a scale outside (0, 1].
+        ValueError: On a scale outside (0, 1].
 
     Example:
         >>> student, teacher = torch.ones(2, 32, 8, 8), torch.ones(2, 32, 4, 4)
@@ -59,36 +56,17 @@ class PairwiseLoss(KDLoss):
         tensor(0.)
     """
 
-    shown = ('scale', 'pool')
-
-    def __init__(
-        self,
-        scale: float = 0.5,
-        pool: str = 'max',
-        ignore_index: int | None = 255,
-        **kwargs: Any,
-    ) -> None:
+    def __init__(self, scale: float = 0.5, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        self.require(pool in ('max', 'avg'), f"pool={pool!r} is not 'max' or 'avg'")
         self.require(0 < scale <= 1, f'scale={scale!r} is not above 0 and up to 1')
         self.scale = scale
-        self.pool = pool
-        self.ignore_index = ignore_index
 
     def compare(self, student: Tensor, teacher: Tensor, target: Tensor | None) -> Tensor:
         """Compute the distance of one pair of maps, a scalar."""
-        size = student.shape[2:]
-        patch = [max(1, int(side * self.scale)) for side in size]
-        pool = max_pool if self.pool == 'max' else partial(F.avg_pool2d, ceil_mode=True)
-        similarities = [
-            place_similarity(pool(x, patch)) for x in (student, resize_map(teacher, size))
-        ]
-        squared = (similarities[0] - similarities[1]).square()
-        valid = valid_pixels(target, size, self.ignore_index)
-        if valid is None:
-            return squared.mean()
-        share = F.avg_pool2d(valid[:, None].to(squared.dtype), patch, ceil_mode=True)
-        kept = (share >= 0.5).flatten(1).to(squared.dtype)
+        patch = [max(1, int(side * self.scale)) for side in student.shape[2:]]
+        ours, theirs = (place_similarity(max_pool(x, patch)) for x in (student, teacher))
+        valid = self.valid(target, student)[:, None].to(student.dtype)
+        kept = (F.avg_pool2d(valid, patch, ceil_mode=True) >= 0.5).flatten(1).to(student.dtype)
         kept = kept[:, :, None] * kept[:, None]
-        pairs = kept.sum(dim=(1, 2)).clamp(min=1)
-        return ((squared * kept).sum(dim=(1, 2)) / pairs).mean()
+        squared = ((ours - theirs).square() * kept).sum(dim=(1, 2))
+        return (squared / kept.sum(dim=(1, 2)).clamp(min=1)).mean()

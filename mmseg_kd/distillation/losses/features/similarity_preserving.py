@@ -56,13 +56,10 @@ class SimilarityPreservingLoss(KDLoss):
     """
 
     reductions = ('paper', 'sum')
-    shown = ('mode',)
+    whole_maps = True
 
     def __init__(
-        self,
-        mode: str = 'batch',
-        grid: tuple[int, int] = (16, 16),
-        **kwargs: Any,
+        self, mode: str = 'batch', grid: tuple[int, int] = (16, 16), **kwargs: Any
     ) -> None:
         super().__init__(**kwargs)
         self.require(mode in ('batch', 'pixel'), f"mode={mode!r} is not 'batch' or 'pixel'")

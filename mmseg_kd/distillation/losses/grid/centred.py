@@ -6,8 +6,7 @@ from typing import Any
 
 from torch import Tensor
 
-from mmseg_kd.distillation.base import KDLoss, resize_map
-from mmseg_kd.distillation.losses.void import valid_mask
+from mmseg_kd.distillation.base import KDLoss
 
 
 class CentredLoss(KDLoss):
@@ -16,7 +15,6 @@ class CentredLoss(KDLoss):
     Args:
         centre: Subtract from each pixel its mean over the channels. The softmax of logits does not
             depend on it, so that a student need not learn it; features need False.
-        ignore_index: Label of void pixels; None keeps every pixel.
         **kwargs: As for `KDLoss`.
     """
 
@@ -24,21 +22,10 @@ class CentredLoss(KDLoss):
     equal_channels = True
     of_classes = True
 
-    def __init__(self, centre: bool = True, ignore_index: int | None = 255, **kwargs: Any) -> None:
+    def __init__(self, centre: bool = True, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.centre = centre
-        self.ignore_index = ignore_index
 
-    def prepare(
-        self, student: Tensor, teacher: Tensor, target: Tensor | None
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        """Resize the teacher to the student, centre both maps, and find the valid pixels.
-
-        Returns:
-            The maps, and booleans (N, H, W).
-        """
-        size = student.shape[2:]
-        maps = student, resize_map(teacher, size)
-        if self.centre:
-            maps = tuple(x - x.mean(dim=1, keepdim=True) for x in maps)
-        return *maps, valid_mask(target, size, self.ignore_index, student)
+    def centred(self, x: Tensor) -> Tensor:
+        """Subtract from each pixel of a map (N, C, H, W) its mean over the channels."""
+        return x - x.mean(dim=1, keepdim=True) if self.centre else x

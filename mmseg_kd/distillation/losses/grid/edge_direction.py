@@ -10,7 +10,7 @@ from mmseg_kd.distillation.losses.grid.centred import CentredLoss
 
 # Squared differences of the student below this share of the teacher's mean hardly count.
 SMALLEST_SHARE = 1e-2
-# Of squared differences, so that a flat teacher has no direction.
+# Added to squared differences, so that a flat teacher has no direction.
 SMALLEST = 1e-12
 
 
@@ -54,17 +54,17 @@ class EdgeDirectionLoss(CentredLoss):
         ValueError: On different channel counts.
 
     Example:
-        >>> EdgeDirectionLoss()(torch.zeros(1, 3, 8, 8), torch.rand(1, 3, 8, 8))
-        tensor(1.0000)
+        >>> value = EdgeDirectionLoss()(torch.zeros(1, 3, 8, 8), torch.rand(1, 3, 8, 8))
+        >>> round(float(value), 3)
+        1.0
     """
 
     def compare(self, student: Tensor, teacher: Tensor, target: Tensor | None) -> Tensor:
         """Compute the distance of one pair of maps, a scalar."""
-        student, teacher, valid = self.prepare(student, teacher, target)
-        faces = valid_faces(valid)[:, None].to(student.dtype)
+        faces = valid_faces(self.valid(target, student))[:, None].to(student.dtype)
         count = (faces.sum(dim=(1, 2, 3)) * student.shape[1]).clamp(min=1)[:, None, None, None]
-        s_x, s_y = face_gradient(student)
-        t_x, t_y = face_gradient(teacher)
+        s_x, s_y = face_gradient(self.centred(student))
+        t_x, t_y = face_gradient(self.centred(teacher))
         energy = ((t_x.square() + t_y.square()) * faces / count).sum((1, 2, 3), keepdim=True)
         energy = energy + SMALLEST
         e = SMALLEST_SHARE * energy

@@ -10,7 +10,6 @@ import torch
 from mmseg.registry import MODELS
 from torch import Tensor, nn
 
-from mmseg_kd.distillation.base import resize_map
 from mmseg_kd.distillation.grid.calculus import Flow, pair_flow, valid_edges
 from mmseg_kd.distillation.grid.channel_pairs import directions, mixed, orthonormal
 from mmseg_kd.distillation.grid.decomposition import (
@@ -20,8 +19,7 @@ from mmseg_kd.distillation.grid.decomposition import (
     split_masked,
 )
 from mmseg_kd.distillation.losses.features.fitnet import adapted, own_random_stream
-from mmseg_kd.distillation.losses.logits.temperature import TemperatureLoss
-from mmseg_kd.distillation.losses.void import valid_mask
+from mmseg_kd.distillation.losses.logits.temperature import ClassLoss
 
 COMPONENTS = ('gradient', 'curl', 'harmonic')
 # Added to the mean energy of an edge: an image of one class has no flow to be relative to.
@@ -29,7 +27,7 @@ FLOOR = 1e-3
 
 
 @MODELS.register_module()
-class EdgeFlowLoss(TemperatureLoss):
+class EdgeFlowLoss(ClassLoss):
     r"""Distance between the flows of student and teacher along the edges of the pixel grid.
 
     The flow between two channels a and b of a map u, along the edge from pixel i to pixel j, is
@@ -76,8 +74,6 @@ class EdgeFlowLoss(TemperatureLoss):
     """
 
     reductions = ('relative',)
-    one_tap = True
-    shown = ('temperature', 'flows')
 
     def __init__(
         self,
@@ -106,10 +102,9 @@ class EdgeFlowLoss(TemperatureLoss):
 
     def compare(self, student: Tensor, teacher: Tensor, target: Tensor | None) -> Tensor:
         """Compute the distance of one pair of maps, a scalar."""
-        size = student.shape[2:]
-        valid = valid_mask(target, size, self.ignore_index, student)
+        valid = self.valid(target, student)
         edges = Flow(*(mask[:, None] for mask in valid_edges(valid)))
-        flows = [self._flow(u) * edges for u in self._maps(student, resize_map(teacher, size))]
+        flows = [self._flow(u) * edges for u in self._maps(student, teacher)]
         number = sum(mask.sum(dim=(1, 2, 3)) for mask in edges).clamp(min=1).to(student.dtype)
         scale = flows[1].energy().sum(dim=1) + FLOOR * number
         return (self.energy(flows[0] - flows[1], valid).sum(dim=1) / scale).mean()
@@ -180,8 +175,6 @@ class HodgeFlowLoss(EdgeFlowLoss):
         >>> HodgeFlowLoss(components=['curl'])(student, teacher)
         tensor(0.)
     """
-
-    shown = ('temperature', 'flows', 'components', 'band_weights')
 
     def __init__(
         self,

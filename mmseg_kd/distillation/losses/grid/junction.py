@@ -7,10 +7,9 @@ from typing import Any
 from mmseg.registry import MODELS
 from torch import Tensor
 
-from mmseg_kd.distillation.base import resize_map
 from mmseg_kd.distillation.grid.calculus import structure_tensor, valid_faces
 from mmseg_kd.distillation.losses.logits.temperature import TemperatureLoss
-from mmseg_kd.distillation.losses.void import mean_of_valid, valid_mask
+from mmseg_kd.distillation.maps import mean_of_valid
 
 # Junction energies below this share of the teacher's mean trace hardly count. It is above the
 # rounding of a determinant in float32.
@@ -73,7 +72,6 @@ class JunctionLoss(TemperatureLoss):
     """
 
     of_classes = True
-    shown = ('temperature', 'trace_weight', 'softmax')
 
     def __init__(
         self,
@@ -96,9 +94,8 @@ class JunctionLoss(TemperatureLoss):
 
     def compare(self, student: Tensor, teacher: Tensor, target: Tensor | None) -> Tensor:
         """Compute the distance of one pair of maps, a scalar."""
-        size = student.shape[2:]
-        faces = valid_faces(valid_mask(target, size, self.ignore_index, student))
-        ours, theirs = (self._tensor(x, faces) for x in (student, resize_map(teacher, size)))
+        faces = valid_faces(self.valid(target, student))
+        ours, theirs = (self._tensor(x, faces) for x in (student, teacher))
         e = SMALLEST_SHARE * (mean_of_valid(theirs[1], faces) + SMALLEST_TRACE)
         junction = (ours[0] + e.square()).sqrt() - (theirs[0] + e.square()).sqrt()
         edge = (ours[1] + e).sqrt() - (theirs[1] + e).sqrt()

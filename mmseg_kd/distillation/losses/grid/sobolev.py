@@ -90,7 +90,6 @@ class SobolevLoss(CentredLoss):
         tensor(1.)
     """
 
-    shown = ('exponent', 'band_weights', 'mode')
     # Seed of a permutation of the frequencies.
     permutation: int | None = None
 
@@ -118,8 +117,8 @@ class SobolevLoss(CentredLoss):
 
     def compare(self, student: Tensor, teacher: Tensor, target: Tensor | None) -> Tensor:
         """Compute the distance of one pair of maps, a scalar."""
-        student, teacher, valid = self.prepare(student, teacher, target)
-        student, teacher = (x.masked_fill(~valid[:, None], 0) for x in (student, teacher))
+        valid = self.valid(target, student)[:, None]
+        student, teacher = (self.centred(x).masked_fill(~valid, 0) for x in (student, teacher))
         bands = _bands(
             *student.shape[2:], self.exponent, len(self.band_weights), self.permutation,
             student.dtype, student.device,
@@ -165,8 +164,6 @@ class PermutedSpectrumLoss(SobolevLoss):
         ... )
         tensor(True)
     """
-
-    shown = (*SobolevLoss.shown, 'permutation')
 
     def __init__(self, seed: int = 0, **kwargs: Any) -> None:
         super().__init__(**kwargs)

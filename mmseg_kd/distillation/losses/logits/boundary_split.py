@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-from functools import reduce
-from operator import or_
 from typing import Any
 
 import torch.nn.functional as F
 from mmseg.registry import MODELS
 from torch import Tensor
 
-from mmseg_kd.distillation.base import resize_map
 from mmseg_kd.distillation.losses.features.pooling import average_pool
 from mmseg_kd.distillation.losses.logits.channel_wise import place_divergence
-from mmseg_kd.distillation.losses.logits.temperature import TemperatureLoss
-from mmseg_kd.distillation.losses.void import class_masks, valid_pixels
+from mmseg_kd.distillation.losses.logits.temperature import ClassLoss
+from mmseg_kd.distillation.maps import class_masks
 
 
 @MODELS.register_module()
-class BoundarySplitLoss(TemperatureLoss):
+class BoundarySplitLoss(ClassLoss):
     r"""Compute a pixel-wise divergence at the boundaries of classes and a channel-wise one inside.
 
     After Liu et al., BPKD: Boundary Privileged Knowledge Distillation for Semantic Segmentation,
@@ -71,11 +68,7 @@ class BoundarySplitLoss(TemperatureLoss):
         tensor(0.)
     """
 
-    one_tap = True
-    equal_channels = True
-    of_classes = True
     needs_labels = True
-    shown = ('temperature', 'edge_weight', 'body_weight', 'kernel_size')
 
     def __init__(
         self,
@@ -99,12 +92,11 @@ class BoundarySplitLoss(TemperatureLoss):
 
     def compare(self, student: Tensor, teacher: Tensor, target: Tensor) -> Tensor:
         """Compute the loss of one pair of logits, a scalar."""
-        size = student.shape[2:]
-        teacher, temperature = resize_map(teacher, size), self.current_temperature()
-        valid = valid_pixels(target, size, self.ignore_index)
+        temperature, valid = self.current_temperature(), self.valid(target, student)
         masks = class_masks(target, student.shape[1], self.ignore_index)
-        edges = average_pool(class_boundaries(masks, self.kernel_size).to(student.dtype), size)
-        weights = edges if valid is None else edges * valid[:, None]
+        boundaries = class_boundaries(masks, self.kernel_size).to(student.dtype)
+        edges = average_pool(boundaries, student.shape[2:])
+        weights = edges * valid[:, None]
         log_p, log_q = (F.log_softmax(x / temperature, dim=1) for x in (teacher, student))
         edge = (weights * _divergence_parts(log_p, log_q)).sum()
         edge = temperature**2 * edge / weights.amax(dim=1).sum().clamp(min=1)
@@ -124,15 +116,11 @@ def class_boundaries(masks: Tensor, kernel_size: int) -> Tensor:
         >>> class_boundaries(masks, 3)[0, 0].int()
         tensor([[0, 1, 1, 0]], dtype=torch.int32)
     """
-    for dim in (2, 3):
-        masks = _dilated(masks, dim, kernel_size // 2)
-    return masks & (masks.sum(dim=1, keepdim=True) > 1)
-
-
-def _dilated(x: Tensor, dim: int, reach: int) -> Tensor:
-    """Dilate booleans (N, K, H, W) along an axis by `reach` pixels to both sides."""
-    padded = F.pad(x, (reach, reach) if dim == 3 else (0, 0, reach, reach))
-    return reduce(or_, (padded.narrow(dim, i, x.shape[dim]) for i in range(2 * reach + 1)))
+    near = masks.float()
+    for window in ((kernel_size, 1), (1, kernel_size)):
+        reach = [side // 2 for side in window]
+        near = F.max_pool2d(near, window, stride=1, padding=reach)
+    return near.bool() & (near.sum(dim=1, keepdim=True) > 1)
 
 
 def _divergence_parts(log_p: Tensor, log_q: Tensor) -> Tensor:

@@ -9,9 +9,7 @@ import torch.nn.functional as F
 from mmseg.registry import MODELS
 from torch import Tensor
 
-from mmseg_kd.distillation.base import resize_map
 from mmseg_kd.distillation.losses.logits.temperature import TemperatureLoss
-from mmseg_kd.distillation.losses.void import valid_pixels
 
 
 @MODELS.register_module()
@@ -58,10 +56,8 @@ class ChannelWiseDivergence(TemperatureLoss):
 
     def compare(self, student: Tensor, teacher: Tensor, target: Tensor | None) -> Tensor:
         """Compute the distance of one pair of maps, a scalar."""
-        size = student.shape[2:]
-        valid = valid_pixels(target, size, self.ignore_index)
-        maps = student, resize_map(teacher, size)
-        return place_divergence(*maps, valid, self.current_temperature(), self.group_size)
+        valid, temperature = self.valid(target, student), self.current_temperature()
+        return place_divergence(student, teacher, valid, temperature, self.group_size)
 
 
 @MODELS.register_module()
@@ -110,7 +106,6 @@ class ChannelGroupDivergenceLoss(ChannelWiseDivergence):
     """
 
     reductions = ('group_mean',)
-    shown = ('temperature', 'group_size')
 
     def __init__(self, group_size: int = 4, temperature: float | dict = 2.0, **kwargs: Any) -> None:
         super().__init__(temperature, **kwargs)
@@ -129,7 +124,7 @@ class ChannelGroupDivergenceLoss(ChannelWiseDivergence):
 def place_divergence(
     student: Tensor,
     teacher: Tensor,
-    valid: Tensor | None,
+    valid: Tensor,
     temperature: float | Tensor,
     group_size: int = 1,
 ) -> Tensor:
@@ -138,13 +133,14 @@ def place_divergence(
     Args:
         student: Map (N, C, H, W).
         teacher: Map of the same shape.
-        valid: Places that count, booleans (N, H, W); None for all.
+        valid: Places that count, booleans (N, H, W).
         temperature: T.
         group_size: Channels of one softmax.
 
     Example:
         >>> student, teacher = torch.zeros(1, 1, 1, 2), torch.tensor([0.0, 1.0]).reshape(1, 1, 1, 2)
-        >>> place_divergence(student, teacher, None, temperature=1.0)
+        >>> valid = torch.ones(1, 1, 2, dtype=torch.bool)
+        >>> place_divergence(student, teacher, valid, temperature=1.0)
         tensor(0.1109)
     """
     log_p = _log_places(teacher / temperature, valid, group_size)
@@ -153,12 +149,11 @@ def place_divergence(
     return temperature**2 * divergence.mean()
 
 
-def _log_places(x: Tensor, valid: Tensor | None, group_size: int) -> Tensor:
+def _log_places(x: Tensor, valid: Tensor, group_size: int) -> Tensor:
     """Log-softmax (N, groups, group_size * HW) over the valid places of a map (N, C, H, W)."""
     # Not -inf: an image without valid places would give nan, and so would 0 * (inf - inf).
     nothing = torch.finfo(x.dtype).min
-    if valid is not None:
-        x = x.masked_fill(~valid[:, None], nothing)
+    x = x.masked_fill(~valid[:, None], nothing)
     missing = -x.shape[1] % group_size
     if missing:
         x = F.pad(x, (0, 0, 0, 0, 0, missing), value=nothing)

@@ -9,13 +9,12 @@ import torch.nn.functional as F
 from mmseg.registry import MODELS
 from torch import Tensor
 
-from mmseg_kd.distillation.base import resize_map
-from mmseg_kd.distillation.losses.logits.temperature import TemperatureLoss
-from mmseg_kd.distillation.losses.void import class_masks, mean_of_valid, resize_labels
+from mmseg_kd.distillation.losses.logits.temperature import ClassLoss
+from mmseg_kd.distillation.maps import class_masks, mean_of_valid, resize_labels
 
 
 @MODELS.register_module()
-class DecoupledKDLoss(TemperatureLoss):
+class DecoupledKDLoss(ClassLoss):
     r"""Compute KL divergences of the labelled class against the rest, and among the rest.
 
     Zhao et al., Decoupled Knowledge Distillation, CVPR 2022, https://arxiv.org/abs/2203.08679,
@@ -57,11 +56,7 @@ class DecoupledKDLoss(TemperatureLoss):
     """
 
     reductions = ('pixel_mean',)
-    one_tap = True
-    equal_channels = True
-    of_classes = True
     needs_labels = True
-    shown = ('temperature', 'alpha', 'beta')
 
     def __init__(self, alpha: float = 1.0, beta: float = 8.0, **kwargs: Any) -> None:
         super().__init__(**kwargs)
@@ -70,10 +65,10 @@ class DecoupledKDLoss(TemperatureLoss):
 
     def compare(self, student: Tensor, teacher: Tensor, target: Tensor) -> Tensor:
         """Compute the loss of one pair of logits, a scalar."""
-        size = student.shape[2:]
-        temperature = self.current_temperature()
-        is_label = class_masks(resize_labels(target, size), student.shape[1], self.ignore_index)
-        margin_t, log_p = _decoupled(resize_map(teacher, size) / temperature, is_label)
+        temperature, classes = self.current_temperature(), student.shape[1]
+        labels = resize_labels(target, student.shape[2:])
+        is_label = class_masks(labels, classes, self.ignore_index)
+        margin_t, log_p = _decoupled(teacher / temperature, is_label)
         margin_s, log_q = _decoupled(student / temperature, is_label)
         # sigmoid(margin) is the probability of the label, sigmoid(-margin) that of the others.
         target_kl = sum(

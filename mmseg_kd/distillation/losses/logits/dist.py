@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -10,17 +9,12 @@ import torch.nn.functional as F
 from mmseg.registry import MODELS
 from torch import Tensor
 
-from mmseg_kd.distillation.base import resize_map
-from mmseg_kd.distillation.losses.logits.temperature import TemperatureLoss
-from mmseg_kd.distillation.losses.void import valid_mask
-
-# Above the rounding of a mean of probabilities, so that constant ones have no direction, and
-# below what a rare class' probabilities vary by.
-SMALLEST_DEVIATION = 1e-6
+from mmseg_kd.distillation.losses.logits.temperature import ClassLoss
+from mmseg_kd.distillation.maps import standardised
 
 
 @MODELS.register_module()
-class DISTLoss(TemperatureLoss):
+class DISTLoss(ClassLoss):
     r"""One minus the correlation between the teacher's and the student's probabilities.
 
     Huang et al., Knowledge Distillation from A Stronger Teacher, NeurIPS 2022,
@@ -39,7 +33,7 @@ class DISTLoss(TemperatureLoss):
     Config: ``dict(type='DISTLoss', loss_weight=1.0)``, the authors' setting for segmentation
     (T = 1, beta = gamma = 1).
 
-    Of two classes only the relations between pixels have a gradient: the correlation between two
+    With two classes only the relations between pixels have a gradient: the correlation between two
     probabilities of a pixel is always 1 or -1.
 
     Shapes: student (N, K, H, W), K = 1 being the logit of class 1 of two (mmseg's
@@ -66,63 +60,23 @@ class DISTLoss(TemperatureLoss):
         1.867
     """
 
-    one_tap = True
-    equal_channels = True
-    of_classes = True
-    shown = ('temperature', 'beta', 'gamma')
-
     def __init__(
-        self,
-        temperature: float | dict = 1.0,
-        beta: float = 1.0,
-        gamma: float = 1.0,
-        **kwargs: Any,
+        self, temperature: float | dict = 1.0, beta: float = 1.0, gamma: float = 1.0, **kwargs: Any
     ) -> None:
         super().__init__(temperature, **kwargs)
         self.beta, self.gamma = beta, gamma
 
     def compare(self, student: Tensor, teacher: Tensor, target: Tensor | None) -> Tensor:
         """Compute the distance of one pair of logits, a scalar."""
-        size, classes = student.shape[2:], student.shape[1]
-        temperature = self.current_temperature()
-        valid = valid_mask(target, size, self.ignore_index, student)[:, None].to(student.dtype)
+        classes, temperature = student.shape[1], self.current_temperature()
+        valid = self.valid(target, student)[:, None].to(student.dtype)
         count = valid.sum().clamp(min=1)
-        theirs, ours = (
-            _standardised((x / temperature).softmax(dim=1), valid, count)
-            for x in (resize_map(teacher, size), student)
-        )
+        # Both in one tensor, so that every step below runs once for both.
+        p = (torch.stack([student, teacher]) / temperature).softmax(dim=2)
         # 1 - correlation is half the mean squared difference of standardised values.
-        inter, intra = (
-            F.mse_loss(*pair, reduction='sum') for pair in zip(ours, theirs, strict=True)
+        of_pixel, of_class = (
+            F.mse_loss(*standardised(p, valid, dim, number), reduction='sum')
+            for dim, number in ((2, classes), ((1, 3, 4), count))
         )
         scale = temperature**2 / (2 * classes * count)
-        return scale * (self.beta * inter + self.gamma * intra)
-
-
-def _standardised(p: Tensor, valid: Tensor, count: Tensor) -> tuple[Tensor, Tensor]:
-    """Bring probabilities to mean 0 and standard deviation 1; 0 at void pixels.
-
-    Args:
-        p: Probabilities (N, K, H, W).
-        valid: 1 or 0 for each pixel, (N, 1, H, W).
-        count: Number of valid pixels.
-
-    Returns:
-        Standardised over the classes of a pixel, and over the valid pixels of a class.
-    """
-    classes = p.shape[1]
-    # Probabilities have the mean 1 / K over the classes.
-    of_pixel = p - 1 / classes
-    of_class = p * valid
-    mean = of_class.sum(dim=(0, 2, 3), keepdim=True) / count
-    of_class = torch.addcmul(of_class, mean, valid, value=-1)
-    return (
-        of_pixel * (_inverse_deviation(of_pixel, (1,), classes) * valid),
-        of_class * _inverse_deviation(of_class, (0, 2, 3), count),
-    )
-
-
-def _inverse_deviation(x: Tensor, dim: Sequence[int], count: Tensor | int) -> Tensor:
-    """Return one over the standard deviation of centred values, `count` in number, along `dim`."""
-    variance = x.square().sum(dim=dim, keepdim=True) / count
-    return (variance + SMALLEST_DEVIATION**2).rsqrt()
+        return scale * (self.beta * of_pixel + self.gamma * of_class)

@@ -8,13 +8,12 @@ import torch.nn.functional as F
 from mmseg.registry import MODELS
 from torch import Tensor
 
-from mmseg_kd.distillation.base import resize_map
-from mmseg_kd.distillation.losses.logits.temperature import TemperatureLoss
-from mmseg_kd.distillation.losses.void import mean_of_valid, valid_pixels
+from mmseg_kd.distillation.losses.logits.temperature import ClassLoss
+from mmseg_kd.distillation.maps import mean_of_valid
 
 
 @MODELS.register_module()
-class KLDivergenceLoss(TemperatureLoss):
+class KLDivergenceLoss(ClassLoss):
     r"""Kullback-Leibler divergence between the teacher's and the student's class distributions.
 
     Hinton et al., Distilling the Knowledge in a Neural Network, 2015,
@@ -56,10 +55,6 @@ class KLDivergenceLoss(TemperatureLoss):
     """
 
     reductions = ('pixel_mean', 'batchmean')
-    one_tap = True
-    equal_channels = True
-    of_classes = True
-    shown = ('temperature', 'standardize')
 
     def __init__(self, standardize: bool = False, **kwargs: Any) -> None:
         super().__init__(**kwargs)
@@ -67,7 +62,6 @@ class KLDivergenceLoss(TemperatureLoss):
 
     def compare(self, student: Tensor, teacher: Tensor, target: Tensor | None) -> Tensor:
         """Compute the divergence of one pair of logits, a scalar."""
-        teacher = resize_map(teacher, student.shape[2:])
         if self.standardize:
             self.require(
                 student.shape[1] >= 3,
@@ -79,10 +73,9 @@ class KLDivergenceLoss(TemperatureLoss):
         log_p = F.log_softmax(teacher / temperature, dim=1)
         log_q = F.log_softmax(student / temperature, dim=1)
         divergence = F.kl_div(log_q, log_p, reduction='none', log_target=True).sum(dim=1)
-        valid = valid_pixels(target, divergence.shape[1:], self.ignore_index)
+        valid = self.valid(target, student)
         if self.reduction == 'batchmean':
-            total = divergence if valid is None else divergence * valid
-            return temperature**2 * total.sum() / len(divergence)
+            return temperature**2 * (divergence * valid).sum() / len(divergence)
         return temperature**2 * mean_of_valid(divergence, valid)
 
 

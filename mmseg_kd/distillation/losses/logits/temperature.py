@@ -13,11 +13,10 @@ from mmseg_kd.errors import UserError
 
 
 class TemperatureLoss(KDLoss):
-    """A `KDLoss` of the logits that divides them by a temperature and leaves out void pixels.
+    """A `KDLoss` of the logits that divides them by a temperature.
 
     Args:
         temperature: T, above 0: a number or a schedule.
-        ignore_index: Label of void pixels; None keeps every pixel.
         **kwargs: As for `KDLoss`.
 
     Raises:
@@ -25,11 +24,8 @@ class TemperatureLoss(KDLoss):
     """
 
     default_stages = 'logits'
-    shown = ('temperature',)
 
-    def __init__(
-        self, temperature: float | dict = 4.0, ignore_index: int | None = 255, **kwargs: Any
-    ) -> None:
+    def __init__(self, temperature: float | dict = 4.0, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.temperature = self.scheduled('temperature', temperature)
         self.require(not share_of(self.temperature), 'temperature: GradientShare is for weights')
@@ -37,7 +33,6 @@ class TemperatureLoss(KDLoss):
             isinstance(self.temperature, Schedule) or self.temperature > 0,
             f'temperature={temperature!r} is not a number above 0',
         )
-        self.ignore_index = ignore_index
 
     def current_temperature(self) -> float | Tensor:
         """Return the temperature of the current iteration.
@@ -53,3 +48,11 @@ class TemperatureLoss(KDLoss):
                 'LinearWarmup(start=0.1) or CosineDecay(stop=0.1)'
             )
         return self.number('temperature')
+
+
+class ClassLoss(TemperatureLoss):
+    """A `TemperatureLoss` of the classes of each pixel: one tap, a channel for each class."""
+
+    one_tap = True
+    equal_channels = True
+    of_classes = True

@@ -1,0 +1,112 @@
+"""Sizes of maps, channels of classes, and labels and values of the pixels that are not void."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+# Above the rounding of a mean, so that constant values stay constant, and below what the
+# probabilities of a rare class vary by.
+SMALLEST_DEVIATION = 1e-6
+
+
+def resize_map(x: Tensor, size: Sequence[int]) -> Tensor:
+    """Resize a map (N, C, H, W) to `size` (bilinear, align_corners=False).
+
+    Example:
+        >>> resize_map(torch.ones(1, 3, 4, 4), (8, 8)).shape
+        torch.Size([1, 3, 8, 8])
+    """
+    if tuple(x.shape[2:]) == tuple(size):
+        return x
+    return F.interpolate(x, tuple(size), mode='bilinear', align_corners=False)
+
+
+def resize_labels(target: Tensor, size: Sequence[int]) -> Tensor:
+    """Resize labels (N, H, W) to `size` by nearest neighbour.
+
+    Example:
+        >>> resize_labels(torch.tensor([[[0, 1]]]), (1, 4)).long()
+        tensor([[[0, 0, 1, 1]]])
+    """
+    if tuple(target.shape[1:]) == tuple(size):
+        return target
+    # Ids up to 255 are exact in float32, which every device can interpolate.
+    return F.interpolate(target[:, None].float(), tuple(size), mode='nearest-exact')[:, 0]
+
+
+def class_logits(x: Tensor) -> Tensor:
+    """Give logits (N, K, H, W) a channel for each class.
+
+    A single channel z, whose sigmoid is the probability of class 1 of two, becomes (0, z): the
+    softmax over both is that sigmoid.
+
+    Example:
+        >>> class_logits(torch.ones(1, 1, 1, 1)).flatten()
+        tensor([0., 1.])
+    """
+    return F.pad(x, (0, 0, 0, 0, 1, 0)) if x.shape[1] == 1 else x
+
+
+def class_masks(target: Tensor, classes: int, ignore_index: int | None = None) -> Tensor:
+    """Return where labels (N, H, W) are each class, as booleans (N, K, H, W); void is not a class.
+
+    Example:
+        >>> class_masks(torch.tensor([[[0, 1, 255]]]), 2, ignore_index=255).int()
+        tensor([[[[1, 0, 0]],
+        <BLANKLINE>
+                 [[0, 1, 0]]]], dtype=torch.int32)
+    """
+    ids = torch.arange(classes, device=target.device)[:, None, None]
+    masks = target[:, None] == ids
+    return masks if ignore_index is None else masks & (ids != ignore_index)
+
+
+def valid_pixels(target: Tensor | None, like: Tensor, ignore_index: int | None) -> Tensor:
+    """Return which pixels of maps are not void, as booleans (N, H, W).
+
+    Args:
+        target: Labels (N, H', W'), resized to the maps; without them all pixels count.
+        like: The maps (N, C, H, W).
+        ignore_index: Label of void pixels; None keeps every pixel.
+
+    Example:
+        >>> valid_pixels(torch.tensor([[[0, 255]]]), torch.zeros(1, 3, 1, 2), ignore_index=255)
+        tensor([[[ True, False]]])
+    """
+    if target is None or ignore_index is None:
+        return torch.ones_like(like[:, 0], dtype=torch.bool)
+    return resize_labels(target, like.shape[2:]) != ignore_index
+
+
+def mean_of_valid(x: Tensor, valid: Tensor) -> Tensor:
+    """Return the mean of x over the valid pixels, both (N, H, W); 0 where there are none.
+
+    Example:
+        >>> mean_of_valid(torch.tensor([[[1.0, 3.0]]]), torch.tensor([[[True, False]]]))
+        tensor(1.)
+    """
+    return (x * valid).sum() / valid.sum().clamp(min=1)
+
+
+def standardised(
+    x: Tensor, valid: Tensor, dim: int | tuple[int, ...], count: Tensor | int
+) -> Tensor:
+    """Bring maps to mean 0 and standard deviation 1 along axes, over the valid pixels.
+
+    Args:
+        x: Maps (..., N, C, H, W).
+        valid: 1 or 0 for each pixel, (N, 1, H, W). The result is 0 where it is 0.
+        dim: The axes.
+        count: Number of valid values along the axes, at least 1.
+
+    Example:
+        >>> standardised(torch.tensor([[[[1.0, 3.0]]]]), torch.ones(1, 1, 1, 2), dim=3, count=2)
+        tensor([[[[-1.,  1.]]]])
+    """
+    x = (x - (x * valid).sum(dim=dim, keepdim=True) / count) * valid
+    variance = x.square().sum(dim=dim, keepdim=True) / count
+    return x * (variance + SMALLEST_DEVIATION**2).rsqrt()
