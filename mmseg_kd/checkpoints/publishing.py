@@ -36,8 +36,8 @@ def publish(source: str | Path, target: str | Path) -> Path:
         The file.
 
     Raises:
-        UserError: The checkpoint cannot be read, the target's suffix is not supported, its folder
-            is a file, or the file exists.
+        UserError: The checkpoint cannot be read, the target's suffix is not supported, or its
+            folder is a file.
     """
     target = Path(target)
     if target.suffix not in SUFFIXES:
@@ -59,8 +59,6 @@ def publish(source: str | Path, target: str | Path) -> Path:
         content = buffer.getvalue()
     digits = hashlib.sha256(content).hexdigest()[:HASH_DIGITS]
     file = target.with_name(f'{target.stem}-{digits}{target.suffix}')
-    if file.exists():
-        raise UserError(f'{file} exists and holds these weights: nothing to publish')
     with atomic_path(file) as partial:
         partial.write_bytes(content)
     return file

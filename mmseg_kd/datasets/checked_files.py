@@ -69,12 +69,7 @@ def open_image(path: str | Path) -> Iterator[Image.Image]:
             picture.verify()
         with Image.open(path) as picture:
             yield picture
-    except Image.DecompressionBombError:
-        raise UserError(
-            f'{path}: has more than {2 * Image.MAX_IMAGE_PIXELS:,} pixels; cut it into tiles, or '
-            'replace it if that is not its size'
-        ) from None
-    except (OSError, SyntaxError, ValueError, EOFError) as error:
+    except (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError) as error:
         raise UserError(
             f'{path}: is not an image or not a whole one ({error}); replace it by an intact '
             'copy or remove it'
