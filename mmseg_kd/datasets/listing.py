@@ -109,17 +109,15 @@ def _check_suffix(listing: BaseSegDataset, where: str, found: set[Path]) -> None
     """Report images that `img_suffix` leaves out."""
     folder = Path(listing.data_prefix['img_path'])
     masks = listing.data_prefix.get('seg_map_path')
-    others = []
-    for path in images_in(folder):
-        if path in found:
-            continue
+    others = [path for path in images_in(folder) if path not in found]
+    for path in others:
         if path.name.endswith(listing.img_suffix):
             # mmseg leaves out what is not a plain file, such as a pipe.
             check_file(path)
+    if masks is not None:
         # Masks may lie in the same folder, or in one below it.
-        of_masks = masks is not None and path.is_relative_to(masks)
-        if not (of_masks and path.name.endswith(listing.seg_map_suffix)):
-            others.append(path)
+        ending = listing.seg_map_suffix
+        others = [p for p in others if not (p.is_relative_to(masks) and p.name.endswith(ending))]
     if not found:
         advice = ''
         if suffixes := sorted({path.suffix for path in others}):
