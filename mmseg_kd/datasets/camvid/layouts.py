@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
@@ -55,8 +55,8 @@ LAYOUTS = (
 class Summary:
     """Numbers of images in a copy of CamVid, and of pixels without a class by name of the mask."""
 
-    images: dict[str, int] = field(default_factory=lambda: dict.fromkeys(SPLITS, 0))
-    off_palette: dict[str, int] = field(default_factory=dict)
+    images: dict[str, int]
+    off_palette: dict[str, int]
 
     def __str__(self) -> str:
         lines = [', '.join(f'{split}: {count} images' for split, count in self.images.items())]
@@ -154,7 +154,7 @@ def convert(src: Path, dest: Path, protocol: str = 'merge', split: str = 'own') 
     root, layout = detect_layout(src)
     ids = find_ids(root, layout, protocol)
     pairs = list_pairs(root, layout, resplit=split == 'segnet')
-    summary, lists = Summary(), dict.fromkeys(SPLITS, '')
+    summary, lists = Summary(dict.fromkeys(SPLITS, 0), {}), dict.fromkeys(SPLITS, '')
     with new_folder(dest, 'DEST') as folder:
         for part, pair in tqdm(pairs, desc=layout.name, unit='image'):
             labels, name = read_labels(pair, layout, ids), pair.image.name

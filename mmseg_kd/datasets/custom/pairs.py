@@ -132,7 +132,6 @@ def split_pairs(
         raise UserError(f'{len(pairs)} pairs of image and mask are too few for {wanted} splits')
     order = sorted(pairs, key=lambda pair: pair.name.as_posix())
     random.Random(seed).shuffle(order)
-    counts = [max(round(len(order) * share / sum(shares)), share > 0) for share in shares]
-    ends = (len(order) - counts[1] - counts[2], len(order) - counts[2])
-    parts = order[: ends[0]], order[ends[0] : ends[1]], order[ends[1] :]
-    return dict(zip(SPLITS, parts, strict=True))
+    val, test = (max(round(len(order) * x / sum(shares)), x > 0) for x in shares[1:])
+    train = len(order) - val - test
+    return dict(train=order[:train], val=order[train : train + val], test=order[train + val :])
