@@ -53,11 +53,8 @@ def fit(
         if key in found and found[key].shape != value.shape
     }
     matched = {key: found[key] for key in own if key in found and key not in shapes}
-    differences = {
-        'missing': missing,
-        'unexpected': unexpected,
-        'of another shape': [f'{key} {file} for {mine}' for key, (file, mine) in shapes.items()],
-    }
+    misfits = [f'{key} {file} for {mine}' for key, (file, mine) in shapes.items()]
+    differences = {'missing': missing, 'unexpected': unexpected, 'of another shape': misfits}
     words = [
         f'{kind} {len(names)} ({", ".join(names[:3])}{", ..." if len(names) > 3 else ""})'
         for kind, names in differences.items()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import inspect
 import logging
 from pathlib import Path
 
@@ -38,8 +37,7 @@ def _listing(dataset: dict) -> BaseSegDataset | None:
     """Build a data set that has not listed its files; None if it is not to be checked."""
     kind = dataset.get('type')
     cls = DATASETS.get(kind) if isinstance(kind, str) else kind
-    own = getattr(cls, 'load_data_list', None) is not BaseSegDataset.load_data_list
-    if own or not inspect.isclass(cls):
+    if getattr(cls, 'load_data_list', None) is not BaseSegDataset.load_data_list:
         return None
     try:
         listing = DATASETS.build(copy.deepcopy(dict(dataset)) | dict(lazy_init=True, pipeline=[]))
