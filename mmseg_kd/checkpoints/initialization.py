@@ -13,6 +13,7 @@ from mmengine.logging import print_log
 from mmengine.model import PretrainedInit
 from mmengine.runner import CheckpointLoader
 from torch import nn
+from torch.utils.hooks import RemovableHandle
 
 from mmseg_kd.checkpoints.pretrained import fit_backbone
 from mmseg_kd.checkpoints.safe_load import read_checkpoint, state_dict_of
@@ -29,31 +30,6 @@ def load_from_file(filename: str, map_location: Any = None) -> dict[str, Any]:
     return read_checkpoint(find_weights(filename), map_location or 'cpu')
 
 
-class _Entry:
-    """A module and the file in its `init_cfg`."""
-
-    def __init__(self, where: str, module: nn.Module, init_cfg: dict) -> None:
-        self.where, self.module = where, module
-        self.source = str(init_cfg.get('checkpoint'))
-        # mmengine's `Pretrained` does not have this key.
-        self.strict = init_cfg.pop('strict', True)
-        self.loaded = False
-        self.handle = module.register_load_state_dict_pre_hook(self.check)
-
-    def check(self, module: nn.Module, state_dict: dict, prefix: str, *_: Any) -> None:
-        """Keep only what fits in `state_dict`, which is a copy in both torch and mmengine."""
-        if prefix:
-            # A module around this one is being loaded.
-            return
-        found = state_dict_of(state_dict, self.source)
-        hint = f'to load only what fits, write strict=False in {self.where}.init_cfg'
-        fitting, report = fit_backbone(module, found, self.source, self.where, hint, self.strict)
-        state_dict.clear()
-        state_dict.update(fitting)
-        print_log(report, logger='current')
-        self.loaded = True
-
-
 def init_weights(model: nn.Module) -> None:
     """Initialise a model; a file in an `init_cfg` must fill its part completely.
 
@@ -62,23 +38,47 @@ def init_weights(model: nn.Module) -> None:
     Raises:
         UserError: A file is missing, holds code, does not fit, or is not read by its module.
     """
-    entries = [
-        _Entry(f'model.{name}'.rstrip('.'), module, init_cfg)
+    loaded: set[str] = set()
+    watched = [
+        (f'model.{name}'.rstrip('.'), module, init_cfg)
         for name, module in model.named_modules()
         for init_cfg in _as_list(getattr(module, 'init_cfg', None))
         if init_cfg.get('type') in ('Pretrained', PretrainedInit)
     ]
+    handles = [_watch(*one, loaded) for one in watched]
     try:
         model.init_weights()
     finally:
-        for entry in entries:
-            entry.handle.remove()
-    for entry in entries:
-        if not entry.loaded:
+        for handle in handles:
+            handle.remove()
+    for where, module, init_cfg in watched:
+        if where not in loaded:
+            file = init_cfg.get('checkpoint')
             raise UserError(
-                f'{entry.where}.init_cfg: {type(entry.module).__name__} does not load '
-                f'{entry.source}; see its docstring for how it takes pretrained weights'
+                f'{where}.init_cfg: {type(module).__name__} does not load {file}; see its '
+                'docstring for how it takes pretrained weights'
             )
+
+
+def _watch(where: str, module: nn.Module, init_cfg: dict, loaded: set[str]) -> RemovableHandle:
+    """Fit the file of an `init_cfg` when its module loads it, and add the module to `loaded`."""
+    source = str(init_cfg.get('checkpoint'))
+    # mmengine's `Pretrained` does not have this key.
+    strict = init_cfg.pop('strict', True)
+
+    def check(module: nn.Module, state_dict: dict, prefix: str, *_: Any) -> None:
+        # With a prefix, a module around this one is being loaded.
+        if not prefix:
+            hint = f'to load only what fits, write strict=False in {where}.init_cfg'
+            found = state_dict_of(state_dict, source)
+            fitting, report = fit_backbone(module, found, source, where, hint, strict)
+            # Both torch and mmengine load a copy.
+            state_dict.clear()
+            state_dict.update(fitting)
+            print_log(report, logger='current')
+            loaded.add(where)
+
+    return module.register_load_state_dict_pre_hook(check)
 
 
 def _as_list(value: Any) -> list:

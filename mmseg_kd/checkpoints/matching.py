@@ -24,7 +24,7 @@ def fit(
     strict: bool = True,
     reset_classifier: bool | None = None,
 ) -> tuple[dict[str, Tensor], str]:
-    """Return the weights that match a model in name and shape, and a line for the log.
+    """Return the weights that match a model in name, shape and kind, and a line for the log.
 
     BatchNorm's `num_batches_tracked` may be missing.
 
@@ -41,30 +41,35 @@ def fit(
         Tensors by name, and a line such as `matched 176/176 tensors`.
 
     Raises:
-        UserError: Names or shapes differ.
+        UserError: Names or shapes differ, or the file has whole or complex numbers for weights.
     """
     own = {key: value for key, value in model.state_dict().items() if isinstance(value, Tensor)}
     found = {key: value for key, value in state_dict.items() if key in own or key not in _UNUSED}
     missing = [k for k in own if k not in found and not k.endswith('.num_batches_tracked')]
     unexpected = [key for key in found if key not in own]
-    shapes = {
-        key: (tuple(found[key].shape), tuple(value.shape))
-        for key, value in own.items()
-        if key in found and found[key].shape != value.shape
-    }
-    matched = {key: found[key] for key in own if key in found and key not in shapes}
+    matched, shapes, types = {}, {}, []
+    for key in [key for key in own if key in found]:
+        value, needed = found[key], own[key]
+        if needed.is_floating_point() and not value.is_floating_point():
+            # Copying would drop an imaginary part, or round weights, without a warning.
+            types.append(f'{key} {value.dtype}')
+        elif value.shape != needed.shape:
+            shapes[key] = tuple(value.shape), tuple(needed.shape)
+        else:
+            matched[key] = value
     differences = {
         'missing': missing,
         'unexpected': unexpected,
         'of another shape': [f'{key} {file} for {mine}' for key, (file, mine) in shapes.items()],
+        'not real numbers': types,
     }
     words = [
         f'{kind} {len(names)} ({", ".join(names[:3])}{", ..." if len(names) > 3 else ""})'
         for kind, names in differences.items()
         if names
     ]
-    total = len(matched) + len(missing) + len(shapes)
-    classes = None if missing or unexpected else _classes(shapes.values())
+    total = len(matched) + len(missing) + len(shapes) + len(types)
+    classes = None if missing or unexpected or types else _classes(shapes.values())
     if (strict and words and not (reset_classifier and classes)) or not matched:
         if classes:
             hint = f'the checkpoint has {classes[0]} classes, the model {classes[1]}'

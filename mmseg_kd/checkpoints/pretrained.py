@@ -145,12 +145,12 @@ def _in_order(own: Tensors, found: Tensors) -> tuple[dict[str, Tensor], list[str
 
     Nothing is returned if a shape or a kind differs.
     """
+
+    def kinds(tensors: Tensors, keys: list[str]) -> list[tuple]:
+        return [(tensors[key].shape, key.rpartition('.')[2]) for key in keys]
+
     mine, theirs = _needed(own), _needed(found)
-    pairs = list(zip(mine, theirs, strict=False))
-    same = all(
-        own[a].shape == found[b].shape and a.rpartition('.')[2] == b.rpartition('.')[2]
-        for a, b in pairs
-    )
-    if not same or len(pairs) < len(mine):
+    first, rest = theirs[: len(mine)], theirs[len(mine) :]
+    if kinds(own, mine) != kinds(found, first):
         return {}, []
-    return {a: found[b] for a, b in pairs}, theirs[len(mine) :]
+    return {a: found[b] for a, b in zip(mine, first, strict=True)}, rest

@@ -17,8 +17,6 @@ from mmseg_kd.errors import UserError
 from mmseg_kd.paths import check_folder
 
 SUFFIXES = ('.pth', '.safetensors')
-# Digits of the sha256 in the file's name, as in torch.hub and mmsegmentation.
-HASH_DIGITS = 8
 
 
 def publish(source: str | Path, target: str | Path) -> Path:
@@ -36,8 +34,8 @@ def publish(source: str | Path, target: str | Path) -> Path:
         The file.
 
     Raises:
-        UserError: The checkpoint cannot be read, the target's suffix is not supported, its folder
-            is a file, or the file exists.
+        UserError: The checkpoint cannot be read, the target's suffix is not supported, or its
+            folder is a file.
     """
     target = Path(target)
     if target.suffix not in SUFFIXES:
@@ -57,10 +55,9 @@ def publish(source: str | Path, target: str | Path) -> Path:
         buffer = BytesIO()
         torch.save({'state_dict': kept, 'meta': meta}, buffer)
         content = buffer.getvalue()
-    digits = hashlib.sha256(content).hexdigest()[:HASH_DIGITS]
+    # As in torch.hub and mmsegmentation.
+    digits = hashlib.sha256(content).hexdigest()[:8]
     file = target.with_name(f'{target.stem}-{digits}{target.suffix}')
-    if file.exists():
-        raise UserError(f'{file} exists and holds these weights: nothing to publish')
     with atomic_path(file) as partial:
         partial.write_bytes(content)
     return file

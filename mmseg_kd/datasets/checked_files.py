@@ -69,12 +69,7 @@ def open_image(path: str | Path) -> Iterator[Image.Image]:
             picture.verify()
         with Image.open(path) as picture:
             yield picture
-    except Image.DecompressionBombError:
-        raise UserError(
-            f'{path}: has more than {2 * Image.MAX_IMAGE_PIXELS:,} pixels; cut it into tiles, or '
-            'replace it if that is not its size'
-        ) from None
-    except (OSError, SyntaxError, ValueError, EOFError) as error:
+    except (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError) as error:
         raise UserError(
             f'{path}: is not an image or not a whole one ({error}); replace it by an intact '
             'copy or remove it'
@@ -126,14 +121,16 @@ def check_sizes(results: dict, image: Sequence[int], mask: Sequence[int]) -> Non
     )
 
 
-@TRANSFORMS.register_module(name='LoadImageFromFile')
-class LoadCheckedImage(LoadImageFromFile):
-    """mmcv's loading step, which checks a file before it reads it for the first time."""
-
+class _ChecksOnce:
     @cached_property
     def checked(self) -> set[str]:
         """Files that this process has checked."""
         return set()
+
+
+@TRANSFORMS.register_module(name='LoadImageFromFile')
+class LoadCheckedImage(_ChecksOnce, LoadImageFromFile):
+    """mmcv's loading step, which checks a file before it reads it for the first time."""
 
     def transform(self, results: dict) -> dict | None:
         """Add `img` (H, W, 3).
@@ -153,16 +150,11 @@ class LoadCheckedImage(LoadImageFromFile):
 
 
 @TRANSFORMS.register_module(name='LoadAnnotations')
-class LoadCheckedMask(LoadAnnotations):
+class LoadCheckedMask(_ChecksOnce, LoadAnnotations):
     """mmseg's loading step, which also checks for one channel of class ids.
 
     A data set can write its own `mask_rule` into its samples.
     """
-
-    @cached_property
-    def checked(self) -> set[str]:
-        """Files that this process has checked."""
-        return set()
 
     def transform(self, results: dict) -> dict:
         """Add `gt_seg_map` (H, W).

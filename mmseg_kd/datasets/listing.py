@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import inspect
 import logging
 from pathlib import Path
 
@@ -38,8 +37,7 @@ def _listing(dataset: dict) -> BaseSegDataset | None:
     """Build a data set that has not listed its files; None if it is not to be checked."""
     kind = dataset.get('type')
     cls = DATASETS.get(kind) if isinstance(kind, str) else kind
-    own = getattr(cls, 'load_data_list', None) is not BaseSegDataset.load_data_list
-    if own or not inspect.isclass(cls):
+    if getattr(cls, 'load_data_list', None) is not BaseSegDataset.load_data_list:
         return None
     try:
         listing = DATASETS.build(copy.deepcopy(dict(dataset)) | dict(lazy_init=True, pipeline=[]))
@@ -79,6 +77,16 @@ def _check(listing: BaseSegDataset, where: str, masks: bool) -> None:
             check_file(item['seg_map_path'])
 
 
+def images_in(folder: Path, suffixes: tuple[str, ...] = SUFFIXES) -> list[Path]:
+    """List the files of a folder and its subfolders by suffix, without hidden ones."""
+    return [
+        path
+        for path in sorted(folder.rglob('*'))
+        if path.suffix.lower() in suffixes
+        and not any(part.startswith('.') for part in path.relative_to(folder).parts)
+    ]
+
+
 def _check_list(names: Path, where: str) -> None:
     if not names.is_file():
         raise UserError(f'{where}.ann_file: {names} does not exist; write the path of a list')
@@ -99,18 +107,15 @@ def _check_suffix(listing: BaseSegDataset, where: str, found: set[Path]) -> None
     """Report images that `img_suffix` leaves out."""
     folder = Path(listing.data_prefix['img_path'])
     masks = listing.data_prefix.get('seg_map_path')
-    others = []
-    for path in sorted(folder.rglob('*')):
-        hidden = any(part.startswith('.') for part in path.relative_to(folder).parts)
-        if path.suffix.lower() not in SUFFIXES or path in found or hidden:
-            continue
+    others = [path for path in images_in(folder) if path not in found]
+    for path in others:
         if path.name.endswith(listing.img_suffix):
             # mmseg leaves out what is not a plain file, such as a pipe.
             check_file(path)
+    if masks is not None:
         # Masks may lie in the same folder, or in one below it.
-        of_masks = masks is not None and path.is_relative_to(masks)
-        if not (of_masks and path.name.endswith(listing.seg_map_suffix)):
-            others.append(path)
+        ending = listing.seg_map_suffix
+        others = [p for p in others if not (p.is_relative_to(masks) and p.name.endswith(ending))]
     if not found:
         advice = ''
         if suffixes := sorted({path.suffix for path in others}):

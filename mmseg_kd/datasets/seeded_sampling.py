@@ -9,6 +9,7 @@ from __future__ import annotations
 import random
 from collections.abc import Iterator, Sized
 from contextlib import contextmanager
+from itertools import count
 from typing import Any
 
 import numpy as np
@@ -61,23 +62,19 @@ class SeededInfiniteSampler(Sampler):
         self.skipped = 0
 
     def __iter__(self) -> Iterator[SeededIndex]:
-        position = self.skipped * self.world_size + self.rank
         order_epoch = None
-        while True:
+        for position in count(self.skipped * self.world_size + self.rank, self.world_size):
             epoch, offset = divmod(position, self.size)
             if epoch != order_epoch:
                 order, order_epoch = self._order(epoch), epoch
             draw = np.random.SeedSequence([self.seed, 1, position])
             yield SeededIndex(order[offset], int(draw.generate_state(1)[0]))
-            position += self.world_size
 
     def __len__(self) -> int:
         return self.size
 
     def skip(self, num_samples: int) -> None:
         """Start after the first `num_samples` samples of this process (an absolute count)."""
-        if num_samples < 0:
-            raise ValueError(f'num_samples must not be negative, got {num_samples}')
         self.skipped = num_samples
 
     def _order(self, epoch: int) -> list[int]:
@@ -94,18 +91,18 @@ def seeded(seed: int) -> Iterator[None]:
     It covers `random`, `numpy.random` and torch on the CPU. Each gets its own seed, because numpy
     and torch use the same kind of generator and would draw the same numbers.
     """
-    states = random.getstate(), np.random.get_state(), torch.get_rng_state()  # noqa: NPY002
+    states = random.getstate(), np.random.get_state()  # noqa: NPY002
     for_python, for_numpy, for_torch = np.random.SeedSequence(seed).generate_state(3).tolist()
     random.seed(for_python)
     np.random.seed(for_numpy)  # noqa: NPY002
-    # torch.manual_seed would also reseed every GPU.
-    torch.default_generator.manual_seed(for_torch)
     try:
-        yield
+        with torch.random.fork_rng(devices=[]):
+            # torch.manual_seed would also reseed every GPU.
+            torch.default_generator.manual_seed(for_torch)
+            yield
     finally:
         random.setstate(states[0])
         np.random.set_state(states[1])  # noqa: NPY002
-        torch.set_rng_state(states[2])
 
 
 class SeededDataset:

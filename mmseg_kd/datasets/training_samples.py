@@ -65,10 +65,6 @@ class TrainingSamples:
         settings = {k: v for k, v in (preprocessor or {}).items() if k not in NORMALISATION}
         self.preprocessor = MODELS.build(settings) if settings else None
 
-    def __len__(self) -> int:
-        """Return the number of images."""
-        return len(self.dataset)
-
     def first(self, count: int) -> Iterator[TrainingSample]:
         """Yield the first samples of the training."""
         for index in islice(self.sampler, count):

@@ -16,16 +16,13 @@ def walk(dataset: Any, where: str = 'dataset') -> Iterator[tuple[str, Any]]:
     Yields:
         Key and data set, the outermost first.
     """
-    is_config = isinstance(dataset, dict)
     if dataset is None:
         return
     yield where, dataset
+    is_config = isinstance(dataset, dict)
     for name in ('dataset', 'datasets'):
         inner = dataset.get(name) if is_config else getattr(dataset, name, None)
-        if isinstance(inner, list | tuple):
-            found = {f'{where}.{name}.{i}': one for i, one in enumerate(inner)}
-        else:
-            found = {f'{where}.{name}': inner}
-        for key, one in found.items():
+        several = isinstance(inner, list | tuple)
+        for i, one in enumerate(inner if several else [inner]):
             if isinstance(one, dict) == is_config:
-                yield from walk(one, key)
+                yield from walk(one, f'{where}.{name}.{i}' if several else f'{where}.{name}')

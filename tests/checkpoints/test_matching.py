@@ -88,6 +88,13 @@ def test_teacher_keys_are_unexpected():
     assert 'unexpected 1 (teacher.backbone.weight)' in refusal(segmentor(), found)
 
 
+@pytest.mark.parametrize('dtype', [torch.int8, torch.complex64])
+def test_weights_that_are_not_real_numbers(dtype):
+    found = segmentor().state_dict()
+    found['decode_head.fuse.weight'] = found['decode_head.fuse.weight'].to(dtype)
+    assert f'not real numbers 1 (decode_head.fuse.weight {dtype})' in refusal(segmentor(), found)
+
+
 def test_weights_of_less_precision_are_loaded():
     found = {key: value.bfloat16() for key, value in segmentor().state_dict().items()}
     assert load_strictly(segmentor(), found, 'x.pth') == 11

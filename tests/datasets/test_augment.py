@@ -9,7 +9,7 @@ from mmengine.dataset import Compose
 from mmseg.registry import MODELS
 
 from mmseg_kd.datasets.seeded_sampling import seeded
-from mmseg_kd.datasets.toy.dataset import _scene
+from mmseg_kd.datasets.toy.scenes import draw_scene
 
 SIZE = dict(scale=(96, 64), ratio_range=(0.5, 2.0))
 CROP = dict(crop_size=(64, 72), cat_max_ratio=0.4)
@@ -33,7 +33,7 @@ def ours(scale=SIZE, crop=CROP, flip=0.5, **others):
 
 
 def sample(index: int, width: int = 96, height: int = 64) -> dict:
-    image, labels = (array.copy() for array in _scene(0, 'train', index, width, height))
+    image, labels = (array.copy() for array in draw_scene(0, 'train', index, width, height))
     return dict(
         img=image, gt_seg_map=labels, seg_fields=['gt_seg_map'], img_path=f'{index}.png',
         img_shape=labels.shape, ori_shape=labels.shape, reduce_zero_label=False,

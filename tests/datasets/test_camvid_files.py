@@ -37,7 +37,7 @@ def test_a_header_of_a_size_that_nothing_can_read(root):
         chunk = b'IHDR' + struct.pack('>II', 60000, 60000) + data[24:29]
         path.write_bytes(data[:12] + chunk + struct.pack('>I', zlib.crc32(chunk)) + data[33:])
         dataset = build(root, cache_mib=1)
-        with pytest.raises(UserError, match=r'f1\.png: has more than 178,956,970 pixels; cut'):
+        with pytest.raises(UserError, match=r'f1\.png: .* exceeds limit of 178956970 pixels'):
             dataset[1]
 
 

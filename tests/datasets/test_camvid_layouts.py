@@ -11,10 +11,10 @@ import pytest
 from PIL import Image
 
 from mmseg_kd.datasets import CamVidDataset
-from mmseg_kd.datasets.camvid import layouts as camvid_layouts
 from mmseg_kd.datasets.camvid.colours import COLOURS, NAMESAKES, merged_id
 from mmseg_kd.datasets.camvid.download import download
 from mmseg_kd.datasets.camvid.layouts import convert, detect_layout, segnet_split
+from mmseg_kd.datasets.custom import converting
 from mmseg_kd.errors import UserError
 
 FRAMES = dict(train='0001TP_006690', val='0016E5_07959', test='Seq05VD_f00000')
@@ -148,7 +148,7 @@ def test_nothing_is_left_behind(tmp_path, monkeypatch, stop):
         raise stop
 
     src = make(tmp_path / 'src', 'official')
-    monkeypatch.setattr(camvid_layouts.shutil, 'copyfile', interrupted)
+    monkeypatch.setattr(converting.shutil, 'copyfile', interrupted)
     with pytest.raises(stop):
         convert(src, tmp_path / 'dest')
     assert [path.name for path in tmp_path.iterdir()] == ['src']

@@ -19,21 +19,24 @@ def test_real_counts(camvid_root):
     assert counts == [367, 101, 233, 468]
 
 
-@pytest.mark.real_data
-def test_real_val_frequencies(camvid_root, tmp_path):
+def frequencies(root, split):
     pixels = np.zeros(12)
-    dataset = build(camvid_root, split='val')
+    dataset = build(root, split=split)
     for index in range(len(dataset)):
         with Image.open(dataset.get_data_info(index)['seg_map_path']) as mask:
             pixels += np.bincount(np.asarray(mask).ravel(), minlength=12)
+    return np.round(100 * pixels / pixels.sum(), 3).tolist()
+
+
+@pytest.mark.real_data
+def test_real_val_frequencies(camvid_root, tmp_path):
     expected = [
         9.177, 25.962, 0.564, 28.953, 8.719, 16.336, 0.892, 3.078, 1.746, 0.651, 2.217, 1.703
     ]  # fmt: skip
-    assert np.round(100 * pixels / pixels.sum(), 3).tolist() == expected
+    assert frequencies(camvid_root, 'val') == expected
     summary = convert(camvid_root, tmp_path / 'copy')
     assert summary.images == dict(train=367, val=101, test=233)
-    train = np.round(100 * summary.pixels['train'] / summary.pixels['train'].sum(), 3)
-    assert train.tolist() == [
+    assert frequencies(tmp_path / 'copy', 'train') == [
         16.845, 23.259, 0.983, 31.658, 4.486, 9.724, 1.173, 1.127, 5.866, 0.639, 0.292, 3.948
     ]  # fmt: skip
 

@@ -124,11 +124,6 @@ def test_a_second_iterator_starts_where_the_first_did():
     assert list(islice(sampler, 9)) == list(islice(sampler, 9))
 
 
-def test_negative_skip():
-    with pytest.raises(ValueError, match='negative'):
-        SeededInfiniteSampler(range(3), seed=0).skip(-1)
-
-
 def test_random_streams_are_put_back_and_differ_from_each_other():
     dataset = SeededNumbers()
     set_random_seed(1)

@@ -11,7 +11,7 @@ from mmseg.registry import DATASETS
 
 from mmseg_kd.datasets import ToyCamVidDataset
 from mmseg_kd.datasets.camvid.classes import CLASSES
-from mmseg_kd.datasets.toy.dataset import _scene
+from mmseg_kd.datasets.toy.scenes import draw_scene
 from mmseg_kd.errors import UserError
 
 LOAD = [dict(type='LoadToyScene')]
@@ -26,7 +26,7 @@ def build(**kwargs):
 @pytest.fixture(scope='module')
 def labels():
     return {
-        split: np.stack([_scene(0, split, index, 160, 120)[1] for index in range(48)])
+        split: np.stack([draw_scene(0, split, index, 160, 120)[1] for index in range(48)])
         for split in ('train', 'val', 'test')
     }
 
@@ -56,26 +56,26 @@ def test_frequencies_are_like_camvid(labels):
 
 
 def test_scenes_are_fixed_and_differ():
-    first = _scene.__wrapped__(0, 'train', 3, 160, 120)
-    again = _scene.__wrapped__(0, 'train', 3, 160, 120)
+    first = draw_scene.__wrapped__(0, 'train', 3, 160, 120)
+    again = draw_scene.__wrapped__(0, 'train', 3, 160, 120)
     assert all(np.array_equal(a, b) for a, b in zip(first, again, strict=True))
     others = [(1, 'train', 3), (0, 'val', 3), (0, 'train', 4)]
-    assert all(not np.array_equal(_scene(*key, 160, 120)[1], first[1]) for key in others)
+    assert all(not np.array_equal(draw_scene(*key, 160, 120)[1], first[1]) for key in others)
 
 
 def test_scene_is_the_same_on_every_platform():
-    image, labels = _scene(0, 'train', 0, 160, 120)
+    image, labels = draw_scene(0, 'train', 0, 160, 120)
     assert (zlib.crc32(labels.tobytes()), round(float(image.mean()), 1)) == GOLDEN
 
 
 def test_cached_scene_is_not_changed_by_a_pipeline():
     dataset = build(num_images=1, pipeline=[*LOAD, dict(type='PhotoMetricDistortion')])
-    before = _scene(0, 'train', 0, 160, 120)[0].copy()
+    before = draw_scene(0, 'train', 0, 160, 120)[0].copy()
     for _ in range(4):
         sample = dataset[0]
         sample['img'][:] = 0
         sample['gt_seg_map'][:] = 0
-    assert np.array_equal(_scene(0, 'train', 0, 160, 120)[0], before)
+    assert np.array_equal(draw_scene(0, 'train', 0, 160, 120)[0], before)
 
 
 def test_full_pipeline():
@@ -114,13 +114,13 @@ def test_bad_keys(key, value):
 
 @pytest.mark.parametrize('size', [(32, 32), (64, 48), (512, 512)])
 def test_other_sizes(size):
-    image, labels = _scene(0, 'train', 0, *size)
+    image, labels = draw_scene(0, 'train', 0, *size)
     assert image.shape == (size[1], size[0], 3) and labels.max() <= 11
 
 
 def test_drawing_is_quick():
     start = time.process_time()
     for index in range(20):
-        _scene.__wrapped__(0, 'test', index, 160, 120)
+        draw_scene.__wrapped__(0, 'test', index, 160, 120)
     # about 10 ms each; the bound allows for a busy machine
     assert (time.process_time() - start) / 20 < 0.04

@@ -50,7 +50,7 @@ def main() -> None:
     check_new_folder(args.output_dir, '--output-dir')
     samples = build(load_config(args.config, args.cfg_options))
     meta, folder = samples.dataset.metainfo, args.output_dir
-    count = args.show_number or len(samples)
+    count = args.show_number or len(samples.dataset)
     for number, sample in enumerate(tqdm(samples.first(count), total=count, unit='image'), 1):
         name = f'{number:0{len(str(count))}d}_{Path(sample.path).stem}.png'
         prediction_grid([panels(sample)], meta['classes'], meta['palette'], folder / name)

@@ -52,11 +52,11 @@ def main() -> None:
     for kind, alone in zip(('images', 'masks'), left_out, strict=True):
         if alone:
             print(f'{len(alone)} {kind} without a partner are left out: {alone[0].name}, ...')
-    total = counts.pixels.sum() + counts.ignored
+    shares = 100 * counts.pixels.sum(0) / counts.pixels.sum()
     table = PrettyTable(['id', 'class', 'pixels', 'median-frequency weight'], align='l')
     for i, (name, weight) in enumerate(zip(legend.names, counts.weights(), strict=True)):
-        table.add_row([i, name, f'{100 * counts.pixels[i] / total:.2f} %', weight])
-    table.add_row([255, 'ignored', f'{100 * counts.ignored / total:.2f} %', ''])
+        table.add_row([i, name, f'{shares[i]:.2f} %', weight])
+    table.add_row([255, 'ignored', f'{shares[-1]:.2f} %', ''])
     print(table)
     print(', '.join(f'{split}: {len(found)} images' for split, found in splits.items()))
     for name in names:

@@ -69,25 +69,19 @@ class CamVidDataset(SeededDataset, CachedDataset, CamVidClasses, BaseSegDataset)
     def load_data_list(self) -> list[dict]:
         """List every image of the split with its mask."""
         root, found = Path(self.data_root), []
+        shared = dict(label_map=self.label_map, reduce_zero_label=self.reduce_zero_label)
         if self.ann_file:
             pairs = _listed(root, Path(self.ann_file))
         else:
             pairs = chain.from_iterable(_of_split(root, part) for part in SPLITS[self.split])
-        for problem, image, mask in pairs:
-            for path in (image, mask):
-                if not path.exists():
-                    raise UserError(f'{problem}, {path} is missing; restore it')
-                check_file(path)
-            found.append(
-                dict(
-                    img_path=str(image),
-                    seg_map_path=str(mask),
-                    label_map=self.label_map,
-                    reduce_zero_label=self.reduce_zero_label,
-                    seg_fields=[],
-                    mask_rule=MASK_RULE,
-                )
-            )
+        for problem, *files in pairs:
+            for file in files:
+                if not file.exists():
+                    raise UserError(f'{problem}, {file} is missing; restore it')
+                check_file(file)
+            image, mask = map(str, files)
+            paths = dict(img_path=image, seg_map_path=mask)
+            found.append(paths | shared | dict(seg_fields=[], mask_rule=MASK_RULE))
         return found
 
 

