@@ -33,6 +33,12 @@ from mmseg_kd.engine.optim import set_matmul_precision
 from mmseg_kd.errors import UserError, one_line
 from mmseg_kd.paths import relative
 
+# What `float32_matmul_precision` means.
+PRECISIONS = {
+    'highest': 'float32 products in float32',
+    'high': 'float32 products in TF32 where the GPU has it',
+    'medium': 'float32 products in bfloat16 where the device has it',
+}
 # Seconds to wait for a process that was just stopped.
 PATIENCE = 3
 # The errors of network file systems that are mounted without locks.
@@ -98,8 +104,8 @@ def prepare_training(runner: Runner) -> None:
     # A run that was killed while it wrote left these.
     for leftover in Path(runner.work_dir).glob('.*.tmp*') if is_main_process() else ():
         remove_file(leftover)
-    runner.logger.info(describe_run(runner))
     set_matmul_precision(runner.cfg.get('float32_matmul_precision'))
+    runner.logger.info(describe_run(runner))
     for remark in differing_crops(runner.cfg):
         runner.logger.warning(remark)
 
@@ -208,6 +214,7 @@ def describe_run(runner: Runner) -> str:
         ('config', runner.cfg.filename),
         ('work_dir', relative(runner.work_dir)),
         ('device', f'{device}, torch {torch.__version__}, seed {runner.seed}'),
+        ('precision', PRECISIONS[torch.get_float32_matmul_precision()]),
         ('student', _model_line(runner.bare_model)),
     ]
     for name, teacher in runner.teachers.items():

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+import torch
 from conftest import KD_LOSSES, tiny_config, tiny_model
 
 from mmseg_kd.engine import build_runner
@@ -16,6 +17,13 @@ def test_a_student_that_is_not_distilled_says_so(tmp_path: Path, kind: str) -> N
     text = describe_run(build_runner(tiny_config(tmp_path, model=tiny_model(type=kind))))
     assert ('kd loss     none: this run trains the plain student' in text) is (kind[:2] == 'KD')
     assert f'student     {kind}, MixTransformer + SegFormerHead, ' in text
+
+
+def test_the_precision_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, says in (('highest', 'in float32'), ('high', 'in TF32 where the GPU has it')):
+        monkeypatch.setattr(torch, 'get_float32_matmul_precision', lambda name=name: name)
+        text = describe_run(build_runner(tiny_config(tmp_path / name)))
+        assert f'precision   float32 products {says}' in text
 
 
 def test_a_cascade_of_heads_is_trained_and_tested(tmp_path: Path, teacher: dict) -> None:
