@@ -19,11 +19,17 @@ def test_a_student_that_is_not_distilled_says_so(tmp_path: Path, kind: str) -> N
     assert f'student     {kind}, MixTransformer + SegFormerHead, ' in text
 
 
-def test_the_precision_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    for name, says in (('highest', 'in float32'), ('high', 'in TF32 where the GPU has it')):
-        monkeypatch.setattr(torch, 'get_float32_matmul_precision', lambda name=name: name)
-        text = describe_run(build_runner(tiny_config(tmp_path / name)))
-        assert f'precision   float32 products {says}' in text
+@pytest.mark.parametrize(
+    ('precision', 'says'), [('highest', 'float32'), ('high', 'TF32 where the GPU has it')]
+)
+def test_the_precision_is_said(tmp_path: Path, precision: str, says: str) -> None:
+    before = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision(precision)
+    try:
+        text = describe_run(build_runner(tiny_config(tmp_path)))
+    finally:
+        torch.set_float32_matmul_precision(before)
+    assert f'precision   float32 products in {says}' in text
 
 
 def test_a_cascade_of_heads_is_trained_and_tested(tmp_path: Path, teacher: dict) -> None:
