@@ -31,21 +31,20 @@ LAST_CHARACTERS = 3000
 
 
 class Step(NamedTuple):
-    """A time limit in seconds, the tests or None for a measurement, and whether a CPU can do it."""
+    """A time limit in seconds, and the tests; without, a measurement, which a CPU can do too."""
 
     seconds: float
     tests: str | None = None
-    on_cpu: bool = False
 
 
 RUNS, STEPS_ON_GPU = 'tests/gpu/test_gpu_runs.py', 'tests/gpu/test_gpu_steps.py'
 STEPS = {
-    'device': Step(60, on_cpu=True),
+    'device': Step(60),
     'runs': Step(180, f'{RUNS} -k trains or tools'),
-    'time': Step(180, on_cpu=True),
+    'time': Step(180),
     'graph': Step(150, f'{STEPS_ON_GPU} tests/engine/test_graphed_step.py -k recorded'),
     'waits': Step(120, f'{STEPS_ON_GPU} -k waits'),
-    'loop': Step(150, on_cpu=True),
+    'loop': Step(150),
     'right': Step(120, f'{STEPS_ON_GPU} -k cpu'),
     'resume': Step(150, f'{RUNS} -k resumed'),
     'nccl': Step(120, f'{RUNS} -k nccl'),
@@ -66,8 +65,8 @@ def main() -> None:
     results = json.loads(file.read_text(encoding='utf-8')) if file.is_file() else {}
     deadline = time.monotonic() + 60 * args.minutes
     names = [name for name in args.only or STEPS if name not in results]
-    names = [name for name in names if args.device == 'cuda' or STEPS[name].on_cpu]
-    for name in sorted(names, key=lambda name: STEPS[name].tests is not None):
+    tests = [name for name in names if STEPS[name].tests is not None and args.device == 'cuda']
+    for name in [*(name for name in names if STEPS[name].tests is None), *tests]:
         if (result := _run(name, args.device, out, deadline)) is None:
             print(f'{name}: no time left', flush=True)
             continue
