@@ -11,6 +11,7 @@ from typing import Any
 
 from mmseg_kd.config.loading import read_config
 from mmseg_kd.errors import UserError, did_you_mean
+from mmseg_kd.paths import check_file
 from mmseg_kd.studies.space import Parameter, read_grid, read_space
 
 NAME = re.compile(r'[^\W_][\w.+-]*')
@@ -104,12 +105,10 @@ def load_study(path: str) -> Study:
         UserError: The file is missing or is not valid Python, or a key in it is unknown, missing,
             empty, of a wrong type, or needs itself.
     """
-    file = Path(path)
-    if not file.is_file():
-        raise UserError(f'the study {path} does not exist')
+    check_file(path, 'the study')
     content = read_config(path).to_dict()
     try:
-        return _study(path, file.stem, content.get('study'))
+        return _study(path, Path(path).stem, content.get('study'))
     except UserError as error:
         raise UserError(f'{path}: {error}') from error
 
