@@ -1,9 +1,10 @@
 """Export a checkpoint to ONNX and compare the file with the model.
 
-python tools/export.py CHECKPOINT OUT.onnx --images INPUT [INPUT ...] [--fp16] [--config CONFIG]
+python tools/export.py CHECKPOINT OUT.onnx --images INPUT [INPUT ...] [--end-to-end] [--fp16]
+                       [--config CONFIG]
 
 The file takes any batch, height and width: `images` (N, 3, H, W), RGB, float32 from 0 to 255, to
-`logits` (N, K, H, W).
+`logits` (N, K, H, W). With `--end-to-end`: `images` (N, H, W, 3), RGB, uint8, to `ids` (N, H, W).
 """
 
 from __future__ import annotations
@@ -34,6 +35,7 @@ def parse_args() -> argparse.Namespace:
         metavar='INPUT',
         help=f'images or folders; the first {MOST_IMAGES} images are compared with torch',
     )
+    parser.add_argument('--end-to-end', action='store_true', help='uint8 images in, class ids out')
     parser.add_argument('--fp16', action='store_true', help='compute in float16, for GPUs')
     parser.add_argument('--config', help='the config, where the checkpoint does not hold it')
     return parser.parse_args()
@@ -58,11 +60,17 @@ def main() -> None:
     if not files:
         raise UserError(f'--images: {args.images[0]} holds videos alone; name images')
     images = [read_image(file) for file in files[:MOST_IMAGES]]
-    module = export_onnx(load_segmentor(args.checkpoint, args.config), out, args.fp16)
-    difference, agreement = compare(module, out, images)
-    print(f'largest difference of a logit: {difference:.2g}')
-    print(f'class ids are equal on {100 * agreement:.4f} % of the pixels of {len(images)} images')
-    if agreement < LEAST_AGREEMENT:
+    module = export_onnx(
+        load_segmentor(args.checkpoint, args.config), out, args.end_to_end, args.fp16
+    )
+    parity = compare(module, out, images)
+    if parity.difference is not None:
+        print(f'largest difference of a logit: {parity.difference:.2g}')
+    print(
+        f'class ids are equal on {100 * parity.agreement:.4f} % of the pixels of {len(images)} '
+        'images'
+    )
+    if parity.agreement < LEAST_AGREEMENT:
         out.unlink()
         raise UserError(f'{out}: the file does not predict what the model predicts; removed it')
     print(f'{out}: {out.stat().st_size / 2**20:.1f} MiB')

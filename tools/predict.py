@@ -24,7 +24,9 @@ def parse_args() -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(description='Predict images, folders and videos')
     parser.add_argument('checkpoint', help='a checkpoint, or an .onnx file of tools/export.py')
-    parser.add_argument('inputs', nargs='+', metavar='INPUT', help='an image, a video or a folder')
+    parser.add_argument(
+        'inputs', nargs='+', metavar='INPUT', help='an image, a video, a folder, or a pattern (*)'
+    )
     parser.add_argument('--out', required=True, metavar='DIR', help='a new folder for the results')
     parser.add_argument('--config', help='the config, where the checkpoint does not hold it')
     parser.add_argument('--batch-size', type=at_least(1), default=1, help='frames at a time')

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import copy
 import json
-import math
 import warnings
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +16,7 @@ from mmseg.structures import SegDataSample
 from torch import Tensor, nn
 
 from mmseg_kd.checkpoints import atomic_path
-from mmseg_kd.deployment.predictor import batch_of, open_session
+from mmseg_kd.deployment.predictor import open_session
 from mmseg_kd.deployment.segmentor import TrainedSegmentor
 from mmseg_kd.errors import UserError, one_line
 
@@ -25,30 +25,34 @@ EXAMPLE = (128, 160)
 
 
 class Exported(nn.Module):
-    """Map RGB images (N, 3, H, W), float32 from 0 to 255, to logits (N, K, H, W).
+    """A segmentor from RGB images to logits or class ids, normalisation included.
 
     Args:
         segmentor: In evaluation mode.
+        end_to_end: False: images (N, 3, H, W) in float32, 0 to 255, to logits (N, K, H, W).
+            True: images (N, H, W, 3) in uint8 to class ids (N, H, W) in uint8.
     """
 
-    def __init__(self, segmentor: nn.Module) -> None:
+    def __init__(self, segmentor: nn.Module, end_to_end: bool) -> None:
         super().__init__()
-        self.segmentor = segmentor
+        self.segmentor, self.end_to_end = segmentor, end_to_end
         matrix, bias = normalisation(segmentor.data_preprocessor)
         self.register_buffer('matrix', matrix[:, :, None, None])
         self.register_buffer('bias', bias)
 
     def forward(self, images: Tensor) -> Tensor:
-        """Normalise and segment images; see the class."""
+        """Map images to logits or class ids; see the class."""
+        if self.end_to_end:
+            images = images.permute(0, 3, 1, 2)
+        size = images.shape[2:]
         logits = self.segmentor(F.conv2d(images.to(self.matrix.dtype), self.matrix, self.bias))
         align = self.segmentor.align_corners
-        logits = F.interpolate(logits, size=images.shape[2:], mode='bilinear', align_corners=align)
+        logits = F.interpolate(logits, size=size, mode='bilinear', align_corners=align)
+        if not self.end_to_end:
+            return logits.float()
         if logits.shape[1] == 1:
-            # The only class is present above a threshold, so the other one has its logit.
-            threshold = self.segmentor.decode_head.threshold
-            other = torch.full_like(logits, math.log(threshold / (1 - threshold)))
-            logits = torch.cat([other, logits], dim=1)
-        return logits.float()
+            return (logits[:, 0].sigmoid() > self.segmentor.decode_head.threshold).byte()
+        return logits.argmax(dim=1).byte()
 
 
 @torch.no_grad()
@@ -69,12 +73,15 @@ def normalisation(preprocessor: nn.Module) -> tuple[Tensor, Tensor]:
     return (torch.stack(colours, dim=1) - black[:, None]) / 255, black
 
 
-def export_onnx(trained: TrainedSegmentor, file: Path, fp16: bool = False) -> Exported:
+def export_onnx(
+    trained: TrainedSegmentor, file: Path, end_to_end: bool = False, fp16: bool = False
+) -> Exported:
     """Write a segmentor as an ONNX file for any batch, height and width.
 
     Args:
         trained: The segmentor.
         file: Where to write; its metadata holds the classes and their colours.
+        end_to_end: As for `Exported`.
         fp16: Whether it computes in float16.
 
     Returns:
@@ -83,18 +90,23 @@ def export_onnx(trained: TrainedSegmentor, file: Path, fp16: bool = False) -> Ex
     Raises:
         UserError: The packages are not installed, or torch cannot export the model.
     """
-    module = Exported(trained.model).eval()
+    module = Exported(trained.model, end_to_end).eval()
+    shape = (2, *EXAMPLE, 3) if end_to_end else (2, 3, *EXAMPLE)
+    example = torch.zeros(shape, dtype=torch.uint8 if end_to_end else torch.float32)
+    height = 1 if end_to_end else 2
+    sizes = {0: torch.export.Dim.DYNAMIC, height: torch.export.Dim.DYNAMIC}
+    sizes[height + 1] = torch.export.Dim.DYNAMIC
     try:
         with warnings.catch_warnings(), torch.no_grad():
             warnings.simplefilter('ignore')
             program = torch.onnx.export(
                 copy.deepcopy(module).half() if fp16 else module,
-                (torch.zeros(2, 3, *EXAMPLE),),
+                (example,),
                 dynamo=True,
                 verbose=False,
                 input_names=['images'],
-                output_names=['logits'],
-                dynamic_shapes=(dict.fromkeys((0, 2, 3), torch.export.Dim.DYNAMIC),),
+                output_names=['ids' if end_to_end else 'logits'],
+                dynamic_shapes=(sizes,),
             )
     except ImportError as error:
         raise UserError('exporting needs more packages: pip install -e ".[export]"') from error
@@ -103,30 +115,39 @@ def export_onnx(trained: TrainedSegmentor, file: Path, fp16: bool = False) -> Ex
             f'torch cannot export {type(trained.model.backbone).__name__} with '
             f'{type(trained.model.decode_head).__name__}: {one_line(error)}'
         ) from error
-    facts = dict(classes=trained.classes, palette=trained.palette)
+    facts = dict(classes=trained.classes, palette=trained.palette, end_to_end=end_to_end)
     program.model.metadata_props['mmseg_kd'] = json.dumps(facts)
     with atomic_path(file) as partial:
         program.save(str(partial), external_data=False)
     return module
 
 
-@torch.no_grad()
-def compare(module: Exported, file: Path, images: Sequence[np.ndarray]) -> tuple[float, float]:
-    """Run an exported file and the model on the CPU.
+@dataclass(frozen=True)
+class Parity:
+    """How an exported file compares with its model.
 
-    Args:
-        module: The model.
-        file: The exported file.
-        images: Images (H, W, 3), BGR bytes.
-
-    Returns:
-        The largest absolute difference of a logit, and the share of pixels with the same class id.
+    Attributes:
+        difference: Largest absolute difference of a logit; None where the file returns ids.
+        agreement: Share of pixels with the same class id.
     """
+
+    difference: float | None
+    agreement: float
+
+
+@torch.no_grad()
+def compare(module: Exported, file: Path, images: Sequence[np.ndarray]) -> Parity:
+    """Run the exported file and the model on images (H, W, 3), BGR bytes, on the CPU."""
     session = open_session(file, 'cpu')
-    differences, equal = [], []
+    differences, equal, pixels = [], 0, 0
     for image in images:
-        batch = batch_of([image])
-        ours, (theirs,) = module(torch.from_numpy(batch)), session.run(None, {'images': batch})
-        differences.append(float(np.abs(ours.numpy() - theirs).max()))
-        equal.append((ours.numpy().argmax(axis=1) == theirs.argmax(axis=1)).ravel())
-    return max(differences), float(np.concatenate(equal).mean())
+        batch = torch.from_numpy(np.ascontiguousarray(image[None, ..., ::-1]))
+        if not module.end_to_end:
+            batch = batch.permute(0, 3, 1, 2).float().contiguous()
+        ids = [module(batch), torch.from_numpy(session.run(None, {'images': batch.numpy()})[0])]
+        if not module.end_to_end:
+            differences.append(float((ids[0] - ids[1]).abs().max()))
+            ids = [logits.argmax(dim=1) for logits in ids]
+        equal += int((ids[0] == ids[1]).sum())
+        pixels += ids[0].numel()
+    return Parity(max(differences, default=None), equal / pixels)

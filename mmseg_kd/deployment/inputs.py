@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,34 +31,33 @@ class Source:
 
     def __len__(self) -> int:
         """Count the frames; the file of a video may state too many."""
-        return max(int(self.video().get(cv2.CAP_PROP_FRAME_COUNT)), 0) if self.is_video else 1
+        if not self.is_video:
+            return 1
+        video = cv2.VideoCapture(str(self.path))
+        if not video.isOpened():
+            raise UserError(f'{self.path}: is not a video that OpenCV can read')
+        return max(int(video.get(cv2.CAP_PROP_FRAME_COUNT)), 0)
 
     def frames(self) -> Iterator[np.ndarray]:
         """Read the image, or the frames of the video: (H, W, 3), BGR."""
         if not self.is_video:
             yield read_image(self.path)
             return
-        video = self.video()
+        video = cv2.VideoCapture(str(self.path))
         while (read := video.read())[0]:
             yield read[1]
 
-    def video(self) -> cv2.VideoCapture:
-        """Open the video.
-
-        Raises:
-            UserError: OpenCV cannot read it.
-        """
-        video = cv2.VideoCapture(str(self.path))
-        if not video.isOpened():
-            raise UserError(f'{self.path}: is not a video that OpenCV can read')
-        return video
+    @property
+    def rate(self) -> float:
+        """Frames per second of a video."""
+        return cv2.VideoCapture(str(self.path)).get(cv2.CAP_PROP_FPS) or 25.0
 
 
 def find_sources(inputs: Sequence[str]) -> list[Source]:
     """List what the inputs name, in order.
 
     Args:
-        inputs: Images, videos and folders, which are searched with their subfolders.
+        inputs: Images, videos, folders (searched with their subfolders) and patterns with `*`.
 
     Raises:
         UserError: An input does not exist, holds nothing or is of an unknown kind, or two files
@@ -80,13 +80,22 @@ def find_sources(inputs: Sequence[str]) -> list[Source]:
 def _sources_of(text: str) -> list[Source]:
     path = Path(text)
     known = (*SUFFIXES, *VIDEO_SUFFIXES)
-    if not path.exists():
-        raise UserError(f'{text}: does not exist')
-    if path.is_file() and path.suffix.lower() not in known:
-        raise UserError(f'{path}: is not an image or a video ({", ".join(known)})')
-    root = path if path.is_dir() else path.parent
-    files = sorted(path.rglob('*')) if path.is_dir() else [path]
+    if path.is_dir():
+        files, root = sorted(path.rglob('*')), path
+    elif path.exists():
+        if path.suffix.lower() not in known:
+            raise UserError(f'{path}: is not an image or a video ({", ".join(known)})')
+        files, root = [path], path.parent
+    else:
+        # Windows' consoles do not expand patterns.
+        found = sorted(glob.glob(text, recursive=True))  # noqa: PTH207 - it may be absolute
+        files, root = [Path(file) for file in found], None
+        if not files:
+            raise UserError(f'{text}: does not exist')
     found = [file for file in files if file.suffix.lower() in known and file.is_file()]
     if not found:
         raise UserError(f'{text}: holds no image or video ({", ".join(known)})')
-    return [Source(file, file.relative_to(root).with_suffix('')) for file in found]
+    return [
+        Source(file, (file.relative_to(root) if root else Path(file.name)).with_suffix(''))
+        for file in found
+    ]

@@ -97,22 +97,18 @@ class OnnxPredictor(Predictor):
             raise UserError(f'--config: {checkpoint} needs none')
         self._session = open_session(checkpoint, device)
         try:
-            facts = json.loads(self._session.get_modelmeta().custom_metadata_map['mmseg_kd'])
+            self._facts = json.loads(self._session.get_modelmeta().custom_metadata_map['mmseg_kd'])
         except (KeyError, ValueError) as error:
             raise UserError(f'{checkpoint}: was not written by tools/export.py') from error
-        if facts.get('end_to_end'):
-            raise UserError(f'{checkpoint}: returns ids, as earlier versions could; export it anew')
-        self.classes, self.palette = facts['classes'], facts['palette']
+        self.classes, self.palette = self._facts['classes'], self._facts['palette']
 
     def _ids(self, images: Sequence[np.ndarray]) -> Sequence[np.ndarray]:
-        (logits,) = self._session.run(None, {'images': batch_of(images)})
+        batch = np.ascontiguousarray(np.stack(images)[..., ::-1])
+        if self._facts['end_to_end']:
+            return self._session.run(None, {'images': batch})[0]
+        batch = np.ascontiguousarray(batch.transpose(0, 3, 1, 2), dtype=np.float32)
+        (logits,) = self._session.run(None, {'images': batch})
         return logits.argmax(axis=1).astype(np.uint8)
-
-
-def batch_of(images: Sequence[np.ndarray]) -> np.ndarray:
-    """Stack images (H, W, 3), BGR bytes, as an exported file takes them: (N, 3, H, W), RGB."""
-    rgb = np.stack(images)[..., ::-1]
-    return np.ascontiguousarray(rgb.transpose(0, 3, 1, 2), dtype=np.float32)
 
 
 def load_predictor(file: str | Path, *args: object, **kwargs: object) -> Predictor:

@@ -26,10 +26,21 @@ def overlay(image: np.ndarray, ids: np.ndarray, palette: Sequence[Sequence[int]]
     return cv2.addWeighted(image, 1 - OPACITY, painted, OPACITY, 0)
 
 
-def write_image(image: np.ndarray, file: str | Path) -> None:
-    """Write an RGB image (H, W, 3) or class ids (H, W), in the format of the file's ending."""
+def write_ids(ids: np.ndarray, file: Path) -> None:
+    """Write class ids (H, W) as a PNG of 8 bits."""
+    _write(Image.fromarray(ids), file, format='PNG')
+
+
+def write_picture(image: np.ndarray, file: Path) -> None:
+    """Write a BGR image as a JPEG."""
+    picture = Image.fromarray(np.ascontiguousarray(image[..., ::-1]))
+    _write(picture, file, format='JPEG', quality=JPEG_QUALITY)
+
+
+def _write(picture: Image.Image, file: Path, **options: object) -> None:
+    file.parent.mkdir(parents=True, exist_ok=True)
     with atomic_path(file) as partial:
-        Image.fromarray(image).save(partial, quality=JPEG_QUALITY)
+        picture.save(partial, **options)
 
 
 def write_legend(classes: Sequence[str], palette: Sequence[Sequence[int]], file: Path) -> None:

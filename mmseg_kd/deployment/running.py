@@ -15,7 +15,7 @@ from tqdm import tqdm
 from mmseg_kd.checkpoints import atomic_path
 from mmseg_kd.deployment.inputs import Source
 from mmseg_kd.deployment.predictor import Predictor
-from mmseg_kd.deployment.results import overlay, write_image
+from mmseg_kd.deployment.results import overlay, write_ids, write_picture
 
 Frame = tuple[Source, int, np.ndarray]
 
@@ -44,17 +44,16 @@ def predict_sources(
             seconds += [(time.perf_counter() - start) / len(batch)] * len(batch)
             for (source, number, frame), ids in zip(batch, predictions, strict=True):
                 painted = overlay(frame, ids, predictor.palette)
-                # A name may have dots, so endings are added.
-                name, picture = f'{out}/ids/{source.name}', f'{out}/overlay/{source.name}'
+                name, picture = out / 'ids' / source.name, out / 'overlay' / source.name
                 if source.is_video:
                     if number == 0:
                         open_video.close()
-                        video = _open(source, f'{picture}.mp4', painted, open_video)
+                        video = _open(source, _with(picture, '.mp4'), painted, open_video)
                     video.write(painted)
-                    write_image(ids, f'{name}/{number:06}.png')
+                    write_ids(ids, name / f'{number:06}.png')
                 else:
-                    write_image(painted[..., ::-1], f'{picture}.jpg')
-                    write_image(ids, f'{name}.png')
+                    write_picture(painted, _with(picture, '.jpg'))
+                    write_ids(ids, _with(name, '.png'))
                 bar.update()
     return seconds
 
@@ -65,10 +64,15 @@ def _batches(frames: Iterator[Frame], size: int) -> Iterator[list[Frame]]:
             yield batch
 
 
-def _open(source: Source, file: str, frame: np.ndarray, stack: ExitStack) -> cv2.VideoWriter:
+def _open(source: Source, file: Path, frame: np.ndarray, stack: ExitStack) -> cv2.VideoWriter:
     """Open a video for frames of one size; it has its name when the stack is closed."""
     partial = stack.enter_context(atomic_path(file))
-    code, rate = cv2.VideoWriter_fourcc(*'mp4v'), source.video().get(cv2.CAP_PROP_FPS) or 25.0
-    video = cv2.VideoWriter(str(partial), code, rate, frame.shape[1::-1])
+    code = cv2.VideoWriter_fourcc(*'mp4v')
+    video = cv2.VideoWriter(str(partial), code, source.rate, frame.shape[1::-1])
     stack.callback(video.release)
     return video
+
+
+def _with(name: Path, suffix: str) -> Path:
+    """Add a suffix; the name may have dots."""
+    return name.with_name(name.name + suffix)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,6 @@ from mmseg_kd.checkpoints import load_strictly, read_checkpoint, state_dict_of
 from mmseg_kd.config import load_config
 from mmseg_kd.config.errors import config_errors
 from mmseg_kd.datasets.custom.masks import class_colour
-from mmseg_kd.datasets.wrappers import walk
 from mmseg_kd.distillation.teacher import build_segmentor, classes_of, without_distillation
 from mmseg_kd.errors import UserError
 from mmseg_kd.records.literal_config import parse_buildable
@@ -89,9 +88,10 @@ def _classes(meta: Mapping[str, Any], count: int) -> tuple[list[str], list[list[
 
 
 def _pipeline(cfg: Mapping[str, Any]) -> list[dict[str, Any]]:
-    dataset = _dict(cfg.get('val_dataloader') or cfg.get('test_dataloader')).get('dataset')
-    pipelines = [one['pipeline'] for _, one in walk(_dict(dataset)) if 'pipeline' in one]
-    steps = pipelines[0] if pipelines else ()
+    dataset = _dict(_dict(cfg.get('val_dataloader') or cfg.get('test_dataloader')).get('dataset'))
+    while 'pipeline' not in dataset and isinstance(dataset.get('dataset'), dict):
+        dataset = dataset['dataset']
+    steps: Sequence[dict] = dataset.get('pipeline', ())
     return [dict(step) for step in steps if not step['type'].startswith(('Load', 'Pack'))]
 
 

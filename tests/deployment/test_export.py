@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import re
 from pathlib import Path
-from types import SimpleNamespace
-from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -20,9 +17,8 @@ pytest.importorskip('onnxruntime')
 from mmseg.models import SegDataPreProcessor
 from mmseg.structures import SegDataSample
 
-from mmseg_kd.deployment import load_predictor, predictor
-from mmseg_kd.deployment.export import Exported, normalisation
-from mmseg_kd.errors import UserError
+from mmseg_kd.deployment import load_predictor
+from mmseg_kd.deployment.export import normalisation
 
 
 @pytest.fixture(scope='module')
@@ -36,7 +32,7 @@ def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize('option', [None, '--fp16'])
+@pytest.mark.parametrize('option', [None, '--end-to-end', '--fp16'])
 def test_export(
     trained_pair: dict[str, Path], images: Path, tmp_path: Path, capsys, option: str | None
 ) -> None:
@@ -68,27 +64,6 @@ def test_normalisation_is_that_of_the_preprocessor(bgr_to_rgb: bool) -> None:
     expected = preprocessor(batch)['inputs'][0, :, :33, :40]
     ours = torch.einsum('ij,jhw->ihw', matrix, rgb.float()) + bias[:, None, None]
     torch.testing.assert_close(ours, expected, atol=1e-4, rtol=1e-5)
-
-
-def test_a_head_with_one_channel_has_the_logit_of_its_threshold() -> None:
-    logits = torch.tensor([[[[-0.9, -0.8]]]])
-    segmentor = Mock(return_value=logits, align_corners=False)
-    segmentor.data_preprocessor = SegDataPreProcessor(mean=[0.0] * 3, std=[1.0] * 3)
-    segmentor.decode_head.threshold = 0.3
-    ids = Exported(segmentor)(torch.zeros(1, 3, 1, 2)).argmax(dim=1)
-    assert ids.equal((logits[:, 0].sigmoid() > 0.3).long())
-    assert ids.tolist() == [[[0, 1]]]
-
-
-def test_a_file_that_an_earlier_version_exported_with_ids(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    facts = dict(classes=['a'], palette=[[0, 0, 0]], end_to_end=True)
-    meta = SimpleNamespace(custom_metadata_map={'mmseg_kd': json.dumps(facts)})
-    session = SimpleNamespace(get_modelmeta=lambda: meta)
-    monkeypatch.setattr(predictor, 'open_session', lambda *_: session)
-    with pytest.raises(UserError, match=r'old.onnx: .*; export it anew'):
-        load_predictor(tmp_path / 'old.onnx')
 
 
 def test_bad_input(trained_pair: dict[str, Path], images: Path, tmp_path: Path, capsys) -> None:
