@@ -5,7 +5,7 @@
 Measurements and the tests marked `gpu` run in processes of their own, each under a time limit.
 Results are written at once to `gpu_check.json` and `gpu_check.md` in `--out` (by default
 work_dirs/gpu_check), what the processes print to STEP.log; steps that the JSON file has are
-skipped. With `--device cpu` the measurements that need no GPU run, with fewer settings.
+skipped. With `--device cpu` the measurements that need no GPU run at a small size.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 from typing import Any, NamedTuple
 from xml.etree import ElementTree
@@ -31,20 +32,21 @@ LAST_CHARACTERS = 3000
 
 
 class Step(NamedTuple):
-    """A time limit in seconds, and the tests; without, a measurement, which a CPU can do too."""
+    """A time limit in seconds, the tests or None for a measurement, and whether a CPU can do it."""
 
     seconds: float
     tests: str | None = None
+    on_cpu: bool = False
 
 
 RUNS, STEPS_ON_GPU = 'tests/gpu/test_gpu_runs.py', 'tests/gpu/test_gpu_steps.py'
 STEPS = {
-    'device': Step(60),
+    'device': Step(60, on_cpu=True),
     'runs': Step(180, f'{RUNS} -k trains or tools'),
     'time': Step(180),
     'graph': Step(150, f'{STEPS_ON_GPU} tests/engine/test_graphed_step.py -k recorded'),
     'waits': Step(120, f'{STEPS_ON_GPU} -k waits'),
-    'loop': Step(150),
+    'loop': Step(150, on_cpu=True),
     'right': Step(120, f'{STEPS_ON_GPU} -k cpu'),
     'resume': Step(150, f'{RUNS} -k resumed'),
     'nccl': Step(120, f'{RUNS} -k nccl'),
@@ -52,10 +54,11 @@ STEPS = {
 
 
 def main() -> None:
-    """Run the measurements first, then the tests."""
+    """Run the measurements one after another, then the tests `--jobs` at a time."""
     parser = argparse.ArgumentParser(description='Check and time training on a GPU')
     parser.add_argument('--minutes', type=float, default=9, help='time for all steps (default 9)')
     parser.add_argument('--only', nargs='+', choices=[*STEPS], metavar='STEP', help=str([*STEPS]))
+    parser.add_argument('--jobs', type=int, default=1, help='tests at a time (default 1)')
     parser.add_argument('--device', default='cuda', choices=['cuda', 'cpu'])
     parser.add_argument('--out', type=Path, default='work_dirs/gpu_check', help='results folder')
     args = parser.parse_args()
@@ -65,18 +68,25 @@ def main() -> None:
     results = json.loads(file.read_text(encoding='utf-8')) if file.is_file() else {}
     deadline = time.monotonic() + 60 * args.minutes
     names = [name for name in args.only or STEPS if name not in results]
-    tests = [name for name in names if STEPS[name].tests is not None and args.device == 'cuda']
-    for name in [*(name for name in names if STEPS[name].tests is None), *tests]:
-        if (result := _run(name, args.device, out, deadline)) is None:
-            print(f'{name}: no time left', flush=True)
-            continue
-        results[name] = result
-        file.write_text(json.dumps(results, indent=1), encoding='utf-8')
-        file.with_suffix('.md').write_text(_markdown(results), encoding='utf-8')
-        print(_markdown({name: result}), flush=True)
+    names = [name for name in names if args.device == 'cuda' or STEPS[name].on_cpu]
+    for tests, jobs in ((False, 1), (True, args.jobs)):
+        chosen = [name for name in names if (STEPS[name].tests is not None) == tests]
+        with ThreadPoolExecutor(jobs) as pool:
+            running = {
+                pool.submit(_run, name, args.device, out, deadline, jobs): name for name in chosen
+            }
+            for done in as_completed(running):
+                name = running[done]
+                if (result := done.result()) is None:
+                    print(f'{name}: no time left', flush=True)
+                    continue
+                results[name] = result
+                file.write_text(json.dumps(results, indent=1), encoding='utf-8')
+                file.with_suffix('.md').write_text(_markdown(results), encoding='utf-8')
+                print(_markdown({name: result}), flush=True)
 
 
-def _run(name: str, device: str, out: Path, deadline: float) -> dict[str, Any] | None:
+def _run(name: str, device: str, out: Path, deadline: float, jobs: int) -> dict[str, Any] | None:
     start, step = time.monotonic(), STEPS[name]
     limit = min(step.seconds, deadline - start)
     if limit <= 1:
@@ -88,12 +98,13 @@ def _run(name: str, device: str, out: Path, deadline: float) -> dict[str, Any] |
         files, _, chosen = step.tests.partition(' -k ')
         options = ['-v', '-m', 'gpu', f'--junitxml={part}', '-k', chosen]
         command = [sys.executable, '-m', 'pytest', *files.split(), *options]
+    threads = str(max((os.cpu_count() or 1) // jobs, 1))
     with log.open('w', encoding='utf-8') as stream:
         try:
             code = subprocess.run(
                 command,
                 cwd=ROOT,
-                env=ENVIRONMENT,
+                env=ENVIRONMENT | {'OMP_NUM_THREADS': threads},
                 stdout=stream,
                 stderr=subprocess.STDOUT,
                 timeout=limit,

@@ -5,10 +5,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from mmengine.logging import MMLogger
-from mmengine.registry import init_default_scope
-
 from gpu_steps import device, real_loop, speed
+from measuring.command import be_quiet
 
 MEASUREMENTS = {'device': device.describe, 'time': speed.steps, 'loop': real_loop.real_loop}
 
@@ -21,6 +19,5 @@ if __name__ == '__main__':
         rows.append(row)
         Path(file).write_text(json.dumps(rows), encoding='utf-8')
 
-    init_default_scope('mmseg_kd')
-    MMLogger.get_instance('gpu_check', log_level='ERROR')
+    be_quiet()
     MEASUREMENTS[name](where, record)

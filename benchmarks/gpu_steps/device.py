@@ -2,31 +2,25 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 import os
-import platform
 import subprocess
 from collections.abc import Callable
 
 import torch
 
+from measuring.command import machine
 from measuring.timing import seconds_of
 
-PACKAGES = ('torch', 'onedl-mmengine', 'onedl-mmcv', 'onedl-mmsegmentation', 'numpy')
 SIDE, COPIED = 8192, 2**29
 TIMES = 9
 
 
 def describe(device: str, record: Callable[..., None]) -> None:
     """Record names, versions and the rates of large products and copies."""
-    gpu = device == 'cuda'
-    record(what='device', value=torch.cuda.get_device_name() if gpu else platform.machine())
+    for key, value in machine(device).items():
+        record(what=key, value=value)
     record(what='cores', value=os.cpu_count())
-    record(what='threads', value=torch.get_num_threads())
-    record(what='Python', value=platform.python_version())
-    for package in PACKAGES:
-        record(what=package, value=importlib.metadata.version(package))
-    if not gpu:
+    if device == 'cpu':
         return
     query = ['nvidia-smi', '--query-gpu=driver_version,memory.total', '--format=csv,noheader']
     answer = subprocess.run(query, capture_output=True, text=True).stdout

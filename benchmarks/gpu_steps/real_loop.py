@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -22,9 +23,21 @@ STUDENT = 'local_configs/segformer/B0/segformer.b0.512x512.camvid.kd.py'
 TEACHER = 'local_configs/segformer/B2/segformer.b2.512x512.camvid.py'
 
 
-# Whether the step is recorded as a graph, --amp, and the number of workers.
-SETTINGS = [(True, True, 4), (True, False, 4), (False, True, 4), (True, True, 8), (False, False, 4)]
-SETTINGS_ON_CPU = [(False, False, 0)]
+class Setting(NamedTuple):
+    """How a run trains: recorded as a graph, in bfloat16, with so many workers."""
+
+    graph: bool = False
+    amp: bool = False
+    workers: int = 4
+
+
+SETTINGS = (
+    Setting(graph=True, amp=True),
+    Setting(graph=True),
+    Setting(amp=True),
+    Setting(graph=True, amp=True, workers=8),
+    Setting(),
+)
 
 
 def real_loop(device: str, record: Callable[..., None]) -> None:
@@ -34,26 +47,23 @@ def real_loop(device: str, record: Callable[..., None]) -> None:
         camvid = _images(Path(folder) / 'CamVid', 64 if gpu else 4)
         teacher = f'{folder}/teacher.pth'
         torch.save(dict(state_dict=MODELS.build(load_config(TEACHER).model).state_dict()), teacher)
-        for graph, amp, workers in SETTINGS if gpu else SETTINGS_ON_CPU:
-            cfg = _config(camvid, teacher, workers)
+        for i, setting in enumerate(SETTINGS if gpu else [Setting(workers=0)]):
+            cfg = _config(setting, camvid, teacher)
             cfg.train_cfg.max_iters = 450 if gpu else 6
-            cfg.work_dir = f'{folder}/{graph}-{amp}-{workers}'
-            cfg.cuda_graph = graph
-            if amp:
-                enable_amp(cfg)
             if not gpu:
                 cfg.train_dataloader.batch_size = 2
                 cfg.model.data_preprocessor.size = (64, 64)
                 cfg.train_dataloader.dataset.pipeline[2].crop_size = (64, 64)
+            cfg.work_dir = f'{folder}/run{i}'
             choose_start(cfg, None)
             start = time.perf_counter()
             build_runner(cfg).train()
             seconds = time.perf_counter() - start
             curves = {key: [*curve.values()] for key, curve in read_curves(cfg.work_dir).items()}
             record(
-                run='graph' if graph else 'eager',
-                precision='bf16' if amp else 'TF32',
-                workers=workers,
+                run='graph' if setting.graph else 'eager',
+                precision='bf16' if setting.amp else 'TF32',
+                workers=setting.workers,
                 iterations=cfg.train_cfg.max_iters,
                 ms=1e3 * _settled(curves['time']),
                 data_ms=1e3 * _settled(curves['data_time']),
@@ -63,18 +73,20 @@ def real_loop(device: str, record: Callable[..., None]) -> None:
             )
 
 
-def _config(data_root: str, teacher: str, workers: int) -> Config:
-    """Load the student's config, to train without evaluations and checkpoints."""
+def _config(setting: Setting, data_root: str, teacher: str) -> Config:
     cfg = load_config(STUDENT, {'model.teacher.checkpoint': teacher, 'model.pretrained': None})
     cfg.train_dataloader.dataset.data_root = data_root
-    cfg.train_dataloader.num_workers = workers
-    cfg.train_dataloader.persistent_workers = workers > 0
+    cfg.train_dataloader.num_workers = setting.workers
+    cfg.train_dataloader.persistent_workers = setting.workers > 0
     cfg.train_cfg.val_interval = 10**6
     for key in ('val_dataloader', 'val_cfg', 'val_evaluator'):
         cfg.pop(key)
     for hook in ('prediction_grid', 'teacher_record', 'confusion_record'):
         cfg.default_hooks[hook] = None
     cfg.default_hooks.checkpoint = dict(type='CheckpointHook', by_epoch=False, interval=10**6)
+    cfg.cuda_graph = setting.graph
+    if setting.amp:
+        enable_amp(cfg)
     return cfg
 
 

@@ -1,10 +1,10 @@
-"""Training steps of a config, plain or distilled, and of its stock counterpart."""
+"""Training, distillation and inference steps of a config and of its stock counterpart."""
 
 from __future__ import annotations
 
 import copy
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +15,16 @@ from mmengine.optim import build_optim_wrapper
 from mmengine.structures import PixelData
 from mmseg.registry import MODELS
 from mmseg.structures import SegDataSample
+from torch import Tensor
 
 from measuring.stock import stock_model, stock_optim_wrapper, stock_student
 from mmseg_kd.config import enable_amp, load_config
+from mmseg_kd.distillation.distillation_losses import DistillationLosses
 
 VOID_ROWS = 10
+# The names of the runs of `loss_runs` that are not a loss.
+PLAIN = 'plain step'
+REPORT = 'gradient report'
 
 
 def random_batch(
@@ -57,12 +62,13 @@ def build_own(cfg: Config, device: str) -> BaseModel:
     """Build a config's model, and its teacher if it has one, with random weights, on a device."""
     cfg = copy.deepcopy(cfg)
     cfg.model.pretrained = None
-    if not cfg.model.get('kd_losses'):
+    teacher = cfg.model.get('teacher') or {}
+    if not (cfg.model.get('kd_losses') and isinstance(teacher.get('config'), str)):
         return MODELS.build(cfg.model).to(device)
     with tempfile.TemporaryDirectory() as folder:
         checkpoint = str(Path(folder) / 'teacher.pth')
         torch.save(dict(state_dict=MODELS.build(_teacher_model(cfg)).state_dict()), checkpoint)
-        cfg.model.teacher.checkpoint = checkpoint
+        teacher.checkpoint = checkpoint
         student = MODELS.build(cfg.model)
         student.build_teacher().to(device)
     return student.to(device)
@@ -94,3 +100,51 @@ def train_step(
     wrapper = build_optim_wrapper(model, cfg.optim_wrapper)
     model.train()
     return lambda: model.train_step(batch, wrapper)
+
+
+def infer_step(model: BaseModel, batch: dict[str, Any]) -> Callable[[], Tensor]:
+    """Make a function that predicts the classes of a batch of whole images, at their own size."""
+    model.eval()
+
+    @torch.no_grad()
+    def step() -> Tensor:
+        return model.test_step(batch)[-1].pred_sem_seg.data
+
+    return step
+
+
+def loss_runs(
+    model: BaseModel, cfg: Config, batch: dict[str, Any], amp: bool
+) -> dict[str, Callable[[], object]]:
+    """Make functions that do a training step with one loss more than the first.
+
+    Args:
+        model: A student with its teacher, on its device.
+        cfg: Its config; the first of its losses is part of every step.
+        batch: Of `random_batch`.
+        amp: Whether to compute in mixed precision.
+
+    Returns:
+        `PLAIN` has the first loss alone, `REPORT` measures its gradient as well, and each other
+        loss, by its name, is added to the first.
+    """
+    losses = dict(model.kd_losses.items())
+    for loss in losses.values():
+        # A loss whose schedule starts at 0 would cost nothing, and a share is measured by itself.
+        loss.loss_weight = 1.0
+    step = train_step(model, cfg, batch, amp)
+    first, *others = losses
+
+    def run(names: Iterable[str], measure: bool = False) -> Callable[[], object]:
+        def with_losses() -> None:
+            chosen = {name: losses[name] for name in names}
+            model.kd_losses = DistillationLosses(chosen, model.teachers.cfgs)
+            if measure:
+                model.kd_losses.request_gradients()
+            step()
+
+        return with_losses
+
+    return {PLAIN: run([first]), REPORT: run([first], measure=True)} | {
+        name: run([first, name]) for name in others
+    }

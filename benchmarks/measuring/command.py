@@ -1,0 +1,100 @@
+"""What the measuring commands share: options, facts about the machine, the JSON file."""
+
+from __future__ import annotations
+
+import argparse
+import importlib.metadata
+import json
+import platform
+import uuid
+from pathlib import Path
+from typing import Any
+
+import torch
+from mmengine.logging import MMLogger
+from mmengine.registry import init_default_scope
+
+from mmseg_kd.checkpoints import atomic_path
+from mmseg_kd.command_line import add_cfg_options, at_least
+from mmseg_kd.errors import UserError
+from mmseg_kd.paths import check_new_file
+
+PACKAGES = ('torch', 'onedl-mmengine', 'onedl-mmcv', 'onedl-mmsegmentation', 'numpy')
+
+
+def add_options(parser: argparse.ArgumentParser, **defaults: Any) -> None:
+    """Add the options of every measuring command.
+
+    Args:
+        parser: The command's parser.
+        defaults: For `batch_size` and `size`; without one, the config decides.
+    """
+    by_config = '' if defaults else " (default: the config's)"
+    parser.add_argument('--repeats', type=at_least(1), default=7, help='measurements of each run')
+    parser.add_argument('--amp', action='store_true', help='in mixed precision')
+    parser.add_argument('--batch-size', type=at_least(1), help=f'images per step{by_config}')
+    parser.add_argument(
+        '--size', type=at_least(1), nargs=2, metavar=('H', 'W'), help=f'of an image{by_config}'
+    )
+    parser.add_argument('--device', default='cuda' if torch.cuda.is_available() else 'cpu')
+    parser.add_argument('--threads', type=at_least(1), help='CPU threads (default: one per core)')
+    parser.add_argument('--out', type=Path, help='a JSON file for every measurement')
+    add_cfg_options(parser)
+    parser.set_defaults(**defaults)
+
+
+def prepare(args: argparse.Namespace) -> dict[str, str | int]:
+    """Apply the options, print the machine and return its facts.
+
+    Raises:
+        UserError: `--out` cannot be written, or torch has no such `--device`.
+    """
+    if args.out is not None:
+        check_new_file(args.out, '--out')
+    if args.threads:
+        torch.set_num_threads(args.threads)
+    be_quiet()
+    facts = machine(args.device) | dict(n=args.repeats)
+    print(', '.join(f'{key} {value}' for key, value in facts.items()))
+    return facts
+
+
+def write(path: Path | None, **content: Any) -> None:
+    """Write measurements as JSON where `--out` says."""
+    if path is None:
+        return
+    with atomic_path(path) as partial:
+        partial.write_text(json.dumps(content, indent=1), encoding='utf-8')
+    print(f'measurements: {path}')
+
+
+def machine(device: str) -> dict[str, str | int]:
+    """Return the names and versions of the device, Python and the packages.
+
+    Raises:
+        UserError: Torch has no such device.
+    """
+    try:
+        torch.empty(1, device=device)
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).partition('\n')[0].partition('. ')[0]
+        raise UserError(f'--device {device}: {reason}') from error
+    return {
+        'device': torch.cuda.get_device_name() if device != 'cpu' else _processor(),
+        'threads': torch.get_num_threads(),
+        'Python': platform.python_version(),
+        **{package: importlib.metadata.version(package) for package in PACKAGES},
+    }
+
+
+def be_quiet() -> None:
+    """Log errors only, in a new logger: building a model writes lines that no table needs."""
+    init_default_scope('mmseg_kd')
+    MMLogger.get_instance(f'benchmark {uuid.uuid4()}', log_level='ERROR')
+
+
+def _processor() -> str:
+    info = Path('/proc/cpuinfo')
+    lines = info.read_text(encoding='utf-8').splitlines() if info.is_file() else []
+    names = [line.partition(': ')[2] for line in lines if line.startswith('model name')]
+    return names[0] if names else platform.processor() or platform.machine()
