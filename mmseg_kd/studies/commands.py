@@ -54,13 +54,13 @@ def run(args: argparse.Namespace) -> None:
 def status(args: argparse.Namespace) -> None:
     """Print the state of every training."""
     queue, folder = _begun(args)
-    print(status_table(write_state(queue, folder, must=True), queue.plan, folder))
+    print(status_table(write_state(queue, folder), queue.plan, folder))
 
 
 def report(args: argparse.Namespace) -> None:
     """Write the report from the runs so far."""
     queue, folder = _begun(args)
-    write_state(queue, folder, must=True)
+    write_state(queue, folder)
     _report(folder, args.lang)
 
 

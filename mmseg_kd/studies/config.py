@@ -6,16 +6,15 @@ import re
 import unicodedata
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
+from pathlib import Path, PureWindowsPath
 from typing import Any
 
 from mmseg_kd.config.loading import read_config
 from mmseg_kd.errors import UserError, did_you_mean
+from mmseg_kd.paths import check_file
 from mmseg_kd.studies.space import Parameter, read_grid, read_space
 
 NAME = re.compile(r'[^\W_][\w.+-]*')
-# Names of devices on Windows, with any file extension.
-RESERVED = {'con', 'prn', 'aux', 'nul'} | {f'{d}{n}' for d in ('com', 'lpt') for n in range(1, 10)}
 SAMPLERS = ('TPE', 'Random')
 
 # The keys of each dict with their defaults, which also give their types; None allows any type. A
@@ -106,12 +105,10 @@ def load_study(path: str) -> Study:
         UserError: The file is missing or is not valid Python, or a key in it is unknown, missing,
             empty, of a wrong type, or needs itself.
     """
-    file = Path(path)
-    if not file.is_file():
-        raise UserError(f'the study {path} does not exist')
+    check_file(path, 'the study')
     content = read_config(path).to_dict()
     try:
-        return _study(path, file.stem, content.get('study'))
+        return _study(path, Path(path).stem, content.get('study'))
     except UserError as error:
         raise UserError(f'{path}: {error}') from error
 
@@ -250,7 +247,7 @@ def _name(where: str, name: Any) -> str:
         raise UserError(f'{where}: {name!r} becomes a folder; use letters, digits and _ . + -')
     if name.endswith('.'):
         raise UserError(f'{where}: {name!r}: Windows drops a dot at the end; remove it')
-    if name.partition('.')[0].lower() in RESERVED:
+    if PureWindowsPath(name).is_reserved():
         raise UserError(f'{where}: {name!r} is reserved by Windows; write another name')
     return name
 
@@ -264,8 +261,6 @@ def _seeds(where: str, seeds: Any) -> tuple[int, ...]:
 
 
 def _options(where: str, options: Any) -> dict[str, Any]:
-    if not all(isinstance(key, str) for key in options):
-        raise UserError(f"{where}: write options={{'train_cfg.max_iters': 100}}")
     for key, instead in (('randomness.seed', 'seeds=[...]'), ('work_dir', 'nothing')):
         if key in options:
             raise UserError(f'{where}: {key} is set by the study; write {instead} instead')

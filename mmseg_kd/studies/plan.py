@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import copy
 import json
-from collections.abc import Iterator
+import re
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import cache, cached_property
 from typing import Any
@@ -12,17 +13,18 @@ from typing import Any
 from mmengine.config import Config
 
 from mmseg_kd.checkpoints.sources import find_weights
+from mmseg_kd.config.keys import UNTYPED
 from mmseg_kd.config.loading import load_config
+from mmseg_kd.config.values import value_at
 from mmseg_kd.errors import UserError, did_you_mean
-from mmseg_kd.models.kd_encoder_decoder import teachers_by_name
 from mmseg_kd.studies.config import Study
 from mmseg_kd.studies.settings import fingerprint, flat_settings, without
 from mmseg_kd.studies.space import Parameter, grid_points
 
 # Dicts without a type whose keys `load_config` checks, so that a new key may be set.
-CHECKED = ('', 'train_cfg', 'optim_wrapper', 'model.teacher', 'model.test_cfg')
-CHECKED += tuple(f'{split}_dataloader' for split in ('train', 'val', 'test'))
-CHECKED += ('optim_wrapper.paramwise_cfg',)
+CHECKED = {'model.teacher', *UNTYPED}
+# Keys of the files that a training reads.
+FILES = re.compile(r'load_from|model\.(pretrained|teacher\.([^.]+\.)?(config|checkpoint))')
 
 
 @dataclass(frozen=True)
@@ -88,8 +90,11 @@ def check_files(plan: list[PlannedRun]) -> None:
     """Raise UserError if a file that a training reads is missing and no training makes it."""
     # All points and seeds of a run read the same files.
     for run in {run.name.split('/')[0]: run for run in plan}.values():
-        for key, path in _files(load_config(run.config, run.options)):
-            if isinstance(path, str) and key not in run.needs and not _is_available(path):
+        # Weights of another checkpoint take the place of pretrained ones.
+        unread = {*run.needs} | ({'model.pretrained'} if run.settings.get('load_from') else set())
+        for key, path in run.settings.items():
+            read = FILES.fullmatch(key) and key not in unread and isinstance(path, str)
+            if read and not _is_available(path):
                 advice = f"fetch it, or write options={{'{key}': None}}"
                 if not key.endswith('pretrained'):
                     advice = f"write another, or let a run make it: needs={{'{key}': RUN}}"
@@ -100,15 +105,6 @@ def _is_available(path: str) -> bool:
     # What has to be downloaded is left to the training.
     scheme, separator, _ = path.partition('://')
     return (bool(separator) and scheme != 'package') or find_weights(path).is_file()
-
-
-def _files(cfg: Config) -> Iterator[tuple[str, Any]]:
-    for name, teacher in teachers_by_name(cfg.model.get('teacher') or {}).items():
-        path = 'model.teacher' if name == 'teacher' else f'model.teacher.{name}'
-        yield from ((f'{path}.{key}', teacher.get(key)) for key in ('config', 'checkpoint'))
-    yield 'load_from', cfg.get('load_from')
-    if cfg.get('load_from') is None:
-        yield 'model.pretrained', cfg.model.get('pretrained')
 
 
 class _Planner:
@@ -123,12 +119,12 @@ class _Planner:
     def add(self, name: str) -> None:
         """Add the trainings of one run: its points times its seeds."""
         run, variation = self.study.runs[name], self.study.variation
-        points: list[tuple[int | None, dict]] = [(None, {})]
+        points: Iterable[tuple[int | None, dict]] = [(None, {})]
         space: tuple[Parameter, ...] = ()
-        if variation is not None and variation.run == name and variation.kind == 'grid':
-            points = list(enumerate(grid_points(variation.space)))
-        elif variation is not None and variation.run == name:
-            points, space = [(n, {}) for n in range(variation.trials)], variation.space
+        if variation is not None and variation.run == name:
+            points = enumerate(grid_points(variation.space))
+            if variation.kind == 'search':
+                points, space = enumerate([{}] * variation.trials), variation.space
         # Each value once, with the other keys at their first value, instead of every combination.
         first = {parameter.key: parameter.examples()[0] for parameter in space}
         for parameter in space:
@@ -196,18 +192,13 @@ def kind_of(config: str, options: dict[str, Any]) -> str:
 
 def _check_new_key(cfg: Config, key: str, value: Any) -> None:
     """Raise UserError for a key that is new in a dict whose keys `load_config` does not check."""
-    node: Any = dict(cfg.items())
-    parts = key.split('.')
-    for n, part in enumerate(parts):
-        if isinstance(node, list | tuple) and part.isdecimal() and int(part) < len(node):
-            node = node[int(part)]
-        elif not isinstance(node, dict):
-            return
-        elif part in node:
-            node = node[part]
-        else:
-            path, typed = '.'.join(parts[:n]), isinstance(value, dict) and 'type' in value
-            if n == len(parts) - 1 and (typed or 'type' in node or path in CHECKED):
-                return
-            hint = did_you_mean(part, node, f'it has {", ".join(node)}')
-            raise UserError(f'unknown key {key}: {path} has no {part!r}; {hint}')
+    above, _, name = key.rpartition('.')
+    node = value_at(cfg, above)
+    if above and node is None:
+        # A part of the key that is missing is what was misspelt.
+        _check_new_key(cfg, above, None)
+    elif isinstance(node, dict) and name not in node:
+        typed = 'type' in node or (isinstance(value, dict) and 'type' in value)
+        if not typed and above not in CHECKED:
+            hint = did_you_mean(name, node, f'it has {", ".join(node)}')
+            raise UserError(f'unknown key {key}: {above} has no {name!r}; {hint}')

@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 import textwrap
 import time
-from concurrent.futures import ThreadPoolExecutor, wait
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -40,8 +39,6 @@ class StudyRunner:
 
     def __init__(self, queue: RunQueue, folder: Path) -> None:
         self.study, self.plan, self.queue, self.folder = queue.study, queue.plan, queue, folder
-        # 1 once the trainings are to stop, 2 once they are to be killed.
-        self._stop = 0
 
     def run(self, retry_failed: bool = False, rerun_changed: bool = False) -> dict[str, Any]:
         """Train what is left and return the study's state at the end, as in `study.json`.
@@ -55,20 +52,23 @@ class StudyRunner:
             KeyboardInterrupt: The user stopped the study; its trainings can be resumed.
         """
         self._handle_changed(rerun_changed)
-        self.queue.prepare(retry_failed)
-        write_state(self.queue, self.folder)
-        with ThreadPoolExecutor(1) as pool:
-            work = pool.submit(self._work)
-            while not work.done():
-                try:
-                    # Without a timeout, Windows does not deliver Ctrl-C.
-                    wait([work], timeout=0.1)
-                except KeyboardInterrupt:
-                    self._stop += 1
-        state = write_state(self.queue, self.folder)
-        work.result()
-        if self._stop:
-            raise KeyboardInterrupt
+        if retry_failed:
+            self.queue.retry_failed()
+        waits_for: list[str] = []
+        try:
+            while True:
+                if lease := self.queue.claim():
+                    self._train(lease)
+                elif busy := self.queue.busy():
+                    if busy != waits_for:
+                        say(f'waiting for {", ".join(busy)}')
+                    waits_for = busy
+                    time.sleep(LOOK_AGAIN)
+                else:
+                    break
+        finally:
+            self.queue.give_back()
+            state = write_state(self.queue, self.folder)
         return state
 
     def test(self) -> None:
@@ -83,8 +83,7 @@ class StudyRunner:
             say(f'{run.label}: testing {found[0].name}')
             config = str(max(work_dir.glob('*/vis_data/config.py')))
             task = Task(config, {}, str(work_dir / 'test'), checkpoint=str(found[0]))
-            end, error = run_training(task)
-            if end != 'done':
+            if error := run_training(task):
                 say(f'warning: {run.label} could not be tested: {error}')
 
     def _handle_changed(self, rerun: bool) -> None:
@@ -116,39 +115,16 @@ class StudyRunner:
             new = old.rename(next(path for path in kept if not path.exists()))
             say(f'{run.label}: the run with the earlier config is kept in {new}')
 
-    def _work(self) -> None:
-        waits_for: list[str] = []
-        try:
-            while not self._stop:
-                if lease := self.queue.claim():
-                    self._train(lease)
-                elif busy := self.queue.busy():
-                    if busy != waits_for:
-                        say(f'waiting for {", ".join(busy)}')
-                    waits_for = busy
-                    time.sleep(LOOK_AGAIN)
-                else:
-                    return
-        except BaseException:
-            self._stop = max(self._stop, 1)
-            raise
-
     def _train(self, lease: Lease) -> None:
         run = lease.run
         place = f'[{self.plan.index(run) + 1}/{len(self.plan)}] {run.label}'
         point = ', '.join(f'{key}={value}' for key, value in lease.params.items())
-        if lease.resumes:
-            say(f'{run.label}: its process died; it continues from its last checkpoint')
         say(f'{place}: {point}' if point else place)
         write_state(self.queue, self.folder)
         started = time.monotonic()
         try:
-            end, error = run_training(
-                self._task(lease),
-                lambda: self._should_stop(lease),
-            )
-            if result := self._finish(lease, end, error):
-                say(f'{place} {result}, {time.monotonic() - started:.0f} s')
+            result = self._finish(lease, run_training(self._task(lease), lease.beat))
+            say(f'{place} {result}, {time.monotonic() - started:.0f} s')
         except UpdateFinishedTrialError:
             say(f'{run.label} was taken over by another process')
         write_state(self.queue, self.folder)
@@ -170,21 +146,14 @@ class StudyRunner:
             fingerprint(without(run.settings, [*options, 'study'])),
         )
 
-    def _should_stop(self, lease: Lease) -> int:
-        lease.beat()
-        return self._stop
-
-    def _finish(self, lease: Lease, end: str, error: str | None) -> str:
-        """End a training and describe how it ended; '' if it was interrupted."""
+    def _finish(self, lease: Lease, error: str | None) -> str:
+        """Store how a training ended, and describe it."""
         progress = read_progress(self.folder / lease.run.work_dir)
         best = progress.best(self.study.metric, self.study.direction)
-        if end == 'interrupted' or (end == 'failed' and self._stop):
-            lease.finish(TrialState.FAIL)
-            return ''
-        if end == 'done' and best is None:
+        if error is None and best is None:
             metrics = sorted({key for row in progress.evaluations.values() for key in row})
-            end, error = 'failed', f'no evaluation has {self.study.metric}; they have {metrics}'
-        if end == 'failed':
+            error = f'no evaluation has {self.study.metric}; they have {metrics}'
+        if error is not None:
             lease.set('error', error)
             lease.finish(TrialState.FAIL)
             return f'failed: {error}'

@@ -50,8 +50,9 @@ def fit_time_budget(cfg: Config) -> None:
     if cfg.get('resume') and (file := cfg.get('load_from') or find_latest_checkpoint(cfg.work_dir)):
         loop.seconds_per_iter = _pace_of(file)
     elif loop.get('seconds_per_iter') is None:
+        print('time_budget: the iterations are timed in a process of their own', flush=True)
         # As many digits as it is worth.
-        loop.seconds_per_iter = float(f'{_measure(cfg):.4g}')
+        loop.seconds_per_iter = float(f'{measure(cfg, "train_cfg.time_budget"):.4g}')
     set_length(cfg, max(round(loop.time_budget / loop.seconds_per_iter), 1))
 
 
@@ -86,24 +87,31 @@ def _pace_of(checkpoint: str | Path) -> float:
     return node
 
 
-def _measure(cfg: Config) -> float:
-    """Return the seconds per iteration of a short training."""
-    print('time_budget: the iterations are timed in a process of their own', flush=True)
+def measure(cfg: Config, what: str) -> float:
+    """Return the seconds per iteration of a short training, in a process of its own.
+
+    Args:
+        cfg: The config of a training.
+        what: What needs the time, for the message.
+
+    Raises:
+        UserError: The training failed.
+    """
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as scratch:
         config, folder = Path(scratch, 'config.py'), Path(scratch, 'run')
         _short(cfg).dump(config)
-        end, error = run_training(Task(str(config), {}, str(folder), console=folder / 'log.txt'))
+        error = run_training(Task(str(config), {}, str(folder)))
         rows = read_rows(files_of_starts(folder))[0]
     found = [row for row in rows if 'training_seconds' in row]
-    if end != 'done' or not found:
-        raise UserError(f'train_cfg.time_budget: the training could not be timed: {error}')
+    if error or not found:
+        raise UserError(f'{what}: the training could not be timed: {error}')
     return found[-1]['training_seconds'] / (found[-1]['step'] - WARM_UP)
 
 
 def _short(cfg: Config) -> Config:
     """Return the config of the training that is timed: without evaluations and checkpoints."""
     short = copy.deepcopy(cfg)
-    short.resume = False
+    short.resume, short.log_level = False, 'ERROR'
     short.train_cfg.update(max_iters=ENDLESS, time_budget=None)
     short.update(dict.fromkeys(['val_dataloader', 'val_cfg', 'val_evaluator']))
     short.default_hooks = (cfg.get('default_hooks') or {}) | dict.fromkeys(NOT_TIMED)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 import os
 import signal
-import sys
 import threading
+import time
 import traceback
 from contextlib import suppress
 from multiprocessing.connection import Connection
@@ -19,43 +19,40 @@ from mmseg_kd.engine import build_runner
 from mmseg_kd.errors import UserError, one_line
 from mmseg_kd.studies.settings import fingerprint, flat_settings, without
 from mmseg_kd.studies.time_budget import fit_time_budget
-from mmseg_kd.studies.training_process import Task
+from mmseg_kd.studies.training_process import STOP_WITHIN, Task
 
 
 def run_task(task: Task, study: Connection) -> None:
-    """Train a task and send how it ended to the study."""
+    """Train or test, and send the error to the study, or None."""
     prepare_process()
-    # A study that was started in the background passes on that SIGINT is ignored.
-    signal.signal(signal.SIGINT, signal.default_int_handler)
-    threading.Thread(target=_listen, args=(study,), daemon=True).start()
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    threading.Thread(target=_stop_with, args=(study,), daemon=True).start()
+    outcome = None
     try:
         if task.checkpoint is None:
             _train(task)
         else:
             _test(task, task.checkpoint)
-        outcome = ('done', None)
     except KeyboardInterrupt:
-        outcome = ('interrupted', None)
+        return
     except UserError as error:
-        outcome = ('failed', user_message(error))
+        outcome = user_message(error)
     except Exception as error:
         traceback.print_exc()
-        text = f'{type(error).__name__}: {one_line(error)}'
+        outcome = f'{type(error).__name__}: {one_line(error)}'
         with suppress(OSError):
             with atomic_path(Path(task.work_dir) / 'error.txt') as partial:
                 partial.write_text(traceback.format_exc(), encoding='utf-8')
-            text += ' (see error.txt)'
-        outcome = ('failed', text)
+            outcome += ' (see error.txt)'
     study.send(outcome)
-    sys.stderr.flush()
 
 
-def _listen(study: Connection) -> None:
-    """Stop at the study's message."""
+def _stop_with(study: Connection) -> None:
+    """Stop once the study closes the connection, or has died and another one may take over."""
     with suppress(EOFError, OSError):
-        while study.recv():
-            signal.raise_signal(signal.SIGINT)
-    # The study's process is dead: another process may take over this run's folder.
+        study.recv()
+    signal.raise_signal(signal.SIGTERM)
+    time.sleep(STOP_WITHIN)
     os._exit(1)
 
 

@@ -1,8 +1,7 @@
 """Workers share a study's trainings, with every kind of storage."""
 
-import subprocess
-import sys
 import threading
+import time
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -16,8 +15,8 @@ from optuna.trial import TrialState, create_trial
 from mmseg_kd.errors import UserError
 from mmseg_kd.studies.config import Study, load_study
 from mmseg_kd.studies.plan import PlannedRun, plan_study
-from mmseg_kd.studies.sharing.owner import Watch, this_host
-from mmseg_kd.studies.sharing.run_queue import RunQueue
+from mmseg_kd.studies.sharing import run_queue
+from mmseg_kd.studies.sharing.run_queue import GRACE, RunQueue
 from mmseg_kd.studies.sharing.storage import open_storage, shown
 
 TOY = 'local_configs/toy/segformer.b0.toy.py'
@@ -51,15 +50,13 @@ def planned(folder: Path, text: str, **words: object) -> tuple[Study, list[Plann
     return study, plan_study(study)
 
 
-def queue(study: Study, plan: list[PlannedRun], storage: str, grace: float = 60.0) -> RunQueue:
-    return RunQueue(study, plan, open_storage(storage, Path('unused')), grace)
+def queue(study: Study, plan: list[PlannedRun], storage: str) -> RunQueue:
+    return RunQueue(study, plan, open_storage(storage, Path('unused')))
 
 
 def test_a_run_waits_for_what_it_needs(tmp_path: Path, storage: str) -> None:
     study, plan = planned(tmp_path, LIST)
     first, second = queue(study, plan, storage), queue(study, plan, storage)
-    first.prepare()
-    second.prepare()
     lease = first.claim()
     assert lease.run.key == ('a', 0)
     assert first.claim() is None
@@ -72,30 +69,24 @@ def test_a_run_waits_for_what_it_needs(tmp_path: Path, storage: str) -> None:
 def test_a_failed_run_blocks_and_is_retried_on_demand(tmp_path: Path, storage: str) -> None:
     study, plan = planned(tmp_path, LIST)
     runs = queue(study, plan, storage)
-    runs.prepare()
     lease = runs.claim()
     lease.set('error', 'it broke')
     lease.finish(TrialState.FAIL)
-    runs.prepare()
     assert runs.claim() is None
-    runs.prepare(retry_failed=True)
+    runs.retry_failed()
     assert runs.claim().run.key == ('a', 0)
 
 
 def test_the_run_of_a_dead_process_is_given_on(tmp_path: Path, storage: str) -> None:
     study, plan = planned(tmp_path, LIST)
     runs = queue(study, plan, storage)
-    runs.prepare()
     lease = runs.claim()
-    # Its owner is this process, which is alive.
-    assert runs.claim() is None
-    dead = subprocess.Popen([sys.executable, '-c', ''])
-    dead.wait()
-    lease.set('owner', {'host': this_host(), 'processes': [[dead.pid, 0.0]]})
+    assert (runs.claim(), runs.busy()) == (None, ['a seed 0'])
+    lease.set('heartbeat', time.time() - 0.5 * GRACE)
+    assert (runs.claim(), runs.busy()) == (None, ['a seed 0'])
+    lease.set('heartbeat', time.time() - 1.5 * GRACE)
     assert runs.busy() == []
-    again = runs.claim()
-    assert again.run.key == ('a', 0)
-    assert (lease.resumes, again.resumes) == (False, True)
+    assert runs.claim().run.key == ('a', 0)
     # A process that was asleep and continues finds out.
     for act in (
         lambda: lease.set('heartbeat', 1),
@@ -149,26 +140,35 @@ def test_an_edit_that_trains_the_same_is_no_change(
     assert [runs.same_settings(run, trials[run.key]) for run in plan] == [same, same]
 
 
-def test_a_silent_process_elsewhere_is_taken_for_dead(tmp_path: Path, storage: str) -> None:
+@pytest.mark.parametrize('heartbeat', [{}, {'heartbeat': 1234.5}])
+def test_a_run_of_an_older_version_is_taken_over(tmp_path: Path, heartbeat: dict) -> None:
+    # Its heartbeat was the time since the machine was started.
     study, plan = planned(tmp_path, LIST)
-    runs = queue(study, plan, storage, grace=0.0)
-    runs.prepare()
-    lease = runs.claim()
-    lease.set('owner', {'host': 'elsewhere', 'processes': [[1, 0.0]]})
-    lease.set('heartbeat', 1)
-    assert runs.claim() is None
-    lease.set('heartbeat', 2)
-    assert runs.claim() is None
+    runs = queue(study, plan, str(tmp_path / 'study.db'))
+    (first,) = (run for run in plan if run.name == 'a')
+    attrs = dict(run='a', seed=0, attempt=1, settings=first.settings, fingerprint='f', **heartbeat)
+    attrs['owner'] = {'host': 'here', 'processes': [[1, 0.0]]}
+    runs.optuna.add_trial(create_trial(state=TrialState.RUNNING, user_attrs=attrs))
     assert runs.claim().run.key == ('a', 0)
+    assert runs.current()[first.key].user_attrs['attempt'] == 2
 
 
-def test_a_watch_needs_no_common_clock() -> None:
-    watch = Watch(grace=1000.0)
-    owner = {'host': 'elsewhere', 'processes': []}
-    assert not any(watch.is_lost(0, owner, 1) for _ in range(3))
-    watch.grace = 0.0
-    assert watch.is_lost(0, owner, 1)
-    assert not watch.is_lost(0, owner, 2)
+def test_a_heartbeat_is_stored_now_and_then(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    study, plan = planned(tmp_path, LIST)
+    runs = queue(study, plan, str(tmp_path / 'study.db'))
+    lease = runs.claim()
+
+    def stored() -> float:
+        return runs.current()[lease.run.key].user_attrs['heartbeat']
+
+    before = stored()
+    lease.beat()
+    assert stored() == before
+    monkeypatch.setattr(run_queue, 'HEARTBEAT', 0.0)
+    lease.beat()
+    assert stored() > before
 
 
 def test_workers_that_start_at_once_share_the_runs(tmp_path: Path, storage: str) -> None:
@@ -180,7 +180,6 @@ def test_workers_that_start_at_once_share_the_runs(tmp_path: Path, storage: str)
     def work(_: int) -> list[str]:
         runs = queue(study, plan, storage)
         together.wait()
-        runs.prepare()
         taken = []
         while (lease := runs.claim()) is not None:
             lease.finish(TrialState.COMPLETE, 1.0)
@@ -196,7 +195,6 @@ def test_workers_that_start_at_once_share_the_runs(tmp_path: Path, storage: str)
 def test_a_point_is_chosen_once_and_kept(tmp_path: Path, sampler: str) -> None:
     study, plan = planned(tmp_path, SEARCH, SAMPLER=sampler)
     runs = queue(study, plan, str(tmp_path / 'study.db'))
-    runs.prepare()
     one, two = runs.claim(), runs.claim()
     assert (one.run.key, two.run.key) == (('a/0', 0), ('a/0', 1))
     assert one.params == two.params
@@ -204,7 +202,7 @@ def test_a_point_is_chosen_once_and_kept(tmp_path: Path, sampler: str) -> None:
     assert one.params['model.backbone.drop_path_rate'] in (0.0, 0.1)
     one.set('error', 'it broke')
     one.finish(TrialState.FAIL)
-    runs.prepare(retry_failed=True)
+    runs.retry_failed()
     again = runs.claim()
     assert again.run.key == ('a/0', 0)
     assert again.params == one.params

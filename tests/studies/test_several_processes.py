@@ -1,12 +1,14 @@
 """Several processes work on one study, and one of them is killed."""
 
+import json
 import time
 from collections import Counter
 from pathlib import Path
 from uuid import uuid4
 
+import psutil
 import pytest
-from optuna.trial import TrialState
+from optuna.trial import FrozenTrial, TrialState
 from studying import evaluated, start, state, study_file, trained
 
 from mmseg_kd.studies.config import load_study
@@ -24,17 +26,29 @@ def trials(study: Path, storage: str) -> RunQueue:
     return RunQueue(read, plan_study(read), open_storage(storage, study.parent / 'out'))
 
 
-def owner_in_the_middle(queue: RunQueue, out: Path) -> tuple[str, int]:
-    """Return a running run that has a checkpoint, and the process that trains it."""
+def run_in_the_middle(queue: RunQueue, out: Path) -> tuple[FrozenTrial, Path]:
+    """Return a running trial that has a checkpoint, and its work_dir."""
     until = time.monotonic() + 240
     while time.monotonic() < until:
         for (name, seed), trial in queue.current().items():
-            running = trial.state == TrialState.RUNNING and 'owner' in trial.user_attrs
             folder = out / 'runs' / name / f'seed{seed}'
-            if running and (folder / 'iter_3.pth').exists():
-                return f'{name}/seed{seed}', trial.user_attrs['owner']['processes'][0][0]
+            if trial.state == TrialState.RUNNING and (folder / 'iter_3.pth').exists():
+                return trial, folder
         time.sleep(0.05)
     raise AssertionError('no run came to its first checkpoint')
+
+
+def kill_worker(queue: RunQueue, trial: FrozenTrial, work_dir: Path) -> int:
+    """Kill the process that has a run, as if two minutes ago, and return its id."""
+    training = psutil.Process(json.loads((work_dir / '.lock.json').read_text())['pid'])
+    worker = training.parent()
+    worker.kill()
+    # The training ends by itself.
+    training.wait(60)
+    storage, study_id = queue.storage, queue.storage.get_study_id_from_name(queue.study.name)
+    trial_id = storage.get_trial_id_from_study_id_trial_number(study_id, trial.number)
+    storage.set_trial_user_attr(trial_id, 'heartbeat', 0.0)
+    return worker.pid
 
 
 @pytest.mark.slow
@@ -49,8 +63,9 @@ def test_a_killed_worker_loses_no_run_and_none_is_run_twice(
     study = study_file(tmp_path, TEXT.replace('NAME', uuid4().hex), train_cfg__max_iters=12)
     workers = [start('run', study, '--storage', storage, '--no-report') for _ in range(3)]
     try:
-        killed, pid = owner_in_the_middle(trials(study, storage), tmp_path / 'out')
-        next(worker for worker in workers if worker.pid == pid).kill()
+        queue = trials(study, storage)
+        trial, killed = run_in_the_middle(queue, tmp_path / 'out')
+        pid = kill_worker(queue, trial, killed)
         ends = [(worker.communicate(timeout=280), worker) for worker in workers]
     finally:
         for worker in workers:
@@ -68,4 +83,4 @@ def test_a_killed_worker_loses_no_run_and_none_is_run_twice(
         # Resumed, not started from the beginning.
         assert trained(folder).count(1) == 1
         starts = len(list(folder.glob('*/vis_data')))
-        assert starts == (2 if run['work_dir'].endswith(killed) else 1)
+        assert starts == (2 if folder == killed else 1)

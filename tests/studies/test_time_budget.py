@@ -7,6 +7,7 @@ import pytest
 import torch
 from conftest import KD_LOSSES, ROOT, run, tiny_config, tiny_model
 from mmengine.config import Config
+from optuna.storages import InMemoryStorage
 
 from mmseg_kd.checkpoints import read_checkpoint
 from mmseg_kd.config import choose_start, load_config
@@ -24,15 +25,17 @@ from mmseg_kd.studies.time_budget import fit_time_budget, set_length
 from mmseg_kd.studies.training_process import Task, run_training
 
 B0 = str(ROOT / 'local_configs/segformer/B0/segformer.b0.512x512.camvid.py')
+TOY = str(ROOT / 'local_configs/toy/segformer.b0.toy.py')
 BUDGET = dict(train_cfg__time_budget=0.6, train_cfg__seconds_per_iter=0.1)
 
 
 @pytest.fixture
 def not_timed(monkeypatch: pytest.MonkeyPatch) -> None:
-    def measure(cfg: Config) -> float:
-        raise AssertionError('it was timed')
+    monkeypatch.setattr(time_budget, 'measure', not_to_be_called)
 
-    monkeypatch.setattr(time_budget, '_measure', measure)
+
+def not_to_be_called(*_: object) -> float:
+    raise AssertionError('it was timed')
 
 
 def weights(folder: Path, iteration: int) -> dict[str, torch.Tensor]:
@@ -162,7 +165,7 @@ def test_several_processes_are_not_timed() -> None:
 def test_a_training_that_fails_is_not_timed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(time_budget, 'run_training', lambda task: ('failed', 'out of memory'))
+    monkeypatch.setattr(time_budget, 'run_training', lambda task: 'out of memory')
     with pytest.raises(UserError, match=r'the training could not be timed: out of memory$'):
         fit_time_budget(tiny_config(tmp_path, train_cfg__time_budget=60.0))
 
@@ -180,8 +183,8 @@ def test_the_tool_and_a_study_fit_the_budget(tmp_path: Path) -> None:
     assert run('train.py', file, '--cfg-options', *options) == 0
     assert read_run(tmp_path / 'run').max_iters == 4
     options = {'train_cfg.time_budget': 0.2, 'train_cfg.seconds_per_iter': 0.1}
-    task = Task(str(file), options, str(tmp_path / 'study'), console=tmp_path / 'log.txt')
-    assert run_training(task) == ('done', None)
+    task = Task(str(file), options, str(tmp_path / 'study'))
+    assert run_training(task) is None
     assert (tmp_path / 'study' / 'iter_2.pth').is_file()
 
 
@@ -195,29 +198,39 @@ def test_a_study_is_planned_without_knowing_the_length(
     (planned,) = plan = plan_study(study)
     assert planned.max_iters is None
     assert planned.settings['train_cfg.time_budget'] == 600
-    # Start, an iteration, an evaluation: 300 iterations, of which the last is evaluated.
-    monkeypatch.setattr(estimate, '_time', lambda *args: (7.0, 2.0, 13.0))
+    monkeypatch.setattr(estimate, 'measure', not_to_be_called)
     queue = RunQueue(study, plan, open_storage(None, tmp_path))
     describe_plan(queue, tmp_path / 'out')
     printed = capsys.readouterr().out
     assert '0/?' in printed
-    assert 'about 0:10:20 left' in printed
+    assert 'about 0:10:00 of training left' in printed
 
 
-def test_a_dry_run_does_not_fit_the_budget(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    tasks: list[Task] = []
-    monkeypatch.setattr(
-        estimate, 'run_training', lambda task: (bool(tasks.append(task)) or 'failed', 'stop')
-    )
+def test_a_dry_run_times_each_kind_of_run_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    kd = str(ROOT / 'local_configs/toy/segformer.b0.toy.kd.py')
     file = tmp_path / 'study.py'
-    options = {'train_cfg.time_budget': 600}
-    file.write_text(f'study = dict(runs=dict(a=dict(config={B0!r}, options={options!r})))')
+    file.write_text(
+        f"""study = dict(options={{'train_cfg.max_iters': 100}}, seeds=[0, 1], runs=dict(
+            teacher=dict(config={TOY!r}, seeds=[0]),
+            student=dict(config={kd!r}, needs={{'model.teacher.checkpoint': 'teacher'}})))"""
+    )
+    timed: list[str] = []
+
+    def measure(cfg: Config, what: str) -> float:
+        timed.append(what)
+        if teacher := cfg.model.get('teacher'):
+            # The teacher is not trained yet.
+            assert Path(teacher.checkpoint).is_file()
+        return 3.0
+
+    monkeypatch.setattr(estimate, 'measure', measure)
     study = load_study(str(file))
-    with pytest.raises(UserError, match='could not be timed: stop'):
-        describe_plan(RunQueue(study, plan_study(study), open_storage(None, tmp_path)), tmp_path)
-    (task,) = tasks
-    assert task.options['train_cfg.time_budget'] is None
-    assert task.options['train_cfg.max_iters'] == estimate.TIMED
+    describe_plan(RunQueue(study, plan_study(study), InMemoryStorage()), tmp_path / 'out')
+    assert timed == ['teacher seed 0', 'student seed 0']
+    assert 'about 0:15:00 of training left' in capsys.readouterr().out
+    assert not (tmp_path / 'out').exists()
 
 
 def test_the_clock_stands_during_evaluations_and_checkpoints(

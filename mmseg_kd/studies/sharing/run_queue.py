@@ -1,9 +1,10 @@
 """The trainings of a study as the trials of one Optuna study that many processes share.
 
 Each attempt at a training is a trial. A process takes a training by adding a trial that runs from
-the start and names its owner. Optuna numbers trials in the order in which they are added: of
-processes that begin the same attempt at the same time, the one with the first trial has it.
-Trials are never removed, and an ended trial never changes.
+the start. Optuna numbers trials in the order in which they are added: of processes that begin the
+same attempt at the same time, the one with the first trial has it. Trials are never removed, and
+an ended trial never changes. The process writes a heartbeat into its trial, and a trial without
+one for `GRACE` seconds is taken over.
 
 `Study.optimize` and Optuna's own heartbeat are not used: that heartbeat ends at the first error of
 the database, and a trial would be taken before its run is known.
@@ -11,12 +12,11 @@ the database, and a trial would be taken before its run is known.
 
 from __future__ import annotations
 
-import logging
-import math
 import time
 from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any
+from uuid import uuid4
 
 import optuna
 from optuna.exceptions import StorageInternalError, UpdateFinishedTrialError
@@ -27,9 +27,11 @@ from sqlalchemy.exc import SQLAlchemyError
 from mmseg_kd.studies.config import Study
 from mmseg_kd.studies.plan import PlannedRun
 from mmseg_kd.studies.settings import changed_keys
-from mmseg_kd.studies.sharing.owner import GRACE, HEARTBEAT, Watch, this_process
 
 STATES = dict(WAITING='waiting', RUNNING='running', COMPLETE='done', PRUNED='done', FAIL='failed')
+# Seconds between heartbeats, and those after which a process without one counts as dead. Clocks of
+# machines must not differ by more than the rest.
+HEARTBEAT, GRACE = 20.0, 120.0
 Key = tuple[str, int]
 
 
@@ -42,12 +44,10 @@ class Lease:
         queue: The queue.
         run: The training.
         trial_id: Id of the running trial in the queue's storage.
-        resumes: Whether the process that had the training before has died.
     """
 
-    def __init__(self, queue: RunQueue, run: PlannedRun, trial_id: int, resumes: bool) -> None:
-        self.run, self.resumes = run, resumes
-        self._queue, self._id, self._beaten = queue, trial_id, -math.inf
+    def __init__(self, queue: RunQueue, run: PlannedRun, trial_id: int) -> None:
+        self.run, self._queue, self._id, self._beaten = run, queue, trial_id, time.time()
         drawn = queue.storage.get_trial(trial_id).params
         self.params = {p.key: p.decode(drawn[p.key]) for p in run.space} or run.params
 
@@ -57,19 +57,18 @@ class Lease:
 
     def beat(self) -> None:
         """Store a heartbeat if it is time for one."""
-        if time.monotonic() - self._beaten > HEARTBEAT:
-            self._beaten = time.monotonic()
+        if time.time() - self._beaten > HEARTBEAT:
+            self._beaten = time.time()
             try:
                 self.set('heartbeat', self._beaten)
             except (StorageInternalError, SQLAlchemyError, OSError) as error:
                 # A database that is away for a while is not a reason to stop training.
-                logging.getLogger('mmengine').warning(f'the storage does not answer: {error}')
+                print(f'warning: the storage does not answer: {error}', flush=True)
 
     def finish(self, state: TrialState, value: float | None = None) -> None:
         """End the trial, with the best value of a training that was not stopped by an error."""
-        self._queue.storage.set_trial_state_values(
-            self._id, state, None if value is None else [value]
-        )
+        values = None if value is None else [value]
+        self._queue.storage.set_trial_state_values(self._id, state, values)
 
 
 class RunQueue:
@@ -82,15 +81,12 @@ class RunQueue:
         study: The study.
         plan: Its trainings, in order.
         storage: As `open_storage` returns it.
-        grace: See `Watch`.
     """
 
-    def __init__(
-        self, study: Study, plan: Sequence[PlannedRun], storage: BaseStorage, grace: float = GRACE
-    ) -> None:
+    def __init__(self, study: Study, plan: Sequence[PlannedRun], storage: BaseStorage) -> None:
         self.study, self.plan, self.storage = study, plan, storage
         self.runs = {run.key: run for run in plan}
-        self.watch = Watch(grace)
+        self._worker = uuid4().hex
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         self.optuna = optuna.create_study(
             study_name=study.name,
@@ -117,11 +113,10 @@ class RunQueue:
         """
         if trial is None or (trial.state == TrialState.FAIL and 'error' not in trial.user_attrs):
             return 'waiting'
-        attrs = trial.user_attrs
-        lost = trial.state == TrialState.RUNNING and self.watch.is_lost(
-            trial.number, attrs.get('owner'), attrs.get('heartbeat')
-        )
-        return 'waiting' if lost else STATES[trial.state.name]
+        # Earlier versions wrote no heartbeat, or the time since the machine was started.
+        silent = time.time() - trial.user_attrs.get('heartbeat', 0.0) > GRACE
+        dead = trial.state == TrialState.RUNNING and silent
+        return 'waiting' if dead else STATES[trial.state.name]
 
     def _trials(self) -> list[FrozenTrial]:
         # Earlier versions left trials without a run.
@@ -134,14 +129,11 @@ class RunQueue:
         # Earlier versions, which stored a work_dir, had other fingerprints of the needed runs.
         return not changed or ('work_dir' in attrs and set(changed) <= set(run.needs))
 
-    def prepare(self, retry_failed: bool = False) -> None:
-        """Update the settings of trainings that wait; let failed ones wait again if asked."""
+    def retry_failed(self) -> None:
+        """Let failed trainings wait again."""
         current = self.current()
         for run in self.plan:
-            trial = current.get(run.key)
-            state = self.state_of(trial)
-            edited = trial and state == 'waiting' and not self.same_settings(run, trial)
-            if edited or (state == 'failed' and retry_failed):
+            if self.state_of(trial := current.get(run.key)) == 'failed':
                 self.put_back(run, trial)
 
     def put_back(self, run: PlannedRun, trial: FrozenTrial) -> None:
@@ -161,8 +153,7 @@ class RunQueue:
                 trial_id = self._add(run, TrialState.RUNNING, earlier, params)
             except UpdateFinishedTrialError:
                 continue
-            died = earlier is not None and earlier.state == TrialState.RUNNING
-            lease = Lease(self, run, trial_id, resumes=died)
+            lease = Lease(self, run, trial_id)
             number = self.storage.get_trial_number_from_id(trial_id)
             if self.current()[run.key].number == number and self._drawn(run) == params:
                 return lease
@@ -170,13 +161,9 @@ class RunQueue:
             lease.finish(TrialState.FAIL)
 
     def _can_start(self, run: PlannedRun, current: dict[Key, FrozenTrial]) -> bool:
-        """Return whether a training waits, with the settings of now, and all it needs is done."""
-        trial = current.get(run.key)
-        return (
-            self.state_of(trial) == 'waiting'
-            and (trial is None or self.same_settings(run, trial))
-            and all(self.state_of(current.get(need)) == 'done' for need in run.needs.values())
-        )
+        """Return whether a training waits, and all that it needs is done."""
+        needed = [self.state_of(current.get(need)) for need in run.needs.values()]
+        return self.state_of(current.get(run.key)) == 'waiting' and set(needed) <= {'done'}
 
     def _drawn(self, run: PlannedRun) -> dict[str, Any]:
         """Return the values of a search that were drawn first for any seed of a point, if any."""
@@ -211,10 +198,7 @@ class RunQueue:
         """Add the attempt that follows a trial; its id."""
         if earlier is not None and earlier.state == TrialState.RUNNING:
             # Its owner, asleep or cut off, finds out at its next heartbeat.
-            lost = self.storage.get_trial_id_from_study_id_trial_number(
-                self._study_id, earlier.number
-            )
-            self.storage.set_trial_state_values(lost, TrialState.FAIL)
+            self._fail(earlier)
         attempt = create_trial(
             state=state,
             params=params,
@@ -223,12 +207,23 @@ class RunQueue:
                 'run': run.name,
                 'seed': run.seed,
                 'attempt': _attempt(earlier) + 1 if earlier else 1,
-                'fingerprint': run.fingerprint,
                 'settings': run.settings,
-                'owner': this_process(),
+                'heartbeat': time.time(),
+                'worker': self._worker,
             },
         )
         return self.storage.create_new_trial(self._study_id, attempt)
+
+    def _fail(self, trial: FrozenTrial) -> None:
+        id_of = self.storage.get_trial_id_from_study_id_trial_number
+        self.storage.set_trial_state_values(id_of(self._study_id, trial.number), TrialState.FAIL)
+
+    def give_back(self) -> None:
+        """Let what this process was training wait again."""
+        for trial in self._trials():
+            own = trial.user_attrs.get('worker') == self._worker
+            if own and trial.state == TrialState.RUNNING:
+                self._fail(trial)
 
     def busy(self) -> list[str]:
         """Return what somebody trains: others may need it, or its process may die."""

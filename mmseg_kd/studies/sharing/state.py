@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import datetime
 import json
-import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -52,40 +51,16 @@ def _run_state(queue: RunQueue, run: PlannedRun, trial: FrozenTrial | None) -> d
     }
 
 
-def write_state(queue: RunQueue, folder: Path, must: bool = False) -> dict[str, Any]:
-    """Write `study.json` into a study's folder and return what it holds.
-
-    Args:
-        queue: Queue of the study.
-        folder: Folder of the study.
-        must: Whether to raise the error if the file cannot be written. Otherwise it is a warning,
-            because a training must not be lost for it.
-    """
-    while True:
-        state = study_state(queue)
-        try:
-            with atomic_path(folder / 'study.json') as partial:
-                partial.write_text(json.dumps(state, indent=1, default=str), encoding='utf-8')
-        except OSError as error:
-            if must:
-                raise
-            print(
-                f'warning: {folder / "study.json"} was not written: {error.strerror}',
-                file=sys.stderr,
-            )
-            return state
-        # Another process may have written a newer state in between.
-        if state == study_state(queue):
-            return state
+def write_state(queue: RunQueue, folder: Path) -> dict[str, Any]:
+    """Write `study.json` into a study's folder and return what it holds."""
+    state = study_state(queue)
+    with atomic_path(folder / 'study.json') as partial:
+        partial.write_text(json.dumps(state, indent=1, default=str), encoding='utf-8')
+    return state
 
 
-def status_table(
-    state: Mapping[str, Any], plan: Sequence[PlannedRun], folder: Path, details: bool = False
-) -> str:
-    """Format one line per training: state, best objective, iteration and remaining time.
-
-    With details it also has its config, what it needs, and all overrides.
-    """
+def status_table(state: Mapping[str, Any], plan: Sequence[PlannedRun], folder: Path) -> str:
+    """Format one line per training: state, best objective, iteration and remaining time."""
     metric, direction = state['objective']['metric'], state['objective']['direction']
     table = PrettyTable(['', 'run', 'seed', 'state', metric, 'iteration', 'ETA', 'note'])
     table.align, table.max_width['note'] = 'r', 80
@@ -97,17 +72,9 @@ def status_table(
         if row['state'] == 'running' and progress.iteration_times and run.max_iters:
             left = (run.max_iters - progress.iteration) * progress.iteration_times[-1]
             eta = str(datetime.timedelta(seconds=round(left)))
-        values = row['options'] | {p.key: p.spec for p in run.space} if details else row['params']
-        notes = [f'{key}={_short(value)}' for key, value in values.items()]
-        if details:
-            notes = [
-                run.config,
-                *(f'{key} of {need[0]}' for key, need in run.needs.items()),
-                *notes,
-            ]
         value = '-' if best is None else f'{best:.2f}'
         iteration = f'{progress.iteration}/{run.max_iters or "?"}'
-        note = row['error'] or ', '.join(notes)
+        note = row['error'] or ', '.join(f'{k}={_short(v)}' for k, v in row['params'].items())
         table.add_row([number, run.name, run.seed, row['state'], value, iteration, eta, note])
     return table.get_string()
 

@@ -40,11 +40,7 @@ def open_storage(where: str | None, folder: Path) -> BaseStorage:
         # Optuna wraps the driver's message in its own advice.
         while cause.__cause__ is not None:
             cause = cause.__cause__
-        advice = '; for PostgreSQL: pip install psycopg2-binary'
-        raise UserError(
-            f'--storage {shown(where)} cannot be opened: {one_line(cause)}'
-            + advice * isinstance(error, ImportError)
-        ) from error
+        raise UserError(f'--storage {shown(where)} cannot be opened: {one_line(cause)}') from error
 
 
 def shown(where: str) -> str:
