@@ -5,11 +5,11 @@ from __future__ import annotations
 import itertools
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 from mmseg.registry import DATASETS
+from torch import nn
 from tqdm import tqdm
 
 from mmseg_kd.config.errors import config_errors
@@ -18,11 +18,18 @@ from mmseg_kd.evaluation.segmentation_metric import confusion_matrix, iou_and_ac
 from mmseg_kd.records.message import Message, message, messages, signed
 from mmseg_kd.records.run_record import RunRecord
 from mmseg_kd.reports.comparing.collection import Collection, run_name
+from mmseg_kd.reports.figures.samples import (
+    IGNORED,
+    Sample,
+    image_of,
+    label_of,
+    predict,
+    stem_of,
+)
 from mmseg_kd.reports.models import config_of, load_model, load_teacher, loadable, prepare
 from mmseg_kd.reports.writing.document import Block, Heading, Picture, Table
 from mmseg_kd.visualization import Panel, prediction_grid
 
-IGNORED = 255
 BETTER, WORSE = (0, 158, 115), (213, 94, 0)
 KIND_TEXTS = messages('most improved', 'most damaged', 'median')
 KINDS = dict(zip(('improved', 'damaged', 'median'), KIND_TEXTS, strict=True))
@@ -112,7 +119,7 @@ def draw_images(
         notes: Receives notes on code in the configs that was left out.
 
     Returns:
-        File name, kind (see `choose_images`) and difference of each row, from top to bottom.
+        Name, kind (see `choose_images`) and difference of each row, from top to bottom.
 
     Raises:
         UserError: A checkpoint, the data or the teacher is missing or does not fit.
@@ -127,30 +134,32 @@ def draw_images(
             'teacher': load_teacher(cfg, notes),
             'student': load_model(cfg.model, best[1]),
         }
-    classes, palette = dataset.metainfo['classes'], dataset.metainfo['palette']
+    classes = len(dataset.metainfo['classes'])
     differences = []
     # None: no bar where standard error is not a terminal.
     for i in tqdm(range(len(dataset)), 'images', leave=False, disable=None):
         sample = dataset[i]
-        own, base = (miou(sample, models[name], len(classes)) for name in ('student', 'baseline'))
+        own, base = (_miou(sample, models[name], classes) for name in ('student', 'baseline'))
         differences.append(own - base)
     chosen = choose_images(differences, count)
-    samples = [dataset[i] for i, _ in chosen]
     models = {name: model for name, model in models.items() if model is not None}
-    prediction_grid(
-        [_row(sample, models) for sample in samples], classes, palette, file, vector=True
-    )
-    names = [Path(sample['data_samples'].img_path).name for sample in samples]
-    pairs = zip(names, chosen, strict=True)
-    return [(name, kind, differences[i]) for name, (i, kind) in pairs]
+    rows = [_row(dataset[i], models) for i, _ in chosen]
+    meta = dataset.metainfo
+    prediction_grid(rows, meta['classes'], meta['palette'], file, vector=True)
+    return [(stem_of(dataset, i), kind, differences[i]) for i, kind in chosen]
 
 
-def _row(sample: Mapping[str, Any], models: Mapping[str, torch.nn.Module]) -> list[Panel]:
-    image, label = image_of(sample), label_of(sample).numpy()
-    predictions = {name: predict(model, sample)[0].numpy() for name, model in models.items()}
+def _miou(sample: Sample, model: nn.Module, classes: int) -> float:
+    confusion = confusion_matrix(label_of(sample), predict(model, sample), classes)
+    return 100 * float(iou_and_accuracy(confusion.double())[0].nanmean())
+
+
+def _row(sample: Sample, models: Mapping[str, nn.Module]) -> list[Panel]:
+    label = label_of(sample).numpy()
+    predictions = {name: predict(model, sample).numpy() for name, model in models.items()}
     difference = difference_picture(label, predictions['baseline'], predictions['student'])
     return [
-        Panel(message('input'), image),
+        Panel(message('input'), image_of(sample)),
         Panel(message('ground truth'), labels=label),
         *(Panel(name, labels=prediction) for name, prediction in predictions.items()),
         Panel(message('student vs baseline'), difference),
@@ -174,26 +183,3 @@ def difference_picture(label: np.ndarray, baseline: np.ndarray, student: np.ndar
     picture[(student != label) & (baseline == label)] = WORSE
     picture[label == IGNORED] = 255
     return picture
-
-
-def image_of(sample: Mapping[str, Any]) -> np.ndarray:
-    """Return the image of a sample, RGB (H, W, 3)."""
-    return sample['inputs'].permute(1, 2, 0).numpy()[..., ::-1]
-
-
-def label_of(sample: Mapping[str, Any]) -> torch.Tensor:
-    """Return the true ids of a sample (H, W)."""
-    return sample['data_samples'].gt_sem_seg.data[0]
-
-
-def predict(model: torch.nn.Module, sample: Mapping[str, Any]) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return the predicted ids (H, W), on the CPU, and the logits (K, H, W) of a sample."""
-    batch = {'inputs': [sample['inputs']], 'data_samples': [sample['data_samples'].clone()]}
-    result = model.test_step(batch)[0]
-    return result.pred_sem_seg.data[0].cpu(), result.seg_logits.data
-
-
-def miou(sample: Mapping[str, Any], model: torch.nn.Module, classes: int) -> float:
-    """Return the mIoU of one image in percent."""
-    confusion = confusion_matrix(label_of(sample), predict(model, sample)[0], classes)
-    return 100 * float(iou_and_accuracy(confusion.double())[0].nanmean())
