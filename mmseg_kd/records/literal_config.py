@@ -30,16 +30,7 @@ def read_literals(file: str | Path) -> dict[str, Any]:
         OSError: It cannot be read.
         ValueError: It is not text or not Python.
     """
-    return parse_literals(Path(file).read_text(encoding='utf-8'))
-
-
-def parse_literals(text: str) -> dict[str, Any]:
-    """Read the text of a config as `read_literals` does.
-
-    Raises:
-        ValueError: It is not Python.
-    """
-    return _assignments(text, ast.unparse)
+    return _assignments(Path(file).read_text(encoding='utf-8'), ast.unparse)
 
 
 def parse_buildable(text: str, source: str | Path) -> tuple[ConfigDict, list[str]]:
@@ -120,13 +111,11 @@ def _kept(found: dict[Any, Any]) -> dict[Any, Any]:
 
 
 def _types(value: Any) -> Iterator[str]:
-    if isinstance(value, dict):
-        if isinstance(value.get('type'), str):
-            yield value['type']
-        value = list(value.values())
-    if isinstance(value, list | tuple):
-        for part in value:
-            yield from _types(part)
+    if isinstance(value, dict) and isinstance(value.get('type'), str):
+        yield value['type']
+    parts = value.values() if isinstance(value, dict) else value
+    for part in parts if isinstance(value, dict | list | tuple) else ():
+        yield from _types(part)
 
 
 def _registered_types() -> set[str]:

@@ -1,4 +1,4 @@
-"""A figure of rows of images, label maps and heat maps, with a legend."""
+"""A figure of rows of images and label maps, with a legend."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 from numpy.typing import ArrayLike
 
@@ -18,28 +17,15 @@ from mmseg_kd.visualization.canvas import canvas
 PANEL_WIDTH, DPI = 2.0, 176
 TITLE_HEIGHT = 0.26
 LEGEND_WIDTH = 1.7
-HEAT_COLOURS = 'magma'
 
 
 @dataclass
 class Panel:
-    """One panel of a row: an RGB image (H, W, 3), a map of class ids, or a heat map (H, W).
+    """One panel of a row: an RGB image (H, W, 3), or a map (H, W) of class ids."""
 
-    Attributes:
-        title: Its title; empty for none.
-        image: The image.
-        labels: The class ids.
-        heat: The heat map.
-        highest: The value that has the last colour of the heat map; the first colour is 0.
-        unit: Label of a colour bar for this heat map and the panel to its left.
-    """
-
-    title: str | Message = ''
+    title: str | Message
     image: np.ndarray | None = None
     labels: ArrayLike | None = None
-    heat: np.ndarray | None = None
-    highest: float | None = None
-    unit: str | None = None
 
 
 def prediction_grid(
@@ -52,8 +38,8 @@ def prediction_grid(
     """Draw rows of panels with a legend of the classes and write the picture.
 
     Args:
-        rows: Panels, as many in each row; one without content leaves its place empty. The
-            titles of a row are left out where they repeat those of the first.
+        rows: Panels, as many in each row. The titles of a row are left out where they repeat
+            those of the first.
         classes: Class names.
         palette: Their RGB colours, 0 to 255. Other ids (255 = ignore) are white.
         file: Where to write.
@@ -67,19 +53,17 @@ def prediction_grid(
     columns = max(1, int(figure_width / LEGEND_WIDTH))
     legend_height = 0.5 + 0.22 * -(-len(classes) // columns)
     titles = [[str(panel.title) for panel in row] for row in rows]
-    repeated = [row == titles[0] for row in titles]
-    shown = [row for n, row in enumerate(titles) if n == 0 or not repeated[n]]
-    figure_height = PANEL_WIDTH * height / width * len(rows) + legend_height
-    figure_height += TITLE_HEIGHT * sum(
-        1 + max(title.count('\n') for title in row) for row in shown
-    )
-    with canvas(file, figure_height, figure_width, DPI, 10, vector) as figure:
+    titled = [n == 0 or row != titles[0] for n, row in enumerate(titles)]
+    figure_height = (PANEL_WIDTH * height / width) * len(rows) + TITLE_HEIGHT * sum(titled)
+    with canvas(file, figure_height + legend_height, figure_width, DPI, 10, vector) as figure:
         grid = figure.subplots(len(rows), len(rows[0]), squeeze=False)
-        for number, (line, row) in enumerate(zip(grid, rows, strict=True)):
-            for i, panel in enumerate(row):
-                _draw(figure, line[max(i - 1, 0) : i + 1], panel, colours)
-                if number == 0 or not repeated[number]:
-                    line[i].set_title(titles[number][i], fontsize='medium')
+        for line, row, shown in zip(grid, rows, titled, strict=True):
+            for axes, panel in zip(line, row, strict=True):
+                labels = panel.labels
+                picture = panel.image if labels is None else colours[np.asarray(labels, np.uint8)]
+                axes.imshow(picture, interpolation='nearest')
+                axes.set_axis_off()
+                axes.set_title(panel.title if shown else '', fontsize='medium')
         look = dict(frameon=False, fontsize=10, handlelength=1.2, columnspacing=1.2)
         where = 'outside lower center'
         patches = class_patches(classes, palette)
@@ -92,18 +76,3 @@ def class_patches(classes: Sequence[str], palette: Sequence[Sequence[int]]) -> l
         Patch(facecolor=np.asarray(colour) / 255, edgecolor='0.4', linewidth=0.5, label=name)
         for name, colour in zip(classes, palette, strict=False)
     ]
-
-
-def _draw(figure: Figure, pair: np.ndarray, panel: Panel, colours: np.ndarray) -> None:
-    """Draw a panel on the last axes of a pair."""
-    axes = pair[-1]
-    axes.set_axis_off()
-    if panel.heat is not None:
-        look = dict(cmap=HEAT_COLOURS, vmin=0, vmax=panel.highest, interpolation='nearest')
-        drawn = axes.imshow(panel.heat, **look)
-        if panel.unit is not None:
-            figure.colorbar(drawn, ax=pair, label=panel.unit, pad=0.02).outline.set_visible(False)
-    elif panel.image is not None or panel.labels is not None:
-        labels = panel.labels
-        picture = panel.image if labels is None else colours[np.asarray(labels, np.uint8)]
-        axes.imshow(picture, interpolation='nearest')

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 from reports.run_copies import copy_run, set_curve, write_study
 
@@ -63,10 +64,10 @@ def test_one_comparison_is_one_number(folders: list[Path], tmp_path: Path) -> No
     # So with the classes.
     for run in baseline.runs:
         step = run.best('mIoU11')['iteration']
-        run.classes[step] = ClassScores(step, {'Sky': 50.0 + 10 * run.seed})
+        run.classes[step] = ClassScores(step, {'Sky': 50.0 + 10 * run.seed}, np.eye(1))
     for run in student.runs:
         step = run.best('mIoU11')['iteration']
-        run.classes[step] = ClassScores(step, {'Sky': 51.0 + 10 * run.seed})
+        run.classes[step] = ClassScores(step, {'Sky': 51.0 + 10 * run.seed}, np.eye(1))
     assert collection.class_differences(student) == {'Sky': 1.0}
     assert collection.compare(baseline) is None
 
@@ -94,8 +95,10 @@ def test_the_baseline_can_be_named(folders: list[Path]) -> None:
 
 def test_a_teacher_is_no_student(trained_pair: dict[str, Path]) -> None:
     collection = read_collection(list(trained_pair.values()))
-    assert [group.name for group in collection.taught_from] == ['baseline']
     assert [group.name for group in collection.students] == ['student']
+    # Unless the other run is the baseline.
+    collection.baseline = collection.students[0]
+    assert [group.name for group in collection.teachers] == ['baseline']
 
 
 def test_one_broken_folder_does_not_spoil_the_rest(folders: list[Path], tmp_path: Path) -> None:

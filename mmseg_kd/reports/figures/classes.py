@@ -8,10 +8,9 @@ import numpy as np
 from matplotlib.patches import Patch
 
 from mmseg_kd.records.class_scores import mean_class_iou
-from mmseg_kd.records.message import message
+from mmseg_kd.records.message import message, number
 from mmseg_kd.reports.comparing.collection import Collection, Group
-from mmseg_kd.reports.figures.looks import first_groups, line_styles
-from mmseg_kd.reports.sections.scores import number
+from mmseg_kd.reports.figures.curves import first_groups, line_styles
 from mmseg_kd.reports.writing.document import Block, Heading, Picture, Table, titled
 from mmseg_kd.visualization.canvas import canvas, legend, shorten, tidy
 from mmseg_kd.visualization.confusion_figure import draw_confusion
@@ -30,11 +29,8 @@ def classes(collection: Collection, folder: Path) -> list[Block]:
     groups = [group for group in first_groups(collection, MOST_BARS) if group.classes]
     if not groups:
         return []
-    means = {group: mean_class_iou([row for _, row in group.classes]) for group in groups}
-    # Runs on other classes have no place in the same figure.
-    alike = [group for group in groups if list(means[group]) == list(means[groups[0]])]
-    scores = {group.name: means[group] for group in alike}
-    deltas = {g.name: row for g in alike if (row := collection.class_differences(g))}
+    scores = {g.name: mean_class_iou([row for _, row in g.classes]) for g in groups}
+    deltas = {g.name: row for g in groups if (row := collection.class_differences(g))}
     file = folder / 'class_iou.png'
     _class_iou_bars(collection, scores, deltas, file)
     caption = message(
@@ -42,12 +38,11 @@ def classes(collection: Collection, folder: Path) -> list[Block]:
         'the difference to the baseline if there is one.'
     )
     alt = message('Bars of the IoU of each class: {names}.', names=', '.join(scores))
-    names = list(means[groups[0]])
-    rows = [[c, *(number(row.get(c)) for row in scores.values())] for c in names]
+    rows = [[c, *(number(row.get(c)) for row in scores.values())] for c in scores[groups[0].name]]
     table = Table([message('class'), *scores], rows, 'class_iou')
-    heading = message('Classes')
     return [
-        *(Heading(heading), Picture(file, caption, alt)),
+        Heading(message('Classes')),
+        Picture(file, caption, alt),
         *titled(message('IoU by class'), table, 3),
         *(_confusions(collection, collection.best, folder) if collection.best else []),
     ]
@@ -59,8 +54,6 @@ def _confusions(collection: Collection, best: Group, folder: Path) -> list[Block
         (own.confusion, base.confusion)
         for own, base in collection.paired_classes(best)
         if list(own.iou) == list(base.iou)
-        and own.confusion is not None
-        and base.confusion is not None
     ]
     if not pairs:
         return []

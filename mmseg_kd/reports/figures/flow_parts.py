@@ -33,8 +33,8 @@ from mmseg_kd.reports.figures.samples import (
     stem_of,
 )
 from mmseg_kd.visualization import Panel, prediction_grid
-from mmseg_kd.visualization.prediction_grid import HEAT_COLOURS
 
+HEAT_COLOURS = 'magma'
 PARTS = ('gradient', 'curl', 'harmonic')
 # A harmonic part is a small remainder: the error of the other two has to be smaller still.
 ITERATIONS = 100

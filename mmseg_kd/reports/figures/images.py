@@ -5,9 +5,11 @@ from __future__ import annotations
 import itertools
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from textwrap import shorten
 
 import numpy as np
 import torch
+from mmengine.dataset import BaseDataset
 from mmseg.registry import DATASETS
 from torch import nn
 from tqdm import tqdm
@@ -15,7 +17,8 @@ from tqdm import tqdm
 from mmseg_kd.config.errors import config_errors
 from mmseg_kd.errors import UserError
 from mmseg_kd.evaluation.segmentation_metric import confusion_matrix, iou_and_accuracy
-from mmseg_kd.records.message import Message, message, messages, signed
+from mmseg_kd.records.literal_config import parse_buildable
+from mmseg_kd.records.message import Message, message, messages, number
 from mmseg_kd.records.run_record import RunRecord
 from mmseg_kd.reports.comparing.collection import Collection, run_name
 from mmseg_kd.reports.figures.samples import (
@@ -26,10 +29,12 @@ from mmseg_kd.reports.figures.samples import (
     predict,
     stem_of,
 )
-from mmseg_kd.reports.models import config_of, load_model, load_teacher, loadable, prepare
+from mmseg_kd.reports.models import load_model, prepare
 from mmseg_kd.reports.writing.document import Block, Heading, Picture, Table
 from mmseg_kd.visualization import Panel, prediction_grid
 
+# Characters of the code in a note.
+MOST_CODE = 240
 BETTER, WORSE = (0, 158, 115), (213, 94, 0)
 KIND_TEXTS = messages('most improved', 'most damaged', 'median')
 KINDS = dict(zip(('improved', 'damaged', 'median'), KIND_TEXTS, strict=True))
@@ -56,7 +61,7 @@ def differing_images(collection: Collection, folder: Path, count: int) -> list[B
         student=run_name(pair[1]),
     )
     headings = messages('image', 'chosen as', 'difference in mIoU of the image')
-    cells = [[name, KINDS[kind], signed(gain)] for name, kind, gain in rows]
+    cells = [[name, KINDS[kind], number(gain, '+.2f')] for name, kind, gain in rows]
     alt = message('Predictions on {count} validation images.', count=len(rows))
     table = Table(headings, cells, 'images')
     return [Heading(message('Images')), Picture(file, caption, alt), table]
@@ -67,7 +72,8 @@ def comparable_pair(collection: Collection) -> tuple[RunRecord, RunRecord] | Non
     bases = collection.baseline.counted if collection.baseline else []
     students = [run for group in collection.students for run in group.counted]
     for run, base in itertools.product(students, bases):
-        if run.seed == base.seed and all(loadable(r, collection.metric) for r in (run, base)):
+        found = all(r.best_checkpoint(collection.metric) for r in (run, base))
+        if found and run.config and run.seed == base.seed:
             return base, run
     return None
 
@@ -125,14 +131,13 @@ def draw_images(
         UserError: A checkpoint, the data or the teacher is missing or does not fit.
     """
     prepare()
-    cfg = config_of(student, notes)
     with config_errors():
-        dataset = DATASETS.build(cfg.val_dataloader.dataset)
+        dataset = _dataset(student, notes)
         best = [run.best_checkpoint(metric)[0] for run in (baseline, student)]
         models = {
-            'baseline': load_model(config_of(baseline, notes).model, best[0]),
-            'teacher': load_teacher(cfg, notes),
-            'student': load_model(cfg.model, best[1]),
+            'baseline': load_model(best[0]),
+            'teacher': _teacher(student, notes),
+            'student': load_model(best[1]),
         }
     classes = len(dataset.metainfo['classes'])
     differences = []
@@ -147,6 +152,29 @@ def draw_images(
     meta = dataset.metainfo
     prediction_grid(rows, meta['classes'], meta['palette'], file, vector=True)
     return [(stem_of(dataset, i), kind, differences[i]) for i, kind in chosen]
+
+
+def _dataset(run: RunRecord, notes: list[Message]) -> BaseDataset:
+    """Build the validation images of a run without running its config, a stranger's perhaps."""
+    file = max(run.source.glob('*/vis_data/config.py'))
+    cfg, left_out = parse_buildable(file.read_text(encoding='utf-8'), file)
+    if left_out:
+        code = shorten('; '.join(left_out), MOST_CODE)
+        notes.append(
+            message(
+                '{file}: code in a config is not run and left out: {code}', file=file, code=code
+            )
+        )
+    return DATASETS.build(cfg.val_dataloader.dataset)
+
+
+def _teacher(run: RunRecord, notes: list[Message]) -> nn.Module | None:
+    checkpoint = run.setting('model', 'teacher', 'checkpoint')
+    try:
+        return load_model(checkpoint) if checkpoint and Path(checkpoint).is_file() else None
+    except UserError as error:
+        notes.append(message('The teacher is not drawn: {error}', error=error))
+        return None
 
 
 def _miou(sample: Sample, model: nn.Module, classes: int) -> float:
