@@ -65,9 +65,8 @@ def prediction_grid(
                 axes.set_axis_off()
                 axes.set_title(panel.title if shown else '', fontsize='medium')
         look = dict(frameon=False, fontsize=10, handlelength=1.2, columnspacing=1.2)
-        where = 'outside lower center'
         patches = class_patches(classes, palette)
-        figure.legend(handles=patches, loc=where, ncols=columns, **look)
+        figure.legend(handles=patches, loc='outside lower center', ncols=columns, **look)
 
 
 def class_patches(classes: Sequence[str], palette: Sequence[Sequence[int]]) -> list[Patch]:

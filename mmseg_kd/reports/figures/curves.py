@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
-from mmseg_kd.distillation.base import log_names
 from mmseg_kd.records.message import message
 from mmseg_kd.records.run_record import RunRecord
 from mmseg_kd.reports.comparing.collection import Collection, Group
@@ -75,14 +73,12 @@ def learning_curves(collection: Collection, folder: Path) -> list[Block]:
 
 def losses(collection: Collection, folder: Path) -> list[Block]:
     """Draw the losses of a few runs."""
-    # The distillation losses in the order of their colours.
-    order = list(dict.fromkeys(name for run in collection.runs for name in run.kd_losses))
     groups = first_groups(collection, MOST_PANELS)
     runs = {g.name: g.counted[0] for g in groups if loss_names(g.counted[0])}
     if not runs:
         return []
     file, names = folder / 'losses.png', ', '.join(runs)
-    loss_curves(runs, file, order)
+    loss_curves(runs, file)
     caption = message(
         'Weighted losses of one seed each, means over the logging interval. Each panel has axes '
         'of its own. The share of each loss in the gradient is in gradients.png of its work_dir.'
@@ -97,15 +93,14 @@ def loss_names(run: RunRecord) -> list[str]:
     return sorted(names, key=lambda name: not name.startswith(OF_LABELS))
 
 
-def loss_curves(runs: dict[str, RunRecord], file: Path, order: Sequence[str]) -> None:
+def loss_curves(runs: dict[str, RunRecord], file: Path) -> None:
     """Draw the weighted losses on logarithmic axes, one panel per run.
 
     Args:
         runs: By name, at most a few.
         file: Where to write the PNG.
-        order: Distillation losses in the order of their colours.
     """
-    looks = _looks(runs, order)
+    looks = _looks(runs)
     columns = min(2, len(runs))
     rows = -(-len(runs) // columns)
     with canvas(file, 0.6 + 2.5 * rows, vector=True) as figure:
@@ -122,14 +117,13 @@ def loss_curves(runs: dict[str, RunRecord], file: Path, order: Sequence[str]) ->
         line_legend(figure, looks, columns=4)
 
 
-def _looks(runs: dict[str, RunRecord], order: Sequence[str]) -> dict[str, LineStyle]:
+def _looks(runs: dict[str, RunRecord]) -> dict[str, LineStyle]:
     """Return the line style of each loss; the labels' losses are black."""
     names = dict.fromkeys(name for run in runs.values() for name in loss_names(run))
     labels = [name for name in names if name.startswith(OF_LABELS)]
-    others = dict.fromkeys([*(log_names(name)[0] for name in order), *names])
-    others = [name for name in others if name not in labels]
+    others = [name for name in names if name not in labels]
     looks = {name: black_line(i) for i, name in enumerate(labels)}
-    return looks | {name: line_style(i) for i, name in enumerate(others) if name in names}
+    return looks | {name: line_style(i) for i, name in enumerate(others)}
 
 
 def line_styles(collection: Collection) -> dict[str, LineStyle]:

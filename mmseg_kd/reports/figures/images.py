@@ -36,8 +36,7 @@ from mmseg_kd.visualization import Panel, prediction_grid
 # Characters of the code in a note.
 MOST_CODE = 240
 BETTER, WORSE = (0, 158, 115), (213, 94, 0)
-KIND_TEXTS = messages('most improved', 'most damaged', 'median')
-KINDS = dict(zip(('improved', 'damaged', 'median'), KIND_TEXTS, strict=True))
+KINDS = ('improved', 'damaged', 'median')
 
 
 def differing_images(collection: Collection, folder: Path, count: int) -> list[Block]:
@@ -61,7 +60,8 @@ def differing_images(collection: Collection, folder: Path, count: int) -> list[B
         student=run_name(pair[1]),
     )
     headings = messages('image', 'chosen as', 'difference in mIoU of the image')
-    cells = [[name, KINDS[kind], number(gain, '+.2f')] for name, kind, gain in rows]
+    texts = dict(zip(KINDS, messages('most improved', 'most damaged', 'median'), strict=True))
+    cells = [[name, texts[kind], number(gain, '+.2f')] for name, kind, gain in rows]
     alt = message('Predictions on {count} validation images.', count=len(rows))
     table = Table(headings, cells, 'images')
     return [Heading(message('Images')), Picture(file, caption, alt), table]
@@ -90,13 +90,9 @@ def choose_images(differences: Sequence[float], count: int) -> list[tuple[int, s
     """
     order = [int(i) for i in np.argsort(differences) if np.isfinite(differences[i])]
     middle = max(0, len(order) // 2 - count // 2)
-    kinds = {
-        'improved': order[::-1][:count],
-        'damaged': order[:count],
-        'median': order[middle : middle + count],
-    }
+    found = order[::-1][:count], order[:count], order[middle : middle + count]
     chosen: dict[int, str] = {}
-    for kind, indices in kinds.items():
+    for kind, indices in zip(KINDS, found, strict=True):
         chosen |= {i: kind for i in indices if i not in chosen}
     return list(chosen.items())
 
