@@ -54,8 +54,7 @@ def _seeds(collection: Collection) -> Iterator[Suggestion]:
     compared = collection.compare(best) if best is not None else None
     if compared is None or compared.verdict in ('better', 'worse'):
         return
-    count = seeds_needed(compared)
-    if count is None:
+    if (count := seeds_needed(compared)) is None:
         return
     reason = message(
         'More seeds of {name} and {baseline}: fewer than {n} cannot show a difference.'

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import timedelta
 from statistics import fmean
 from typing import Any
@@ -56,21 +56,25 @@ def comparison_table(
     collection: Collection, groups: Sequence[Group], sizes: dict[str, ModelSize]
 ) -> Table:
     """Return scores, difference to the baseline and cost of groups, means over the seeds."""
-    rows = [_comparison(collection, group, sizes.get(group.name)) for group in groups]
+    others = [name for name in metric_names(collection.runs) if name != collection.metric]
+    short = short_keys([key for run in collection.runs for key in run.params])
+    rows = [_comparison(collection, g, sizes.get(g.name), others, short) for g in groups]
     headings = [heading for heading, _ in rows[0]] if rows else []
     cells = [[cell for _, cell in row] for row in rows]
     return Table(headings, cells, 'comparison', strong=len(rows) > 1)
 
 
 def _comparison(
-    collection: Collection, group: Group, size: ModelSize | None
+    collection: Collection,
+    group: Group,
+    size: ModelSize | None,
+    others: Sequence[str],
+    short: Mapping[str, str],
 ) -> list[tuple[Message, Text]]:
     """Return the headings and the cells of a group's row."""
-    metric, all_runs, runs = collection.metric, collection.runs, group.counted
+    metric, runs = collection.metric, group.counted
     compared, on_test = (collection.compare(group, test) for test in (False, True))
     closed, size = collection.gap_closed(group), size or (None, None, None)
-    others = [name for name in metric_names(all_runs) if name != metric]
-    short = short_keys([key for run in all_runs for key in run.params])
     chosen = [f'{short[key]}={_short(value)}' for key, value in group.params.items()]
     return [
         (message('run'), group.name),

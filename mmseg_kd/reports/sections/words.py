@@ -41,12 +41,8 @@ def opening(collection: Collection) -> list[Block]:
 
 def identity(collection: Collection) -> list[Text]:
     """Return lines with date, command, versions and devices, and with the data protocol."""
-    logs = [
-        run.log
-        for group in (collection.baseline, *collection.ranked)
-        if group
-        for run in group.counted
-    ]
+    groups = [group for group in (collection.baseline, *collection.ranked) if group]
+    logs = [run.log for group in groups for run in group.counted]
     devices = dict.fromkeys(log.device for log in logs if log.device)
     versions = {'mmseg_kd': mmseg_kd.__version__, 'torch': torch.__version__}
     versions['mmseg'] = version('onedl-mmsegmentation')
