@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from mmseg_kd.checkpoints import atomic_path
+from mmseg_kd.errors import UserError
 from mmseg_kd.paths import check_folder
 from mmseg_kd.reports.comparing.collecting import read_collection
 from mmseg_kd.reports.figures.classes import classes
@@ -47,8 +48,10 @@ def write_report(
         UserError: Nothing can be read, or there is no such baseline or language.
     """
     out = Path(out)
-    figures, tables = out / 'figures', out / 'tables'
+    page, figures, tables = out / 'report.html', out / 'figures', out / 'tables'
     check_folder(figures, '--out')
+    if page.is_dir():
+        raise UserError(f'--out: {page} is a folder; name another')
     collection = read_collection(folders, baseline)
     with language(figure_language(lang)):
         sizes = model_sizes(collection) if images else {}
@@ -68,7 +71,6 @@ def write_report(
         ]
     for table in (block for block in blocks if isinstance(block, Table) and block.name):
         write_table(table, tables)
-    page = out / 'report.html'
     with language(lang), atomic_path(page) as partial:
         partial.write_text(to_html(blocks, lang), encoding='utf-8')
     return [page, *(block.file for block in blocks if isinstance(block, Picture))]
