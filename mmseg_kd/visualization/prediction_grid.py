@@ -1,4 +1,4 @@
-"""A figure of rows of images and label maps, with a legend."""
+"""A figure of rows of images, label maps and heat maps, with a legend."""
 
 from __future__ import annotations
 
@@ -17,15 +17,26 @@ from mmseg_kd.visualization.canvas import canvas
 PANEL_WIDTH, DPI = 2.0, 176
 TITLE_HEIGHT = 0.26
 LEGEND_WIDTH = 1.7
+HEAT_COLOURS = 'magma'
 
 
 @dataclass
 class Panel:
-    """One panel of a row: an RGB image (H, W, 3), or a map (H, W) of class ids."""
+    """One panel of a row: an image, a map (H, W) of class ids, or nothing.
 
-    title: str | Message
+    Attributes:
+        title: Its title; empty for none.
+        image: An RGB image (H, W, 3) or a heat map (H, W).
+        labels: The class ids.
+        highest: The value that has the last colour of the heat map; the first colour is 0.
+        unit: Label of a colour bar for this heat map and the panel to its left.
+    """
+
+    title: str | Message = ''
     image: np.ndarray | None = None
     labels: ArrayLike | None = None
+    highest: float | None = None
+    unit: str | None = None
 
 
 def prediction_grid(
@@ -38,8 +49,8 @@ def prediction_grid(
     """Draw rows of panels with a legend of the classes and write the picture.
 
     Args:
-        rows: Panels, as many in each row. The titles of a row are left out where they repeat
-            those of the first.
+        rows: Panels, as many in each row; one without content leaves its place empty. The
+            titles of a row are left out where they repeat those of the first.
         classes: Class names.
         palette: Their RGB colours, 0 to 255. Other ids (255 = ignore) are white.
         file: Where to write.
@@ -54,16 +65,16 @@ def prediction_grid(
     legend_height = 0.5 + 0.22 * -(-len(classes) // columns)
     titles = [[str(panel.title) for panel in row] for row in rows]
     titled = [n == 0 or row != titles[0] for n, row in enumerate(titles)]
-    figure_height = (PANEL_WIDTH * height / width) * len(rows) + TITLE_HEIGHT * sum(titled)
+    lines = (max(1 + title.count('\n') for title in row) for row in titles)
+    title_lines = sum(count for count, shown in zip(lines, titled, strict=True) if shown)
+    figure_height = PANEL_WIDTH * height / width * len(rows) + TITLE_HEIGHT * title_lines
     with canvas(file, figure_height + legend_height, figure_width, DPI, 10, vector) as figure:
         grid = figure.subplots(len(rows), len(rows[0]), squeeze=False)
         for line, row, shown in zip(grid, rows, titled, strict=True):
-            for axes, panel in zip(line, row, strict=True):
-                labels = panel.labels
-                picture = panel.image if labels is None else colours[np.asarray(labels, np.uint8)]
-                axes.imshow(picture, interpolation='nearest')
-                axes.set_axis_off()
-                axes.set_title(panel.title if shown else '', fontsize='medium')
+            for i, panel in enumerate(row):
+                line[i].set_axis_off()
+                line[i].set_title(panel.title if shown else '', fontsize='medium')
+                _draw(line[max(i - 1, 0) : i + 1], panel, colours)
         look = dict(frameon=False, fontsize=10, handlelength=1.2, columnspacing=1.2)
         patches = class_patches(classes, palette)
         figure.legend(handles=patches, loc='outside lower center', ncols=columns, **look)
@@ -75,3 +86,16 @@ def class_patches(classes: Sequence[str], palette: Sequence[Sequence[int]]) -> l
         Patch(facecolor=np.asarray(colour) / 255, edgecolor='0.4', linewidth=0.5, label=name)
         for name, colour in zip(classes, palette, strict=False)
     ]
+
+
+def _draw(pair: np.ndarray, panel: Panel, colours: np.ndarray) -> None:
+    """Draw a panel on the second axes of a pair, which share its colour bar."""
+    labels = panel.labels
+    picture = panel.image if labels is None else colours[np.asarray(labels, np.uint8)]
+    if picture is None:
+        return
+    look = dict(cmap=HEAT_COLOURS, vmin=0, vmax=panel.highest, interpolation='nearest')
+    drawn = pair[-1].imshow(picture, **look)
+    if panel.unit is not None:
+        bar = pair[-1].figure.colorbar(drawn, ax=pair, label=panel.unit, pad=0.02)
+        bar.outline.set_visible(False)

@@ -14,6 +14,7 @@ from PIL import Image
 
 from mmseg_kd.deployment.segmentor import load_segmentor
 from mmseg_kd.distillation import record_taps
+from mmseg_kd.errors import UserError
 from mmseg_kd.reports.figures.flow_parts import PARTS, FlowParts, flow_parts, pair_energies
 
 TOOL = 'analysis_tools/draw_flow.py'
@@ -69,7 +70,7 @@ def drawn_energy(one: FlowParts, places: int) -> float:
 
 def test_the_parts_sum_to_the_energy_of_all_pairs(pair: dict[str, Path]) -> None:
     sample, model = image_and_model(pair)
-    one = flow_parts(model, sample, model)
+    one = flow_parts(model, sample, 'logits', model)
     p = probabilities(sample, model)
     energy, junctions = energy_and_junctions(p)
     assert one.junction == pytest.approx(junctions.mean(), rel=1e-4)
@@ -108,15 +109,15 @@ def test_void_is_left_out(pair: dict[str, Path]) -> None:
     label = sample['data_samples'].gt_sem_seg.data
     label[:] = 0
     label[:, 40:80, 40:80] = 3
-    whole = flow_parts(model, sample, model)
-    by_id = flow_parts(model, sample, model, void=[3])
+    whole = flow_parts(model, sample, 'logits', model)
+    by_id = flow_parts(model, sample, 'logits', model, void=[3])
     assert by_id.shares['harmonic'] > 1e-3 > whole.shares['harmonic']
     assert whole.heats['gradient'][44:76, 44:76].all()
     assert not any(by_id.heats[part][44:76, 44:76].any() for part in by_id.heats)
     label[label == 3] = 255
-    same(flow_parts(model, sample, model), by_id)
+    same(flow_parts(model, sample, 'logits', model), by_id)
     label[:] = 255
-    nothing = flow_parts(model, sample, model)
+    nothing = flow_parts(model, sample, 'stage4', model)
     assert set(nothing.shares.values()) == {0.0}
     assert nothing.junction == 0
 
@@ -130,7 +131,7 @@ def test_padding_is_void(pair: dict[str, Path]) -> None:
     sample, model = image_and_model(pair)
     height, width = sample['inputs'].shape[1:]
     model.data_preprocessor.test_cfg = dict(size_divisor=height + 8)
-    one = flow_parts(model, sample, model)
+    one = flow_parts(model, sample, 'logits', model)
     assert {heat.shape for heat in one.heats.values()} == {(height, width)}
     padded = probabilities(sample, model)
     p = padded[:, : height // 4, : width // 4]
@@ -142,9 +143,9 @@ def test_padding_is_void(pair: dict[str, Path]) -> None:
 
 def test_another_grid_and_a_larger_label(pair: dict[str, Path]) -> None:
     sample, model = image_and_model(pair)
-    own = flow_parts(model, sample, model, void=[3])
+    own = flow_parts(model, sample, 'logits', model, void=[3])
     half = own.grid[0] // 2, own.grid[1] // 2
-    coarse = flow_parts(model, sample, model, grid=half)
+    coarse = flow_parts(model, sample, 'logits', model, grid=half)
     assert coarse.grid == half
     junctions = energy_and_junctions(probabilities(sample, model, half))[1]
     assert coarse.junction == pytest.approx(junctions.mean(), rel=1e-4)
@@ -152,7 +153,21 @@ def test_another_grid_and_a_larger_label(pair: dict[str, Path]) -> None:
     label = sample['data_samples'].gt_sem_seg.data
     larger = label.repeat_interleave(2, 1).repeat_interleave(2, 2)
     sample['data_samples'].gt_sem_seg = PixelData(data=larger)
-    same(flow_parts(model, sample, model, void=[3]), own)
+    same(flow_parts(model, sample, 'logits', model, void=[3]), own)
+
+
+def test_features_have_no_scale_and_no_basis(pair: dict[str, Path]) -> None:
+    sample, model = image_and_model(pair)
+    norm = model.backbone.norm4
+    before = flow_parts(model, sample, 'stage4', model)
+    with torch.no_grad():
+        norm.weight.mul_(5)
+        norm.bias.mul_(5).add_(1)
+    after = flow_parts(model, sample, 'stage4', model)
+    for part in PARTS:
+        assert after.shares[part] == pytest.approx(before.shares[part], abs=0.01)
+        assert after.heats[part] == pytest.approx(before.heats[part], abs=1e-3)
+    assert before.shares['curl'] > 1
 
 
 def test_a_row_for_the_teacher_and_one_for_the_student(
@@ -183,6 +198,18 @@ def test_a_row_for_the_teacher_and_one_for_the_student(
     assert heights[0] == heights[1] > 1.5 * heights[2]
 
 
+def _flatten(backbone: torch.nn.Module, _: object, maps: list[torch.Tensor]) -> None:
+    backbone.flat(maps[0])
+
+
+def test_a_tap_that_is_no_map_is_named(pair: dict[str, Path]) -> None:
+    sample, model = image_and_model(pair)
+    model.backbone.flat = torch.nn.Flatten()
+    model.backbone.register_forward_hook(_flatten)
+    with pytest.raises(UserError, match=r"--tap: 'backbone.flat' of shape .* is not a map"):
+        flow_parts(model, sample, 'backbone.flat', model)
+
+
 def test_mistakes_are_one_line(
     pair: dict[str, Path], tmp_path: Path, capfd: pytest.CaptureFixture
 ) -> None:
@@ -202,6 +229,7 @@ def test_mistakes_are_one_line(
         ((config, student, '--teacher', tmp_path / 'notes.pth'), 'notes.pth'),
         ((config, student, '--cfg-options', lost), "the teacher's checkpoint lost.pth"),
         ((config, student, '--names', '9'), "--names: the split has no image '9': it has 2"),
+        ((config, student, '--tap', 'stage9'), "teacher (--tap) has no tap 'stage9'"),
         ((config, student, '--void', 'Unlabeled'), "no class 'Unlabeled': did you mean 'Unlabel"),
         ((config, student, '--void', 'Zebra'), "no class 'Zebra': there are Sky, Building"),
         ((config, student, '--images', '0'), 'is not a whole number from 1 up'),

@@ -1,7 +1,7 @@
 """Draw where student and teacher have edges, junctions and flows around holes.
 
 python tools/analysis_tools/draw_flow.py CONFIG CHECKPOINT --out DIR [--teacher CHECKPOINT]
-    [--split val] [--images N | --names STEM ...] [--void CLASS ...]
+    [--split val] [--images N | --names STEM ...] [--tap TAP] [--void CLASS ...]
 
 DIR gets one PNG per image: a row for the teacher and one for the student, with the gradient, curl
 and harmonic part of the flows between all pairs of class probabilities, and the junction energy.
@@ -23,7 +23,7 @@ from mmseg_kd.command_line import add_image_options, config_parser, run_tool
 from mmseg_kd.config import load_config
 from mmseg_kd.config.errors import config_errors
 from mmseg_kd.deployment.segmentor import load_segmentor
-from mmseg_kd.distillation import Teacher
+from mmseg_kd.distillation import Teacher, check_taps
 from mmseg_kd.distillation.teacher import build_segmentor, without_distillation
 from mmseg_kd.distillation.teachers import teachers_by_name
 from mmseg_kd.errors import UserError, did_you_mean
@@ -41,6 +41,8 @@ def parse_args() -> argparse.Namespace:
     help_ = "checkpoint of a training to draw as the teacher (default: the config's first teacher)"
     add('--teacher', metavar='CHECKPOINT', help=help_)
     add_image_options(parser, 3, 'number of images, evenly spread over the split (default: 3)')
+    text = 'the maps (default: logits, drawn as probabilities; features by principal components)'
+    add('--tap', default='logits', help=text)
     text = 'classes to leave out as void; around their regions flows may be harmonic'
     add('--void', nargs='+', default=[], metavar='CLASS', help=text)
     args = parser.parse_args()
@@ -87,8 +89,10 @@ def main() -> None:
             raise UserError(f'--void: there is no class {name!r}: {hint}')
     void = [classes.index(name) for name in args.void]
     models = load_models(cfg, args.checkpoint, args.teacher)
+    for name, model in models.items():
+        check_taps(model, [args.tap], f'{name} (--tap)')
     with new_folder(args.out, '--out') as folder:
-        shares = write_flow_parts(models, dataset, indices, folder, void)
+        shares = write_flow_parts(models, dataset, indices, args.tap, folder, void)
     for name, parts in shares.items():
         print(f'{name}: ' + ', '.join(f'{part} {share:.2f} %' for part, share in parts.items()))
     print(f'{len(indices)} images: {relative(args.out)}')

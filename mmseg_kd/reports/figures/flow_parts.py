@@ -1,4 +1,4 @@
-"""The parts of the flows between the classes of a prediction, drawn over the image.
+"""The parts of the flows between the maps of a tap, drawn over the image.
 
 Models are segmentors by name, 'teacher' (may be missing) before 'student'.
 """
@@ -22,6 +22,7 @@ from mmseg_kd.distillation.grid.calculus import Flow, pair_flow, structure_tenso
 from mmseg_kd.distillation.grid.decomposition import split_masked
 from mmseg_kd.distillation.losses.void import resize_labels, valid_pixels
 from mmseg_kd.distillation.teachers import BaseTeacher
+from mmseg_kd.errors import UserError
 from mmseg_kd.reports.figures.images import WORSE
 from mmseg_kd.reports.figures.samples import (
     IGNORED,
@@ -33,11 +34,13 @@ from mmseg_kd.reports.figures.samples import (
     stem_of,
 )
 from mmseg_kd.visualization import Panel, prediction_grid
+from mmseg_kd.visualization.prediction_grid import HEAT_COLOURS
 
-HEAT_COLOURS = 'magma'
 PARTS = ('gradient', 'curl', 'harmonic')
 # A harmonic part is a small remainder: the error of the other two has to be smaller still.
 ITERATIONS = 100
+# Principal components of features.
+COMPONENTS = 12
 # Of the largest value of the gradient part: the others are not enlarged further.
 SMALLEST_SCALE = 0.05
 # Of the width of a panel, which shows larger images reduced.
@@ -68,32 +71,40 @@ class FlowParts(NamedTuple):
 def flow_parts(
     model: nn.Module,
     sample: Sample,
+    tap: str,
     like: nn.Module,
     void: Sequence[int] = (),
     grid: Sequence[int] | None = None,
 ) -> FlowParts:
-    """Decompose the flows between all pairs of class probabilities for one image.
+    """Decompose the flows between all pairs of maps at a tap of a model for one image.
 
     Args:
         model: The segmentor.
         sample: The image and its label.
+        tap: Name of the tap. Logits become probabilities, other maps their first principal
+            components.
         like: The student, whose preprocessor prepares the image.
         void: Ids to leave out as void, next to 255.
-        grid: Height and width to which the logits are resized, as losses resize a teacher's;
-            their own if None.
+        grid: Height and width to which the map is resized, as losses resize a teacher's; its own
+            if None.
+
+    Raises:
+        UserError: The tap is not a map.
     """
     inputs = like.data_preprocessor(batch_of(sample), False)['inputs']
-    logits = BaseTeacher(model)(inputs, ['logits'], like.data_preprocessor)['logits']
-    logits = resize_map(logits, grid or logits.shape[2:])
+    maps = BaseTeacher(model)(inputs, [tap], like.data_preprocessor)[tap]
+    if maps.ndim != 4:
+        raise UserError(f'--tap: {tap!r} of shape {tuple(maps.shape)} is not a map (N, C, H, W)')
+    maps = resize_map(maps, grid or maps.shape[2:])
     size, padded = sample['inputs'].shape[1:], inputs.shape[2:]
     label = resize_labels(label_of(sample)[None], size)
     label = torch.where(torch.isin(label, label.new_tensor(void)), IGNORED, label)
     # What was padded is void.
     label = F.pad(label, (0, padded[1] - size[1], 0, padded[0] - size[0]), value=IGNORED)
-    valid = valid_pixels(label, logits.shape[2:], IGNORED)[0]
-    probabilities = class_logits(logits.double().cpu()).softmax(dim=1)
-    energies = pair_energies(probabilities[0], valid)
-    xx, xy, yy = (entry[0] for entry in structure_tensor(probabilities))
+    valid = valid_pixels(label, maps.shape[2:], IGNORED)[0]
+    u = _potentials(maps[0].double().cpu(), valid, tap == 'logits')
+    energies = pair_energies(u, valid)
+    xx, xy, yy = (entry[0] for entry in structure_tensor(u[None]))
     junction = (xx * yy - xy.square()).clamp(min=0).sqrt() * valid_faces(valid)
     total = float(sum(energies.values()).sum()) or 1.0
     heats = {name: energy.sqrt() for name, energy in energies.items()}
@@ -105,6 +116,25 @@ def flow_parts(
         float(junction.sum() / valid_faces(valid).sum().clamp(min=1)),
         tuple(valid.shape),
     )
+
+
+def _potentials(x: Tensor, valid: Tensor, logits: bool) -> Tensor:
+    """Return probabilities of logits (C, H, W), or the principal components of features.
+
+    The components have mean 0 and a mean squared norm of 1 over the valid pixels. The energies of
+    all pairs are the same in every rotated basis of the channels.
+    """
+    if logits:
+        return class_logits(x[None]).softmax(dim=1)[0]
+    values = x[:, valid]
+    if not values.numel():
+        return torch.zeros_like(x[:COMPONENTS])
+    mean = values.mean(dim=1, keepdim=True)
+    # In ascending order of their variance.
+    variances, directions = torch.linalg.eigh(torch.cov(values, correction=0).view(len(x), -1))
+    scale = variances.sum().clamp(min=1e-12).sqrt()
+    directions = directions[:, -COMPONENTS:]
+    return ((directions.T @ (x.flatten(1) - mean)) / scale).unflatten(1, x.shape[1:])
 
 
 def pair_energies(u: Tensor, valid: Tensor) -> dict[str, Tensor]:
@@ -146,6 +176,7 @@ def write_flow_parts(
     models: Mapping[str, nn.Module],
     dataset: BaseDataset,
     indices: Sequence[int],
+    tap: str,
     folder: Path,
     void: Sequence[int] = (),
 ) -> dict[str, dict[str, float]]:
@@ -155,6 +186,7 @@ def write_flow_parts(
         models: The models.
         dataset: Labelled images.
         indices: Which of them to draw.
+        tap: Name of the tap.
         folder: Where to write.
         void: As for `flow_parts`.
 
@@ -165,11 +197,11 @@ def write_flow_parts(
     student = models['student']
     for i in indices:
         sample = dataset[i]
-        own = flow_parts(student, sample, student, void)
-        found = {
-            name: own if model is student else flow_parts(model, sample, student, void, own.grid)
-            for name, model in models.items()
-        }
+        own = flow_parts(student, sample, tap, student, void)
+        found = {'student': own}
+        if 'teacher' in models:
+            other = flow_parts(models['teacher'], sample, tap, student, void, own.grid)
+            found = {'teacher': other, **found}
         label = resize_labels(label_of(sample)[None], sample['inputs'].shape[1:])[0]
         rows = _rows(image_of(sample), label.numpy(), found)
         prediction_grid(rows, *LEGEND, folder / f'{stem_of(dataset, i)}.png')

@@ -140,7 +140,7 @@ def draw_images(
     # None: no bar where standard error is not a terminal.
     for i in tqdm(range(len(dataset)), 'images', leave=False, disable=None):
         sample = dataset[i]
-        own, base = (_miou(sample, models[name], classes) for name in ('student', 'baseline'))
+        own, base = (miou(sample, models[name], classes) for name in ('student', 'baseline'))
         differences.append(own - base)
     chosen = choose_images(differences, count)
     models = {name: model for name, model in models.items() if model is not None}
@@ -173,7 +173,8 @@ def _teacher(run: RunRecord, notes: list[Message]) -> nn.Module | None:
         return None
 
 
-def _miou(sample: Sample, model: nn.Module, classes: int) -> float:
+def miou(sample: Sample, model: nn.Module, classes: int) -> float:
+    """Return the mIoU of one image in percent."""
     confusion = confusion_matrix(label_of(sample), predict(model, sample), classes)
     return 100 * float(iou_and_accuracy(confusion.double())[0].nanmean())
 
