@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+import subprocess
 import sys
 from datetime import datetime
 from importlib.metadata import version
@@ -44,8 +45,8 @@ def identity(collection: Collection) -> list[Text]:
     groups = [group for group in (collection.baseline, *collection.ranked) if group]
     logs = [run.log for group in groups for run in group.counted]
     devices = dict.fromkeys(log.device for log in logs if log.device)
-    versions = {'mmseg_kd': mmseg_kd.__version__, 'torch': torch.__version__}
-    versions['mmseg'] = version('onedl-mmsegmentation')
+    versions = {'mmseg_kd': f'{mmseg_kd.__version__} {_commit()}'.strip()}
+    versions |= {'torch': torch.__version__, 'mmseg': version('onedl-mmsegmentation')}
     origin = message(
         '{date}: {command}. Versions: {versions}. Trained on: {device}.',
         date=f'{datetime.now():%Y-%m-%d %H:%M}',
@@ -61,6 +62,17 @@ def identity(collection: Collection) -> list[Text]:
         protocol=next(iter(protocols), NONE),
     )
     return [origin, protocol] if protocols else [origin]
+
+
+def _commit() -> str:
+    """Return the commit of this project in a clone of it, else nothing."""
+    root = Path(mmseg_kd.__file__).parents[1]
+    command = ['git', '-C', str(root), 'describe', '--always', '--dirty', '--exclude=*']
+    try:
+        found = subprocess.run(command, capture_output=True, text=True, check=False)
+    except OSError:
+        return ''
+    return f'({found.stdout.strip()})' if found.stdout and (root / '.git').exists() else ''
 
 
 def next_steps(collection: Collection) -> list[Block]:
