@@ -14,7 +14,6 @@ import numpy as np
 import pytest
 from conftest import run, tiny_config
 from PIL import Image
-from reports.run_copies import text_of
 
 EMULATION = Path(__file__).parent / 'korean_windows' / 'sitecustomize.py'
 # A letter and a sign that cp949 lacks.
@@ -117,7 +116,7 @@ def test_from_a_study_to_a_report(
     assert len(list(painted.rglob('*.png'))) == 2
     tool = 'analysis_tools/report.py'
     assert run(tool, work_dir, '--lang', 'ko', '--out', folder / '보고서') == 0
-    assert NAME in text_of(folder / '보고서' / 'report.html')
+    assert NAME in (folder / '보고서' / 'report.md').read_text(encoding='utf-8')
 
     # What the console lacks is an escape; a log is UTF-8 and whole.
     lines = console.getvalue().decode('cp949')

@@ -158,7 +158,7 @@ CASES = [
     Case('bytes', REPORT, 'scalars.json', (scalars(bytes(range(128, 256))),)),
     Case('lists', REPORT, 'scalars.json', (scalars('[1, 2]\n[3, 4]\n'),)),
     Case('scores in words', REPORT, 'done', (scalars('{"mIoU": "good", "step": 2}\n'),)),
-    Case('a report that is a folder', 'analysis_tools/report.py done --images 0', 'report.html', (folder('done/report.html'),)),
+    Case('a report that is a folder', 'analysis_tools/report.py done --images 0', 'report.md', (folder('done/report.md'),)),
     Case('figures that are a file', 'analysis_tools/report.py done --images 0', 'figures', (write('done/figures', 'mine'),)),
     Case('curves of bytes', 'analysis_tools/analyze_logs.py done --out new.png', 'scalars.json', (scalars(bytes(range(128, 256))),)),
     Case('curves of no number', 'analysis_tools/analyze_logs.py done --out new.png', 'scalars.json', (scalars('{"mIoU": "good", "step": 2}\n'),)),

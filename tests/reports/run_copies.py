@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import html
 import json
-import re
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
@@ -63,10 +61,3 @@ def write_study(folder: Path, runs: list[dict], **content: object) -> Path:
     state |= dict(objective=dict(metric='mIoU11', direction='maximize'), baseline=None)
     (folder / 'study.json').write_text(json.dumps(state | content | dict(runs=entries)))
     return folder
-
-
-def text_of(page: Path) -> str:
-    """Read the text of a report's page; the cells of a table's row are between bars."""
-    text = page.read_text(encoding='utf-8').partition('</style>')[2].partition('<script>')[0]
-    text = re.sub(r'<tr[^>]*>', '| ', re.sub(r'</t[dh]>', ' | ', text.replace('<wbr>', '')))
-    return html.unescape(re.sub(r'<[^>]+>', '', re.sub(r'</(tr|p|li|h\d)>', '\n', text)))

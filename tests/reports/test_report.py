@@ -1,4 +1,4 @@
-"""The report as a whole: what is in it, how long it takes."""
+"""The report as a whole: what is in it, what it overwrites, how long it takes."""
 
 import json
 import re
@@ -11,12 +11,12 @@ from typing import Any
 import numpy as np
 import pytest
 from conftest import ROOT
-from reports.run_copies import copy_run, set_curve, text_of, write_study
+from reports.run_copies import copy_run, set_curve, write_study
 
 from mmseg_kd.errors import UserError
 from mmseg_kd.reports.comparing.collecting import read_collection
 from mmseg_kd.reports.comparing.collection import Collection
-from mmseg_kd.reports.report import write_report
+from mmseg_kd.reports.report import other_report, write_report
 from mmseg_kd.reports.sections import facts, scores, words
 
 
@@ -58,16 +58,16 @@ def folders(trained_pair: dict[str, Path], tmp_path: Path) -> list[Path]:
 def test_the_page_needs_nothing_else(folders: list[Path], tmp_path: Path, lang: str) -> None:
     out = tmp_path / 'out'
     files = write_report(folders, out, lang)
-    assert files[0] == out / 'report.html'
-    names = {file.name for file in files[1:]}
+    assert files[:2] == [out / 'report.md', out / 'report.html']
+    names = {file.name for file in files[2:]}
     assert names == {
         'learning_curves.png',
         'class_iou.png',
         'confusion.png',
         'losses.png',
     }
-    assert all(file.stat().st_size > 10_000 for file in files[1:])
-    text = files[0].read_text(encoding='utf-8')
+    assert all(file.stat().st_size > 10_000 for file in files[2:])
+    text = files[1].read_text(encoding='utf-8')
     page = Page(text)
     assert not page.open
     assert page.addresses
@@ -76,24 +76,25 @@ def test_the_page_needs_nothing_else(folders: list[Path], tmp_path: Path, lang: 
     assert not [file for file in out.rglob('*') if '.tmp' in file.name]
 
 
-def test_the_page_has_the_numbers(folders: list[Path], tmp_path: Path) -> None:
-    page = write_report(folders, tmp_path / 'out')[0]
-    text = text_of(page)
+def test_the_markdown_has_the_numbers(folders: list[Path], tmp_path: Path) -> None:
+    text = write_report(folders, tmp_path / 'out')[0].read_text(encoding='utf-8')
     scores = {}
     for folder in folders[:2]:
         (file,) = folder.glob('*/vis_data/scalars.json')
         rows = map(json.loads, file.read_text().splitlines())
         scores[folder.name] = [row for row in rows if 'mIoU' in row]
     best = max(scores['student_s0'], key=lambda row: row['mIoU11'])
-    assert f'| student | 0 | {best["mIoU11"]:.2f} | {best["step"]} |' in text
+    line = f'| student | 0 | {best["mIoU11"]:.2f} | {best["step"]} |'
+    assert line in text.replace('**', '')
     best = [max(r['mIoU11'] for r in scores[name]) for name in ('student_s0', 'baseline_s0')]
     gain = f'{best[0] - best[1]:+.2f}'.replace('-', '\u2212')
-    (row,) = re.findall(r'\| student \| 3 \| .*', text)
-    assert f' | {gain} | [{gain}, {gain}] | ' in row
+    (row,) = re.findall(r'\| student \| 3 \| .*', text.replace('**', ''))
+    assert f' | {gain} | \\[{gain}, {gain}\\] | ' in row
     assert 'model.kd_losses.kl_loss' in text
+    assert re.search(r'!\[.+\]\(figures/learning_curves\.png\)', text)
     # Every row of a table has the cells of its heading.
-    for table in re.findall('<table>.*?</table>', page.read_text(encoding='utf-8'), re.DOTALL):
-        assert len(set(Page(table).rows)) == 1
+    for block in re.findall(r'(?:^\|.*\n)+', text, re.MULTILINE):
+        assert len({line.count(' | ') for line in block.splitlines()}) == 1
 
 
 def test_names_are_no_markup(folders: list[Path], tmp_path: Path) -> None:
@@ -103,9 +104,24 @@ def test_names_are_no_markup(folders: list[Path], tmp_path: Path) -> None:
     copy_run(folders[0], study / 'a')
     copy_run(folders[1], study / 'b')
     write_study(study, [dict(name='base', work_dir='a'), dict(name=name, work_dir='b')])
-    page = write_report([study], study)[0]
+    markdown, page = write_report([study], study)[:2]
     assert '<b>' not in page.read_text(encoding='utf-8')
-    assert name in text_of(page)
+    assert 'kd\\_&lt;b>\\|\\*x\\*' in markdown.read_text(encoding='utf-8')
+
+
+def test_names_are_no_links(folders: list[Path], tmp_path: Path) -> None:
+    names = ['[a](http://evil.example)', r'\[b](c)', '![d](www.evil.example)']
+    for i in range(len(names)):
+        copy_run(folders[0], tmp_path / 'study' / str(i))
+    runs = [dict(name=name, work_dir=str(i)) for i, name in enumerate(names)]
+    write_study(tmp_path / 'study', runs, baseline=names[0])
+    text = write_report([tmp_path / 'study'], tmp_path / 'out')[0].read_text(encoding='utf-8')
+    # Markdown reads neither code nor a line of HTML; a picture is meant.
+    prose = re.sub(r'```.*?```|<!--.*?-->|<summary>[^\n]*', '', text, flags=re.DOTALL)
+    lines = [line.removeprefix('![') for line in prose.splitlines()]
+    assert not [line for line in lines if re.search(r'(?<!\\)(?:\\\\)*\[', line)]
+    assert 'http://' not in prose and 'www.' not in prose
+    assert r'\[a\](http:&#47;/evil.example)' in prose
 
 
 DEEP = 50_000 * '[' + 50_000 * ']'
@@ -193,6 +209,24 @@ def test_a_damaged_study_is_one_line(tmp_path: Path, content: str) -> None:
     assert '\n' not in str(error.value)
 
 
+def test_another_report_is_not_overwritten(folders: list[Path], tmp_path: Path) -> None:
+    out = tmp_path / 'out'
+    write_report(folders[:1], out)
+    assert other_report(folders[:1], out) is None
+    # The same with more replaces it; fewer or others do not.
+    assert other_report(folders, out) is None
+    before = (out / 'report.md').read_bytes()
+    with pytest.raises(UserError, match='is a report of other runs'):
+        write_report(folders[1:], out)
+    assert (out / 'report.md').read_bytes() == before
+    (out / 'report.md').write_text('# Written by hand\n')
+    assert other_report(folders[:1], out) == out / 'report.md'
+    (out / 'report.md').unlink()
+    assert other_report(folders[:1], out) == out / 'report.html'
+    write_report(folders[:1], out, overwrite=True)
+    assert other_report(folders[:1], out) is None
+
+
 def test_nothing_is_written_when_nothing_can_be_read(tmp_path: Path) -> None:
     with pytest.raises(UserError, match='does not exist'):
         write_report([tmp_path / 'lost'], tmp_path / 'out')
@@ -206,7 +240,7 @@ def test_a_study_that_has_only_begun(folders: list[Path], tmp_path: Path) -> Non
         dict(name='other', work_dir='none', state='failed', error='CUDA out of memory'),
     ]
     write_study(tmp_path, runs, baseline='baseline')
-    text = text_of(write_report([tmp_path], tmp_path)[0])
+    text = write_report([tmp_path], tmp_path)[0].read_text(encoding='utf-8')
     assert 'other, seed 0 failed: CUDA out of memory' in text
     assert '1 runs have not begun.' in text
     write_study(tmp_path, runs[1:])
@@ -261,7 +295,7 @@ def test_two_hundred_runs_of_a_search(trained_pair: dict[str, Path], tmp_path: P
     assert kilobytes < 800 * 2**10
     names = {file.name for file in tmp_path.glob('figures/*.png')}
     assert 'slices_1.png' in names
-    text = text_of(tmp_path / 'report.html')
+    text = (tmp_path / 'report.md').read_text(encoding='utf-8')
     assert 'the other 192 are thin and grey' in text
 
 

@@ -7,7 +7,6 @@ import time
 from pathlib import Path
 
 import pytest
-from reports.run_copies import text_of
 from studying import evaluated, run, start, state, study_file, trained
 
 TWO = """study = dict(baseline='one', runs=dict(
@@ -93,7 +92,7 @@ def test_best_checkpoints_are_tested_once(tmp_path: Path) -> None:
     tested = json.loads((work_dir / 'test.json').read_text(encoding='utf-8'))
     assert tested['checkpoint'] == best.name
     assert f'one seed 0: testing {best.name}' in out
-    report = text_of(tmp_path / 'out' / 'report.html')
+    report = (tmp_path / 'out' / 'report.md').read_text(encoding='utf-8')
     assert 'mIoU11, test' in report
     assert f' | {tested["metrics"]["mIoU11"]:.2f} | ' in report
     code, out, err = run('run', study, '--no-report')

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from conftest import ROOT
-from reports.run_copies import copy_run, text_of
+from reports.run_copies import copy_run
 
 
 def run(*arguments: object) -> int:
@@ -32,15 +32,16 @@ def test_work_dirs_and_their_readme(
     assert run(readme, tmp_path / 'baseline', tmp_path / 'student', '--lang', 'ko') == 0
     out = tmp_path / 'report'
     assert (out / 'report.html').is_file()
-    assert '결과 요약' in text_of(out / 'report.html')
-    assert 'report.html' in capfd.readouterr().out
+    text = (out / 'report.md').read_text(encoding='utf-8')
+    assert '결과 요약' in text
+    assert 'report.md' in capfd.readouterr().out
 
 
 def test_with_images(trained_pair: dict[str, Path], tmp_path: Path) -> None:
     folders = trained_pair.values()
     assert run(*folders, '--baseline', 'baseline', '--out', tmp_path, '--images', 2) == 0
     assert (tmp_path / 'figures' / 'images.png').is_file()
-    assert '>Images</h2>' in (tmp_path / 'report.html').read_text(encoding='utf-8')
+    assert '## Images' in (tmp_path / 'report.md').read_text(encoding='utf-8')
 
 
 @pytest.mark.parametrize(
@@ -66,3 +67,14 @@ def test_a_negative_number_of_images(tmp_path: Path, capfd: pytest.CaptureFixtur
     assert capfd.readouterr().err == (
         'error: --images: -3 is not a number of images; write 0 for none\n'
     )
+
+
+def test_a_report_of_others_stays(
+    trained_pair: dict[str, Path], tmp_path: Path, capfd: pytest.CaptureFixture
+) -> None:
+    (tmp_path / 'report.md').write_text('mine')
+    arguments = (trained_pair['baseline'], '--out', tmp_path, '--images', 0)
+    assert run(*arguments) == 2
+    assert 'is a report of other runs' in capfd.readouterr().err
+    assert (tmp_path / 'report.md').read_text() == 'mine'
+    assert run(*arguments, '--overwrite') == 0

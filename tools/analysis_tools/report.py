@@ -1,7 +1,7 @@
-"""Report on runs: tables, curves, statistics, findings, as one HTML file.
+"""Report on runs: tables, curves, statistics, findings, as Markdown and one HTML file.
 
 python tools/analysis_tools/report.py WORK_DIR [WORK_DIR ...] [--out DIR] [--lang ko]
-                                      [--baseline NAME] [--images N]
+                                      [--baseline NAME] [--images N] [--overwrite]
 
 A WORK_DIR is that of a training, or the folder of a study. Runs that differ in the seed alone are
 taken together. Each table is also written as CSV and LaTeX, each figure also as PDF.
@@ -41,15 +41,17 @@ def main() -> None:
         help='validation images of each kind (most improved, most damaged, median) to predict and '
         'draw; 0 loads no model, so that GMACs are left out too (default: 1)',
     )
+    parser.add_argument('--overwrite', action='store_true', help='replace a report of other runs')
     args = parser.parse_args()
     if args.images < 0:
         raise UserError(f'--images: {args.images} is not a number of images; write 0 for none')
     first = args.work_dirs[0]
     single = len(args.work_dirs) == 1
     out = args.out or (first if single else first.resolve().parent / 'report')
-    files = write_report(args.work_dirs, out, args.lang, args.baseline, args.images)
-    print(relative(files[0]))
-    print(f'{len(files) - 1} figures and the tables: {relative(out / "figures")} and tables')
+    files = write_report(args.work_dirs, out, args.lang, args.baseline, args.overwrite, args.images)
+    for file in files[:2]:
+        print(relative(file))
+    print(f'{len(files) - 2} figures and the tables: {relative(out / "figures")} and tables')
 
 
 if __name__ == '__main__':

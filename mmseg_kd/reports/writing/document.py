@@ -1,4 +1,4 @@
-"""The blocks of a report."""
+"""The blocks of a report, independent of the file format."""
 
 from __future__ import annotations
 
