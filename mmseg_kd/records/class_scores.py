@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean
@@ -25,12 +25,12 @@ class ClassScores:
     Attributes:
         iteration: Iteration of the evaluation.
         iou: IoU by class in percent; NaN if a class does not occur.
-        confusion: Pixels (K, K) by true and predicted class.
+        confusion: Pixels (K, K) by true and predicted class; None if unknown.
     """
 
     iteration: int
     iou: Mapping[str, float]
-    confusion: np.ndarray
+    confusion: np.ndarray | None = None
 
 
 def read_confusions(file: str | Path) -> list[dict[str, Any]]:
@@ -54,6 +54,15 @@ def class_scores(record: Mapping[str, Any]) -> ClassScores:
     matrix = np.array(record['matrix'], dtype=float)
     iou = (100 * iou_and_accuracy(torch.from_numpy(matrix))[0]).tolist()
     return ClassScores(record['iter'], dict(zip(record['classes'], iou, strict=True)), matrix)
+
+
+def logged_class_scores(rows: Iterable[Mapping[str, Any]]) -> dict[int, ClassScores]:
+    """Return by iteration the IoU of the classes that mmseg 0.x logs as `IoU.NAME`."""
+    found = {}
+    for row in rows:
+        if iou := {key[4:]: value for key, value in row.items() if key.startswith('IoU.')}:
+            found[row['step']] = ClassScores(row['step'], iou)
+    return found
 
 
 def mean_class_iou(scores: Sequence[ClassScores]) -> dict[str, float]:

@@ -30,7 +30,16 @@ def read_literals(file: str | Path) -> dict[str, Any]:
         OSError: It cannot be read.
         ValueError: It is not text or not Python.
     """
-    return _assignments(Path(file).read_text(encoding='utf-8'), ast.unparse)
+    return parse_literals(Path(file).read_text(encoding='utf-8'))
+
+
+def parse_literals(text: str) -> dict[str, Any]:
+    """Read the text of a config as `read_literals` does.
+
+    Raises:
+        ValueError: It is not Python.
+    """
+    return _assignments(text, ast.unparse)
 
 
 def parse_buildable(text: str, source: str | Path) -> tuple[ConfigDict, list[str]]:

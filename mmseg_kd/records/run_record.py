@@ -12,12 +12,23 @@ from typing import Any
 import numpy as np
 
 from mmseg_kd.errors import UserError
-from mmseg_kd.records.class_scores import ClassScores, class_scores, read_confusions
+from mmseg_kd.records.class_scores import (
+    ClassScores,
+    class_scores,
+    logged_class_scores,
+    read_confusions,
+)
 from mmseg_kd.records.gradient_reports import read_reports
 from mmseg_kd.records.json_lines import NUMBER, OPTIONAL_NUMBER, OPTIONAL_TEXT, fits, read_json
 from mmseg_kd.records.literal_config import read_literals
 from mmseg_kd.records.message import Message, message
-from mmseg_kd.records.scalars import read_rows, scalar_files, split_rows
+from mmseg_kd.records.scalars import (
+    SUFFIX,
+    config_of_log,
+    read_rows,
+    scalar_files,
+    split_rows,
+)
 from mmseg_kd.records.training_log import LogFacts, read_logs
 
 # What a report reads of a teacher.
@@ -158,23 +169,27 @@ def read_run(folder: str | Path, name: str | None = None) -> RunRecord:
                 line=lines[0],
             )
         )
-    record.config = _config(files[-1].with_name('config.py'), record.notes)
+    record.config = _config(files[-1], record.notes)
     record.seed = record.whole_number('randomness', 'seed')
     record.teachers = _teachers(folder / 'teacher.json', record.notes)
     record.test = read_test(folder).get('metrics', {})
     record.gradients = read_reports(folder / 'gradients.jsonl')
     confusions = read_confusions(folder / 'confusion.jsonl')
-    record.classes = {line['iter']: class_scores(line) for line in confusions}
-    record.log = read_logs(log for file in files for log in sorted(file.parents[1].glob('*.log')))
+    record.classes = logged_class_scores(rows)
+    record.classes |= {line['iter']: class_scores(line) for line in confusions}
+    starts = [file.parents[1] for file in files if not file.name.endswith(SUFFIX)]
+    record.log = read_logs(log for start in starts for log in sorted(start.glob('*.log')))
     last = max([*training.get('step', []), *(row['iteration'] for row in evaluations)])
     if record.max_iters and last < record.max_iters:
         record.state = 'unfinished'
     return record
 
 
-def _config(file: Path, notes: list[Message]) -> dict[str, Any]:
+def _config(scalars: Path, notes: list[Message]) -> dict[str, Any]:
+    old = scalars.name.endswith(SUFFIX)
+    file = scalars if old else scalars.with_name('config.py')
     try:
-        return read_literals(file)
+        return config_of_log(file) if old else read_literals(file)
     except (OSError, ValueError) as error:
         source = file.as_posix()
         note = message('{file}: the config cannot be read ({error}).', file=source, error=error)

@@ -1,16 +1,22 @@
-"""The one reader of `scalars.json`, the numbers that a run logged."""
+"""The one reader of `scalars.json`, or 0.x's `*.log.json`, the numbers that a run logged."""
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from mmseg_kd.errors import UserError
-from mmseg_kd.records.json_lines import read_json_lines
+from mmseg_kd.records.json_lines import is_number, read_json_lines
+from mmseg_kd.records.literal_config import parse_literals
+
+# The log of a training with mmsegmentation 0.x, in its work_dir.
+SUFFIX = '.log.json'
+# What a line of an evaluation has besides the metrics.
+OTHERS = ('mode', 'epoch', 'iter', 'lr', 'time', 'data_time', 'memory')
 
 # mmengine logs these with an evaluation too; they are not metrics.
 NO_METRICS = ('step', 'iter', 'epoch', 'time', 'data_time', 'memory')
@@ -26,7 +32,7 @@ def files_of_starts(work_dir: Path) -> list[Path]:
 
 
 def scalar_files(source: str | Path) -> list[Path]:
-    """Find the `scalars.json` of each start of a run, in order.
+    """Find the `scalars.json` of each start of a run, in order; of mmseg 0.x its `*.log.json`.
 
     Args:
         source: One of these files, a work_dir, or the folder of one start.
@@ -39,15 +45,12 @@ def scalar_files(source: str | Path) -> list[Path]:
         return [source]
     if not source.is_dir():
         raise UserError(f'{source} does not exist; name a work_dir or a scalars.json')
-    for pattern in ('scalars.json', 'vis_data/scalars.json', '*/vis_data/scalars.json'):
+    patterns = 'scalars.json', 'vis_data/scalars.json', '*/vis_data/scalars.json', f'*{SUFFIX}'
+    for pattern in patterns:
         if files := sorted(source.glob(pattern)):
             return files
-    if any(source.glob('*.log.json')):
-        raise UserError(
-            f'{source} is a work_dir of mmsegmentation 0.x, whose logs are not read; measure its '
-            'checkpoint with tools/test.py'
-        )
-    raise UserError(f'{source} holds no */vis_data/scalars.json; name the work_dir of a run')
+    files = f'*/vis_data/scalars.json, nor the *{SUFFIX} of mmsegmentation 0.x'
+    raise UserError(f'{source} holds no {files}; name the work_dir of a run')
 
 
 def read_rows(files: Iterable[Path]) -> tuple[list[Row], dict[Path, list[int]]]:
@@ -59,6 +62,8 @@ def read_rows(files: Iterable[Path]) -> tuple[list[Row], dict[Path, list[int]]]:
     rows, broken = [], {}
     for file in files:
         records, lines = read_json_lines(file)
+        if file.name.endswith(SUFFIX):
+            records = _rows_of_log(records)
         rows += [row for row in records if type(row.get('step')) is int]
         if lines:
             broken[file] = lines
@@ -105,7 +110,8 @@ def split_rows(rows: Iterable[Row]) -> tuple[list[dict[str, float]], dict[str, n
     for row in rows:
         step, values = row['step'], {name: value for name, value in row.items() if is_value(value)}
         if any(name.startswith('mIoU') for name in values):
-            metrics = {k: v for k, v in values.items() if k not in NO_METRICS}
+            # 0.x logs scores of the classes too, such as IoU.road.
+            metrics = {k: v for k, v in values.items() if k not in NO_METRICS and '.' not in k}
             evaluations[step] = {'iteration': step, **metrics}
         elif 'loss' in values:
             training[step] = values
@@ -118,3 +124,37 @@ def split_rows(rows: Iterable[Row]) -> tuple[list[dict[str, float]], dict[str, n
 def is_value(value: Any) -> bool:
     """Return whether a logged value is a number, which may be infinite or NaN."""
     return type(value) in (float, int)
+
+
+def _rows_of_log(records: Iterable[Row]) -> Iterator[Row]:
+    """Yield the lines of a 0.x log as `scalars.json` has them: with a step, metrics in percent.
+
+    An evaluation's `iter` is its iteration in early versions and the number of images in later
+    ones. It is the iteration where it lies within a log interval after the last line of training.
+    """
+    last = interval = 0
+    for record in records:
+        iteration = record.get('iter')
+        if type(iteration) is not int:
+            continue
+        if record.get('mode') == 'train':
+            interval, last = abs(iteration - last), iteration
+            yield record | {'step': iteration}
+        elif record.get('mode') == 'val':
+            metrics = {k: v for k, v in record.items() if k not in OTHERS and is_number(v)}
+            step = iteration if last < iteration <= last + interval else last
+            yield {name: round(100 * v, 4) for name, v in metrics.items()} | {'step': step}
+
+
+def config_of_log(file: Path) -> dict[str, Any]:
+    """Return the config in the first line of a 0.x log, with the keys that a report reads.
+
+    Raises:
+        ValueError: It is not Python.
+    """
+    head = next(iter(read_json_lines(file)[0]), {})
+    config = parse_literals(str(head.get('config', '')))
+    runner = config.get('runner')
+    length = runner.get('max_iters') if isinstance(runner, dict) else config.get('total_iters')
+    seed = head.get('seed', config.pop('seed', None))
+    return config | {'train_cfg': {'max_iters': length}, 'randomness': {'seed': seed}}

@@ -24,6 +24,8 @@ from mmseg_kd.records.message import message
 from mmseg_kd.records.run_record import RunRecord
 from mmseg_kd.reports.comparing.collection import Collection
 
+# The config that a start of a run writes out.
+CONFIGS = '*/vis_data/config.py'
 # Forward passes that are timed, after some that are not.
 WARM_UP, TIMED = 3, 10
 DEFAULT_SIZE = (512, 512)
@@ -45,7 +47,7 @@ def model_sizes(collection: Collection) -> dict[str, ModelSize]:
     found: dict[str, ModelSize] = {}
     known: dict[str, ModelSize | None] = {}
     for group in collection.ranked:
-        run = next((r for r in group.counted if r.best_checkpoint(collection.metric)), None)
+        run = next((r for r in group.counted if loadable(r, collection.metric)), None)
         if run is None:
             continue
         plain = without_distillation(run.setting('model') or {})
@@ -94,6 +96,11 @@ def prepare() -> None:
     register_all()
     init_default_scope('mmseg_kd')
     MMLogger.get_instance(f'report {uuid4()}', log_level='ERROR')
+
+
+def loadable(run: RunRecord, metric: str) -> bool:
+    """Return whether a run has a checkpoint and a config file, which runs of mmseg 0.x lack."""
+    return run.best_checkpoint(metric) is not None and any(run.source.glob(CONFIGS))
 
 
 def load_model(checkpoint: str | Path) -> nn.Module:

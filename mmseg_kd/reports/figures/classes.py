@@ -29,8 +29,12 @@ def classes(collection: Collection, folder: Path) -> list[Block]:
     groups = [group for group in first_groups(collection, MOST_BARS) if group.classes]
     if not groups:
         return []
-    scores = {g.name: mean_class_iou([row for _, row in g.classes]) for g in groups}
-    deltas = {g.name: row for g in groups if (row := collection.class_differences(g))}
+    means = {group: mean_class_iou([row for _, row in group.classes]) for group in groups}
+    names = list(means[groups[0]])
+    # Runs on other classes have no place in the same figure.
+    alike = [group for group in groups if list(means[group]) == names]
+    scores = {group.name: means[group] for group in alike}
+    deltas = {g.name: row for g in alike if (row := collection.class_differences(g))}
     file = folder / 'class_iou.png'
     _class_iou_bars(collection, scores, deltas, file)
     caption = message(
@@ -38,7 +42,7 @@ def classes(collection: Collection, folder: Path) -> list[Block]:
         'the difference to the baseline if there is one.'
     )
     alt = message('Bars of the IoU of each class: {names}.', names=', '.join(scores))
-    rows = [[c, *(number(row.get(c)) for row in scores.values())] for c in scores[groups[0].name]]
+    rows = [[c, *(number(row.get(c)) for row in scores.values())] for c in names]
     table = Table([message('class'), *scores], rows, 'class_iou')
     return [
         Heading(message('Classes')),
@@ -54,6 +58,8 @@ def _confusions(collection: Collection, best: Group, folder: Path) -> list[Block
         (own.confusion, base.confusion)
         for own, base in collection.paired_classes(best)
         if list(own.iou) == list(base.iou)
+        and own.confusion is not None
+        and base.confusion is not None
     ]
     if not pairs:
         return []

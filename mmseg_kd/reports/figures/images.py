@@ -29,7 +29,7 @@ from mmseg_kd.reports.figures.samples import (
     predict,
     stem_of,
 )
-from mmseg_kd.reports.models import load_model, prepare
+from mmseg_kd.reports.models import CONFIGS, load_model, loadable, prepare
 from mmseg_kd.reports.writing.document import Block, Heading, Picture, Table
 from mmseg_kd.visualization import Panel, prediction_grid
 
@@ -72,8 +72,7 @@ def comparable_pair(collection: Collection) -> tuple[RunRecord, RunRecord] | Non
     bases = collection.baseline.counted if collection.baseline else []
     students = [run for group in collection.students for run in group.counted]
     for run, base in itertools.product(students, bases):
-        found = all(r.best_checkpoint(collection.metric) for r in (run, base))
-        if found and run.config and run.seed == base.seed:
+        if run.seed == base.seed and all(loadable(r, collection.metric) for r in (run, base)):
             return base, run
     return None
 
@@ -152,7 +151,7 @@ def draw_images(
 
 def _dataset(run: RunRecord, notes: list[Message]) -> BaseDataset:
     """Build the validation images of a run without running its config, a stranger's perhaps."""
-    file = max(run.source.glob('*/vis_data/config.py'))
+    file = max(run.source.glob(CONFIGS))
     cfg, left_out = parse_buildable(file.read_text(encoding='utf-8'), file)
     if left_out:
         code = shorten('; '.join(left_out), MOST_CODE)
