@@ -11,8 +11,6 @@ from typing import Any
 
 from mmseg_kd.checkpoints import atomic_path, remove_file, retry_locked
 
-# A float cannot hold a whole number of more digits exactly.
-MOST_DIGITS = 16
 # Forms for `fits`.
 NUMBER = (int, float)
 OPTIONAL_NUMBER = (*NUMBER, NoneType)
@@ -63,13 +61,13 @@ def read_json_lines(file: str | Path) -> tuple[list[dict[str, Any]], list[int]]:
 
 
 def read_json(text: str) -> Any:
-    """Read JSON from a file that may be damaged; whole numbers of many digits become floats.
+    """Read JSON from a file that may be damaged.
 
     Raises:
         ValueError: It is not JSON, or nested more deeply than Python reads.
     """
     try:
-        return json.loads(text, parse_int=lambda x: (int if len(x) < MOST_DIGITS else float)(x))
+        return json.loads(text)
     except RecursionError as error:
         raise ValueError('nested too deeply') from error
 

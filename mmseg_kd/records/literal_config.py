@@ -120,13 +120,11 @@ def _kept(found: dict[Any, Any]) -> dict[Any, Any]:
 
 
 def _types(value: Any) -> Iterator[str]:
-    if isinstance(value, dict):
-        if isinstance(value.get('type'), str):
-            yield value['type']
-        value = list(value.values())
-    if isinstance(value, list | tuple):
-        for part in value:
-            yield from _types(part)
+    if isinstance(value, dict) and isinstance(value.get('type'), str):
+        yield value['type']
+    parts = value.values() if isinstance(value, dict) else value
+    for part in parts if isinstance(value, dict | list | tuple) else ():
+        yield from _types(part)
 
 
 def _registered_types() -> set[str]:

@@ -10,6 +10,8 @@ from typing import Any
 # Translations by English sentence; `mmseg_kd/reports/writing/language.py` sets them.
 CATALOGUE: ContextVar[Mapping[str, str] | None] = ContextVar('catalogue', default=None)
 MINUS = '\u2212'
+# Stands for an unknown value.
+NONE = '\u2013'
 
 
 @dataclass(frozen=True)
@@ -44,6 +46,7 @@ def messages(*templates: str) -> list[Message]:
     return [Message(template) for template in templates]
 
 
-def signed(value: float) -> str:
-    """Format a difference in points, with its sign."""
-    return f'{value:+.2f}'.replace('-', MINUS)
+def number(value: float | None, form: str = '.2f') -> str:
+    """Format a number with a true minus sign; None is a dash."""
+    text = NONE if value is None else format(value, form)
+    return text.replace('-', MINUS) if form.endswith('f') else text

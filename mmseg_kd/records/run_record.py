@@ -25,7 +25,6 @@ from mmseg_kd.records.message import Message, message
 from mmseg_kd.records.scalars import (
     SUFFIX,
     config_of_log,
-    is_value,
     read_rows,
     scalar_files,
     split_rows,
@@ -54,7 +53,7 @@ class RunRecord:
         name: Name of the run; runs that differ only in the seed share it.
         source: Its work_dir.
         seed: Its random seed; None if not known.
-        evaluations: By iteration: dicts of `iteration`, metrics in percent, and `lr`.
+        evaluations: By iteration: dicts of `iteration` and metrics in percent.
         training: Columns of the training log, among them `step`.
         config: The full config; empty if there is none.
         teachers: The teacher reports by name.
@@ -66,8 +65,8 @@ class RunRecord:
         error: Why it failed, in one line.
         params: What a grid or search chose, by dotted key.
         options: All overrides of its study, by dotted key.
-        training_seconds: Seconds of training without start-up, evaluations and checkpoints; None
-            where they were not measured.
+        study_config: The config that its study names; empty outside a study.
+        needs: Config keys that take another run's checkpoint in its study, and that run's name.
         test: Metrics of its best checkpoint on the test split; empty if it was not tested.
     """
 
@@ -86,14 +85,15 @@ class RunRecord:
     error: str | None = None
     params: dict[str, Any] = field(default_factory=dict)
     options: dict[str, Any] = field(default_factory=dict)
-    training_seconds: float | None = None
+    study_config: str = ''
+    needs: dict[str, str] = field(default_factory=dict)
     test: dict[str, float] = field(default_factory=dict)
 
     @property
     def metrics(self) -> list[str]:
         """Names of its metrics, in the order of the log."""
         names = dict.fromkeys(name for row in self.evaluations for name in row)
-        return [name for name in names if name not in ('iteration', 'lr')]
+        return [name for name in names if name != 'iteration']
 
     @property
     def max_iters(self) -> int | None:
@@ -170,8 +170,6 @@ def read_run(folder: str | Path, name: str | None = None) -> RunRecord:
             )
         )
     record.config = _config(files[-1], record.notes)
-    measured = [row['training_seconds'] for row in rows if is_value(row.get('training_seconds'))]
-    record.training_seconds = measured[-1] if measured else None
     record.seed = record.whole_number('randomness', 'seed')
     record.teachers = _teachers(folder / 'teacher.json', record.notes)
     record.test = read_test(folder).get('metrics', {})
@@ -200,10 +198,7 @@ def _config(scalars: Path, notes: list[Message]) -> dict[str, Any]:
 
 
 def _teachers(file: Path, notes: list[Message]) -> dict[str, dict[str, Any]]:
-    try:
-        content = read_json(file.read_text(encoding='utf-8')) if file.is_file() else {}
-    except ValueError:
-        content = None
+    content = _read_json(file) if file.is_file() else {}
     # The report on a single teacher is stored without its name.
     cards = {'teacher': content} if fits(content, CARD) else content
     if fits(cards, {str: CARD}):
@@ -214,11 +209,14 @@ def _teachers(file: Path, notes: list[Message]) -> dict[str, dict[str, Any]]:
 
 def read_test(work_dir: Path) -> dict[str, Any]:
     """Read `test.json`: the tested `checkpoint` and its `metrics`; empty if it is not there."""
-    file = work_dir / 'test.json'
+    content = _read_json(work_dir / 'test.json')
+    return content if fits(content, TEST) else {}
+
+
+def _read_json(file: Path) -> Any:
     with suppress(OSError, ValueError):
-        content = read_json(file.read_text(encoding='utf-8'))
-        return content if fits(content, TEST) else {}
-    return {}
+        return read_json(file.read_text(encoding='utf-8'))
+    return None
 
 
 def _iteration(file: Path) -> int:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from mmseg_kd.errors import UserError
-from mmseg_kd.records.json_lines import fits, read_json_lines
+from mmseg_kd.records.json_lines import is_number, read_json_lines
 from mmseg_kd.records.literal_config import parse_literals
 
 # The log of a training with mmsegmentation 0.x, in its work_dir.
@@ -63,7 +63,7 @@ def read_rows(files: Iterable[Path]) -> tuple[list[Row], dict[Path, list[int]]]:
     for file in files:
         records, lines = read_json_lines(file)
         if file.name.endswith(SUFFIX):
-            records = rows_of_log(records)
+            records = _rows_of_log(records)
         rows += [row for row in records if type(row.get('step')) is int]
         if lines:
             broken[file] = lines
@@ -102,21 +102,19 @@ def split_rows(rows: Iterable[Row]) -> tuple[list[dict[str, float]], dict[str, n
     """Separate evaluations from training; of two rows of one step and kind the later one counts.
 
     Returns:
-        The evaluations by iteration, each with `iteration`, the metrics and, where it is known,
-        `lr`; and the columns of training by name, among them `step`, NaN where a row has no value.
+        The evaluations by iteration, each with `iteration` and the metrics; and the columns of
+        training by name, among them `step`, NaN where a row has no value.
     """
     training: dict[int, Row] = {}
     evaluations: dict[int, dict[str, float]] = {}
-    rate: dict[str, float] = {}
     for row in rows:
         step, values = row['step'], {name: value for name, value in row.items() if is_value(value)}
         if any(name.startswith('mIoU') for name in values):
             # 0.x logs scores of the classes too, such as IoU.road.
             metrics = {k: v for k, v in values.items() if k not in NO_METRICS and '.' not in k}
-            evaluations[step] = {'iteration': step, **rate, **metrics}
+            evaluations[step] = {'iteration': step, **metrics}
         elif 'loss' in values:
             training[step] = values
-            rate = {'lr': values['lr']} if 'lr' in values else {}
     trained = [values for _, values in sorted(training.items())]
     names = dict.fromkeys(name for values in trained for name in values)
     columns = {name: np.array([row.get(name, np.nan) for row in trained], float) for name in names}
@@ -128,8 +126,8 @@ def is_value(value: Any) -> bool:
     return type(value) in (float, int)
 
 
-def rows_of_log(records: Iterable[dict[str, Any]]) -> Iterator[dict[str, Any]]:
-    """Yield the lines of a log as `scalars.json` has them: with a step, metrics in percent.
+def _rows_of_log(records: Iterable[Row]) -> Iterator[Row]:
+    """Yield the lines of a 0.x log as `scalars.json` has them: with a step, metrics in percent.
 
     An evaluation's `iter` is its iteration in early versions and the number of images in later
     ones. It is the iteration where it lies within a log interval after the last line of training.
@@ -143,21 +141,19 @@ def rows_of_log(records: Iterable[dict[str, Any]]) -> Iterator[dict[str, Any]]:
             interval, last = abs(iteration - last), iteration
             yield record | {'step': iteration}
         elif record.get('mode') == 'val':
+            metrics = {k: v for k, v in record.items() if k not in OTHERS and is_number(v)}
             step = iteration if last < iteration <= last + interval else last
-            metrics = {key: value for key, value in record.items() if key not in OTHERS}
-            percent = {k: round(100 * v, 4) for k, v in metrics.items() if fits(v, (int, float))}
-            yield percent | {'step': step}
+            yield {name: round(100 * v, 4) for name, v in metrics.items()} | {'step': step}
 
 
 def config_of_log(file: Path) -> dict[str, Any]:
-    """Return the config in a log's first line, with the keys that a report reads.
+    """Return the config in the first line of a 0.x log, with the keys that a report reads.
 
     Raises:
         ValueError: It is not Python.
     """
     head = next(iter(read_json_lines(file)[0]), {})
-    text = head.get('config')
-    config = parse_literals(text) if isinstance(text, str) else {}
+    config = parse_literals(str(head.get('config', '')))
     runner = config.get('runner')
     length = runner.get('max_iters') if isinstance(runner, dict) else config.get('total_iters')
     seed = head.get('seed', config.pop('seed', None))

@@ -9,7 +9,7 @@ from types import NoneType
 from typing import Any
 
 from mmseg_kd.errors import UserError
-from mmseg_kd.records.json_lines import NUMBER, OPTIONAL_TEXT, fits, read_json
+from mmseg_kd.records.json_lines import NUMBER, OPTIONAL_TEXT, fits, is_number, read_json
 from mmseg_kd.records.message import message
 from mmseg_kd.records.run_record import RunRecord, read_run
 
@@ -18,11 +18,16 @@ DICTS = dict.fromkeys(('params', 'options', 'needs'), dict)
 FORM = {
     'name': str,
     'baseline': OPTIONAL_TEXT,
+    'controls': {str: [str]},
     'objective': {'metric': OPTIONAL_TEXT},
     'kind': str,
     'space': {str: (list, {'choices': list}, {'low': NUMBER, 'high': NUMBER})},
     'runs': [{**TEXTS, **DICTS, 'seed': (int, NoneType), 'error': OPTIONAL_TEXT}],
 }
+# Of two choices both are an edge.
+FEWEST_CHOICES = 3
+# Part of a range that counts as its edge.
+MARGIN = 0.05
 
 
 @dataclass
@@ -37,8 +42,6 @@ class StudyRecord:
         metric: The metric that is compared, at the best evaluation.
         kind: 'list', 'grid' or 'search'.
         space: Choices of a grid or search, by dotted key.
-        configs: Path of the config by name of the run.
-        needs: Config keys that take another run's checkpoint, by name of the run.
     """
 
     name: str
@@ -48,8 +51,6 @@ class StudyRecord:
     metric: str | None
     kind: str
     space: dict[str, Any]
-    configs: dict[str, str]
-    needs: dict[str, dict[str, str]]
 
 
 def read_study(folder: str | Path) -> StudyRecord:
@@ -63,18 +64,15 @@ def read_study(folder: str | Path) -> StudyRecord:
         content = read_json(file.read_text(encoding='utf-8'))
     except ValueError as error:
         raise UserError(f'{file} is damaged ({error}); run the study again to repair it') from error
-    # Older studies have none.
-    controls = content.setdefault('controls', {}) if isinstance(content, dict) else None
-    if not fits(content, FORM) or not fits(controls, {str: [str]}):
+    if isinstance(content, dict):
+        # Older studies have none.
+        content.setdefault('controls', {})
+    if not fits(content, FORM):
         raise UserError(f'{file} is not the state of a study; run the study again to write it')
-    runs = content['runs']
     return StudyRecord(
-        **{key: content[key] for key in ('name', 'baseline', 'kind', 'space')},
-        controls=controls,
-        runs=[_run(file.parent, entry) for entry in runs],
+        **{key: content[key] for key in ('name', 'baseline', 'controls', 'kind', 'space')},
+        runs=[_run(file.parent, entry) for entry in content['runs']],
         metric=content['objective']['metric'],
-        configs={entry['name']: entry['config'] for entry in runs},
-        needs={entry['name']: entry['needs'] for entry in runs},
     )
 
 
@@ -88,6 +86,43 @@ def _run(folder: Path, entry: Mapping[str, Any]) -> RunRecord:
             record.notes.append(message('{error}', error=error))
     if entry['seed'] is not None:
         record.seed = entry['seed']
-    for key in ('state', 'error', 'params', 'options'):
+    for key in ('state', 'error', 'params', 'options', 'needs'):
         setattr(record, key, entry[key])
+    record.study_config = entry['config']
     return record
+
+
+def at_the_edge(space: Mapping[str, Any], params: Mapping[str, Any]) -> dict[str, tuple[Any, str]]:
+    """Return the chosen numbers that lie at the edge of what could be chosen.
+
+    Args:
+        space: A list of choices for a grid, or a dict with `low` and `high`, by dotted key.
+        params: The chosen values.
+
+    Returns:
+        The value and the edge, 'lowest' or 'highest', by dotted key.
+    """
+    found = {}
+    for key, value in params.items():
+        low, high = _edges(space.get(key, ()))
+        if is_number(value) and low < high and not low < value < high:
+            found[key] = (value, 'lowest' if value <= low else 'highest')
+    return found
+
+
+def _edges(choices: Any) -> tuple[float, float]:
+    """Return the numbers at and beyond which a value lies at an edge; equal ones if none does."""
+    if isinstance(choices, Mapping) and 'choices' not in choices:
+        low, high = choices['low'], choices['high']
+        if is_logarithmic(choices):
+            step = (high / low) ** MARGIN
+            return low * step, high / step
+        return low + MARGIN * (high - low), high - MARGIN * (high - low)
+    # A grid has nothing between its points.
+    numbers = [c for c in choices if is_number(c)] if isinstance(choices, list) else []
+    return (min(numbers), max(numbers)) if len(numbers) >= FEWEST_CHOICES else (0, 0)
+
+
+def is_logarithmic(choices: Mapping[str, Any]) -> bool:
+    """Return whether a range is searched on a logarithmic scale."""
+    return str(choices.get('type')).startswith('log') and choices['low'] > 0

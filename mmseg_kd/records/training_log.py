@@ -1,4 +1,4 @@
-"""Facts that only a log file has: duration, device, loaded weights."""
+"""Facts that only a log file has: duration, device, data protocol."""
 
 from __future__ import annotations
 
@@ -10,10 +10,6 @@ from datetime import datetime
 from pathlib import Path
 
 STAMP = re.compile(r'^(\d{4}/\d\d/\d\d \d\d:\d\d:\d\d) - ', re.MULTILINE)
-# Not the line about a classifier that starts anew; earlier versions named the layout of the file.
-MATCHED = re.compile(
-    r'(\S+): (?:\S.* layout, .*)?matched (\d{1,9})/(\d{1,9}) tensors(?!.*starts anew)'
-)
 # Messages of mmengine when a checkpoint does not fit.
 UNEXPECTED = re.compile(r'^unexpected key in source state_dict: (.+)', re.MULTILINE)
 MISSING = re.compile(r'^missing keys in source state_dict: (.+)', re.MULTILINE)
@@ -29,15 +25,13 @@ class LogFacts:
         seconds: Time from the first line to the last, summed over all starts; None without a log.
         device: Device that it ran on.
         protocol: Images, crop, iterations and batch, as the log has them.
-        pretrained: File of pretrained weights, tensors that matched, tensors of the backbone.
-        misfit: For a checkpoint that did not fit, the number of tensors that only the file has,
-            and that only the model has.
+        misfit: For a pretrained file that mmengine loaded although it did not fit: the number of
+            tensors that only the file has, and that only the model has.
     """
 
     seconds: float | None = None
     device: str | None = None
     protocol: str = ''
-    pretrained: tuple[str, int, int] | None = None
     misfit: tuple[int, int] | None = None
 
 
@@ -54,9 +48,6 @@ def read_logs(files: Iterable[Path]) -> LogFacts:
         if device := DEVICE.search(text):
             facts.device = device[1]
             facts.protocol = '; '.join(PROTOCOL.findall(text, device.end(), device.end() + 4000))
-        # Searching for a word first is much faster than the expression.
-        if 'matched' in text and (matched := MATCHED.search(text)):
-            facts.pretrained = (matched[1], int(matched[2]), int(matched[3]))
         if (unexpected := UNEXPECTED.search(text)) and (missing := MISSING.search(text)):
             facts.misfit = (len(unexpected[1].split(',')), len(missing[1].split(',')))
     return facts

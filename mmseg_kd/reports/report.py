@@ -18,7 +18,7 @@ from mmseg_kd.reports.figures.curves import learning_curves, losses
 from mmseg_kd.reports.figures.images import differing_images
 from mmseg_kd.reports.figures.search import searches
 from mmseg_kd.reports.models import model_sizes
-from mmseg_kd.reports.sections import controls, facts, scores, words
+from mmseg_kd.reports.sections import facts, scores, words
 from mmseg_kd.reports.writing.document import Block, Picture, Table
 from mmseg_kd.reports.writing.html_page import to_html
 from mmseg_kd.reports.writing.language import language
@@ -60,31 +60,26 @@ def write_report(
             other runs would be replaced.
     """
     out = Path(out)
+    pages, figures, tables = [out / name for name in PAGES], out / 'figures', out / 'tables'
     if not overwrite and (other := other_report(folders, out)):
         text = 'is a report of other runs; choose another --out, or replace it with --overwrite'
         raise UserError(f'{other} {text}')
-    figures, tables = out / 'figures', out / 'tables'
     check_folder(figures, '--out')
-    for file in (out / name for name in PAGES):
-        if file.is_dir():
-            raise UserError(f'--out: {file} is a folder; name another')
+    for page in pages:
+        if page.is_dir():
+            raise UserError(f'--out: {page} is a folder; name another')
     collection = read_collection(folders, baseline)
     with language(figure_language(lang)):
-        for folder in (figures, tables):
-            folder.mkdir(parents=True, exist_ok=True)
         blocks = _blocks(collection, figures, images)
-    parts = (part for block in blocks for part in getattr(block, 'blocks', [block]))
-    for table in (part for part in parts if isinstance(part, Table) and part.name):
+    for table in (block for block in blocks if isinstance(block, Table) and block.name):
         write_table(table, tables)
+    names = json.dumps(sorted(_name(folder, out) for folder in folders))
     with language(lang):
-        text, page = '\n\n'.join(map(to_markdown, blocks)), to_html(blocks, lang)
-    names = sorted(_name(folder, out) for folder in folders)
-    text += f'\n\n<!-- report of {json.dumps(names)} -->\n'
-    for name, content in zip(PAGES, (text, page), strict=True):
-        with atomic_path(out / name) as partial:
-            partial.write_text(content, encoding='utf-8')
-    pictures = [block.file for block in blocks if isinstance(block, Picture)]
-    return [*(out / name for name in PAGES), *pictures]
+        texts = f'{to_markdown(blocks)}\n\n<!-- report of {names} -->\n', to_html(blocks, lang)
+    for page, text in zip(pages, texts, strict=True):
+        with atomic_path(page) as partial:
+            partial.write_text(text, encoding='utf-8')
+    return [*pages, *(block.file for block in blocks if isinstance(block, Picture))]
 
 
 def figure_language(lang: str) -> str:
@@ -101,7 +96,7 @@ def _blocks(collection: Collection, figures: Path, count: int) -> list[Block]:
         *words.opening(collection),
         *words.next_steps(collection),
         *scores.comparison(collection, sizes),
-        *controls.controls(collection),
+        *scores.controls(collection),
         *learning_curves(collection, figures),
         *facts.settings(collection),
         *classes(collection, figures),
@@ -109,7 +104,6 @@ def _blocks(collection: Collection, figures: Path, count: int) -> list[Block]:
         *facts.teachers(collection),
         *searches(collection, figures),
         *differing_images(collection, figures, count),
-        *scores.evaluations(collection),
         *words.remarks(collection),
     ]
 

@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 from matplotlib.font_manager import fontManager
 from matplotlib.lines import Line2D
 from matplotlib.text import Text
-from matplotlib.ticker import LogFormatter, MaxNLocator
+from matplotlib.ticker import MaxNLocator
 
 from mmseg_kd.checkpoints import atomic_path
 from mmseg_kd.records.message import Message, message
@@ -25,6 +25,9 @@ from mmseg_kd.visualization.line_styles import LineStyle
 WIDTH, DPI = 7.2, 160
 # Fonts of Windows, Linux and macOS. matplotlib's DejaVu Sans draws Hangul as boxes.
 WITH_HANGUL = ('Malgun Gothic', 'NanumGothic', 'Noto Sans CJK KR', 'AppleGothic')
+
+# How matplotlib begins the labels of a logarithmic axis.
+POWER = r'$\mathdefault{'
 
 # It warns at every PDF about tables of a font that nobody needs.
 logging.getLogger('fontTools.subset').setLevel(logging.ERROR)
@@ -75,14 +78,8 @@ def _draw_literally(figure: Figure) -> None:
     Names of classes, runs and losses are the user's, and one that is not a valid formula would
     raise an error. Powers of ten at logarithmic axes stay formulas.
     """
-    powers = set()
-    for axis in (axis for part in figure.axes for axis in (part.xaxis, part.yaxis)):
-        # matplotlib creates tick labels when they are first requested.
-        labels = axis.get_ticklabels(which='both')
-        if isinstance(axis.get_major_formatter(), LogFormatter):
-            powers.update(map(id, labels))
     for text in figure.findobj(Text):
-        if id(text) not in powers:
+        if '$' in text.get_text() and not text.get_text().startswith(POWER):
             text.set_parse_math(False)
 
 
@@ -101,14 +98,13 @@ def iteration_axis(axes: Axes, ticks: int | str = 'auto') -> None:
     axes.xaxis.set_major_locator(MaxNLocator(ticks, integer=True, steps=(1, 2, 4, 5, 10)))
 
 
-def guide_line(axes: Axes, height: float, text: str, below: bool = False) -> None:
+def guide_line(axes: Axes, height: float, text: str) -> None:
     """Draw a dashed horizontal line with a text at its right end."""
     axes.axhline(height, color='0.35', linewidth=1, linestyle=(0, (6, 3)), zorder=1)
-    offset, vertical = ((0, -3), 'top') if below else ((0, 4), 'bottom')
     place = dict(xycoords=('axes fraction', 'data'), textcoords='offset points', ha='right')
     box = dict(facecolor='white', edgecolor='none', alpha=0.8, pad=1)
     look = dict(fontsize=8.5, color='0.25', bbox=box)
-    axes.annotate(text, (1, height), offset, va=vertical, **place, **look)
+    axes.annotate(text, (1, height), (0, 4), va='bottom', **place, **look)
 
 
 def line_legend(figure: Figure, looks: Mapping[str, LineStyle], columns: int) -> None:

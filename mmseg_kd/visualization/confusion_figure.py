@@ -59,8 +59,7 @@ def draw_confusion(
     if numbered:
         form = 'd' if baseline is None else '+d'
         _write_numbers(axes, shares, image.to_rgba(shares)[..., :3], form)
-    bar = figure.colorbar(image, ax=axes, shrink=0.6, label=str(label))
-    bar.outline.set_visible(False)
+    figure.colorbar(image, ax=axes, shrink=0.6, label=str(label)).outline.set_visible(False)
     axes.set_title(title or '', loc='left', pad=12)
 
 

@@ -29,7 +29,6 @@ def gradient_figure(
     reports: Reports,
     file: str | Path,
     guides: tuple[float, float] = (0.001, 0.9),
-    order: Sequence[str] = (),
 ) -> None:
     """Draw gradient norm share, cosine with the labels' gradient and weighted losses.
 
@@ -40,12 +39,9 @@ def gradient_figure(
         reports: The lines of `gradients.jsonl`, at least one.
         file: Where to write the PNG, 1000 pixels wide.
         guides: Shares below and above which a loss is useless, drawn as lines.
-        order: Losses in the order of their colours, to keep them equal in several figures; others
-            follow.
     """
     names = list(dict.fromkeys(name for report in reports for name in report['losses']))
-    colours = {name: line_style(i) for i, name in enumerate(dict.fromkeys([*order, *names]))}
-    looks = {'labels': black_line(), **{name: colours[name] for name in colours if name in names}}
+    looks = {'labels': black_line()} | {name: line_style(i) for i, name in enumerate(names)}
     with canvas(file, 9.6, 10, dpi=100, font_size=11) as figure:
         panels = figure.subplots(3, 1, sharex=True, height_ratios=(5, 3, 4))
         for axes, (key, title) in zip(panels, TITLES.items(), strict=True):
@@ -92,5 +88,5 @@ def _as_shares(axes: Axes, guides: tuple[float, float]) -> None:
     axes.set(yscale='log', ylim=(min(lowest, low) / 3, 1.3))
     axes.yaxis.set_major_formatter(FuncFormatter(lambda share, _: f'{100 * share:g} %'))
     axes.yaxis.set_minor_formatter('')
-    guide_line(axes, low, f'below {100 * low:g} %: almost no effect', below=True)
+    guide_line(axes, low, f'below {100 * low:g} %: almost no effect')
     guide_line(axes, high, f'above {100 * high:g} %: dominates the rest')

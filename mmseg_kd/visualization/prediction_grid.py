@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 from numpy.typing import ArrayLike
 
@@ -23,13 +22,12 @@ HEAT_COLOURS = 'magma'
 
 @dataclass
 class Panel:
-    """One panel of a row: an RGB image (H, W, 3), a map of class ids, or a heat map (H, W).
+    """One panel of a row: an image, a map (H, W) of class ids, or nothing.
 
     Attributes:
         title: Its title; empty for none.
-        image: The image.
+        image: An RGB image (H, W, 3) or a heat map (H, W).
         labels: The class ids.
-        heat: The heat map.
         highest: The value that has the last colour of the heat map; the first colour is 0.
         unit: Label of a colour bar for this heat map and the panel to its left.
     """
@@ -37,7 +35,6 @@ class Panel:
     title: str | Message = ''
     image: np.ndarray | None = None
     labels: ArrayLike | None = None
-    heat: np.ndarray | None = None
     highest: float | None = None
     unit: str | None = None
 
@@ -67,23 +64,20 @@ def prediction_grid(
     columns = max(1, int(figure_width / LEGEND_WIDTH))
     legend_height = 0.5 + 0.22 * -(-len(classes) // columns)
     titles = [[str(panel.title) for panel in row] for row in rows]
-    repeated = [row == titles[0] for row in titles]
-    shown = [row for n, row in enumerate(titles) if n == 0 or not repeated[n]]
-    figure_height = PANEL_WIDTH * height / width * len(rows) + legend_height
-    figure_height += TITLE_HEIGHT * sum(
-        1 + max(title.count('\n') for title in row) for row in shown
-    )
-    with canvas(file, figure_height, figure_width, DPI, 10, vector) as figure:
+    titled = [n == 0 or row != titles[0] for n, row in enumerate(titles)]
+    lines = (max(1 + title.count('\n') for title in row) for row in titles)
+    title_lines = sum(count for count, shown in zip(lines, titled, strict=True) if shown)
+    figure_height = PANEL_WIDTH * height / width * len(rows) + TITLE_HEIGHT * title_lines
+    with canvas(file, figure_height + legend_height, figure_width, DPI, 10, vector) as figure:
         grid = figure.subplots(len(rows), len(rows[0]), squeeze=False)
-        for number, (line, row) in enumerate(zip(grid, rows, strict=True)):
+        for line, row, shown in zip(grid, rows, titled, strict=True):
             for i, panel in enumerate(row):
-                _draw(figure, line[max(i - 1, 0) : i + 1], panel, colours)
-                if number == 0 or not repeated[number]:
-                    line[i].set_title(titles[number][i], fontsize='medium')
+                line[i].set_axis_off()
+                line[i].set_title(panel.title if shown else '', fontsize='medium')
+                _draw(line[max(i - 1, 0) : i + 1], panel, colours)
         look = dict(frameon=False, fontsize=10, handlelength=1.2, columnspacing=1.2)
-        where = 'outside lower center'
         patches = class_patches(classes, palette)
-        figure.legend(handles=patches, loc=where, ncols=columns, **look)
+        figure.legend(handles=patches, loc='outside lower center', ncols=columns, **look)
 
 
 def class_patches(classes: Sequence[str], palette: Sequence[Sequence[int]]) -> list[Patch]:
@@ -94,16 +88,14 @@ def class_patches(classes: Sequence[str], palette: Sequence[Sequence[int]]) -> l
     ]
 
 
-def _draw(figure: Figure, pair: np.ndarray, panel: Panel, colours: np.ndarray) -> None:
-    """Draw a panel on the last axes of a pair."""
-    axes = pair[-1]
-    axes.set_axis_off()
-    if panel.heat is not None:
-        look = dict(cmap=HEAT_COLOURS, vmin=0, vmax=panel.highest, interpolation='nearest')
-        drawn = axes.imshow(panel.heat, **look)
-        if panel.unit is not None:
-            figure.colorbar(drawn, ax=pair, label=panel.unit, pad=0.02).outline.set_visible(False)
-    elif panel.image is not None or panel.labels is not None:
-        labels = panel.labels
-        picture = panel.image if labels is None else colours[np.asarray(labels, np.uint8)]
-        axes.imshow(picture, interpolation='nearest')
+def _draw(pair: np.ndarray, panel: Panel, colours: np.ndarray) -> None:
+    """Draw a panel on the second axes of a pair, which share its colour bar."""
+    labels = panel.labels
+    picture = panel.image if labels is None else colours[np.asarray(labels, np.uint8)]
+    if picture is None:
+        return
+    look = dict(cmap=HEAT_COLOURS, vmin=0, vmax=panel.highest, interpolation='nearest')
+    drawn = pair[-1].imshow(picture, **look)
+    if panel.unit is not None:
+        bar = pair[-1].figure.colorbar(drawn, ax=pair, label=panel.unit, pad=0.02)
+        bar.outline.set_visible(False)

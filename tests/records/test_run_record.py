@@ -21,7 +21,6 @@ def test_a_real_run(trained_pair: dict[str, Path]) -> None:
     assert (run.name, run.seed, run.state, run.max_iters) == ('student', 0, 'done', 9)
     assert [row['iteration'] for row in run.evaluations] == [3, 6, 9]
     assert set(run.metrics) == {'aAcc', 'mIoU', 'mAcc', 'mIoU11'}
-    assert all(0 < row['lr'] < 1 for row in run.evaluations[:2])
     assert run.training['step'].tolist() == list(range(1, 10))
     assert np.isfinite(run.training['kl_loss']).all()
     assert run.config['model']['kd_losses']['kl_loss']['temperature'] == 4.0

@@ -10,7 +10,7 @@ from mmseg_kd.records.message import MINUS
 from mmseg_kd.records.run_record import RunRecord
 from mmseg_kd.records.study_file import StudyRecord
 from mmseg_kd.reports.comparing.collection import Collection, Group
-from mmseg_kd.reports.sections.controls import controls
+from mmseg_kd.reports.sections.scores import controls
 from mmseg_kd.studies.config import load_study
 
 SCORES = {'loss': (43.0, 44.0, 46.0), 'flow': (40.0, 42.4, 42.6), 'random': (43.0, 44.5, 45.0)}
@@ -28,7 +28,7 @@ def collection(named: dict[str, list[str]]) -> Collection:
         Group(name, [run(name, seed, score) for seed, score in enumerate(scores)], 'mIoU11')
         for name, scores in SCORES.items()
     ]
-    study = StudyRecord('s', [], 'flow', named, 'mIoU11', 'list', {}, {}, {})
+    study = StudyRecord('s', [], 'flow', named, 'mIoU11', 'list', {})
     return Collection('s', groups, 'mIoU11', groups[1], [study])
 
 

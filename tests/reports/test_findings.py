@@ -65,9 +65,6 @@ def test_peaked_and_fell(pair: dict[str, Path]) -> None:
     assert 'peaked' not in said(pair)
     set_curve(pair['student'], [20.0, 33.0, 31.5])
     assert 'student peaked at iteration 6 and ended 1.50 mIoU11 lower.' in said(pair)
-    lines = suggested(*pair.values())
-    (command,) = [t for reason, t in lines.items() if 'only as long as it improved' in reason]
-    assert 'train_cfg.max_iters=6' in command
 
 
 def test_a_teacher_below_the_baseline(pair: dict[str, Path]) -> None:
@@ -109,14 +106,11 @@ def test_losses_without_gradient(pair: dict[str, Path]) -> None:
 
 def test_weights_that_did_not_arrive(pair: dict[str, Path]) -> None:
     (log,) = pair['baseline'].glob('*/*.log')
-    text = log.read_text()
     log.write_text(
-        text + 'unexpected key in source state_dict: a, b\n\n'
+        log.read_text() + 'unexpected key in source state_dict: a, b\n\n'
         'missing keys in source state_dict: c, d, e\n\n'
     )
     assert '3 tensors of the model found nothing in it, 2 of the file' in said(pair)
-    log.write_text(text + 'x.pth: NVlabs layout, sha256 4af8348c, matched 3/176 tensors\n')
-    assert 'of x.pth only 3 of 176 tensors matched' in said(pair)
 
 
 def test_divergence(pair: dict[str, Path]) -> None:

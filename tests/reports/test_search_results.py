@@ -1,12 +1,22 @@
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from mmseg_kd.records.study_file import at_the_edge
 from mmseg_kd.reports.comparing.differing_settings import short_keys
-from mmseg_kd.reports.comparing.search_results import Point, at_the_edge, importances
 from mmseg_kd.reports.figures.search import slice_plots
+
+
+class Point(NamedTuple):
+    """What a figure needs of a group."""
+
+    name: str
+    params: dict
+    score: float
+
 
 SPACE = {
     'optim_wrapper.optimizer.lr': dict(type='loguniform', low=1e-5, high=1e-3),
@@ -29,23 +39,6 @@ def points(count: int) -> list[Point]:
     return made
 
 
-def test_the_parameter_that_matters_comes_first() -> None:
-    shares = importances(points(40), SPACE)
-    assert next(iter(shares)) == 'optim_wrapper.optimizer.lr'
-    assert shares['optim_wrapper.optimizer.lr'] > 0.7
-    assert sum(shares.values()) == pytest.approx(1)
-
-
-def test_a_grid() -> None:
-    space = {'kl.temperature': [1, 2, 4, 8], 'weight': [0.1, 1.0, 10.0]}
-    made = [
-        Point(f'g/{t}/{w}', {'kl.temperature': t, 'weight': w}, 40.0 + w)
-        for t in space['kl.temperature']
-        for w in space['weight']
-    ]
-    assert next(iter(importances(made, space))) == 'weight'
-
-
 @pytest.mark.parametrize('space', [SPACE, {'kl.temperature': [1, 2], 'stages': [['stage1'], None]}])
 def test_figures_of_numbers_and_of_choices(tmp_path: Path, space: dict) -> None:
     made = points(9)
@@ -57,12 +50,6 @@ def test_figures_of_numbers_and_of_choices(tmp_path: Path, space: dict) -> None:
         assert picture.width == 1152
         # Something was drawn: more than the white of the page and the black of the text.
         assert len(picture.convert('RGB').getcolors(maxcolors=2**20)) > 50
-
-
-def test_few_or_equal_points_say_nothing() -> None:
-    assert importances(points(7), SPACE) == {}
-    equal = [Point(p.name, p.params, 1.0) for p in points(20)]
-    assert importances(equal, SPACE) == {}
 
 
 def test_keys_are_as_short_as_they_can_be() -> None:

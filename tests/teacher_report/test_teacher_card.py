@@ -1,6 +1,5 @@
 """What is measured of a teacher, and what it is compared with."""
 
-import ast
 import json
 import logging
 import os
@@ -17,33 +16,15 @@ from conftest import KD_LOSSES, ROOT, tiny_config, tiny_model
 from mmengine.config import Config
 from mmengine.evaluator import Evaluator
 from mmengine.runner import Runner
+from teacher_report.calibration_reference import reference
 
 from mmseg_kd.checkpoints import read_checkpoint
 from mmseg_kd.distillation.teacher import Teacher
 from mmseg_kd.engine import build_runner
 from mmseg_kd.errors import UserError
 from mmseg_kd.teacher_report import card as teacher_card
-from mmseg_kd.teacher_report.baseline import find_baseline
-from mmseg_kd.teacher_report.card import card_table, card_warnings
-from mmseg_kd.teacher_report.measurement import measure, pixel_statistics, summarise
-
-
-def reference(
-    logits: np.ndarray, label: np.ndarray, ignore_index: int = 255
-) -> tuple[float, float]:
-    """Entropy and ECE of logits (..., K) and labels (...), in float64, a bin at a time."""
-    logits, label = logits.reshape(-1, logits.shape[-1]).astype(np.float64), label.ravel()
-    logits, label = logits[label != ignore_index], label[label != ignore_index]
-    p = np.exp(logits - logits.max(axis=1, keepdims=True))
-    p /= p.sum(axis=1, keepdims=True)
-    entropy = -np.where(p > 0, p * np.log(np.maximum(p, 1e-300)), 0).sum(axis=1).mean()
-    confidence, right = p.max(axis=1), p.argmax(axis=1) == label
-    ece = 0.0
-    for i in range(15):
-        inside = (confidence > i / 15) & (confidence <= (i + 1) / 15)
-        if inside.any():
-            ece += inside.mean() * abs(right[inside].mean() - confidence[inside].mean())
-    return entropy, ece
+from mmseg_kd.teacher_report.card import card_table, card_warnings, find_baseline
+from mmseg_kd.teacher_report.measurement import measure
 
 
 def student_config(folder: Path, teacher: dict, **options: Any) -> Config:
@@ -70,70 +51,6 @@ def measured(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
     monkeypatch.setattr(teacher_card, 'measure', counted)
     return calls
-
-
-@pytest.mark.parametrize('scale', [0.1, 1.0, 5.0, 100.0])
-@pytest.mark.parametrize('ignore_index', [255, 3])
-def test_entropy_and_calibration_are_the_papers(scale: float, ignore_index: int) -> None:
-    rng = np.random.default_rng(0)
-    logits = (scale * rng.standard_normal((7, 40, 50))).astype(np.float32)
-    label = np.where(
-        rng.random((40, 50)) < 0.5, logits.argmax(axis=0), rng.integers(0, 7, (40, 50))
-    )
-    label[:10] = ignore_index
-    # What is not counted may be anything.
-    logits[:, :5] = 1e9
-    x, y = torch.from_numpy(logits), torch.from_numpy(label)
-    entropy, ece = summarise(pixel_statistics(x, x.argmax(dim=0), y, ignore_index))
-    expected = reference(logits.transpose(1, 2, 0), label, ignore_index)
-    assert entropy == pytest.approx(expected[0], rel=1e-5, abs=1e-7)
-    assert ece == pytest.approx(expected[1], abs=1e-5)
-
-
-def test_entropy_and_calibration_by_hand() -> None:
-    label = torch.zeros(1, 4, dtype=torch.long)
-    uniform = torch.zeros(8, 1, 4)
-    # Every class as likely as the other, and always right: 1/8 sure, wholly accurate.
-    entropy, ece = summarise(pixel_statistics(uniform, label, label))
-    assert entropy == pytest.approx(np.log(8))
-    assert ece == pytest.approx(1 - 1 / 8)
-    # Wholly sure of class 0; half of the labels are another.
-    label[0, 2:] = 1
-    sure = torch.full((8, 1, 4), -200.0)
-    sure[0] = 200.0
-    statistics = pixel_statistics(sure, sure.argmax(dim=0), label)
-    assert summarise(statistics) == pytest.approx((0.0, 0.5))
-    # One who is sure is in the last bin, and one at the edge of two in the lower one.
-    assert statistics[0].tolist() == [0.0] * 14 + [4.0]
-    edge = torch.tensor([0.2, 0.2, 0.2, 0.2, 0.2]).log().view(5, 1, 1)
-    counts = pixel_statistics(edge.double(), torch.zeros(1, 1), torch.zeros(1, 1), bins=5)[0]
-    assert counts.sum() == 1
-    assert counts[:2].sum() == 1
-
-
-def test_errors_of_two_bins_do_not_cancel() -> None:
-    # Too sure by 0.4 in one bin, too doubtful by 0.4 in another.
-    p = torch.tensor([0.9] * 10 + [0.6] * 10)
-    logits = torch.stack([p.log(), (1 - p).log()]).view(2, 1, 20)
-    label = torch.tensor([0] * 5 + [1] * 5 + [0] * 10).view(1, 20)
-    _, ece = summarise(pixel_statistics(logits, logits.argmax(dim=0), label))
-    assert ece == pytest.approx(0.4, abs=1e-6)
-
-
-def test_one_channel_is_a_probability() -> None:
-    # mmseg's heads of one channel give the sigmoid.
-    p = torch.tensor([[[0.5, 0.9]]])
-    label = torch.tensor([[1, 1]])
-    entropy, ece = summarise(pixel_statistics(p, torch.tensor([[0, 1]]), label))
-    expected = (np.log(2) - 0.9 * np.log(0.9) - 0.1 * np.log(0.1)) / 2
-    assert entropy == pytest.approx(expected, rel=1e-5)
-    assert ece == pytest.approx((0.5 + 0.1) / 2, rel=1e-5)
-
-
-def test_without_a_labelled_pixel_nothing_is_known() -> None:
-    label = torch.full((2, 2), 255)
-    logits = torch.randn(3, 2, 2)
-    assert summarise(pixel_statistics(logits, logits.argmax(dim=0), label)) == (None, None)
 
 
 def test_a_card_is_what_the_teacher_gives(tmp_path: Path, teacher: dict) -> None:
@@ -367,41 +284,3 @@ def test_two_processes_measure_what_one_does(tmp_path: Path, teacher: dict) -> N
         assert together[key] == pytest.approx(alone.pop(key), rel=1e-9)
         del together[key]
     assert together == alone
-
-
-def with_meta(teacher: dict, **meta: object) -> dict:
-    weights = torch.load(teacher['checkpoint'], weights_only=True)
-    torch.save(weights | dict(meta=meta), teacher['checkpoint'])
-    return teacher
-
-
-@pytest.mark.parametrize(
-    'meta',
-    [dict(CLASSES=('Sky', 'street_sign')), dict(dataset_meta=dict(classes=['sky', 'Street sign']))],
-)
-def test_classes_of_both_versions_of_mmseg_are_compared(teacher: dict, meta: dict) -> None:
-    known = Teacher(**with_meta(teacher, **meta))
-    teacher_card.check_classes(known, ('SKY', 'Street-Sign'))
-    with pytest.raises(UserError, match='the same classes in another order') as caught:
-        teacher_card.check_classes(known, ('street sign', 'sky'))
-    assert str(known.checkpoint) in str(caught.value)
-    with pytest.raises(UserError, match='2 classes instead of 3'):
-        teacher_card.check_classes(known, ('sky', 'street sign', 'car'))
-
-
-def test_other_names_for_the_same_ids_can_be_declared(teacher: dict) -> None:
-    own = ('sky', 'bike')
-    with pytest.raises(UserError) as caught:
-        teacher_card.check_classes(Teacher(**with_meta(teacher, CLASSES=('sky', 'bicycle'))), own)
-    assert "ids 1 ('bicycle', 'bike') differ; if only the names differ, write" in str(caught.value)
-    setting = str(caught.value).rpartition('model.teacher.classes=')[2].partition(' in the')[0]
-    teacher_card.check_classes(Teacher(**teacher, classes=ast.literal_eval(setting)), own)
-
-
-@pytest.mark.parametrize('meta', [None, 'x', dict(CLASSES=5), dict(dataset_meta=7), {}])
-def test_a_checkpoint_without_classes_is_a_teacher_all_the_same(
-    teacher: dict, meta: object
-) -> None:
-    weights = torch.load(teacher['checkpoint'], weights_only=True)
-    torch.save(weights | dict(meta=meta), teacher['checkpoint'])
-    teacher_card.check_classes(Teacher(**teacher), ('sky',))

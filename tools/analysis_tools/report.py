@@ -44,8 +44,7 @@ def main() -> None:
     files = write_report(args.work_dirs, out, args.lang, args.baseline, args.overwrite, args.images)
     for file in files[:2]:
         print(relative(file))
-    figures = relative(out / 'figures')
-    print(f'and {len(files) - 2} figures and their tables in {figures} and tables')
+    print(f'{len(files) - 2} figures and the tables: {relative(out / "figures")} and tables')
 
 
 if __name__ == '__main__':

@@ -34,10 +34,8 @@ def read_collection(folders: Sequence[str | Path], baseline: str | None = None) 
     plain: list[RunRecord] = []
     studies: list[StudyRecord] = []
     notes: list[Message] = []
-    for folder in map(Path, folders):
-        if folder.name == 'README.md' and len(folders) > 1:
-            # `work_dirs/*` includes the README of the folder.
-            continue
+    # `work_dirs/*` includes the README of the folder.
+    for folder in (path for path in map(Path, folders) if path.name != 'README.md'):
         try:
             if (folder / 'study.json').is_file():
                 studies.append(read_study(folder))
@@ -50,10 +48,8 @@ def read_collection(folders: Sequence[str | Path], baseline: str | None = None) 
     groups = [g for study in studies for g in _grouped((run.name, run) for run in study.runs)]
     groups += _by_setting(plain)
     if not any(group.measured for group in groups):
-        unread = str(notes[0]) if notes and not groups else None
-        raise UserError(
-            unread or f'no run in {", ".join(map(str, folders))} has been evaluated yet'
-        )
+        unread = f'no run in {", ".join(map(str, folders))} has been evaluated yet'
+        raise UserError(str(notes[0]) if notes and not groups else unread)
     _make_unique(groups)
     metric = next((study.metric for study in studies if study.metric), None) or _metric(groups)
     for group in groups:
@@ -132,7 +128,6 @@ def _baseline(groups: list[Group], wanted: str | None) -> Group | None:
     plain = [group for group in inside if not group.runs[0].kd_losses]
     choices = (
         [g for g in groups if g.name == wanted],
-        [g for g in inside if g.name in ('base', 'baseline')],
         [g for g in inside if re.search(r'(^|[/_.-])base(line)?($|[/_.-])', g.name)],
         plain if len(plain) < len(inside) else [],
     )

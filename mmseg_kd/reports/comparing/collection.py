@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import fmean
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -33,6 +33,11 @@ class Group:
     name: str
     runs: list[RunRecord]
     metric: str = 'mIoU'
+
+    @property
+    def params(self) -> dict[str, Any]:
+        """What a grid or search chose, by dotted key."""
+        return self.runs[0].params
 
     @property
     def measured(self) -> list[RunRecord]:
@@ -63,11 +68,6 @@ class Group:
         """The mean of `scores`, NaN without any."""
         scores = self.scores
         return fmean(score for _, score in scores) if scores else math.nan
-
-    @property
-    def test_scores(self) -> list[tuple[RunRecord, float]]:
-        """The metric of the counted runs whose checkpoint was tested on the test split."""
-        return self.scores_of(self.metric, test=True)
 
     def scores_of(self, metric: str, test: bool = False) -> list[tuple[RunRecord, float]]:
         """Return any metric at `best`, or of the checkpoints tested on the test split."""
@@ -134,21 +134,17 @@ class Collection:
         return sorted(scores, key=lambda group: -scores[group])
 
     @property
-    def taught_from(self) -> list[Group]:
-        """Groups whose checkpoint taught another run, the best mean first."""
+    def teachers(self) -> list[Group]:
+        """Groups that taught another run and are not the baseline, the best mean first."""
         cards = (card for run in self.runs for card in run.teachers.values())
         folders = {Path(str(card.get('checkpoint'))).parent.parts for card in cards} - {()}
         return [
             group
             for group in self.ranked
             # The card may have the path as it is seen from another folder.
-            if any(r.source.parts[-len(parts) :] == parts for r in group.runs for parts in folders)
+            if any(r.source.resolve().parts[-len(p) :] == p for r in group.runs for p in folders)
+            and group is not self.baseline
         ]
-
-    @property
-    def teachers(self) -> list[Group]:
-        """Groups that taught another run and are not the baseline, the best mean first."""
-        return [group for group in self.taught_from if group is not self.baseline]
 
     @property
     def compared(self) -> list[Group]:
@@ -179,18 +175,14 @@ class Collection:
         if self.baseline is None or group is self.baseline:
             return None
         pair = (group, self.baseline)
-        return paired_difference(*(by_seed(g.test_scores if test else g.scores) for g in pair))
+        return paired_difference(*(by_seed(g.scores_of(self.metric, test)) for g in pair))
 
     @property
     def controlled(self) -> list[tuple[Group, Group]]:
         """Groups and their controls, of the studies that name controls."""
         named = {group.name: group for group in self.groups}
-        pairs = [
-            (run, control)
-            for study in self.studies
-            for run, controls in study.controls.items()
-            for control in controls
-        ]
+        controls = [item for study in self.studies for item in study.controls.items()]
+        pairs = [(run, control) for run, names in controls for control in names]
         return [(named[a], named[b]) for a, b in pairs if a in named and b in named]
 
     def gap_closed(self, group: Group) -> float | None:
@@ -203,6 +195,11 @@ class Collection:
         compared = self.compare(group)
         gap = fmean(scores) - self.baseline.score if compared and scores else math.nan
         return compared.mean / gap if gap > 0 else None
+
+    def points(self, study: StudyRecord) -> list[Group]:
+        """Return the evaluated points of a study's grid or search, seeds of one point together."""
+        points = [group for group in self.groups if group.params and group.runs[0] in study.runs]
+        return [group for group in points if math.isfinite(group.score)]
 
     def paired_classes(self, group: Group) -> list[tuple[ClassScores, ClassScores]]:
         """Return the class scores of a group and of the baseline, for each common seed."""

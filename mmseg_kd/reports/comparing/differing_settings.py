@@ -33,29 +33,28 @@ def differing_settings(configs: Sequence[Mapping[str, Any]]) -> dict[str, list[s
 
 def _differ(key: str, values: list[Any]) -> Iterator[tuple[str, list[Any]]]:
     # None and a missing part are the same.
-    values = [MISSING if value is None else value for value in values]
     if all(value == values[0] for value in values):
         return
-    children = _children(values)
-    if children is None:
-        yield key, values
+    parts = _parts(values)
+    if parts is None:
+        yield key, [MISSING if value is None else value for value in values]
         return
-    for name in dict.fromkeys(name for child in children for name in child):
-        yield from _differ(f'{key}.{name}', [child.get(name) for child in children])
+    for name in dict.fromkeys(name for part in parts for name in part):
+        yield from _differ(f'{key}.{name}', [part.get(name) for part in parts])
 
 
-def _children(values: list[Any]) -> list[Mapping] | None:
+def _parts(values: list[Any]) -> list[Mapping] | None:
     """Return the parts of the values if all can be compared part by part, else None."""
-    there = [value for value in values if value != MISSING]
+    there = [value for value in values if value is not None]
     if all(isinstance(value, Mapping) for value in there):
         types = {str(value.get('type')) for value in there}
         same = types == {'None'} if len(there) < len(values) else len(types) == 1
         # Models are compared part by part, regardless of their types.
-        if same or (len(there) == len(values) and any('backbone' in value for value in there)):
-            return [{} if value == MISSING else value for value in values]
-    elif all(isinstance(value, list) and len(value) == len(values[0]) for value in values):
-        parts = any(isinstance(item, Mapping) for item in values[0])
-        return [dict(enumerate(value)) for value in values] if parts else None
+        models = len(there) == len(values) and any('backbone' in value for value in there)
+        return [value or {} for value in values] if same or models else None
+    lists = all(isinstance(value, list) and len(value) == len(values[0]) for value in values)
+    if lists and any(isinstance(item, Mapping) for item in values[0]):
+        return [dict(enumerate(value)) for value in values]
     return None
 
 

@@ -9,14 +9,12 @@ from statistics import fmean, stdev
 
 from scipy import stats
 
-from mmseg_kd.records.message import Message, messages, signed
+from mmseg_kd.records.message import Message, messages, number
 
 CONFIDENCE = 0.95
 # With two differences an interval has a single degree of freedom.
 FEWEST_SEEDS = 3
 VERDICTS = ('better', 'worse', 'noise', 'few seeds')
-
-Interval = tuple[float, float]
 
 
 @dataclass(frozen=True)
@@ -35,7 +33,7 @@ class PairedDifference:
     differences: tuple[float, ...]
     mean: float
     sd: float | None
-    t_interval: Interval | None
+    t_interval: tuple[float, float] | None
 
     @property
     def verdict(self) -> str:
@@ -79,7 +77,7 @@ def half_width(sd: float, count: int, confidence: float = CONFIDENCE) -> float:
     return float(stats.t.ppf((1 + confidence) / 2, count - 1)) * sd / math.sqrt(count)
 
 
-def t_interval(values: Sequence[float], confidence: float = CONFIDENCE) -> Interval:
+def t_interval(values: Sequence[float], confidence: float = CONFIDENCE) -> tuple[float, float]:
     """Return the confidence interval of the mean of two or more values by Student's t."""
     mean, half = fmean(values), half_width(stdev(values), len(values), confidence)
     return mean - half, mean + half
@@ -101,7 +99,7 @@ def sentence(name: str, baseline: str, metric: str, compared: PairedDifference) 
         '{name}: {mean} {metric} against {baseline}, seeds in common: {n}. Too few seeds to '
         'tell a real difference from luck: at least {least} are needed.',
     )
-    mean, count = signed(compared.mean), len(compared.seeds)
+    mean, count = number(compared.mean, '+.2f'), len(compared.seeds)
     values = dict(name=name, baseline=baseline, metric=metric, n=count, mean=mean, size=mean[1:])
     values['least'] = FEWEST_SEEDS
     if compared.t_interval is not None:

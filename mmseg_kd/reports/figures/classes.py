@@ -8,10 +8,9 @@ import numpy as np
 from matplotlib.patches import Patch
 
 from mmseg_kd.records.class_scores import mean_class_iou
-from mmseg_kd.records.message import message
+from mmseg_kd.records.message import message, number
 from mmseg_kd.reports.comparing.collection import Collection, Group
-from mmseg_kd.reports.figures.looks import first_groups, line_styles
-from mmseg_kd.reports.sections.scores import number
+from mmseg_kd.reports.figures.curves import first_groups, line_styles
 from mmseg_kd.reports.writing.document import Block, Heading, Picture, Table, titled
 from mmseg_kd.visualization.canvas import canvas, legend, shorten, tidy
 from mmseg_kd.visualization.confusion_figure import draw_confusion
@@ -31,8 +30,9 @@ def classes(collection: Collection, folder: Path) -> list[Block]:
     if not groups:
         return []
     means = {group: mean_class_iou([row for _, row in group.classes]) for group in groups}
+    names = list(means[groups[0]])
     # Runs on other classes have no place in the same figure.
-    alike = [group for group in groups if list(means[group]) == list(means[groups[0]])]
+    alike = [group for group in groups if list(means[group]) == names]
     scores = {group.name: means[group] for group in alike}
     deltas = {g.name: row for g in alike if (row := collection.class_differences(g))}
     file = folder / 'class_iou.png'
@@ -42,12 +42,11 @@ def classes(collection: Collection, folder: Path) -> list[Block]:
         'the difference to the baseline if there is one.'
     )
     alt = message('Bars of the IoU of each class: {names}.', names=', '.join(scores))
-    names = list(means[groups[0]])
     rows = [[c, *(number(row.get(c)) for row in scores.values())] for c in names]
     table = Table([message('class'), *scores], rows, 'class_iou')
-    heading = message('Classes')
     return [
-        *(Heading(heading), Picture(file, caption, alt)),
+        Heading(message('Classes')),
+        Picture(file, caption, alt),
         *titled(message('IoU by class'), table, 3),
         *(_confusions(collection, collection.best, folder) if collection.best else []),
     ]

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
-from mmseg_kd.distillation.base import log_names
 from mmseg_kd.records.message import message
 from mmseg_kd.records.run_record import RunRecord
-from mmseg_kd.reports.comparing.collection import Collection
-from mmseg_kd.reports.figures.looks import first_groups, line_styles
+from mmseg_kd.reports.comparing.collection import Collection, Group
 from mmseg_kd.reports.writing.document import Block, Heading, Picture
 from mmseg_kd.visualization.canvas import (
     canvas,
@@ -23,7 +20,8 @@ from mmseg_kd.visualization.canvas import (
 )
 from mmseg_kd.visualization.line_styles import LineStyle, black_line, line_style
 
-MOST_TEACHERS, MOST_PANELS = 3, 4
+# More lines of teachers hide the curves.
+MOST_TEACHERS, MOST_PANELS, MOST_CURVES = 3, 4, 8
 OF_LABELS = ('decode', 'aux')
 
 
@@ -47,8 +45,11 @@ def learning_curves(collection: Collection, folder: Path) -> list[Block]:
             seeds = message(' ({count} seeds)', count=len(group.counted))
             text = shorten(group.name) + str(seeds) * (len(group.counted) > 1)
             handles[group.name] = (text, look)
-        for name, score in _teacher_scores(collection).items():
-            guide_line(axes, score, f'{name} {score:.2f}')
+        cards = {c['sha256']: (n, c) for run in collection.runs for n, c in run.teachers.items()}
+        for name, card in list(cards.values())[:MOST_TEACHERS]:
+            if metric in card['metrics']:
+                score = card['metrics'][metric]
+                guide_line(axes, score, f'{name} {score:.2f}')
         axes.margins(y=0.08)
         tidy(axes, message('{metric} [%], validation', metric=metric))
         iteration_axis(axes)
@@ -70,27 +71,14 @@ def learning_curves(collection: Collection, folder: Path) -> list[Block]:
     return [Heading(message('Learning curves')), Picture(file, caption, alt)]
 
 
-def _teacher_scores(collection: Collection) -> dict[str, float]:
-    scores: dict[str, float] = {}
-    for run in collection.runs:
-        for name, card in run.teachers.items():
-            score = (card.get('metrics') or {}).get(collection.metric)
-            if score not in (None, *scores.values()):
-                scores[name if name not in scores else f'{name} of {run.name}'] = score
-    # More lines hide the curves.
-    return dict(list(scores.items())[:MOST_TEACHERS])
-
-
 def losses(collection: Collection, folder: Path) -> list[Block]:
     """Draw the losses of a few runs."""
-    # The distillation losses in the order of their colours.
-    order = list(dict.fromkeys(name for run in collection.runs for name in run.kd_losses))
     groups = first_groups(collection, MOST_PANELS)
     runs = {g.name: g.counted[0] for g in groups if loss_names(g.counted[0])}
     if not runs:
         return []
     file, names = folder / 'losses.png', ', '.join(runs)
-    loss_curves(runs, file, order)
+    loss_curves(runs, file)
     caption = message(
         'Weighted losses of one seed each, means over the logging interval. Each panel has axes '
         'of its own. The share of each loss in the gradient is in gradients.png of its work_dir.'
@@ -105,15 +93,14 @@ def loss_names(run: RunRecord) -> list[str]:
     return sorted(names, key=lambda name: not name.startswith(OF_LABELS))
 
 
-def loss_curves(runs: dict[str, RunRecord], file: Path, order: Sequence[str]) -> None:
+def loss_curves(runs: dict[str, RunRecord], file: Path) -> None:
     """Draw the weighted losses on logarithmic axes, one panel per run.
 
     Args:
         runs: By name, at most a few.
         file: Where to write the PNG.
-        order: Distillation losses in the order of their colours.
     """
-    looks = _looks(runs, order)
+    looks = _looks(runs)
     columns = min(2, len(runs))
     rows = -(-len(runs) // columns)
     with canvas(file, 0.6 + 2.5 * rows, vector=True) as figure:
@@ -130,11 +117,29 @@ def loss_curves(runs: dict[str, RunRecord], file: Path, order: Sequence[str]) ->
         line_legend(figure, looks, columns=4)
 
 
-def _looks(runs: dict[str, RunRecord], order: Sequence[str]) -> dict[str, LineStyle]:
+def _looks(runs: dict[str, RunRecord]) -> dict[str, LineStyle]:
     """Return the line style of each loss; the labels' losses are black."""
     names = dict.fromkeys(name for run in runs.values() for name in loss_names(run))
     labels = [name for name in names if name.startswith(OF_LABELS)]
-    others = dict.fromkeys([*(log_names(name)[0] for name in order), *names])
-    others = [name for name in others if name not in labels]
+    others = [name for name in names if name not in labels]
     looks = {name: black_line(i) for i, name in enumerate(labels)}
-    return looks | {name: line_style(i) for i, name in enumerate(others) if name in names}
+    return looks | {name: line_style(i) for i, name in enumerate(others)}
+
+
+def line_styles(collection: Collection) -> dict[str, LineStyle]:
+    """Return line styles by name of the group: black for the baseline, a colour for the best."""
+    baseline = collection.baseline
+    best = [group for group in collection.ranked if group is not baseline][:MOST_CURVES]
+    # In the order of the runs, so that a new run at the end leaves the others as they were.
+    names = [group.name for group in collection.groups if group in best]
+    looks = {} if baseline is None else {baseline.name: black_line()}
+    return looks | {name: line_style(i) for i, name in enumerate(names)}
+
+
+def first_groups(collection: Collection, count: int = MOST_CURVES + 1) -> list[Group]:
+    """Return the baseline, the best students and a teacher, of those with a colour."""
+    looks = line_styles(collection)
+    first = [group for group in collection.ranked if group is collection.baseline]
+    teachers = collection.teachers[:1]
+    students = collection.students[: count - len(first) - len(teachers)]
+    return [group for group in (*first, *students, *teachers) if group.name in looks]

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -22,8 +22,16 @@ from mmseg_kd.distillation.grid.decomposition import split_masked
 from mmseg_kd.distillation.maps import class_logits, resize_labels, resize_map, valid_pixels
 from mmseg_kd.distillation.teachers import BaseTeacher
 from mmseg_kd.errors import UserError
-from mmseg_kd.reports.figures.images import IGNORED, WORSE, image_of, label_of, predict
-from mmseg_kd.reports.figures.samples import stem_of
+from mmseg_kd.reports.figures.images import WORSE
+from mmseg_kd.reports.figures.samples import (
+    IGNORED,
+    Sample,
+    batch_of,
+    image_of,
+    label_of,
+    predict,
+    stem_of,
+)
 from mmseg_kd.visualization import Panel, prediction_grid
 from mmseg_kd.visualization.prediction_grid import HEAT_COLOURS
 
@@ -61,7 +69,7 @@ class FlowParts(NamedTuple):
 @torch.no_grad()
 def flow_parts(
     model: nn.Module,
-    sample: Mapping[str, Any],
+    sample: Sample,
     tap: str,
     like: nn.Module,
     void: Sequence[int] = (),
@@ -82,8 +90,7 @@ def flow_parts(
     Raises:
         UserError: The tap is not a map.
     """
-    batch = {'inputs': [sample['inputs']], 'data_samples': [sample['data_samples'].clone()]}
-    inputs = like.data_preprocessor(batch, False)['inputs']
+    inputs = like.data_preprocessor(batch_of(sample), False)['inputs']
     maps = BaseTeacher(model)(inputs, [tap], like.data_preprocessor)[tap]
     if maps.ndim != 4:
         raise UserError(f'--tap: {tap!r} of shape {tuple(maps.shape)} is not a map (N, C, H, W)')
@@ -102,7 +109,7 @@ def flow_parts(
     heats = {name: energy.sqrt() for name, energy in energies.items()}
     heats['junction'] = _between_pixels(junction)
     return FlowParts(
-        resize_labels(predict(model, sample)[0][None], size)[0].numpy(),
+        resize_labels(predict(model, sample)[None], size)[0].numpy(),
         {name: _enlarged(heat, padded)[: size[0], : size[1]] for name, heat in heats.items()},
         {name: 100 * float(energy.sum()) / total for name, energy in energies.items()},
         float(junction.sum() / valid_faces(valid).sum().clamp(min=1)),
@@ -186,16 +193,14 @@ def write_flow_parts(
         By model, the mean over the images of the shares of the parts in percent.
     """
     shares: dict[str, list[dict[str, float]]] = {name: [] for name in models}
+    student = models['student']
     for i in indices:
         sample = dataset[i]
-        student = models['student']
         own = flow_parts(student, sample, tap, student, void)
-        found = {
-            name: flow_parts(model, sample, tap, student, void, own.grid)
-            for name, model in models.items()
-            if model is not student
-        }
-        found['student'] = own
+        found = {'student': own}
+        if 'teacher' in models:
+            other = flow_parts(models['teacher'], sample, tap, student, void, own.grid)
+            found = {'teacher': other, **found}
         label = resize_labels(label_of(sample)[None], sample['inputs'].shape[1:])[0]
         rows = _rows(image_of(sample), label.numpy(), found)
         prediction_grid(rows, *LEGEND, folder / f'{stem_of(dataset, i)}.png')

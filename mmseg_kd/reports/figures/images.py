@@ -5,27 +5,38 @@ from __future__ import annotations
 import itertools
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from textwrap import shorten
 
 import numpy as np
 import torch
+from mmengine.dataset import BaseDataset
 from mmseg.registry import DATASETS
+from torch import nn
 from tqdm import tqdm
 
 from mmseg_kd.config.errors import config_errors
 from mmseg_kd.errors import UserError
 from mmseg_kd.evaluation.segmentation_metric import confusion_matrix, iou_and_accuracy
-from mmseg_kd.records.message import Message, message, messages, signed
+from mmseg_kd.records.literal_config import parse_buildable
+from mmseg_kd.records.message import Message, message, messages, number
 from mmseg_kd.records.run_record import RunRecord
 from mmseg_kd.reports.comparing.collection import Collection, run_name
-from mmseg_kd.reports.models import config_of, load_model, load_teacher, loadable, prepare
+from mmseg_kd.reports.figures.samples import (
+    IGNORED,
+    Sample,
+    image_of,
+    label_of,
+    predict,
+    stem_of,
+)
+from mmseg_kd.reports.models import CONFIGS, load_model, loadable, prepare
 from mmseg_kd.reports.writing.document import Block, Heading, Picture, Table
 from mmseg_kd.visualization import Panel, prediction_grid
 
-IGNORED = 255
+# Characters of the code in a note.
+MOST_CODE = 240
 BETTER, WORSE = (0, 158, 115), (213, 94, 0)
-KIND_TEXTS = messages('most improved', 'most damaged', 'median')
-KINDS = dict(zip(('improved', 'damaged', 'median'), KIND_TEXTS, strict=True))
+KINDS = ('improved', 'damaged', 'median')
 
 
 def differing_images(collection: Collection, folder: Path, count: int) -> list[Block]:
@@ -49,7 +60,8 @@ def differing_images(collection: Collection, folder: Path, count: int) -> list[B
         student=run_name(pair[1]),
     )
     headings = messages('image', 'chosen as', 'difference in mIoU of the image')
-    cells = [[name, KINDS[kind], signed(gain)] for name, kind, gain in rows]
+    texts = dict(zip(KINDS, messages('most improved', 'most damaged', 'median'), strict=True))
+    cells = [[name, texts[kind], number(gain, '+.2f')] for name, kind, gain in rows]
     alt = message('Predictions on {count} validation images.', count=len(rows))
     table = Table(headings, cells, 'images')
     return [Heading(message('Images')), Picture(file, caption, alt), table]
@@ -77,13 +89,9 @@ def choose_images(differences: Sequence[float], count: int) -> list[tuple[int, s
     """
     order = [int(i) for i in np.argsort(differences) if np.isfinite(differences[i])]
     middle = max(0, len(order) // 2 - count // 2)
-    kinds = {
-        'improved': order[::-1][:count],
-        'damaged': order[:count],
-        'median': order[middle : middle + count],
-    }
+    found = order[::-1][:count], order[:count], order[middle : middle + count]
     chosen: dict[int, str] = {}
-    for kind, indices in kinds.items():
+    for kind, indices in zip(KINDS, found, strict=True):
         chosen |= {i: kind for i in indices if i not in chosen}
     return list(chosen.items())
 
@@ -112,45 +120,70 @@ def draw_images(
         notes: Receives notes on code in the configs that was left out.
 
     Returns:
-        File name, kind (see `choose_images`) and difference of each row, from top to bottom.
+        Name, kind (see `choose_images`) and difference of each row, from top to bottom.
 
     Raises:
         UserError: A checkpoint, the data or the teacher is missing or does not fit.
     """
     prepare()
-    cfg = config_of(student, notes)
     with config_errors():
-        dataset = DATASETS.build(cfg.val_dataloader.dataset)
+        dataset = _dataset(student, notes)
         best = [run.best_checkpoint(metric)[0] for run in (baseline, student)]
         models = {
-            'baseline': load_model(config_of(baseline, notes).model, best[0]),
-            'teacher': load_teacher(cfg, notes),
-            'student': load_model(cfg.model, best[1]),
+            'baseline': load_model(best[0]),
+            'teacher': _teacher(student, notes),
+            'student': load_model(best[1]),
         }
-    classes, palette = dataset.metainfo['classes'], dataset.metainfo['palette']
+    classes = len(dataset.metainfo['classes'])
     differences = []
     # None: no bar where standard error is not a terminal.
     for i in tqdm(range(len(dataset)), 'images', leave=False, disable=None):
         sample = dataset[i]
-        own, base = (miou(sample, models[name], len(classes)) for name in ('student', 'baseline'))
+        own, base = (miou(sample, models[name], classes) for name in ('student', 'baseline'))
         differences.append(own - base)
     chosen = choose_images(differences, count)
-    samples = [dataset[i] for i, _ in chosen]
     models = {name: model for name, model in models.items() if model is not None}
-    prediction_grid(
-        [_row(sample, models) for sample in samples], classes, palette, file, vector=True
-    )
-    names = [Path(sample['data_samples'].img_path).name for sample in samples]
-    pairs = zip(names, chosen, strict=True)
-    return [(name, kind, differences[i]) for name, (i, kind) in pairs]
+    rows = [_row(dataset[i], models) for i, _ in chosen]
+    meta = dataset.metainfo
+    prediction_grid(rows, meta['classes'], meta['palette'], file, vector=True)
+    return [(stem_of(dataset, i), kind, differences[i]) for i, kind in chosen]
 
 
-def _row(sample: Mapping[str, Any], models: Mapping[str, torch.nn.Module]) -> list[Panel]:
-    image, label = image_of(sample), label_of(sample).numpy()
-    predictions = {name: predict(model, sample)[0].numpy() for name, model in models.items()}
+def _dataset(run: RunRecord, notes: list[Message]) -> BaseDataset:
+    """Build the validation images of a run without running its config, a stranger's perhaps."""
+    file = max(run.source.glob(CONFIGS))
+    cfg, left_out = parse_buildable(file.read_text(encoding='utf-8'), file)
+    if left_out:
+        code = shorten('; '.join(left_out), MOST_CODE)
+        notes.append(
+            message(
+                '{file}: code in a config is not run and left out: {code}', file=file, code=code
+            )
+        )
+    return DATASETS.build(cfg.val_dataloader.dataset)
+
+
+def _teacher(run: RunRecord, notes: list[Message]) -> nn.Module | None:
+    checkpoint = run.setting('model', 'teacher', 'checkpoint')
+    try:
+        return load_model(checkpoint) if checkpoint and Path(checkpoint).is_file() else None
+    except UserError as error:
+        notes.append(message('The teacher is not drawn: {error}', error=error))
+        return None
+
+
+def miou(sample: Sample, model: nn.Module, classes: int) -> float:
+    """Return the mIoU of one image in percent."""
+    confusion = confusion_matrix(label_of(sample), predict(model, sample), classes)
+    return 100 * float(iou_and_accuracy(confusion.double())[0].nanmean())
+
+
+def _row(sample: Sample, models: Mapping[str, nn.Module]) -> list[Panel]:
+    label = label_of(sample).numpy()
+    predictions = {name: predict(model, sample).numpy() for name, model in models.items()}
     difference = difference_picture(label, predictions['baseline'], predictions['student'])
     return [
-        Panel(message('input'), image),
+        Panel(message('input'), image_of(sample)),
         Panel(message('ground truth'), labels=label),
         *(Panel(name, labels=prediction) for name, prediction in predictions.items()),
         Panel(message('student vs baseline'), difference),
@@ -174,26 +207,3 @@ def difference_picture(label: np.ndarray, baseline: np.ndarray, student: np.ndar
     picture[(student != label) & (baseline == label)] = WORSE
     picture[label == IGNORED] = 255
     return picture
-
-
-def image_of(sample: Mapping[str, Any]) -> np.ndarray:
-    """Return the image of a sample, RGB (H, W, 3)."""
-    return sample['inputs'].permute(1, 2, 0).numpy()[..., ::-1]
-
-
-def label_of(sample: Mapping[str, Any]) -> torch.Tensor:
-    """Return the true ids of a sample (H, W)."""
-    return sample['data_samples'].gt_sem_seg.data[0]
-
-
-def predict(model: torch.nn.Module, sample: Mapping[str, Any]) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return the predicted ids (H, W), on the CPU, and the logits (K, H, W) of a sample."""
-    batch = {'inputs': [sample['inputs']], 'data_samples': [sample['data_samples'].clone()]}
-    result = model.test_step(batch)[0]
-    return result.pred_sem_seg.data[0].cpu(), result.seg_logits.data
-
-
-def miou(sample: Mapping[str, Any], model: torch.nn.Module, classes: int) -> float:
-    """Return the mIoU of one image in percent."""
-    confusion = confusion_matrix(label_of(sample), predict(model, sample)[0], classes)
-    return 100 * float(iou_and_accuracy(confusion.double())[0].nanmean())

@@ -1,17 +1,24 @@
-"""The labelled images of a config, and their names."""
+"""The labelled images of a config: their names, and what models predict for them."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 from mmengine.config import Config
 from mmengine.dataset import BaseDataset
 from mmseg.registry import DATASETS
+from torch import Tensor, nn
 
 from mmseg_kd.config.errors import config_errors
 from mmseg_kd.config.preparing import choose_split
 from mmseg_kd.errors import UserError, did_you_mean
+
+IGNORED = 255
+
+Sample = Mapping[str, Any]
 
 
 def build_dataset(cfg: Config, split: str | None) -> BaseDataset:
@@ -46,3 +53,23 @@ def indices_of(dataset: BaseDataset, stems: Sequence[str]) -> list[int]:
             hint = did_you_mean(stem, indices, f'it has {len(indices)}, such as {min(indices)!r}')
             raise UserError(f'--names: the split has no image {stem!r}: {hint}')
     return [indices[stem] for stem in dict.fromkeys(stems)]
+
+
+def image_of(sample: Sample) -> np.ndarray:
+    """Return the image of a sample, RGB (H, W, 3)."""
+    return sample['inputs'].permute(1, 2, 0).numpy()[..., ::-1]
+
+
+def label_of(sample: Sample) -> Tensor:
+    """Return the true ids of a sample (H, W)."""
+    return sample['data_samples'].gt_sem_seg.data[0]
+
+
+def batch_of(sample: Sample) -> dict[str, list[Any]]:
+    """Return a batch of one sample, with a copy of its label."""
+    return {'inputs': [sample['inputs']], 'data_samples': [sample['data_samples'].clone()]}
+
+
+def predict(model: nn.Module, sample: Sample) -> Tensor:
+    """Return the predicted ids (H, W) of a sample, on the CPU."""
+    return model.test_step(batch_of(sample))[0].pred_sem_seg.data[0].cpu()

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -24,17 +24,17 @@ from mmseg_kd.distillation.taps import record_taps
 from mmseg_kd.distillation.teachers import BaseTeacher
 from mmseg_kd.errors import UserError
 from mmseg_kd.evaluation.calibration import probabilities
-from mmseg_kd.records.message import Message, message, messages, signed
-from mmseg_kd.reports.figures.images import (
+from mmseg_kd.records.message import Message, message, messages, number
+from mmseg_kd.reports.figures.images import KINDS, choose_images, difference_picture, miou
+from mmseg_kd.reports.figures.samples import (
     IGNORED,
-    choose_images,
-    difference_picture,
+    Sample,
+    batch_of,
     image_of,
+    indices_of,
     label_of,
-    miou,
-    predict,
+    stem_of,
 )
-from mmseg_kd.reports.figures.samples import indices_of, stem_of
 from mmseg_kd.reports.writing.document import Heading, Paragraph, Picture, Table
 from mmseg_kd.reports.writing.html_page import to_html
 from mmseg_kd.reports.writing.language import language
@@ -113,7 +113,7 @@ def choose(
         scores[i] = {name: miou(sample, model, classes) for name, model in models.items()}
     if stems is not None:
         return {i: (message('named'), row) for i, row in scores.items()}
-    kinds = dict(improved=message('best'), damaged=message('worst'), median=message('median'))
+    kinds = dict(zip(KINDS, messages('best', 'worst', 'median'), strict=True))
     chosen = choose_images([_difference(row) for row in scores.values()], count)
     if not chosen:
         raise UserError('no image of the split has a labelled pixel')
@@ -121,7 +121,7 @@ def choose(
 
 
 @torch.no_grad()
-def compare(models: Models, sample: Mapping[str, Any], taps: TapPairs) -> Comparison:
+def compare(models: Models, sample: Sample, taps: TapPairs) -> Comparison:
     """Run the models on one image.
 
     Raises:
@@ -129,19 +129,19 @@ def compare(models: Models, sample: Mapping[str, Any], taps: TapPairs) -> Compar
     """
     ids, entropy = {}, {}
     for name, model in models.items():
-        predicted, logits = predict(model, sample)
-        ids[name] = predicted.numpy()
-        entropy[name] = torch.special.entr(probabilities(logits)).sum(dim=0).cpu().numpy()
+        result = model.test_step(batch_of(sample))[0]
+        ids[name] = result.pred_sem_seg.data[0].cpu().numpy()
+        shares = probabilities(result.seg_logits.data)
+        entropy[name] = torch.special.entr(shares).sum(dim=0).cpu().numpy()
     attention = _attention(models, sample, taps) if taps else []
     return Comparison(image_of(sample), label_of(sample).numpy(), ids, entropy, attention)
 
 
-def _attention(models: Models, sample: Mapping[str, Any], taps: TapPairs) -> list[Attention]:
+def _attention(models: Models, sample: Sample, taps: TapPairs) -> list[Attention]:
     """Compare attention maps on the whole image, even where a test moves a window over it."""
     names, teacher_names = zip(*taps, strict=True)
     student, teacher = models['student'], BaseTeacher(models['teacher'])
-    batch = {'inputs': [sample['inputs']], 'data_samples': [sample['data_samples'].clone()]}
-    inputs = student.data_preprocessor(batch, False)['inputs']
+    inputs = student.data_preprocessor(batch_of(sample), False)['inputs']
     with record_taps(student, names) as recorded:
         student(inputs, mode='tensor')
     # As in training, the teacher sees what the student sees.
@@ -176,12 +176,12 @@ def panels(one: Comparison, highest: float) -> list[list[Panel]]:
     first += [labels[name] for name in labels if name not in ROLES]
     first.append(Panel('student vs teacher', difference))
     rest = [labels[role] for role in ROLES]
-    rest += [Panel(f'entropy, {role}', heat=one.entropy[role], highest=highest) for role in ROLES]
+    rest += [Panel(f'entropy, {role}', one.entropy[role], highest=highest) for role in ROLES]
     rest[-1].unit = 'entropy (nats)'
     for taps, maps, _ in one.attention:
         for tap, role, heat in zip(taps, ROLES, maps, strict=True):
             title = f'{shorten(tap, LONGEST_TAP)}, \n{role}'
-            rest.append(Panel(title, heat=heat, highest=float(maps.max())))
+            rest.append(Panel(title, heat, highest=float(maps.max())))
     rows = [first, *(rest[i : i + COLUMNS] for i in range(0, len(rest), COLUMNS))]
     return [row + [Panel()] * (COLUMNS - len(row)) for row in rows]
 
@@ -213,12 +213,12 @@ def write_comparison(
     comparisons = {i: compare(models, dataset[i], taps) for i in chosen}
     highest = max(float(one.entropy[role].max()) for one in comparisons.values() for role in ROLES)
     rows, pictures = [], []
-    for number, (i, one) in enumerate(comparisons.items(), 1):
+    for place, (i, one) in enumerate(comparisons.items(), 1):
         (kind, scores), stem = chosen[i], stem_of(dataset, i)
-        file = folder / f'{number:0{len(str(len(chosen)))}}_{stem}.png'
+        file = folder / f'{place:0{len(str(len(chosen)))}}_{stem}.png'
         prediction_grid(panels(one, highest), meta['classes'], meta['palette'], file)
         points = [f'{score:.2f}' for score in scores.values()]
-        rows.append([stem, kind, *points, signed(_difference(scores))])
+        rows.append([stem, kind, *points, number(_difference(scores), '+.2f')])
         pictures += [Heading(stem), Picture(file, _caption(one), stem)]
     difference = message(
         'student minus {other}', other='baseline' if 'baseline' in models else 'teacher'

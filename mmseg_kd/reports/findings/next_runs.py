@@ -15,7 +15,7 @@ from mmseg_kd.records.message import Message, message
 from mmseg_kd.records.run_record import RunRecord
 from mmseg_kd.reports.comparing.collection import Collection, Group, by_seed
 from mmseg_kd.reports.comparing.statistics import FEWEST_SEEDS, PairedDifference, half_width
-from mmseg_kd.reports.findings.diagnoses import course, loss_faults
+from mmseg_kd.reports.findings.training import course, loss_faults
 
 MOST_SEEDS = 20
 # Factor that is enough to see whether a longer training helps.
@@ -35,7 +35,7 @@ def suggest(collection: Collection) -> list[Suggestion]:
     return [
         *_seeds(collection),
         *_loss_weights(collection),
-        *_lengths(collection),
+        *_longer_runs(collection),
         *_test(collection),
     ]
 
@@ -54,8 +54,7 @@ def _seeds(collection: Collection) -> Iterator[Suggestion]:
     compared = collection.compare(best) if best is not None else None
     if compared is None or compared.verdict in ('better', 'worse'):
         return
-    count = seeds_needed(compared)
-    if count is None:
+    if (count := seeds_needed(compared)) is None:
         return
     reason = message(
         'More seeds of {name} and {baseline}: fewer than {n} cannot show a difference.'
@@ -66,18 +65,14 @@ def _seeds(collection: Collection) -> Iterator[Suggestion]:
         baseline=baseline.name,
         n=count,
     )
-    if any(best.runs[0] in study.runs for study in collection.studies):
-        yield Suggestion(reason, f'seeds={list(range(count))},')
-        return
-    # Enough, even if some seeds are there already.
-    new = [seed for seed in range(2 * MOST_SEEDS) if seed not in compared.seeds]
     commands = [
         _train(group.runs[0], f's{seed}', {'randomness.seed': seed})
         for group in (baseline, best)
-        for seed in new[: count - len(compared.seeds)]
+        for seed in range(count)
         if seed not in by_seed(group.scores)
     ]
-    yield Suggestion(reason, '\n'.join(commands))
+    inside = best.runs[0].study_config
+    yield Suggestion(reason, f'seeds={list(range(count))},' if inside else '\n'.join(commands))
 
 
 def _loss_weights(collection: Collection) -> Iterator[Suggestion]:
@@ -95,31 +90,20 @@ def _loss_weights(collection: Collection) -> Iterator[Suggestion]:
             name=group.name,
             most=MOST_CHANGE,
         )
-        yield Suggestion(reason, _lines(collection, group, 'weights', options))
+        yield Suggestion(reason, _lines(group, 'weights', options))
 
 
-def _lengths(collection: Collection) -> Iterator[Suggestion]:
+def _longer_runs(collection: Collection) -> Iterator[Suggestion]:
     students = collection.students
-    count = 0
-    for group in sorted(collection.ranked, key=lambda group: group not in students):
-        planned, end = group.runs[0].max_iters, course(group)
-        if planned is None or not (end.gain or end.loss) or count == MOST:
-            continue
-        count += 1
-        reason = message(
-            'Train {name} 1.5x longer: it was still improving.'
-            if end.gain
-            else 'Train {name} only as long as it improved, with a learning rate schedule that '
-            'ends there.',
-            name=group.name,
-        )
-        iterations = round(LONGER * planned) if end.gain else end.peak
-        options = _schedule(group.runs[0], iterations)
-        what = 'longer' if end.gain else 'shorter'
-        yield Suggestion(reason, _lines(collection, group, what, options))
+    groups = sorted(collection.ranked, key=lambda group: group not in students)
+    found = [g for g in groups if g.runs[0].max_iters and course(g).gain]
+    for group in found[:MOST]:
+        reason = message('Train {name} 1.5x longer: it was still improving.', name=group.name)
+        options = _longer(group.runs[0], round(LONGER * group.runs[0].max_iters))
+        yield Suggestion(reason, _lines(group, 'longer', options))
 
 
-def _schedule(run: RunRecord, iterations: int) -> dict[str, Any]:
+def _longer(run: RunRecord, iterations: int) -> dict[str, Any]:
     """Return overrides for another length; schedules that ended with the training still do."""
     budget = run.setting('train_cfg', 'time_budget')
     if fits(budget, NUMBER) and run.max_iters:
@@ -140,29 +124,26 @@ def _test(collection: Collection) -> Iterator[Suggestion]:
     best = collection.best
     found = best and best.runs[0].best_checkpoint(collection.metric)
     config = found and _config_of(best.runs[0])
-    if config and not best.test_scores:
+    if config and not best.scores_of(collection.metric, test=True):
         reason = message(
             'Test {name} on the test split: its best evaluation was chosen on the validation '
             'split, so its score is too high.',
             name=best.name,
         )
         command = f'python tools/test.py {_quoted(config)} {_quoted(relative(found[0]))}'
-        inside = any(best.runs[0] in study.runs for study in collection.studies)
-        yield Suggestion(reason, 'test=True,' if inside else command)
+        yield Suggestion(reason, 'test=True,' if best.runs[0].study_config else command)
 
 
-def _lines(collection: Collection, group: Group, what: str, options: dict[str, Any]) -> str:
+def _lines(group: Group, what: str, options: dict[str, Any]) -> str:
     """Return an entry of the study's config, or a command if the group is not in a study."""
     run = group.runs[0]
-    study = next((study for study in collection.studies if run in study.runs), None)
-    if study is None:
+    if not run.study_config:
         return _train(run, what, options)
     # The study fills in where a needed checkpoint came from.
-    needs = study.needs.get(run.name)
-    entry = dict(config=study.configs.get(run.name, ''), **({'needs': needs} if needs else {}))
-    entry['options'] = {**run.options, **options}
+    entry = {'config': run.study_config, 'needs': run.needs, 'options': {**run.options, **options}}
     name = f'{group.name}_{what}'.replace('/', '_')
-    return pformat({name: entry}, sort_dicts=False)[1:-1] + ','
+    filled = {key: value for key, value in entry.items() if value}
+    return pformat({name: filled}, sort_dicts=False)[1:-1] + ','
 
 
 def _train(run: RunRecord, what: str, options: Mapping[str, Any]) -> str:

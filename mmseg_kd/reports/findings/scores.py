@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from mmseg_kd.records.class_scores import mean_class_iou
-from mmseg_kd.records.message import MINUS, Message, message, signed
+from mmseg_kd.records.message import MINUS, Message, message, number
+from mmseg_kd.records.study_file import at_the_edge
 from mmseg_kd.reports.comparing.collection import Collection
-from mmseg_kd.reports.comparing.search_results import at_the_edge, points_of
 from mmseg_kd.reports.comparing.statistics import sentence
 from mmseg_kd.reports.findings.training import MOST, training_findings, weak_teachers
 
@@ -30,16 +30,16 @@ def find(collection: Collection) -> list[Message]:
 
 
 def _best(collection: Collection) -> Iterator[Message]:
-    metric = collection.metric
-    scores = [(group.name, f'{group.score:.2f}') for group in collection.compared]
-    if len(scores) == 1:
-        ((name, score),) = scores
-        yield message('{name} reached {score} {metric}.', name=name, score=score, metric=metric)
-    elif scores:
-        (name, score), (second, lower) = scores[:2]
-        values = dict(name=name, score=score, metric=metric, second=second, next=lower)
+    first, second = [*collection.compared, None, None][:2]
+    if first is not None:
+        values = dict(name=first.name, score=f'{first.score:.2f}', metric=collection.metric)
+        if second is not None:
+            values |= dict(second=second.name, next=f'{second.score:.2f}')
         yield message(
-            'Highest mean: {name} with {score} {metric}, then {second} with {next}.', **values
+            '{name} reached {score} {metric}.'
+            if second is None
+            else 'Highest mean: {name} with {score} {metric}, then {second} with {next}.',
+            **values,
         )
 
 
@@ -62,8 +62,6 @@ def _comparisons(collection: Collection) -> Iterator[Message]:
         if tested and group is students[0]:
             where = message('{metric} on the test split', metric=collection.metric)
             yield sentence(group.name, compared=tested, **values | {'metric': where})
-    if (count := len(students) - MOST_COMPARED) > 0:
-        yield message('{count} more runs are compared in the table.', count=count)
 
 
 def _gap(collection: Collection) -> Iterator[Message]:
@@ -95,15 +93,15 @@ def _classes(collection: Collection) -> Iterator[Message]:
         yield message(
             '{name} against {baseline} by class: most gained by {up} ({gain} points of IoU), '
             'least by {down} ({loss}).',
-            gain=signed(deltas[up]),
-            loss=signed(deltas[down]),
+            gain=number(deltas[up], '+.2f'),
+            loss=number(deltas[down], '+.2f'),
             **values,
         )
 
 
 def _edges(collection: Collection) -> Iterator[Message]:
     for study in collection.studies:
-        best = max(points_of(collection, study), key=lambda point: point.score, default=None)
+        best = max(collection.points(study), key=lambda point: point.score, default=None)
         found = at_the_edge(study.space, best.params) if best else {}
         for key, (value, edge) in found.items():
             yield message(

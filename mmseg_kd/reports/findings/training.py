@@ -3,24 +3,74 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
+from typing import NamedTuple
 
 import numpy as np
 
+from mmseg_kd.distillation.gradient_diagnosis import Finding, FullWeight, diagnose
 from mmseg_kd.records.message import Message, message, messages
-from mmseg_kd.reports.comparing.collection import Collection, run_name
-from mmseg_kd.reports.findings.diagnoses import course, loss_faults
+from mmseg_kd.records.run_record import RunRecord
+from mmseg_kd.reports.comparing.collection import Collection, Group, run_name
 
 # Sentences of one kind; the tables have the rest.
 MOST, MOST_FAULTS = 6, 3
+# In points. Two evaluations in a row differ by less than this anyway.
+STILL_IMPROVING, FELL = 0.5, 1.0
+FEWEST_EVALUATIONS = 3
+
+
+class Course(NamedTuple):
+    """The end of a mean curve.
+
+    Attributes:
+        peak: Iteration of its highest value.
+        gain: Points by which the last evaluation exceeds all before it; 0 if that is not clear.
+        loss: Points by which the last evaluation is below the peak; 0 if that is not clear.
+    """
+
+    peak: int
+    gain: float
+    loss: float
+
+
+def course(group: Group) -> Course:
+    """Describe the end of a group's mean curve, without gain and loss below three evaluations."""
+    iterations, values = group.curves()
+    if len(iterations) < FEWEST_EVALUATIONS:
+        return Course(0, 0.0, 0.0)
+    means = values.mean(axis=0)
+    peak, gain, loss = means.argmax(), means[-1] - means[:-1].max(), means.max() - means[-1]
+    gain, loss = (gain if gain >= STILL_IMPROVING else 0.0), (loss if loss >= FELL else 0.0)
+    return Course(int(iterations[peak]), float(gain), float(loss))
+
+
+def loss_faults(run: RunRecord) -> dict[str, tuple[str, Finding]]:
+    """Return the distillation losses that have almost no effect, or too much, at the end of a run.
+
+    Returns:
+        Config key of the weight, and the finding, by name of the loss.
+    """
+    weights = {}
+    for name, row in run.gradients[-1]['losses'].items() if run.gradients else ():
+        key = f'model.kd_losses.{name}.loss_weight'
+        weight = run.setting('model', 'kd_losses', name, 'loss_weight')
+        weight = row.get('weight') if weight is None else weight
+        scheduled = isinstance(weight, Mapping)
+        while isinstance(weight, Mapping):
+            weight, key = weight.get('value'), f'{key}.value'
+        known = weight if isinstance(weight, int | float) else None
+        weights[name] = FullWeight(key, known, scheduled)
+    found = diagnose(run.gradients, weights)
+    return {name: (weights[name].key, finding) for name, finding in found.items()}
 
 
 def training_findings(collection: Collection) -> Iterator[Message]:
     """Yield failed runs, misfit weights, useless losses, and ends of curves."""
     yield from _states(collection)
     yield from _diverged(collection)
-    yield from _pretrained(collection)
+    yield from _misfits(collection)
     yield from _losses(collection)
     yield from _courses(collection)
 
@@ -31,8 +81,8 @@ def _states(collection: Collection) -> Iterator[Message]:
         error = run.error or message('no reason kept')
         yield message('{name} failed: {error}', name=run_name(run), error=error)
     states = Counter(run.state for run in collection.runs)
-    unfinished = states['running'] + states['unfinished']
-    counts = (len(failed) - MOST, states['waiting'], unfinished)
+    begun = states['running'] + states['unfinished']
+    counts = (len(failed) - MOST, states['waiting'], begun)
     sentences = messages(
         '{count} more runs failed.',
         '{count} runs have not begun.',
@@ -54,12 +104,26 @@ def _diverged(collection: Collection) -> Iterator[Message]:
             )
 
 
+def _misfits(collection: Collection) -> Iterator[Message]:
+    # Runs of stock mmsegmentation, which trains on; here loading stops.
+    for group in collection.groups:
+        for unexpected, missing in [run.log.misfit for run in group.runs if run.log.misfit][:1]:
+            yield message(
+                '{name}: its pretrained file does not fit. {missing} tensors of the model found '
+                'nothing in it, {unexpected} of the file had no place, so a part of the model '
+                'began at random.',
+                name=group.name,
+                unexpected=unexpected,
+                missing=missing,
+            )
+
+
 def weak_teachers(collection: Collection) -> Iterator[Message]:
     """Yield teachers that do not beat the baseline."""
     metric, baseline = collection.metric, collection.baseline
     cards = (card for run in collection.runs for card in run.teachers.values())
-    for checkpoint, card in {card.get('checkpoint'): card for card in cards}.items():
-        score = (card.get('metrics') or {}).get(metric)
+    for checkpoint, card in {card['checkpoint']: card for card in cards}.items():
+        score = card['metrics'].get(metric)
         if baseline is not None and score is not None and score <= baseline.score:
             yield message(
                 'The teacher {checkpoint} does not beat the baseline: {score} {metric} against '
@@ -69,28 +133,6 @@ def weak_teachers(collection: Collection) -> Iterator[Message]:
                 source=baseline.name,
                 score=f'{score:.2f}',
                 baseline=f'{baseline.score:.2f}',
-            )
-
-
-def _pretrained(collection: Collection) -> Iterator[Message]:
-    for group in collection.groups:
-        logs = [run.log for run in group.runs]
-        file, matched, total = next(filter(None, (log.pretrained for log in logs)), ('', 0, 0))
-        misfit = next(filter(None, (log.misfit for log in logs)), None)
-        if matched < total:
-            values = dict(name=group.name, file=file, matched=matched, total=total)
-            yield message(
-                '{name}: of {file} only {matched} of {total} tensors matched the backbone.',
-                **values,
-            )
-        elif misfit:
-            yield message(
-                '{name}: its pretrained file does not fit. {missing} tensors of the model found '
-                'nothing in it, {unexpected} of the file had no place, so a part of the model '
-                'began at random.',
-                name=group.name,
-                unexpected=misfit[0],
-                missing=misfit[1],
             )
 
 
@@ -114,7 +156,7 @@ def _losses(collection: Collection) -> Iterator[Message]:
 def _courses(collection: Collection) -> Iterator[Message]:
     # The baseline and the best others.
     shown = [collection.baseline] if collection.baseline is not None else []
-    shown += [*collection.students, *collection.taught_from][:MOST]
+    shown += [*collection.students, *collection.teachers][:MOST]
     courses = [(group.name, course(group)) for group in shown]
     if names := [f'{name} (+{end.gain:.2f})' for name, end in courses if end.gain]:
         yield message(

@@ -2,28 +2,27 @@
 
 from __future__ import annotations
 
-from mmseg_kd.records.message import message, messages
+from mmseg_kd.records.message import message, messages, number
 from mmseg_kd.reports.comparing.collection import Collection
 from mmseg_kd.reports.comparing.differing_settings import differing_settings
-from mmseg_kd.reports.sections.scores import number
-from mmseg_kd.reports.writing.document import NONE, Block, Paragraph, Table, titled
+from mmseg_kd.reports.writing.document import NONE, Block, Heading, Paragraph, Table, titled
 
 
 def settings(collection: Collection) -> list[Block]:
     """Return what differs in the settings of each group from the baseline, or from the first."""
-    heading = message('Settings that differ')
     groups = [group for group in collection.groups if group.runs[0].config]
-    configs = {group.name: group.runs[0].config for group in groups}
-    if not differing_settings(list(configs.values())):
+    if not groups:
         return []
     first = collection.baseline if collection.baseline in groups else groups[0]
     rows = []
-    for name, config in configs.items():
-        own = differing_settings([configs[first.name], config])
-        rows.append([name, '\n'.join(f'{key} = {text}' for key, (_, text) in own.items()) or NONE])
+    for group in groups:
+        own = differing_settings([first.runs[0].config, group.runs[0].config])
+        lines = [f'{key} = {text}' for key, (_, text) in own.items()]
+        rows.append([group.name, '\n'.join(lines) or NONE])
     text = message('Differences from {name}; all other settings are equal.', name=first.name)
-    title, table = titled(heading, Table(messages('run', 'settings'), rows, 'settings'))
-    return [title, Paragraph(text), table]
+    table = Table(messages('run', 'settings'), rows, 'settings')
+    differ = any(lines != NONE for _, lines in rows)
+    return [Heading(message('Settings that differ')), Paragraph(text), table] if differ else []
 
 
 def teachers(collection: Collection) -> list[Block]:
@@ -31,20 +30,19 @@ def teachers(collection: Collection) -> list[Block]:
     cards = {}
     for group in collection.groups:
         for name, card in (item for run in group.runs for item in run.teachers.items()):
-            key = (card['sha256'], card.get('data'))
-            cards.setdefault(key, (f'{group.name}: {name}', card, card.get('metrics') or {}))
-    metrics = list(dict.fromkeys(name for _, _, scores in cards.values() for name in scores))
+            cards.setdefault((card['sha256'], card['data']), (f'{group.name}: {name}', card))
+    metrics = list(dict.fromkeys(name for _, card in cards.values() for name in card['metrics']))
     same = {True: message('yes'), False: message('no')}
     rows = [
         [
             name,
-            *(number(scores.get(metric)) for metric in metrics),
-            number(card.get('entropy'), '.3f'),
-            number(card.get('ece'), '.3f'),
-            same.get(card.get('deterministic'), NONE),
-            f'{card.get("checkpoint", NONE)} (sha256 {card["sha256"][:8]})',
+            *(number(card['metrics'].get(metric)) for metric in metrics),
+            number(card['entropy'], '.3f'),
+            number(card['ece'], '.3f'),
+            same.get(card['deterministic'], NONE),
+            f'{card["checkpoint"] or NONE} (sha256 {card["sha256"][:8]})',
         ]
-        for name, card, scores in cards.values()
+        for name, card in cards.values()
     ]
     facts = messages('entropy', 'ECE', 'deterministic', 'checkpoint')
     table = Table([message('student: teacher'), *metrics, *facts], rows, 'teachers')

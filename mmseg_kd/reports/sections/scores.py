@@ -1,8 +1,8 @@
-"""The sections on scores: the comparison, the teachers, every run and every evaluation."""
+"""The sections on scores: the comparison, the teachers, every run, and the controls."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import timedelta
 from statistics import fmean
 from typing import Any
@@ -10,16 +10,23 @@ from typing import Any
 import numpy as np
 
 from mmseg_kd.paths import relative
-from mmseg_kd.records.message import MINUS, message, messages
+from mmseg_kd.records.message import Message, message, messages, number
 from mmseg_kd.records.run_record import RunRecord
-from mmseg_kd.reports.comparing.collection import Collection, Group
+from mmseg_kd.reports.comparing.collection import Collection, Group, by_seed
 from mmseg_kd.reports.comparing.differing_settings import setting_text, short_keys
-from mmseg_kd.reports.comparing.statistics import VERDICTS, PairedDifference, mean_and_sd
+from mmseg_kd.reports.comparing.statistics import (
+    VERDICTS,
+    PairedDifference,
+    mean_and_sd,
+    paired_difference,
+)
 from mmseg_kd.reports.models import ModelSize
-from mmseg_kd.reports.writing.document import MOST_OPEN, NONE, Block, Paragraph, Table, Text, titled
+from mmseg_kd.reports.writing.document import NONE, Block, Paragraph, Table, Text, titled
 
 # These metrics come first in the tables.
 ORDER = ('mIoU', 'mAcc', 'aAcc')
+# Metrics of regions, which show what a mean over all pixels hides.
+REGIONS = ('mBoundaryIoU', 'mTrimapIoU3', 'mJunctionIoU')
 VERDICT_TEXTS = messages('better', 'worse', 'within noise', 'too few seeds')
 
 
@@ -36,12 +43,10 @@ def comparison(collection: Collection, sizes: dict[str, ModelSize]) -> list[Bloc
         'are of one image of the size that the model was trained on, measured when this report '
         'was written.'
     )
-    heading, table = titled(message('Comparison'), rows)
-    # The best of many stay in sight.
-    first = [Table(t.headings, t.rows[:MOST_OPEN]) for t in getattr(table, 'blocks', ())]
     own = comparison_table(collection, collection.teachers, sizes)._replace(name='teacher_runs')
     return [
-        *(heading, *first, table, Paragraph(explanation, remark=True)),
+        *titled(message('Comparison'), rows),
+        Paragraph(explanation, remark=True),
         *titled(message('Teachers trained here'), own, 3),
         *titled(message('Every run and its best checkpoint'), runs_table(collection), 3),
     ]
@@ -51,44 +56,46 @@ def comparison_table(
     collection: Collection, groups: Sequence[Group], sizes: dict[str, ModelSize]
 ) -> Table:
     """Return scores, difference to the baseline and cost of groups, means over the seeds."""
-    metric, runs = collection.metric, collection.runs
-    chosen = short_keys([key for run in runs for key in run.params])
-    names = [name for name in metric_names(runs) if name != metric]
-    tested = dict.fromkeys(name for run in runs for name in run.test if name != metric)
-    headings = [*messages('run', 'seeds'), message('{metric}, val', metric=metric)]
-    headings += [*messages('to baseline', '95 % interval', 'verdict', 'gap closed')]
-    headings += [message('{metric}, test', metric=metric), message('to baseline, test')]
-    headings += messages('parameters [M]', 'GMACs', 'ms per image', 's per iteration', 'total time')
-    headings.append(message('GPU memory [GiB]'))
-    headings += [message('{metric}, val', metric=name) for name in names]
-    headings += [message('{metric}, test', metric=name) for name in tested]
-    headings.append(message('chosen'))
-    rows = []
-    for group in groups:
-        compared, on_test = (collection.compare(group, test) for test in (False, True))
-        params = ', '.join(f'{chosen[k]}={_short(v)}' for k, v in group.runs[0].params.items())
-        closed, size = collection.gap_closed(group), sizes.get(group.name)
-        rows.append(
-            [
-                group.name,
-                str(len(group.scores)),
-                _mean_and_sd(group.scores),
-                number(compared and compared.mean, '+.2f'),
-                interval_text(compared),
-                verdict_text(compared),
-                NONE if closed is None else number(100 * closed, '.0f') + ' %',
-                _mean_and_sd(group.test_scores),
-                number(on_test and on_test.mean, '+.2f'),
-                *(number(value) for value in size or (None, None, None)),
-                mean_of(map(_seconds_per_iteration, group.counted), '.3f'),
-                _duration(group.counted),
-                _memory(group.counted),
-                *(mean_of(row.get(name) for _, row in group.best) for name in names),
-                *(mean_of(run.test.get(name) for run in group.counted) for name in tested),
-                params or NONE,
-            ]
-        )
-    return Table(headings, rows, 'comparison', strong=0 if len(rows) > 1 else None)
+    others = [name for name in metric_names(collection.runs) if name != collection.metric]
+    short = short_keys([key for run in collection.runs for key in run.params])
+    rows = [_comparison(collection, g, sizes.get(g.name), others, short) for g in groups]
+    headings = [heading for heading, _ in rows[0]] if rows else []
+    cells = [[cell for _, cell in row] for row in rows]
+    return Table(headings, cells, 'comparison', strong=len(rows) > 1)
+
+
+def _comparison(
+    collection: Collection,
+    group: Group,
+    size: ModelSize | None,
+    others: Sequence[str],
+    short: Mapping[str, str],
+) -> list[tuple[Message, Text]]:
+    """Return the headings and the cells of a group's row."""
+    metric, runs = collection.metric, group.counted
+    compared, on_test = (collection.compare(group, test) for test in (False, True))
+    closed, size = collection.gap_closed(group), size or (None, None, None)
+    chosen = [f'{short[key]}={_short(value)}' for key, value in group.params.items()]
+    return [
+        (message('run'), group.name),
+        (message('seeds'), str(len(group.scores))),
+        (message('{metric}, val', metric=metric), _mean_and_sd(group.scores)),
+        (message('to baseline'), number(compared and compared.mean, '+.2f')),
+        (message('95 % interval'), interval_text(compared)),
+        (message('verdict'), verdict_text(compared)),
+        (message('gap closed'), NONE if closed is None else f'{number(100 * closed, ".0f")} %'),
+        (message('{metric}, test', metric=metric), _mean_and_sd(group.scores_of(metric, True))),
+        (message('to baseline, test'), number(on_test and on_test.mean, '+.2f')),
+        *zip(messages('parameters [M]', 'GMACs', 'ms per image'), map(number, size), strict=True),
+        (message('s per iteration'), mean_of(map(_seconds_per_iteration, runs), '.3f')),
+        (message('total time'), _duration(runs)),
+        (message('GPU memory [GiB]'), _memory(runs)),
+        *(
+            (message('{metric}, val', metric=name), mean_of(row.get(name) for _, row in group.best))
+            for name in others
+        ),
+        (message('chosen'), ', '.join(chosen) or NONE),
+    ]
 
 
 def runs_table(collection: Collection) -> Table:
@@ -120,23 +127,28 @@ def _checkpoint(run: RunRecord, metric: str) -> str:
     return relative(found[0]) + f' ({number(found[1])})' * (found[1] != best[metric])
 
 
-def evaluations(collection: Collection) -> list[Block]:
-    """Return every evaluation of every run."""
-    names = metric_names(collection.runs)
-    rows = [
-        [
-            group.name,
-            number(run.seed, 'd'),
-            str(int(row['iteration'])),
-            *(number(row.get(name)) for name in names),
-            number(row.get('lr'), '.3g'),
-        ]
-        for group in collection.groups
-        for run in group.measured
-        for row in run.evaluations
-    ]
-    table = Table([*messages('run', 'seed', 'iteration'), *names, 'lr'], rows, 'evaluations')
-    return titled(message('Evaluations'), table)
+def controls(collection: Collection) -> list[Block]:
+    """Return the paired differences of the runs to their controls, corrected for their number."""
+    pairs, known = collection.controlled, metric_names(collection.runs)
+    rows = []
+    for test in (False, True):
+        split = 'test' if test else 'val'
+        for metric in [collection.metric, *(name for name in REGIONS if name in known)]:
+            for run, control in pairs:
+                scores = (by_seed(group.scores_of(metric, test)) for group in (run, control))
+                if compared := paired_difference(*scores, len(pairs)):
+                    label, seeds = f'{metric}, {split}', str(len(compared.seeds))
+                    difference = number(compared.mean, '+.2f'), interval_text(compared)
+                    verdict = verdict_text(compared)
+                    rows.append([run.name, control.name, label, seeds, *difference, verdict])
+    explanation = message(
+        'The intervals are corrected for {count} comparisons of each metric (Bonferroni): with a '
+        'confidence of 95 % all of them are right at once.',
+        count=len(pairs),
+    )
+    headings = messages('run', 'control', 'metric', 'seeds', 'difference', 'interval', 'verdict')
+    blocks = titled(message('Runs against their controls'), Table([*headings], rows, 'controls'))
+    return [*blocks, Paragraph(explanation, remark=True)] if blocks else []
 
 
 def metric_names(runs: Iterable[RunRecord]) -> list[str]:
@@ -155,12 +167,6 @@ def interval_text(compared: PairedDifference | None) -> str:
 def verdict_text(compared: PairedDifference | None) -> Text:
     """Return the verdict on a difference."""
     return NONE if compared is None else VERDICT_TEXTS[VERDICTS.index(compared.verdict)]
-
-
-def number(value: float | None, form: str = '.2f') -> str:
-    """Format a number with a true minus sign; None is a dash."""
-    text = NONE if value is None else format(value, form)
-    return text.replace('-', MINUS) if form.endswith('f') else text
 
 
 def mean_of(values: Iterable[float | None], form: str = '.2f') -> str:

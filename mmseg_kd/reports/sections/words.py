@@ -13,7 +13,6 @@ import torch
 
 import mmseg_kd
 from mmseg_kd.records.message import Text, message
-from mmseg_kd.records.run_record import RunRecord
 from mmseg_kd.reports.comparing.collection import Collection
 from mmseg_kd.reports.findings.next_runs import suggest
 from mmseg_kd.reports.findings.scores import find
@@ -22,33 +21,29 @@ from mmseg_kd.reports.writing.document import NONE, Block, Bullets, Code, Headin
 
 def opening(collection: Collection) -> list[Block]:
     """Return the title, where the report is from, the findings and what is compared."""
+    data = (run.setting('val_dataloader', 'dataset', 'type') for run in collection.runs)
     text = message(
         '{runs} evaluated runs of {groups} settings. The report compares {metric} in percent, '
-        "taken from each run's best evaluation on {split}. The best evaluation was chosen on "
-        'the same images, so every score is slightly too high. Publish scores of the test '
-        'split.',
+        "taken from each run's best evaluation on the validation split ({data}). The best "
+        'evaluation was chosen on the same images, so every score is slightly too high. Publish '
+        'scores of the test split.',
         runs=sum(len(group.measured) for group in collection.groups),
         groups=len(collection.ranked),
         metric=collection.metric,
-        split=_split(collection),
+        data=', '.join(dict.fromkeys(filter(None, data))) or NONE,
     )
     blocks = [Heading(message('Report: {title}', title=collection.title), 1)]
     blocks += [Paragraph(line, remark=True) for line in identity(collection)]
     blocks += [Heading(message('Findings')), Bullets(find(collection)), Paragraph(text, True)]
     if collection.baseline is None and len(collection.ranked) > 1:
-        text = message('No baseline was found. Name one with --baseline NAME.')
-        blocks.append(Paragraph(text))
+        blocks.append(Paragraph(message('No baseline was found. Name one with --baseline NAME.')))
     return blocks
 
 
 def identity(collection: Collection) -> list[Text]:
     """Return lines with date, command, versions and devices, and with the data protocol."""
-    logs = [
-        run.log
-        for group in (collection.baseline, *collection.ranked)
-        if group
-        for run in group.counted
-    ]
+    groups = [group for group in (collection.baseline, *collection.ranked) if group]
+    logs = [run.log for group in groups for run in group.counted]
     devices = dict.fromkeys(log.device for log in logs if log.device)
     versions = {'mmseg_kd': f'{mmseg_kd.__version__} {_commit()}'.strip()}
     versions |= {'torch': torch.__version__, 'mmseg': version('onedl-mmsegmentation')}
@@ -90,15 +85,3 @@ def remarks(collection: Collection) -> list[Block]:
     """Return what could not be read and what was left out, each note once."""
     items = list({str(note): note for note in collection.notes}.values())
     return [Heading(message('Notes')), Bullets(items)] if items else []
-
-
-def _split(collection: Collection) -> Text:
-    names = dict.fromkeys(_data(run) for run in collection.runs if run.evaluations)
-    return ', '.join(filter(None, names)) or message('the validation split')
-
-
-def _data(run: RunRecord) -> str | None:
-    dataset = run.setting('val_dataloader', 'dataset')
-    if not isinstance(dataset, dict) or 'type' not in dataset:
-        return None
-    return f'{dataset["type"]} {dataset.get("split") or dataset.get("ann_file") or "val"}'

@@ -1,1 +1,1 @@
-"""A report as a document, as HTML and as Markdown, in English and Korean (`ko.json`)."""
+"""A report as a document, as HTML and as Markdown, in English and Korean, and its tables."""

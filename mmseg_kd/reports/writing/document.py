@@ -6,11 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from mmseg_kd.records.message import Text, message
-
-MOST_OPEN = 12
-# Stands for an unknown value.
-NONE = '\u2013'
+from mmseg_kd.records.message import NONE, Text
 
 
 class Heading(NamedTuple):
@@ -40,13 +36,13 @@ class Table(NamedTuple):
         headings: Headings of the columns.
         rows: The cells of each row.
         name: Name of its files in the report's folder `tables`; empty for none.
-        strong: Index of the highlighted row.
+        strong: Whether the first row is highlighted.
     """
 
     headings: Sequence[Text]
     rows: Sequence[Sequence[Text]]
     name: str = ''
-    strong: int | None = None
+    strong: bool = False
 
     @property
     def text_columns(self) -> list[bool]:
@@ -75,26 +71,17 @@ class Code(NamedTuple):
     text: str
 
 
-class Fold(NamedTuple):
-    """Blocks that are hidden until the reader opens them."""
-
-    summary: Text
-    blocks: Sequence[Block]
-
-
-Block = Heading | Paragraph | Bullets | Table | Picture | Code | Fold
+Block = Heading | Paragraph | Bullets | Table | Picture | Code
 
 
 def titled(heading: Text, table: Table, level: int = 2) -> list[Block]:
-    """Put a heading above a table, and many rows under one line; leave out what is empty."""
+    """Put a heading above a table without its empty columns; leave out an empty table."""
     if not table.rows:
         return []
     columns = enumerate(zip(*table.rows, strict=True))
     kept = [i for i, column in columns if any(cell != NONE for cell in column)]
     headings, *rows = ([row[i] for i in kept] for row in (table.headings, *table.rows))
-    table = table._replace(headings=headings, rows=rows)
-    fold = Fold(message('All {count} rows', count=len(table.rows)), [table])
-    return [Heading(heading, level), fold if len(table.rows) > MOST_OPEN else table]
+    return [Heading(heading, level), table._replace(headings=headings, rows=rows)]
 
 
 def _is_text(cell: Text) -> bool:

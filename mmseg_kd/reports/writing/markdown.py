@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import re
-from html import escape
+from collections.abc import Sequence
 from urllib.parse import quote
 
 from mmseg_kd.records.message import Text
 from mmseg_kd.reports.writing import document as d
 
 
-def to_markdown(block: d.Block) -> str:
-    """Write a block of a report as GitHub Markdown, in the language of the moment."""
+def to_markdown(blocks: Sequence[d.Block]) -> str:
+    """Write blocks as GitHub Markdown, in the language of the moment."""
+    return '\n\n'.join(map(_block, blocks))
+
+
+def _block(block: d.Block) -> str:
     match block:
         case d.Heading(text, level):
             return f'{"#" * level} {_escape(text)}'
@@ -26,17 +30,12 @@ def to_markdown(block: d.Block) -> str:
         case d.Code(code):
             language = 'bash' if code.startswith('python ') else 'python'
             return f'```{language}\n{code}\n```'
-        case d.Fold(summary, blocks):
-            inner = '\n\n'.join(to_markdown(inside) for inside in blocks)
-            # Inside this tag GitHub reads HTML, not Markdown.
-            title = f'<summary>{escape(str(summary))}</summary>'
-            return f'<details>\n{title}\n\n{inner}\n\n</details>'
 
 
 def _table(table: d.Table) -> str:
     rows = [[_cell(cell) for cell in row] for row in (table.headings, *table.rows)]
-    if table.strong is not None:
-        rows[table.strong + 1] = [f'**{cell}**' for cell in rows[table.strong + 1]]
+    if table.strong:
+        rows[1] = [f'**{cell}**' for cell in rows[1]]
     rows.insert(1, ['---' if text else '---:' for text in table.text_columns])
     return '\n'.join(f'| {" | ".join(row)} |' for row in rows)
 
