@@ -1,14 +1,21 @@
 """Test a checkpoint on the test split.
 
 python tools/test.py CONFIG CHECKPOINT [--split val] [--work-dir DIR] [--out DIR]
-                     [--show-dir DIR] [--per-image FILE] [--tta] [--cfg-options KEY=VALUE ...]
+                     [--show] [--show-dir DIR] [--per-image FILE] [--tta]
+                     [--cfg-options KEY=VALUE ...]
 """
 
 # `--help` and a mistake in the config's text come before the seconds of importing torch and mmseg.
 REGISTER_LATE = True
 
-from mmseg_kd.command_line import add_common_arguments, apply_arguments, config_parser, run_tool
-from mmseg_kd.config import load_config, prepare_test
+from mmseg_kd.command_line import (
+    add_common_arguments,
+    apply_arguments,
+    at_least,
+    config_parser,
+    run_tool,
+)
+from mmseg_kd.config import load_config, prepare_test, show_predictions
 from mmseg_kd.config.values import SPLITS, value_at
 from mmseg_kd.errors import UserError
 from mmseg_kd.paths import check_new_file
@@ -22,6 +29,8 @@ def main() -> None:
     add('--split', choices=SPLITS, help='the split to test on (default: test)')
     add('--out', metavar='DIR', help='save predictions as PNG files of class ids')
     add('--per-image', metavar='FILE', help='save the metrics of each image as a CSV file')
+    add('--show', action='store_true', help='show predictions in a window')
+    add('--wait-time', type=at_least(0), default=2, help='seconds between pictures of --show')
     add('--show-dir', metavar='DIR', help='save painted predictions')
     add('--tta', action='store_true', help='test-time augmentation')
     add_common_arguments(parser)
@@ -30,7 +39,9 @@ def main() -> None:
     from mmseg_kd.engine import build_runner
 
     apply_arguments(cfg, args)
-    prepare_test(cfg, args.checkpoint, args.split, args.out, args.show_dir, args.tta)
+    prepare_test(cfg, args.checkpoint, args.split, args.out, args.tta)
+    if args.show or args.show_dir is not None:
+        show_predictions(cfg, args.show, args.show_dir, args.wait_time)
     if args.per_image is not None:
         check_new_file(args.per_image, '--per-image')
         if value_at(cfg, 'test_evaluator.type') != 'SegmentationMetric':

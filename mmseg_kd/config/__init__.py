@@ -4,6 +4,6 @@ A mistake is one line that names the key.
 """
 
 from mmseg_kd.config.loading import load_config
-from mmseg_kd.config.preparing import choose_start, enable_amp, prepare_test
+from mmseg_kd.config.preparing import choose_start, enable_amp, prepare_test, show_predictions
 
-__all__ = ['choose_start', 'enable_amp', 'load_config', 'prepare_test']
+__all__ = ['choose_start', 'enable_amp', 'load_config', 'prepare_test', 'show_predictions']

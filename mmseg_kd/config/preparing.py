@@ -81,7 +81,6 @@ def prepare_test(
     checkpoint: str,
     split: str | None = None,
     out: str | None = None,
-    show_dir: str | None = None,
     tta: bool = False,
 ) -> None:
     """Turn a training config into one that tests a checkpoint.
@@ -91,7 +90,6 @@ def prepare_test(
         checkpoint: The checkpoint to test.
         split: Split of the data set, where it is not the config's own for testing.
         out: Folder for the predictions as PNG files of class ids.
-        show_dir: Folder for the predictions painted onto the images.
         tta: Whether to average over the config's `tta_pipeline`.
 
     Raises:
@@ -111,13 +109,6 @@ def prepare_test(
         if not isinstance(cfg.test_evaluator, dict):
             raise UserError('--out needs test_evaluator to be one dict, not a list')
         cfg.test_evaluator.output_dir = out
-    if show_dir is not None:
-        check_new_folder(show_dir, '--show-dir')
-        if not value_at(cfg, 'default_hooks.visualization'):
-            hook = "default_hooks.visualization=dict(type='PaintingHook')"
-            raise UserError(f'--show-dir needs {hook}')
-        cfg.default_hooks.visualization.draw = True
-        cfg.visualizer.save_dir = show_dir
     if tta:
         if 'tta_pipeline' not in cfg or 'tta_model' not in cfg:
             raise UserError(f'--tta needs tta_model and tta_pipeline in {cfg.filename}')
@@ -127,6 +118,27 @@ def prepare_test(
     for key in list(cfg):
         if re.match('(train|val)_|optim_wrapper|param_scheduler', key):
             cfg.pop(key)
+
+
+def show_predictions(cfg: Config, window: bool, folder: str | None, wait_time: int) -> None:
+    """Let a test paint its predictions.
+
+    Args:
+        cfg: The config of a test, changed in place.
+        window: Whether to show them in a window.
+        folder: Where to save them; None saves nothing.
+        wait_time: Seconds between the pictures of the window.
+
+    Raises:
+        UserError: The config has no hook that paints, or the folder cannot be used.
+    """
+    if not value_at(cfg, 'default_hooks.visualization'):
+        hook = "default_hooks.visualization=dict(type='PaintingHook')"
+        raise UserError(f'--show and --show-dir need {hook}')
+    cfg.default_hooks.visualization.update(draw=True, show=window, wait_time=wait_time)
+    if folder is not None:
+        check_new_folder(folder, '--show-dir')
+        cfg.visualizer.save_dir = folder
 
 
 def _check_sections(cfg: Config, verb: str, *keys: str) -> None:

@@ -33,6 +33,7 @@ CASES = [
     Case('config and checkpoint swapped', 'test.py teacher.pth config.py', 'teacher.pth'),
     Case('predictions over the labels', 'test.py cam.py teacher.pth --out camvid/testannot', '--out'),
     Case('pictures over the images', 'test.py cam.py teacher.pth --show-dir camvid/test', '--show-dir'),
+    Case('a wait that is negative', 'test.py config.py teacher.pth --show-dir x --wait-time -3', '--wait-time'),
     Case('augmentation without a pipeline', 'test.py config.py teacher.pth --tta', '--tta'),
     # study.py
     Case('no command', 'study.py study.py', 'COMMAND'),
