@@ -173,6 +173,10 @@ class LoadCheckedMask(_ChecksOnce, LoadAnnotations):
                 ids_of(picture, path, results.get('mask_rule', ANY_IDS))
             self.checked.add(path)
         results = super().transform(results)
-        shape = results['gt_seg_map'].shape
-        check_sizes(results, results.get('ori_shape', shape), shape)
+        labels = results['gt_seg_map']
+        shape = results.get('ori_shape', labels.shape)
+        if labels.ndim < 2 and labels.size == np.prod(shape):
+            # mmseg squeezes a mask of one row or column.
+            results['gt_seg_map'] = labels = labels.reshape(shape)
+        check_sizes(results, shape, labels.shape)
         return results
