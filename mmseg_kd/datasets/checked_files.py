@@ -16,12 +16,13 @@ from typing import NamedTuple
 import numpy as np
 from mmcv.transforms import LoadImageFromFile
 from mmseg.datasets.transforms import LoadAnnotations
-from PIL import Image
+from PIL import ExifTags, Image, ImageOps
 
 from mmseg_kd.errors import UserError
 from mmseg_kd.registry import REGISTRIES
 
 TRANSFORMS = REGISTRIES['TRANSFORMS']
+ORIENTATION = ExifTags.Base.Orientation
 
 
 class MaskRule(NamedTuple):
@@ -121,16 +122,14 @@ def check_sizes(results: dict, image: Sequence[int], mask: Sequence[int]) -> Non
     )
 
 
-class _ChecksOnce:
+@TRANSFORMS.register_module(name='LoadImageFromFile')
+class LoadCheckedImage(LoadImageFromFile):
+    """mmcv's loading step, which checks a file before it reads it for the first time."""
+
     @cached_property
     def checked(self) -> set[str]:
         """Files that this process has checked."""
         return set()
-
-
-@TRANSFORMS.register_module(name='LoadImageFromFile')
-class LoadCheckedImage(_ChecksOnce, LoadImageFromFile):
-    """mmcv's loading step, which checks a file before it reads it for the first time."""
 
     def transform(self, results: dict) -> dict | None:
         """Add `img` (H, W, 3).
@@ -146,15 +145,22 @@ class LoadCheckedImage(_ChecksOnce, LoadImageFromFile):
                     picture.draft(None, (max(picture.width // 8, 1), max(picture.height // 8, 1)))
                     picture.load()
             self.checked.add(path)
+        # Masks are turned by their EXIF orientation where images are.
+        results['turned'] = self.color_type in ('color', 'grayscale')
         return super().transform(results)
 
 
 @TRANSFORMS.register_module(name='LoadAnnotations')
-class LoadCheckedMask(_ChecksOnce, LoadAnnotations):
+class LoadCheckedMask(LoadAnnotations):
     """mmseg's loading step, which also checks for one channel of class ids.
 
     A data set can write its own `mask_rule` into its samples.
     """
+
+    @cached_property
+    def orientations(self) -> dict[str, int]:
+        """EXIF orientations of the masks that this process has checked; 1 is upright."""
+        return {}
 
     def transform(self, results: dict) -> dict:
         """Add `gt_seg_map` (H, W).
@@ -168,15 +174,20 @@ class LoadCheckedMask(_ChecksOnce, LoadAnnotations):
                 f'{results.get("img_path")}: has no mask; write data_prefix=dict(img_path=..., '
                 'seg_map_path=...), or leave LoadAnnotations out where nothing is compared'
             )
-        if path not in self.checked:
+        if path not in self.orientations:
             with open_image(path) as picture:
                 ids_of(picture, path, results.get('mask_rule', ANY_IDS))
-            self.checked.add(path)
+                self.orientations[path] = picture.getexif().get(ORIENTATION, 1)
         results = super().transform(results)
         labels = results['gt_seg_map']
         shape = results.get('ori_shape', labels.shape)
         if labels.ndim < 2 and labels.size == np.prod(shape):
             # mmseg squeezes a mask of one row or column.
-            results['gt_seg_map'] = labels = labels.reshape(shape)
+            labels = labels.reshape(shape)
+        if results.pop('turned', False) and self.orientations[path] > 1:
+            picture = Image.fromarray(labels)
+            picture.getexif()[ORIENTATION] = self.orientations[path]
+            labels = np.array(ImageOps.exif_transpose(picture))
+        results['gt_seg_map'] = labels
         check_sizes(results, shape, labels.shape)
         return results

@@ -20,6 +20,20 @@ def root(tmp_path: Path) -> Path:
     return own_data(tmp_path)
 
 
+@pytest.mark.parametrize('value', range(1, 9))
+def test_exif_turns_image_and_mask_alike(root: Path, value: int) -> None:
+    # Both files as a camera stores them, with the same tag; the mask marks the dark corner.
+    exif = Image.Exif()
+    exif[ORIENTATION] = value
+    labels = mask()
+    photo = np.repeat(np.where(labels == 1, 0, 255).astype(np.uint8)[..., None], 3, axis=2)
+    Image.fromarray(photo).save(root / 'images' / '0.jpg', exif=exif, quality=100)
+    Image.fromarray(labels).save(root / 'labels' / '0.png', exif=exif)
+    sample = read(root)[0]
+    assert sample['img'].shape[:2] == ((HEIGHT, WIDTH) if value < 5 else (WIDTH, HEIGHT))
+    assert np.array_equal(sample['gt_seg_map'], sample['img'][..., 0] < 128)
+
+
 def test_exif_of_the_photo_alone(root: Path) -> None:
     exif = Image.Exif()
     exif[ORIENTATION] = 6
