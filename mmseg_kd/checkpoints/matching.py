@@ -47,16 +47,7 @@ def fit(
     found = {key: value for key, value in state_dict.items() if key in own or key not in _UNUSED}
     missing = [k for k in own if k not in found and not k.endswith('.num_batches_tracked')]
     unexpected = [key for key in found if key not in own]
-    matched, shapes, types = {}, {}, []
-    for key in [key for key in own if key in found]:
-        value, needed = found[key], own[key]
-        if needed.is_floating_point() and not value.is_floating_point():
-            # Copying would drop an imaginary part, or round weights, without a warning.
-            types.append(f'{key} {value.dtype}')
-        elif value.shape != needed.shape:
-            shapes[key] = tuple(value.shape), tuple(needed.shape)
-        else:
-            matched[key] = value
+    matched, shapes, types = _compare(own, found)
     differences = {
         'missing': missing,
         'unexpected': unexpected,
@@ -80,6 +71,21 @@ def fit(
             f' match; {", ".join(words)}' + (f'; {hint}' if hint else '')
         )
     return matched, ', '.join([f'matched {len(matched)}/{total} tensors', *words])
+
+
+def _compare(own: Tensors, found: Tensors) -> tuple[dict[str, Tensor], dict, list[str]]:
+    """Return what matches, the two shapes of what differs in shape, and what is of another type."""
+    matched, shapes, types = {}, {}, []
+    for key in [key for key in own if key in found]:
+        value, needed = found[key], own[key]
+        if needed.is_floating_point() and not value.is_floating_point():
+            # Copying would drop an imaginary part, or round weights, without a warning.
+            types.append(f'{key} {value.dtype}')
+        elif value.shape != needed.shape:
+            shapes[key] = tuple(value.shape), tuple(needed.shape)
+        else:
+            matched[key] = value
+    return matched, shapes, types
 
 
 def _classes(shapes: Iterable[tuple[tuple, tuple]]) -> tuple[int, int] | None:
