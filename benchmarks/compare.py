@@ -6,8 +6,6 @@ Ratios above 1 mean faster, or less memory, than stock: mmseg's MixVisionTransfo
 SegformerHead. Without CONFIG: SegFormer-B0, B2, and B0 taught by B2.
 """
 
-from __future__ import annotations
-
 import argparse
 from collections.abc import Iterator
 from dataclasses import asdict

@@ -8,8 +8,6 @@ work_dirs/gpu_check), what the processes print to STEP.log; steps that the JSON 
 skipped. With `--device cpu` the measurements that need no GPU run at a small size.
 """
 
-from __future__ import annotations
-
 import argparse
 import json
 import os

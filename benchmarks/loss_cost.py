@@ -6,8 +6,6 @@ The plain step has the config's first loss alone. Each other loss, and the gradi
 measured on top of it, in turns. Weights are random: neither data nor checkpoints are needed.
 """
 
-from __future__ import annotations
-
 import argparse
 
 import mmseg_kd  # noqa: F401  # isort: skip  (first, because it refuses mixed installations)

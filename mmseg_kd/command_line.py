@@ -1,7 +1,5 @@
 """What the command-line tools share: arguments, and errors for people."""
 
-from __future__ import annotations
-
 import argparse
 import ast
 import errno

@@ -3,8 +3,6 @@
 Uses the standard library only, because it runs before any of those packages is imported.
 """
 
-from __future__ import annotations
-
 from importlib.metadata import distributions
 
 # Each fork, and the distributions whose import folder it shares.

@@ -1,7 +1,5 @@
 """Check what a tool reads and where it may write, before it works; shorten paths for messages."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager

@@ -1,7 +1,5 @@
 """Read the user's text files in the encodings that editors, Excel and shells write."""
 
-from __future__ import annotations
-
 import codecs
 from contextlib import suppress
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Names, versions and highest rates of the device."""
 
-from __future__ import annotations
-
 import os
 import subprocess
 from collections.abc import Callable

@@ -1,7 +1,5 @@
 """Time whole iterations of the runner."""
 
-from __future__ import annotations
-
 import statistics
 import time
 from collections.abc import Callable

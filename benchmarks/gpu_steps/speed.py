@@ -1,7 +1,5 @@
 """Time a training step of stock mmseg, of this project, and recorded as a graph."""
 
-from __future__ import annotations
-
 import copy
 import gc
 import statistics

@@ -1,7 +1,5 @@
 """What the measuring commands share: options, facts about the machine, the JSON file."""
 
-from __future__ import annotations
-
 import argparse
 import importlib.metadata
 import json

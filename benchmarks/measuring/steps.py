@@ -1,7 +1,5 @@
 """Training, distillation and inference steps of a config and of its stock counterpart."""
 
-from __future__ import annotations
-
 import copy
 import tempfile
 from collections.abc import Callable, Iterable

@@ -3,8 +3,6 @@
 MiT becomes mmseg's `MixVisionTransformer`, `SegFormerHead` mmseg's `SegformerHead`.
 """
 
-from __future__ import annotations
-
 import copy
 from typing import Any
 

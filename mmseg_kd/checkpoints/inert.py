@@ -8,8 +8,6 @@ After the whole file has been read, `restore` turns records into arrays, numbers
 buffers, and only if they have the plain form that numpy and mmengine write.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Callable
 from pickle import UnpicklingError

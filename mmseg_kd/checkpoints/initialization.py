@@ -4,8 +4,6 @@ Importing this module replaces the loaders of mmengine's `CheckpointLoader`, by 
 and head of mmseg reads its weights. mmengine's own run the code in a file.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Find the checkpoint from which a run resumes."""
 
-from __future__ import annotations
-
 import re
 from pathlib import Path, PureWindowsPath
 

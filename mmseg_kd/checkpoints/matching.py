@@ -1,7 +1,5 @@
 """Load weights only where they fit a model entirely."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 

@@ -4,8 +4,6 @@ These are the names of the authors' release (NVlabs): `patch_embed{1..4}`, `bloc
 `norm{1..4}`. The other layouts are those of mmseg and of Hugging Face's transformers 4 and 5.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterable, Mapping
 

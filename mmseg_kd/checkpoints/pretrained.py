@@ -1,7 +1,5 @@
 """Load pretrained weights into a backbone, under the names and the prefix that the file has."""
 
-from __future__ import annotations
-
 from itertools import accumulate
 from pathlib import Path
 

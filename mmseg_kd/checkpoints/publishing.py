@@ -1,7 +1,5 @@
 """Write a checkpoint for others: the weights and the classes, without the training state."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 from io import BytesIO

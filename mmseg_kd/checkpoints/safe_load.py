@@ -1,7 +1,5 @@
 """Read checkpoints as data, without running what the file says."""
 
-from __future__ import annotations
-
 import hashlib
 import re
 import threading

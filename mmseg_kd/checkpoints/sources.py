@@ -1,7 +1,5 @@
 """Find weights by path, URL, or name in OpenMMLab's and torchvision's lists."""
 
-from __future__ import annotations
-
 import hashlib
 import re
 from importlib import import_module

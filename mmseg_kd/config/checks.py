@@ -1,7 +1,5 @@
 """Find the mistakes in a config before anything is built."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterator
 from importlib.util import find_spec

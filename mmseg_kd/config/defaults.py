@@ -1,7 +1,5 @@
 """Fill in what a config leaves open and its other keys decide."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 
 from mmengine.config import Config

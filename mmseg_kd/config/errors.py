@@ -1,7 +1,5 @@
 """Errors raised while a config is read or built, as one line for its author."""
 
-from __future__ import annotations
-
 import re
 import traceback
 from collections.abc import Iterator

@@ -1,7 +1,5 @@
 """Find the keys of a config that nothing would read, and types that are misspelt."""
 
-from __future__ import annotations
-
 import inspect
 import re
 from collections.abc import Iterable, Iterator

@@ -6,8 +6,6 @@ What imports torch or mmseg's models, which takes seconds, is imported in the fu
 file and broken syntax are reported before.
 """
 
-from __future__ import annotations
-
 import ast
 from collections.abc import Iterator
 from contextlib import suppress

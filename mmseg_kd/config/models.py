@@ -1,7 +1,5 @@
 """Build the models of a config, and load their weights."""
 
-from __future__ import annotations
-
 from mmengine.config import Config
 from mmengine.device import get_device
 from mmseg.registry import MODELS

@@ -1,7 +1,5 @@
 """Override a config by dotted keys, and find variables that are set too late to have an effect."""
 
-from __future__ import annotations
-
 import re
 from pathlib import Path
 from typing import Any

@@ -3,8 +3,6 @@
 torch and mmseg, which take seconds to import, are imported in the functions.
 """
 
-from __future__ import annotations
-
 import re
 
 from mmengine.config import Config

@@ -1,7 +1,5 @@
 """Look through the values of a config, and find those that are not what reads them takes."""
 
-from __future__ import annotations
-
 import math
 import re
 import reprlib

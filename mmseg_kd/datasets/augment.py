@@ -1,8 +1,6 @@
 """mmseg's training augmentation as one transform: the same bits in less time."""
 
 # ruff: noqa: NPY002 - mmseg draws from numpy's global stream
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import cv2

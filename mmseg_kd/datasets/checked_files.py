@@ -4,8 +4,6 @@ mmseg's data sets and loading steps pass on the errors of other libraries. Some 
 error at all: a truncated JPEG is half grey, a 16-bit mask loses its high byte.
 """
 
-from __future__ import annotations
-
 import stat
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager

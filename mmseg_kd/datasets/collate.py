@@ -1,7 +1,5 @@
 """Send the labels of a batch from a data loader worker as bytes."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any
 

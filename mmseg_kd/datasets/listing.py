@@ -1,7 +1,5 @@
 """Check that a data set of images and masks finds its files, before it is built."""
 
-from __future__ import annotations
-
 import copy
 import logging
 from pathlib import Path

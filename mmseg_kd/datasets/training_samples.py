@@ -1,7 +1,5 @@
 """Show images and labels as loaded and as training sees them."""
 
-from __future__ import annotations
-
 import copy
 from collections.abc import Iterator
 from itertools import islice

@@ -1,7 +1,5 @@
 """Visit a data set and the data sets inside its wrappers."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Export a trained segmentor to ONNX and compare the file with the model."""
 
-from __future__ import annotations
-
 import copy
 import json
 import warnings

@@ -1,7 +1,5 @@
 """Find the images and videos that a command line names, and read them in batches."""
 
-from __future__ import annotations
-
 import glob
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass

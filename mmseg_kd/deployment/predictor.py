@@ -1,7 +1,5 @@
 """Predict the class ids of images with a checkpoint or an exported file."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Sequence
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Write predictions: class ids, overlays and the legend."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """Predict images and videos, and write what comes out."""
 
-from __future__ import annotations
-
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack

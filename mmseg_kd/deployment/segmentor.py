@@ -1,7 +1,5 @@
 """Build the model of a checkpoint from the config inside it."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path

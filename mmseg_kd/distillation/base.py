@@ -1,7 +1,5 @@
 """The contract of a distillation loss."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Sequence
 from typing import Any
 

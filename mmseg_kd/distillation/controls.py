@@ -6,8 +6,6 @@
                          logits. A gain that remains comes from the labels, not from the teacher.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import torch

@@ -1,7 +1,5 @@
 """The distillation losses of a student: computed, weighted, measured and logged."""
 
-from __future__ import annotations
-
 import warnings
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext

@@ -1,7 +1,5 @@
 """Gradient reports, and warnings about losses that have almost no effect or dominate."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """A weight given as a share of the gradient."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field

@@ -1,7 +1,5 @@
 """Sizes of maps, channels of classes, and labels and values of the pixels that are not void."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import torch

@@ -12,8 +12,6 @@ any module path       what that module returns, e.g. `decode_head.linear_fuse`
 If an in-place activation changes a module's output afterwards, the tap has the changed values.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager

@@ -1,7 +1,5 @@
 """The kinds of teachers: a trained model from a file, and the moving average of the student."""
 
-from __future__ import annotations
-
 import copy
 from collections.abc import Mapping, Sequence
 from pathlib import Path

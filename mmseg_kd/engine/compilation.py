@@ -1,7 +1,5 @@
 """`torch.compile` for the blocks of a backbone, mmengine's `compile` key."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any

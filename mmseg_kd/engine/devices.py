@@ -1,7 +1,5 @@
 """Explain problems of the devices: a card that torch cannot use, memory that ran out."""
 
-from __future__ import annotations
-
 import os
 import shutil
 import subprocess

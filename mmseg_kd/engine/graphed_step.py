@@ -4,8 +4,6 @@ A distillation step launches more than a thousand small kernels, and to launch t
 than to run them. A replay launches all of them at once. See docs/performance.md.
 """
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Callable, Hashable, Iterator
 from contextlib import contextmanager

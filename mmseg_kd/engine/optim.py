@@ -1,7 +1,5 @@
 """The optimizer: parameter groups, precision, and the learning rate of mmsegmentation 0.x."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager

@@ -1,7 +1,5 @@
 """A training loop that receives the next batch while the current one trains."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any

@@ -1,7 +1,5 @@
 """Check what a run resumes from, before it is used, and continue its random state."""
 
-from __future__ import annotations
-
 import random
 from collections.abc import Iterator
 from contextlib import contextmanager

@@ -1,7 +1,5 @@
 """mmengine's Runner, made safe to kill and quiet to read."""
 
-from __future__ import annotations
-
 import logging
 import uuid
 from collections.abc import Callable

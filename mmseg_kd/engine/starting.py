@@ -1,7 +1,5 @@
 """What locks, checks and reports a training before its first iteration."""
 
-from __future__ import annotations
-
 import errno
 import json
 import os

@@ -1,7 +1,5 @@
 """Schedules and the length of the training."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Entropy and calibration of a model's probabilities."""
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor
 

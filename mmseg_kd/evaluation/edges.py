@@ -3,8 +3,6 @@
 Distances are those of a square (Chebyshev): two pixels that touch at a corner are 1 apart.
 """
 
-from __future__ import annotations
-
 import cv2
 import numpy as np
 

@@ -1,7 +1,5 @@
 """Score predictions that were saved as PNG files."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from pathlib import Path
 

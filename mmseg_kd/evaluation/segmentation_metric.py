@@ -1,7 +1,5 @@
 """Compute segmentation metrics from one confusion matrix."""
 
-from __future__ import annotations
-
 import csv
 from collections.abc import Sequence
 from pathlib import Path

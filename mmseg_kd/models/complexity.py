@@ -1,7 +1,5 @@
 """The multiply-accumulates (MACs) and parameters of a segmentor, part by part."""
 
-from __future__ import annotations
-
 import copy
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """From the logits of whole images to their class ids."""
 
-from __future__ import annotations
-
 import inspect
 from typing import Any
 

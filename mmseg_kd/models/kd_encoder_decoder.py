@@ -1,7 +1,5 @@
 """The student: an `EncoderDecoder` that learns from labels and from teachers."""
 
-from __future__ import annotations
-
 import copy
 import re
 from typing import Any

@@ -5,8 +5,6 @@ a CUDA graph launches cost almost nothing: the fastest kernels win. Both ways gi
 except for rounding.
 """
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor, nn
 from torch.autograd.function import FunctionCtx, once_differentiable

@@ -1,7 +1,5 @@
 """The parts of a Mix Transformer; parameter names are those of the published checkpoints."""
 
-from __future__ import annotations
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn

@@ -5,8 +5,6 @@ Xie et al., NeurIPS 2021, https://arxiv.org/abs/2105.15203. Written from the pap
 parameter names are those of the published checkpoints.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import torch

@@ -1,7 +1,5 @@
 """timm's models as backbones, with weights from a file."""
 
-from __future__ import annotations
-
 import re
 from typing import Any
 

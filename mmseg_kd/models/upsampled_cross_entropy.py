@@ -5,8 +5,6 @@ them out: on a GPU both wait for the device, and neither can be recorded in a CU
 
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from functools import lru_cache, partial
 

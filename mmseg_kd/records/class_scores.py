@@ -1,7 +1,5 @@
 """`confusion.jsonl`: the confusion matrix of every evaluation, and the class scores it gives."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass

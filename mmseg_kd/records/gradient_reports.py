@@ -1,7 +1,5 @@
 """`gradients.jsonl`: reports on each loss's share of the student's gradient."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 

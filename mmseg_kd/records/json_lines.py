@@ -1,7 +1,5 @@
 """Files with one JSON record per line, and checks of values read from JSON."""
 
-from __future__ import annotations
-
 import json
 import math
 from collections.abc import Iterable, Mapping

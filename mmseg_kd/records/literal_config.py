@@ -1,7 +1,5 @@
 """The config of a run, read as data without running it."""
 
-from __future__ import annotations
-
 import ast
 from collections.abc import Callable, Iterator
 from pathlib import Path

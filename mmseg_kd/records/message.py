@@ -1,7 +1,5 @@
 """Sentences that are translated when they are written."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass, field

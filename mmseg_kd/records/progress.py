@@ -1,7 +1,5 @@
 """The progress of a run: how far it is and how good."""
 
-from __future__ import annotations
-
 import math
 from pathlib import Path
 from typing import NamedTuple

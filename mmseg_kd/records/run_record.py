@@ -1,7 +1,5 @@
 """The record of a run, read from its work_dir."""
 
-from __future__ import annotations
-
 import math
 from contextlib import suppress
 from dataclasses import dataclass, field

@@ -1,7 +1,5 @@
 """The one reader of `scalars.json`, or 0.x's `*.log.json`, the numbers that a run logged."""
 
-from __future__ import annotations
-
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from pathlib import Path

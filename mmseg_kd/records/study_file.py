@@ -1,7 +1,5 @@
 """The state of a study, read from `study.json`."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path

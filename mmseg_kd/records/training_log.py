@@ -1,7 +1,5 @@
 """Facts that only a log file has: duration, device, data protocol."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterable
 from contextlib import suppress

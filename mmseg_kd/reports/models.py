@@ -1,7 +1,5 @@
 """The models of a report, loaded without running code from their files; their size and speed."""
 
-from __future__ import annotations
-
 import json
 import time
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Writes the report on runs as Markdown and as one HTML file."""
 
-from __future__ import annotations
-
 import json
 import os
 import re

@@ -1,7 +1,5 @@
 """The commands of `tools/study.py`."""
 
-from __future__ import annotations
-
 import argparse
 import signal
 import textwrap

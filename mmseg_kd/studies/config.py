@@ -1,7 +1,5 @@
 """Read and check a study's config file."""
 
-from __future__ import annotations
-
 import re
 import unicodedata
 from collections.abc import Collection, Mapping

@@ -1,7 +1,5 @@
 """Print what a study will train, in which order, and an estimate of the time."""
 
-from __future__ import annotations
-
 import datetime
 import tempfile
 from pathlib import Path

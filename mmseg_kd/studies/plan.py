@@ -1,7 +1,5 @@
 """List the trainings of a study and check them before anything runs."""
 
-from __future__ import annotations
-
 import copy
 import json
 import re

@@ -1,7 +1,5 @@
 """Run a study: alone, together with other processes, and again after an interruption."""
 
-from __future__ import annotations
-
 import itertools
 import textwrap
 import time

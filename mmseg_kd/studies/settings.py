@@ -1,7 +1,5 @@
 """A run's resolved config as flat settings, to hash and compare them."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 import re

@@ -1,7 +1,5 @@
 """The keys that a grid or a search varies, as Optuna's distributions."""
 
-from __future__ import annotations
-
 import itertools
 import json
 import math

@@ -1,7 +1,5 @@
 """Turn `train_cfg.time_budget` into a number of iterations, before a training is built."""
 
-from __future__ import annotations
-
 import copy
 import math
 import tempfile

@@ -1,7 +1,5 @@
 """One training of a study, in the process that `training_process` starts for it."""
 
-from __future__ import annotations
-
 import json
 import os
 import signal

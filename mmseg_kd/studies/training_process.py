@@ -3,8 +3,6 @@
 A training that crashes or is killed for its memory does not end the study, and frees the GPU.
 """
 
-from __future__ import annotations
-
 import multiprocessing
 import signal
 from collections.abc import Callable

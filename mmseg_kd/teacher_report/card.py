@@ -1,7 +1,5 @@
 """The record of a teacher before training: its file, score, entropy and calibration."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Mapping, Sequence
 from typing import Any

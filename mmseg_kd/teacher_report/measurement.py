@@ -1,7 +1,5 @@
 """Measurement of a teacher on labelled images: score, entropy and calibration."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import torch

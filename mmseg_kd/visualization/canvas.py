@@ -1,7 +1,5 @@
 """What all figures share: how they are written, their axes and their legends."""
 
-from __future__ import annotations
-
 import logging
 import re
 from collections.abc import Iterator, Mapping

@@ -1,7 +1,5 @@
 """A figure of a confusion matrix."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import numpy as np

@@ -1,7 +1,5 @@
 """A figure of what runs logged, one panel per key."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 
 from matplotlib.figure import Figure

@@ -1,7 +1,5 @@
 """A figure of how the losses share the student's gradient during training."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path

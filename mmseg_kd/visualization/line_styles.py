@@ -1,7 +1,5 @@
 """Colours and dashes of the lines of a figure."""
 
-from __future__ import annotations
-
 # Colours of Okabe and Ito, which colour-blind people can distinguish. Black is for the labels or
 # the baseline.
 COLOURS = ('#E69F00', '#56B4E9', '#009E73', '#D55E00', '#0072B2', '#CC79A7')

@@ -1,7 +1,5 @@
 """A figure of rows of images, label maps and heat maps, with a legend."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path

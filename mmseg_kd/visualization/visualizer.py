@@ -1,7 +1,5 @@
 """mmseg's pictures of predictions: drawn faster, and written to any path."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 

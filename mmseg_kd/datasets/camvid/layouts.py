@@ -1,7 +1,5 @@
 """Convert the layouts in which CamVid is distributed to the one that `CamVidDataset` reads."""
 
-from __future__ import annotations
-
 import re
 from dataclasses import dataclass
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Write the configs of a converted data set: its data, a baseline, a teacher and a student."""
 
-from __future__ import annotations
-
 import statistics
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """Write images, masks of class ids and split lists, and count the classes."""
 
-from __future__ import annotations
-
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """Read masks of any usual kind: class ids, palettes, RGB colours, LabelMe polygons."""
 
-from __future__ import annotations
-
 import csv
 import json
 from collections.abc import Mapping, Sequence

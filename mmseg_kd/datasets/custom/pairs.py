@@ -1,7 +1,5 @@
 """Find images and their masks in a folder, and split them."""
 
-from __future__ import annotations
-
 import random
 from dataclasses import dataclass
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Draw a picture and its labels, in metres, through a camera."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import cv2

@@ -1,7 +1,5 @@
 """A generated stand-in for CamVid: try a config in minutes, without a download."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any
 

@@ -3,8 +3,6 @@
 A scene is a street seen by a camera 1.5 m above the road. Everything is drawn from far to near.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from functools import lru_cache
 

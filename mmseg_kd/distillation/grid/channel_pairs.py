@@ -1,7 +1,5 @@
 """The pairs of channels between which flows run."""
 
-from __future__ import annotations
-
 from functools import lru_cache
 
 import torch

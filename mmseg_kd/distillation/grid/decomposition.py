@@ -10,8 +10,6 @@ is a rotation of two numbers for each frequency. So it is exact and costs two ma
 each direction.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable
 from functools import lru_cache, partial

@@ -1,7 +1,5 @@
 """Log scalars that stay on their device until a line is written."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import numpy as np

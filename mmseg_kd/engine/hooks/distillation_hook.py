@@ -1,7 +1,5 @@
 """The hook that distillation needs."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import torch

@@ -1,7 +1,5 @@
 """Labels that the model has no class for, and classes that no label has."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from typing import Any
 

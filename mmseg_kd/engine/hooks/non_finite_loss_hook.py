@@ -1,7 +1,5 @@
 """Stop a training whose loss is no longer a number."""
 
-from __future__ import annotations
-
 from itertools import takewhile
 from typing import Any
 

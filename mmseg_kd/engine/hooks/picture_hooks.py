@@ -1,7 +1,5 @@
 """Pictures of predictions: over their images, and a grid at the end of training."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """A live progress line."""
 
-from __future__ import annotations
-
 import sys
 from contextlib import ExitStack
 from typing import Any

@@ -1,7 +1,5 @@
 """Write what a run measures into its work_dir: confusion matrices, gradients, the teacher."""
 
-from __future__ import annotations
-
 import json
 from collections import deque
 from pathlib import Path

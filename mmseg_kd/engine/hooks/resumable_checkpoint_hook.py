@@ -1,7 +1,5 @@
 """Write checkpoints from which a killed run continues exactly."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path

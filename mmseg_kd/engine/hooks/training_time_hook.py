@@ -1,7 +1,5 @@
 """Measure the seconds that a training takes."""
 
-from __future__ import annotations
-
 import math
 import time
 from typing import Any

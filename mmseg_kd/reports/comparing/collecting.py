@@ -1,7 +1,5 @@
 """Reads folders and files into the collection of a report."""
 
-from __future__ import annotations
-
 import itertools
 import json
 import re

@@ -1,7 +1,5 @@
 """The runs of a report, grouped by setting."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass, field

@@ -1,7 +1,5 @@
 """Finds the settings in which runs differ."""
 
-from __future__ import annotations
-
 import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any

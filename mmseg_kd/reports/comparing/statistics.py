@@ -1,7 +1,5 @@
 """Statistics of the difference between two groups of runs, paired by seed."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace

@@ -1,7 +1,5 @@
 """The section on classes: IoU of every class, and the difference of the confusion matrices."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import numpy as np

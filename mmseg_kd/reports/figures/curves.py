@@ -1,7 +1,5 @@
 """Sections with curves of the training: evaluations and losses."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import numpy as np

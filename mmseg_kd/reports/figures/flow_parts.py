@@ -3,8 +3,6 @@
 Models are segmentors by name, 'teacher' (may be missing) before 'student'.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple

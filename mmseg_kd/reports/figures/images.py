@@ -1,7 +1,5 @@
 """The section on the images on which a student differs most from the baseline."""
 
-from __future__ import annotations
-
 import itertools
 from collections.abc import Mapping, Sequence
 from pathlib import Path

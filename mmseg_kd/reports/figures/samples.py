@@ -1,7 +1,5 @@
 """The labelled images of a config: their names, and what models predict for them."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any

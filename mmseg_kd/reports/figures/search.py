@@ -4,8 +4,6 @@ The figures of `optuna.visualization.matplotlib` were tried: their labels overla
 pale lines on grey, and slices are coloured by trial number, which means nothing for a grid.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any

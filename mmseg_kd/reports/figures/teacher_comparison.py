@@ -4,8 +4,6 @@ Models are segmentors by name: 'baseline' (may be missing), 'student' and 'teach
 the student's and the teacher's.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Suggestions of further runs, as lines to copy."""
 
-from __future__ import annotations
-
 import json
 import re
 from collections.abc import Iterator, Mapping

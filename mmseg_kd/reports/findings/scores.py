@@ -1,7 +1,5 @@
 """The findings of a report: scores, classes and searches; `training.py` has the trainings."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 
 from mmseg_kd.records.class_scores import mean_class_iou

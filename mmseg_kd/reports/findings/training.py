@@ -1,7 +1,5 @@
 """Findings about trainings: which failed, what held them back, how they ended."""
 
-from __future__ import annotations
-
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping
 from dataclasses import replace

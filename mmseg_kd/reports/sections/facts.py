@@ -1,7 +1,5 @@
 """The sections on facts about runs: settings, teachers, time and memory."""
 
-from __future__ import annotations
-
 from mmseg_kd.records.message import message, messages, number
 from mmseg_kd.reports.comparing.collection import Collection
 from mmseg_kd.reports.comparing.differing_settings import differing_settings

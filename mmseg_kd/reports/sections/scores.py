@@ -1,7 +1,5 @@
 """The sections on scores: the comparison, the teachers, every run, and the controls."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import timedelta
 from statistics import fmean

@@ -1,7 +1,5 @@
 """The sections of words: what is compared, findings, suggested runs and notes."""
 
-from __future__ import annotations
-
 import shlex
 import subprocess
 import sys

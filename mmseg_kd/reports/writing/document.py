@@ -1,7 +1,5 @@
 """The blocks of a report, independent of the file format."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple

@@ -1,7 +1,5 @@
 """A report as one HTML file, with its style and figures inside."""
 
-from __future__ import annotations
-
 import base64
 import re
 from collections.abc import Sequence

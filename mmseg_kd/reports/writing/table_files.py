@@ -1,7 +1,5 @@
 """The tables of a report as CSV and LaTeX, for papers and slides."""
 
-from __future__ import annotations
-
 import csv
 import re
 from pathlib import Path

@@ -1,7 +1,5 @@
 """The state of a study: `study.json` for programs and a table for people."""
 
-from __future__ import annotations
-
 import datetime
 import json
 from collections.abc import Mapping, Sequence

@@ -1,7 +1,5 @@
 """Where Optuna keeps a study: SQLite or another database."""
 
-from __future__ import annotations
-
 import random
 import re
 import time

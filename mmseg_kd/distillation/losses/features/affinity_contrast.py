@@ -1,7 +1,5 @@
 """Distillation of local features by contrast: which of the teacher's is at the same place."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any
 

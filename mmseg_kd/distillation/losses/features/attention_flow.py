@@ -1,7 +1,5 @@
 """Distillation of the exact and the cyclic part of the attention's antisymmetric half."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from mmseg.registry import MODELS

@@ -1,7 +1,5 @@
 """Attention transfer."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import torch

@@ -1,7 +1,5 @@
 """Distillation of features through a trained adapter."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any

@@ -1,7 +1,5 @@
 """Distillation of the fine structure of maps: the detail bands of a Haar transform."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import torch

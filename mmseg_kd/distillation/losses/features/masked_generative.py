@@ -1,7 +1,5 @@
 """Distillation of features that the student has to complete from a masked map."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Distillation of which patches of an image look alike."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import torch.nn.functional as F

@@ -1,7 +1,5 @@
 """Pooling whose gradients are the same in every run: torch's own is not on a GPU."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import torch

@@ -1,7 +1,5 @@
 """Distillation of which samples, or which places, look alike."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import torch.nn.functional as F

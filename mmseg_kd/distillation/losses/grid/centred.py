@@ -1,7 +1,5 @@
 """The base of losses that compare two maps channel by channel on the pixel grid."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from torch import Tensor

@@ -1,7 +1,5 @@
 """Distillation of where edges are and which way they run."""
 
-from __future__ import annotations
-
 from mmseg.registry import MODELS
 from torch import Tensor
 

@@ -1,7 +1,5 @@
 """Distillation of flows along the pixel grid, by the parts of their Hodge decomposition."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import Any

@@ -1,7 +1,5 @@
 """Distillation of where several classes meet."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from mmseg.registry import MODELS

@@ -1,7 +1,5 @@
 """Distillation of the frequencies of a map."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 from functools import lru_cache

@@ -1,7 +1,5 @@
 """Distillation of the boundaries of the classes, and of their insides, apart."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import torch.nn.functional as F

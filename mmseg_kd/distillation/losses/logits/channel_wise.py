@@ -1,7 +1,5 @@
 """Distillation of where in the image each channel, or each group of channels, is active."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import torch

@@ -1,7 +1,5 @@
 """Distillation of the target class and of the other classes, each with a weight of its own."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import torch

@@ -1,7 +1,5 @@
 """Distillation of how classes rank, and of how pixels rank within a class."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import torch

@@ -1,7 +1,5 @@
 """Pixel-wise distillation of the logits."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import torch.nn.functional as F

@@ -1,7 +1,5 @@
 """The base of losses with a temperature."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from torch import Tensor
