@@ -92,7 +92,8 @@ def shorten(file: str, baseline: Path) -> Config:
     tiny = tiny_config(Path(cfg.work_dir))
     own_data = cfg.train_dataloader.dataset.type == 'BaseSegDataset'
     model = tiny_model()
-    model['decode_head']['num_classes'] = cfg.model.decode_head.num_classes
+    if own_data:
+        model['decode_head']['num_classes'] = cfg.model.decode_head.num_classes
     if cfg.model.get('kd_losses'):
         teacher = dict(
             config=str(next(baseline.glob('*/vis_data/config.py'))),
