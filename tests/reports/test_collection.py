@@ -100,6 +100,21 @@ def test_a_teacher_is_no_student(trained_pair: dict[str, Path]) -> None:
     assert [group.name for group in collection.teachers] == ['baseline']
 
 
+def test_a_study_that_was_moved_knows_its_teacher(
+    trained_pair: dict[str, Path], tmp_path: Path
+) -> None:
+    needs = {'model.teacher.checkpoint': 'big'}
+    runs = [dict(name=name, work_dir=name) for name in ('none', 'big', 'student')]
+    for run in runs:
+        copy_run(
+            trained_pair['student' if run['name'] == 'student' else 'baseline'],
+            tmp_path / run['name'],
+        )
+    runs[2]['needs'] = needs
+    collection = read_collection([write_study(tmp_path, runs, baseline='none')])
+    assert [group.name for group in collection.teachers] == ['big']
+
+
 def test_one_broken_folder_does_not_spoil_the_rest(folders: list[Path], tmp_path: Path) -> None:
     broken = copy_run(folders[0], tmp_path / 'broken')
     (file,) = broken.glob('*/vis_data/scalars.json')

@@ -136,12 +136,19 @@ class Collection:
         """Groups that taught another run and are not the baseline, the best mean first."""
         cards = (card for run in self.runs for card in run.teachers.values())
         folders = {Path(str(card.get('checkpoint'))).parent.parts for card in cards} - {()}
+        # A study that was moved has other paths, but knows which run taught.
+        needs = (item for run in self.runs for item in run.needs.items())
+        names = {name for key, name in needs if key.startswith('model.teacher')}
         return [
             group
             for group in self.ranked
-            # The card may have the path as it is seen from another folder.
-            if any(r.source.resolve().parts[-len(p) :] == p for r in group.runs for p in folders)
-            and group is not self.baseline
+            if group is not self.baseline
+            and any(
+                run.name in names
+                # The card may have the path as it is seen from another folder.
+                or any(run.source.resolve().parts[-len(p) :] == p for p in folders)
+                for run in group.runs
+            )
         ]
 
     @property
