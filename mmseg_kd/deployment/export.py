@@ -2,6 +2,7 @@
 
 import copy
 import json
+import math
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -46,11 +47,12 @@ class Exported(nn.Module):
         logits = self.segmentor(F.conv2d(images.to(self.matrix.dtype), self.matrix, self.bias))
         align = self.segmentor.align_corners
         logits = F.interpolate(logits, size=size, mode='bilinear', align_corners=align)
-        if not self.end_to_end:
-            return logits.float()
         if logits.shape[1] == 1:
-            return (logits[:, 0].sigmoid() > self.segmentor.decode_head.threshold).byte()
-        return logits.argmax(dim=1).byte()
+            # The only class is present above a threshold, so the other one has its logit.
+            threshold = self.segmentor.decode_head.threshold
+            other = torch.full_like(logits, math.log(threshold / (1 - threshold)))
+            logits = torch.cat([other, logits], dim=1)
+        return logits.argmax(dim=1).byte() if self.end_to_end else logits.float()
 
 
 @torch.no_grad()

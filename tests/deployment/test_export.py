@@ -8,17 +8,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from conftest import run
+from conftest import run, tiny_model
 from PIL import Image
 
 pytest.importorskip('onnxscript')
 pytest.importorskip('onnxruntime')
 
 from mmseg.models import SegDataPreProcessor
+from mmseg.registry import MODELS
 from mmseg.structures import SegDataSample
 
 from mmseg_kd.deployment import load_predictor
-from mmseg_kd.deployment.export import normalisation
+from mmseg_kd.deployment.export import Exported, normalisation
 
 
 @pytest.fixture(scope='module')
@@ -64,6 +65,23 @@ def test_normalisation_is_that_of_the_preprocessor(bgr_to_rgb: bool) -> None:
     expected = preprocessor(batch)['inputs'][0, :, :33, :40]
     ours = torch.einsum('ij,jhw->ihw', matrix, rgb.float()) + bias[:, None, None]
     torch.testing.assert_close(ours, expected, atol=1e-4, rtol=1e-5)
+
+
+def test_a_head_with_one_channel_is_exported_as_two_classes() -> None:
+    torch.manual_seed(0)
+    head = tiny_model()['decode_head'] | dict(num_classes=2, out_channels=1, threshold=0.3)
+    head['loss_decode'] = dict(type='CrossEntropyLoss', use_sigmoid=True)
+    model = MODELS.build(tiny_model(decode_head=head)).eval()
+    image = torch.randint(0, 256, (1, 64, 64, 3), dtype=torch.uint8)
+    with torch.no_grad():
+        # A threshold between the logits, so that both classes occur.
+        middle = Exported(model, False)(image.permute(0, 3, 1, 2).float())[:, 1].sigmoid().median()
+        model.decode_head.threshold = float(middle)
+        logits = Exported(model, False)(image.permute(0, 3, 1, 2).float())
+        ids = Exported(model, True)(image)
+    assert logits.shape == (1, 2, 64, 64)
+    assert ids.equal((logits[:, 1].sigmoid() > middle).byte())
+    assert set(ids.flatten().tolist()) == {0, 1}
 
 
 def test_bad_input(trained_pair: dict[str, Path], images: Path, tmp_path: Path, capsys) -> None:
