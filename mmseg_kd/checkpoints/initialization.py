@@ -38,9 +38,9 @@ def init_weights(model: nn.Module) -> None:
     """
     loaded: set[str] = set()
     watched = [
-        (f'model.{name}'.rstrip('.'), module, init_cfg)
-        for name, module in model.named_modules()
-        for init_cfg in _as_list(getattr(module, 'init_cfg', None))
+        (f'model.{name}'.rstrip('.'), part, init_cfg)
+        for module_name, module in model.named_modules()
+        for name, part, init_cfg in _init_cfgs(module_name, module)
         if init_cfg.get('type') in ('Pretrained', PretrainedInit)
     ]
     handles = [_watch(*one, loaded) for one in watched]
@@ -77,6 +77,16 @@ def _watch(where: str, module: nn.Module, init_cfg: dict, loaded: set[str]) -> R
             loaded.add(where)
 
     return module.register_load_state_dict_pre_hook(check)
+
+
+def _init_cfgs(name: str, module: nn.Module) -> Iterator[tuple[str, nn.Module, dict]]:
+    """Yield each `init_cfg` of a module, and its overrides, with the part it is for."""
+    for init_cfg in _as_list(getattr(module, 'init_cfg', None)):
+        yield name, module, init_cfg
+        for override in _as_list(init_cfg.get('override')):
+            part = str(override.get('name'))
+            if isinstance(getattr(module, part, None), nn.Module):
+                yield f'{name}.{part}', getattr(module, part), override
 
 
 def _as_list(value: Any) -> list:

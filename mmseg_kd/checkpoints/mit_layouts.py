@@ -65,7 +65,7 @@ def to_segformer(own: Mapping[str, Tensor], found: Mapping[str, Tensor]) -> Mapp
         own: The model's tensors.
         found: The file's. Those for another model stay.
     """
-    if f'backbone.{EMBEDDING}' not in own:
+    if f'backbone.{EMBEDDING}' not in own or f'backbone.{EMBEDDING}' in found:
         return found
     tensors = to_nvlabs(found)
     is_hugging_face = 'decode_head.linear_fuse.weight' in tensors

@@ -1,170 +1,207 @@
 """Turn a config of mmsegmentation 0.x, or of NVlabs/SegFormer, into one that trains here."""
 
-import copy
+from __future__ import annotations
+
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from mmengine.config import Config
+from mmseg.registry import MODELS
 
 from mmseg_kd.config.errors import reading_errors
-from mmseg_kd.config.loading import read_config
-from mmseg_kd.config.values import SPLITS, nodes
-from mmseg_kd.errors import UserError
+from mmseg_kd.config.loading import check_text
+from mmseg_kd.config.migrating_data import loaders, preprocessor
+from mmseg_kd.config.values import nodes, value_at
+from mmseg_kd.errors import UserError, one_line
 from mmseg_kd.paths import check_file
 
-# Keys that have another name here, and those that need nothing in their place.
-KEYS = {
-    'model': 'model',
-    'test_cfg': 'model.test_cfg',
+SECTIONS = ('model', 'data', 'optimizer', 'lr_config')
+# Keys that have another name here.
+MOVED = {
     'work_dir': 'work_dir',
     'log_level': 'log_level',
     'load_from': 'load_from',
     'find_unused_parameters': 'find_unused_parameters',
     'seed': 'randomness.seed',
+    'deterministic': 'randomness.deterministic',
     'cudnn_benchmark': 'env_cfg.cudnn_benchmark',
+    'total_iters': 'train_cfg.max_iters',
     'runner.max_iters': 'train_cfg.max_iters',
-    'optimizer.paramwise_cfg': 'optim_wrapper.paramwise_cfg',
-    'optimizer': 'optim_wrapper.optimizer',
-    'optimizer_config.grad_clip': 'optim_wrapper.clip_grad',
     'checkpoint_config.interval': 'default_hooks.checkpoint.interval',
     'checkpoint_config.max_keep_ckpts': 'default_hooks.checkpoint.max_keep_ckpts',
+    'checkpoint_config.save_optimizer': 'default_hooks.checkpoint.save_optimizer',
     'evaluation.interval': 'train_cfg.val_interval',
+    'evaluation.start': 'train_cfg.val_begin',
     'evaluation.save_best': 'default_hooks.checkpoint.save_best',
+    'evaluation.rule': 'default_hooks.checkpoint.rule',
     'log_config.interval': 'default_hooks.logger.interval',
-    **dict.fromkeys(('runner.type', 'checkpoint_config.by_epoch', 'dist_params', 'workflow')),
-    **dict.fromkeys(('evaluation.metric', 'evaluation.pre_eval', 'img_norm_cfg', 'log_config')),
+    'optimizer_config.grad_clip': 'optim_wrapper.clip_grad',
+    'optimizer_config.cumulative_iters': 'optim_wrapper.accumulative_counts',
+    'optimizer_config.loss_scale': 'optim_wrapper.loss_scale',
+    'fp16.loss_scale': 'optim_wrapper.loss_scale',
 }
-# Keys of a data set and of a step of a pipeline that have another name.
-DATASET_KEYS = {
-    'img_dir': 'data_prefix.img_path',
-    'ann_dir': 'data_prefix.seg_map_path',
-    'classes': 'metainfo.classes',
-    'palette': 'metainfo.palette',
-    'split': 'ann_file',
+# Sections whose other keys are listed, but for these, which are read elsewhere or not needed.
+SETTLED = {
+    'runner': ('type',),
+    'checkpoint_config': ('by_epoch', 'meta'),
+    'evaluation': ('by_epoch', 'metric', 'pre_eval', 'gpu_collect', 'efficient_test'),
+    'log_config': ('hooks',),
+    'optimizer_config': ('type', 'distributed', 'coalesce', 'bucket_size_mb'),
+    'fp16': (),
 }
-STEP_KEYS = {'img_scale': 'scale', 'flip_ratio': 'prob'}
-# Steps that the data preprocessor or PackSegInputs takes over.
-REPLACED = {'Normalize', 'Pad', 'DefaultFormatBundle', 'Collect', 'ImageToTensor'}
+# Other keys of the top level that are read here, or need nothing in their place.
+KNOWN = {'data', 'model', 'optimizer', 'lr_config', 'train_cfg', 'test_cfg'}
+KNOWN |= {'resume_from', 'dist_params', 'gpu_ids', 'gpus', 'device', 'mp_start_method', 'workflow'}
+PARTS = re.compile(r'(|backbone|neck|decode_head|auxiliary_head|.*\.loss_decode)(\.\d+)?')
+POLICIES = ('fixed', 'poly', 'CosineAnnealing', 'step')
+LR_KEYS = {'policy', 'power', 'min_lr', 'step', 'gamma', 'warmup', 'warmup_iters', 'warmup_ratio'}
 
 
-def migrate(path: str | Path) -> tuple[Config, list[str]]:
-    """Turn a config of 0.x into what this project's `default_runtime.py` lacks.
-
-    The modules that it imports are not needed. Data sets, steps and models that are not registered
-    here are kept.
-
-    Returns:
-        The settings, and a line for each key without an equal here.
+def read_old_config(path: str | Path) -> dict[str, Any]:
+    """Read a config of 0.x with all that it inherits, and none of the modules that it imports.
 
     Raises:
-        UserError: The file is missing, is not a whole config of 0.x, or trains by epochs.
+        UserError: It is missing or not valid Python, or not a whole config of 0.x.
     """
     check_file(path, 'the config')
-    old = read_config(path, import_custom_modules=False).to_dict()
-    if not isinstance(old.get('data'), dict):
-        raise UserError(f'{path} is not a whole config of mmsegmentation 0.x: data is missing')
-    values = [value for _, value in nodes(copy.deepcopy(old))]
+    check_text(Path(path))
     with reading_errors(path):
-        new = _convert(old)
-    # The value of a variable occurs again where it is used.
-    lines = [f'{k}={value!r}' for k, value in old.items() if value and values.count(value) == 1]
-    if not new.train_cfg.get('max_iters') or new.param_scheduler[0].pop('by_epoch', True):
-        advice = "runner=dict(type='IterBasedRunner', max_iters=N) and lr_config.by_epoch=False"
-        raise UserError(f'{path}: a training by epochs is not migrated; write {advice}')
-    return new, lines
+        # The user's modules were written for the libraries of 0.x.
+        cfg = Config.fromfile(path, import_custom_modules=False, format_python_code=False)
+        old = cfg.to_dict()
+    for _, node in nodes(old):
+        if isinstance(node, dict):
+            node.pop('_delete_', None)
+    if 'train_dataloader' in old or 'optim_wrapper' in old:
+        raise UserError(f'{path} is a config of mmsegmentation 1.x already')
+    for key in SECTIONS:
+        if not isinstance(old.get(key), dict):
+            raise UserError(f'{path}: {key} is not a dict; name a whole config of 0.x')
+    return old
 
 
-def _convert(old: dict[str, Any]) -> Config:
-    """Convert a config, and leave in `old` what has no equal here."""
-    data, schedule = old.pop('data'), old.pop('lr_config')
-    normalize = next(s for s in _inner(data['train'])['pipeline'] if s['type'] == 'Normalize')
-    preprocessor = dict(
-        type='BatchDataPreProcessor',
-        mean=normalize['mean'],
-        std=normalize['std'],
-        bgr_to_rgb=normalize.get('to_rgb', True),
+def migrate(old: dict[str, Any], path: str | Path) -> tuple[dict[str, Any], list[str]]:
+    """Turn a config of 0.x into what this project's `default_runtime.py` lacks.
+
+    Args:
+        old: The config in full, as `read_old_config` returns it; it is changed.
+        path: Its file, for messages.
+
+    Returns:
+        The settings, and a line for everything that has no equal.
+
+    Raises:
+        UserError: It trains by epochs, or a value in it is not what 0.x takes.
+    """
+    remarks = list(_unread(old))
+    try:
+        data = old['data']
+        new = loaders(data, remarks)
+        new['model'] = _model(old, remarks)
+        new['model']['data_preprocessor'] = preprocessor(data, remarks)
+        new['optim_wrapper'] = _optimizer(old)
+        new['param_scheduler'] = _schedule(old, path, remarks)
+        new['train_cfg'] = dict(type='PrefetchingTrainLoop')
+        _evaluate(old.get('evaluation') or {}, new)
+        _move(old, new, remarks)
+        if not isinstance(new['train_cfg'].get('max_iters'), int):
+            raise UserError(f"{path}: write runner=dict(type='IterBasedRunner', max_iters=N)")
+    except (KeyError, IndexError, TypeError, ValueError, AttributeError) as error:
+        kind = type(error).__name__
+        raise UserError(f'{path} is not a config of 0.x: {kind}: {one_line(error)}') from error
+    return new, remarks
+
+
+def _unread(old: dict[str, Any]) -> Iterator[str]:
+    """Yield the keys of the top level that are neither read here nor variables of what is."""
+    read = KNOWN | SETTLED.keys() | MOVED.keys()
+    used = [node for _, node in nodes({key: old[key] for key in read & old.keys()})]
+    dicts = [node.items() for node in used if isinstance(node, dict)]
+    for key, value in old.items():
+        # As in dict(type='Normalize', **img_norm_cfg).
+        spread = isinstance(value, dict) and any(value.items() <= items for items in dicts)
+        if value and key not in read and value not in used and not spread:
+            yield f'{key}={value!r}'
+    if len(old.get('workflow') or []) > 1:
+        yield f'workflow={old["workflow"]!r}'
+
+
+def _model(old: dict[str, Any], remarks: list[str]) -> dict[str, Any]:
+    # The first versions have the last two at the top level.
+    model = {key: old[key] for key in ('train_cfg', 'test_cfg') if key in old} | old['model']
+    backbone = model.get('backbone', {})
+    if re.fullmatch(r'mit_b\d', backbone.get('type', '')):
+        backbone.pop('style', None)
+    for name in ('decode_head', 'auxiliary_head'):
+        heads = model.get(name) or []
+        for head in heads if isinstance(heads, list | tuple) else [heads]:
+            if head['type'] == 'SegFormerHead':
+                head |= head.pop('decoder_params', {})
+                for unused in ('channels', 'feature_strides'):
+                    head.pop(unused, None)
+    for where, part in nodes(model):
+        kind = part.get('type') if isinstance(part, dict) and PARTS.fullmatch(where) else None
+        if kind and MODELS.get(kind) is None:
+            remarks.append(f'model.{where}: {kind} is not registered here'.replace('.:', ':'))
+    return model
+
+
+def _optimizer(old: dict[str, Any]) -> dict[str, Any]:
+    optimizer, hook = old['optimizer'], old.get('optimizer_config') or {}
+    mixed = old.get('fp16') or 'Fp16' in hook.get('type', '')
+    wrapper = dict(
+        type='AmpOptimWrapper' if mixed else 'OptimWrapper',
+        constructor=optimizer.pop('constructor', 'GroupedOptimWrapperConstructor'),
+        paramwise_cfg=optimizer.pop('paramwise_cfg', None),
+        optimizer=optimizer,
     )
-    _adapt_segformer(old['model'])
-    new = Config(
-        dict(
-            model=dict(data_preprocessor=preprocessor),
-            optim_wrapper=dict(type='OptimWrapper', constructor='GroupedOptimWrapperConstructor'),
-            param_scheduler=[dict(type='LrUpdater', **schedule)],
-            train_cfg=dict(type='PrefetchingTrainLoop'),
-        )
-    )
-    for split in [split for split in SPLITS if data.get(split)]:
-        new[f'{split}_dataloader'] = _loader(data, split)
-        if split != 'train':
+    if wrapper['constructor'] == 'DefaultOptimizerConstructor':
+        wrapper['constructor'] = 'GroupedOptimWrapperConstructor'
+    return wrapper
+
+
+def _schedule(old: dict[str, Any], path: str | Path, remarks: list[str]) -> list[dict[str, Any]]:
+    schedule = old['lr_config']
+    epochs = (old.get('runner') or {}).get('type') == 'EpochBasedRunner'
+    if epochs or schedule.pop('by_epoch', True) or schedule.pop('warmup_by_epoch', False):
+        advice = "write runner=dict(type='IterBasedRunner', max_iters=N), lr_config.by_epoch=False"
+        raise UserError(f'{path}: a training by epochs is not migrated; {advice}')
+    if schedule['policy'] not in POLICIES:
+        remarks.append(f'lr_config.policy={schedule["policy"]!r}; LrUpdater has {POLICIES}')
+    for key in sorted(schedule.keys() - LR_KEYS):
+        remarks.append(f'lr_config.{key}={schedule.pop(key)!r}')
+    return [dict(type='LrUpdater', by_epoch=False, **schedule)]
+
+
+def _evaluate(evaluation: dict[str, Any], new: dict[str, Any]) -> None:
+    metrics = evaluation.get('metric', 'mIoU')
+    evaluator = dict(type='SegmentationMetric')
+    if metrics not in ('mIoU', ['mIoU']):
+        names = [metrics] if isinstance(metrics, str) else list(metrics)
+        evaluator = dict(type='IoUMetric', iou_metrics=names)
+    for split in ('val', 'test'):
+        if f'{split}_dataloader' in new:
+            new[f'{split}_evaluator'] = evaluator
             new[f'{split}_cfg'] = dict(type=f'{split.capitalize()}Loop')
-            new[f'{split}_evaluator'] = dict(type='SegmentationMetric')
-    moved = {target: _take(old, key) for key, target in KEYS.items()}
-    new.merge_from_dict({key: value for key, value in moved.items() if key and value is not None})
-    return new
 
 
-def _take(node: dict[str, Any], key: str) -> Any:
-    """Remove the value at a dotted key and return it; None where it is missing."""
-    *above, last = key.split('.')
-    for name in above:
-        node = node.get(name) or {}
-    return node.pop(last, None)
-
-
-def _adapt_segformer(model: dict[str, Any]) -> None:
-    """Adapt the model of NVlabs/SegFormer."""
-    head, backbone = model['decode_head'], model['backbone']
-    if isinstance(head, dict) and head['type'] == 'SegFormerHead':
-        head.update(head.pop('decoder_params'))
-        for node, key in ((head, 'channels'), (head, 'feature_strides'), (backbone, 'style')):
-            node.pop(key, None)
-
-
-def _inner(dataset: dict[str, Any]) -> dict[str, Any]:
-    """Return a data set without the wrappers around it, such as RepeatDataset."""
-    return _inner(dataset['dataset']) if 'dataset' in dataset else dataset
-
-
-def _loader(data: dict[str, Any], split: str) -> dict[str, Any]:
-    old, training = _inner(data[split]), split == 'train'
-    workers, kind = data.get('workers_per_gpu', 2), old.pop('type')
-    sampler = 'SeededInfiniteSampler' if training else 'DefaultSampler'
-    pipeline = list(_pipeline(old.pop('pipeline')))
-    if not training:
-        pipeline.append(dict(type='LoadAnnotations'))
-    dataset = Config(dict(type=kind, pipeline=[*pipeline, dict(type='PackSegInputs')]))
-    if kind == 'CamVidDataset':
-        # The one here has its own classes and folders.
-        dataset.update(data_root=old['data_root'], split=split)
-    else:
-        dataset.type = 'BaseSegDataset' if kind == 'CustomDataset' else kind
-        dataset.merge_from_dict({DATASET_KEYS.get(key, key): old[key] for key in old})
-    return dict(
-        # 0.x evaluates image by image.
-        batch_size=data['samples_per_gpu'] if training else 1,
-        num_workers=workers,
-        persistent_workers=workers > 0,
-        sampler=dict(type=sampler, shuffle=training),
-        dataset=dataset.to_dict(),
-    )
-
-
-def _pipeline(steps: list[dict[str, Any]], scale: Any = None) -> Iterator[dict[str, Any]]:
-    """Yield the steps of 1.x, with the scale that MultiScaleFlipAug has for those inside it."""
-    for old in steps:
-        step = {STEP_KEYS.get(key, key): value for key, value in old.items()}
-        kind = step.pop('type')
-        if kind == 'MultiScaleFlipAug':
-            yield from _pipeline(step['transforms'], step['scale'])
-        elif kind in ('Resize', 'AlignResize'):
-            divisor = step.pop('size_divisor', 32)
-            size = dict(keep_ratio=True, scale=scale) | step
-            yield dict(type='RandomResize' if 'ratio_range' in step else 'Resize', **size)
-            if kind == 'AlignResize':
-                yield dict(type='ResizeToMultiple', size_divisor=divisor)
-        elif kind == 'LoadAnnotations':
-            # `reduce_zero_label` is an argument of the data set.
-            yield dict(type=kind)
-        elif kind not in REPLACED and (kind != 'RandomFlip' or 'prob' in step):
-            yield dict(type=kind, **step)
+def _move(old: dict[str, Any], new: dict[str, Any], remarks: list[str]) -> None:
+    """Move what only changes its name, and list what is left of each section."""
+    for key, target in MOVED.items():
+        if (value := value_at(old, key)) is not None:
+            *above, last = target.split('.')
+            node = new
+            for name in above:
+                node = node.setdefault(name, {})
+            node[last] = value
+    for section, settled in SETTLED.items():
+        for key, value in (old.get(section) or {}).items():
+            if f'{section}.{key}' not in MOVED and key not in settled:
+                remarks.append(f'{section}.{key}={value!r}')
+    for hook in (old.get('log_config') or {}).get('hooks', ()):
+        if hook['type'] != 'TextLoggerHook':
+            remarks.append(f'log_config.hooks: {hook["type"]}; write visualizer.vis_backends')
+    if old.get('resume_from'):
+        new |= dict(load_from=old['resume_from'], resume=True)

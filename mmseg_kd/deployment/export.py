@@ -2,7 +2,6 @@
 
 import copy
 import json
-import math
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -49,8 +48,7 @@ class Exported(nn.Module):
         logits = F.interpolate(logits, size=size, mode='bilinear', align_corners=align)
         if logits.shape[1] == 1:
             # The only class is present above a threshold, so the other one has its logit.
-            threshold = self.segmentor.decode_head.threshold
-            other = torch.full_like(logits, math.log(threshold / (1 - threshold)))
+            other = torch.full_like(logits, self.segmentor.decode_head.threshold).logit()
             logits = torch.cat([other, logits], dim=1)
         return logits.argmax(dim=1).byte() if self.end_to_end else logits.float()
 

@@ -201,6 +201,10 @@ class KDLoss(nn.Module):
     ) -> Tensor:
         """Compute the loss without its weight; arguments and errors as for `forward`."""
         student, teacher = ([x] if isinstance(x, Tensor) else list(x) for x in (student, teacher))
+        self.require(
+            len(student) == len(teacher),
+            f'{len(student)} student maps, {len(teacher)} teacher maps',
+        )
         for whose, maps in (('student', student), ('teacher', teacher)):
             for x in maps:
                 self.require(

@@ -187,23 +187,28 @@ class KDRunner(Runner):
         """Build the model; timm's backbones may download weights.
 
         Raises:
-            UserError: A download failed.
+            UserError: The model cannot be built, or a download failed.
         """
         try:
             return super().build_model(model)
-        except OSError as error:
-            raise UserError(
-                f'the model cannot be built: {one_line(error)}; to download nothing, write '
-                'pretrained=False'
-            ) from error
+        except (OSError, RuntimeError) as error:
+            advice = '; to download nothing, write pretrained=False'
+            advice = advice if isinstance(error, OSError) else ''
+            raise UserError(f'the model cannot be built: {one_line(error)}{advice}') from error
 
     def wrap_model(self, model_wrapper_cfg: dict | None, model: nn.Module) -> nn.Module:
         """Move the model to its device and, with several processes, wrap it in DDP."""
         if self.distributed and get_device() == 'cpu':
             # mmengine would name a GPU for it.
-            model_wrapper_cfg = dict(device_ids=None, broadcast_buffers=False)
-            self.logger.warning('SyncBN needs a GPU: on the CPU each process has a BN of its own')
-            model = revert_sync_batchnorm(model)
+            options = dict(device_ids=None, broadcast_buffers=False)
+            unused = self.cfg.get('find_unused_parameters', False)
+            model_wrapper_cfg = dict(options, find_unused_parameters=unused)
+            if any(isinstance(module, nn.SyncBatchNorm) for module in model.modules()):
+                self.logger.warning(
+                    'SyncBN needs a GPU: on the CPU every process normalises its own part of the '
+                    'batch, and running statistics are averaged before evaluating and saving'
+                )
+                model = revert_sync_batchnorm(model)
         return super().wrap_model(model_wrapper_cfg, model)
 
     def setup_env(self, env_cfg: dict) -> None:

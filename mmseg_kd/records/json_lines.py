@@ -65,7 +65,8 @@ def read_json(text: str) -> Any:
         ValueError: It is not JSON, or nested more deeply than Python reads.
     """
     try:
-        return json.loads(text)
+        # NumPy takes no int of more digits than a float holds.
+        return json.loads(text, parse_int=lambda x: int(x) if len(x) < 16 else float(x))
     except RecursionError as error:
         raise ValueError('nested too deeply') from error
 

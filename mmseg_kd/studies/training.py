@@ -42,7 +42,9 @@ def run_task(task: Task, study: Connection) -> None:
             with atomic_path(Path(task.work_dir) / 'error.txt') as partial:
                 partial.write_text(traceback.format_exc(), encoding='utf-8')
             outcome += ' (see error.txt)'
-    study.send(outcome)
+    # The study may have closed the connection.
+    with suppress(OSError):
+        study.send(outcome)
 
 
 def _stop_with(study: Connection) -> None:

@@ -3,8 +3,10 @@
 A training that crashes or is killed for its memory does not end the study, and frees the GPU.
 """
 
+import ctypes
 import multiprocessing
 import signal
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
@@ -76,6 +78,9 @@ def enter(task: Task, study: Connection) -> None:
     """Run a task in the process that was started for it."""
     # Ctrl-C in a terminal reaches this process too; only the study is to receive it.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    if sys.platform == 'win32':
+        # The data loader's workers inherit this, and not the handler.
+        ctypes.windll.kernel32.SetConsoleCtrlHandler(None, True)
     from mmseg_kd.studies.training import run_task
 
     run_task(task, study)

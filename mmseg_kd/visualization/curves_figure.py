@@ -19,7 +19,6 @@ def draw_curves(
     runs: Sequence[Mapping[str, Mapping[int, float]]],
     keys: Sequence[str],
     labels: Sequence[str],
-    title: str | None = None,
 ) -> None:
     """Draw curves over the iteration; a run has one colour in all panels.
 
@@ -28,7 +27,6 @@ def draw_curves(
         runs: For each run, value by iteration by name (`mmseg_kd.records.scalars`).
         keys: The names to draw, one per panel; a run without one has no curve there.
         labels: The name of each run.
-        title: Title of the figure.
     """
     columns = max(1, LEGEND_WIDTH // (8 + max(map(len, labels))))
     legend = LEGEND_ROW * -(-len(runs) // columns)
@@ -44,4 +42,3 @@ def draw_curves(
     iteration_axis(panels[-1])
     handles = panels[0].get_legend_handles_labels()
     figure.legend(*handles, loc='outside lower center', ncols=columns, frameon=False)
-    figure.suptitle(title or '')

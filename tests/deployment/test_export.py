@@ -74,9 +74,10 @@ def test_a_head_with_one_channel_is_exported_as_two_classes() -> None:
     model = MODELS.build(tiny_model(decode_head=head)).eval()
     image = torch.randint(0, 256, (1, 64, 64, 3), dtype=torch.uint8)
     with torch.no_grad():
-        # A threshold between the logits, so that both classes occur.
-        middle = Exported(model, False)(image.permute(0, 3, 1, 2).float())[:, 1].sigmoid().median()
-        model.decode_head.threshold = float(middle)
+        shares = Exported(model, False)(image.permute(0, 3, 1, 2).float())[:, 1].sigmoid()
+        # A threshold between two pixels, so that both classes occur and none is on it.
+        low, high = shares.unique()[shares.unique().numel() // 2 - 1 :][:2]
+        middle = model.decode_head.threshold = float((low + high) / 2)
         logits = Exported(model, False)(image.permute(0, 3, 1, 2).float())
         ids = Exported(model, True)(image)
     assert logits.shape == (1, 2, 64, 64)

@@ -2,16 +2,20 @@
 
 python tools/misc/migrate_config.py OLD.py NEW.py
 
-The keys without an equal here are printed and listed at the top of NEW.py.
+What has no equal here is listed on the console and at the top of NEW.py.
 """
 
 import argparse
+import os
 from pathlib import Path
+
+import mmseg_kd  # noqa: F401  # isort: skip  (first, because it refuses mixed installations)
+from mmengine.config import Config
 
 from mmseg_kd.checkpoints import atomic_path
 from mmseg_kd.command_line import run_tool
 from mmseg_kd.config import load_config
-from mmseg_kd.config.migrating import migrate
+from mmseg_kd.config.migrating import migrate, read_old_config
 from mmseg_kd.errors import UserError
 from mmseg_kd.paths import check_new_file
 
@@ -19,7 +23,7 @@ RUNTIME = Path(__file__).resolve().parents[2] / 'local_configs' / '_base_' / 'de
 
 
 def main() -> None:
-    """Write the new config, and load it to find what has to be corrected."""
+    """Read, write and load."""
     parser = argparse.ArgumentParser(description='Turn a config of mmsegmentation 0.x into 1.x')
     parser.add_argument('old', help='a config of mmsegmentation 0.x or NVlabs/SegFormer')
     parser.add_argument('new', type=Path, help='the .py file to write')
@@ -27,13 +31,28 @@ def main() -> None:
     check_new_file(args.new, 'NEW')
     if args.new.suffix != '.py':
         raise UserError(f'NEW: {args.new} does not end in .py')
-    settings, lines = migrate(args.old)
-    head = '\n'.join([f'# Migrated from {args.old}', *(f'# No equal here: {s}' for s in lines)])
+    settings, remarks = migrate(read_old_config(args.old), args.old)
+    try:
+        runtime = os.path.relpath(RUNTIME, args.new.resolve().parent)
+    except ValueError:
+        # On another drive.
+        runtime = str(RUNTIME)
+    body = f'_base_ = {Path(runtime).as_posix()!r}\n{Config(settings).pretty_text}'
     with atomic_path(args.new) as partial:
-        body = f'_base_ = {RUNTIME.as_posix()!r}\n{settings.pretty_text}'
-        partial.write_text(f'{head}\n{body}', encoding='utf-8')
-    print(f'{head}\npython tools/train.py {args.new.as_posix()}')
-    load_config(str(args.new))
+        partial.write_text(body, encoding='utf-8')
+        try:
+            load_config(str(partial))
+        except UserError as error:
+            problem = str(error).removeprefix(f'{partial}: ')
+            remarks.append(f'to correct before it loads: {problem}')
+        head = [f'Migrated from {args.old}.']
+        if remarks:
+            head += ['Without an equal here, please check:', *(f'- {line}' for line in remarks)]
+        head = [' '.join(line.split()) for line in head]
+        text = '\n'.join(f'# {line}' for line in head)
+        partial.write_text(f'{text}\n{body}', encoding='utf-8')
+    print('\n'.join(head))
+    print(f'python tools/train.py {args.new.as_posix()}')
 
 
 if __name__ == '__main__':

@@ -1,19 +1,23 @@
 """Write checkpoints from which a killed run continues exactly."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from mmengine.dist import all_gather_object, get_rank, is_main_process
+from mmengine.dist import all_gather_object, all_reduce_params, get_rank, is_main_process
 from mmengine.fileio import LocalBackend
 from mmengine.hooks import CheckpointHook
+from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
 from mmseg.registry import HOOKS
+from torch import nn
 
 from mmseg_kd.checkpoints import atomic_path, remove_file
 from mmseg_kd.engine.resuming import restore_rng, rng_state
 from mmseg_kd.errors import UserError
+
+BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm)
 
 
 @HOOKS.register_module()
@@ -35,15 +39,8 @@ class ResumableCheckpointHook(CheckpointHook):
         """Raise UserError where `save_best` names a metric that the evaluation does not have."""
         metrics = runner.loops['val'].evaluator.metrics if 'val' in runner.loops else ()
         # Metrics of other projects do not say beforehand what they return.
-        if not all(hasattr(metric, 'metric_names') for metric in metrics):
-            return
-        names = ['auto', *(name for metric in metrics for name in metric.metric_names)]
-        for key in getattr(self, 'key_indicators', ()) if metrics else ():
-            if key not in names:
-                raise UserError(
-                    f'default_hooks.checkpoint.save_best: the evaluation has no {key!r}; it has '
-                    f'{", ".join(names[1:])}'
-                )
+        if metrics and all(hasattr(metric, 'metric_names') for metric in metrics):
+            self._check_save_best([name for metric in metrics for name in metric.metric_names])
 
     def before_train(self, runner: Runner) -> None:
         """Remove the checkpoints that exceed a `max_keep_ckpts` lowered since."""
@@ -74,8 +71,10 @@ class ResumableCheckpointHook(CheckpointHook):
         if self.by_epoch or runner.val_loop is None or runner.iter == 0:
             return
         loop = runner.train_loop
-        if runner.iter >= loop.val_begin and (
-            runner.iter % loop.val_interval == 0 or runner.iter == loop.max_iters
+        if (
+            runner.iter >= loop.val_begin
+            and (runner.iter % loop.val_interval == 0 or runner.iter == loop.max_iters)
+            and runner.message_hub.get_info('evaluated_iter') != runner.iter
         ):
             runner.logger.info(f'evaluating iteration {runner.iter}, from which the run continues')
             self.last_ckpt = runner.cfg.load_from
@@ -88,7 +87,8 @@ class ResumableCheckpointHook(CheckpointHook):
             self._resumed_rng = None
 
     def before_val(self, runner: Runner) -> None:
-        """Set the training's random state aside."""
+        """Set the training's random state aside and agree on the running statistics."""
+        average_buffers(runner.model)
         self._rng_before_val = self._resumed_rng or rng_state()
 
     def after_val(self, runner: Runner) -> None:
@@ -96,27 +96,47 @@ class ResumableCheckpointHook(CheckpointHook):
         restore_rng(self._rng_before_val)
         self._rng_before_val = None
 
+    def after_val_epoch(self, runner: Runner, metrics: dict) -> None:
+        """Save the best checkpoint; the iteration's own, written again then, was evaluated."""
+        runner.message_hub.update_info('evaluated_iter', runner.iter)
+        super().after_val_epoch(runner, metrics)
+
     def before_save_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
         """Add the random states to a checkpoint that can be resumed."""
         if 'optimizer' in checkpoint:
             checkpoint['rng_states'] = self._rng_states
 
     def _save_checkpoint_with_step(self, runner: Runner, step: int, meta: dict) -> None:
-        # A collective call, so here, where every process comes, and not where only one writes.
+        # Collective calls, so here, where every process comes, and not where only one writes.
+        average_buffers(runner.model)
         self._rng_states = all_gather_object(self._rng_before_val or rng_state())
         with self._removing_replaced(runner):
-            # mmengine writes `last_checkpoint` last, in the encoding of the console, which may
-            # lack a letter of the path.
-            with suppress(UnicodeEncodeError):
-                super()._save_checkpoint_with_step(runner, step, meta)
             pointer = Path(runner.work_dir) / 'last_checkpoint'
+            try:
+                super()._save_checkpoint_with_step(runner, step, meta)
+            # mmengine writes the pointer last, at once and in the encoding of the console, which
+            # may lack a letter of the path.
+            except UnicodeEncodeError:
+                pass
+            except PermissionError as error:
+                if Path(str(error.filename)).name != pointer.name:
+                    raise
             if is_main_process():
                 with _not_needed(runner, pointer), atomic_path(pointer) as partial:
                     partial.write_text(self.last_ckpt, encoding='utf-8')
 
     def _save_best_checkpoint(self, runner: Runner, metrics: dict) -> None:
+        self._check_save_best(metrics)
         with self._removing_replaced(runner):
             super()._save_best_checkpoint(runner, metrics)
+
+    def _check_save_best(self, names: Collection[str]) -> None:
+        for key in getattr(self, 'key_indicators', None) or ():
+            if key != 'auto' and key not in names:
+                raise UserError(
+                    f'default_hooks.checkpoint.save_best: the evaluation has no {key!r}; it has '
+                    f'{", ".join(names)}'
+                )
 
     @contextmanager
     def _removing_replaced(self, runner: Runner) -> Iterator[None]:
@@ -142,6 +162,17 @@ def _not_needed(runner: Runner, file: Path) -> Iterator[None]:
         yield
     except PermissionError as error:
         runner.logger.warning(f'{file} cannot be written or removed: {error.strerror}')
+
+
+def average_buffers(model: nn.Module) -> None:
+    """Bring BN's running statistics of all processes to their mean; nothing for one process."""
+    model = model.module if is_model_wrapper(model) else model
+    # An averaged teacher follows each process' own statistics, and is not part of the model.
+    teachers = getattr(model, 'teachers', {}).values()
+    models = [model, *(t.segmentor for t in teachers if t.follows_student)]
+    norms = (m for x in models for m in x.modules() if isinstance(m, BATCH_NORMS))
+    if buffers := [b for m in norms for b in m.buffers() if b.is_floating_point()]:
+        all_reduce_params(buffers, op='mean')
 
 
 class _NoFiles(LocalBackend):

@@ -126,6 +126,7 @@ def _baseline(groups: list[Group], wanted: str | None) -> Group | None:
     plain = [group for group in inside if not group.runs[0].kd_losses]
     choices = (
         [g for g in groups if g.name == wanted],
+        [g for g in inside if g.name in ('base', 'baseline')],
         [g for g in inside if re.search(r'(^|[/_.-])base(line)?($|[/_.-])', g.name)],
         plain if len(plain) < len(inside) else [],
     )

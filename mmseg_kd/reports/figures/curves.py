@@ -43,11 +43,16 @@ def learning_curves(collection: Collection, folder: Path) -> list[Block]:
             seeds = message(' ({count} seeds)', count=len(group.counted))
             text = shorten(group.name) + str(seeds) * (len(group.counted) > 1)
             handles[group.name] = (text, look)
-        cards = {c['sha256']: (n, c) for run in collection.runs for n, c in run.teachers.items()}
-        for name, card in list(cards.values())[:MOST_TEACHERS]:
+        cards = {
+            card['sha256']: (name, run.name, card)
+            for run in collection.runs
+            for name, card in run.teachers.items()
+        }
+        for name, student, card in list(cards.values())[:MOST_TEACHERS]:
             if metric in card['metrics']:
                 score = card['metrics'][metric]
-                guide_line(axes, score, f'{name} {score:.2f}')
+                whose = f'{name} of {student}' if len(cards) > 1 else name
+                guide_line(axes, score, f'{whose} {score:.2f}')
         axes.margins(y=0.08)
         tidy(axes, message('{metric} [%], validation', metric=metric))
         iteration_axis(axes)

@@ -166,7 +166,9 @@ def _teacher(run: RunRecord, notes: list[Message]) -> nn.Module | None:
     try:
         return load_model(checkpoint) if checkpoint and Path(checkpoint).is_file() else None
     except UserError as error:
-        notes.append(message('The teacher is not drawn: {error}', error=error))
+        # The advice is for tools that take a config.
+        reason = str(error).partition('; name the config')[0]
+        notes.append(message('The teacher is not drawn: {error}', error=reason))
         return None
 
 

@@ -92,6 +92,10 @@ def _comparison(
             (message('{metric}, val', metric=name), mean_of(row.get(name) for _, row in group.best))
             for name in others
         ),
+        *(
+            (message('{metric}, test', metric=name), mean_of(run.test.get(name) for run in runs))
+            for name in others
+        ),
         (message('chosen'), ', '.join(chosen) or NONE),
     ]
 

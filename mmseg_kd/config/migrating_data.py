@@ -1,0 +1,216 @@
+"""Turn `data` of a config of mmsegmentation 0.x into data loaders, pipelines and a preprocessor."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from mmseg.registry import DATASETS, TRANSFORMS
+
+from mmseg_kd.datasets.camvid.dataset import SPLITS
+
+Step = dict[str, Any]
+# Done by the preprocessor, by PackSegInputs or by the test loop; written anew where it is needed.
+REPLACED = (
+    'Normalize', 'Pad', 'DefaultFormatBundle', 'Collect', 'ImageToTensor', 'ToTensor',
+    'ToDataContainer', 'Transpose',
+)  # fmt: skip
+# Keys of a data set, and where their values go.
+DATASET_KEYS = {
+    'img_dir': 'data_prefix.img_path',
+    'ann_dir': 'data_prefix.seg_map_path',
+    'classes': 'metainfo.classes',
+    'palette': 'metainfo.palette',
+    'split': 'ann_file',
+}
+SAME = ('data_root', 'img_suffix', 'seg_map_suffix', 'ignore_index', 'reduce_zero_label')
+LISTED = ('img_dir', 'ann_dir', 'split')
+PACK = dict(type='PackSegInputs')
+NO_DATA = dict(pipeline=())
+
+
+def loaders(data: dict[str, Any], remarks: list[str]) -> dict[str, Any]:
+    """Return the data loaders of `data`; what has no equal is added to `remarks`."""
+    found = {}
+    for split in [s for s in ('train', 'val', 'test') if data.get(s)]:
+        # 0.x evaluates image by image, regardless of `samples_per_gpu`.
+        own = dict(data.get(f'{split}_dataloader') or {})
+        size = data['samples_per_gpu'] if split == 'train' else 1
+        workers = own.get('workers_per_gpu', data.get('workers_per_gpu', 2))
+        sampler = 'SeededInfiniteSampler' if split == 'train' else 'DefaultSampler'
+        found[f'{split}_dataloader'] = dict(
+            batch_size=own.get('samples_per_gpu', size),
+            num_workers=workers,
+            persistent_workers=workers > 0,
+            sampler=dict(type=sampler, shuffle=split == 'train'),
+            dataset=_dataset(data[split], split, remarks),
+        )
+    remarks[:] = dict.fromkeys(remarks)
+    return found
+
+
+def preprocessor(data: dict[str, Any], remarks: list[str]) -> dict[str, Any]:
+    """Return the data preprocessor that normalises and pads as the pipelines did."""
+    train = {step['type']: step for step in _steps(data['train'])}
+    normalize, pad = train.get('Normalize', {}), train.get('Pad', {})
+    if not normalize:
+        remarks.append('data.train: there is no Normalize; images are not normalised')
+    found = dict(
+        type='BatchDataPreProcessor',
+        mean=normalize.get('mean'),
+        std=normalize.get('std'),
+        bgr_to_rgb=bool(normalize) and normalize.get('to_rgb', True),
+        pad_val=pad.get('pad_val', 0),
+        seg_pad_val=pad.get('seg_pad_val', 255),
+    )
+    found |= {key: pad[key] for key in ('size', 'size_divisor') if pad.get(key)}
+    for step in _steps(data.get('test') or data.get('val') or NO_DATA):
+        if step['type'] == 'Pad' and step.get('size_divisor'):
+            found['test_cfg'] = dict(size_divisor=step['size_divisor'])
+    return found
+
+
+def _steps(dataset: Any) -> list[Step]:
+    """Return the steps of a data set's first pipeline, also those inside other steps."""
+    if parts := _parts(dataset):
+        return _steps(parts[0])
+    if 'dataset' in dataset:
+        return _steps(dataset['dataset'])
+    return [one for step in dataset['pipeline'] for one in (step, *step.get('transforms', ()))]
+
+
+def _parts(old: Any) -> Any:
+    """Return the data sets that 0.x concatenates; None where it is a single one."""
+    if isinstance(old, list | tuple):
+        return old
+    lists = {key: old[key] for key in LISTED if isinstance(old.get(key), list | tuple)}
+    if lists:
+        values = zip(*lists.values(), strict=True)
+        return [old | dict(zip(lists, value, strict=True)) for value in values]
+    return old.get('datasets')
+
+
+def _dataset(old: Any, split: str, remarks: list[str]) -> dict[str, Any]:
+    if parts := _parts(old):
+        return dict(type='ConcatDataset', datasets=[_dataset(p, split, remarks) for p in parts])
+    if old['type'] == 'RepeatDataset':
+        return _dataset(old['dataset'], split, remarks)
+    where = f'data.{split}'
+    pipeline = old['pipeline']
+    new: dict[str, Any] = dict(type=_dataset_type(old, where, remarks))
+    camvid = new['type'] == 'CamVidDataset'
+    if camvid:
+        name = str(old.get('img_dir', '')).replace('\\', '/').rpartition('/')[2]
+        new['split'] = name if name in SPLITS else split
+    for key, value in old.items():
+        if camvid and key in (*DATASET_KEYS, 'img_suffix', 'seg_map_suffix'):
+            continue
+        if key in SAME:
+            new[key] = value
+        elif key in DATASET_KEYS and value is not None:
+            above, _, last = DATASET_KEYS[key].rpartition('.')
+            (new.setdefault(above, {}) if above else new)[last] = value
+        elif key not in ('type', 'pipeline', 'test_mode', *DATASET_KEYS):
+            remarks.append(f'{where}.{key}={value!r}')
+    if any(step.get('reduce_zero_label') for step in pipeline):
+        new['reduce_zero_label'] = True
+    new['pipeline'] = _pipeline(pipeline, f'{where}.pipeline', remarks)
+    return new
+
+
+def _dataset_type(old: dict[str, Any], where: str, remarks: list[str]) -> str:
+    kind = old['type']
+    if kind == 'CamVidDataset':
+        remarks.append(
+            'data: CamVidDataset here has 12 classes, 11 is Unlabelled, in the SegNet layout;'
+            ' your own folders, classes and suffixes are left out'
+        )
+    elif kind != 'CustomDataset' and DATASETS.get(kind) is not None:
+        return kind
+    elif 'classes' not in old:
+        remarks.append(
+            f'{where}: {kind} becomes BaseSegDataset; write its classes, palette and suffixes '
+            'as dataset.metainfo=dict(classes=..., palette=...), img_suffix and seg_map_suffix'
+        )
+    return kind if kind == 'CamVidDataset' else 'BaseSegDataset'
+
+
+def _pipeline(steps: list[Step], where: str, remarks: list[str]) -> list[Step]:
+    """Return the steps of 1.x, the labels where 0.x has them or, in a test, at the end."""
+    found: list[Step] = []
+    for step in steps:
+        kind = step['type']
+        if kind == 'MultiScaleFlipAug':
+            inner = [s for s in step['transforms'] if s['type'] != 'RandomFlip']
+            size = _test_size(step, remarks)
+            inner = [s | size if 'Resize' in s['type'] else s for s in inner]
+            # Without the labels and the packing at the end.
+            found += _pipeline(inner, where, remarks)[:-2]
+        elif kind in RENAMED:
+            found += RENAMED[kind](step, where, remarks)
+        elif kind == 'LoadAnnotations':
+            found.append({k: v for k, v in step.items() if k != 'reduce_zero_label'})
+        elif kind not in REPLACED:
+            if TRANSFORMS.get(kind) is None:
+                remarks.append(f'{where}: {kind} is not registered here and is left out')
+            else:
+                found.append(step)
+    labels = [] if any(s['type'] == 'LoadAnnotations' for s in found) else ['LoadAnnotations']
+    return [*found, *(dict(type=kind) for kind in labels), dict(PACK)]
+
+
+def _resize(step: Step, where: str, remarks: list[str]) -> list[Step]:
+    step = dict(step)
+    step.pop('type')
+    scale, ratios = step.pop('img_scale', step.pop('scale', None)), step.pop('ratio_range', None)
+    mode, factor = step.pop('multiscale_mode', 'range'), step.pop('scale_factor', None)
+    keep = dict(keep_ratio=step.pop('keep_ratio', True))
+    remarks += [f'{where}: Resize.{key}={value!r}' for key, value in step.items()]
+    if isinstance(scale, list) and len(scale) == 1:
+        scale = scale[0]
+    if factor is not None:
+        return [dict(type='Resize', scale_factor=factor, **keep)]
+    if scale is None:
+        remarks += [f'{where}: Resize with ratio_range={ratios} needs img_scale'] if ratios else []
+        return []
+    if ratios:
+        keep['ratio_range'] = ratios
+    if isinstance(scale, list) and mode == 'value':
+        return [dict(type='RandomChoiceResize', scales=scale, **keep)]
+    random = ratios or isinstance(scale, list)
+    return [dict(type='RandomResize' if random else 'Resize', scale=scale, **keep)]
+
+
+def _align_resize(step: Step, where: str, remarks: list[str]) -> list[Step]:
+    step = dict(step)
+    divisor = step.pop('size_divisor', 32)
+    remarks.append(
+        f'AlignResize: the image is resized to its scale, then to multiples of {divisor}'
+    )
+    multiple = dict(type='ResizeToMultiple', size_divisor=divisor)
+    return [*_resize(step, where, remarks), multiple]
+
+
+def _random_flip(step: Step, where: str, remarks: list[str]) -> list[Step]:
+    prob = step.get('prob', step.get('flip_ratio'))
+    if prob is None:
+        # 0.x then never flips.
+        return []
+    return [dict(type='RandomFlip', prob=prob, direction=step.get('direction', 'horizontal'))]
+
+
+# Steps of another name or other arguments.
+RENAMED = {'Resize': _resize, 'AlignResize': _align_resize, 'RandomFlip': _random_flip}
+
+
+def _test_size(step: Step, remarks: list[str]) -> Step:
+    """Return the arguments of Resize for a MultiScaleFlipAug without its other scales."""
+    scale, ratios = step.get('img_scale'), step.get('img_ratios')
+    ratios = [ratios] if isinstance(ratios, int | float) else ratios or []
+    scales = scale if isinstance(scale, list) else [scale]
+    if len(scales) > 1 or len(ratios) > 1 or step.get('flip'):
+        remarks.append('MultiScaleFlipAug: it becomes one scale; write a tta_pipeline')
+        ratios = ratios if len(ratios) == 1 else []
+    if scales[0] is None:
+        return dict(scale_factor=ratios[0]) if ratios else {}
+    ratio = ratios[0] if ratios else 1
+    return dict(scale=tuple(int(side * ratio) for side in scales[0]))
