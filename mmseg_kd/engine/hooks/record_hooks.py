@@ -45,9 +45,12 @@ class ConfusionRecordHook(Hook):
 
     @master_only
     def before_train(self, runner: Runner) -> None:
-        """When resuming, drop the evaluations at or after the current iteration."""
-        file = _file(runner, 'confusion.jsonl')
-        write_json_lines(file, [r for r in read_confusions(file) if r['iter'] < runner.iter])
+        """When resuming, drop the evaluations that will be repeated."""
+        file, last = _file(runner, 'confusion.jsonl'), runner.iter
+        # That of the checkpoint is not, where the checkpoint was written again after it.
+        repeats = runner.message_hub.get_info('evaluated_iter') != last
+        kept = [r for r in read_confusions(file) if r['iter'] < last + (not repeats)]
+        write_json_lines(file, kept)
 
     @master_only
     def after_val_epoch(self, runner: Runner, metrics: dict | None = None) -> None:
