@@ -5,32 +5,18 @@ from pathlib import Path
 import pytest
 import torch
 from conftest import KD_LOSSES, tiny_model
-from mmengine.structures import PixelData
+from kd_students import distilled, labelled_batch
 from mmseg.registry import MODELS
-from mmseg.structures import SegDataSample
 
 from mmseg_kd.config import load_config
 from mmseg_kd.errors import UserError
 
 
-def build(teacher: dict, losses: dict, seed: int = 0) -> torch.nn.Module:
-    torch.manual_seed(seed)
-    model = MODELS.build(tiny_model(type='KDEncoderDecoder', teacher=teacher, kd_losses=losses))
-    return model.train()
-
-
-def batch(seed: int = 0) -> tuple[torch.Tensor, list[SegDataSample]]:
-    generator = torch.Generator().manual_seed(seed)
-    images = torch.randn(2, 3, 64, 64, generator=generator)
-    labels = torch.randint(0, 12, (2, 1, 64, 64), generator=generator)
-    return images, [SegDataSample(gt_sem_seg=PixelData(data=label)) for label in labels]
-
-
 def test_an_average_of_the_student_teaches(teacher: dict) -> None:
-    model = build(dict(type='EMATeacher', momentum=0.9), dict(kl_loss=KD_LOSSES['kl_loss']))
+    model = distilled(dict(type='EMATeacher', momentum=0.9), dict(kl_loss=KD_LOSSES['kl_loss']))
     ema = model.build_teacher()
     first = {k: v.clone() for k, v in model.state_dict().items()}
-    images, _ = batch()
+    images, _ = labelled_batch()
     taps = ema(images, ['logits'])['logits']
     assert torch.equal(taps, ema(images, ['logits'])['logits'])
     assert not taps.requires_grad
@@ -49,7 +35,7 @@ def test_an_average_of_the_student_teaches(teacher: dict) -> None:
     assert set(model.state_dict()) == set(first)
     assert not torch.equal(taps, ema(images, ['logits'])['logits'])
     with pytest.raises(UserError, match='momentum'):
-        build(dict(type='EMATeacher', momentum=1.0), KD_LOSSES).build_teacher()
+        distilled(dict(type='EMATeacher', momentum=1.0), KD_LOSSES).build_teacher()
 
 
 def _decays(updates: int) -> float:
@@ -63,11 +49,11 @@ def test_several_teachers_by_weight_and_by_name(teacher: dict, tmp_path: Path) -
     torch.manual_seed(9)
     other = dict(teacher, checkpoint=str(tmp_path / 'other.pth'))
     torch.save({'state_dict': MODELS.build(tiny_model()).state_dict()}, other['checkpoint'])
-    images, samples = batch()
+    images, samples = labelled_batch()
     kl = KD_LOSSES['kl_loss']
 
     def value(teachers: dict, **changes: object) -> float:
-        model = build(teachers, dict(kl_loss=kl | changes))
+        model = distilled(teachers, dict(kl_loss=kl | changes))
         torch.manual_seed(5)
         return float(model.loss(images, samples)['kl_raw'])
 
@@ -105,8 +91,8 @@ def test_mistakes_in_the_config_are_named(tmp_path: Path, teacher_keys: str, mes
 
 def test_maps_that_do_not_fit_are_told_before_the_first_batch(teacher: dict) -> None:
     fitnet = dict(type='FitNetLoss', student_channels=7, teacher_channels=32)
-    model = build(teacher, dict(fit_loss=fitnet))
+    model = distilled(teacher, dict(fit_loss=fitnet))
     with pytest.raises(UserError, match='has 32 channels, not 7'):
         model.build_teacher()
     with pytest.raises(UserError, match='one adapter cannot fit 2 teachers; name one'):
-        build(dict(a=teacher, b=teacher), dict(fit_loss=fitnet | dict(student_channels=32)))
+        distilled(dict(a=teacher, b=teacher), dict(fit_loss=fitnet | dict(student_channels=32)))

@@ -6,20 +6,14 @@ from pathlib import Path
 import pytest
 import torch
 from conftest import KD_LOSSES, tiny_model
-from kd_students import batch, build, train
+from kd_students import KEYS, batch, build, saved_teacher, train
 
 from mmseg_kd.errors import UserError
-
-KEYS = ('at_loss', 'at_raw', 'kl_loss', 'kl_raw', 'sp_loss', 'sp_raw')
 
 
 @pytest.fixture
 def teacher(tmp_path: Path) -> dict:
-    """A teacher with other weights and its model dict as config."""
-    config = tiny_model()
-    model = build(config, seed=1)
-    torch.save({'state_dict': model.state_dict()}, tmp_path / 'teacher.pth')
-    return dict(config=config, checkpoint=str(tmp_path / 'teacher.pth'))
+    return saved_teacher(tmp_path)
 
 
 def test_the_teacher_is_outside_the_model(teacher: dict) -> None:

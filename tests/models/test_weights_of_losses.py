@@ -2,26 +2,11 @@
 
 import pytest
 import torch
-from conftest import KD_LOSSES, tiny_model
-from mmengine.structures import PixelData
-from mmseg.registry import MODELS
-from mmseg.structures import SegDataSample
+from conftest import KD_LOSSES
+from kd_students import distilled, labelled_batch
 
 from mmseg_kd.distillation.gradients import shares
 from mmseg_kd.errors import UserError
-
-
-def build(teacher: dict, losses: dict, seed: int = 0) -> torch.nn.Module:
-    torch.manual_seed(seed)
-    model = MODELS.build(tiny_model(type='KDEncoderDecoder', teacher=teacher, kd_losses=losses))
-    return model.train()
-
-
-def batch(seed: int = 0) -> tuple[torch.Tensor, list[SegDataSample]]:
-    generator = torch.Generator().manual_seed(seed)
-    images = torch.randn(2, 3, 64, 64, generator=generator)
-    labels = torch.randint(0, 12, (2, 1, 64, 64), generator=generator)
-    return images, [SegDataSample(gt_sem_seg=PixelData(data=label)) for label in labels]
 
 
 def features_norm(model: torch.nn.Module, images: torch.Tensor, samples: list, name: str) -> float:
@@ -43,7 +28,7 @@ def features_norm(model: torch.nn.Module, images: torch.Tensor, samples: list, n
 
 
 def test_a_share_of_the_gradient_is_what_was_asked_for(teacher: dict) -> None:
-    model = build(
+    model = distilled(
         teacher,
         dict(
             kl_loss=KD_LOSSES['kl_loss'] | dict(loss_weight=dict(type='GradientShare', share=0.3)),
@@ -51,7 +36,7 @@ def test_a_share_of_the_gradient_is_what_was_asked_for(teacher: dict) -> None:
             sp_loss=KD_LOSSES['sp_loss'] | dict(loss_weight=7.0),
         ),
     )
-    images, samples = batch()
+    images, samples = labelled_batch()
     norms = {}
     torch.manual_seed(5)
     model.kd_losses.request_gradients()
@@ -72,14 +57,14 @@ def test_a_share_of_the_gradient_is_what_was_asked_for(teacher: dict) -> None:
 def test_shares_must_leave_something_to_the_labels(teacher: dict) -> None:
     half = dict(type='GradientShare', share=0.5)
     with pytest.raises(UserError, match='sum to 1'):
-        build(teacher, {k: v | dict(loss_weight=dict(half)) for k, v in KD_LOSSES.items()})
+        distilled(teacher, {k: v | dict(loss_weight=dict(half)) for k, v in KD_LOSSES.items()})
 
 
 def test_measuring_does_not_change_the_step(teacher: dict) -> None:
-    images, samples = batch()
+    images, samples = labelled_batch()
     gradients = []
     for measure in (False, True):
-        model = build(teacher, KD_LOSSES)
+        model = distilled(teacher, KD_LOSSES)
         if measure:
             model.kd_losses.request_gradients()
         torch.manual_seed(5)
@@ -91,13 +76,13 @@ def test_measuring_does_not_change_the_step(teacher: dict) -> None:
 
 
 def test_a_stopped_loss_runs_no_teacher(teacher: dict, monkeypatch: pytest.MonkeyPatch) -> None:
-    model = build(
+    model = distilled(
         teacher,
         dict(
             kl_loss=KD_LOSSES['kl_loss'] | dict(loss_weight=dict(type='Stop', value=2, at_iter=1))
         ),
     )
-    images, samples = batch()
+    images, samples = labelled_batch()
     values = model.loss(images, samples)
     assert float(values['kl_loss'].detach()) == pytest.approx(2 * float(values['kl_raw']))
     assert float(values['kl_weight']) == 2
@@ -109,13 +94,13 @@ def test_a_stopped_loss_runs_no_teacher(teacher: dict, monkeypatch: pytest.Monke
 
 
 def test_a_temperature_follows_its_schedule(teacher: dict) -> None:
-    images, samples = batch()
+    images, samples = labelled_batch()
     values = {}
     for name, temperature in (
         ('plain', 2.0),
         ('scheduled', dict(type='LinearWarmup', value=4.0, end=4, start=0.25)),
     ):
-        model = build(teacher, dict(kl=dict(type='KLDivergenceLoss', temperature=temperature)))
+        model = distilled(teacher, dict(kl=dict(type='KLDivergenceLoss', temperature=temperature)))
         model.kd_losses.set_iteration(0 if name == 'plain' else 4 // 3)
         torch.manual_seed(5)
         values[name] = float(model.loss(images, samples)['kl_raw'])
@@ -135,9 +120,9 @@ def test_a_share_counts_only_the_shares_that_are_active(teacher: dict) -> None:
         losses = dict(kl_loss=KD_LOSSES['kl_loss'] | dict(loss_weight=early))
         losses |= {key: KD_LOSSES[key] | dict(loss_weight=value) for key, value in others.items()}
         torch.manual_seed(3)
-        model = build(teacher, losses)
+        model = distilled(teacher, losses)
         torch.manual_seed(3)
-        model.loss(*batch())
+        model.loss(*labelled_batch())
         weights[name] = model.kd_losses['kl_loss'].weight
     assert weights['before'] == pytest.approx(weights['alone'], rel=1e-5)
     assert weights['alone'] > 0
@@ -154,4 +139,4 @@ def test_a_share_counts_only_the_shares_that_are_active(teacher: dict) -> None:
 )
 def test_weights_and_teachers_that_make_no_sense(teacher: dict, losses: dict, message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        build(teacher, losses)
+        distilled(teacher, losses)
