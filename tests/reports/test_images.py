@@ -2,12 +2,17 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
+from conftest import tiny_model
+from mmseg.registry import MODELS
 from PIL import Image
 
+from mmseg_kd.records.run_record import RunRecord
 from mmseg_kd.reports.comparing.collecting import read_collection
 from mmseg_kd.reports.figures.images import (
     BETTER,
     WORSE,
+    _teacher,
     choose_images,
     comparable_pair,
     difference_picture,
@@ -43,3 +48,14 @@ def test_real_checkpoints_are_drawn(trained_pair: dict[str, Path], tmp_path: Pat
     with Image.open(tmp_path / 'images.png') as picture:
         # Six columns: input, truth, baseline, teacher, student, difference.
         assert picture.width == pytest.approx(6 * 3.2 * 110, abs=2)
+
+
+def test_a_published_teacher_with_its_config_in_the_run_is_drawn(tmp_path: Path) -> None:
+    config, file = tiny_model(), tmp_path / 'published.pth'
+    torch.save({'state_dict': MODELS.build(config).state_dict()}, file)
+    notes: list = []
+    for known, drawn in ((config, True), ('no.py', False)):
+        settings = dict(model=dict(teacher=dict(config=known, checkpoint=str(file))))
+        model = _teacher(RunRecord('student', tmp_path, config=settings), notes)
+        assert (model is not None) is drawn
+    assert [str(note) for note in notes] == [f'The teacher is not drawn: {file}: holds no config']

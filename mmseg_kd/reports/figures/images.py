@@ -8,11 +8,13 @@ from textwrap import shorten
 import numpy as np
 import torch
 from mmengine.dataset import BaseDataset
+from mmengine.device import get_device
 from mmseg.registry import DATASETS
 from torch import nn
 from tqdm import tqdm
 
 from mmseg_kd.config.errors import config_errors
+from mmseg_kd.distillation.teacher import Teacher
 from mmseg_kd.errors import UserError
 from mmseg_kd.evaluation.segmentation_metric import confusion_matrix, iou_and_accuracy
 from mmseg_kd.records.literal_config import parse_buildable
@@ -162,9 +164,14 @@ def _dataset(run: RunRecord, notes: list[Message]) -> BaseDataset:
 
 
 def _teacher(run: RunRecord, notes: list[Message]) -> nn.Module | None:
-    checkpoint = run.setting('model', 'teacher', 'checkpoint')
+    config, checkpoint = (run.setting('model', 'teacher', key) for key in ('config', 'checkpoint'))
+    if not (checkpoint and Path(checkpoint).is_file()):
+        return None
     try:
-        return load_model(checkpoint) if checkpoint and Path(checkpoint).is_file() else None
+        if isinstance(config, dict):
+            # A published file may hold no config of its own.
+            return Teacher(config, checkpoint).segmentor.eval().to(get_device())
+        return load_model(checkpoint)
     except UserError as error:
         # The advice is for tools that take a config.
         reason = str(error).partition('; name the config')[0]
