@@ -3,9 +3,12 @@ _base_ = './pretrained_kd.py'
 
 study = dict(
     options={
-        'train_cfg.max_iters': 4000,
-        'train_cfg.val_interval': 2000,
-        'default_hooks.checkpoint.interval': 2000,
+        'train_cfg.max_iters': 2000,
+        'train_cfg.val_interval': 1000,
+        'train_dataloader.num_workers': 2,
         'cuda_graph': True,
     },
+    runs=dict(
+        teacher=dict(options={'train_cfg.max_iters': 4000, 'train_cfg.val_interval': 2000}),
+    ),
 )

@@ -3,6 +3,7 @@
 import itertools
 import textwrap
 import time
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -78,19 +79,23 @@ class StudyRunner:
             return study_state(self.queue)
 
     def test(self) -> None:
-        """Test the best checkpoint of each finished run on the test split, unless it is tested."""
+        """Test what was trained before the study was asked to test."""
         current = self.queue.current()
         for run in self.plan:
-            work_dir = self.folder / run.work_dir
-            done = self.queue.state_of(current.get(run.key)) == 'done'
-            found = read_run(work_dir).best_checkpoint(self.study.metric) if done else None
-            if found is None or read_test(work_dir).get('checkpoint') == found[0].name:
-                continue
-            say(f'{run.label}: testing {found[0].name}')
-            config = str(max(work_dir.glob('*/vis_data/config.py')))
-            task = Task(config, {}, str(work_dir / 'test'), checkpoint=str(found[0]))
-            if error := run_training(task):
-                say(f'warning: {run.label} could not be tested: {error}')
+            if self.queue.state_of(current.get(run.key)) == 'done':
+                self._test(run)
+
+    def _test(self, run: PlannedRun, meanwhile: Callable[[], None] = lambda: None) -> None:
+        """Test the best checkpoint of a run on the test split, unless it is tested."""
+        work_dir = self.folder / run.work_dir
+        found = read_run(work_dir).best_checkpoint(self.study.metric)
+        if found is None or read_test(work_dir).get('checkpoint') == found[0].name:
+            return
+        say(f'{run.label}: testing {found[0].name}')
+        config = str(max(work_dir.glob('*/vis_data/config.py')))
+        task = Task(config, {}, str(work_dir / 'test'), checkpoint=str(found[0]))
+        if error := run_training(task, meanwhile):
+            say(f'warning: {run.label} could not be tested: {error}')
 
     def _handle_changed(self, rerun: bool) -> None:
         current, changed = self.queue.current(), []
@@ -129,7 +134,11 @@ class StudyRunner:
         self._write_state()
         started = time.monotonic()
         try:
-            result = self._finish(lease, run_training(self._task(lease), lease.beat))
+            error = run_training(self._task(lease), lease.beat)
+            if self.study.test and error is None:
+                # Before it is done, so that several processes test several runs.
+                self._test(run, lease.beat)
+            result = self._finish(lease, error)
             say(f'{place} {result}, {time.monotonic() - started:.0f} s')
         except UpdateFinishedTrialError:
             say(f'{run.label} was taken over by another process')

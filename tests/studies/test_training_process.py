@@ -118,7 +118,9 @@ def test_only_untested_finished_runs_are_tested(
     trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     tasks: list[Task] = []
-    monkeypatch.setattr('mmseg_kd.studies.runner.run_training', tasks.append)
+    monkeypatch.setattr(
+        'mmseg_kd.studies.runner.run_training', lambda task, meanwhile: tasks.append(task)
+    )
     queue = study_of(tmp_path, 2)
     queue.claim().finish(TrialState.COMPLETE, 1.0)
     work_dir = tmp_path / 'out' / 'runs' / 'r0' / 'seed0'
