@@ -71,8 +71,7 @@ class GraphedStep:
         self._device = next(model.parameters()).device
         if self._kd_losses:
             self._kd_losses.put_numbers_on(self._device)
-        for each in (model, *(t.segmentor for t in getattr(model, 'teachers', {}).values())):
-            let_launches_be_free(each)
+        let_launches_be_free(model)
 
     def __call__(self, data: dict, optim_wrapper: OptimWrapper) -> dict[str, Tensor]:
         """Train on a batch and return the scalars to log."""

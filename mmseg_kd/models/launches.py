@@ -5,6 +5,8 @@ a CUDA graph launches cost almost nothing: the fastest kernels win. Both ways gi
 except for rounding.
 """
 
+import itertools
+
 import torch
 from torch import Tensor, nn
 from torch.autograd.function import FunctionCtx, once_differentiable
@@ -23,8 +25,9 @@ class KnowsLaunches(nn.Module):
 
 
 def let_launches_be_free(model: nn.Module) -> None:
-    """Make the modules of a model choose kernels by their time alone."""
-    for module in model.modules():
+    """Make the modules of a model and of its teachers choose kernels by their time alone."""
+    teachers = [teacher.segmentor for teacher in getattr(model, 'teachers', {}).values()]
+    for module in itertools.chain(*(each.modules() for each in (model, *teachers))):
         if isinstance(module, KnowsLaunches):
             module.launches_are_free = True
 

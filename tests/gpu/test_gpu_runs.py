@@ -123,6 +123,6 @@ def test_one_process_over_nccl(tmp_path: Path, toy_teacher: Path) -> None:
         'model.kd_losses.sp_loss.teacher_channels=256',
         'train_cfg.val_interval=6',
     ]
-    environment = os.environ | {'PYTHONPATH': str(ROOT)}
+    environment = os.environ | {'PYTHONPATH': os.pathsep.join([str(ROOT), *sys.path])}
     done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=100)
     assert done.returncode == 0, done.stdout + done.stderr

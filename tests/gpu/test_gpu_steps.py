@@ -14,6 +14,7 @@ from torch import Tensor
 
 from measuring.steps import random_batch
 from mmseg_kd.engine.graphed_step import GraphedStep
+from mmseg_kd.models.launches import let_launches_be_free
 
 pytestmark = [
     pytest.mark.gpu,
@@ -90,6 +91,8 @@ def train(cfg: Config, amp: bool, graph: bool) -> tuple[list[float], Tensor]:
     model.build_teacher()
     model.teachers.start(model)
     notes: list[str] = []
+    # A recorded step chooses other kernels than an eager one, which differ by rounding.
+    let_launches_be_free(model)
     step = GraphedStep(model, notes.append) if graph else model.train_step
     torch.manual_seed(1)
     losses = []
@@ -107,8 +110,14 @@ def train(cfg: Config, amp: bool, graph: bool) -> tuple[list[float], Tensor]:
 @pytest.mark.parametrize('dtype', [torch.float64, torch.float32], ids=str)
 @pytest.mark.parametrize('name', LOSSES)
 def test_losses_and_gradients_equal_those_of_the_cpu(
-    name: str, dtype: torch.dtype, record_property: Callable
+    name: str,
+    dtype: torch.dtype,
+    record_property: Callable,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    # Random masks are drawn on the CPU for both.
+    draw = torch.rand
+    monkeypatch.setattr(torch, 'rand', lambda *size, device=None: draw(*size).to(device))
     torch.set_float32_matmul_precision('highest')
     torch.backends.cudnn.allow_tf32 = False
     here, _ = build(no_chance(toy_config(x=LOSSES[name])), 'cpu')
@@ -118,12 +127,15 @@ def test_losses_and_gradients_equal_those_of_the_cpu(
     for teacher in there.teachers.values():
         teacher.segmentor = copy.deepcopy(teacher.segmentor)
     (a, norm_a), (b, norm_b) = losses_of(here, 'cpu', dtype), losses_of(there, 'cuda', dtype)
+    # Attention weights are float32 in any case.
+    gradient = 1e-6 if name == 'attention' else 1e-8
     record_property('gradient', abs(norm_a - norm_b) / norm_a)
     assert b == pytest.approx(a, rel=1e-8 if dtype == torch.float64 else 1e-4)
-    assert norm_b == pytest.approx(norm_a, rel=1e-8 if dtype == torch.float64 else 1e-4)
+    assert norm_b == pytest.approx(norm_a, rel=gradient if dtype == torch.float64 else 1e-4)
 
 
 def losses_of(model: BaseModel, device: str, dtype: torch.dtype) -> tuple[dict[str, float], float]:
+    torch.manual_seed(0)
     model.to(device, dtype)
     for teacher in model.teachers.values():
         teacher.segmentor.to(device, dtype)
