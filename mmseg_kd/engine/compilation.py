@@ -30,9 +30,17 @@ def compile_training(runner: Runner) -> None:
 
 def record_training_step(runner: Runner) -> None:
     """Record the training step as a CUDA graph, where the config's `cuda_graph` asks for it."""
-    if not runner.cfg.get('cuda_graph') or get_device() != 'cuda':
+    if get_device() != 'cuda':
         return
-    if reason := cannot_record(runner.model, runner.optim_wrapper):
+    reason = cannot_record(runner.model, runner.optim_wrapper)
+    if not runner.cfg.get('cuda_graph'):
+        if reason is None:
+            runner.logger.info(
+                'cuda_graph=True would record the training step, which then took a fifth of the '
+                'time on an H200: see docs/performance.md'
+            )
+        return
+    if reason:
         runner.logger.warning(f'cuda_graph: training runs eagerly ({reason})')
         return
     runner.model.train_step = GraphedStep(runner.model, runner.logger.warning)

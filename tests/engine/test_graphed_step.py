@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+from logging import getLogger
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -13,6 +15,7 @@ from mmengine.structures import PixelData
 from mmseg.structures import SegDataSample
 
 from mmseg_kd.config import enable_amp, load_config
+from mmseg_kd.engine.compilation import record_training_step
 from mmseg_kd.engine.graphed_step import GraphedStep, cannot_record
 from mmseg_kd.models.launches import let_launches_be_free
 from mmseg_kd.registry import MODELS
@@ -110,6 +113,22 @@ def test_what_cannot_be_recorded_is_named(options: dict, reason: str | None) -> 
     model = MODELS.build(cfg.model)
     found = cannot_record(model, build_optim_wrapper(model, cfg.optim_wrapper))
     assert found is None if reason is None else reason in found
+
+
+@pytest.mark.parametrize('clip_grad', [None, dict(max_norm=1.0)], ids=['can', 'cannot'])
+def test_a_run_on_a_gpu_is_told_of_the_faster_way(
+    clip_grad: dict | None, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr('mmseg_kd.engine.compilation.get_device', lambda: 'cuda')
+    cfg = load_config('local_configs/toy/segformer.b0.toy.py')
+    cfg.optim_wrapper.clip_grad = clip_grad
+    model = MODELS.build(cfg.model)
+    wrapper = build_optim_wrapper(model, cfg.optim_wrapper)
+    caplog.set_level('INFO')
+    record_training_step(
+        SimpleNamespace(cfg=cfg, model=model, optim_wrapper=wrapper, logger=getLogger('run'))
+    )
+    assert ('cuda_graph=True would record' in caplog.text) == (clip_grad is None)
 
 
 @pytest.mark.gpu
