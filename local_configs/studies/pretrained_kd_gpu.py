@@ -5,7 +5,6 @@ study = dict(
     options={
         'train_cfg.max_iters': 2000,
         'train_cfg.val_interval': 1000,
-        'train_dataloader.num_workers': 2,
         'cuda_graph': True,
     },
     runs=dict(
