@@ -7,7 +7,7 @@ from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from mmseg_kd.records.message import MINUS, message
+from mmseg_kd.records.message import message, number
 
 # Inches.
 CELL, PLAIN_CELL, MARGIN = 0.62, 0.18, 2.4
@@ -55,7 +55,7 @@ def draw_confusion(
     axes.tick_params(length=0)
     axes.spines[:].set_visible(False)
     if numbered:
-        form = 'd' if baseline is None else '+d'
+        form = '.0f' if baseline is None else '+.0f'
         _write_numbers(axes, shares, image.to_rgba(shares)[..., :3], form)
     figure.colorbar(image, ax=axes, shrink=0.6, label=str(label)).outline.set_visible(False)
     axes.set_title(title or '', loc='left', pad=12)
@@ -69,9 +69,8 @@ def _shares(matrix: np.ndarray) -> np.ndarray:
 def _write_numbers(axes: Axes, shares: np.ndarray, colours: np.ndarray, form: str) -> None:
     dark = colours @ (0.299, 0.587, 0.114) < 0.55
     for (i, j), share in np.ndenumerate(shares):
+        text = '-' if np.isnan(share) else number(round(share), form if round(share) else '.0f')
         # Cells that round to 0 would clutter the figure.
-        shown = abs(share) >= 0.5 or i == j
-        text = ('-' if np.isnan(share) else format(round(share), form)) if shown else ''
-        text = '0' if text == '+0' else text.replace('-', MINUS) if form == '+d' else text
+        text = text if abs(share) >= 0.5 or i == j else ''
         look = dict(color='white' if dark[i, j] else '0.15', weight='bold' if i == j else 'normal')
-        axes.text(j + 0.5, i + 0.5, text, ha='center', va='center', fontsize=10, **look)
+        axes.text(j + 0.5, i + 0.5, text, ha='center', va='center', **look)

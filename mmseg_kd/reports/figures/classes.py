@@ -1,21 +1,19 @@
 """The section on classes: IoU of every class, and the difference of the confusion matrices."""
 
 from pathlib import Path
+from textwrap import fill
 
 import numpy as np
-from matplotlib.patches import Patch
 
 from mmseg_kd.records.class_scores import mean_class_iou
 from mmseg_kd.records.message import message, number
 from mmseg_kd.reports.comparing.collection import Collection, Group
 from mmseg_kd.reports.figures.curves import first_groups, line_styles
 from mmseg_kd.reports.writing.document import Block, Heading, Picture, Table, titled
-from mmseg_kd.visualization.canvas import canvas, legend, shorten, tidy
+from mmseg_kd.visualization.canvas import NAME_WIDTH, canvas
 from mmseg_kd.visualization.confusion_figure import draw_confusion
 
 MOST_BARS = 4
-# Bars of one colour are distinguished by these, lines by their style.
-HATCHES = {'-': '', '--': '////', ':': '....'}
 # Blue where there is more, red where there is less.
 DIFFERENCES = 'RdBu'
 
@@ -82,10 +80,6 @@ def _class_iou_bars(collection: Collection, scores: Scores, deltas: Scores, file
     """Draw a bar for each class and run and, in a second panel, its difference to the baseline."""
     looks = line_styles(collection)
     names = list(next(iter(scores.values())))
-    fills = {
-        name: dict(facecolor=looks[name]['color'], hatch=HATCHES[looks[name]['linestyle']])
-        for name in scores
-    }
     height = 1.3 + len(names) * max(0.26, 0.13 * len(scores) + 0.08)
     with canvas(file, height, vector=True) as figure:
         panels = figure.subplots(1, 2 if deltas else 1, sharey=True, squeeze=False)[0]
@@ -93,21 +87,17 @@ def _class_iou_bars(collection: Collection, scores: Scores, deltas: Scores, file
             thickness = 0.8 / len(part)
             for i, (name, row) in enumerate(part.items()):
                 places = np.arange(len(names)) + (i - (len(part) - 1) / 2) * thickness
+                style = dict(color=looks[name]['color'], label=fill(name, NAME_WIDTH))
                 widths = [row.get(c, np.nan) for c in names]
-                style = dict(edgecolor='white', linewidth=0, **fills[name])
                 axes.barh(places, widths, height=thickness * 0.9, **style)
             axes.axvline(0, color='black', linewidth=0.8)
-        tidy(
-            panels[0],
-            message('IoU [%] at the best {metric}', metric=collection.metric),
-            xlim=(0, 100),
-        )
-        if deltas:
-            baseline = shorten(collection.baseline.name)
-            tidy(panels[1], message('difference to {baseline} [points]', baseline=baseline))
-        panels[0].set_yticks(range(len(names)), names)
-        panels[0].set_ylim(len(names) - 0.5, -0.5)
-        for axes in panels:
             axes.grid(visible=False, axis='y')
-        bars = [Patch(label=shorten(n), edgecolor='white', **fill) for n, fill in fills.items()]
-        legend(figure, bars, 1)
+        first, *others = panels
+        title = message('IoU [%] at the best {metric}', metric=collection.metric)
+        first.set(title=title, xlim=(0, 100), ylim=(len(names) - 0.5, -0.5))
+        first.set_yticks(range(len(names)), names)
+        for axes in others:
+            baseline = fill(collection.baseline.name, NAME_WIDTH)
+            axes.set_title(message('difference to {baseline} [points]', baseline=baseline))
+        look = dict(loc='outside upper left', ncols=2, fontsize='small')
+        figure.legend(handles=first.containers, **look)

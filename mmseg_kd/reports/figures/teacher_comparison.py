@@ -7,6 +7,7 @@ the student's and the teacher's.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from textwrap import fill
 from typing import NamedTuple
 
 import numpy as np
@@ -37,12 +38,11 @@ from mmseg_kd.reports.writing.document import Heading, Paragraph, Picture, Table
 from mmseg_kd.reports.writing.html_page import to_html
 from mmseg_kd.reports.writing.language import language
 from mmseg_kd.visualization import Panel, prediction_grid
-from mmseg_kd.visualization.canvas import shorten
 
 ROLES = ('student', 'teacher')
 COLUMNS = 4
-# Characters of a tap in a title.
-LONGEST_TAP = 18
+# Characters of a tap in one line of a title.
+TAP_WIDTH = 18
 
 Models = Mapping[str, nn.Module]
 TapPairs = Sequence[tuple[str, str]]
@@ -178,7 +178,7 @@ def panels(one: Comparison, highest: float) -> list[list[Panel]]:
     rest[-1].unit = 'entropy (nats)'
     for taps, maps, _ in one.attention:
         for tap, role, heat in zip(taps, ROLES, maps, strict=True):
-            title = f'{shorten(tap, LONGEST_TAP)}, \n{role}'
+            title = f'{fill(tap, TAP_WIDTH)}, \n{role}'
             rest.append(Panel(title, heat, highest=float(maps.max())))
     rows = [first, *(rest[i : i + COLUMNS] for i in range(0, len(rest), COLUMNS))]
     return [row + [Panel()] * (COLUMNS - len(row)) for row in rows]
