@@ -61,7 +61,6 @@ def test_a_row_of_the_comparison(seeds: list[Path]) -> None:
     row = cells(seeds[:4])
     assert (row['to baseline'], row['95 % interval']) == ('+2.05', NONE)
     assert row['verdict'] == 'too few seeds'
-    assert float(row['s per iteration']) > 0
 
 
 def test_differences_have_a_true_minus_sign(seeds: list[Path]) -> None:

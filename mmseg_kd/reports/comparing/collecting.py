@@ -1,6 +1,5 @@
 """Reads folders and files into the collection of a report."""
 
-import itertools
 import json
 import re
 from collections.abc import Hashable, Iterable, Sequence
@@ -95,10 +94,8 @@ def _common_name(names: list[str]) -> str:
 def _make_unique(groups: list[Group]) -> None:
     taken: set[str] = set()
     for group in groups:
-        longer = f'{group.runs[0].source.parent.name}/{group.name}'
-        numbered = (f'{longer} ({number})' for number in itertools.count(2))
-        names = itertools.chain([group.name, longer], numbered)
-        group.name = next(name for name in names if name not in taken)
+        while group.name in taken:
+            group.name = f'{group.runs[0].source.parent.name}/{group.name}'
         taken.add(group.name)
 
 

@@ -34,7 +34,6 @@ def suggest(collection: Collection) -> list[Suggestion]:
         *_seeds(collection),
         *_loss_weights(collection),
         *_longer_runs(collection),
-        *_test(collection),
     ]
 
 
@@ -116,20 +115,6 @@ def _longer(run: RunRecord, iterations: int) -> dict[str, Any]:
 
 def _rounded(value: float) -> float:
     return float(f'{value:.3g}')
-
-
-def _test(collection: Collection) -> Iterator[Suggestion]:
-    best = collection.best
-    found = best and best.runs[0].best_checkpoint(collection.metric)
-    config = found and _config_of(best.runs[0])
-    if config and not best.scores_of(collection.metric, test=True):
-        reason = message(
-            'Test {name} on the test split: its best evaluation was chosen on the validation '
-            'split, so its score is too high.',
-            name=best.name,
-        )
-        command = f'python tools/test.py {_quoted(config)} {_quoted(relative(found[0]))}'
-        yield Suggestion(reason, 'test=True,' if best.runs[0].study_config else command)
 
 
 def _lines(group: Group, what: str, options: dict[str, Any]) -> str:

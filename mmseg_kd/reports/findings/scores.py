@@ -28,17 +28,10 @@ def find(collection: Collection) -> list[Message]:
 
 
 def _best(collection: Collection) -> Iterator[Message]:
-    first, second = [*collection.compared, None, None][:2]
-    if first is not None:
-        values = dict(name=first.name, score=f'{first.score:.2f}', metric=collection.metric)
-        if second is not None:
-            values |= dict(second=second.name, next=f'{second.score:.2f}')
-        yield message(
-            '{name} reached {score} {metric}.'
-            if second is None
-            else 'Highest mean: {name} with {score} {metric}, then {second} with {next}.',
-            **values,
-        )
+    for group in collection.compared[:1]:
+        score = f'{group.score:.2f}'
+        values = dict(name=group.name, score=score, metric=collection.metric)
+        yield message('{name} reached {score} {metric}, the highest mean.', **values)
 
 
 def _comparisons(collection: Collection) -> Iterator[Message]:

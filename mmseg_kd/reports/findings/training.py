@@ -80,15 +80,12 @@ def _states(collection: Collection) -> Iterator[Message]:
         yield message('{name} failed: {error}', name=run_name(run), error=error)
     states = Counter(run.state for run in collection.runs)
     begun = states['running'] + states['unfinished']
-    counts = (len(failed) - MOST, states['waiting'], begun)
-    sentences = messages(
-        '{count} more runs failed.',
-        '{count} runs have not begun.',
-        '{count} runs are not finished; they are left out of the statistics.',
+    lines = (
+        message('{count} more runs failed.', count=len(failed) - MOST),
+        message('{count} runs have not begun.', count=states['waiting']),
+        message('{count} runs are not finished; they are left out of the statistics.', count=begun),
     )
-    for sentence, count in zip(sentences, counts, strict=True):
-        if count > 0:
-            yield replace(sentence, values=dict(count=count))
+    yield from (line for line in lines if line.values['count'] > 0)
 
 
 def _diverged(collection: Collection) -> Iterator[Message]:
@@ -154,19 +151,11 @@ def _losses(collection: Collection) -> Iterator[Message]:
 def _courses(collection: Collection) -> Iterator[Message]:
     # The baseline and the best others.
     shown = [collection.baseline] if collection.baseline is not None else []
-    shown += [*collection.students, *collection.teachers][:MOST]
-    courses = [(group.name, course(group)) for group in shown]
-    if names := [f'{name} (+{end.gain:.2f})' for name, end in courses if end.gain]:
-        yield message(
-            'Still improving at the end: {names}. In brackets: by how many points of {metric} '
-            'the last evaluation exceeds all earlier ones.',
-            names=', '.join(names),
-            metric=collection.metric,
-        )
-    for name, end in courses:
-        if end.loss:
-            lower = f'{end.loss:.2f}'
-            values = dict(name=name, peak=end.peak, loss=lower, metric=collection.metric)
+    for group in [*shown, *[*collection.students, *collection.teachers][:MOST]]:
+        if (end := course(group)).loss:
+            values = dict(name=group.name, peak=end.peak, metric=collection.metric)
             yield message(
-                '{name} peaked at iteration {peak} and ended {loss} {metric} lower.', **values
+                '{name} peaked at iteration {peak} and ended {loss} {metric} lower.',
+                loss=f'{end.loss:.2f}',
+                **values,
             )

@@ -85,7 +85,6 @@ def _comparison(
         (message('{metric}, test', metric=metric), _mean_and_sd(group.scores_of(metric, True))),
         (message('to baseline, test'), number(on_test and on_test.mean, '+.2f')),
         *zip(messages('parameters [M]', 'GMACs', 'ms per image'), map(number, size), strict=True),
-        (message('s per iteration'), mean_of(map(_seconds_per_iteration, runs), '.3f')),
         (message('total time'), _duration(runs)),
         (message('GPU memory [GiB]'), _memory(runs)),
         *(
@@ -186,12 +185,6 @@ def _mean_and_sd(scores: Sequence[tuple[RunRecord, float]]) -> str:
 
 def _short(value: Any) -> str:
     return f'{value:.3g}' if isinstance(value, float) else setting_text(value)
-
-
-def _seconds_per_iteration(run: RunRecord) -> float | None:
-    """Return the median of the logged times, which ignores the slow first ones."""
-    times = run.training.get('time')
-    return None if times is None or not np.isfinite(times).any() else float(np.nanmedian(times))
 
 
 def _memory(runs: Sequence[RunRecord]) -> str:
