@@ -232,27 +232,22 @@ def _rows(
     return rows
 
 
-def _grey(image: np.ndarray) -> np.ndarray:
-    return np.repeat(image.mean(axis=2, keepdims=True), 3, axis=2)
-
-
 def _with_edges(image: np.ndarray, label: np.ndarray, ids: np.ndarray) -> np.ndarray:
-    drawn = 0.6 * _grey(image)
+    drawn = 0.6 * image.mean(axis=2, keepdims=True).repeat(3, axis=2)
     drawn[_edges(ids)], drawn[_edges(label)] = LEGEND[1]
     return drawn.astype(np.uint8)
 
 
 def _edges(ids: np.ndarray) -> np.ndarray:
-    """Return the pixels whose neighbour to the right or below has another id, as visible lines."""
-    edges = np.zeros(ids.shape, dtype=np.uint8)
-    edges[:, :-1] |= ids[:, 1:] != ids[:, :-1]
-    edges[:-1] |= ids[1:] != ids[:-1]
-    width = max(1, round(ids.shape[1] / PANEL_PIXELS))
-    return cv2.dilate(edges, np.ones((width, width), np.uint8)).astype(bool)
+    """Return the pixels with another id near them, as visible lines."""
+    width = 1 + max(1, round(ids.shape[1] / PANEL_PIXELS))
+    near = np.ones((width, width), np.uint8)
+    return cv2.morphologyEx(ids.astype(np.uint8), cv2.MORPH_GRADIENT, near) > 0
 
 
 def _over(image: np.ndarray, heat: np.ndarray) -> np.ndarray:
     """Lay a heat map from 0 to 1 over a darkened image, the more opaque the higher it is."""
     colours = 255 * colormaps[HEAT_COLOURS](heat)[..., :3]
     opacity = np.clip(2 * heat, 0, 1)[..., None]
-    return (opacity * colours + (1 - opacity) * 0.4 * _grey(image)).astype(np.uint8)
+    grey = 0.4 * image.mean(axis=2, keepdims=True)
+    return (opacity * colours + (1 - opacity) * grey).astype(np.uint8)

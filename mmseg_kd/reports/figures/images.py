@@ -11,12 +11,10 @@ from mmengine.dataset import BaseDataset
 from mmengine.device import get_device
 from mmseg.registry import DATASETS
 from torch import nn
-from tqdm import tqdm
 
 from mmseg_kd.config.errors import config_errors
 from mmseg_kd.distillation.teacher import Teacher
 from mmseg_kd.errors import UserError
-from mmseg_kd.evaluation.segmentation_metric import confusion_matrix, iou_and_accuracy
 from mmseg_kd.records.literal_config import parse_buildable
 from mmseg_kd.records.message import Message, message, messages, number
 from mmseg_kd.records.run_record import RunRecord
@@ -25,6 +23,7 @@ from mmseg_kd.reports.figures.samples import (
     IGNORED,
     Sample,
     image_of,
+    image_scores,
     label_of,
     predict,
     stem_of,
@@ -134,15 +133,11 @@ def draw_images(
             'teacher': _teacher(student, notes),
             'student': load_model(best[1]),
         }
-    classes = len(dataset.metainfo['classes'])
-    differences = []
-    # None: no bar where standard error is not a terminal.
-    for i in tqdm(range(len(dataset)), 'images', leave=False, disable=None):
-        sample = dataset[i]
-        own, base = (miou(sample, models[name], classes) for name in ('student', 'baseline'))
-        differences.append(own - base)
-    chosen = choose_images(differences, count)
     models = {name: model for name, model in models.items() if model is not None}
+    compared = {name: models[name] for name in ('student', 'baseline')}
+    scores = image_scores(compared, dataset, range(len(dataset)))
+    differences = [row['student'] - row['baseline'] for row in scores.values()]
+    chosen = choose_images(differences, count)
     rows = [_row(dataset[i], models) for i, _ in chosen]
     meta = dataset.metainfo
     prediction_grid(rows, meta['classes'], meta['palette'], file, vector=True)
@@ -155,11 +150,8 @@ def _dataset(run: RunRecord, notes: list[Message]) -> BaseDataset:
     cfg, left_out = parse_buildable(file.read_text(encoding='utf-8'), file)
     if left_out:
         code = shorten('; '.join(left_out), MOST_CODE)
-        notes.append(
-            message(
-                '{file}: code in a config is not run and left out: {code}', file=file, code=code
-            )
-        )
+        text = '{file}: code in a config is not run and left out: {code}'
+        notes.append(message(text, file=file, code=code))
     return DATASETS.build(cfg.val_dataloader.dataset)
 
 
@@ -177,12 +169,6 @@ def _teacher(run: RunRecord, notes: list[Message]) -> nn.Module | None:
         reason = str(error).partition('; name the config')[0]
         notes.append(message('The teacher is not drawn: {error}', error=reason))
         return None
-
-
-def miou(sample: Sample, model: nn.Module, classes: int) -> float:
-    """Return the mIoU of one image in percent."""
-    confusion = confusion_matrix(label_of(sample), predict(model, sample), classes)
-    return 100 * float(iou_and_accuracy(confusion.double())[0].nanmean())
 
 
 def _row(sample: Sample, models: Mapping[str, nn.Module]) -> list[Panel]:

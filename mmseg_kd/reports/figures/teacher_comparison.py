@@ -15,7 +15,6 @@ import torch
 import torch.nn.functional as F
 from mmengine.dataset import BaseDataset
 from torch import nn
-from tqdm import tqdm
 
 from mmseg_kd.distillation.losses.features.attention_transfer import attention_map
 from mmseg_kd.distillation.maps import resize_map
@@ -24,12 +23,13 @@ from mmseg_kd.distillation.teachers import BaseTeacher
 from mmseg_kd.errors import UserError
 from mmseg_kd.evaluation.calibration import probabilities
 from mmseg_kd.records.message import Message, message, messages, number
-from mmseg_kd.reports.figures.images import KINDS, choose_images, difference_picture, miou
+from mmseg_kd.reports.figures.images import KINDS, choose_images, difference_picture
 from mmseg_kd.reports.figures.samples import (
     IGNORED,
     Sample,
     batch_of,
     image_of,
+    image_scores,
     indices_of,
     label_of,
     stem_of,
@@ -102,13 +102,8 @@ def choose(
     Raises:
         UserError: There is no such image, or no image has a labelled pixel.
     """
-    classes = len(dataset.metainfo['classes'])
     indices = range(len(dataset)) if stems is None else indices_of(dataset, stems)
-    scores = {}
-    # None: no bar where standard error is not a terminal.
-    for i in tqdm(indices, 'images', leave=False, disable=None):
-        sample = dataset[i]
-        scores[i] = {name: miou(sample, model, classes) for name, model in models.items()}
+    scores = image_scores(models, dataset, indices)
     if stems is not None:
         return {i: (message('named'), row) for i, row in scores.items()}
     kinds = dict(zip(KINDS, messages('best', 'worst', 'median'), strict=True))
