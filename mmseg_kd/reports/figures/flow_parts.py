@@ -18,18 +18,8 @@ from torch import Tensor, nn
 from mmseg_kd.distillation.grid.calculus import Flow, pair_flow, structure_tensor, valid_faces
 from mmseg_kd.distillation.grid.decomposition import split_masked
 from mmseg_kd.distillation.maps import class_logits, resize_labels, resize_map, valid_pixels
-from mmseg_kd.distillation.teachers import BaseTeacher
-from mmseg_kd.errors import UserError
+from mmseg_kd.reports.figures import samples
 from mmseg_kd.reports.figures.images import WORSE
-from mmseg_kd.reports.figures.samples import (
-    IGNORED,
-    Sample,
-    batch_of,
-    image_of,
-    label_of,
-    predict,
-    stem_of,
-)
 from mmseg_kd.visualization import Panel, prediction_grid
 from mmseg_kd.visualization.prediction_grid import HEAT_COLOURS
 
@@ -67,7 +57,7 @@ class FlowParts(NamedTuple):
 @torch.no_grad()
 def flow_parts(
     model: nn.Module,
-    sample: Sample,
+    sample: samples.Sample,
     tap: str,
     like: nn.Module,
     void: Sequence[int] = (),
@@ -88,17 +78,15 @@ def flow_parts(
     Raises:
         UserError: The tap is not a map.
     """
-    inputs = like.data_preprocessor(batch_of(sample), False)['inputs']
-    maps = BaseTeacher(model)(inputs, [tap], like.data_preprocessor)[tap]
-    if maps.ndim != 4:
-        raise UserError(f'--tap: {tap!r} of shape {tuple(maps.shape)} is not a map (N, C, H, W)')
+    inputs = like.data_preprocessor(samples.batch_of(sample), False)['inputs']
+    maps = samples.tap_maps(model, inputs, [tap], like, '--tap')[tap]
     maps = resize_map(maps, grid or maps.shape[2:])
     size, padded = sample['inputs'].shape[1:], inputs.shape[2:]
-    label = resize_labels(label_of(sample)[None], size)
-    label = torch.where(torch.isin(label, label.new_tensor(void)), IGNORED, label)
+    label = resize_labels(samples.label_of(sample)[None], size)
+    label = torch.where(torch.isin(label, label.new_tensor(void)), samples.IGNORED, label)
     # What was padded is void.
-    label = F.pad(label, (0, padded[1] - size[1], 0, padded[0] - size[0]), value=IGNORED)
-    valid = valid_pixels(label, maps, IGNORED)[0]
+    label = F.pad(label, (0, padded[1] - size[1], 0, padded[0] - size[0]), value=samples.IGNORED)
+    valid = valid_pixels(label, maps, samples.IGNORED)[0]
     u = _potentials(maps[0].double().cpu(), valid, tap == 'logits')
     energies = pair_energies(u, valid)
     xx, xy, yy = (entry[0] for entry in structure_tensor(u[None]))
@@ -107,7 +95,7 @@ def flow_parts(
     heats = {name: energy.sqrt() for name, energy in energies.items()}
     heats['junction'] = _between_pixels(junction)
     return FlowParts(
-        resize_labels(predict(model, sample)[None], size)[0].numpy(),
+        resize_labels(samples.predict(model, sample)[None], size)[0].numpy(),
         {name: _enlarged(heat, padded)[: size[0], : size[1]] for name, heat in heats.items()},
         {name: 100 * float(energy.sum()) / total for name, energy in energies.items()},
         float(junction.sum() / valid_faces(valid).sum().clamp(min=1)),
@@ -199,9 +187,9 @@ def write_flow_parts(
         if 'teacher' in models:
             other = flow_parts(models['teacher'], sample, tap, student, void, own.grid)
             found = {'teacher': other, **found}
-        label = resize_labels(label_of(sample)[None], sample['inputs'].shape[1:])[0]
-        rows = _rows(image_of(sample), label.numpy(), found)
-        prediction_grid(rows, *LEGEND, folder / f'{stem_of(dataset, i)}.png')
+        label = resize_labels(samples.label_of(sample)[None], sample['inputs'].shape[1:])[0]
+        rows = _rows(samples.image_of(sample), label.numpy(), found)
+        prediction_grid(rows, *LEGEND, folder / f'{samples.stem_of(dataset, i)}.png')
         for name, one in found.items():
             shares[name].append(one.shares)
     return {

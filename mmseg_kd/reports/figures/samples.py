@@ -13,6 +13,7 @@ from tqdm import tqdm
 
 from mmseg_kd.config.errors import config_errors
 from mmseg_kd.config.preparing import choose_split
+from mmseg_kd.distillation.teachers import BaseTeacher
 from mmseg_kd.errors import UserError, did_you_mean
 from mmseg_kd.evaluation.segmentation_metric import confusion_matrix, iou_and_accuracy
 
@@ -73,6 +74,22 @@ def batch_of(sample: Sample) -> dict[str, list[Any]]:
 def predict(model: nn.Module, sample: Sample) -> Tensor:
     """Return the predicted ids (H, W) of a sample, on the CPU."""
     return model.test_step(batch_of(sample))[0].pred_sem_seg.data[0].cpu()
+
+
+def tap_maps(
+    model: nn.Module, inputs: Tensor, taps: Sequence[str], student: nn.Module, option: str
+) -> dict[str, Tensor]:
+    """Return the maps (N, C, H, W) of a model at taps, for images as the student gets them.
+
+    Raises:
+        UserError: A tap, which `option` names, is not a map.
+    """
+    maps = BaseTeacher(model)(inputs, taps, student.data_preprocessor)
+    for tap, x in maps.items():
+        if x.ndim != 4:
+            shape = tuple(x.shape)
+            raise UserError(f'{option}: {tap!r} of shape {shape} is not a map (N, C, H, W)')
+    return maps
 
 
 def image_scores(
