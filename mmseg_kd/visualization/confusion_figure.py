@@ -20,7 +20,6 @@ def draw_confusion(
     matrix: np.ndarray,
     classes: Sequence[str],
     title: str | None = None,
-    theme: str = 'Blues',
     baseline: np.ndarray | None = None,
 ) -> None:
     """Draw a confusion matrix in percent of each true class, or a difference; row = truth.
@@ -30,14 +29,14 @@ def draw_confusion(
         matrix: Counts (K, K). A class without a true pixel has an empty row.
         classes: K names.
         title: Title of the figure.
-        theme: A colour map of matplotlib. The default varies in lightness, so that it suits
-            colour-blind people and black-and-white printers.
         baseline: Counts (K, K) whose shares are subtracted, in points.
     """
-    shares, highest, lowest = _shares(matrix), 100.0, 0.0
+    # Its lightness varies, which suits colour-blind people and black-and-white printers.
+    theme, shares, highest, lowest = 'Blues', _shares(matrix), 100.0, 0.0
     label = message('share of the true class (%)')
     if baseline is not None:
-        shares = shares - _shares(baseline)
+        # Blue where there is more, red where there is less.
+        theme, shares = 'RdBu', shares - _shares(baseline)
         highest = max(1.0, float(np.nanmax(np.abs(shares), initial=0.0)))
         lowest, label = -highest, message('difference in the share of the true class (points)')
     numbered = len(classes) <= MOST_NUMBERED

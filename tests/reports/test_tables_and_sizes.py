@@ -104,8 +104,8 @@ def test_each_architecture_is_counted_once(trained_pair: dict[str, Path]) -> Non
     assert sizes.keys() == {'baseline', 'student'}
     # The same model with and without distillation.
     assert sizes['student'] == sizes['baseline']
-    parameters, gmacs, milliseconds = sizes['student']
-    assert 0 < parameters < 1 and 0 < gmacs < 1 and milliseconds > 0
+    parameters, gmacs = sizes['student']
+    assert 0 < parameters < 1 and 0 < gmacs < 1
     assert not collection.notes
 
 

@@ -9,6 +9,8 @@ from mmseg_kd.reports.writing.document import Block, Heading, Picture
 from mmseg_kd.visualization.canvas import NAME_WIDTH, canvas, guide_line, iteration_axis
 from mmseg_kd.visualization.line_styles import BLACK, COLOURS, LineStyle, line_style
 
+# More than two long names do not fit next to each other.
+LEGEND = dict(loc='outside upper left', ncols=2, fontsize='small')
 # More lines of teachers hide the curves.
 MOST_TEACHERS = 3
 # Each has a colour of its own.
@@ -27,28 +29,21 @@ def learning_curves(collection: Collection, folder: Path) -> list[Block]:
             if look is None:
                 axes.plot(iterations, values.T, color='0.8', linewidth=0.7, zorder=1)
                 continue
-            seeds = message(' ({count} seeds)', count=len(group.counted))
-            label = fill(group.name, NAME_WIDTH) + str(seeds) * (len(group.counted) > 1)
-            style = dict(marker='o' if len(iterations) <= 25 else None, markersize=3.5, label=label)
-            lines |= {group.name: axes.plot(iterations, values.mean(axis=0), **style, **look)[0]}
+            marker = 'o' if len(iterations) <= 25 else None
+            style = dict(marker=marker, markersize=3.5, label=fill(group.name, NAME_WIDTH))
+            (line,) = axes.plot(iterations, values.mean(axis=0), **style, **look)
+            lines[group.name] = line
             band = dict(color=look['color'], alpha=0.15, linewidth=0)
             axes.fill_between(iterations, values.min(axis=0), values.max(axis=0), **band)
-        cards = {
-            card['sha256']: (name, run.name, card)
-            for run in collection.runs
-            for name, card in run.teachers.items()
-        }
-        for name, student, card in list(cards.values())[:MOST_TEACHERS]:
+        for name, card in collection.cards[:MOST_TEACHERS]:
             if metric in card['metrics']:
                 score = card['metrics'][metric]
-                whose = f'{name} of {student}' if len(cards) > 1 else name
-                guide_line(axes, score, f'{whose} {score:.2f}')
+                guide_line(axes, score, f'{name} {score:.2f}')
         axes.margins(y=0.08)
-        axes.set_title(message('{metric} [%], validation', metric=metric))
+        axes.set_title(f'{metric} [%], validation')
         iteration_axis(axes)
         handles = [lines[name] for name in looks if name in lines]
-        look = dict(loc='outside upper left', ncols=2, fontsize='small')
-        figure.legend(handles=handles, **look)
+        figure.legend(handles=handles, **LEGEND)
     grey = len(collection.ranked) - len(lines)
     caption = message(
         '{metric} of all runs: means of the seeds, with a band from the lowest to the highest of '
@@ -60,9 +55,7 @@ def learning_curves(collection: Collection, folder: Path) -> list[Block]:
         shown=len(lines),
         grey=grey,
     )
-    names = ', '.join(lines)
-    alt = message('Curves of {metric} over the iterations: {names}.', metric=metric, names=names)
-    return [Heading(message('Learning curves')), Picture(file, caption, alt)]
+    return [Heading(message('Learning curves')), Picture(file, caption)]
 
 
 def line_styles(collection: Collection) -> dict[str, LineStyle]:

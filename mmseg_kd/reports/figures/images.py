@@ -19,15 +19,7 @@ from mmseg_kd.records.literal_config import parse_buildable
 from mmseg_kd.records.message import Message, message, messages, number
 from mmseg_kd.records.run_record import RunRecord
 from mmseg_kd.reports.comparing.collection import Collection, run_name
-from mmseg_kd.reports.figures.samples import (
-    IGNORED,
-    Sample,
-    image_of,
-    image_scores,
-    label_of,
-    predict,
-    stem_of,
-)
+from mmseg_kd.reports.figures import samples
 from mmseg_kd.reports.models import CONFIGS, load_model, loadable, prepare
 from mmseg_kd.reports.writing.document import Block, Heading, Picture, Table
 from mmseg_kd.visualization import Panel, prediction_grid
@@ -61,9 +53,8 @@ def differing_images(collection: Collection, folder: Path, count: int) -> list[B
     headings = messages('image', 'chosen as', 'difference in mIoU of the image')
     texts = dict(zip(KINDS, messages('most improved', 'most damaged', 'median'), strict=True))
     cells = [[name, texts[kind], number(gain, '+.2f')] for name, kind, gain in rows]
-    alt = message('Predictions on {count} validation images.', count=len(rows))
     table = Table(headings, cells, 'images')
-    return [Heading(message('Images')), Picture(file, caption, alt), table]
+    return [Heading(message('Images')), Picture(file, caption), table]
 
 
 def comparable_pair(collection: Collection) -> tuple[RunRecord, RunRecord] | None:
@@ -135,13 +126,13 @@ def draw_images(
         }
     models = {name: model for name, model in models.items() if model is not None}
     compared = {name: models[name] for name in ('student', 'baseline')}
-    scores = image_scores(compared, dataset, range(len(dataset)))
+    scores = samples.image_scores(compared, dataset, range(len(dataset)))
     differences = [row['student'] - row['baseline'] for row in scores.values()]
     chosen = choose_images(differences, count)
     rows = [_row(dataset[i], models) for i, _ in chosen]
     meta = dataset.metainfo
     prediction_grid(rows, meta['classes'], meta['palette'], file, vector=True)
-    return [(stem_of(dataset, i), kind, differences[i]) for i, kind in chosen]
+    return [(samples.stem_of(dataset, i), kind, differences[i]) for i, kind in chosen]
 
 
 def _dataset(run: RunRecord, notes: list[Message]) -> BaseDataset:
@@ -149,9 +140,9 @@ def _dataset(run: RunRecord, notes: list[Message]) -> BaseDataset:
     file = max(run.source.glob(CONFIGS))
     cfg, left_out = parse_buildable(file.read_text(encoding='utf-8'), file)
     if left_out:
-        code = shorten('; '.join(left_out), MOST_CODE)
-        text = '{file}: code in a config is not run and left out: {code}'
-        notes.append(message(text, file=file, code=code))
+        values = dict(file=file, code=shorten('; '.join(left_out), MOST_CODE))
+        note = message('{file}: code in a config is not run and left out: {code}', **values)
+        notes.append(note)
     return DATASETS.build(cfg.val_dataloader.dataset)
 
 
@@ -171,12 +162,12 @@ def _teacher(run: RunRecord, notes: list[Message]) -> nn.Module | None:
         return None
 
 
-def _row(sample: Sample, models: Mapping[str, nn.Module]) -> list[Panel]:
-    label = label_of(sample).numpy()
-    predictions = {name: predict(model, sample).numpy() for name, model in models.items()}
+def _row(sample: samples.Sample, models: Mapping[str, nn.Module]) -> list[Panel]:
+    label = samples.label_of(sample).numpy()
+    predictions = {name: samples.predict(model, sample).numpy() for name, model in models.items()}
     difference = difference_picture(label, predictions['baseline'], predictions['student'])
     return [
-        Panel(message('input'), image_of(sample)),
+        Panel(message('input'), samples.image_of(sample)),
         Panel(message('ground truth'), labels=label),
         *(Panel(name, labels=prediction) for name, prediction in predictions.items()),
         Panel(message('student vs baseline'), difference),
@@ -198,5 +189,5 @@ def difference_picture(label: np.ndarray, baseline: np.ndarray, student: np.ndar
     picture = np.full((*label.shape, 3), 225, dtype=np.uint8)
     picture[(student == label) & (baseline != label)] = BETTER
     picture[(student != label) & (baseline == label)] = WORSE
-    picture[label == IGNORED] = 255
+    picture[label == samples.IGNORED] = 255
     return picture

@@ -34,11 +34,8 @@ def searches(collection: Collection, folder: Path) -> list[Block]:
             'point.',
             metric=metric,
         )
-        alt = message('{metric} over each parameter of the search.', metric=metric)
-        blocks += [
-            Heading(message('Search' if study.kind == 'search' else 'Grid')),
-            Picture(file, caption, alt),
-        ]
+        heading = message('Search' if study.kind == 'search' else 'Grid')
+        blocks += [Heading(heading), Picture(file, caption)]
     return blocks
 
 

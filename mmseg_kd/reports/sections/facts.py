@@ -25,11 +25,8 @@ def settings(collection: Collection) -> list[Block]:
 
 def teachers(collection: Collection) -> list[Block]:
     """Return the reports on all teachers, one row per file and split."""
-    cards = {}
-    for group in collection.groups:
-        for name, card in (item for run in group.runs for item in run.teachers.items()):
-            cards.setdefault((card['sha256'], card['data']), (f'{group.name}: {name}', card))
-    metrics = list(dict.fromkeys(name for _, card in cards.values() for name in card['metrics']))
+    cards = collection.cards
+    metrics = list(dict.fromkeys(name for _, card in cards for name in card['metrics']))
     rows = [
         [
             name,
@@ -38,7 +35,7 @@ def teachers(collection: Collection) -> list[Block]:
             number(card['ece'], '.3f'),
             f'{card["checkpoint"] or NONE} (sha256 {card["sha256"][:8]})',
         ]
-        for name, card in cards.values()
+        for name, card in cards
     ]
     facts = messages('entropy', 'ECE', 'checkpoint')
     table = Table([message('student: teacher'), *metrics, *facts], rows, 'teachers')

@@ -50,14 +50,10 @@ def identity(collection: Collection) -> list[Text]:
         versions=', '.join(f'{name} {number}' for name, number in versions.items()),
         device=', '.join(devices) or NONE,
     )
-    protocols = list(dict.fromkeys(log.protocol for log in logs if log.protocol))
-    protocol = message(
-        'Data: {protocol}.'
-        if len(protocols) == 1
-        else 'Data: {protocol}, for the first run; others differ, see the settings.',
-        protocol=next(iter(protocols), NONE),
-    )
-    return [origin, protocol] if protocols else [origin]
+    # Where runs differ, the table of settings says in what.
+    protocols = dict.fromkeys(log.protocol for log in logs if log.protocol)
+    data = [message('Data: {protocol}.', protocol=protocol) for protocol in protocols]
+    return [origin, *(data if len(data) == 1 else [])]
 
 
 def _commit() -> str:

@@ -38,9 +38,9 @@ def _block(block: d.Block) -> str:
             return f'<ul>{"".join(f"<li>{_write(item)}</li>" for item in items)}</ul>'
         case d.Table():
             return _table(block)
-        case d.Picture(file, caption, alt):
+        case d.Picture(file, caption):
             source = f'data:image/png;base64,{base64.b64encode(file.read_bytes()).decode()}'
-            image = f'<div class="wide"><img alt="{escape(str(alt))}" src="{source}"></div>'
+            image = f'<div class="wide"><img alt="{escape(file.stem)}" src="{source}"></div>'
             return f'<figure>{image}<figcaption>{_write(caption)}</figcaption></figure>'
         case d.Code(code):
             return f'<pre><code>{escape(code)}</code></pre>'
@@ -51,10 +51,9 @@ def _table(table: d.Table) -> str:
     headings = zip(kinds, map(_write, table.headings), strict=True)
     lines = [''.join(f'<th scope="col"{kind}>{cell}</th>' for kind, cell in headings)]
     lines[0] = f'<div class="wide"><table><thead><tr>{lines[0]}</tr></thead><tbody>'
-    for i, row in enumerate(table.rows):
+    for row in table.rows:
         (_, name), *cells = zip(kinds, map(_write, row), strict=True)
-        highlight = ' class="strong"' if table.strong and i == 0 else ''
-        lines.append(f'<tr{highlight}><th scope="row"{kinds[0]}>{name}</th>')
+        lines.append(f'<tr><th scope="row"{kinds[0]}>{name}</th>')
         lines += [f'<td{kind}>{cell}</td>' for kind, cell in cells]
         lines.append('</tr>')
     return ''.join([*lines, '</tbody></table></div>'])
