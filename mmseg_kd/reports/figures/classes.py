@@ -75,13 +75,15 @@ def _draw_class_iou(collection: Collection, scores: Scores, deltas: Scores, file
     """Draw a dot for each class and run and, in a second panel, its difference to the baseline."""
     looks = line_styles(collection)
     names = list(next(iter(scores.values())))
-    with canvas(file, 1.3 + 0.28 * len(names), vector=True) as figure:
+    with canvas(file, 1.3 + 0.32 * len(names), vector=True) as figure:
         panels = figure.subplots(1, 2 if deltas else 1, sharey=True, squeeze=False)[0]
         for axes, part in zip(panels, (scores, deltas), strict=False):
-            for name, row in part.items():
-                style = dict(color=looks[name]['color'], markeredgecolor='white')
-                style['label'] = fill(name, NAME_WIDTH)
-                axes.plot([row.get(c, np.nan) for c in names], range(len(names)), 'o', **style)
+            for i, (name, row) in enumerate(part.items()):
+                # Below each other, so that equal values do not hide each other.
+                places = np.arange(len(names)) + 0.2 * (i - (len(part) - 1) / 2)
+                style = dict(color=looks[name]['color'], label=fill(name, NAME_WIDTH))
+                values = [row.get(c, np.nan) for c in names]
+                axes.plot(values, places, 'o', markersize=4, **style)
         first, *others = panels
         title = message('IoU [%] at the best {metric}', metric=collection.metric)
         first.set(title=title, xlim=(0, 100), ylim=(len(names) - 0.5, -0.5))
