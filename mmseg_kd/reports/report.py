@@ -48,7 +48,7 @@ def write_report(
         overwrite: Whether to replace a report of other runs too.
         images: Validation images of each kind (most improved, most damaged, median) to predict
             and draw, if checkpoints and data exist. With 0 no model is loaded, so that
-            parameters, GMACs and times are left out too.
+            parameters and GMACs are left out too.
 
     Returns:
         The written files.
