@@ -1,26 +1,39 @@
-"""What all figures share: how they are written, their axes and their legends."""
+"""What all figures share: how they look and how they are written."""
 
 import logging
-import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import matplotlib
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.font_manager import fontManager
-from matplotlib.lines import Line2D
 from matplotlib.text import Text
 from matplotlib.ticker import MaxNLocator
 
 from mmseg_kd.checkpoints import atomic_path
-from mmseg_kd.records.message import Message, message
-from mmseg_kd.visualization.line_styles import LineStyle
+from mmseg_kd.records.message import message
 
 # Inches and dots per inch: 1,152 pixels, legible on a phone at half the size.
 WIDTH, DPI = 7.2, 160
+# Characters of a name in one line of a legend.
+NAME_WIDTH = 34
+LOOK = {
+    # Keeps the text of a PDF editable.
+    'pdf.fonttype': 42,
+    'figure.constrained_layout.w_pad': 0.06,
+    'figure.constrained_layout.h_pad': 0.06,
+    'axes.titlelocation': 'left',
+    'axes.titlesize': 'medium',
+    'axes.spines.top': False,
+    'axes.spines.right': False,
+    'axes.grid': True,
+    'grid.color': '0.9',
+    'grid.linewidth': 0.6,
+    'axes.axisbelow': True,
+    'legend.frameon': False,
+}
 # Fonts of Windows, Linux and macOS. matplotlib's DejaVu Sans draws Hangul as boxes.
 WITH_HANGUL = ('Malgun Gothic', 'NanumGothic', 'Noto Sans CJK KR', 'AppleGothic')
 
@@ -50,11 +63,9 @@ def canvas(
         font_size: In points.
         vector: Whether to write a PDF next to the file.
     """
-    # Fonts of type 42 keep the text of a PDF editable.
-    look = {'font.family': font_family(), 'font.size': font_size, 'pdf.fonttype': 42}
+    look = {**LOOK, 'font.family': font_family(), 'font.size': font_size}
     with matplotlib.rc_context(look):
         figure = Figure((width, height), layout='constrained')
-        figure.get_layout_engine().set(w_pad=0.06, h_pad=0.06)
         yield figure
         _draw_literally(figure)
         for path in [Path(file), *([Path(file).with_suffix('.pdf')] if vector else [])]:
@@ -81,50 +92,15 @@ def _draw_literally(figure: Figure) -> None:
             text.set_parse_math(False)
 
 
-def tidy(axes: Axes, title: str | Message, **settings: Any) -> None:
-    """Set title and labels, a pale grid and no frame."""
-    axes.set_title(title, loc='left', fontsize='medium')
-    axes.set(**settings)
-    axes.grid(color='0.9', linewidth=0.6)
-    axes.set_axisbelow(True)
-    axes.spines[['top', 'right']].set_visible(False)
-
-
-def iteration_axis(axes: Axes, ticks: int | str = 'auto') -> None:
+def iteration_axis(axes: Axes) -> None:
     """Label the horizontal axis with whole iterations."""
     axes.set_xlabel(message('iteration'))
-    axes.xaxis.set_major_locator(MaxNLocator(ticks, integer=True, steps=(1, 2, 4, 5, 10)))
+    axes.xaxis.set_major_locator(MaxNLocator('auto', integer=True, steps=(1, 2, 4, 5, 10)))
 
 
 def guide_line(axes: Axes, height: float, text: str) -> None:
     """Draw a dashed horizontal line with a text at its right end."""
     axes.axhline(height, color='0.35', linewidth=1, linestyle=(0, (6, 3)), zorder=1)
-    place = dict(xycoords=('axes fraction', 'data'), textcoords='offset points', ha='right')
+    place = dict(xycoords=axes.get_yaxis_transform(), textcoords='offset points', ha='right')
     box = dict(facecolor='white', edgecolor='none', alpha=0.8, pad=1)
-    look = dict(fontsize=8.5, color='0.25', bbox=box)
-    axes.annotate(text, (1, height), (0, 4), va='bottom', **place, **look)
-
-
-def line_legend(figure: Figure, looks: Mapping[str, LineStyle], columns: int) -> None:
-    """Put a legend of lines above the axes."""
-    handles = [Line2D([], [], linewidth=2, label=name, **look) for name, look in looks.items()]
-    legend(figure, handles, columns)
-
-
-def legend(figure: Figure, handles: list[Any], columns: int) -> None:
-    """Put a legend above the axes, in one row or, in the order of the handles, in columns."""
-    if handles:
-        look = dict(ncols=min(columns, len(handles)), frameon=False, fontsize=9)
-        figure.legend(handles=handles, loc='outside upper left', **look)
-
-
-def shorten(text: str, longest: int = 34) -> str:
-    """Break a long name into lines after dots, `_` and `/`; cut the middle out of a longer one."""
-    if len(text) > 2 * longest:
-        text = f'{text[: longest - 1]}…{text[-longest:]}'
-    lines = ['']
-    for part in re.findall(r'.+?(?:[._/](?!\d)|$)', text):
-        if lines[-1] and len(lines[-1] + part) > longest:
-            lines.append('')
-        lines[-1] += part
-    return '\n'.join(lines)
+    axes.annotate(text, (1, height), (0, 4), fontsize='small', color='0.25', bbox=box, **place)

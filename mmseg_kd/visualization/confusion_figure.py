@@ -7,7 +7,7 @@ from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from mmseg_kd.records.message import MINUS, message
+from mmseg_kd.records.message import message, number
 
 # Inches.
 CELL, PLAIN_CELL, MARGIN = 0.62, 0.18, 2.4
@@ -20,7 +20,6 @@ def draw_confusion(
     matrix: np.ndarray,
     classes: Sequence[str],
     title: str | None = None,
-    theme: str = 'Blues',
     baseline: np.ndarray | None = None,
 ) -> None:
     """Draw a confusion matrix in percent of each true class, or a difference; row = truth.
@@ -30,14 +29,14 @@ def draw_confusion(
         matrix: Counts (K, K). A class without a true pixel has an empty row.
         classes: K names.
         title: Title of the figure.
-        theme: A colour map of matplotlib. The default varies in lightness, so that it suits
-            colour-blind people and black-and-white printers.
         baseline: Counts (K, K) whose shares are subtracted, in points.
     """
-    shares, highest, lowest = _shares(matrix), 100.0, 0.0
+    # Its lightness varies, which suits colour-blind people and black-and-white printers.
+    theme, shares, highest, lowest = 'Blues', _shares(matrix), 100.0, 0.0
     label = message('share of the true class (%)')
     if baseline is not None:
-        shares = shares - _shares(baseline)
+        # Blue where there is more, red where there is less.
+        theme, shares = 'RdBu', shares - _shares(baseline)
         highest = max(1.0, float(np.nanmax(np.abs(shares), initial=0.0)))
         lowest, label = -highest, message('difference in the share of the true class (points)')
     numbered = len(classes) <= MOST_NUMBERED
@@ -55,7 +54,7 @@ def draw_confusion(
     axes.tick_params(length=0)
     axes.spines[:].set_visible(False)
     if numbered:
-        form = 'd' if baseline is None else '+d'
+        form = '.0f' if baseline is None else '+.0f'
         _write_numbers(axes, shares, image.to_rgba(shares)[..., :3], form)
     figure.colorbar(image, ax=axes, shrink=0.6, label=str(label)).outline.set_visible(False)
     axes.set_title(title or '', loc='left', pad=12)
@@ -69,9 +68,8 @@ def _shares(matrix: np.ndarray) -> np.ndarray:
 def _write_numbers(axes: Axes, shares: np.ndarray, colours: np.ndarray, form: str) -> None:
     dark = colours @ (0.299, 0.587, 0.114) < 0.55
     for (i, j), share in np.ndenumerate(shares):
+        text = '-' if np.isnan(share) else number(round(share), form if round(share) else '.0f')
         # Cells that round to 0 would clutter the figure.
-        shown = abs(share) >= 0.5 or i == j
-        text = ('-' if np.isnan(share) else format(round(share), form)) if shown else ''
-        text = '0' if text == '+0' else text.replace('-', MINUS) if form == '+d' else text
+        text = text if abs(share) >= 0.5 or i == j else ''
         look = dict(color='white' if dark[i, j] else '0.15', weight='bold' if i == j else 'normal')
-        axes.text(j + 0.5, i + 0.5, text, ha='center', va='center', fontsize=10, **look)
+        axes.text(j + 0.5, i + 0.5, text, ha='center', va='center', **look)

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 
 from matplotlib.figure import Figure
 
-from mmseg_kd.visualization.canvas import iteration_axis, tidy
+from mmseg_kd.visualization.canvas import iteration_axis
 from mmseg_kd.visualization.line_styles import line_style
 
 PANEL_WIDTH, PANEL_HEIGHT = 9.0, 3.6
@@ -33,12 +33,12 @@ def draw_curves(
     figure.set_size_inches(PANEL_WIDTH, PANEL_HEIGHT * len(keys) + legend + 0.4)
     panels = figure.subplots(len(keys), 1, sharex=True, squeeze=False)[:, 0]
     for axes, key in zip(panels, keys, strict=True):
+        axes.set_title(key)
         for i, (run, label) in enumerate(zip(runs, labels, strict=True)):
             curve = run.get(key, {})
             marker = 'o' if len(curve) <= FEW_POINTS else None
-            look = dict(marker=marker, markersize=4, linewidth=1.6, label=label)
+            look = dict(marker=marker, markersize=4, label=label)
             axes.plot(list(curve), list(curve.values()), **line_style(i), **look)
-        tidy(axes, key)
     iteration_axis(panels[-1])
     handles = panels[0].get_legend_handles_labels()
-    figure.legend(*handles, loc='outside lower center', ncols=columns, frameon=False)
+    figure.legend(*handles, loc='outside lower center', ncols=columns)

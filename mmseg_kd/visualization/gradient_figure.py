@@ -6,11 +6,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from matplotlib.axes import Axes
-from matplotlib.ticker import FuncFormatter
+from numpy.lib.stride_tricks import sliding_window_view
 
-from mmseg_kd.visualization.canvas import canvas, guide_line, iteration_axis, line_legend, tidy
-from mmseg_kd.visualization.line_styles import LineStyle, black_line, line_style
+from mmseg_kd.visualization.canvas import canvas, guide_line, iteration_axis
+from mmseg_kd.visualization.line_styles import BLACK, line_style
 
 # One report measures one batch; with more reports only the trend is legible.
 FEW_REPORTS = 40
@@ -39,52 +38,42 @@ def gradient_figure(
         guides: Shares below and above which a loss is useless, drawn as lines.
     """
     names = list(dict.fromkeys(name for report in reports for name in report['losses']))
-    looks = {'labels': black_line()} | {name: line_style(i) for i, name in enumerate(names)}
+    looks = {'labels': BLACK} | {name: line_style(i) for i, name in enumerate(names)}
+    iterations = [report['iter'] for report in reports]
+    marker = 'o' if len(reports) <= FEW_REPORTS else None
     with canvas(file, 9.6, 10, dpi=100, font_size=11) as figure:
         panels = figure.subplots(3, 1, sharex=True, height_ratios=(5, 3, 4))
         for axes, (key, title) in zip(panels, TITLES.items(), strict=True):
+            axes.set_title(title)
             for name, look in looks.items():
-                if key != 'cosine' or name != 'labels':
-                    _draw(axes, reports, name, key, look)
-            tidy(axes, title)
-        shares, cosines, values = panels
-        _as_shares(shares, guides)
+                values = _values(reports, name, key)
+                axes.plot(iterations, values, color=look['color'], linewidth=0.8, alpha=0.25)
+                style = dict(linewidth=2, marker=marker, markersize=4, label=name)
+                axes.plot(iterations, _trend(values), **style, **look)
+        shares, cosines, losses = panels
+        low, high = guides
+        guide_line(shares, low, f'below {100 * low:g} %: almost no effect')
+        guide_line(shares, high, f'above {100 * high:g} %: dominates the rest')
+        shares.set(yscale='log', ylim=(None, 1.3))
+        shares.yaxis.set_major_formatter(lambda share, _: f'{100 * share:g} %')
+        shares.yaxis.set_minor_formatter('')
         cosines.axhline(0, color='0.5', linewidth=0.8, zorder=1)
         cosines.set_ylim(-1.05, 1.05)
-        if any(np.isfinite(line.get_ydata()).any() for line in values.lines):
-            values.set_yscale('log')
-        iteration_axis(values)
-        line_legend(figure, looks, columns=6)
+        if math.isfinite(losses.dataLim.minposy):
+            losses.set_yscale('log')
+        iteration_axis(losses)
+        handles, labels = losses.get_legend_handles_labels()
+        figure.legend(handles, labels, loc='outside upper left', ncols=6, fontsize='small')
 
 
-def _draw(axes: Axes, reports: Reports, name: str, key: str, look: LineStyle) -> None:
-    iterations = np.array([report['iter'] for report in reports])
+def _values(reports: Reports, name: str, key: str) -> np.ndarray:
+    """Return a value of each report; NaN for None, and for 0, which a log axis cannot show."""
     rows = [r['task'] if name == 'labels' else r['losses'].get(name, {}) for r in reports]
-    values = np.array([math.nan if row.get(key) is None else row[key] for row in rows])
-    if key != 'cosine':
-        # A loss with weight 0 has no place on a logarithmic axis.
-        values = np.where(values > 0, values, math.nan)
-    if len(values) > FEW_REPORTS:
-        axes.plot(iterations, values, color=look['color'], linewidth=0.8, alpha=0.25)
-        axes.plot(iterations, _trend(values), linewidth=2, **look)
-    else:
-        axes.plot(iterations, values, marker='o', markersize=4, **look)
+    return np.array([row.get(key) or math.nan for row in rows])
 
 
 def _trend(values: np.ndarray) -> np.ndarray:
     """Return the mean over a twentieth of the values around each, ignoring NaN."""
-    ones = np.ones(2 * (len(values) // 40) + 1)
-    there = np.isfinite(values)
-    sums = np.convolve(np.where(there, values, 0.0), ones, mode='same')
-    counts = np.convolve(there, ones, mode='same')
-    return np.where(there, sums / np.maximum(counts, 1), math.nan)
-
-
-def _as_shares(axes: Axes, guides: tuple[float, float]) -> None:
-    low, high = guides
-    lowest = min((np.nanmin(line.get_ydata(), initial=1.0) for line in axes.lines), default=1.0)
-    axes.set(yscale='log', ylim=(min(lowest, low) / 3, 1.3))
-    axes.yaxis.set_major_formatter(FuncFormatter(lambda share, _: f'{100 * share:g} %'))
-    axes.yaxis.set_minor_formatter('')
-    guide_line(axes, low, f'below {100 * low:g} %: almost no effect')
-    guide_line(axes, high, f'above {100 * high:g} %: dominates the rest')
+    half = len(values) // FEW_REPORTS
+    padded = np.pad(values, half, constant_values=math.nan)
+    return np.ma.masked_invalid(sliding_window_view(padded, 2 * half + 1)).mean(axis=1)

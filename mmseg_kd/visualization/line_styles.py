@@ -7,14 +7,10 @@ DASHES = ('-', '--', ':')
 
 # Arguments of `Axes.plot`: `color` and `linestyle`.
 LineStyle = dict[str, str]
+BLACK = dict(color='black', linestyle='-')
 
 
 def line_style(number: int) -> LineStyle:
     """Return the style of line `number`, from 0: each colour solid, then each dashed."""
     dashes = DASHES[number // len(COLOURS) % len(DASHES)]
     return dict(color=COLOURS[number % len(COLOURS)], linestyle=dashes)
-
-
-def black_line(number: int = 0) -> LineStyle:
-    """Return the style of the baseline or the labels' loss; dashed for the second."""
-    return dict(color='black', linestyle=DASHES[number % len(DASHES)])

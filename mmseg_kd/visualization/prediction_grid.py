@@ -47,8 +47,7 @@ def prediction_grid(
     """Draw rows of panels with a legend of the classes and write the picture.
 
     Args:
-        rows: Panels, as many in each row; one without content leaves its place empty. The
-            titles of a row are left out where they repeat those of the first.
+        rows: Panels, as many in each row; one without content leaves its place empty.
         classes: Class names.
         palette: Their RGB colours, 0 to 255. Other ids (255 = ignore) are white.
         file: Where to write.
@@ -61,19 +60,16 @@ def prediction_grid(
     figure_width = PANEL_WIDTH * len(rows[0])
     columns = max(1, int(figure_width / LEGEND_WIDTH))
     legend_height = 0.5 + 0.22 * -(-len(classes) // columns)
-    titles = [[str(panel.title) for panel in row] for row in rows]
-    titled = [n == 0 or row != titles[0] for n, row in enumerate(titles)]
-    lines = (max(1 + title.count('\n') for title in row) for row in titles)
-    title_lines = sum(count for count, shown in zip(lines, titled, strict=True) if shown)
-    figure_height = PANEL_WIDTH * height / width * len(rows) + TITLE_HEIGHT * title_lines
+    lines = sum(max(1 + str(panel.title).count('\n') for panel in row) for row in rows)
+    figure_height = PANEL_WIDTH * height / width * len(rows) + TITLE_HEIGHT * lines
     with canvas(file, figure_height + legend_height, figure_width, DPI, 10, vector) as figure:
         grid = figure.subplots(len(rows), len(rows[0]), squeeze=False)
-        for line, row, shown in zip(grid, rows, titled, strict=True):
+        for line, row in zip(grid, rows, strict=True):
             for i, panel in enumerate(row):
                 line[i].set_axis_off()
-                line[i].set_title(panel.title if shown else '', fontsize='medium')
+                line[i].set_title(panel.title, loc='center')
                 _draw(line[max(i - 1, 0) : i + 1], panel, colours)
-        look = dict(frameon=False, fontsize=10, handlelength=1.2, columnspacing=1.2)
+        look = dict(handlelength=1.2, columnspacing=1.2)
         patches = class_patches(classes, palette)
         figure.legend(handles=patches, loc='outside lower center', ncols=columns, **look)
 

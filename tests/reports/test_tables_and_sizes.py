@@ -61,7 +61,6 @@ def test_a_row_of_the_comparison(seeds: list[Path]) -> None:
     row = cells(seeds[:4])
     assert (row['to baseline'], row['95 % interval']) == ('+2.05', NONE)
     assert row['verdict'] == 'too few seeds'
-    assert float(row['s per iteration']) > 0
 
 
 def test_differences_have_a_true_minus_sign(seeds: list[Path]) -> None:
@@ -105,8 +104,8 @@ def test_each_architecture_is_counted_once(trained_pair: dict[str, Path]) -> Non
     assert sizes.keys() == {'baseline', 'student'}
     # The same model with and without distillation.
     assert sizes['student'] == sizes['baseline']
-    parameters, gmacs, milliseconds = sizes['student']
-    assert 0 < parameters < 1 and 0 < gmacs < 1 and milliseconds > 0
+    parameters, gmacs = sizes['student']
+    assert 0 < parameters < 1 and 0 < gmacs < 1
     assert not collection.notes
 
 

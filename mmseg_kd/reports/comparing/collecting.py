@@ -1,9 +1,8 @@
 """Reads folders and files into the collection of a report."""
 
-import itertools
 import json
 import re
-from collections.abc import Hashable, Iterable, Sequence
+from collections.abc import Sequence
 from os.path import commonprefix
 from pathlib import Path
 from typing import Any
@@ -43,7 +42,7 @@ def read_collection(folders: Sequence[str | Path], baseline: str | None = None) 
             if len(folders) == 1 or not folder.is_dir():
                 raise
             notes.append(message('Left out: {error}', error=error))
-    groups = [g for study in studies for g in _grouped((run.name, run) for run in study.runs)]
+    groups = [group for study in studies for group in _by_name(study)]
     groups += _by_setting(plain)
     if not any(group.measured for group in groups):
         unread = f'no run in {", ".join(map(str, folders))} has been evaluated yet'
@@ -58,25 +57,24 @@ def read_collection(folders: Sequence[str | Path], baseline: str | None = None) 
     return Collection(_title(studies, folders), groups, metric, chosen, studies, notes)
 
 
-def _grouped(runs: Iterable[tuple[Hashable, RunRecord]]) -> list[Group]:
-    """Group runs of one key; a group is named after its first run."""
-    groups: dict[Hashable, Group] = {}
-    for key, run in runs:
-        groups.setdefault(key, Group(run.name, [])).runs.append(run)
+def _by_name(study: StudyRecord) -> list[Group]:
+    groups: dict[str, Group] = {}
+    for run in study.runs:
+        groups.setdefault(run.name, Group(run.name, [])).runs.append(run)
     return list(groups.values())
 
 
 def _by_setting(runs: list[RunRecord]) -> list[Group]:
-    keys: list[tuple[str, Any]] = []
+    found: dict[str, list[RunRecord]] = {}
     for i, run in enumerate(runs):
-        key = (_setting(run.config) if run.config and run.seed is not None else str(i), run.seed)
+        key = _setting(run.config) if run.config and run.seed is not None else str(i)
         # A copy of a run is not a second seed.
-        keys.append((f'{key[0]}{i}', run.seed) if key in keys else key)
-    groups = _grouped((key, run) for (key, _), run in zip(keys, runs, strict=True))
-    for group in groups:
-        group.name = _common_name([run.name for run in group.runs])
-        group.runs.sort(key=lambda run: run.seed or 0)
-    return groups
+        if any(run.seed == other.seed for other in found.get(key, [])):
+            key = str(i)
+        found.setdefault(key, []).append(run)
+    names = [_common_name([run.name for run in same]) for same in found.values()]
+    alike = [sorted(same, key=lambda run: run.seed or 0) for same in found.values()]
+    return list(map(Group, names, alike))
 
 
 def _setting(config: dict[str, Any]) -> str:
@@ -95,10 +93,8 @@ def _common_name(names: list[str]) -> str:
 def _make_unique(groups: list[Group]) -> None:
     taken: set[str] = set()
     for group in groups:
-        longer = f'{group.runs[0].source.parent.name}/{group.name}'
-        numbered = (f'{longer} ({number})' for number in itertools.count(2))
-        names = itertools.chain([group.name, longer], numbered)
-        group.name = next(name for name in names if name not in taken)
+        while group.name in taken:
+            group.name = f'{group.runs[0].source.parent.name}/{group.name}'
         taken.add(group.name)
 
 

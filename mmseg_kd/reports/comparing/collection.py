@@ -81,18 +81,15 @@ class Group:
     def curves(self) -> tuple[np.ndarray, np.ndarray]:
         """Return the iterations (N,) that all counted runs evaluated, and the metric (runs, N)."""
         tables = [
-            {r['iteration']: r[self.metric] for r in run.evaluations if _has(r, self.metric)}
+            {row['iteration']: row.get(self.metric, math.nan) for row in run.evaluations}
             for run, _ in self.best
         ]
+        tables = [{i: v for i, v in table.items() if math.isfinite(v)} for table in tables]
         if not tables:
             return np.empty(0), np.empty((0, 0))
         common = sorted(set.intersection(*map(set, tables))) or sorted(tables[0])
         rows = [[table[i] for i in common] for table in tables if set(common) <= set(table)]
         return np.array(common), np.array(rows)
-
-
-def _has(row: dict[str, float], metric: str) -> bool:
-    return math.isfinite(row.get(metric, math.nan))
 
 
 def by_seed(values: Iterable[tuple[RunRecord, T]]) -> dict[int, T]:
@@ -130,6 +127,15 @@ class Collection:
         """Groups with a score, the best mean first."""
         scores = {group: group.score for group in self.groups if group.best}
         return sorted(scores, key=lambda group: -scores[group])
+
+    @property
+    def cards(self) -> list[tuple[str, dict[str, Any]]]:
+        """The reports on teachers, one per file and split, each after 'group: teacher'."""
+        found: dict[tuple[str, str | None], tuple[str, dict[str, Any]]] = {}
+        for group in self.groups:
+            for name, card in (item for run in group.runs for item in run.teachers.items()):
+                found.setdefault((card['sha256'], card['data']), (f'{group.name}: {name}', card))
+        return list(found.values())
 
     @property
     def teachers(self) -> list[Group]:

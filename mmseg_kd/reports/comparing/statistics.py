@@ -98,8 +98,8 @@ def sentence(name: str, baseline: str, metric: str, compared: PairedDifference) 
         'tell a real difference from luck: at least {least} are needed.',
     )
     mean, count = number(compared.mean, '+.2f'), len(compared.seeds)
-    values = dict(name=name, baseline=baseline, metric=metric, n=count, mean=mean, size=mean[1:])
-    values['least'] = FEWEST_SEEDS
+    values = dict(name=name, baseline=baseline, metric=metric, n=count)
+    values |= dict(mean=mean, size=mean[1:], least=FEWEST_SEEDS)
     if compared.t_interval is not None:
         values['half'] = f'{half_width(compared.sd, count):.2f}'
     return replace(sentences[VERDICTS.index(compared.verdict)], values=values)

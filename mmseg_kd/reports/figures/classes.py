@@ -1,30 +1,26 @@
 """The section on classes: IoU of every class, and the difference of the confusion matrices."""
 
 from pathlib import Path
+from textwrap import fill
 
 import numpy as np
-from matplotlib.patches import Patch
 
 from mmseg_kd.records.class_scores import mean_class_iou
 from mmseg_kd.records.message import message, number
 from mmseg_kd.reports.comparing.collection import Collection, Group
-from mmseg_kd.reports.figures.curves import first_groups, line_styles
+from mmseg_kd.reports.figures.curves import LEGEND, first_groups, line_styles
 from mmseg_kd.reports.writing.document import Block, Heading, Picture, Table, titled
-from mmseg_kd.visualization.canvas import canvas, legend, shorten, tidy
+from mmseg_kd.visualization.canvas import NAME_WIDTH, canvas
 from mmseg_kd.visualization.confusion_figure import draw_confusion
 
-MOST_BARS = 4
-# Bars of one colour are distinguished by these, lines by their style.
-HATCHES = {'-': '', '--': '////', ':': '....'}
-# Blue where there is more, red where there is less.
-DIFFERENCES = 'RdBu'
+MOST_RUNS = 4
 
 Scores = dict[str, dict[str, float]]
 
 
 def classes(collection: Collection, folder: Path) -> list[Block]:
     """Draw the IoU by class of a few runs, and what the best student confuses differently."""
-    groups = [group for group in first_groups(collection, MOST_BARS) if group.classes]
+    groups = [group for group in first_groups(collection, MOST_RUNS) if group.classes]
     if not groups:
         return []
     means = {group: mean_class_iou([row for _, row in group.classes]) for group in groups}
@@ -34,17 +30,16 @@ def classes(collection: Collection, folder: Path) -> list[Block]:
     scores = {group.name: means[group] for group in alike}
     deltas = {g.name: row for g in alike if (row := collection.class_differences(g))}
     file = folder / 'class_iou.png'
-    _class_iou_bars(collection, scores, deltas, file)
+    _draw_class_iou(collection, scores, deltas, file)
     caption = message(
         'IoU by class over all classes, means of the seeds, at the best evaluation of each, and '
         'the difference to the baseline if there is one.'
     )
-    alt = message('Bars of the IoU of each class: {names}.', names=', '.join(scores))
     rows = [[c, *(number(row.get(c)) for row in scores.values())] for c in names]
     table = Table([message('class'), *scores], rows, 'class_iou')
     return [
         Heading(message('Classes')),
-        Picture(file, caption, alt),
+        Picture(file, caption),
         *titled(message('IoU by class'), table, 3),
         *(_confusions(collection, collection.best, folder) if collection.best else []),
     ]
@@ -56,8 +51,7 @@ def _confusions(collection: Collection, best: Group, folder: Path) -> list[Block
         (own.confusion, base.confusion)
         for own, base in collection.paired_classes(best)
         if list(own.iou) == list(base.iou)
-        and own.confusion is not None
-        and base.confusion is not None
+        and not any(scores.confusion is None for scores in (own, base))
     ]
     if not pairs:
         return []
@@ -73,41 +67,29 @@ def _confusions(collection: Collection, best: Group, folder: Path) -> list[Block
     file = folder / 'confusion.png'
     with canvas(file, vector=True) as figure:
         classes = list(best.classes[0][1].iou)
-        draw_confusion(figure, matrix, classes, str(title), DIFFERENCES, baseline)
-    alt = message('Confusion matrices: {name} minus {baseline}.', **names)
-    return [Picture(file, caption, alt)]
+        draw_confusion(figure, matrix, classes, str(title), baseline)
+    return [Picture(file, caption)]
 
 
-def _class_iou_bars(collection: Collection, scores: Scores, deltas: Scores, file: Path) -> None:
-    """Draw a bar for each class and run and, in a second panel, its difference to the baseline."""
+def _draw_class_iou(collection: Collection, scores: Scores, deltas: Scores, file: Path) -> None:
+    """Draw a dot for each class and run and, in a second panel, its difference to the baseline."""
     looks = line_styles(collection)
     names = list(next(iter(scores.values())))
-    fills = {
-        name: dict(facecolor=looks[name]['color'], hatch=HATCHES[looks[name]['linestyle']])
-        for name in scores
-    }
-    height = 1.3 + len(names) * max(0.26, 0.13 * len(scores) + 0.08)
-    with canvas(file, height, vector=True) as figure:
+    with canvas(file, 1.3 + 0.32 * len(names), vector=True) as figure:
         panels = figure.subplots(1, 2 if deltas else 1, sharey=True, squeeze=False)[0]
         for axes, part in zip(panels, (scores, deltas), strict=False):
-            thickness = 0.8 / len(part)
             for i, (name, row) in enumerate(part.items()):
-                places = np.arange(len(names)) + (i - (len(part) - 1) / 2) * thickness
-                widths = [row.get(c, np.nan) for c in names]
-                style = dict(edgecolor='white', linewidth=0, **fills[name])
-                axes.barh(places, widths, height=thickness * 0.9, **style)
+                # Below each other, so that equal values do not hide each other.
+                places = np.arange(len(names)) + 0.2 * (i - (len(part) - 1) / 2)
+                style = dict(color=looks[name]['color'], label=fill(name, NAME_WIDTH))
+                values = [row.get(c, np.nan) for c in names]
+                axes.plot(values, places, 'o', markersize=4, **style)
+        first, *others = panels
+        title = message('IoU [%] at the best {metric}', metric=collection.metric)
+        first.set(title=title, xlim=(0, 100), ylim=(len(names) - 0.5, -0.5))
+        first.set_yticks(range(len(names)), names)
+        for axes in others:
             axes.axvline(0, color='black', linewidth=0.8)
-        tidy(
-            panels[0],
-            message('IoU [%] at the best {metric}', metric=collection.metric),
-            xlim=(0, 100),
-        )
-        if deltas:
-            baseline = shorten(collection.baseline.name)
-            tidy(panels[1], message('difference to {baseline} [points]', baseline=baseline))
-        panels[0].set_yticks(range(len(names)), names)
-        panels[0].set_ylim(len(names) - 0.5, -0.5)
-        for axes in panels:
-            axes.grid(visible=False, axis='y')
-        bars = [Patch(label=shorten(n), edgecolor='white', **fill) for n, fill in fills.items()]
-        legend(figure, bars, 1)
+            baseline = fill(collection.baseline.name, NAME_WIDTH)
+            axes.set_title(message('difference to {baseline} [points]', baseline=baseline))
+        figure.legend(handles=first.lines, **LEGEND)

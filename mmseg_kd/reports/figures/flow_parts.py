@@ -18,18 +18,8 @@ from torch import Tensor, nn
 from mmseg_kd.distillation.grid.calculus import Flow, pair_flow, structure_tensor, valid_faces
 from mmseg_kd.distillation.grid.decomposition import split_masked
 from mmseg_kd.distillation.maps import class_logits, resize_labels, resize_map, valid_pixels
-from mmseg_kd.distillation.teachers import BaseTeacher
-from mmseg_kd.errors import UserError
+from mmseg_kd.reports.figures import samples
 from mmseg_kd.reports.figures.images import WORSE
-from mmseg_kd.reports.figures.samples import (
-    IGNORED,
-    Sample,
-    batch_of,
-    image_of,
-    label_of,
-    predict,
-    stem_of,
-)
 from mmseg_kd.visualization import Panel, prediction_grid
 from mmseg_kd.visualization.prediction_grid import HEAT_COLOURS
 
@@ -67,7 +57,7 @@ class FlowParts(NamedTuple):
 @torch.no_grad()
 def flow_parts(
     model: nn.Module,
-    sample: Sample,
+    sample: samples.Sample,
     tap: str,
     like: nn.Module,
     void: Sequence[int] = (),
@@ -88,17 +78,15 @@ def flow_parts(
     Raises:
         UserError: The tap is not a map.
     """
-    inputs = like.data_preprocessor(batch_of(sample), False)['inputs']
-    maps = BaseTeacher(model)(inputs, [tap], like.data_preprocessor)[tap]
-    if maps.ndim != 4:
-        raise UserError(f'--tap: {tap!r} of shape {tuple(maps.shape)} is not a map (N, C, H, W)')
+    inputs = like.data_preprocessor(samples.batch_of(sample), False)['inputs']
+    maps = samples.tap_maps(model, inputs, [tap], like, '--tap')[tap]
     maps = resize_map(maps, grid or maps.shape[2:])
     size, padded = sample['inputs'].shape[1:], inputs.shape[2:]
-    label = resize_labels(label_of(sample)[None], size)
-    label = torch.where(torch.isin(label, label.new_tensor(void)), IGNORED, label)
+    label = resize_labels(samples.label_of(sample)[None], size)
+    label = torch.where(torch.isin(label, label.new_tensor(void)), samples.IGNORED, label)
     # What was padded is void.
-    label = F.pad(label, (0, padded[1] - size[1], 0, padded[0] - size[0]), value=IGNORED)
-    valid = valid_pixels(label, maps, IGNORED)[0]
+    label = F.pad(label, (0, padded[1] - size[1], 0, padded[0] - size[0]), value=samples.IGNORED)
+    valid = valid_pixels(label, maps, samples.IGNORED)[0]
     u = _potentials(maps[0].double().cpu(), valid, tap == 'logits')
     energies = pair_energies(u, valid)
     xx, xy, yy = (entry[0] for entry in structure_tensor(u[None]))
@@ -107,7 +95,7 @@ def flow_parts(
     heats = {name: energy.sqrt() for name, energy in energies.items()}
     heats['junction'] = _between_pixels(junction)
     return FlowParts(
-        resize_labels(predict(model, sample)[None], size)[0].numpy(),
+        resize_labels(samples.predict(model, sample)[None], size)[0].numpy(),
         {name: _enlarged(heat, padded)[: size[0], : size[1]] for name, heat in heats.items()},
         {name: 100 * float(energy.sum()) / total for name, energy in energies.items()},
         float(junction.sum() / valid_faces(valid).sum().clamp(min=1)),
@@ -199,9 +187,9 @@ def write_flow_parts(
         if 'teacher' in models:
             other = flow_parts(models['teacher'], sample, tap, student, void, own.grid)
             found = {'teacher': other, **found}
-        label = resize_labels(label_of(sample)[None], sample['inputs'].shape[1:])[0]
-        rows = _rows(image_of(sample), label.numpy(), found)
-        prediction_grid(rows, *LEGEND, folder / f'{stem_of(dataset, i)}.png')
+        label = resize_labels(samples.label_of(sample)[None], sample['inputs'].shape[1:])[0]
+        rows = _rows(samples.image_of(sample), label.numpy(), found)
+        prediction_grid(rows, *LEGEND, folder / f'{samples.stem_of(dataset, i)}.png')
         for name, one in found.items():
             shares[name].append(one.shares)
     return {
@@ -232,27 +220,22 @@ def _rows(
     return rows
 
 
-def _grey(image: np.ndarray) -> np.ndarray:
-    return np.repeat(image.mean(axis=2, keepdims=True), 3, axis=2)
-
-
 def _with_edges(image: np.ndarray, label: np.ndarray, ids: np.ndarray) -> np.ndarray:
-    drawn = 0.6 * _grey(image)
+    drawn = 0.6 * image.mean(axis=2, keepdims=True).repeat(3, axis=2)
     drawn[_edges(ids)], drawn[_edges(label)] = LEGEND[1]
     return drawn.astype(np.uint8)
 
 
 def _edges(ids: np.ndarray) -> np.ndarray:
-    """Return the pixels whose neighbour to the right or below has another id, as visible lines."""
-    edges = np.zeros(ids.shape, dtype=np.uint8)
-    edges[:, :-1] |= ids[:, 1:] != ids[:, :-1]
-    edges[:-1] |= ids[1:] != ids[:-1]
-    width = max(1, round(ids.shape[1] / PANEL_PIXELS))
-    return cv2.dilate(edges, np.ones((width, width), np.uint8)).astype(bool)
+    """Return the pixels with another id near them, as visible lines."""
+    width = 1 + max(1, round(ids.shape[1] / PANEL_PIXELS))
+    near = np.ones((width, width), np.uint8)
+    return cv2.morphologyEx(ids.astype(np.uint8), cv2.MORPH_GRADIENT, near) > 0
 
 
 def _over(image: np.ndarray, heat: np.ndarray) -> np.ndarray:
     """Lay a heat map from 0 to 1 over a darkened image, the more opaque the higher it is."""
     colours = 255 * colormaps[HEAT_COLOURS](heat)[..., :3]
     opacity = np.clip(2 * heat, 0, 1)[..., None]
-    return (opacity * colours + (1 - opacity) * 0.4 * _grey(image)).astype(np.uint8)
+    grey = 0.4 * image.mean(axis=2, keepdims=True)
+    return (opacity * colours + (1 - opacity) * grey).astype(np.uint8)

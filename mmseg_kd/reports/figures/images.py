@@ -11,24 +11,15 @@ from mmengine.dataset import BaseDataset
 from mmengine.device import get_device
 from mmseg.registry import DATASETS
 from torch import nn
-from tqdm import tqdm
 
 from mmseg_kd.config.errors import config_errors
 from mmseg_kd.distillation.teacher import Teacher
 from mmseg_kd.errors import UserError
-from mmseg_kd.evaluation.segmentation_metric import confusion_matrix, iou_and_accuracy
 from mmseg_kd.records.literal_config import parse_buildable
 from mmseg_kd.records.message import Message, message, messages, number
 from mmseg_kd.records.run_record import RunRecord
 from mmseg_kd.reports.comparing.collection import Collection, run_name
-from mmseg_kd.reports.figures.samples import (
-    IGNORED,
-    Sample,
-    image_of,
-    label_of,
-    predict,
-    stem_of,
-)
+from mmseg_kd.reports.figures import samples
 from mmseg_kd.reports.models import CONFIGS, load_model, loadable, prepare
 from mmseg_kd.reports.writing.document import Block, Heading, Picture, Table
 from mmseg_kd.visualization import Panel, prediction_grid
@@ -62,9 +53,8 @@ def differing_images(collection: Collection, folder: Path, count: int) -> list[B
     headings = messages('image', 'chosen as', 'difference in mIoU of the image')
     texts = dict(zip(KINDS, messages('most improved', 'most damaged', 'median'), strict=True))
     cells = [[name, texts[kind], number(gain, '+.2f')] for name, kind, gain in rows]
-    alt = message('Predictions on {count} validation images.', count=len(rows))
     table = Table(headings, cells, 'images')
-    return [Heading(message('Images')), Picture(file, caption, alt), table]
+    return [Heading(message('Images')), Picture(file, caption), table]
 
 
 def comparable_pair(collection: Collection) -> tuple[RunRecord, RunRecord] | None:
@@ -134,19 +124,15 @@ def draw_images(
             'teacher': _teacher(student, notes),
             'student': load_model(best[1]),
         }
-    classes = len(dataset.metainfo['classes'])
-    differences = []
-    # None: no bar where standard error is not a terminal.
-    for i in tqdm(range(len(dataset)), 'images', leave=False, disable=None):
-        sample = dataset[i]
-        own, base = (miou(sample, models[name], classes) for name in ('student', 'baseline'))
-        differences.append(own - base)
-    chosen = choose_images(differences, count)
     models = {name: model for name, model in models.items() if model is not None}
+    compared = {name: models[name] for name in ('student', 'baseline')}
+    scores = samples.image_scores(compared, dataset, range(len(dataset)))
+    differences = [row['student'] - row['baseline'] for row in scores.values()]
+    chosen = choose_images(differences, count)
     rows = [_row(dataset[i], models) for i, _ in chosen]
     meta = dataset.metainfo
     prediction_grid(rows, meta['classes'], meta['palette'], file, vector=True)
-    return [(stem_of(dataset, i), kind, differences[i]) for i, kind in chosen]
+    return [(samples.stem_of(dataset, i), kind, differences[i]) for i, kind in chosen]
 
 
 def _dataset(run: RunRecord, notes: list[Message]) -> BaseDataset:
@@ -154,12 +140,9 @@ def _dataset(run: RunRecord, notes: list[Message]) -> BaseDataset:
     file = max(run.source.glob(CONFIGS))
     cfg, left_out = parse_buildable(file.read_text(encoding='utf-8'), file)
     if left_out:
-        code = shorten('; '.join(left_out), MOST_CODE)
-        notes.append(
-            message(
-                '{file}: code in a config is not run and left out: {code}', file=file, code=code
-            )
-        )
+        values = dict(file=file, code=shorten('; '.join(left_out), MOST_CODE))
+        note = message('{file}: code in a config is not run and left out: {code}', **values)
+        notes.append(note)
     return DATASETS.build(cfg.val_dataloader.dataset)
 
 
@@ -179,18 +162,12 @@ def _teacher(run: RunRecord, notes: list[Message]) -> nn.Module | None:
         return None
 
 
-def miou(sample: Sample, model: nn.Module, classes: int) -> float:
-    """Return the mIoU of one image in percent."""
-    confusion = confusion_matrix(label_of(sample), predict(model, sample), classes)
-    return 100 * float(iou_and_accuracy(confusion.double())[0].nanmean())
-
-
-def _row(sample: Sample, models: Mapping[str, nn.Module]) -> list[Panel]:
-    label = label_of(sample).numpy()
-    predictions = {name: predict(model, sample).numpy() for name, model in models.items()}
+def _row(sample: samples.Sample, models: Mapping[str, nn.Module]) -> list[Panel]:
+    label = samples.label_of(sample).numpy()
+    predictions = {name: samples.predict(model, sample).numpy() for name, model in models.items()}
     difference = difference_picture(label, predictions['baseline'], predictions['student'])
     return [
-        Panel(message('input'), image_of(sample)),
+        Panel(message('input'), samples.image_of(sample)),
         Panel(message('ground truth'), labels=label),
         *(Panel(name, labels=prediction) for name, prediction in predictions.items()),
         Panel(message('student vs baseline'), difference),
@@ -212,5 +189,5 @@ def difference_picture(label: np.ndarray, baseline: np.ndarray, student: np.ndar
     picture = np.full((*label.shape, 3), 225, dtype=np.uint8)
     picture[(student == label) & (baseline != label)] = BETTER
     picture[(student != label) & (baseline == label)] = WORSE
-    picture[label == IGNORED] = 255
+    picture[label == samples.IGNORED] = 255
     return picture

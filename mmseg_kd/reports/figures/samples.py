@@ -1,6 +1,6 @@
 """The labelled images of a config: their names, and what models predict for them."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,10 +9,13 @@ from mmengine.config import Config
 from mmengine.dataset import BaseDataset
 from mmseg.registry import DATASETS
 from torch import Tensor, nn
+from tqdm import tqdm
 
 from mmseg_kd.config.errors import config_errors
 from mmseg_kd.config.preparing import choose_split
+from mmseg_kd.distillation.teachers import BaseTeacher
 from mmseg_kd.errors import UserError, did_you_mean
+from mmseg_kd.evaluation.segmentation_metric import confusion_matrix, iou_and_accuracy
 
 IGNORED = 255
 
@@ -71,3 +74,34 @@ def batch_of(sample: Sample) -> dict[str, list[Any]]:
 def predict(model: nn.Module, sample: Sample) -> Tensor:
     """Return the predicted ids (H, W) of a sample, on the CPU."""
     return model.test_step(batch_of(sample))[0].pred_sem_seg.data[0].cpu()
+
+
+def tap_maps(
+    model: nn.Module, inputs: Tensor, taps: Sequence[str], student: nn.Module, option: str
+) -> dict[str, Tensor]:
+    """Return the maps (N, C, H, W) of a model at taps, for images as the student gets them.
+
+    Raises:
+        UserError: A tap, which `option` names, is not a map.
+    """
+    maps = BaseTeacher(model)(inputs, taps, student.data_preprocessor)
+    for tap, x in maps.items():
+        if x.ndim != 4:
+            shape = tuple(x.shape)
+            raise UserError(f'{option}: {tap!r} of shape {shape} is not a map (N, C, H, W)')
+    return maps
+
+
+def image_scores(
+    models: Mapping[str, nn.Module], dataset: BaseDataset, indices: Iterable[int]
+) -> dict[int, dict[str, float]]:
+    """Return the mIoU of single images in percent, by index and by model."""
+    classes = len(dataset.metainfo['classes'])
+    scores: dict[int, dict[str, float]] = {}
+    # None: no bar where standard error is not a terminal.
+    for i in tqdm(indices, 'images', leave=False, disable=None):
+        sample, scores[i] = dataset[i], {}
+        for name, model in models.items():
+            confusion = confusion_matrix(label_of(sample), predict(model, sample), classes)
+            scores[i][name] = 100 * float(iou_and_accuracy(confusion.double())[0].nanmean())
+    return scores

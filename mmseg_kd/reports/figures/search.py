@@ -6,6 +6,7 @@ pale lines on grey, and slices are coloured by trial number, which means nothing
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from textwrap import fill
 from typing import Any
 
 from mmseg_kd.records.json_lines import is_number
@@ -14,7 +15,7 @@ from mmseg_kd.records.study_file import is_logarithmic
 from mmseg_kd.reports.comparing.collection import Collection, Group
 from mmseg_kd.reports.comparing.differing_settings import setting_text, short_keys
 from mmseg_kd.reports.writing.document import Block, Heading, Picture
-from mmseg_kd.visualization.canvas import canvas, shorten, tidy
+from mmseg_kd.visualization.canvas import canvas
 from mmseg_kd.visualization.line_styles import COLOURS
 
 
@@ -33,11 +34,8 @@ def searches(collection: Collection, folder: Path) -> list[Block]:
             'point.',
             metric=metric,
         )
-        alt = message('{metric} over each parameter of the search.', metric=metric)
-        blocks += [
-            Heading(message('Search' if study.kind == 'search' else 'Grid')),
-            Picture(file, caption, alt),
-        ]
+        heading = message('Search' if study.kind == 'search' else 'Grid')
+        blocks += [Heading(heading), Picture(file, caption)]
     return blocks
 
 
@@ -55,25 +53,27 @@ def slice_plots(points: Sequence[Group], space: Mapping[str, Any], metric: str, 
     rows = -(-len(names) // columns)
     scores = [point.score for point in points]
     best = scores.index(max(scores))
-    ring = dict(s=60, facecolors='none', edgecolors='black', zorder=3)
     with canvas(file, 0.4 + 2.3 * rows, vector=True) as figure:
-        panels = figure.subplots(rows, columns, sharey=True, squeeze=False)
-        for axes in panels.flat[len(names) :]:
-            axes.set_axis_off()
-        for axes in panels[:, 0]:
-            axes.set_ylabel(f'{metric} [%]')
-        for axes, (key, name) in zip(panels.flat, names.items(), strict=False):
+        for i, (key, name) in enumerate(names.items()):
+            axes = figure.add_subplot(rows, columns, i + 1, sharey=figure.axes[0] if i else None)
+            axes.set_xlabel(fill(name, 30))
+            leftmost = i % columns == 0
+            axes.tick_params(labelleft=leftmost)
+            axes.set_ylabel(f'{metric} [%]' if leftmost else '')
             choices, values = space[key], [point.params.get(key) for point in points]
             ranged = isinstance(choices, Mapping) and 'choices' not in choices
             if ranged and all(map(is_number, values)):
                 axes.set_xscale('log' if is_logarithmic(choices) else 'linear')
             else:
+                # Texts are drawn at 0, 1, 2, ..., in the order in which they are seen first.
                 known = choices if isinstance(choices, list) else choices.get('choices', ())
-                texts = list(dict.fromkeys(map(setting_text, [*known, *values])))
-                values = [texts.index(setting_text(value)) for value in values]
-                labels = [shorten(text, 12) for text in texts]
-                axes.set_xticks(range(len(labels)), labels, fontsize=8)
-                axes.set_xlim(-0.5, len(labels) - 0.5)
+                axes.xaxis.update_units([_label(value) for value in known])
+                values = [_label(value) for value in values]
+                axes.margins(x=0.2)
             axes.scatter(values, scores, s=22, color=COLOURS[4], alpha=0.6, linewidths=0)
-            axes.scatter(values[best], scores[best], **ring)
-            tidy(axes, '', xlabel=shorten(name, 30))
+            ring = dict(s=60, facecolors='none', edgecolors='black', zorder=3)
+            axes.scatter(values[best : best + 1], scores[best : best + 1], **ring)
+
+
+def _label(value: Any) -> str:
+    return fill(setting_text(value), 12)

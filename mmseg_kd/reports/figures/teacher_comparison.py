@@ -7,6 +7,7 @@ the student's and the teacher's.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from textwrap import fill
 from typing import NamedTuple
 
 import numpy as np
@@ -14,35 +15,23 @@ import torch
 import torch.nn.functional as F
 from mmengine.dataset import BaseDataset
 from torch import nn
-from tqdm import tqdm
 
 from mmseg_kd.distillation.losses.features.attention_transfer import attention_map
 from mmseg_kd.distillation.maps import resize_map
-from mmseg_kd.distillation.taps import record_taps
-from mmseg_kd.distillation.teachers import BaseTeacher
 from mmseg_kd.errors import UserError
 from mmseg_kd.evaluation.calibration import probabilities
 from mmseg_kd.records.message import Message, message, messages, number
-from mmseg_kd.reports.figures.images import KINDS, choose_images, difference_picture, miou
-from mmseg_kd.reports.figures.samples import (
-    IGNORED,
-    Sample,
-    batch_of,
-    image_of,
-    indices_of,
-    label_of,
-    stem_of,
-)
+from mmseg_kd.reports.figures import samples
+from mmseg_kd.reports.figures.images import KINDS, choose_images, difference_picture
 from mmseg_kd.reports.writing.document import Heading, Paragraph, Picture, Table
 from mmseg_kd.reports.writing.html_page import to_html
 from mmseg_kd.reports.writing.language import language
 from mmseg_kd.visualization import Panel, prediction_grid
-from mmseg_kd.visualization.canvas import shorten
 
 ROLES = ('student', 'teacher')
 COLUMNS = 4
-# Characters of a tap in a title.
-LONGEST_TAP = 18
+# Characters of a tap in one line of a title.
+TAP_WIDTH = 18
 
 Models = Mapping[str, nn.Module]
 TapPairs = Sequence[tuple[str, str]]
@@ -102,13 +91,8 @@ def choose(
     Raises:
         UserError: There is no such image, or no image has a labelled pixel.
     """
-    classes = len(dataset.metainfo['classes'])
-    indices = range(len(dataset)) if stems is None else indices_of(dataset, stems)
-    scores = {}
-    # None: no bar where standard error is not a terminal.
-    for i in tqdm(indices, 'images', leave=False, disable=None):
-        sample = dataset[i]
-        scores[i] = {name: miou(sample, model, classes) for name, model in models.items()}
+    indices = range(len(dataset)) if stems is None else samples.indices_of(dataset, stems)
+    scores = samples.image_scores(models, dataset, indices)
     if stems is not None:
         return {i: (message('named'), row) for i, row in scores.items()}
     kinds = dict(zip(KINDS, messages('best', 'worst', 'median'), strict=True))
@@ -119,7 +103,7 @@ def choose(
 
 
 @torch.no_grad()
-def compare(models: Models, sample: Sample, taps: TapPairs) -> Comparison:
+def compare(models: Models, sample: samples.Sample, taps: TapPairs) -> Comparison:
     """Run the models on one image.
 
     Raises:
@@ -127,31 +111,28 @@ def compare(models: Models, sample: Sample, taps: TapPairs) -> Comparison:
     """
     ids, entropy = {}, {}
     for name, model in models.items():
-        result = model.test_step(batch_of(sample))[0]
+        result = model.test_step(samples.batch_of(sample))[0]
         ids[name] = result.pred_sem_seg.data[0].cpu().numpy()
         shares = probabilities(result.seg_logits.data)
         entropy[name] = torch.special.entr(shares).sum(dim=0).cpu().numpy()
     attention = _attention(models, sample, taps) if taps else []
-    return Comparison(image_of(sample), label_of(sample).numpy(), ids, entropy, attention)
+    image, label = samples.image_of(sample), samples.label_of(sample).numpy()
+    return Comparison(image, label, ids, entropy, attention)
 
 
-def _attention(models: Models, sample: Sample, taps: TapPairs) -> list[Attention]:
+def _attention(models: Models, sample: samples.Sample, taps: TapPairs) -> list[Attention]:
     """Compare attention maps on the whole image, even where a test moves a window over it."""
-    names, teacher_names = zip(*taps, strict=True)
-    student, teacher = models['student'], BaseTeacher(models['teacher'])
-    inputs = student.data_preprocessor(batch_of(sample), False)['inputs']
-    with record_taps(student, names) as recorded:
-        student(inputs, mode='tensor')
+    student = models['student']
+    inputs = student.data_preprocessor(samples.batch_of(sample), False)['inputs']
     # As in training, the teacher sees what the student sees.
-    teacher_recorded = teacher(inputs, teacher_names, student.data_preprocessor)
+    recorded = [
+        samples.tap_maps(models[role], inputs, names, student, '--taps')
+        for role, names in zip(ROLES, zip(*taps, strict=True), strict=True)
+    ]
     height, width = sample['inputs'].shape[1:]
     found = []
     for pair in taps:
-        features = recorded[pair[0]], teacher_recorded[pair[1]]
-        for tap, x in zip(pair, features, strict=True):
-            if x.ndim != 4:
-                shape = tuple(x.shape)
-                raise UserError(f'--taps: {tap!r} of shape {shape} is not a map (N, C, H, W)')
+        features = [maps[tap] for maps, tap in zip(recorded, pair, strict=True)]
         maps = [resize_map(attention_map(x.float()), features[0].shape[2:]) for x in features]
         normed = F.normalize(torch.cat(maps).flatten(1))
         distance = float((normed[0] - normed[1]).norm())
@@ -178,7 +159,7 @@ def panels(one: Comparison, highest: float) -> list[list[Panel]]:
     rest[-1].unit = 'entropy (nats)'
     for taps, maps, _ in one.attention:
         for tap, role, heat in zip(taps, ROLES, maps, strict=True):
-            title = f'{shorten(tap, LONGEST_TAP)}, \n{role}'
+            title = f'{fill(tap, TAP_WIDTH)}, \n{role}'
             rest.append(Panel(title, heat, highest=float(maps.max())))
     rows = [first, *(rest[i : i + COLUMNS] for i in range(0, len(rest), COLUMNS))]
     return [row + [Panel()] * (COLUMNS - len(row)) for row in rows]
@@ -212,12 +193,12 @@ def write_comparison(
     highest = max(float(one.entropy[role].max()) for one in comparisons.values() for role in ROLES)
     rows, pictures = [], []
     for place, (i, one) in enumerate(comparisons.items(), 1):
-        (kind, scores), stem = chosen[i], stem_of(dataset, i)
+        (kind, scores), stem = chosen[i], samples.stem_of(dataset, i)
         file = folder / f'{place:0{len(str(len(chosen)))}}_{stem}.png'
         prediction_grid(panels(one, highest), meta['classes'], meta['palette'], file)
         points = [f'{score:.2f}' for score in scores.values()]
         rows.append([stem, kind, *points, number(_difference(scores), '+.2f')])
-        pictures += [Heading(stem), Picture(file, _caption(one), stem)]
+        pictures += [Heading(stem), Picture(file, _caption(one))]
     difference = message(
         'student minus {other}', other='baseline' if 'baseline' in models else 'teacher'
     )
@@ -244,7 +225,7 @@ def _difference(scores: Mapping[str, float]) -> float:
 
 
 def _caption(one: Comparison) -> Message:
-    student, teacher = (f'{one.entropy[x][one.label != IGNORED].mean():.3f}' for x in ROLES)
+    student, teacher = (f'{one.entropy[x][one.label != samples.IGNORED].mean():.3f}' for x in ROLES)
     return message(
         'Mean entropy in nats: student {student}, teacher {teacher}. Distance of the attention '
         'maps (0: equal, 1.41: disjoint): {distances}.',

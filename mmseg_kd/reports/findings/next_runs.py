@@ -13,11 +13,13 @@ from mmseg_kd.records.message import Message, message
 from mmseg_kd.records.run_record import RunRecord
 from mmseg_kd.reports.comparing.collection import Collection, Group, by_seed
 from mmseg_kd.reports.comparing.statistics import FEWEST_SEEDS, PairedDifference, half_width
-from mmseg_kd.reports.findings.training import course, loss_faults
+from mmseg_kd.reports.findings.training import FEWEST_EVALUATIONS, loss_faults
 
 MOST_SEEDS = 20
 # Factor that is enough to see whether a longer training helps.
 LONGER = 1.5
+# In points. Two evaluations in a row differ by less than this anyway.
+STILL_IMPROVING = 0.5
 MOST = 3
 
 
@@ -30,12 +32,7 @@ class Suggestion(NamedTuple):
 
 def suggest(collection: Collection) -> list[Suggestion]:
     """Suggest runs, the most needed first; those of a study as lines for its config."""
-    return [
-        *_seeds(collection),
-        *_loss_weights(collection),
-        *_longer_runs(collection),
-        *_test(collection),
-    ]
+    return [*_seeds(collection), *_loss_weights(collection), *_longer_runs(collection)]
 
 
 def seeds_needed(compared: PairedDifference) -> int | None:
@@ -94,11 +91,19 @@ def _loss_weights(collection: Collection) -> Iterator[Suggestion]:
 def _longer_runs(collection: Collection) -> Iterator[Suggestion]:
     students = collection.students
     groups = sorted(collection.ranked, key=lambda group: group not in students)
-    found = [g for g in groups if g.runs[0].max_iters and course(g).gain]
+    found = [group for group in groups if group.runs[0].max_iters and _improving(group)]
     for group in found[:MOST]:
         reason = message('Train {name} 1.5x longer: it was still improving.', name=group.name)
         options = _longer(group.runs[0], round(LONGER * group.runs[0].max_iters))
         yield Suggestion(reason, _lines(group, 'longer', options))
+
+
+def _improving(group: Group) -> bool:
+    """Return whether the last evaluation is clearly the best."""
+    iterations, values = group.curves()
+    means = values.mean(axis=0)
+    enough = len(iterations) >= FEWEST_EVALUATIONS
+    return enough and means[-1] - means[:-1].max() >= STILL_IMPROVING
 
 
 def _longer(run: RunRecord, iterations: int) -> dict[str, Any]:
@@ -116,20 +121,6 @@ def _longer(run: RunRecord, iterations: int) -> dict[str, Any]:
 
 def _rounded(value: float) -> float:
     return float(f'{value:.3g}')
-
-
-def _test(collection: Collection) -> Iterator[Suggestion]:
-    best = collection.best
-    found = best and best.runs[0].best_checkpoint(collection.metric)
-    config = found and _config_of(best.runs[0])
-    if config and not best.scores_of(collection.metric, test=True):
-        reason = message(
-            'Test {name} on the test split: its best evaluation was chosen on the validation '
-            'split, so its score is too high.',
-            name=best.name,
-        )
-        command = f'python tools/test.py {_quoted(config)} {_quoted(relative(found[0]))}'
-        yield Suggestion(reason, 'test=True,' if best.runs[0].study_config else command)
 
 
 def _lines(group: Group, what: str, options: dict[str, Any]) -> str:

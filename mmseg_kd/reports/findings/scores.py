@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from mmseg_kd.records.class_scores import mean_class_iou
-from mmseg_kd.records.message import MINUS, Message, message, number
+from mmseg_kd.records.message import Message, message, number
 from mmseg_kd.records.study_file import at_the_edge
 from mmseg_kd.reports.comparing.collection import Collection
 from mmseg_kd.reports.comparing.statistics import sentence
@@ -28,17 +28,10 @@ def find(collection: Collection) -> list[Message]:
 
 
 def _best(collection: Collection) -> Iterator[Message]:
-    first, second = [*collection.compared, None, None][:2]
-    if first is not None:
-        values = dict(name=first.name, score=f'{first.score:.2f}', metric=collection.metric)
-        if second is not None:
-            values |= dict(second=second.name, next=f'{second.score:.2f}')
-        yield message(
-            '{name} reached {score} {metric}.'
-            if second is None
-            else 'Highest mean: {name} with {score} {metric}, then {second} with {next}.',
-            **values,
-        )
+    for group in collection.compared[:1]:
+        score = f'{group.score:.2f}'
+        values = dict(name=group.name, score=score, metric=collection.metric)
+        yield message('{name} reached {score} {metric}, the highest mean.', **values)
 
 
 def _comparisons(collection: Collection) -> Iterator[Message]:
@@ -72,7 +65,7 @@ def _gap(collection: Collection) -> Iterator[Message]:
                 metric=collection.metric,
                 baseline=collection.baseline.name,
                 name=group.name,
-                share=f'{100 * closed:.0f}'.replace('-', MINUS),
+                share=number(100 * closed, '.0f'),
             )
 
 
@@ -103,11 +96,9 @@ def _edges(collection: Collection) -> Iterator[Message]:
         found = at_the_edge(study.space, best.params) if best else {}
         for key, (value, edge) in found.items():
             yield message(
-                'The best value of {key}, {value}, is the lowest that could be chosen: lower '
-                'ones may be better.'
-                if edge == 'lowest'
-                else 'The best value of {key}, {value}, is the highest that could be chosen: '
-                'higher ones may be better.',
+                'The best value of {key}, {value}, is the {edge} that could be chosen: values '
+                'beyond it may be better.',
                 key=key,
                 value=f'{value:.4g}',
+                edge=message('lowest' if edge == 'lowest' else 'highest'),
             )

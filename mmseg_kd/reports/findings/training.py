@@ -3,45 +3,20 @@
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
-from typing import NamedTuple
 
 import numpy as np
 
 from mmseg_kd.distillation.gradient_diagnosis import Finding, FullWeight, diagnose
 from mmseg_kd.records.message import Message, message, messages
 from mmseg_kd.records.run_record import RunRecord
-from mmseg_kd.reports.comparing.collection import Collection, Group, run_name
+from mmseg_kd.reports.comparing.collection import Collection, run_name
 
 # Sentences of one kind; the tables have the rest.
 MOST, MOST_FAULTS = 6, 3
 # In points. Two evaluations in a row differ by less than this anyway.
-STILL_IMPROVING, FELL = 0.5, 1.0
+FELL = 1.0
+# Fewer do not show how a training ends.
 FEWEST_EVALUATIONS = 3
-
-
-class Course(NamedTuple):
-    """The end of a mean curve.
-
-    Attributes:
-        peak: Iteration of its highest value.
-        gain: Points by which the last evaluation exceeds all before it; 0 if that is not clear.
-        loss: Points by which the last evaluation is below the peak; 0 if that is not clear.
-    """
-
-    peak: int
-    gain: float
-    loss: float
-
-
-def course(group: Group) -> Course:
-    """Describe the end of a group's mean curve, without gain and loss below three evaluations."""
-    iterations, values = group.curves()
-    if len(iterations) < FEWEST_EVALUATIONS:
-        return Course(0, 0.0, 0.0)
-    means = values.mean(axis=0)
-    peak, gain, loss = means.argmax(), means[-1] - means[:-1].max(), means.max() - means[-1]
-    gain, loss = (gain if gain >= STILL_IMPROVING else 0.0), (loss if loss >= FELL else 0.0)
-    return Course(int(iterations[peak]), float(gain), float(loss))
 
 
 def loss_faults(run: RunRecord) -> dict[str, tuple[str, Finding]]:
@@ -80,15 +55,12 @@ def _states(collection: Collection) -> Iterator[Message]:
         yield message('{name} failed: {error}', name=run_name(run), error=error)
     states = Counter(run.state for run in collection.runs)
     begun = states['running'] + states['unfinished']
-    counts = (len(failed) - MOST, states['waiting'], begun)
-    sentences = messages(
-        '{count} more runs failed.',
-        '{count} runs have not begun.',
-        '{count} runs are not finished; they are left out of the statistics.',
+    lines = (
+        message('{count} more runs failed.', count=len(failed) - MOST),
+        message('{count} runs have not begun.', count=states['waiting']),
+        message('{count} runs are not finished; they are left out of the statistics.', count=begun),
     )
-    for sentence, count in zip(sentences, counts, strict=True):
-        if count > 0:
-            yield replace(sentence, values=dict(count=count))
+    yield from (line for line in lines if line.values['count'] > 0)
 
 
 def _diverged(collection: Collection) -> Iterator[Message]:
@@ -119,14 +91,13 @@ def _misfits(collection: Collection) -> Iterator[Message]:
 def weak_teachers(collection: Collection) -> Iterator[Message]:
     """Yield teachers that do not beat the baseline."""
     metric, baseline = collection.metric, collection.baseline
-    cards = (card for run in collection.runs for card in run.teachers.values())
-    for checkpoint, card in {card['checkpoint']: card for card in cards}.items():
+    for _, card in collection.cards:
         score = card['metrics'].get(metric)
         if baseline is not None and score is not None and score <= baseline.score:
             yield message(
                 'The teacher {checkpoint} does not beat the baseline: {score} {metric} against '
                 '{baseline} of {source}. A teacher like this rarely helps.',
-                checkpoint=checkpoint,
+                checkpoint=card['checkpoint'],
                 metric=metric,
                 source=baseline.name,
                 score=f'{score:.2f}',
@@ -154,19 +125,16 @@ def _losses(collection: Collection) -> Iterator[Message]:
 def _courses(collection: Collection) -> Iterator[Message]:
     # The baseline and the best others.
     shown = [collection.baseline] if collection.baseline is not None else []
-    shown += [*collection.students, *collection.teachers][:MOST]
-    courses = [(group.name, course(group)) for group in shown]
-    if names := [f'{name} (+{end.gain:.2f})' for name, end in courses if end.gain]:
-        yield message(
-            'Still improving at the end: {names}. In brackets: by how many points of {metric} '
-            'the last evaluation exceeds all earlier ones.',
-            names=', '.join(names),
-            metric=collection.metric,
-        )
-    for name, end in courses:
-        if end.loss:
-            lower = f'{end.loss:.2f}'
-            values = dict(name=name, peak=end.peak, loss=lower, metric=collection.metric)
+    for group in [*shown, *[*collection.students, *collection.teachers][:MOST]]:
+        iterations, values = group.curves()
+        if len(iterations) < FEWEST_EVALUATIONS:
+            continue
+        means = values.mean(axis=0)
+        if (loss := means.max() - means[-1]) >= FELL:
             yield message(
-                '{name} peaked at iteration {peak} and ended {loss} {metric} lower.', **values
+                '{name} peaked at iteration {peak} and ended {loss} {metric} lower.',
+                name=group.name,
+                peak=int(iterations[means.argmax()]),
+                loss=f'{loss:.2f}',
+                metric=collection.metric,
             )

@@ -25,23 +25,18 @@ def settings(collection: Collection) -> list[Block]:
 
 def teachers(collection: Collection) -> list[Block]:
     """Return the reports on all teachers, one row per file and split."""
-    cards = {}
-    for group in collection.groups:
-        for name, card in (item for run in group.runs for item in run.teachers.items()):
-            cards.setdefault((card['sha256'], card['data']), (f'{group.name}: {name}', card))
-    metrics = list(dict.fromkeys(name for _, card in cards.values() for name in card['metrics']))
-    same = {True: message('yes'), False: message('no')}
+    cards = collection.cards
+    metrics = list(dict.fromkeys(name for _, card in cards for name in card['metrics']))
     rows = [
         [
             name,
             *(number(card['metrics'].get(metric)) for metric in metrics),
             number(card['entropy'], '.3f'),
             number(card['ece'], '.3f'),
-            same.get(card['deterministic'], NONE),
             f'{card["checkpoint"] or NONE} (sha256 {card["sha256"][:8]})',
         ]
-        for name, card in cards.values()
+        for name, card in cards
     ]
-    facts = messages('entropy', 'ECE', 'deterministic', 'checkpoint')
+    facts = messages('entropy', 'ECE', 'checkpoint')
     table = Table([message('student: teacher'), *metrics, *facts], rows, 'teachers')
     return titled(message('Teachers'), table)

@@ -1,5 +1,6 @@
 """The sections on scores: the comparison, the teachers, every run, and the controls."""
 
+import itertools
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import timedelta
 from statistics import fmean
@@ -8,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from mmseg_kd.paths import relative
-from mmseg_kd.records.message import Message, message, messages, number
+from mmseg_kd.records.message import message, messages, number
 from mmseg_kd.records.run_record import RunRecord
 from mmseg_kd.reports.comparing.collection import Collection, Group, by_seed
 from mmseg_kd.reports.comparing.differing_settings import setting_text, short_keys
@@ -37,9 +38,8 @@ def comparison(collection: Collection, sizes: dict[str, ModelSize]) -> list[Bloc
         'the baseline in this report is the mean over the seeds that both have, with its 95 % '
         "confidence interval by Student's t. The verdict is better or worse only if the interval "
         'excludes 0, and never with fewer than 3 seeds; one interval in 20 excludes 0 by chance '
-        'alone. Gap closed: the share of the gap from baseline to teacher. GMACs and ms per image '
-        'are of one image of the size that the model was trained on, measured when this report '
-        'was written.'
+        'alone. Gap closed: the share of the gap from baseline to teacher. GMACs are of one image '
+        'of the size that the model was trained on.'
     )
     own = comparison_table(collection, collection.teachers, sizes)._replace(name='teacher_runs')
     return [
@@ -59,7 +59,7 @@ def comparison_table(
     rows = [_comparison(collection, g, sizes.get(g.name), others, short) for g in groups]
     headings = [heading for heading, _ in rows[0]] if rows else []
     cells = [[cell for _, cell in row] for row in rows]
-    return Table(headings, cells, 'comparison', strong=len(rows) > 1)
+    return Table(headings, cells, 'comparison')
 
 
 def _comparison(
@@ -68,34 +68,27 @@ def _comparison(
     size: ModelSize | None,
     others: Sequence[str],
     short: Mapping[str, str],
-) -> list[tuple[Message, Text]]:
+) -> list[tuple[Text, Text]]:
     """Return the headings and the cells of a group's row."""
     metric, runs = collection.metric, group.counted
     compared, on_test = (collection.compare(group, test) for test in (False, True))
-    closed, size = collection.gap_closed(group), size or (None, None, None)
+    closed, size = collection.gap_closed(group), size or (None, None)
     chosen = [f'{short[key]}={_short(value)}' for key, value in group.params.items()]
     return [
         (message('run'), group.name),
         (message('seeds'), str(len(group.scores))),
-        (message('{metric}, val', metric=metric), _mean_and_sd(group.scores)),
+        (f'{metric}, val', _mean_and_sd(group.scores)),
         (message('to baseline'), number(compared and compared.mean, '+.2f')),
         (message('95 % interval'), interval_text(compared)),
         (message('verdict'), verdict_text(compared)),
         (message('gap closed'), NONE if closed is None else f'{number(100 * closed, ".0f")} %'),
-        (message('{metric}, test', metric=metric), _mean_and_sd(group.scores_of(metric, True))),
+        (f'{metric}, test', _mean_and_sd(group.scores_of(metric, True))),
         (message('to baseline, test'), number(on_test and on_test.mean, '+.2f')),
-        *zip(messages('parameters [M]', 'GMACs', 'ms per image'), map(number, size), strict=True),
-        (message('s per iteration'), mean_of(map(_seconds_per_iteration, runs), '.3f')),
+        *zip(messages('parameters [M]', 'GMACs'), map(number, size), strict=True),
         (message('total time'), _duration(runs)),
         (message('GPU memory [GiB]'), _memory(runs)),
-        *(
-            (message('{metric}, val', metric=name), mean_of(row.get(name) for _, row in group.best))
-            for name in others
-        ),
-        *(
-            (message('{metric}, test', metric=name), mean_of(run.test.get(name) for run in runs))
-            for name in others
-        ),
+        *((f'{name}, val', mean_of(row.get(name) for _, row in group.best)) for name in others),
+        *((f'{name}, test', mean_of(run.test.get(name) for run in runs)) for name in others),
         (message('chosen'), ', '.join(chosen) or NONE),
     ]
 
@@ -116,9 +109,9 @@ def runs_table(collection: Collection) -> Table:
         for run in group.runs
         if (best := run.best(metric)) is not None
     ]
-    headings = [*messages('run', 'seed'), message('{metric}, val', metric=metric)]
-    headings += [message('at iteration'), message('{metric}, test', metric=metric)]
-    return Table([*headings, message('checkpoint')], rows, 'runs')
+    name, seed, iteration, checkpoint = messages('run', 'seed', 'at iteration', 'checkpoint')
+    headings = [name, seed, f'{metric}, val', iteration, f'{metric}, test', checkpoint]
+    return Table(headings, rows, 'runs')
 
 
 def _checkpoint(run: RunRecord, metric: str) -> str:
@@ -132,17 +125,14 @@ def _checkpoint(run: RunRecord, metric: str) -> str:
 def controls(collection: Collection) -> list[Block]:
     """Return the paired differences of the runs to their controls, corrected for their number."""
     pairs, known = collection.controlled, metric_names(collection.runs)
+    metrics = [collection.metric, *(name for name in REGIONS if name in known)]
     rows = []
-    for test in (False, True):
-        split = 'test' if test else 'val'
-        for metric in [collection.metric, *(name for name in REGIONS if name in known)]:
-            for run, control in pairs:
-                scores = (by_seed(group.scores_of(metric, test)) for group in (run, control))
-                if compared := paired_difference(*scores, len(pairs)):
-                    label, seeds = f'{metric}, {split}', str(len(compared.seeds))
-                    difference = number(compared.mean, '+.2f'), interval_text(compared)
-                    verdict = verdict_text(compared)
-                    rows.append([run.name, control.name, label, seeds, *difference, verdict])
+    for split, metric, (run, control) in itertools.product(('val', 'test'), metrics, pairs):
+        scores = (by_seed(g.scores_of(metric, split == 'test')) for g in (run, control))
+        if compared := paired_difference(*scores, len(pairs)):
+            seeds, difference = str(len(compared.seeds)), number(compared.mean, '+.2f')
+            row = [run.name, control.name, f'{metric}, {split}', seeds, difference]
+            rows.append([*row, interval_text(compared), verdict_text(compared)])
     explanation = message(
         'The intervals are corrected for {count} comparisons of each metric (Bonferroni): with a '
         'confidence of 95 % all of them are right at once.',
@@ -186,12 +176,6 @@ def _mean_and_sd(scores: Sequence[tuple[RunRecord, float]]) -> str:
 
 def _short(value: Any) -> str:
     return f'{value:.3g}' if isinstance(value, float) else setting_text(value)
-
-
-def _seconds_per_iteration(run: RunRecord) -> float | None:
-    """Return the median of the logged times, which ignores the slow first ones."""
-    times = run.training.get('time')
-    return None if times is None or not np.isfinite(times).any() else float(np.nanmedian(times))
 
 
 def _memory(runs: Sequence[RunRecord]) -> str:

@@ -19,21 +19,14 @@ from mmseg_kd.reports.writing.document import NONE, Block, Bullets, Code, Headin
 
 def opening(collection: Collection) -> list[Block]:
     """Return the title, where the report is from, the findings and what is compared."""
-    data = (run.setting('val_dataloader', 'dataset') for run in collection.runs)
-    names = (
-        f'{x.get("type")} {x.get("split") or x.get("ann_file") or "val"}'
-        for x in data
-        if isinstance(x, dict)
-    )
     text = message(
         '{runs} evaluated runs of {groups} settings. The report compares {metric} in percent, '
-        "taken from each run's best evaluation on {data}. The best evaluation was "
-        'chosen on the same images, so every score is slightly too high. Publish '
-        'scores of the test split.',
+        "taken from each run's best evaluation on the validation split. The best evaluation was "
+        'chosen on the same images, so every score is slightly too high. Publish scores of the '
+        'test split.',
         runs=sum(len(group.measured) for group in collection.groups),
         groups=len(collection.ranked),
         metric=collection.metric,
-        data=', '.join(dict.fromkeys(names)) or NONE,
     )
     blocks = [Heading(message('Report: {title}', title=collection.title), 1)]
     blocks += [Paragraph(line, remark=True) for line in identity(collection)]
@@ -57,14 +50,10 @@ def identity(collection: Collection) -> list[Text]:
         versions=', '.join(f'{name} {number}' for name, number in versions.items()),
         device=', '.join(devices) or NONE,
     )
-    protocols = list(dict.fromkeys(log.protocol for log in logs if log.protocol))
-    protocol = message(
-        'Data: {protocol}.'
-        if len(protocols) == 1
-        else 'Data: {protocol}, for the first run; others differ, see the settings.',
-        protocol=next(iter(protocols), NONE),
-    )
-    return [origin, protocol] if protocols else [origin]
+    # Where runs differ, the table of settings says in what.
+    protocols = dict.fromkeys(log.protocol for log in logs if log.protocol)
+    data = [message('Data: {protocol}.', protocol=protocol) for protocol in protocols]
+    return [origin, *(data if len(data) == 1 else [])]
 
 
 def _commit() -> str:

@@ -34,13 +34,11 @@ class Table(NamedTuple):
         headings: Headings of the columns.
         rows: The cells of each row.
         name: Name of its files in the report's folder `tables`; empty for none.
-        strong: Whether the first row is highlighted.
     """
 
     headings: Sequence[Text]
     rows: Sequence[Sequence[Text]]
     name: str = ''
-    strong: bool = False
 
     @property
     def text_columns(self) -> list[bool]:
@@ -53,14 +51,12 @@ class Picture(NamedTuple):
     """A figure in a file of the report's folder `figures`.
 
     Attributes:
-        file: The PNG.
+        file: The PNG, whose name says what it shows.
         caption: The sentence below it.
-        alt: What it shows, for people who cannot see it.
     """
 
     file: Path
     caption: Text
-    alt: Text
 
 
 class Code(NamedTuple):

@@ -7,11 +7,8 @@ from html import escape
 from pathlib import Path
 from string import Template
 
-from mmseg_kd.records.message import Text, message
+from mmseg_kd.records.message import Text
 from mmseg_kd.reports.writing import document as d
-
-# Rows of a table in sight; the reader can open the others.
-MOST_OPEN = 12
 
 
 def to_html(blocks: Sequence[d.Block], lang: str) -> str:
@@ -39,30 +36,24 @@ def _block(block: d.Block) -> str:
             return f'<p{" class=remark" if remark else ""}>{_write(text)}</p>'
         case d.Bullets(items):
             return f'<ul>{"".join(f"<li>{_write(item)}</li>" for item in items)}</ul>'
-        case d.Table(rows=rows):
-            first = _table(block, rows[:MOST_OPEN], block.strong)
-            if len(rows) <= MOST_OPEN:
-                return first
-            more = _write(message('{count} more rows', count=len(rows) - MOST_OPEN))
-            rest = _table(block, rows[MOST_OPEN:])
-            return f'{first}<details><summary>{more}</summary>{rest}</details>'
-        case d.Picture(file, caption, alt):
+        case d.Table():
+            return _table(block)
+        case d.Picture(file, caption):
             source = f'data:image/png;base64,{base64.b64encode(file.read_bytes()).decode()}'
-            image = f'<div class="wide"><img alt="{escape(str(alt))}" src="{source}"></div>'
+            image = f'<div class="wide"><img alt="{escape(file.stem)}" src="{source}"></div>'
             return f'<figure>{image}<figcaption>{_write(caption)}</figcaption></figure>'
         case d.Code(code):
             return f'<pre><code>{escape(code)}</code></pre>'
 
 
-def _table(table: d.Table, rows: Sequence[Sequence[Text]], strong: bool = False) -> str:
+def _table(table: d.Table) -> str:
     kinds = [' class="text"' if text else '' for text in table.text_columns]
     headings = zip(kinds, map(_write, table.headings), strict=True)
     lines = [''.join(f'<th scope="col"{kind}>{cell}</th>' for kind, cell in headings)]
     lines[0] = f'<div class="wide"><table><thead><tr>{lines[0]}</tr></thead><tbody>'
-    for i, row in enumerate(rows):
+    for row in table.rows:
         (_, name), *cells = zip(kinds, map(_write, row), strict=True)
-        highlight = ' class="strong"' if strong and i == 0 else ''
-        lines.append(f'<tr{highlight}><th scope="row"{kinds[0]}>{name}</th>')
+        lines.append(f'<tr><th scope="row"{kinds[0]}>{name}</th>')
         lines += [f'<td{kind}>{cell}</td>' for kind, cell in cells]
         lines.append('</tr>')
     return ''.join([*lines, '</tbody></table></div>'])

@@ -23,8 +23,8 @@ def _block(block: d.Block) -> str:
             return '\n'.join(f'- {_escape(item)}' for item in items)
         case d.Table():
             return _table(block)
-        case d.Picture(file, caption, alt):
-            return f'![{_escape(alt)}](figures/{quote(file.name)})\n\n{_escape(caption)}'
+        case d.Picture(file, caption):
+            return f'![{_escape(file.stem)}](figures/{quote(file.name)})\n\n{_escape(caption)}'
         case d.Code(code):
             language = 'bash' if code.startswith('python ') else 'python'
             return f'```{language}\n{code}\n```'
@@ -32,8 +32,6 @@ def _block(block: d.Block) -> str:
 
 def _table(table: d.Table) -> str:
     rows = [[_cell(cell) for cell in row] for row in (table.headings, *table.rows)]
-    if table.strong:
-        rows[1] = [f'**{cell}**' for cell in rows[1]]
     rows.insert(1, ['---' if text else '---:' for text in table.text_columns])
     return '\n'.join(f'| {" | ".join(row)} |' for row in rows)
 

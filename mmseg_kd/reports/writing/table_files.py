@@ -1,22 +1,17 @@
 """The tables of a report as CSV and LaTeX, for papers and slides."""
 
 import csv
-import re
 from pathlib import Path
 
 from mmseg_kd.checkpoints import atomic_path
-from mmseg_kd.records.message import MINUS, Text
+from mmseg_kd.records.message import MINUS
 from mmseg_kd.reports.writing.document import NONE, Table
 
 # What LaTeX reads as markup, and the signs that its default fonts lack.
-LATEX = {c: f'\\{c}' for c in '&%$#_{}'} | {'\\': r'\textbackslash{}', '~': r'\textasciitilde{}'}
-LATEX |= {
-    '^': r'\textasciicircum{}',
-    MINUS: '$-$',
-    '±': r'$\pm$',
-    NONE: '--',
-    '<': '$<$',
-    '>': '$>$',
+LATEX = {
+    **{c: f'\\{c}' for c in '&%$#_{}'},
+    **{'\\': r'\textbackslash{}', '~': r'\textasciitilde{}', '^': r'\textasciicircum{}'},
+    **{MINUS: '$-$', '±': r'$\pm$', NONE: '--', '<': '$<$', '>': '$>$'},
 }
 
 
@@ -40,5 +35,5 @@ def _plain(cell: str) -> str:
     return '' if cell == NONE else cell.replace(MINUS, '-')
 
 
-def _latex(cell: Text) -> str:
-    return re.sub('.', lambda found: LATEX.get(found[0], found[0]), ' '.join(cell.split()))
+def _latex(cell: str) -> str:
+    return ' '.join(cell.split()).translate(str.maketrans(LATEX))
