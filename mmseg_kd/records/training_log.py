@@ -12,7 +12,7 @@ STAMP = re.compile(r'^(\d{4}/\d\d/\d\d \d\d:\d\d:\d\d) - ', re.MULTILINE)
 UNEXPECTED = re.compile(r'^unexpected key in source state_dict: (.+)', re.MULTILINE)
 MISSING = re.compile(r'^missing keys in source state_dict: (.+)', re.MULTILINE)
 PROTOCOL = re.compile(r'^\s+(?:data|input|schedule)\s+(.+)', re.MULTILINE)
-DEVICE = re.compile(r'^\s+device\s+(.+), torch \S+, seed', re.MULTILINE)
+DEVICE = re.compile(r'^\s+device\s+(.+, torch \S+), seed', re.MULTILINE)
 
 
 @dataclass
@@ -21,7 +21,7 @@ class LogFacts:
 
     Attributes:
         seconds: Time from the first line to the last, summed over all starts; None without a log.
-        device: Device that it ran on.
+        device: Device that it ran on, and the version of torch.
         protocol: Images, crop, iterations and batch, as the log has them.
         misfit: For a pretrained file that mmengine loaded although it did not fit: the number of
             tensors that only the file has, and that only the model has.

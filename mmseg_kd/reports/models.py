@@ -1,10 +1,13 @@
-"""The models of a report, loaded without running code from their files, and their size."""
+"""The models of a report, loaded without running code from their files; their size and speed."""
 
 import json
+import time
 from pathlib import Path
+from statistics import median
 from typing import NamedTuple
 from uuid import uuid4
 
+import torch
 from mmengine.device import get_device
 from mmengine.logging import MMLogger
 from mmengine.registry import init_default_scope
@@ -21,18 +24,21 @@ from mmseg_kd.reports.comparing.collection import Collection
 
 # The config that a start of a run writes out.
 CONFIGS = '*/vis_data/config.py'
+# Forward passes that are timed, after some that are not.
+WARM_UP, TIMED = 3, 10
 DEFAULT_SIZE = (512, 512)
 
 
 class ModelSize(NamedTuple):
-    """Parameters in millions, and GMACs of one image."""
+    """Parameters in millions, GMACs of one image, and milliseconds of its forward pass."""
 
     parameters: float
     gmacs: float
+    milliseconds: float
 
 
 def model_sizes(collection: Collection) -> dict[str, ModelSize]:
-    """Measure the model of each group that has a checkpoint, each architecture once.
+    """Count and time the model of each group that has a checkpoint, each architecture once.
 
     Models that cannot be built are left out, with a note.
     """
@@ -63,11 +69,24 @@ def _size(run: RunRecord, collection: Collection) -> ModelSize | None:
             size = tuple(run.setting('model', 'data_preprocessor', 'size') or DEFAULT_SIZE)
             channels = run.setting('model', 'backbone', 'in_channels') or 3
             total = measure_complexity(model, size, channels)[-1]
-            return ModelSize(total.parameters / 1e6, total.macs / 1e9)
+            image = torch.zeros(1, channels, *size, device=get_device())
+            return ModelSize(total.parameters / 1e6, total.macs / 1e9, _milliseconds(model, image))
     except (UserError, OSError, KeyError, AttributeError) as error:
         name = run.source.as_posix()
         collection.notes.append(message('{name}: no GMACs: {error}', name=name, error=error))
         return None
+
+
+@torch.no_grad()
+def _milliseconds(model: nn.Module, image: torch.Tensor) -> float:
+    times = []
+    for _ in range(WARM_UP + TIMED):
+        started = time.perf_counter()
+        model(image, mode='tensor')
+        if image.is_cuda:
+            torch.cuda.synchronize()
+        times.append(time.perf_counter() - started)
+    return 1000 * median(times[WARM_UP:])
 
 
 def prepare() -> None:

@@ -14,6 +14,7 @@ from mmseg_kd.reports.comparing.collection import Collection
 from mmseg_kd.reports.figures.classes import classes
 from mmseg_kd.reports.figures.curves import learning_curves
 from mmseg_kd.reports.figures.images import differing_images
+from mmseg_kd.reports.figures.losses import losses
 from mmseg_kd.reports.figures.search import searches
 from mmseg_kd.reports.models import model_sizes
 from mmseg_kd.reports.sections import facts, scores, words
@@ -48,7 +49,7 @@ def write_report(
         overwrite: Whether to replace a report of other runs too.
         images: Validation images of each kind (most improved, most damaged, median) to predict
             and draw, if checkpoints and data exist. With 0 no model is loaded, so that
-            parameters and GMACs are left out too.
+            parameters, GMACs and times are left out too.
 
     Returns:
         The written files.
@@ -98,6 +99,7 @@ def _blocks(collection: Collection, figures: Path, count: int) -> list[Block]:
         *learning_curves(collection, figures),
         *facts.settings(collection),
         *classes(collection, figures),
+        *losses(collection, figures),
         *facts.teachers(collection),
         *searches(collection, figures),
         *differing_images(collection, figures, count),

@@ -56,7 +56,7 @@ def test_the_page_needs_nothing_else(folders: list[Path], tmp_path: Path, lang: 
     files = write_report(folders, out, lang)
     assert files[:2] == [out / 'report.md', out / 'report.html']
     names = {file.name for file in files[2:]}
-    assert names == {'learning_curves.png', 'class_iou.png', 'confusion.png'}
+    assert names == {'learning_curves.png', 'class_iou.png', 'confusion.png', 'losses.png'}
     assert all(file.stat().st_size > 10_000 for file in files[2:])
     text = files[1].read_text(encoding='utf-8')
     page = Page(text)

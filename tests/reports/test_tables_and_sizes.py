@@ -63,6 +63,17 @@ def test_a_row_of_the_comparison(seeds: list[Path]) -> None:
     assert row['verdict'] == 'too few seeds'
 
 
+def test_an_unfinished_run_is_marked_and_not_called_the_best(seeds: list[Path]) -> None:
+    collection = read_collection(seeds)
+    for run in collection.students[0].runs:
+        run.state = 'waiting'
+    names = [str(row[0]) for row in comparison_table(collection, collection.compared, {}).rows]
+    assert names == ['student (unfinished)', 'baseline']
+    text = ' '.join(map(str, find(collection)))
+    assert 'baseline reached 30.00 mIoU11, the highest mean.' in text
+    assert '3 runs are not finished; they are left out of the statistics.' in text
+
+
 def test_differences_have_a_true_minus_sign(seeds: list[Path]) -> None:
     for folder in seeds[1::2]:
         set_curve(folder, [20.0, 25.0, 29.5])
@@ -104,8 +115,8 @@ def test_each_architecture_is_counted_once(trained_pair: dict[str, Path]) -> Non
     assert sizes.keys() == {'baseline', 'student'}
     # The same model with and without distillation.
     assert sizes['student'] == sizes['baseline']
-    parameters, gmacs = sizes['student']
-    assert 0 < parameters < 1 and 0 < gmacs < 1
+    parameters, gmacs, milliseconds = sizes['student']
+    assert 0 < parameters < 1 and 0 < gmacs < 1 and milliseconds > 0
     assert not collection.notes
 
 

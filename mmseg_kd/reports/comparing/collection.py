@@ -51,6 +51,11 @@ class Group:
         return [run for run in self.measured if run.state == 'done'] or self.measured
 
     @property
+    def finished(self) -> bool:
+        """Whether a run is finished."""
+        return any(run.state == 'done' for run in self.runs)
+
+    @property
     def best(self) -> list[tuple[RunRecord, dict[str, float]]]:
         """The best evaluation of each counted run that has the metric."""
         rows = [(run, run.best(self.metric)) for run in self.counted]

@@ -28,7 +28,7 @@ def find(collection: Collection) -> list[Message]:
 
 
 def _best(collection: Collection) -> Iterator[Message]:
-    for group in collection.compared[:1]:
+    for group in [group for group in collection.compared if group.finished][:1]:
         score = f'{group.score:.2f}'
         values = dict(name=group.name, score=score, metric=collection.metric)
         yield message('{name} reached {score} {metric}, the highest mean.', **values)

@@ -53,7 +53,11 @@ def _states(collection: Collection) -> Iterator[Message]:
     for run in failed[:MOST]:
         error = run.error or message('no reason kept')
         yield message('{name} failed: {error}', name=run_name(run), error=error)
-    states = Counter(run.state for run in collection.runs)
+    # An interrupted run of a study waits to be continued.
+    states = Counter(
+        'unfinished' if run.state == 'waiting' and run.evaluations else run.state
+        for run in collection.runs
+    )
     begun = states['running'] + states['unfinished']
     lines = (
         message('{count} more runs failed.', count=len(failed) - MOST),

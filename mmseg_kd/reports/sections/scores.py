@@ -38,8 +38,9 @@ def comparison(collection: Collection, sizes: dict[str, ModelSize]) -> list[Bloc
         'the baseline in this report is the mean over the seeds that both have, with its 95 % '
         "confidence interval by Student's t. The verdict is better or worse only if the interval "
         'excludes 0, and never with fewer than 3 seeds; one interval in 20 excludes 0 by chance '
-        'alone. Gap closed: the share of the gap from baseline to teacher. GMACs are of one image '
-        'of the size that the model was trained on.'
+        'alone. Gap closed: the share of the gap from baseline to teacher. GMACs and ms per image '
+        'are of one image of the size that the model was trained on, measured when this report '
+        'was written.'
     )
     own = comparison_table(collection, collection.teachers, sizes)._replace(name='teacher_runs')
     return [
@@ -72,10 +73,11 @@ def _comparison(
     """Return the headings and the cells of a group's row."""
     metric, runs = collection.metric, group.counted
     compared, on_test = (collection.compare(group, test) for test in (False, True))
-    closed, size = collection.gap_closed(group), size or (None, None)
+    closed, size = collection.gap_closed(group), size or (None, None, None)
+    unfinished = message('{name} (unfinished)', name=group.name)
     chosen = [f'{short[key]}={_short(value)}' for key, value in group.params.items()]
     return [
-        (message('run'), group.name),
+        (message('run'), group.name if group.finished else unfinished),
         (message('seeds'), str(len(group.scores))),
         (f'{metric}, val', _mean_and_sd(group.scores)),
         (message('to baseline'), number(compared and compared.mean, '+.2f')),
@@ -84,7 +86,7 @@ def _comparison(
         (message('gap closed'), NONE if closed is None else f'{number(100 * closed, ".0f")} %'),
         (f'{metric}, test', _mean_and_sd(group.scores_of(metric, True))),
         (message('to baseline, test'), number(on_test and on_test.mean, '+.2f')),
-        *zip(messages('parameters [M]', 'GMACs'), map(number, size), strict=True),
+        *zip(messages('parameters [M]', 'GMACs', 'ms per image'), map(number, size), strict=True),
         (message('total time'), _duration(runs)),
         (message('GPU memory [GiB]'), _memory(runs)),
         *((f'{name}, val', mean_of(row.get(name) for _, row in group.best)) for name in others),

@@ -7,8 +7,6 @@ from datetime import datetime
 from importlib.metadata import version
 from pathlib import Path
 
-import torch
-
 import mmseg_kd
 from mmseg_kd.records.message import Text, message
 from mmseg_kd.reports.comparing.collection import Collection
@@ -42,7 +40,7 @@ def identity(collection: Collection) -> list[Text]:
     logs = [run.log for group in groups for run in group.counted]
     devices = dict.fromkeys(log.device for log in logs if log.device)
     versions = {'mmseg_kd': f'{mmseg_kd.__version__} {_commit()}'.strip()}
-    versions |= {'torch': torch.__version__, 'mmseg': version('onedl-mmsegmentation')}
+    versions['mmseg'] = version('onedl-mmsegmentation')
     origin = message(
         '{date}: {command}. Versions: {versions}. Trained on: {device}.',
         date=f'{datetime.now():%Y-%m-%d %H:%M}',
@@ -50,10 +48,14 @@ def identity(collection: Collection) -> list[Text]:
         versions=', '.join(f'{name} {number}' for name, number in versions.items()),
         device=', '.join(devices) or NONE,
     )
-    # Where runs differ, the table of settings says in what.
-    protocols = dict.fromkeys(log.protocol for log in logs if log.protocol)
-    data = [message('Data: {protocol}.', protocol=protocol) for protocol in protocols]
-    return [origin, *(data if len(data) == 1 else [])]
+    protocols = list(dict.fromkeys(log.protocol for log in logs if log.protocol))
+    protocol = message(
+        'Data: {protocol}.'
+        if len(protocols) == 1
+        else 'Data: {protocol}, for the first run; others differ, see the settings.',
+        protocol=next(iter(protocols), NONE),
+    )
+    return [origin, protocol] if protocols else [origin]
 
 
 def _commit() -> str:
