@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from mmseg_kd.distillation.controls import control_problem, controlled
+from mmseg_kd.distillation.controls import CONTROLS, controlled
 from mmseg_kd.distillation.maps import class_logits, resize_map, valid_pixels
 from mmseg_kd.distillation.schedules import Schedule, scheduled, unnested, value_at
 from mmseg_kd.errors import UserError
@@ -107,8 +107,11 @@ class KDLoss(nn.Module):
             f'stages has {len(self.stages)} names, teacher_stages {len(self.teacher_stages)}; they '
             'are compared one to one',
         )
-        problem = control_problem(control, self.stages)
-        self.require(problem is None, str(problem))
+        self.require(control in CONTROLS, f'control={control!r} is not one of {CONTROLS}')
+        self.require(
+            control != 'labels' or self.stages == ('logits',),
+            f"control='labels' needs a loss that reads only the logits, not {self.stages}",
+        )
         self.control = control
         self.zero_at_equality = self.zero_at_equality and control is None
 

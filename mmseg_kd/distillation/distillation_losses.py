@@ -75,11 +75,6 @@ class DistillationLosses(nn.ModuleDict):
         shares = {name: share_of(loss.loss_weight) for name, loss in self.items()}
         return {name: share for name, share in shares.items() if share}
 
-    @property
-    def scheduled(self) -> bool:
-        """Whether a setting of a loss depends on the iteration."""
-        return any(isinstance(x, Schedule) for loss in self.values() for x in vars(loss).values())
-
     def teachers_of(self, loss: KDLoss) -> dict[str, float]:
         """Return the weights of a loss' teachers by name; equal and of sum 1 by default."""
         return loss.teacher_weights or dict.fromkeys(

@@ -74,10 +74,7 @@ class SimilarityPreservingLoss(KDLoss):
                 )
             difference = batch_similarity(student) - batch_similarity(teacher)
         else:
-            cells = [
-                min(sizes)
-                for sizes in zip(self.grid, student.shape[2:], teacher.shape[2:], strict=False)
-            ]
+            cells = list(map(min, self.grid, student.shape[2:], teacher.shape[2:]))
             ours, theirs = (place_similarity(average_pool(x, cells)) for x in (student, teacher))
             difference = ours - theirs
         squared = difference.square().sum(dim=(-2, -1)).mean()
