@@ -43,16 +43,12 @@ class Teacher(BaseTeacher):
 
     def __init__(
         self,
-        config: str | dict | None = None,
-        checkpoint: str | None = None,
+        config: str | dict,
+        checkpoint: str,
         dtype: str | None = None,
         baseline: float | str | None = None,
         classes: Sequence[str] | None = None,
     ) -> None:
-        for key, value in dict(config=config, checkpoint=checkpoint).items():
-            if not isinstance(value, str | dict if key == 'config' else str | Path):
-                wrong = 'is missing' if value is None else f'is {value!r}'
-                raise UserError(f'model.teacher.{key} {wrong}; name a file')
         self.model_cfg = read_model(config)
         segmentor = build_segmentor(self.model_cfg)
         if not Path(checkpoint).is_file():
@@ -190,8 +186,6 @@ def read_model(config: str | dict) -> ConfigDict:
     """
     if isinstance(config, dict):
         return ConfigDict(copy.deepcopy(config))
-    if not Path(config).is_file():
-        raise UserError(f"model.teacher.config: the teacher's config {config} {no_file(config)}")
     try:
         model = Config.fromfile(config).get('model')
     except (Exception, SystemExit) as error:
