@@ -68,36 +68,12 @@ class Teacher(BaseTeacher):
         matched = load_strictly(segmentor, tensors, source=str(checkpoint))
         self.classes = classes or classes_of(loaded.get('meta'))
         super().__init__(segmentor, dtype)
-        self._cast: dict[torch.dtype, nn.Module] = {}
+        self.source = f'{self.checkpoint} (sha256 {self.sha256[:8]})'
         print_log(
             f'teacher: {self.config} with {self.checkpoint}, sha256 {self.sha256[:8]}, '
             f'matched {matched}/{matched} tensors',
             logger='current',
         )
-
-    def _segmentor_for(self, device: str) -> nn.Module:
-        if not torch.is_autocast_enabled(device):
-            return self.segmentor
-        dtype = torch.get_autocast_dtype(device)
-        if dtype not in self._cast:
-            # Autocast converts the weights of a frozen module again in every iteration.
-            self._cast = {dtype: _with_weights_in(self.segmentor, dtype)}
-        return self._cast[dtype]
-
-    @property
-    def source(self) -> str:
-        """The checkpoint and its hash."""
-        return f'{self.checkpoint} (sha256 {self.sha256[:8]})'
-
-
-def _with_weights_in(segmentor: nn.Module, dtype: torch.dtype) -> nn.Module:
-    """Return a copy whose backbone keeps the weights of its products in `dtype`."""
-    segmentor = copy.deepcopy(segmentor)
-    for module in segmentor.backbone.modules():
-        # Autocast computes norms and the like in float32.
-        if type(module) in (nn.Linear, nn.Conv2d):
-            module.to(dtype)
-    return segmentor
 
 
 @TASK_UTILS.register_module()
@@ -130,12 +106,8 @@ class EMATeacher(BaseTeacher):
             raise UserError(f'model.teacher.momentum: {momentum!r} is not in [0, 1)')
         super().__init__(copy.deepcopy(student), dtype)
         self.momentum = momentum
+        self.source = f'average of the student, momentum {momentum:g}'
         self.updates = 0
-
-    @property
-    def source(self) -> str:
-        """The student's average and its momentum."""
-        return f'average of the student, momentum {self.momentum:g}'
 
     def start(self, student: nn.Module) -> None:
         """Copy the student's weights before its first step; a resumed average stays as it is."""
