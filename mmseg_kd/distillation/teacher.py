@@ -7,7 +7,6 @@ from typing import Any
 
 import torch
 from mmengine.config import Config, ConfigDict
-from mmengine.logging import print_log
 from mmseg.registry import MODELS, TASK_UTILS
 from torch import nn
 
@@ -65,15 +64,10 @@ class Teacher(BaseTeacher):
         self.sha256 = sha256_of(checkpoint)
         loaded = read_checkpoint(checkpoint)
         tensors = state_dict_of(loaded, checkpoint)
-        matched = load_strictly(segmentor, tensors, source=str(checkpoint))
+        load_strictly(segmentor, tensors, source=str(checkpoint))
         self.classes = classes or classes_of(loaded.get('meta'))
         super().__init__(segmentor, dtype)
         self.source = f'{self.checkpoint} (sha256 {self.sha256[:8]})'
-        print_log(
-            f'teacher: {self.config} with {self.checkpoint}, sha256 {self.sha256[:8]}, '
-            f'matched {matched}/{matched} tensors',
-            logger='current',
-        )
 
 
 @TASK_UTILS.register_module()
