@@ -1,7 +1,6 @@
 """Distillation of flows along the pixel grid, by the parts of their Hodge decomposition."""
 
 from collections.abc import Mapping, Sequence
-from functools import lru_cache
 from typing import Any
 
 import torch
@@ -9,10 +8,9 @@ from mmseg.registry import MODELS
 from torch import Tensor, nn
 
 from mmseg_kd.distillation.grid.calculus import Flow, pair_flow, valid_edges
-from mmseg_kd.distillation.grid.channel_pairs import directions, mixed, orthonormal
-from mmseg_kd.distillation.grid.decomposition import band_factors, spectrum_of, split_masked
+from mmseg_kd.distillation.grid.decomposition import band_factors, cached, spectrum_of, split_masked
+from mmseg_kd.distillation.losses.bases import ClassLoss
 from mmseg_kd.distillation.losses.features.fitnet import adapted, own_random_stream
-from mmseg_kd.distillation.losses.logits.temperature import ClassLoss
 
 COMPONENTS = ('gradient', 'curl', 'harmonic')
 # Added to the mean energy of an edge: an image of one class has no flow to be relative to.
@@ -242,8 +240,43 @@ class RandomSplitFlowLoss(HodgeFlowLoss):
         return _random_angles(*size, self.seed, like.dtype, like.device)
 
 
-@lru_cache(maxsize=32)
-@torch.inference_mode(False)
+@cached
+def directions(
+    channels: int, flows: int | None, seed: int, dtype: torch.dtype, device: torch.device
+) -> tuple[Tensor, Tensor]:
+    """Return the channels between which flows run, as two matrices (P, C).
+
+    Args:
+        channels: C.
+        flows: P orthonormal pairs of directions, drawn with `seed`; None for every pair of
+            channels, P = C (C - 1) / 2. Empty matrices if C is below 2 P.
+        seed: Seed of the directions.
+        dtype: Of the matrices.
+        device: Of the matrices.
+    """
+    if flows is None:
+        a, b = torch.triu_indices(channels, channels, offset=1)
+        every = torch.eye(channels)
+        pairs = every[a], every[b]
+    elif 0 < 2 * flows <= channels:
+        pairs = orthonormal(2 * flows, channels, seed).chunk(2)
+    else:
+        pairs = torch.empty(2, 0, channels)
+    return tuple(x.to(device, dtype) for x in pairs)
+
+
+def orthonormal(rows: int, channels: int, seed: int) -> Tensor:
+    """Draw orthonormal rows, (rows, channels)."""
+    generator = torch.Generator().manual_seed(seed)
+    return torch.linalg.qr(torch.randn(channels, rows, generator=generator)).Q.t().contiguous()
+
+
+def mixed(weights: Tensor, maps: Tensor) -> Tensor:
+    """Apply a matrix (P, C) to the channels of maps (N, C, H, W)."""
+    return (weights.to(maps.dtype) @ maps.flatten(2)).unflatten(2, maps.shape[2:])
+
+
+@cached
 def _random_angles(
     height: int, width: int, seed: int, dtype: torch.dtype, device: torch.device
 ) -> Tensor:

@@ -8,7 +8,7 @@ from mmseg.registry import MODELS
 from torch import Tensor
 
 from mmseg_kd.distillation.grid.decomposition import band_factors, transform
-from mmseg_kd.distillation.losses.grid.centred import CentredLoss
+from mmseg_kd.distillation.losses.bases import CentredLoss
 
 # Energies below this share of the teacher's mean energy hardly count. On six images of CamVid, a
 # fifth of the coefficients of a teacher's logits are above it.
