@@ -5,7 +5,7 @@ from typing import Any
 from torch import Tensor
 
 from mmseg_kd.distillation.base import KDLoss
-from mmseg_kd.distillation.gradient_share import share_of
+from mmseg_kd.distillation.gradients import share_of
 from mmseg_kd.distillation.schedules import Schedule, value_at
 from mmseg_kd.errors import UserError
 
