@@ -213,11 +213,11 @@ def update_shares(
         task: Gradient of the labels' losses.
         stats: Gradients of the distillation losses at weight 1, by name.
     """
-    shares = {name: share for name in losses if (share := share_of(losses[name].loss_weight))}
-    due = {name: share for name, share in shares.items() if is_due(losses[name])}
-    total = sum(s.share for name, s in shares.items() if name in due or losses[name].weight)
+    given = {name: share for name in losses if (share := share_of(losses[name].loss_weight))}
+    due = {name: share for name, share in given.items() if is_due(losses[name])}
+    total = sum(s.share for name, s in given.items() if name in due or losses[name].weight)
     others = task.features + sum(
-        losses[name].weight * each.features for name, each in stats.items() if name not in shares
+        losses[name].weight * each.features for name, each in stats.items() if name not in given
     )
     for name, share in due.items():
         # With several shares the others' sum grows with them: s / (1 - sum of all).

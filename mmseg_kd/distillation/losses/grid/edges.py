@@ -9,12 +9,13 @@ from mmseg_kd.distillation.grid.calculus import face_gradient, structure_tensor,
 from mmseg_kd.distillation.losses.bases import CentredLoss, TemperatureLoss
 from mmseg_kd.distillation.maps import mean_of_valid
 
-# Junction energies below this share of the teacher's mean trace hardly count. It is above the
-# rounding of a determinant in float32.
+# Junction energies below this share of the teacher's mean trace, and squared differences of the
+# student below this share of the teacher's mean, hardly count. It is above the rounding of a
+# determinant in float32.
 SMALLEST_SHARE = 1e-2
 # A teacher without edges has no mean trace: what its edges would have at least.
 SMALLEST_TRACE = 1e-6
-# The smallest divisor.
+# The smallest divisor. Added to squared differences, so that a flat teacher has no direction.
 SMALLEST = 1e-12
 
 
