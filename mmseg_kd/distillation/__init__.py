@@ -5,7 +5,7 @@
 
 # ruff: noqa: F401, F403  (the imports register, and are the public names)
 from mmseg_kd.distillation.base import KDLoss
-from mmseg_kd.distillation.gradient_share import GradientShare
+from mmseg_kd.distillation.gradients import GradientShare
 from mmseg_kd.distillation.losses import *
 from mmseg_kd.distillation.taps import check_taps, list_taps, record_taps
 from mmseg_kd.distillation.teacher import Teacher

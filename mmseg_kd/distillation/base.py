@@ -1,18 +1,19 @@
 """The contract of a distillation loss."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from mmseg_kd.distillation.controls import control_problem, controlled
+from mmseg_kd.distillation.controls import CONTROLS, controlled
 from mmseg_kd.distillation.maps import class_logits, resize_map, valid_pixels
 from mmseg_kd.distillation.schedules import Schedule, scheduled, unnested, value_at
-from mmseg_kd.errors import UserError
 
 # Larger magnitudes are clamped: float32 can sum a hundred million squares of this size.
 LARGEST = 1e15
+# A map (N, C, H, W), or one for each stage.
+Maps = Tensor | Sequence[Tensor]
 # Attributes of a loss that are not settings.
 STATE = ('training', 'iteration', 'zero_at_equality')
 
@@ -107,8 +108,11 @@ class KDLoss(nn.Module):
             f'stages has {len(self.stages)} names, teacher_stages {len(self.teacher_stages)}; they '
             'are compared one to one',
         )
-        problem = control_problem(control, self.stages)
-        self.require(problem is None, str(problem))
+        self.require(control in CONTROLS, f'control={control!r} is not one of {CONTROLS}')
+        self.require(
+            control != 'labels' or self.stages == ('logits',),
+            f"control='labels' needs a loss that reads only the logits, not {self.stages}",
+        )
         self.control = control
         self.zero_at_equality = self.zero_at_equality and control is None
 
@@ -127,10 +131,9 @@ class KDLoss(nn.Module):
     def _names(self, stages: Sequence[str] | str) -> tuple[str, ...]:
         names = (stages,) if isinstance(stages, str) else stages
         self.require(
-            isinstance(names, Sequence) and all(isinstance(name, str) for name in names),
-            f"stages={stages!r} is not a tap or a list of taps, such as ['stage3']",
+            isinstance(names, Sequence) and bool(names) and all(isinstance(x, str) for x in names),
+            f"stages={stages!r} is not a tap or a list of taps, as ['stage3']: it names no tap",
         )
-        self.require(len(names) > 0, 'stages names no tap')
         return tuple(names)
 
     @property
@@ -193,18 +196,9 @@ class KDLoss(nn.Module):
         ]
         return values[0] if len(values) == 1 else sum(values)
 
-    def raw(
-        self,
-        student: Tensor | Sequence[Tensor],
-        teacher: Tensor | Sequence[Tensor],
-        target: Tensor | None = None,
-    ) -> Tensor:
+    def raw(self, student: Maps, teacher: Maps, target: Tensor | None = None) -> Tensor:
         """Compute the loss without its weight; arguments and errors as for `forward`."""
         student, teacher = ([x] if isinstance(x, Tensor) else list(x) for x in (student, teacher))
-        self.require(
-            len(student) == len(teacher),
-            f'{len(student)} student maps, {len(teacher)} teacher maps',
-        )
         for whose, maps in (('student', student), ('teacher', teacher)):
             for x in maps:
                 self.require(
@@ -216,8 +210,7 @@ class KDLoss(nn.Module):
             target is not None or not self.needs_labels, 'needs labels: call it with target=labels'
         )
         if self.of_classes:
-            student = [class_logits(x) for x in student]
-            teacher = [class_logits(x) for x in teacher]
+            student, teacher = ([class_logits(x) for x in maps] for maps in (student, teacher))
         teacher = controlled(self.control, student, teacher, target)
         for tap, s, t in zip(self.stages, student, teacher, strict=False):
             self.require(
@@ -233,12 +226,7 @@ class KDLoss(nn.Module):
                 target,
             )
 
-    def forward(
-        self,
-        student: Tensor | Sequence[Tensor],
-        teacher: Tensor | Sequence[Tensor],
-        target: Tensor | None = None,
-    ) -> Tensor:
+    def forward(self, student: Maps, teacher: Maps, target: Tensor | None = None) -> Tensor:
         """Compute the weighted loss.
 
         Args:
@@ -278,17 +266,6 @@ def log_names(name: str) -> tuple[str, str]:
     """
     stem = name.replace('loss', '').strip('_') or 'kd'
     return (name if 'loss' in name else f'{name}_loss'), f'{stem}_raw'
-
-
-def check_log_names(names: Iterable[str]) -> None:
-    """Raise UserError where a loss would be logged like another one, or like mmengine's total."""
-    owners = {'loss': "mmengine's total"}
-    for logged, name in [(logged, own) for own in names for logged in log_names(own)]:
-        if owners.setdefault(logged, name) != name:
-            raise UserError(
-                f'model.kd_losses.{name} would be logged as {logged!r}, like {owners[logged]}: '
-                'give it another name'
-            )
 
 
 def _full_precision(x: Tensor) -> Tensor:

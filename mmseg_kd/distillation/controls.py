@@ -6,8 +6,6 @@
                          logits. A gain that remains comes from the labels, not from the teacher.
 """
 
-from collections.abc import Sequence
-
 import torch
 from torch import Tensor
 
@@ -17,15 +15,6 @@ from mmseg_kd.errors import UserError
 CONTROLS = (None, 'other_image', 'labels')
 # The probability that the smoothed labels spread over all classes.
 SMOOTHING = 0.1
-
-
-def control_problem(control: str | None, stages: Sequence[str]) -> str | None:
-    """Return why a loss that reads these taps cannot have a control; None if it can."""
-    if control not in CONTROLS:
-        return f'control={control!r} is not one of {CONTROLS}'
-    if control == 'labels' and tuple(stages) != ('logits',):
-        return f"control='labels' needs a loss that reads only the logits, not {tuple(stages)}"
-    return None
 
 
 def controlled(

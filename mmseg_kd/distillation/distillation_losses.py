@@ -8,12 +8,22 @@ import torch
 from mmseg.registry import MODELS
 from torch import Tensor, nn
 
-from mmseg_kd.distillation.base import KDLoss, check_log_names, log_names
-from mmseg_kd.distillation.gradient_share import GradientShare, is_due, share_of, update_shares
-from mmseg_kd.distillation.gradients import GradientStats, measure_gradients, read_table
+from mmseg_kd.distillation.base import KDLoss, log_names
+from mmseg_kd.distillation.gradients import (
+    GradientShare,
+    GradientStats,
+    is_due,
+    measure_gradients,
+    read_table,
+    share_of,
+    update_shares,
+)
 from mmseg_kd.distillation.schedules import Schedule
 from mmseg_kd.distillation.taps import record_features, record_taps
 from mmseg_kd.errors import UserError
+
+# By name.
+Tensors = Mapping[str, Tensor]
 
 
 class DistillationLosses(nn.ModuleDict):
@@ -34,9 +44,15 @@ class DistillationLosses(nn.ModuleDict):
 
     def __init__(self, losses: Mapping[str, dict | KDLoss], teachers: Iterable[str]) -> None:
         super().__init__()
-        check_log_names(losses)
         self._teachers = list(teachers)
+        owners = {'loss': "mmengine's total"}
         for name, loss in losses.items():
+            for logged in log_names(name):
+                if owners.setdefault(logged, name) != name:
+                    raise UserError(
+                        f'model.kd_losses.{name} would be logged as {logged!r}, like '
+                        f'{owners[logged]}: give it another name'
+                    )
             if hasattr(self, name):
                 raise UserError(
                     f'model.kd_losses.{name}: a loss cannot have this name; write {name}_loss'
@@ -63,7 +79,7 @@ class DistillationLosses(nn.ModuleDict):
                 f'{key}.teacher: there is no teacher {unknown!r}; model.teacher has '
                 f'{", ".join(self._teachers)}'
             )
-        if len(self.teachers_of(loss)) > 1 and _has_parameters(loss):
+        if len(self.teachers_of(loss)) > 1 and list(loss.parameters()):
             raise UserError(
                 f'{key}: one adapter cannot fit {len(self._teachers)} '
                 f'teachers; name one, such as teacher={self._teachers[0]!r}'
@@ -75,16 +91,9 @@ class DistillationLosses(nn.ModuleDict):
         shares = {name: share_of(loss.loss_weight) for name, loss in self.items()}
         return {name: share for name, share in shares.items() if share}
 
-    @property
-    def scheduled(self) -> bool:
-        """Whether a setting of a loss depends on the iteration."""
-        return any(isinstance(x, Schedule) for loss in self.values() for x in vars(loss).values())
-
     def teachers_of(self, loss: KDLoss) -> dict[str, float]:
         """Return the weights of a loss' teachers by name; equal and of sum 1 by default."""
-        return loss.teacher_weights or dict.fromkeys(
-            self._teachers, 1 / max(len(self._teachers), 1)
-        )
+        return loss.teacher_weights or dict.fromkeys(self._teachers, 1 / len(self._teachers))
 
     def active_losses(self) -> dict[str, KDLoss]:
         """Return the losses that the current iteration computes."""
@@ -95,7 +104,7 @@ class DistillationLosses(nn.ModuleDict):
             if not isinstance(loss.loss_weight, Schedule)
             or loss.weight != 0
             or is_due(loss)
-            or _has_parameters(loss)
+            or list(loss.parameters())
         }
 
     def teacher_taps(self, losses: Iterable[KDLoss] | None = None) -> dict[str, list[str]]:
@@ -124,10 +133,8 @@ class DistillationLosses(nn.ModuleDict):
             UserError: No gradient passes through a tap.
         """
         names = [tap for loss in self.active_losses().values() for tap in loss.stages]
-        extra, features = [], nullcontext([])
-        if self._measures:
-            extra, features = ['logits'], record_features(student)
-        with record_taps(student, [*names, *extra]) as taps, features as stages:
+        features = record_features(student) if self._measures else nullcontext([])
+        with record_taps(student, [*names, 'logits']) as taps, features as stages:
             yield taps, stages
         for name in names:
             if torch.is_grad_enabled() and not taps[name].requires_grad:
@@ -137,10 +144,7 @@ class DistillationLosses(nn.ModuleDict):
                 )
 
     def forward(
-        self,
-        taps: Mapping[str, Tensor],
-        teacher_taps: Mapping[str, Mapping[str, Tensor]],
-        target: Tensor | None = None,
+        self, taps: Tensors, teacher_taps: Mapping[str, Tensors], target: Tensor | None = None
     ) -> dict[str, Tensor]:
         """Compute the active losses without their weights.
 
@@ -160,9 +164,9 @@ class DistillationLosses(nn.ModuleDict):
     def raw_loss(
         self,
         loss: KDLoss,
-        taps: Mapping[str, Tensor],
-        teacher_taps: Mapping[str, Mapping[str, Tensor]],
-        target: Tensor | None = None,
+        taps: Tensors,
+        teacher_taps: Mapping[str, Tensors],
+        target: Tensor | None,
     ) -> Tensor:
         """Compute one loss without its weight; arguments as for `forward`."""
         student = [taps[tap] for tap in loss.stages]
@@ -172,13 +176,7 @@ class DistillationLosses(nn.ModuleDict):
             values.append(value if weight == 1 else weight * value)
         return values[0] if len(values) == 1 else sum(values)
 
-    def measure(
-        self,
-        losses: Mapping[str, Tensor],
-        raw: Mapping[str, Tensor],
-        taps: Mapping[str, Tensor],
-        features: list[Tensor],
-    ) -> None:
+    def measure(self, losses: Tensors, raw: Tensors, taps: Tensors, features: list[Tensor]) -> None:
         """Measure the gradients where asked to, and update the weights of `GradientShare`.
 
         Args:
@@ -215,7 +213,7 @@ class DistillationLosses(nn.ModuleDict):
         if self._finds_weight:
             update_shares(self, *read_table(self._table, self))
 
-    def log(self, raw: Mapping[str, Tensor], like: Tensor) -> dict[str, Tensor]:
+    def log(self, raw: Tensors, like: Tensor) -> dict[str, Tensor]:
         """Return the scalars to log, of which those with 'loss' in their name are minimised.
 
         Args:
@@ -271,7 +269,3 @@ class DistillationLosses(nn.ModuleDict):
     @property
     def _finds_weight(self) -> bool:
         return any(map(is_due, self.values()))
-
-
-def _has_parameters(loss: nn.Module) -> bool:
-    return next(loss.parameters(), None) is not None

@@ -2,15 +2,13 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from statistics import fmean, median
-from typing import Any
+from typing import Any, NamedTuple
 
 from torch import Tensor
 
 from mmseg_kd.distillation.base import log_names
-from mmseg_kd.distillation.gradient_share import share_of
-from mmseg_kd.distillation.gradients import GradientStats, shares, weight_for
+from mmseg_kd.distillation.gradients import GradientStats, share_of, shares, weight_for
 from mmseg_kd.distillation.schedules import Schedule, unnested
 
 # Number of reports that a warning is based on: a single batch is too noisy.
@@ -20,9 +18,11 @@ SUGGESTED_SHARE = 0.1
 # Largest factor by which a suggestion raises a weight above 1: a few batches justify no more.
 MOST_CHANGE = 100
 
+# A record of `gradients.jsonl`.
+Report = dict[str, Any]
 
-@dataclass(frozen=True)
-class FullWeight:
+
+class FullWeight(NamedTuple):
     """The weight of a loss in the config, without the factors of schedules.
 
     Attributes:
@@ -36,8 +36,7 @@ class FullWeight:
     scheduled: bool = False
 
 
-@dataclass(frozen=True)
-class Finding:
+class Finding(NamedTuple):
     """A problem of a loss.
 
     Attributes:
@@ -58,7 +57,7 @@ def make_report(
     gradients: tuple[GradientStats, Mapping[str, GradientStats]],
     losses: Mapping[str, Any],
     outputs: Mapping[str, Tensor],
-) -> dict[str, Any]:
+) -> Report:
     """Return a measurement as a record of `gradients.jsonl`.
 
     Args:
@@ -92,7 +91,7 @@ def make_report(
     return {'iter': iteration, 'task': first, 'losses': rows}
 
 
-def describe(report: Mapping[str, Any]) -> str:
+def describe(report: Report) -> str:
     """Return a report as one line of text."""
     parts = [f'labels {_percent(report["task"]["share"])}']
     for name, row in report['losses'].items():
@@ -104,9 +103,7 @@ def describe(report: Mapping[str, Any]) -> str:
     return f'gradient at {report["iter"]}: {", ".join(parts)}'
 
 
-def diagnose(
-    reports: Sequence[Mapping[str, Any]], weights: Mapping[str, FullWeight]
-) -> dict[str, Finding]:
+def diagnose(reports: Sequence[Report], weights: Mapping[str, FullWeight]) -> dict[str, Finding]:
     """Find losses that have no effect, almost none, or too much.
 
     A loss with a schedule is judged at its full weight. While one loss dominates the others, none
@@ -140,7 +137,7 @@ def full_weight(name: str, loss_weight: float | Schedule) -> FullWeight:
     return FullWeight(key + '.value' * len(schedules), value, bool(schedules))
 
 
-def _judge(name: str, weight: FullWeight, reports: Sequence[Mapping[str, Any]]) -> Finding | None:
+def _judge(name: str, weight: FullWeight, reports: Sequence[Report]) -> Finding | None:
     recent = reports[-REPORTS:]
     rows = [report['losses'].get(name) for report in recent]
     if weight.value == 0 or None in rows:
@@ -167,9 +164,7 @@ def _judge(name: str, weight: FullWeight, reports: Sequence[Mapping[str, Any]]) 
     return None if weight.value is None else _judge_scale(name, weight, reports)
 
 
-def _judge_scale(
-    name: str, weight: FullWeight, reports: Sequence[Mapping[str, Any]]
-) -> Finding | None:
+def _judge_scale(name: str, weight: FullWeight, reports: Sequence[Report]) -> Finding | None:
     pairs = [_at_weight_one(report, name) for report in reports]
     recent = pairs[-REPORTS:]
     if None in recent:
@@ -195,7 +190,7 @@ def _judge_scale(
     return Finding(condition, message, share, better)
 
 
-def _at_weight_one(report: Mapping[str, Any], name: str) -> tuple[float, float] | None:
+def _at_weight_one(report: Report, name: str) -> tuple[float, float] | None:
     """Gradient norms of a loss at weight 1 and of all others; None where one is not known."""
     row = report['losses'].get(name)
     others = [r['features'] for key, r in report['losses'].items() if key != name]
@@ -216,7 +211,5 @@ def _finite(**values: float | None) -> dict[str, float | None]:
 
 
 def _percent(share: float | None) -> str:
-    if share is None:
-        return 'nan %'
-    percent = 100 * share
+    percent = math.nan if share is None else 100 * share
     return f'{percent:.1f} %' if percent >= 0.1 else f'{percent:.1g} %'

@@ -186,13 +186,10 @@ def scheduled(value: Any) -> float | Schedule:
         >>> scheduled(dict(type='LinearWarmup', value=3.0, end=100)).at(50)
         1.5
     """
-    if isinstance(value, Schedule):
-        return value
     if isinstance(value, dict) and 'type' in value:
-        schedule = TASK_UTILS.build(value)
-        if isinstance(schedule, Schedule):
-            return schedule
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        value = TASK_UTILS.build(value)
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    if not isinstance(value, Schedule) and not (number and math.isfinite(value)):
         raise ValueError(f'{value!r} is neither a number nor a schedule')
     return value
 

@@ -45,20 +45,17 @@ def check_taps(segmentor: nn.Module, names: Iterable[str], whose: str) -> None:
     for name in names:
         stage = STAGE.fullmatch(name)
         if stage and stages is not None and int(stage[1]) > stages:
-            raise UserError(f'the {whose} has no tap {name!r}: its backbone has {stages} stages')
-        if name == 'logits' or stage or name in aliases or name in paths:
+            reason = f'its backbone has {stages} stages'
+        elif name == 'logits' or stage or name in aliases or name in paths:
             continue
-        if ATTENTION.fullmatch(name):
-            raise UserError(
-                f'the {whose} has no tap {name!r}: only MixTransformer (mit_b0 to mit_b5) has it, '
-                'where queries and keys lie on one grid (sr_ratio=1): stage4.attention'
-            )
-        hint = did_you_mean(name, ['logits', 'stage1', 'stage4', *paths])
-        raise UserError(
-            f'the {whose} has no tap {name!r}: {hint} there are logits, stage1 to stageN, '
-            f'stageN.pre_norm and {len(paths)} module paths '
-            '(python tools/misc/list_taps.py CONFIG lists them)'
-        )
+        elif ATTENTION.fullmatch(name):
+            reason = 'only MixTransformer (mit_b0 to mit_b5) has it, where queries and keys lie '
+            reason += 'on one grid (sr_ratio=1): stage4.attention'
+        else:
+            hint = did_you_mean(name, ['logits', 'stage1', 'stage4', *paths])
+            reason = f'{hint} there are logits, stage1 to stageN, stageN.pre_norm and {len(paths)} '
+            reason += 'module paths (python tools/misc/list_taps.py CONFIG lists them)'
+        raise UserError(f'the {whose} has no tap {name!r}: {reason}')
 
 
 @contextmanager
@@ -84,10 +81,8 @@ def record_taps(segmentor: nn.Module, names: Iterable[str]) -> Iterator[dict[str
     # The backbone is always read: its stages give the grid of tokens.
     modules = {'backbone': segmentor.backbone}
     for name in names:
-        if name in aliased:
-            modules[name] = aliased[name]
-        elif name != 'logits' and not STAGE.fullmatch(name):
-            modules[name] = segmentor.get_submodule(name)
+        if name in aliased or not (name == 'logits' or STAGE.fullmatch(name)):
+            modules[name] = aliased.get(name) or segmentor.get_submodule(name)
     head = _last_head(segmentor) if 'logits' in names else None
     with _recorded(modules, head) as outputs:
         yield taps
@@ -224,10 +219,8 @@ def list_taps(segmentor: nn.Module, images: Tensor) -> dict[str, tuple[int, ...]
     with _recorded(modules, _last_head(segmentor)) as outputs:
         segmentor(images, mode='tensor')
     stages = _stages(segmentor.backbone, outputs.pop('backbone'))
-    taps = {'logits': outputs.pop('logits')}
-    taps |= {f'stage{i}': x for i, x in enumerate(stages, start=1)}
-    taps |= {name: outputs.pop(name) for name in aliased}
-    taps |= outputs
+    taps = {'logits': outputs['logits']} | {f'stage{i}': x for i, x in enumerate(stages, start=1)}
+    taps |= {name: outputs[name] for name in aliased} | outputs
     return {
         name: tuple(_as_map(x, stages).shape) for name, x in taps.items() if isinstance(x, Tensor)
     }

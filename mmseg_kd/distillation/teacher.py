@@ -7,7 +7,6 @@ from typing import Any
 
 import torch
 from mmengine.config import Config, ConfigDict
-from mmengine.logging import print_log
 from mmseg.registry import MODELS, TASK_UTILS
 from torch import nn
 
@@ -43,16 +42,12 @@ class Teacher(BaseTeacher):
 
     def __init__(
         self,
-        config: str | dict | None = None,
-        checkpoint: str | None = None,
+        config: str | dict,
+        checkpoint: str,
         dtype: str | None = None,
         baseline: float | str | None = None,
         classes: Sequence[str] | None = None,
     ) -> None:
-        for key, value in dict(config=config, checkpoint=checkpoint).items():
-            if not isinstance(value, str | dict if key == 'config' else str | Path):
-                wrong = 'is missing' if value is None else f'is {value!r}'
-                raise UserError(f'model.teacher.{key} {wrong}; name a file')
         self.model_cfg = read_model(config)
         segmentor = build_segmentor(self.model_cfg)
         if not Path(checkpoint).is_file():
@@ -69,39 +64,10 @@ class Teacher(BaseTeacher):
         self.sha256 = sha256_of(checkpoint)
         loaded = read_checkpoint(checkpoint)
         tensors = state_dict_of(loaded, checkpoint)
-        matched = load_strictly(segmentor, tensors, source=str(checkpoint))
+        load_strictly(segmentor, tensors, source=str(checkpoint))
         self.classes = classes or classes_of(loaded.get('meta'))
         super().__init__(segmentor, dtype)
-        self._cast: dict[torch.dtype, nn.Module] = {}
-        print_log(
-            f'teacher: {self.config} with {self.checkpoint}, sha256 {self.sha256[:8]}, '
-            f'matched {matched}/{matched} tensors',
-            logger='current',
-        )
-
-    def _segmentor_for(self, device: str) -> nn.Module:
-        if not torch.is_autocast_enabled(device):
-            return self.segmentor
-        dtype = torch.get_autocast_dtype(device)
-        if dtype not in self._cast:
-            # Autocast converts the weights of a frozen module again in every iteration.
-            self._cast = {dtype: _with_weights_in(self.segmentor, dtype)}
-        return self._cast[dtype]
-
-    @property
-    def source(self) -> str:
-        """The checkpoint and its hash."""
-        return f'{self.checkpoint} (sha256 {self.sha256[:8]})'
-
-
-def _with_weights_in(segmentor: nn.Module, dtype: torch.dtype) -> nn.Module:
-    """Return a copy whose backbone keeps the weights of its products in `dtype`."""
-    segmentor = copy.deepcopy(segmentor)
-    for module in segmentor.backbone.modules():
-        # Autocast computes norms and the like in float32.
-        if type(module) in (nn.Linear, nn.Conv2d):
-            module.to(dtype)
-    return segmentor
+        self.source = f'{self.checkpoint} (sha256 {self.sha256[:8]})'
 
 
 @TASK_UTILS.register_module()
@@ -134,12 +100,8 @@ class EMATeacher(BaseTeacher):
             raise UserError(f'model.teacher.momentum: {momentum!r} is not in [0, 1)')
         super().__init__(copy.deepcopy(student), dtype)
         self.momentum = momentum
+        self.source = f'average of the student, momentum {momentum:g}'
         self.updates = 0
-
-    @property
-    def source(self) -> str:
-        """The student's average and its momentum."""
-        return f'average of the student, momentum {self.momentum:g}'
 
     def start(self, student: nn.Module) -> None:
         """Copy the student's weights before its first step; a resumed average stays as it is."""
@@ -190,8 +152,6 @@ def read_model(config: str | dict) -> ConfigDict:
     """
     if isinstance(config, dict):
         return ConfigDict(copy.deepcopy(config))
-    if not Path(config).is_file():
-        raise UserError(f"model.teacher.config: the teacher's config {config} {no_file(config)}")
     try:
         model = Config.fromfile(config).get('model')
     except (Exception, SystemExit) as error:

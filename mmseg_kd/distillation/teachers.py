@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterable, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import nullcontext
 from typing import Any
 
 import torch
@@ -45,6 +46,8 @@ class BaseTeacher:
         self.segmentor = segmentor.eval().requires_grad_(False)
         # Whether student and teacher normalise images alike; found in the first batch.
         self._same_input: bool | None = None
+        # A copy of a frozen segmentor for the precision of autocast, which is the key.
+        self._cast: dict[torch.dtype, nn.Module] = {}
 
     def to(self, device: torch.device | str) -> BaseTeacher:
         """Move the teacher to a device; a call moves it to that of its input."""
@@ -88,8 +91,11 @@ class BaseTeacher:
             if not self._same_input:
                 inputs = _renormalise(inputs, preprocessor, own)
         names = list(names)
-        with self._precision(inputs.device.type):
-            segmentor = self._segmentor_for(inputs.device.type)
+        device, precision = inputs.device.type, nullcontext()
+        if self.dtype is not None:
+            precision = torch.autocast(device, self.dtype, enabled=self.dtype != torch.float32)
+        with precision:
+            segmentor = self._segmentor_for(device)
             with record_taps(segmentor, names) as taps:
                 if all(STAGE.match(name) or name.startswith('backbone') for name in names):
                     # No loss reads the head, so it does not run.
@@ -100,16 +106,27 @@ class BaseTeacher:
 
     def _segmentor_for(self, device: str) -> nn.Module:
         """Return the segmentor to run under the current autocast."""
-        return self.segmentor
-
-    def _precision(self, device: str) -> AbstractContextManager:
-        if self.dtype is None:
-            return nullcontext()
-        return torch.autocast(device, self.dtype, enabled=self.dtype != torch.float32)
+        if self.follows_student or not torch.is_autocast_enabled(device):
+            return self.segmentor
+        dtype = torch.get_autocast_dtype(device)
+        if dtype not in self._cast:
+            # Autocast converts the weights of a frozen module again in every iteration.
+            self._cast = {dtype: _with_weights_in(self.segmentor, dtype)}
+        return self._cast[dtype]
 
     def __deepcopy__(self, memo: dict[int, Any]) -> BaseTeacher:
         # Copies of the student, such as averages, share its teachers.
         return self
+
+
+def _with_weights_in(segmentor: nn.Module, dtype: torch.dtype) -> nn.Module:
+    """Return a copy whose backbone keeps the weights of its products in `dtype`."""
+    segmentor = copy.deepcopy(segmentor)
+    for module in segmentor.backbone.modules():
+        # Autocast computes norms and the like in float32.
+        if type(module) in (nn.Linear, nn.Conv2d):
+            module.to(dtype)
+    return segmentor
 
 
 def _normalises_alike(student: nn.Module, teacher: nn.Module, like: Tensor) -> bool:
@@ -208,8 +225,7 @@ class Teachers(dict[str, BaseTeacher]):
 
     def state_dict(self) -> dict[str, dict[str, Any]]:
         """Return the states by name of those teachers that have one."""
-        states = {name: teacher.state_dict() for name, teacher in self.items()}
-        return {name: state for name, state in states.items() if state}
+        return {name: state for name, teacher in self.items() if (state := teacher.state_dict())}
 
     def load_state_dict(self, states: Mapping[str, dict[str, Any]]) -> None:
         """Restore the states of a checkpoint.

@@ -71,9 +71,7 @@ def names_of_4(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
 @torch.no_grad()
 @pytest.mark.parametrize('version', [4, 5])
 @pytest.mark.parametrize('suffix', ['.bin', '.safetensors'])
-def test_a_teacher_of_hugging_face(
-    version: int, suffix: str, tmp_path: Path, log: list[str]
-) -> None:
+def test_a_teacher_of_hugging_face(version: int, suffix: str, tmp_path: Path) -> None:
     theirs = hugging_face()
     state = theirs.state_dict()
     state = names_of_4(state) if version == 4 else state
@@ -84,8 +82,6 @@ def test_a_teacher_of_hugging_face(
     logits = teacher.segmentor(IMAGES, mode='tensor')
     torch.testing.assert_close(logits, theirs(IMAGES).logits, atol=1e-4, rtol=0)
     assert logits.std() > 0.05
-    count = len(teacher.segmentor.state_dict())
-    assert f'matched {count}/{count} tensors' in log[-1]
 
 
 @torch.no_grad()

@@ -5,7 +5,7 @@ import math
 import pytest
 
 from mmseg_kd.distillation import KLDivergenceLoss
-from mmseg_kd.distillation.gradient_share import GradientShare, share_of
+from mmseg_kd.distillation.gradients import GradientShare, share_of
 from mmseg_kd.distillation.schedules import scheduled
 
 

@@ -5,7 +5,6 @@ from mmengine.config import ConfigDict
 from mmseg.registry import MODELS
 
 from mmseg_kd.distillation import check_taps, list_taps, record_taps
-from mmseg_kd.distillation.losses.features.attention_transfer import attention_contrast
 from mmseg_kd.distillation.taps import record_features
 from mmseg_kd.errors import UserError
 
@@ -144,14 +143,3 @@ def test_attention_matrices_that_do_not_exist_are_named(segmentor: torch.nn.Modu
     theirs = MODELS.build(ConfigDict(tiny_model(backbone=backbone, decode_head=head)))
     with pytest.raises(UserError, match=rf"the teacher has no tap 'stage4.attention': {only}"):
         check_taps(theirs, ['stage4.attention'], 'teacher')
-
-
-def test_attention_contrast() -> None:
-    # One bright place of four: mean 1/4, standard deviation sqrt(3)/4.
-    spot = torch.zeros(1, 5, 2, 2)
-    spot[0, :, 0, 0] = 1
-    assert float(attention_contrast(spot)) == pytest.approx(3**0.5)
-    assert float(attention_contrast(torch.ones(1, 5, 2, 2))) == 0
-    # LayerNorm without affine parameters makes every map flat.
-    normalised = torch.nn.functional.layer_norm(torch.randn(1, 8, 8, 64), (64,), eps=0)
-    assert float(attention_contrast(normalised.permute(0, 3, 1, 2))) < 1e-5

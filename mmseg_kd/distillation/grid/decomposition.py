@@ -12,7 +12,7 @@ each direction.
 
 import math
 from collections.abc import Callable
-from functools import lru_cache, partial
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 import torch
@@ -32,6 +32,12 @@ from mmseg_kd.distillation.grid.calculus import (
 # Iterations of conjugate gradients. With the void of six CamVid images at a quarter of their size
 # they leave an error of at most 0.011 % of the flow's norm.
 ITERATIONS = 20
+
+
+def cached(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Keep the tensors that a function of hashable arguments returns, for the latest 32 calls."""
+    # A tensor of inference mode could not be kept for a backward pass later.
+    return lru_cache(maxsize=32)(torch.inference_mode(False)(function))
 
 
 class Basis(NamedTuple):
@@ -56,9 +62,7 @@ def basis_of(maps: Tensor) -> Basis:
     return _basis(*maps.shape[-2:], maps.dtype, maps.device)
 
 
-@lru_cache(maxsize=32)
-# A tensor of inference mode could not be kept for a backward pass later.
-@torch.inference_mode(False)
+@cached
 def _basis(height: int, width: int, dtype: torch.dtype, device: torch.device) -> Basis:
     sides = [torch.arange(n, dtype=torch.float64, device=device) for n in (height, width)]
     cosines, sines, factors = [], [], []
@@ -90,19 +94,42 @@ def transform(maps: Tensor) -> Tensor:
     return down @ maps @ across.t()
 
 
-def bands_of(eigenvalues: Tensor, count: int) -> Tensor:
-    """Return the band of each frequency, from 0 for the lowest to count - 1.
+@cached
+def band_factors(
+    size: tuple[int, int],
+    weights: tuple[float, ...],
+    dtype: torch.dtype,
+    device: torch.device,
+    exponent: float = 0.0,
+    permutation: int | None = None,
+) -> Tensor:
+    """Return weight * eigenvalue^exponent of each frequency in its band, else 0: (B, H, W).
 
     The bands cut the frequency, the root of the eigenvalue over its upper bound of 8, into equal
-    parts.
+    parts. For a negative exponent the factor of eigenvalue 0 is 0.
+
+    Args:
+        size: Height and width of the grid.
+        weights: A weight for each band, from low to high frequencies.
+        dtype: Of the factors.
+        device: Of the factors.
+        exponent: Exponent of the eigenvalues.
+        permutation: Seed of a permutation of all eigenvalues but the first.
 
     Example:
-        >>> bands_of(torch.tensor([0.0, 1.9, 2.0, 7.9]), 2)
-        tensor([0, 0, 1, 1])
+        >>> band_factors((1, 3), (1.0, 2.0), torch.float32, torch.device('cpu')).sum(dim=0)
+        tensor([[1., 1., 2.]])
     """
+    eigenvalues = _basis(*size, torch.float64, torch.device('cpu')).eigenvalues.flatten()
+    if permutation is not None:
+        generator = torch.Generator().manual_seed(permutation)
+        order = torch.randperm(len(eigenvalues) - 1, generator=generator)
+        eigenvalues = torch.cat([eigenvalues[:1], eigenvalues[1:][order]])
+    powers = torch.where((eigenvalues == 0) & (exponent < 0), 0, eigenvalues**exponent)
     # A frequency on the border of two bands is in the upper one, however it is rounded.
-    frequencies = (eigenvalues / 8).sqrt() * count + 1e-9
-    return frequencies.long().clamp(max=count - 1)
+    band = ((eigenvalues / 8).sqrt() * len(weights) + 1e-9).long().clamp(max=len(weights) - 1)
+    factors = [beta * powers * (band == b) for b, beta in enumerate(weights)]
+    return torch.stack(factors).view(-1, *size).to(device, dtype)
 
 
 class Spectrum(NamedTuple):
@@ -137,7 +164,8 @@ def spectrum_of(flow: Flow, angle: Tensor | None = None) -> Spectrum:
     own = basis.angle
     if angle is not None:
         own = F.pad(angle[1:, 1:] - own[1:, 1:], (1, 0, 1, 0)) + own
-    return Spectrum(own.cos() * x + own.sin() * y, own.cos() * y - own.sin() * x)
+    cos, sin = own.cos(), own.sin()
+    return Spectrum(cos * x + sin * y, cos * y - sin * x)
 
 
 def _flow_basis(flow: Flow) -> Basis:
@@ -158,12 +186,12 @@ class Split(NamedTuple):
     harmonic: Flow
 
 
+@torch.no_grad()
 def split_masked(flow: Flow, valid: Tensor, iterations: int = ITERATIONS) -> Split:
     """Split the flow between valid pixels into its gradient, curl and harmonic part.
 
     The potentials are found by conjugate gradients, preconditioned with the solution of the full
-    grid. Each part is an orthogonal projection, so the backward pass projects the incoming
-    gradient in the same way. It cannot be differentiated twice.
+    grid. The parts are constants: no gradient passes back to the flow.
 
     Args:
         flow: The flow along the edges of maps (..., H, W).
@@ -172,87 +200,58 @@ def split_masked(flow: Flow, valid: Tensor, iterations: int = ITERATIONS) -> Spl
     """
     edges = Flow(*(mask.to(flow.x.dtype) for mask in valid_edges(valid)))
     faces = valid_faces(valid).to(flow.x.dtype)
-    flow = flow * edges
-    gradient_part, curl_part = (
-        Flow(*_Projection.apply(*flow, partial(project, mask, iterations)))
-        for project, mask in ((_onto_gradients, edges), (_onto_curls, faces))
+    flow, basis = flow * edges, _flow_basis(flow)
+    # The potential is defined up to a constant, of frequency 0.
+    inverse = (1 / basis.eigenvalues).masked_fill(basis.eigenvalues == 0, 0)
+    gradient_part = _project(
+        flow,
+        lambda flow: -divergence(flow),
+        lambda potential: gradient(potential) * edges,
+        lambda residual: _filter(residual, basis.cosines, inverse),
+        iterations,
+    )
+    curl_part = _project(
+        flow,
+        lambda flow: curl(flow) * faces,
+        rotation,
+        lambda residual: _filter(residual, basis.sines, inverse[1:, 1:]) * faces,
+        iterations,
     )
     return Split(gradient_part, curl_part, flow - gradient_part - curl_part)
 
 
-class _Projection(torch.autograd.Function):
-    """An orthogonal projection of flows, which is its own transpose."""
+def _project(
+    flow: Flow,
+    boundary: Callable[[Flow], Tensor],
+    transpose: Callable[[Tensor], Flow],
+    precondition: Callable[[Tensor], Tensor],
+    iterations: int,
+) -> Flow:
+    """Project flows onto the image of `transpose`, by preconditioned conjugate gradients.
 
-    @staticmethod
-    def forward(
-        ctx: Any, x: Tensor, y: Tensor, project: Callable[[Flow], Flow]
-    ) -> tuple[Tensor, ...]:
-        ctx.project = project
-        return tuple(project(Flow(x, y)))
-
-    @staticmethod
-    @torch.autograd.function.once_differentiable
-    def backward(ctx: Any, x: Tensor, y: Tensor) -> tuple[Tensor | None, ...]:
-        return *ctx.project(Flow(x, y)), None
-
-
-def _onto_gradients(edges: Flow, iterations: int, flow: Flow) -> Flow:
-    basis = _flow_basis(flow)
-    # The potential is defined up to a constant.
-    inverse = (1 / basis.eigenvalues).masked_fill(basis.eigenvalues == 0, 0)
-    potential = _solve(
-        lambda potential: -divergence(gradient(potential) * edges),
-        -divergence(flow * edges),
-        lambda residual: _filter(residual, basis.cosines, inverse),
-        flow.energy(),
-        iterations,
-    )
-    return gradient(potential) * edges
-
-
-def _onto_curls(faces: Tensor, iterations: int, flow: Flow) -> Flow:
-    basis = _flow_basis(flow)
-    inverse = 1 / basis.eigenvalues[1:, 1:]
-    stream = _solve(
-        lambda stream: curl(rotation(stream)) * faces,
-        curl(flow) * faces,
-        lambda residual: _filter(residual, basis.sines, inverse) * faces,
-        flow.energy(),
-        iterations,
-    )
-    return rotation(stream)
+    They solve boundary(transpose(x)) = boundary(flow) for each map. The products below estimate the
+    energy of what is left of a flow. Where they are within rounding of nothing, further steps would
+    amplify noise.
+    """
+    residual = boundary(flow)
+    x = torch.zeros_like(residual)
+    direction = z = precondition(residual)
+    product = _dot(residual, z)
+    least = flow.energy()[..., None, None] * (16 * torch.finfo(residual.dtype).eps) ** 2
+    for _ in range(iterations):
+        image = boundary(transpose(direction))
+        step = torch.where(product > least, product / _dot(direction, image), 0)
+        x, residual = x + step * direction, residual - step * image
+        z = precondition(residual)
+        previous, product = product, _dot(residual, z)
+        direction = z + torch.where(product > least, product / previous, 0) * direction
+    return transpose(x)
 
 
 def _filter(maps: Tensor, bases: tuple[Tensor, Tensor], factors: Tensor) -> Tensor:
     """Multiply the frequencies of maps (..., H, W) with factors (H, W)."""
     down, across = bases
     return down.t() @ (factors * (down @ maps @ across.t())) @ across
-
-
-def _solve(
-    operator: Callable[[Tensor], Tensor],
-    right: Tensor,
-    precondition: Callable[[Tensor], Tensor],
-    energy: Tensor,
-    iterations: int,
-) -> Tensor:
-    """Solve operator(x) = right for each map by preconditioned conjugate gradients.
-
-    The products below estimate the energy of what is left of a flow, whose whole energy (...) is
-    given. Where they are within rounding of nothing, further steps would amplify noise.
-    """
-    x, residual = torch.zeros_like(right), right
-    direction = z = precondition(residual)
-    product = _dot(residual, z)
-    least = energy[..., None, None] * (16 * torch.finfo(right.dtype).eps) ** 2
-    for _ in range(iterations):
-        image = operator(direction)
-        step = torch.where(product > least, product / _dot(direction, image), 0)
-        x, residual = x + step * direction, residual - step * image
-        z = precondition(residual)
-        previous, product = product, _dot(residual, z)
-        direction = z + torch.where(product > least, product / previous, 0) * direction
-    return x
 
 
 def _dot(a: Tensor, b: Tensor) -> Tensor:

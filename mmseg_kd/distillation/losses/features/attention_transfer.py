@@ -98,24 +98,3 @@ def attention_map(x: Tensor, p: float = 2) -> Tensor:
         tensor([25.])
     """
     return x.abs().pow(p).sum(dim=1, keepdim=True)
-
-
-def attention_contrast(x: Tensor, p: float = 2) -> Tensor:
-    """Return how much the attention map varies over an image, its coefficient of variation.
-
-    A flat map has 0: it is the same for every image and a student can learn nothing from it. A map
-    of a single spot has the square root of its number of places.
-
-    Args:
-        x: Maps (N, C, H, W).
-        p: Exponent.
-
-    Returns:
-        Standard deviation over mean, (N,).
-
-    Example:
-        >>> attention_contrast(torch.ones(1, 32, 8, 8))
-        tensor([0.])
-    """
-    attention = attention_map(x.float(), p).flatten(1)
-    return attention.std(dim=1, correction=0) / attention.mean(dim=1)

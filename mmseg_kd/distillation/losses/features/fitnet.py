@@ -109,7 +109,8 @@ class FitNetLoss(KDLoss):
             # Channels first: the sum over all elements would leave float32 earlier.
             distance = (student - teacher).square().mean(dim=1)
         else:
-            difference = _directions(student) - _directions(teacher)
+            # The gradient is up to 1 / eps where the features are zero.
+            difference = F.normalize(student, eps=1e-6) - F.normalize(teacher, eps=1e-6)
             distance = difference.square().sum(dim=1) / 2
         return mean_of_valid(distance, self.valid(target, student))
 
@@ -128,8 +129,3 @@ def adapted(adapter: nn.Conv2d, x: Tensor) -> Tensor:
     # A matrix product, because cuDNN convolves float32 at the precision of TF32 by default.
     weight, bias = (p.to(x.dtype) for p in (adapter.weight.flatten(1), adapter.bias[:, None]))
     return (weight @ x.flatten(2) + bias).unflatten(2, x.shape[2:]).clamp(-LARGEST, LARGEST)
-
-
-def _directions(x: Tensor) -> Tensor:
-    # The gradient is up to 1 / eps where the features are zero.
-    return F.normalize(x, dim=1, eps=1e-6)

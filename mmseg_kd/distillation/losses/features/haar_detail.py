@@ -83,14 +83,10 @@ def haar(x: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         >>> [float(band) for band in haar(torch.tensor([[[[1.0, 3.0], [1.0, 3.0]]]]))]
         [4.0, -2.0, 0.0, 0.0]
     """
-    a, b, c, d = corners(x)
+    a, b, c, d = corners(x / 2)
     sums, differences = (a + b, c + d), (a - b, c - d)
-    return (
-        (sums[0] + sums[1]) / 2,
-        (differences[0] + differences[1]) / 2,
-        (sums[0] - sums[1]) / 2,
-        (differences[0] - differences[1]) / 2,
-    )
+    low, width = sums[0] + sums[1], differences[0] + differences[1]
+    return low, width, sums[0] - sums[1], differences[0] - differences[1]
 
 
 def corners(x: Tensor) -> list[Tensor]:

@@ -1,7 +1,6 @@
 """Distillation of flows along the pixel grid, by the parts of their Hodge decomposition."""
 
 from collections.abc import Mapping, Sequence
-from functools import lru_cache
 from typing import Any
 
 import torch
@@ -9,15 +8,9 @@ from mmseg.registry import MODELS
 from torch import Tensor, nn
 
 from mmseg_kd.distillation.grid.calculus import Flow, pair_flow, valid_edges
-from mmseg_kd.distillation.grid.channel_pairs import directions, mixed, orthonormal
-from mmseg_kd.distillation.grid.decomposition import (
-    bands_of,
-    basis_of,
-    spectrum_of,
-    split_masked,
-)
+from mmseg_kd.distillation.grid.decomposition import band_factors, cached, spectrum_of, split_masked
+from mmseg_kd.distillation.losses.bases import ClassLoss
 from mmseg_kd.distillation.losses.features.fitnet import adapted, own_random_stream
-from mmseg_kd.distillation.losses.logits.temperature import ClassLoss
 
 COMPONENTS = ('gradient', 'curl', 'harmonic')
 # Added to the mean energy of an edge: an image of one class has no flow to be relative to.
@@ -124,11 +117,11 @@ class EdgeFlowLoss(ClassLoss):
         if self.of_classes:
             temperature = self.current_temperature()
             return tuple((x / temperature).softmax(dim=1) for x in (student, teacher))
-        for name, x, channels in (
-            ('student_channels', student, self.adapter.in_channels),
-            ('teacher_channels', teacher, self.projection.shape[1]),
-        ):
-            self.require(x.shape[1] == channels, f'{name}={channels}, but has {x.shape[1]}')
+        found = student.shape[1], teacher.shape[1]
+        channels = self.adapter.in_channels, self.projection.shape[1]
+        self.require(
+            found == channels, f'(student_channels, teacher_channels)={channels}, but has {found}'
+        )
         student, teacher = adapted(self.adapter, student), mixed(self.projection, teacher)
         return _standardised(student), _standardised(teacher)
 
@@ -201,12 +194,14 @@ class HodgeFlowLoss(EdgeFlowLoss):
         """Return the weighted energy of the parts, (N, P); arguments as in `EdgeFlowLoss`."""
         if 'harmonic' in self.components:
             parts = split_masked(difference, valid[:, None])
-            return sum(w * getattr(parts, name).energy() for name, w in self.components.items())
-        size = valid.shape[1:]
-        parts = spectrum_of(difference, self.angle(size, difference.x))
-        bands = _band_map(*size, self.band_weights, difference.x.dtype, difference.x.device)
+            # 0, with a gradient: that of the energy of a projection is twice the projection.
+            zero = Flow(*(x.detach() - x for x in difference))
+            return sum(w * (getattr(parts, x) - zero).energy() for x, w in self.components.items())
+        size, like = valid.shape[1:], difference.x
+        parts = spectrum_of(difference, self.angle(size, like))
+        factors = band_factors(size, self.band_weights, like.dtype, like.device).sum(dim=0)
         return sum(
-            w * (bands * getattr(parts, name).square()).sum(dim=(-2, -1))
+            w * (factors * getattr(parts, name).square()).sum(dim=(-2, -1))
             for name, w in self.components.items()
         )
 
@@ -245,18 +240,43 @@ class RandomSplitFlowLoss(HodgeFlowLoss):
         return _random_angles(*size, self.seed, like.dtype, like.device)
 
 
-@lru_cache(maxsize=32)
-@torch.inference_mode(False)
-def _band_map(
-    height: int, width: int, weights: tuple[float, ...], dtype: torch.dtype, device: torch.device
-) -> Tensor:
-    """The weight of each frequency of a grid, (H, W)."""
-    eigenvalues = basis_of(torch.empty(height, width, dtype=torch.float64)).eigenvalues
-    return torch.tensor(weights, dtype=dtype)[bands_of(eigenvalues, len(weights))].to(device)
+@cached
+def directions(
+    channels: int, flows: int | None, seed: int, dtype: torch.dtype, device: torch.device
+) -> tuple[Tensor, Tensor]:
+    """Return the channels between which flows run, as two matrices (P, C).
+
+    Args:
+        channels: C.
+        flows: P orthonormal pairs of directions, drawn with `seed`; None for every pair of
+            channels, P = C (C - 1) / 2. Empty matrices if C is below 2 P.
+        seed: Seed of the directions.
+        dtype: Of the matrices.
+        device: Of the matrices.
+    """
+    if flows is None:
+        a, b = torch.triu_indices(channels, channels, offset=1)
+        every = torch.eye(channels)
+        pairs = every[a], every[b]
+    elif 0 < 2 * flows <= channels:
+        pairs = orthonormal(2 * flows, channels, seed).chunk(2)
+    else:
+        pairs = torch.empty(2, 0, channels)
+    return tuple(x.to(device, dtype) for x in pairs)
 
 
-@lru_cache(maxsize=32)
-@torch.inference_mode(False)
+def orthonormal(rows: int, channels: int, seed: int) -> Tensor:
+    """Draw orthonormal rows, (rows, channels)."""
+    generator = torch.Generator().manual_seed(seed)
+    return torch.linalg.qr(torch.randn(channels, rows, generator=generator)).Q.t().contiguous()
+
+
+def mixed(weights: Tensor, maps: Tensor) -> Tensor:
+    """Apply a matrix (P, C) to the channels of maps (N, C, H, W)."""
+    return (weights.to(maps.dtype) @ maps.flatten(2)).unflatten(2, maps.shape[2:])
+
+
+@cached
 def _random_angles(
     height: int, width: int, seed: int, dtype: torch.dtype, device: torch.device
 ) -> Tensor:

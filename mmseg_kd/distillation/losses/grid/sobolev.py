@@ -2,15 +2,13 @@
 
 import math
 from collections.abc import Sequence
-from functools import lru_cache
 from typing import Any
 
-import torch
 from mmseg.registry import MODELS
 from torch import Tensor
 
-from mmseg_kd.distillation.grid.decomposition import bands_of, basis_of, transform
-from mmseg_kd.distillation.losses.grid.centred import CentredLoss
+from mmseg_kd.distillation.grid.decomposition import band_factors, transform
+from mmseg_kd.distillation.losses.bases import CentredLoss
 
 # Energies below this share of the teacher's mean energy hardly count. On six images of CamVid, a
 # fifth of the coefficients of a teacher's logits are above it.
@@ -117,16 +115,15 @@ class SobolevLoss(CentredLoss):
         """Compute the distance of one pair of maps, a scalar."""
         valid = self.valid(target, student)[:, None]
         student, teacher = (self.centred(x).masked_fill(~valid, 0) for x in (student, teacher))
-        bands = _bands(
-            *student.shape[2:], self.exponent, len(self.band_weights), self.permutation,
-            student.dtype, student.device,
-        )  # fmt: skip
         if self.mode == 'log_energy':
-            squared = _log_energy_distance(transform(student), transform(teacher), bands)
-            return sum(beta * x.mean() for beta, x in zip(self.band_weights, squared, strict=True))
-        weights = sum(beta * band for beta, band in zip(self.band_weights, bands, strict=True))
+            return self._log_energy_distance(transform(student), transform(teacher))
+        weights = self._factors(self.band_weights, student).sum(dim=0)
         count = (valid.sum() * student.shape[1]).clamp(min=1)
         return (weights * self._difference(student, teacher).square()).sum() / count
+
+    def _factors(self, weights: tuple[float, ...], maps: Tensor) -> Tensor:
+        settings = maps.dtype, maps.device, self.exponent, self.permutation
+        return band_factors(maps.shape[2:], weights, *settings)
 
     def _difference(self, student: Tensor, teacher: Tensor) -> Tensor:
         """Return what is squared for each frequency, (N, C, H, W)."""
@@ -137,6 +134,13 @@ class SobolevLoss(CentredLoss):
             return a.abs() - b.abs()
         e = SMALLEST_SHARE * b.square().mean(dim=(1, 2, 3), keepdim=True) + SMALLEST
         return a * (a.square() + e).rsqrt() - b * (b.square() + e).rsqrt()
+
+    def _log_energy_distance(self, a: Tensor, b: Tensor) -> Tensor:
+        bands = self._factors((1.0,) * len(self.band_weights), a).flatten(1)
+        ours, theirs = (bands @ x.square().flatten(2).transpose(1, 2) for x in (a, b))
+        e = SMALLEST_SHARE * theirs.mean(dim=(1, 2), keepdim=True) + SMALLEST
+        squared = ((ours + e).log() - (theirs + e).log()).square().mean(dim=(0, 2))
+        return sum(beta * x for beta, x in zip(self.band_weights, squared, strict=True))
 
 
 @MODELS.register_module()
@@ -167,33 +171,3 @@ class PermutedSpectrumLoss(SobolevLoss):
         super().__init__(**kwargs)
         self.require(isinstance(seed, int), f'seed={seed!r} is not a whole number')
         self.permutation = seed
-
-
-@lru_cache(maxsize=32)
-@torch.inference_mode(False)
-def _bands(
-    height: int,
-    width: int,
-    exponent: float,
-    count: int,
-    permutation: int | None,
-    dtype: torch.dtype,
-    device: torch.device,
-) -> Tensor:
-    """Return eigenvalue^exponent of each frequency where it is in a band, else 0: (B, H, W)."""
-    eigenvalues = basis_of(torch.empty(height, width, dtype=torch.float64)).eigenvalues.flatten()
-    if permutation is not None:
-        generator = torch.Generator().manual_seed(permutation)
-        order = torch.randperm(height * width - 1, generator=generator)
-        eigenvalues = torch.cat([eigenvalues[:1], eigenvalues[1:][order]])
-    band = bands_of(eigenvalues, count)
-    powers = torch.where((eigenvalues == 0) & (exponent < 0), 0, eigenvalues**exponent)
-    inside = band == torch.arange(count)[:, None]
-    return (powers * inside).view(count, height, width).to(device, dtype)
-
-
-def _log_energy_distance(a: Tensor, b: Tensor, bands: Tensor) -> Tensor:
-    """Return the squared difference of the log-energies of two spectra, (B, N, C)."""
-    ours, theirs = (bands.flatten(1) @ x.square().flatten(2).transpose(1, 2) for x in (a, b))
-    e = SMALLEST_SHARE * theirs.mean(dim=(1, 2), keepdim=True) + SMALLEST
-    return ((ours + e).log() - (theirs + e).log()).square().transpose(0, 1)

@@ -1,1 +1,1 @@
-"""Losses that compare the scores of the classes; `temperature` has their softmax temperature."""
+"""Losses that compare the scores of the classes."""

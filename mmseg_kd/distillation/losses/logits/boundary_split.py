@@ -6,9 +6,9 @@ import torch.nn.functional as F
 from mmseg.registry import MODELS
 from torch import Tensor
 
+from mmseg_kd.distillation.losses.bases import ClassLoss
 from mmseg_kd.distillation.losses.features.pooling import average_pool
 from mmseg_kd.distillation.losses.logits.channel_wise import place_divergence
-from mmseg_kd.distillation.losses.logits.temperature import ClassLoss
 from mmseg_kd.distillation.maps import class_masks
 
 
@@ -114,10 +114,7 @@ def class_boundaries(masks: Tensor, kernel_size: int) -> Tensor:
         >>> class_boundaries(masks, 3)[0, 0].int()
         tensor([[0, 1, 1, 0]], dtype=torch.int32)
     """
-    near = masks.float()
-    for window in ((kernel_size, 1), (1, kernel_size)):
-        reach = [side // 2 for side in window]
-        near = F.max_pool2d(near, window, stride=1, padding=reach)
+    near = F.max_pool2d(masks.float(), kernel_size, stride=1, padding=kernel_size // 2)
     return near.bool() & (near.sum(dim=1, keepdim=True) > 1)
 
 

@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from mmseg.registry import MODELS
 from torch import Tensor
 
-from mmseg_kd.distillation.losses.logits.temperature import TemperatureLoss
+from mmseg_kd.distillation.losses.bases import TemperatureLoss
 
 
 @MODELS.register_module()
@@ -54,6 +54,10 @@ class ChannelWiseDivergence(TemperatureLoss):
 
     def compare(self, student: Tensor, teacher: Tensor, target: Tensor | None) -> Tensor:
         """Compute the distance of one pair of maps, a scalar."""
+        self.require(
+            self.group_size <= student.shape[1],
+            f'group_size={self.group_size} is more than the {student.shape[1]} channels',
+        )
         valid, temperature = self.valid(target, student), self.current_temperature()
         return place_divergence(student, teacher, valid, temperature, self.group_size)
 
@@ -109,14 +113,6 @@ class ChannelGroupDivergenceLoss(ChannelWiseDivergence):
         super().__init__(temperature, **kwargs)
         self.require(group_size >= 1, f'group_size={group_size!r} must be at least 1')
         self.group_size = group_size
-
-    def compare(self, student: Tensor, teacher: Tensor, target: Tensor | None) -> Tensor:
-        """Compute the distance of one pair of maps, a scalar."""
-        self.require(
-            self.group_size <= student.shape[1],
-            f'group_size={self.group_size} is more than the {student.shape[1]} channels',
-        )
-        return super().compare(student, teacher, target)
 
 
 def place_divergence(

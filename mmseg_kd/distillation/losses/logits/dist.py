@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from mmseg.registry import MODELS
 from torch import Tensor
 
-from mmseg_kd.distillation.losses.logits.temperature import ClassLoss
+from mmseg_kd.distillation.losses.bases import ClassLoss
 from mmseg_kd.distillation.maps import standardised
 
 

@@ -1,11 +1,11 @@
-"""The base of losses with a temperature."""
+"""The bases of losses with a temperature, of class scores, and of centred maps."""
 
 from typing import Any
 
 from torch import Tensor
 
 from mmseg_kd.distillation.base import KDLoss
-from mmseg_kd.distillation.gradient_share import share_of
+from mmseg_kd.distillation.gradients import share_of
 from mmseg_kd.distillation.schedules import Schedule, value_at
 from mmseg_kd.errors import UserError
 
@@ -54,3 +54,25 @@ class ClassLoss(TemperatureLoss):
     one_tap = True
     equal_channels = True
     of_classes = True
+
+
+class CentredLoss(KDLoss):
+    """A `KDLoss` of maps with equal channels, from which their mean over the channels is taken.
+
+    Args:
+        centre: Subtract from each pixel its mean over the channels. The softmax of logits does not
+            depend on it, so that a student need not learn it; features need False.
+        **kwargs: As for `KDLoss`.
+    """
+
+    default_stages = 'logits'
+    equal_channels = True
+    of_classes = True
+
+    def __init__(self, centre: bool = True, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.centre = centre
+
+    def centred(self, x: Tensor) -> Tensor:
+        """Subtract from each pixel of a map (N, C, H, W) its mean over the channels."""
+        return x - x.mean(dim=1, keepdim=True) if self.centre else x
