@@ -4,7 +4,6 @@ import argparse
 import importlib.metadata
 import json
 import platform
-import uuid
 from pathlib import Path
 from typing import Any
 
@@ -20,12 +19,20 @@ from mmseg_kd.paths import check_new_file
 PACKAGES = ('torch', 'onedl-mmengine', 'onedl-mmcv', 'onedl-mmsegmentation', 'numpy')
 
 
-def add_options(parser: argparse.ArgumentParser, **defaults: Any) -> None:
-    """Add the options of every measuring command.
+def start(
+    parser: argparse.ArgumentParser, **defaults: Any
+) -> tuple[argparse.Namespace, dict[str, str | int]]:
+    """Add the options of every measuring command, read and apply them, and print the machine.
 
     Args:
         parser: The command's parser.
         defaults: For `batch_size` and `size`; without one, the config decides.
+
+    Returns:
+        The arguments, and the facts about the machine.
+
+    Raises:
+        UserError: `--out` cannot be written, or torch has no such `--device`.
     """
     by_config = '' if defaults else " (default: the config's)"
     parser.add_argument('--repeats', type=at_least(1), default=7, help='measurements of each run')
@@ -39,14 +46,7 @@ def add_options(parser: argparse.ArgumentParser, **defaults: Any) -> None:
     parser.add_argument('--out', type=Path, help='a JSON file for every measurement')
     add_cfg_options(parser)
     parser.set_defaults(**defaults)
-
-
-def prepare(args: argparse.Namespace) -> dict[str, str | int]:
-    """Apply the options, print the machine and return its facts.
-
-    Raises:
-        UserError: `--out` cannot be written, or torch has no such `--device`.
-    """
+    args = parser.parse_args()
     if args.out is not None:
         check_new_file(args.out, '--out')
     if args.threads:
@@ -54,7 +54,7 @@ def prepare(args: argparse.Namespace) -> dict[str, str | int]:
     be_quiet()
     facts = machine(args.device) | dict(n=args.repeats)
     print(', '.join(f'{key} {value}' for key, value in facts.items()))
-    return facts
+    return args, facts
 
 
 def write(path: Path | None, **content: Any) -> None:
@@ -88,7 +88,7 @@ def machine(device: str) -> dict[str, str | int]:
 def be_quiet() -> None:
     """Log errors only, in a new logger: building a model writes lines that no table needs."""
     init_default_scope('mmseg_kd')
-    MMLogger.get_instance(f'benchmark {uuid.uuid4()}', log_level='ERROR')
+    MMLogger.get_instance('benchmark', log_level='ERROR')
 
 
 def _processor() -> str:
