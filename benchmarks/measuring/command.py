@@ -78,7 +78,7 @@ def machine(device: str) -> dict[str, str | int]:
         reason = str(error).partition('\n')[0].partition('. ')[0]
         raise UserError(f'--device {device}: {reason}') from error
     return {
-        'device': torch.cuda.get_device_name() if device != 'cpu' else _processor(),
+        'device': torch.cuda.get_device_name() if device != 'cpu' else platform.machine(),
         'threads': torch.get_num_threads(),
         'Python': platform.python_version(),
         **{package: importlib.metadata.version(package) for package in PACKAGES},
@@ -89,10 +89,3 @@ def be_quiet() -> None:
     """Log errors only, in a new logger: building a model writes lines that no table needs."""
     init_default_scope('mmseg_kd')
     MMLogger.get_instance('benchmark', log_level='ERROR')
-
-
-def _processor() -> str:
-    info = Path('/proc/cpuinfo')
-    lines = info.read_text(encoding='utf-8').splitlines() if info.is_file() else []
-    names = [line.partition(': ')[2] for line in lines if line.startswith('model name')]
-    return names[0] if names else platform.processor() or platform.machine()
