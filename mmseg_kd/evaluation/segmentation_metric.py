@@ -127,17 +127,6 @@ class SegmentationMetric(BaseMetric):
             counts['ECE'] = pixel_statistics(logits, prediction, truth, IGNORED)
         return {name: torch.as_tensor(count) for name, count in counts.items()}
 
-    def evaluate(self, size: int) -> dict[str, float]:
-        """Gather the counts of all processes and compute the metrics."""
-        if self.results:
-            paths, counts = zip(*self.results, strict=True)
-            stacks = {name: torch.stack([c[name] for c in counts]).cpu() for name in counts[0]}
-            self.results = [
-                (path, {name: stack[i] for name, stack in stacks.items()})
-                for i, path in enumerate(paths)
-            ]
-        return super().evaluate(size)
-
     def compute_metrics(self, results: list[tuple[str, dict[str, Tensor]]]) -> dict[str, float]:
         """Sum the counts, compute the metrics in percent and log the table of classes."""
         logger = MMLogger.get_current_instance()
@@ -175,11 +164,14 @@ class SegmentationMetric(BaseMetric):
 
     def _add(self, sample: dict, counts: dict[str, Tensor]) -> None:
         # By image where each is written, and where mmengine drops those that two processes saw.
-        if self.results and self.per_image is None and not is_distributed():
+        if self.per_image is not None or is_distributed():
+            on_cpu = {name: count.cpu() for name, count in counts.items()}
+            self.results.append((sample.get('img_path', ''), on_cpu))
+        elif self.results:
             for name, count in counts.items():
                 self.results[0][1][name] += count
         else:
-            self.results.append((sample.get('img_path', ''), counts))
+            self.results.append(('', counts))
 
     def _write_per_image(self, results: list[tuple[str, dict[str, Tensor]]]) -> None:
         with (

@@ -1,7 +1,6 @@
 """Convert the layouts in which CamVid is distributed to the one that `CamVidDataset` reads."""
 
 import re
-from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
@@ -49,8 +48,7 @@ LAYOUTS = (
 )
 
 
-@dataclass
-class Summary:
+class Summary(NamedTuple):
     """Numbers of images in a copy of CamVid, and of pixels without a class by name of the mask."""
 
     images: dict[str, int]

@@ -2,9 +2,9 @@
 
 import shutil
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from PIL import Image, ImageOps
@@ -16,8 +16,7 @@ from mmseg_kd.datasets.custom.masks import IGNORED, Legend, Mask, Value, read_ma
 from mmseg_kd.datasets.custom.pairs import Pair
 
 
-@dataclass(frozen=True)
-class Counts:
+class Counts(NamedTuple):
     """What a converted data set holds.
 
     Attributes:

@@ -3,8 +3,8 @@
 import csv
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from matplotlib import colormaps
@@ -32,8 +32,7 @@ Value = int | tuple[int, int, int] | str
 Mask = Image.Image | list[tuple[str, list]]
 
 
-@dataclass(frozen=True)
-class Legend:
+class Legend(NamedTuple):
     """The classes of the masks.
 
     Attributes:
