@@ -42,15 +42,12 @@ def start(
         '--size', type=at_least(1), nargs=2, metavar=('H', 'W'), help=f'of an image{by_config}'
     )
     parser.add_argument('--device', default='cuda' if torch.cuda.is_available() else 'cpu')
-    parser.add_argument('--threads', type=at_least(1), help='CPU threads (default: one per core)')
     parser.add_argument('--out', type=Path, help='a JSON file for every measurement')
     add_cfg_options(parser)
     parser.set_defaults(**defaults)
     args = parser.parse_args()
     if args.out is not None:
         check_new_file(args.out, '--out')
-    if args.threads:
-        torch.set_num_threads(args.threads)
     be_quiet()
     facts = machine(args.device) | dict(n=args.repeats)
     print(', '.join(f'{key} {value}' for key, value in facts.items()))
