@@ -12,6 +12,7 @@ from measuring.timing import seconds_of
 
 SIDE, COPIED = 8192, 2**29
 TIMES = 9
+PRODUCTS = (('highest', torch.float32), ('high', torch.float32), ('high', torch.bfloat16))
 
 
 def describe(device: str) -> Iterator[dict[str, Any]]:
@@ -25,11 +26,7 @@ def describe(device: str) -> Iterator[dict[str, Any]]:
     answer = subprocess.run(query, capture_output=True, text=True).stdout
     yield dict(what='driver, memory', value=answer.strip())
     yield dict(what='cuDNN', value=torch.backends.cudnn.version())
-    for precision, dtype in (
-        ('highest', torch.float32),
-        ('high', torch.float32),
-        ('high', torch.bfloat16),
-    ):
+    for precision, dtype in PRODUCTS:
         torch.set_float32_matmul_precision(precision)
         a = torch.randn(SIDE, SIDE, device=device, dtype=dtype)
         rate = 2 * SIDE**3 / seconds_of(lambda a=a: a @ a, TIMES)

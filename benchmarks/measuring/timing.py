@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import statistics
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -30,17 +29,11 @@ def interleaved(
         Seconds per call of each timed turn by the run's name.
     """
     seconds: dict[str, list[float]] = {name: [] for name in runs}
-    gc.collect()
-    gc.disable()
-    try:
-        for turn in range(warmup + repeats):
-            for name, run in runs.items():
-                passed = seconds_of(run, calls)
-                if turn >= warmup:
-                    seconds[name].append(passed)
-            gc.collect()
-    finally:
-        gc.enable()
+    for turn in range(warmup + repeats):
+        for name, run in runs.items():
+            passed = seconds_of(run, calls)
+            if turn >= warmup:
+                seconds[name].append(passed)
     return seconds
 
 

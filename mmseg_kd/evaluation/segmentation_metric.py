@@ -93,19 +93,29 @@ class SegmentationMetric(BaseMetric):
         """Count true and predicted classes, on the device of the predictions."""
         for sample in data_samples:
             prediction = sample['pred_sem_seg']['data'].squeeze(0)
-            if not self.format_only:
-                label = sample['gt_sem_seg']['data'].squeeze(0)
-                if label.shape != prediction.shape:
-                    raise UserError(
-                        f'{sample["img_path"]}: labels are {tuple(label.shape)}, the prediction '
-                        f'is {tuple(prediction.shape)}: predictions come at the size of the file, '
-                        'so move LoadAnnotations behind Resize in the pipeline'
-                    )
-                self._add(sample, self._count(label, prediction))
             if self.output_dir is not None:
                 self.output_dir.mkdir(parents=True, exist_ok=True)
                 ids = Image.fromarray(prediction.cpu().numpy().astype(np.uint8))
                 ids.save(self.output_dir / f'{Path(sample["img_path"]).stem}.png')
+            if self.format_only:
+                continue
+            label = sample['gt_sem_seg']['data'].squeeze(0)
+            if label.shape != prediction.shape:
+                raise UserError(
+                    f'{sample["img_path"]}: labels are {tuple(label.shape)}, the prediction is '
+                    f'{tuple(prediction.shape)}: predictions come at the size of the file, so '
+                    'move LoadAnnotations behind Resize in the pipeline'
+                )
+            counts = self._count(label, prediction)
+            # By image where each is written, and where mmengine drops those that two processes saw.
+            if self.per_image is not None or is_distributed():
+                on_cpu = {name: count.cpu() for name, count in counts.items()}
+                self.results.append((sample.get('img_path', ''), on_cpu))
+            elif self.results:
+                for name, count in counts.items():
+                    self.results[0][1][name] += count
+            else:
+                self.results.append(('', counts))
 
     def _count(self, label: Tensor, prediction: Tensor) -> dict[str, Tensor]:
         num_classes = len(self.dataset_meta['classes'])
@@ -149,17 +159,6 @@ class SegmentationMetric(BaseMetric):
         values |= {name: column.nanmean() for name, column in columns.items()}
         metrics = {name: round(100 * float(x), 2) for name, x in values.items()}
         return metrics, {name: 100 * column for name, column in columns.items()}
-
-    def _add(self, sample: dict, counts: dict[str, Tensor]) -> None:
-        # By image where each is written, and where mmengine drops those that two processes saw.
-        if self.per_image is not None or is_distributed():
-            on_cpu = {name: count.cpu() for name, count in counts.items()}
-            self.results.append((sample.get('img_path', ''), on_cpu))
-        elif self.results:
-            for name, count in counts.items():
-                self.results[0][1][name] += count
-        else:
-            self.results.append(('', counts))
 
     def _write_per_image(self, results: list[tuple[str, dict[str, Tensor]]]) -> None:
         with (
