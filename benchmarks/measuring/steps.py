@@ -16,8 +16,9 @@ from mmseg.registry import MODELS
 from mmseg.structures import SegDataSample
 
 from measuring.stock import stock_model
-from mmseg_kd.config import enable_amp, load_config
+from mmseg_kd.config import enable_amp
 from mmseg_kd.distillation.distillation_losses import DistillationLosses
+from mmseg_kd.distillation.teacher import build_segmentor, read_model
 from mmseg_kd.engine.graphed_step import GraphedStep
 
 VOID_ROWS = 10
@@ -49,7 +50,7 @@ def build_pair(cfg: Config, device: str) -> dict[str, BaseModel]:
     Returns:
         The models `stock` and `mmseg_kd`, on the device.
     """
-    teacher = _teacher_model(cfg) if cfg.model.get('kd_losses') else None
+    teacher = read_model(cfg.model.teacher.config) if cfg.model.get('kd_losses') else None
     stock = stock_model(cfg.model, teacher).to(device)
     if teacher is not None:
         stock.teacher.to(device)
@@ -64,18 +65,12 @@ def build_own(cfg: Config, device: str) -> BaseModel:
     if not (cfg.model.get('kd_losses') and isinstance(teacher.get('config'), str)):
         return MODELS.build(cfg.model).to(device)
     with tempfile.TemporaryDirectory() as folder:
-        checkpoint = str(Path(folder) / 'teacher.pth')
-        torch.save(dict(state_dict=MODELS.build(_teacher_model(cfg)).state_dict()), checkpoint)
-        teacher.checkpoint = checkpoint
+        teacher.checkpoint = str(Path(folder) / 'teacher.pth')
+        weights = build_segmentor(teacher.config).state_dict()
+        torch.save(dict(state_dict=weights), teacher.checkpoint)
         student = MODELS.build(cfg.model)
         student.build_teacher().to(device)
     return student.to(device)
-
-
-def _teacher_model(cfg: Config) -> dict:
-    model = load_config(cfg.model.teacher.config).model
-    model.pretrained = None
-    return model
 
 
 def train_step(

@@ -34,12 +34,11 @@ def stock_model(model_cfg: ConfigDict, teacher_cfg: ConfigDict | None = None) ->
         cfg.pop(key, None)
     cfg.data_preprocessor.type = 'SegDataPreProcessor'
     widths, depths = VARIANTS[backbone.type]
-    heads = (1, 2, 5, 8)
     cfg.backbone = dict(
         type='MixVisionTransformer',
-        embed_dims=widths[0] // heads[0],
+        embed_dims=widths[0],
         num_layers=list(depths),
-        num_heads=list(heads),
+        num_heads=[1, 2, 5, 8],
         patch_sizes=[7, 3, 3, 3],
         sr_ratios=[8, 4, 2, 1],
         drop_path_rate=backbone.get('drop_path_rate', 0.1),

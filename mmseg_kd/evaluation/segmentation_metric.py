@@ -161,20 +161,17 @@ class SegmentationMetric(BaseMetric):
         return metrics, {name: 100 * column for name, column in columns.items()}
 
     def _write_per_image(self, results: list[tuple[str, dict[str, Tensor]]]) -> None:
-        with (
-            atomic_path(self.per_image) as partial,
-            # Excel reads UTF-8 only with a byte order mark.
-            partial.open('w', encoding='utf-8-sig', newline='') as file,
-        ):
-            writer = csv.writer(file)
-            for number, (path, counts) in enumerate(results):
-                metrics, columns = self._scores(counts)
-                if number == 0:
-                    names = [f'IoU {name}' for name in self.dataset_meta['classes']]
-                    writer.writerow(['image', *metrics, *names])
-                values = [*metrics.values(), *columns['mIoU'].tolist()]
-                # A class that an image does not have is an empty cell.
-                writer.writerow([path, *('' if x != x else round(x, 2) for x in values)])
+        rows = []
+        for path, counts in results:
+            metrics, columns = self._scores(counts)
+            # A class that an image does not have is an empty cell.
+            values = (*metrics.values(), *columns['mIoU'].tolist())
+            rows.append([path, *('' if x != x else round(x, 2) for x in values)])
+        header = ['image', *metrics, *(f'IoU {name}' for name in self.dataset_meta['classes'])]
+        # Excel reads UTF-8 only with a byte order mark.
+        form = dict(encoding='utf-8-sig', newline='')
+        with atomic_path(self.per_image) as partial, partial.open('w', **form) as file:
+            csv.writer(file).writerows([header, *rows])
 
 
 def confusion_matrix(
