@@ -61,7 +61,6 @@ def _config(graph: bool, amp: bool, workers: int, data_root: str, teacher: str) 
     cfg.train_dataloader.dataset.data_root = data_root
     cfg.train_dataloader.num_workers = workers
     cfg.train_dataloader.persistent_workers = workers > 0
-    cfg.train_cfg.val_interval = 10**6
     for key in ('val_dataloader', 'val_cfg', 'val_evaluator'):
         cfg.pop(key)
     for hook in ('prediction_grid', 'teacher_record', 'confusion_record'):

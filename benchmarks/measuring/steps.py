@@ -21,7 +21,6 @@ from mmseg_kd.distillation.distillation_losses import DistillationLosses
 from mmseg_kd.distillation.teacher import build_segmentor, read_model
 from mmseg_kd.engine.graphed_step import GraphedStep
 
-VOID_ROWS = 10
 # The names of the runs of `loss_runs` that are not a loss.
 PLAIN = 'plain step'
 REPORT = 'gradient report'
@@ -35,7 +34,7 @@ def random_batch(
     batch: dict[str, list] = dict(inputs=[], data_samples=[])
     for _ in range(batch_size):
         labels = torch.randint(0, num_classes, (1, *size), generator=generator)
-        labels[:, :VOID_ROWS] = 255
+        labels[:, :10] = 255
         sample = SegDataSample(metainfo=dict(img_shape=size, ori_shape=size, pad_shape=size))
         sample.gt_sem_seg = PixelData(data=labels)
         image = torch.randint(0, 256, (3, *size), generator=generator, dtype=torch.uint8)
