@@ -38,9 +38,8 @@ def start(
     parser.add_argument('--repeats', type=at_least(1), default=7, help='measurements of each run')
     parser.add_argument('--amp', action='store_true', help='in mixed precision')
     parser.add_argument('--batch-size', type=at_least(1), help=f'images per step{by_config}')
-    parser.add_argument(
-        '--size', type=at_least(1), nargs=2, metavar=('H', 'W'), help=f'of an image{by_config}'
-    )
+    sides = dict(type=at_least(1), nargs=2, metavar=('H', 'W'))
+    parser.add_argument('--size', help=f'of an image{by_config}', **sides)
     parser.add_argument('--device', default='cuda' if torch.cuda.is_available() else 'cpu')
     parser.add_argument('--out', type=Path, help='a JSON file for every measurement')
     add_cfg_options(parser)

@@ -175,10 +175,8 @@ class LoadCheckedMask(LoadAnnotations):
         """
         path = results.get('seg_map_path')
         if path is None:
-            raise UserError(
-                f'{results.get("img_path")}: has no mask; write data_prefix=dict(img_path=..., '
-                'seg_map_path=...), or leave LoadAnnotations out where nothing is compared'
-            )
+            image = results.get('img_path')
+            raise UserError(f'{image}: has no mask; write data_prefix=dict(..., seg_map_path=...)')
         if path not in self.orientations:
             with open_image(path) as picture:
                 ids_of(picture, path, results.get('mask_rule', ANY_IDS))

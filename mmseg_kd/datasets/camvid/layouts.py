@@ -58,11 +58,9 @@ class Summary(NamedTuple):
         for name, count in self.off_palette.items():
             lines.append(f'{name}: {count} pixels of no CamVid colour are now Unlabelled')
         if self.images != PUBLISHED_COUNTS:
-            lines.append(
-                f'warning: the split is {"/".join(map(str, self.images.values()))}, but published '
-                "numbers are for SegNet's 367/101/233 (--split segnet gives that split to a "
-                'complete copy)'
-            )
+            split = '/'.join(map(str, self.images.values()))
+            published = '367/101/233, which --split segnet gives to a complete copy'
+            lines.append(f'warning: the split is {split}; published numbers are for {published}')
         return '\n'.join(lines)
 
 
@@ -113,10 +111,7 @@ def find_ids(root: Path, layout: Layout, protocol: str) -> dict[Value, int]:
     """Return the id of each colour or value in the masks of a copy."""
     if layout.labels == 'ids':
         if protocol == 'ignore':
-            raise UserError(
-                f'--protocol ignore: the masks of {root} are merged already; '
-                'it needs a copy with the 32 colours'
-            )
+            raise UserError(f'--protocol ignore: {root} is merged already; it needs the 32 colours')
         return {number: number for number in range(len(CLASSES))} | {255: UNLABELLED}
     if layout.labels == 'colours':
         return {colour: merged_id(name, protocol) for name, (colour, _) in COLOURS.items()}

@@ -84,9 +84,8 @@ def find_legend(pairs: Sequence[Pair], classes: Path | None) -> Legend:
         found |= _values(read_mask(pair.mask))
         if len(found) > MOST_CLASSES + 1 and classes is None:
             raise UserError(
-                f'{pair.mask}: the masks hold more than {MOST_CLASSES} values, so they are not all '
-                'classes (JPEG masks and smooth edges have mixed colours); name the true colours '
-                'with --classes FILE.csv'
+                f'{pair.mask}: the masks hold more than {MOST_CLASSES} values, as JPEGs and smooth '
+                'edges do; name the true colours with --classes FILE.csv'
             )
     names = {} if classes is None else _read_table(classes)
     if len({type(value) for value in (*found, *names)}) > 1:
@@ -158,9 +157,7 @@ def _read_table(file: Path) -> dict[Value, str]:
             else:
                 value = int(row['id']) if 'id' in row else row['name']
         except (TypeError, ValueError) as error:
-            raise UserError(
-                f'--classes: {file}, line {reader.line_num}: r, g and b, or id, must be whole '
-                'numbers'
-            ) from error
+            where = f'--classes: {file}, line {reader.line_num}'
+            raise UserError(f'{where}: r, g and b, or id, must be whole numbers') from error
         names[value] = row['name']
     return names
