@@ -121,11 +121,8 @@ class CachedDataset:
                 return ImageCache(paths, shape)
             except RuntimeError as error:
                 reason = f'the system refuses it ({error})'
-        print_log(
-            f'{type(self).__name__}: to keep {len(paths)} decoded images takes '
-            f'{needed / MIB:.0f} MiB, but {reason}; they are read from their files each time',
-            logger='current',
-        )
+        kept = f'cache_mib: to keep {len(paths)} decoded images takes {needed / MIB:.0f} MiB'
+        print_log(f'{kept}, but {reason}; they are read from files each time', logger='current')
         return None
 
 

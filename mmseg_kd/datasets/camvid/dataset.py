@@ -72,13 +72,12 @@ class CamVidDataset(SeededDataset, CachedDataset, BaseSegDataset):
             pairs = _listed(root, Path(self.ann_file))
         else:
             pairs = chain.from_iterable(_of_split(root, part) for part in SPLITS[self.split])
-        for problem, *files in pairs:
-            for file in files:
+        for problem, image, mask in pairs:
+            for file in (image, mask):
                 if not file.exists():
                     raise UserError(f'{problem}, {file} is missing; restore it')
                 check_file(file)
-            image, mask = map(str, files)
-            paths = dict(img_path=image, seg_map_path=mask)
+            paths = dict(img_path=str(image), seg_map_path=str(mask))
             found.append(paths | shared | dict(seg_fields=[], mask_rule=MASK_RULE))
         return found
 
