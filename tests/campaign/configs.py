@@ -88,6 +88,7 @@ CASES = [
     config('prefetching without workers', 'prefetch_factor', 'train_dataloader = dict(prefetch_factor=4)'),
     config('a misspelt collate function', 'pseudo_colate', "train_dataloader = dict(collate_fn=dict(type='pseudo_colate'))"),
     config('an index beyond the images', 'indices', 'train_dataloader = dict(dataset=dict(indices=[0, 999]))'),
+    config('a class twice', 'Sky', '\n'.join(["model = dict(decode_head=dict(num_classes=2))", *(f"{split}_dataloader = dict(dataset=dict(metainfo=dict(classes=('Sky', 'Sky'))))" for split in ('train', 'val', 'test'))])),
     config('a key of another evaluator', 'val_evaluator.nan_to_num', 'val_evaluator = dict(nan_to_num=0)'),
     config('a metric of another evaluator', 'iou_metrics', "val_evaluator = dict(iou_metrics=['mDice'])"),
     config('no evaluator', 'val_evaluator', 'val_evaluator = []'),

