@@ -1,8 +1,10 @@
 """Check that a data set of images and masks finds its files, before it is built."""
 
 import copy
+import logging
 from pathlib import Path
 
+from mmengine.logging import print_log
 from mmseg.datasets import BaseSegDataset
 from mmseg.registry import DATASETS
 
@@ -53,16 +55,12 @@ def _check(listing: BaseSegDataset, where: str, masks: bool) -> None:
         folder = listing.data_prefix.get(key)
         if folder is not None and not Path(folder).is_dir():
             raise UserError(f'{where}.data_prefix.{key}: {folder or "."} is not a folder')
-    if listing.ann_file and not Path(listing.ann_file).is_dir():
+    listed = bool(listing.ann_file) and not Path(listing.ann_file).is_dir()
+    if listed:
         _check_list(Path(listing.ann_file), where)
     found = listing.load_data_list()
-    if not found:
-        folder, advice = listing.data_prefix['img_path'], ''
-        if suffixes := sorted({path.suffix for path in images_in(Path(folder))}):
-            advice = f'; it holds {", ".join(suffixes)}: write {where}.img_suffix={suffixes[0]!r}'
-        raise UserError(
-            f'{where}: {folder} holds no image with img_suffix={listing.img_suffix!r}{advice}'
-        )
+    if not listed:
+        _check_suffix(listing, where, {Path(item['img_path']) for item in found})
     for item in found:
         image, mask = item['img_path'], item.get('seg_map_path')
         check_file(image)
@@ -99,3 +97,32 @@ def _check_list(names: Path, where: str) -> None:
     for number, line in enumerate(lines, 1):
         if not line.strip():
             raise UserError(f'{names}, line {number}: is blank; remove the line')
+
+
+def _check_suffix(listing: BaseSegDataset, where: str, found: set[Path]) -> None:
+    """Report images that `img_suffix` leaves out."""
+    folder = Path(listing.data_prefix['img_path'])
+    masks = listing.data_prefix.get('seg_map_path')
+    others = [path for path in images_in(folder) if path not in found]
+    for path in others:
+        if path.name.endswith(listing.img_suffix):
+            # mmseg leaves out what is not a plain file, such as a pipe.
+            check_file(path)
+    if masks is not None:
+        # Masks may lie in the same folder, or in one below it.
+        ending = listing.seg_map_suffix
+        others = [p for p in others if not (p.is_relative_to(masks) and p.name.endswith(ending))]
+    if not found:
+        advice = ''
+        if suffixes := sorted({path.suffix for path in others}):
+            advice = f'; it holds {", ".join(suffixes)}: write {where}.img_suffix={suffixes[0]!r}'
+        raise UserError(
+            f'{where}: {folder} holds no image with img_suffix={listing.img_suffix!r}{advice}'
+        )
+    if others:
+        print_log(
+            f'{where}: {len(others)} images of {folder} are left out, because '
+            f'img_suffix={listing.img_suffix!r} does not match them ({others[0].name}, ...)',
+            logger='current',
+            level=logging.WARNING,
+        )

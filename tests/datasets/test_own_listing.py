@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from own_data import LOAD, build, mask, own_data, read, save_mask
 
+from mmseg_kd.datasets import listing
 from mmseg_kd.engine import KDRunner
 from mmseg_kd.errors import UserError
 
@@ -72,6 +73,25 @@ def test_a_missing_mask(root: Path) -> None:
         build(root)
     # Where masks are not loaded they may be missing.
     assert len(build(root, pipeline=LOAD[:1])) == 4
+
+
+@pytest.mark.parametrize('folder', ['images', 'labels'])
+def test_images_of_another_suffix_are_reported(
+    root: Path, folder: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lines: list[str] = []
+    monkeypatch.setattr(listing, 'print_log', lambda text, **_: lines.append(text))
+    for i in (1, 3):
+        (root / 'images' / f'{i}.jpg').rename(root / 'images' / f'{i}.JPEG')
+    if folder == 'labels':
+        # Images and masks in one folder: masks are not images that were left out.
+        for file in (root / 'labels').iterdir():
+            file.rename(root / 'images' / file.name)
+    prefix = dict(img_path='images', seg_map_path='images' if folder == 'labels' else 'labels')
+    assert len(build(root, data_prefix=prefix)) == 2
+    (line,) = lines
+    assert f'2 images of {root / "images"} are left out' in line
+    assert '1.JPEG' in line
 
 
 def test_data_sets_in_wrappers(root: Path) -> None:
