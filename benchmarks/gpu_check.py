@@ -15,8 +15,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
-from functools import partial
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 from typing import Any, NamedTuple
 from xml.etree import ElementTree
@@ -71,9 +70,12 @@ def main() -> None:
     for tests, jobs in ((False, 1), (True, args.jobs)):
         chosen = [name for name in names if (STEPS[name].tests is not None) == tests]
         with ThreadPoolExecutor(jobs) as pool:
-            ran = pool.map(partial(_run, args.device, out, deadline, jobs), chosen)
-            for name, result in zip(chosen, ran, strict=True):
-                if result is None:
+            running = {
+                pool.submit(_run, name, args.device, out, deadline, jobs): name for name in chosen
+            }
+            for done in as_completed(running):
+                name = running[done]
+                if (result := done.result()) is None:
                     print(f'{name}: no time left', flush=True)
                     continue
                 results[name] = result
@@ -82,7 +84,7 @@ def main() -> None:
                 print(_markdown({name: result}), flush=True)
 
 
-def _run(device: str, out: Path, deadline: float, jobs: int, name: str) -> dict[str, Any] | None:
+def _run(name: str, device: str, out: Path, deadline: float, jobs: int) -> dict[str, Any] | None:
     start, step = time.monotonic(), STEPS[name]
     limit = min(step.seconds, deadline - start)
     if limit <= 1:

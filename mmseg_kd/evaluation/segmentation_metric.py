@@ -3,7 +3,6 @@
 import csv
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -17,10 +16,11 @@ from torch import Tensor
 
 from mmseg_kd.checkpoints.atomic import atomic_path
 from mmseg_kd.errors import UserError
+from mmseg_kd.evaluation.calibration import pixel_statistics, summarise
 from mmseg_kd.evaluation.edges import BANDS, IGNORED, edge_counts
 
 EDGES = ('mBoundaryIoU', 'mTrimapIoU', 'mJunctionIoU')
-OPTIONS = ('mIoU', *EDGES)
+OPTIONS = ('mIoU', *EDGES, 'ECE')
 
 
 @METRICS.register_module()
@@ -37,13 +37,13 @@ class SegmentationMetric(BaseMetric):
 
     On request there are metrics of the edges, which also leave the void class out: boundary IoU,
     the mIoU in trimaps of 1, 3 and 5 pixels and at junctions of three classes
-    (`mmseg_kd.evaluation.edges`).
+    (`mmseg_kd.evaluation.edges`), and the expected calibration error.
 
     After an evaluation `confusion` holds the matrix (K, K), row = truth.
 
     Args:
         ignore_index: Label of ignored pixels.
-        iou_metrics: 'mIoU', and what to add: 'mBoundaryIoU', 'mTrimapIoU', 'mJunctionIoU'.
+        iou_metrics: 'mIoU', and what to add: 'mBoundaryIoU', 'mTrimapIoU', 'mJunctionIoU', 'ECE'.
         void_class: Name of the class that `mIoU{n}` leaves out.
         output_dir: Folder for the predictions as PNG files of class ids.
         per_image: CSV file with the metrics of each image, and the IoU of its classes.
@@ -79,7 +79,7 @@ class SegmentationMetric(BaseMetric):
     def metric_names(self) -> list[str]:
         """Names of what an evaluation returns, known once `dataset_meta` is."""
         names = ['aAcc', 'mIoU', 'mAcc', f'mIoU{len(self._kept)}']
-        for name in EDGES:
+        for name in OPTIONS[1:]:
             if name in self.iou_metrics:
                 names += [f'{name}{x}' for x in (BANDS if name == 'mTrimapIoU' else ('',))]
         return [] if self.format_only else names
@@ -106,7 +106,7 @@ class SegmentationMetric(BaseMetric):
                     f'{tuple(prediction.shape)}: predictions come at the size of the file, so '
                     'move LoadAnnotations behind Resize in the pipeline'
                 )
-            counts = self._count(label, prediction)
+            counts = self._count(sample, label, prediction)
             # By image where each is written, and where mmengine drops those that two processes saw.
             if self.per_image is not None or is_distributed():
                 on_cpu = {name: count.cpu() for name, count in counts.items()}
@@ -117,16 +117,24 @@ class SegmentationMetric(BaseMetric):
             else:
                 self.results.append(('', counts))
 
-    def _count(self, label: Tensor, prediction: Tensor) -> dict[str, Tensor]:
+    def _count(self, sample: dict, label: Tensor, prediction: Tensor) -> dict[str, Tensor]:
         num_classes = len(self.dataset_meta['classes'])
-        matrix = confusion_matrix(label, prediction, num_classes, self.ignore_index)
-        counts: dict[str, Any] = dict(confusion=matrix)
-        if edges := [name for name in EDGES if name in self.iou_metrics]:
-            dropped = [self.ignore_index, *set(range(num_classes)) - set(self._kept)]
-            ids, predicted = label.cpu().numpy(), prediction.cpu().numpy().astype(np.uint8)
-            ids = np.where(np.isin(ids, dropped), IGNORED, ids).astype(np.uint8)
+        counts = dict(confusion=confusion_matrix(label, prediction, num_classes, self.ignore_index))
+        edges = [name for name in EDGES if name in self.iou_metrics]
+        if edges or 'ECE' in self.iou_metrics:
+            dropped = {self.ignore_index} | set(range(num_classes)) - set(self._kept)
+            label = np.where(np.isin(label.cpu(), [*dropped]), IGNORED, label.cpu())
+            ids = prediction.cpu().numpy().astype(np.uint8)
             for name in edges:
-                counts |= edge_counts(ids, predicted, num_classes, name)
+                counts |= edge_counts(label.astype(np.uint8), ids, num_classes, name)
+        if 'ECE' in self.iou_metrics:
+            if 'seg_logits' not in sample:
+                raise UserError(
+                    f'{sample.get("img_path", "a prediction")}: has no logits, as with --tta and '
+                    "with saved predictions; leave 'ECE' out of iou_metrics"
+                )
+            logits, truth = sample['seg_logits']['data'], torch.from_numpy(label)
+            counts['ECE'] = pixel_statistics(logits, prediction, truth, IGNORED)
         return {name: torch.as_tensor(count) for name, count in counts.items()}
 
     def compute_metrics(self, results: list[tuple[str, dict[str, Tensor]]]) -> dict[str, float]:
@@ -157,7 +165,11 @@ class SegmentationMetric(BaseMetric):
                 columns[name][kept] = (right / (true + predicted - right))[kept]
         values = {'aAcc': matrix.diag().sum() / matrix.sum()}
         values |= {name: column.nanmean() for name, column in columns.items()}
-        metrics = {name: round(100 * float(x), 2) for name, x in values.items()}
+        if 'ECE' in counts:
+            _, values['ECE'] = summarise(counts['ECE'])
+        metrics = {
+            name: round(100 * float(torch.nan if x is None else x), 2) for name, x in values.items()
+        }
         return metrics, {name: 100 * column for name, column in columns.items()}
 
     def _write_per_image(self, results: list[tuple[str, dict[str, Tensor]]]) -> None:

@@ -95,11 +95,11 @@ def test_a_row_of_metrics_for_each_image(
 ) -> None:
     file = tmp_path / 'images.csv'
     test = ['test.py', trained / 'config.py', trained / 'run' / 'iter_6.pth', '--per-image', file]
-    wanted = "test_evaluator.iou_metrics=['mBoundaryIoU','mTrimapIoU']"
+    wanted = "test_evaluator.iou_metrics=['mBoundaryIoU','ECE']"
     assert run(*test, '--cfg-options', wanted, f'work_dir={tmp_path}') == 0
     rows = list(csv.DictReader(file.open(encoding='utf-8-sig', newline='')))
     assert [Path(row['image']).name for row in rows] == ['0000.png', '0001.png']
-    for name in ('mIoU', 'mIoU11', 'mBoundaryIoU', 'mTrimapIoU3', 'IoU Road'):
+    for name in ('mIoU', 'mIoU11', 'mBoundaryIoU', 'ECE', 'IoU Road'):
         assert all(0 <= float(row[name]) <= 100 for row in rows), name
     assert run(*test) == 2
     assert f'--per-image: {file} exists; name a new file' in capfd.readouterr().err
