@@ -91,16 +91,15 @@ def _run(name: str, device: str, out: Path, deadline: float, jobs: int) -> dict[
         return None
     log, part = out / f'{name}.log', out / f'{name}.part'
     part.unlink(missing_ok=True)
-    command = [sys.executable, '-m', 'gpu_steps', name, device, str(part)]
+    command = ['gpu_steps', name, device, str(part)]
     if step.tests:
         files, _, chosen = step.tests.partition(' -k ')
-        options = ['-v', '-m', 'gpu', f'--junitxml={part}', '-k', chosen]
-        command = [sys.executable, '-m', 'pytest', *files.split(), *options]
+        command = ['pytest', *files.split(), '-v', '-m', 'gpu', f'--junitxml={part}', '-k', chosen]
     threads = str(max((os.cpu_count() or 1) // jobs, 1))
     with log.open('w', encoding='utf-8') as stream:
         try:
             code = subprocess.run(
-                command,
+                [sys.executable, '-m', *command],
                 cwd=ROOT,
                 env=ENVIRONMENT | {'OMP_NUM_THREADS': threads},
                 stdout=stream,

@@ -12,7 +12,7 @@ import mmseg_kd  # noqa: F401  # isort: skip  (first, because it refuses mixed i
 from mmengine.config import Config
 from prettytable import PrettyTable
 
-from measuring.command import add_options, prepare, write
+from measuring.command import start, write
 from measuring.steps import PLAIN, REPORT, build_own, loss_runs, random_batch
 from measuring.timing import Spread, interleaved, peak_memory
 from mmseg_kd.command_line import run_tool
@@ -24,14 +24,12 @@ def main() -> None:
     """Print the table, and write the measurements where `--out` says."""
     parser = argparse.ArgumentParser(description='What each distillation loss costs')
     parser.add_argument('config', help='a config with kd_losses')
-    add_options(parser)
-    args = parser.parse_args()
+    args, facts = start(parser)
     cfg = load_config(args.config, args.cfg_options)
     if not cfg.model.get('kd_losses'):
         raise UserError(f'{args.config} has no model.kd_losses, so there is nothing to measure')
     if not isinstance(cfg.model.teacher.get('config'), str):
         raise UserError(f'{args.config}: model.teacher must be one teacher with a config file')
-    facts = prepare(args)
     size = tuple(args.size or cfg.model.data_preprocessor.size)
     batch_size = args.batch_size or cfg.train_dataloader.batch_size
     batch = random_batch(batch_size, size, cfg.model.decode_head.num_classes)
@@ -50,20 +48,16 @@ def _table(cfg: Config, seconds: dict[str, list[float]], peaks: dict[str, float]
     plain = seconds[PLAIN]
     for name in (name for name in seconds if name != PLAIN):
         added = [100 * (x / base - 1) for x, base in zip(seconds[name], plain, strict=True)]
-        table.add_row([name, _percent(added), f'{100 * (peaks[name] / peaks[PLAIN] - 1):+.1f} %'])
+        memory = f'{100 * (peaks[name] / peaks[PLAIN] - 1):+.1f} %'
+        table.add_row([name, f'{Spread.of(added):+.1f} %', memory])
         if name == REPORT:
-            each = [value / interval for value in added]
-            table.add_row([f'{name}, every {interval} iterations', _percent(each), ''])
+            each = Spread.of([value / interval for value in added])
+            table.add_row([f'{name}, every {interval} iterations', f'{each:+.1f} %', ''])
     return (
         f'{table.get_string()}\n'
         f'plain step: student, teacher and {first}, {peaks[PLAIN]:.0f} MiB; '
         'median (least to greatest)'
     )
-
-
-def _percent(values: list[float]) -> str:
-    spread = Spread.of(values)
-    return f'{spread.median:+.1f} % ({spread.least:+.1f} to {spread.greatest:+.1f})'
 
 
 if __name__ == '__main__':

@@ -13,11 +13,8 @@ MEASUREMENTS = {'device': device.describe, 'time': speed.steps, 'loop': real_loo
 if __name__ == '__main__':
     name, where, file = sys.argv[1:]
     rows: list[dict[str, Any]] = []
-
-    def record(**row: Any) -> None:
-        """Add a row; a measurement that is stopped leaves those before."""
-        rows.append(row)
-        Path(file).write_text(json.dumps(rows), encoding='utf-8')
-
     be_quiet()
-    MEASUREMENTS[name](where, record)
+    for row in MEASUREMENTS[name](where):
+        rows.append(row)
+        # A measurement that is stopped leaves its first rows.
+        Path(file).write_text(json.dumps(rows), encoding='utf-8')

@@ -4,7 +4,6 @@ import argparse
 import importlib.metadata
 import json
 import platform
-import uuid
 from pathlib import Path
 from typing import Any
 
@@ -20,41 +19,38 @@ from mmseg_kd.paths import check_new_file
 PACKAGES = ('torch', 'onedl-mmengine', 'onedl-mmcv', 'onedl-mmsegmentation', 'numpy')
 
 
-def add_options(parser: argparse.ArgumentParser, **defaults: Any) -> None:
-    """Add the options of every measuring command.
+def start(
+    parser: argparse.ArgumentParser, **defaults: Any
+) -> tuple[argparse.Namespace, dict[str, str | int]]:
+    """Add the options of every measuring command, read and apply them, and print the machine.
 
     Args:
         parser: The command's parser.
         defaults: For `batch_size` and `size`; without one, the config decides.
+
+    Returns:
+        The arguments, and the facts about the machine.
+
+    Raises:
+        UserError: `--out` cannot be written, or torch has no such `--device`.
     """
     by_config = '' if defaults else " (default: the config's)"
     parser.add_argument('--repeats', type=at_least(1), default=7, help='measurements of each run')
     parser.add_argument('--amp', action='store_true', help='in mixed precision')
     parser.add_argument('--batch-size', type=at_least(1), help=f'images per step{by_config}')
-    parser.add_argument(
-        '--size', type=at_least(1), nargs=2, metavar=('H', 'W'), help=f'of an image{by_config}'
-    )
+    sides = dict(type=at_least(1), nargs=2, metavar=('H', 'W'))
+    parser.add_argument('--size', help=f'of an image{by_config}', **sides)
     parser.add_argument('--device', default='cuda' if torch.cuda.is_available() else 'cpu')
-    parser.add_argument('--threads', type=at_least(1), help='CPU threads (default: one per core)')
     parser.add_argument('--out', type=Path, help='a JSON file for every measurement')
     add_cfg_options(parser)
     parser.set_defaults(**defaults)
-
-
-def prepare(args: argparse.Namespace) -> dict[str, str | int]:
-    """Apply the options, print the machine and return its facts.
-
-    Raises:
-        UserError: `--out` cannot be written, or torch has no such `--device`.
-    """
+    args = parser.parse_args()
     if args.out is not None:
         check_new_file(args.out, '--out')
-    if args.threads:
-        torch.set_num_threads(args.threads)
     be_quiet()
     facts = machine(args.device) | dict(n=args.repeats)
     print(', '.join(f'{key} {value}' for key, value in facts.items()))
-    return facts
+    return args, facts
 
 
 def write(path: Path | None, **content: Any) -> None:
@@ -78,7 +74,7 @@ def machine(device: str) -> dict[str, str | int]:
         reason = str(error).partition('\n')[0].partition('. ')[0]
         raise UserError(f'--device {device}: {reason}') from error
     return {
-        'device': torch.cuda.get_device_name() if device != 'cpu' else _processor(),
+        'device': torch.cuda.get_device_name() if device != 'cpu' else platform.machine(),
         'threads': torch.get_num_threads(),
         'Python': platform.python_version(),
         **{package: importlib.metadata.version(package) for package in PACKAGES},
@@ -88,11 +84,4 @@ def machine(device: str) -> dict[str, str | int]:
 def be_quiet() -> None:
     """Log errors only, in a new logger: building a model writes lines that no table needs."""
     init_default_scope('mmseg_kd')
-    MMLogger.get_instance(f'benchmark {uuid.uuid4()}', log_level='ERROR')
-
-
-def _processor() -> str:
-    info = Path('/proc/cpuinfo')
-    lines = info.read_text(encoding='utf-8').splitlines() if info.is_file() else []
-    names = [line.partition(': ')[2] for line in lines if line.startswith('model name')]
-    return names[0] if names else platform.processor() or platform.machine()
+    MMLogger.get_instance('benchmark', log_level='ERROR')

@@ -1,8 +1,9 @@
-"""Training, distillation and inference steps of a config and of its stock counterpart."""
+"""Training and distillation steps of a config and of its stock counterpart."""
 
 import copy
 import tempfile
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,13 +14,13 @@ from mmengine.optim import build_optim_wrapper
 from mmengine.structures import PixelData
 from mmseg.registry import MODELS
 from mmseg.structures import SegDataSample
-from torch import Tensor
 
-from measuring.stock import stock_model, stock_optim_wrapper, stock_student
-from mmseg_kd.config import enable_amp, load_config
+from measuring.stock import stock_model
+from mmseg_kd.config import enable_amp
 from mmseg_kd.distillation.distillation_losses import DistillationLosses
+from mmseg_kd.distillation.teacher import build_segmentor, read_model
+from mmseg_kd.engine.graphed_step import GraphedStep
 
-VOID_ROWS = 10
 # The names of the runs of `loss_runs` that are not a loss.
 PLAIN = 'plain step'
 REPORT = 'gradient report'
@@ -33,7 +34,7 @@ def random_batch(
     batch: dict[str, list] = dict(inputs=[], data_samples=[])
     for _ in range(batch_size):
         labels = torch.randint(0, num_classes, (1, *size), generator=generator)
-        labels[:, :VOID_ROWS] = 255
+        labels[:, :10] = 255
         sample = SegDataSample(metainfo=dict(img_shape=size, ori_shape=size, pad_shape=size))
         sample.gt_sem_seg = PixelData(data=labels)
         image = torch.randint(0, 256, (3, *size), generator=generator, dtype=torch.uint8)
@@ -48,12 +49,11 @@ def build_pair(cfg: Config, device: str) -> dict[str, BaseModel]:
     Returns:
         The models `stock` and `mmseg_kd`, on the device.
     """
-    if not cfg.model.get('kd_losses'):
-        stock = stock_model(cfg.model)
-    else:
-        stock = stock_student(cfg.model, _teacher_model(cfg))
+    teacher = read_model(cfg.model.teacher.config) if cfg.model.get('kd_losses') else None
+    stock = stock_model(cfg.model, teacher).to(device)
+    if teacher is not None:
         stock.teacher.to(device)
-    return dict(stock=stock.to(device), mmseg_kd=build_own(cfg, device))
+    return dict(stock=stock, mmseg_kd=build_own(cfg, device))
 
 
 def build_own(cfg: Config, device: str) -> BaseModel:
@@ -64,22 +64,16 @@ def build_own(cfg: Config, device: str) -> BaseModel:
     if not (cfg.model.get('kd_losses') and isinstance(teacher.get('config'), str)):
         return MODELS.build(cfg.model).to(device)
     with tempfile.TemporaryDirectory() as folder:
-        checkpoint = str(Path(folder) / 'teacher.pth')
-        torch.save(dict(state_dict=MODELS.build(_teacher_model(cfg)).state_dict()), checkpoint)
-        teacher.checkpoint = checkpoint
+        teacher.checkpoint = str(Path(folder) / 'teacher.pth')
+        weights = build_segmentor(teacher.config).state_dict()
+        torch.save(dict(state_dict=weights), teacher.checkpoint)
         student = MODELS.build(cfg.model)
         student.build_teacher().to(device)
     return student.to(device)
 
 
-def _teacher_model(cfg: Config) -> dict:
-    model = load_config(cfg.model.teacher.config).model
-    model.pretrained = None
-    return model
-
-
 def train_step(
-    model: BaseModel, cfg: Config, batch: dict[str, Any], amp: bool, stock: bool = False
+    model: BaseModel, cfg: Config, batch: dict[str, Any], amp: bool, kind: str = 'eager'
 ) -> Callable[[], object]:
     """Make a function that does one training step: preprocessing, forward, backward, optimizer.
 
@@ -88,27 +82,18 @@ def train_step(
         cfg: Its config, for the optimizer.
         batch: Of `random_batch`.
         amp: Whether to compute in mixed precision.
-        stock: Whether to build the optimizer without this project's settings.
+        kind: `eager`, `graph` (recorded), or `stock` (without this project's settings of the
+            optimizer).
     """
     cfg = copy.deepcopy(cfg)
-    if stock:
-        cfg.optim_wrapper = stock_optim_wrapper(cfg.optim_wrapper)
+    if kind == 'stock':
+        cfg.optim_wrapper.pop('constructor', None)
+        cfg.optim_wrapper.optimizer.pop('fused', None)
     if amp:
         enable_amp(cfg)
-    wrapper = build_optim_wrapper(model, cfg.optim_wrapper)
-    model.train()
-    return lambda: model.train_step(batch, wrapper)
-
-
-def infer_step(model: BaseModel, batch: dict[str, Any]) -> Callable[[], Tensor]:
-    """Make a function that predicts the classes of a batch of whole images, at their own size."""
-    model.eval()
-
-    @torch.no_grad()
-    def step() -> Tensor:
-        return model.test_step(batch)[-1].pred_sem_seg.data
-
-    return step
+    wrapper = build_optim_wrapper(model.train(), cfg.optim_wrapper)
+    step = GraphedStep(model, print) if kind == 'graph' else model.train_step
+    return partial(step, batch, wrapper)
 
 
 def loss_runs(
@@ -133,16 +118,12 @@ def loss_runs(
     step = train_step(model, cfg, batch, amp)
     first, *others = losses
 
-    def run(names: Iterable[str], measure: bool = False) -> Callable[[], object]:
-        def with_losses() -> None:
-            chosen = {name: losses[name] for name in names}
-            model.kd_losses = DistillationLosses(chosen, model.teachers.cfgs)
-            if measure:
-                model.kd_losses.request_gradients()
-            step()
+    def run(*names: str, measure: bool = False) -> None:
+        chosen = {name: losses[name] for name in names}
+        model.kd_losses = DistillationLosses(chosen, model.teachers.cfgs)
+        if measure:
+            model.kd_losses.request_gradients()
+        step()
 
-        return with_losses
-
-    return {PLAIN: run([first]), REPORT: run([first], measure=True)} | {
-        name: run([first, name]) for name in others
-    }
+    runs = {PLAIN: partial(run, first), REPORT: partial(run, first, measure=True)}
+    return runs | {name: partial(run, first, name) for name in others}

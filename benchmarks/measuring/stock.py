@@ -15,52 +15,38 @@ from torch import Tensor, nn
 from mmseg_kd.errors import UserError
 from mmseg_kd.models.mit import VARIANTS
 
-# Where a SegFormerHead names no width.
-EMBED_DIM = 256
 
-
-def stock_model(model_cfg: ConfigDict) -> EncoderDecoder:
+def stock_model(model_cfg: ConfigDict, teacher_cfg: ConfigDict | None = None) -> EncoderDecoder:
     """Build the stock counterpart of a SegFormer config, with random weights.
 
     Args:
         model_cfg: The `model` of a config with a MiT backbone and a `SegFormerHead`.
+        teacher_cfg: That of the teacher; with it the model is a `StockStudent`.
 
     Raises:
         UserError: The backbone or the head has no stock counterpart here.
     """
-    return MODELS.build(_stock_cfg(model_cfg))
-
-
-def _stock_cfg(model_cfg: ConfigDict) -> ConfigDict:
     cfg = ConfigDict(copy.deepcopy(dict(model_cfg)))
     backbone, head = cfg.backbone, cfg.decode_head
     if backbone.type not in VARIANTS or head.type != 'SegFormerHead':
         raise UserError(f'mmseg has no counterpart of {backbone.type} with {head.type}')
-    for key in ('teacher', 'kd_losses', 'pretrained'):
+    for key in ('type', 'teacher', 'kd_losses', 'pretrained'):
         cfg.pop(key, None)
-    cfg.type = EncoderDecoder
     cfg.data_preprocessor.type = 'SegDataPreProcessor'
     widths, depths = VARIANTS[backbone.type]
-    heads = (1, 2, 5, 8)
     cfg.backbone = dict(
         type='MixVisionTransformer',
-        embed_dims=widths[0] // heads[0],
+        embed_dims=widths[0],
         num_layers=list(depths),
-        num_heads=list(heads),
+        num_heads=[1, 2, 5, 8],
         patch_sizes=[7, 3, 3, 3],
         sr_ratios=[8, 4, 2, 1],
         drop_path_rate=backbone.get('drop_path_rate', 0.1),
     )
-    head.channels, head.type = head.pop('embed_dim', EMBED_DIM), 'SegformerHead'
-    return cfg
-
-
-def stock_optim_wrapper(wrapper_cfg: ConfigDict) -> ConfigDict:
-    """Return the optimizer's config without this project's settings."""
-    wrapper_cfg = copy.deepcopy(wrapper_cfg)
-    wrapper_cfg.pop('constructor', None)
-    wrapper_cfg.optimizer.pop('fused', None)
-    return wrapper_cfg
+    head.channels, head.type = head.pop('embed_dim', 256), 'SegformerHead'
+    if teacher_cfg is None:
+        return EncoderDecoder(**cfg)
+    return StockStudent(stock_model(teacher_cfg), model_cfg.kd_losses, **cfg)
 
 
 class StockStudent(EncoderDecoder):
@@ -87,13 +73,6 @@ class StockStudent(EncoderDecoder):
             sides = ([taps[tap.partition('.')[0]] for tap in names] for taps, names in pairs)
             losses[name] = loss(*sides, target)
         return losses
-
-
-def stock_student(model_cfg: ConfigDict, teacher_cfg: ConfigDict) -> StockStudent:
-    """Build the stock counterpart of a student's config and of its teacher's."""
-    cfg = _stock_cfg(model_cfg)
-    cfg.pop('type')
-    return StockStudent(stock_model(teacher_cfg), model_cfg.kd_losses, **cfg)
 
 
 def _taps(segmentor: EncoderDecoder, inputs: Tensor) -> dict[str, Tensor]:

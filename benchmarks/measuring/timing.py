@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import gc
 import statistics
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from itertools import accumulate
+from typing import NamedTuple
 
 import torch
 from torch.profiler import ProfilerActivity, profile
@@ -16,39 +15,38 @@ MIB = 2**20
 
 
 def interleaved(
-    runs: Mapping[str, Callable[[], object]], repeats: int, warmup: int = 1
+    runs: Mapping[str, Callable[[], object]], repeats: int, warmup: int = 1, calls: int = 1
 ) -> dict[str, list[float]]:
     """Time every run `repeats` times, in turns, after `warmup` turns that do not count.
-
-    A turn calls a run twice and times the second call. The first finds the caches and the allocator
-    as the run before left them, which no training loop does.
 
     Args:
         runs: What to time, by name.
         repeats: Number of timed turns.
         warmup: Number of turns before them.
+        calls: Number of timed calls in a turn.
 
     Returns:
-        Seconds of each timed call by the run's name. On a GPU a call ends when its kernels have.
+        Seconds per call of each timed turn by the run's name.
     """
     seconds: dict[str, list[float]] = {name: [] for name in runs}
-    gc.collect()
-    gc.disable()
-    try:
-        for turn in range(warmup + repeats):
-            for name, run in runs.items():
-                run()
-                passed = seconds_of(run)
-                if turn >= warmup:
-                    seconds[name].append(passed)
-            gc.collect()
-    finally:
-        gc.enable()
+    for turn in range(warmup + repeats):
+        for name, run in runs.items():
+            passed = seconds_of(run, calls)
+            if turn >= warmup:
+                seconds[name].append(passed)
     return seconds
 
 
 def seconds_of(run: Callable[[], object], times: int = 1) -> float:
-    """Time calls of a run, until their kernels have ended; returns seconds per call."""
+    """Call a run once, then time calls of it until their kernels have ended.
+
+    The first call finds the caches and the allocator as another run left them, which a training
+    loop does not.
+
+    Returns:
+        Seconds per timed call.
+    """
+    run()
     wait_for_device()
     start = time.perf_counter()
     for _ in range(times):
@@ -63,8 +61,7 @@ def wait_for_device() -> None:
         torch.cuda.synchronize()
 
 
-@dataclass
-class Spread:
+class Spread(NamedTuple):
     """Median, least and greatest of n measurements."""
 
     median: float
@@ -77,8 +74,8 @@ class Spread:
         """Summarise measurements."""
         return cls(statistics.median(values), min(values), max(values), len(values))
 
-    def __str__(self) -> str:
-        return f'{self.median:.2f} ({self.least:.2f} to {self.greatest:.2f})'
+    def __format__(self, spec: str) -> str:
+        return f'{self.median:{spec}} ({self.least:{spec}} to {self.greatest:{spec}})'
 
 
 def ratio(stock: Sequence[float], ours: Sequence[float]) -> Spread:
@@ -93,11 +90,9 @@ def peak_memory(step: Callable[[], object], device: str) -> float:
     """
     step()
     if device != 'cpu':
-        torch.cuda.synchronize()
         before = torch.cuda.memory_allocated()
         torch.cuda.reset_peak_memory_stats()
         step()
-        torch.cuda.synchronize()
         return (torch.cuda.max_memory_allocated() - before) / MIB
     with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as recorded:
         step()

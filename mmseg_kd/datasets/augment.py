@@ -52,12 +52,7 @@ class SegAugment(BaseTransform):
         for name, size in dict(scale=scale, crop_size=crop_size).items():
             if not (_are_numbers(size) and all(isinstance(x, int) and x > 0 for x in size)):
                 raise ValueError(f'{name}={size!r} is not two whole numbers from 1 up')
-        ranges = dict(
-            ratio_range=ratio_range,
-            contrast_range=contrast_range,
-            saturation_range=saturation_range,
-        )
-        for name, pair in ranges.items():
+        for name, pair in dict(ratio_range=ratio_range, contrast_range=contrast_range).items():
             if not (_are_numbers(pair) and 0 <= pair[0] <= pair[1] and pair[1]):
                 raise ValueError(f'{name}={pair!r} is not (least, greatest), above 0')
         for name, share in dict(cat_max_ratio=cat_max_ratio, flip_prob=flip_prob).items():

@@ -92,6 +92,13 @@ def ids_of(picture: Image.Image, path: str | Path, rule: MaskRule = ANY_IDS) -> 
     raise UserError(f'{path}: a mask with {found}, but a mask is {rule.text}')
 
 
+def turn(labels: np.ndarray, orientation: int) -> np.ndarray:
+    """Turn labels (H, W) as a photo with this EXIF orientation is turned."""
+    picture = Image.fromarray(labels)
+    picture.getexif()[ORIENTATION] = orientation
+    return np.array(ImageOps.exif_transpose(picture))
+
+
 def check_sizes(results: dict, image: Sequence[int], mask: Sequence[int]) -> None:
     """Check that an image and its mask have the same size.
 
@@ -168,10 +175,8 @@ class LoadCheckedMask(LoadAnnotations):
         """
         path = results.get('seg_map_path')
         if path is None:
-            raise UserError(
-                f'{results.get("img_path")}: has no mask; write data_prefix=dict(img_path=..., '
-                'seg_map_path=...), or leave LoadAnnotations out where nothing is compared'
-            )
+            image = results.get('img_path')
+            raise UserError(f'{image}: has no mask; write data_prefix=dict(..., seg_map_path=...)')
         if path not in self.orientations:
             with open_image(path) as picture:
                 ids_of(picture, path, results.get('mask_rule', ANY_IDS))
@@ -183,9 +188,7 @@ class LoadCheckedMask(LoadAnnotations):
             # mmseg squeezes a mask of one row or column.
             labels = labels.reshape(shape)
         if results.pop('turned', False) and self.orientations[path] > 1:
-            picture = Image.fromarray(labels)
-            picture.getexif()[ORIENTATION] = self.orientations[path]
-            labels = np.array(ImageOps.exif_transpose(picture))
+            labels = turn(labels, self.orientations[path])
         results['gt_seg_map'] = labels
         check_sizes(results, shape, labels.shape)
         return results

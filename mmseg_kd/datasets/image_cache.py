@@ -95,18 +95,15 @@ class CachedDataset:
         if self.cache is None:
             return super().prepare_data(idx)
         results = self.get_data_info(idx)
-        loaders, rest = (
-            Compose(self.pipeline.transforms[part])
-            for part in (slice(len(LOADERS)), slice(len(LOADERS), None))
-        )
+        steps, count = self.pipeline.transforms, len(LOADERS)
         if kept := self.cache.get(results['img_path']):
             image, labels = kept
             results.update(img=image, img_shape=labels.shape, ori_shape=labels.shape)
             results.update(gt_seg_map=labels, seg_fields=['gt_seg_map'])
         else:
-            results = loaders(results)
+            results = Compose(steps[:count])(results)
             self.cache.put(results['img_path'], results['img'], results['gt_seg_map'])
-        return rest(results)
+        return Compose(steps[count:])(results)
 
     def _new_cache(self) -> ImageCache | None:
         paths = dict.fromkeys(self.get_data_info(index)['img_path'] for index in range(len(self)))
@@ -124,11 +121,8 @@ class CachedDataset:
                 return ImageCache(paths, shape)
             except RuntimeError as error:
                 reason = f'the system refuses it ({error})'
-        print_log(
-            f'{type(self).__name__}: to keep {len(paths)} decoded images takes '
-            f'{needed / MIB:.0f} MiB, but {reason}; they are read from their files each time',
-            logger='current',
-        )
+        kept = f'cache_mib: to keep {len(paths)} decoded images takes {needed / MIB:.0f} MiB'
+        print_log(f'{kept}, but {reason}; they are read from files each time', logger='current')
         return None
 
 

@@ -49,10 +49,8 @@ def _check(listing: BaseSegDataset, where: str, masks: bool) -> None:
     if not listing.metainfo.get('classes'):
         raise UserError(f'{where}.metainfo: has no classes; write dict(classes=(...), palette=...)')
     if listing.data_prefix.get('img_path') is None:
-        raise UserError(
-            f'{where}.data_prefix: has {", ".join(listing.data_prefix) or "no key"}, but not '
-            'img_path; write dict(img_path=..., seg_map_path=...)'
-        )
+        keys = ', '.join(listing.data_prefix) or 'no key'
+        raise UserError(f'{where}.data_prefix: has {keys}, but not img_path, the folder of images')
     for key in ('img_path', 'seg_map_path'):
         folder = listing.data_prefix.get(key)
         if folder is not None and not Path(folder).is_dir():
@@ -64,15 +62,15 @@ def _check(listing: BaseSegDataset, where: str, masks: bool) -> None:
     if not listed:
         _check_suffix(listing, where, {Path(item['img_path']) for item in found})
     for item in found:
-        check_file(item['img_path'])
-        if masks and 'seg_map_path' in item:
-            if not Path(item['seg_map_path']).exists():
+        image, mask = item['img_path'], item.get('seg_map_path')
+        check_file(image)
+        if masks and mask is not None:
+            if not Path(mask).exists():
                 raise UserError(
-                    f'{item["img_path"]}: has no mask, {item["seg_map_path"]} is missing; restore '
-                    f'it, remove the image, or change {where}.seg_map_suffix='
-                    f'{listing.seg_map_suffix!r} and data_prefix.seg_map_path'
+                    f'{image}: has no mask, {mask} is missing; restore it, remove the image, or '
+                    f'change {where}.seg_map_suffix={listing.seg_map_suffix!r}'
                 )
-            check_file(item['seg_map_path'])
+            check_file(mask)
 
 
 def images_in(folder: Path, suffixes: tuple[str, ...] = SUFFIXES) -> list[Path]:

@@ -66,7 +66,8 @@ class SeededInfiniteSampler(Sampler):
         for position in count(self.skipped * self.world_size + self.rank, self.world_size):
             epoch, offset = divmod(position, self.size)
             if epoch != order_epoch:
-                order, order_epoch = self._order(epoch), epoch
+                rng, order_epoch = np.random.default_rng([self.seed, 0, epoch]), epoch
+                order = rng.permutation(self.size) if self.shuffle else range(self.size)
             draw = np.random.SeedSequence([self.seed, 1, position])
             yield SeededIndex(order[offset], int(draw.generate_state(1)[0]))
 
@@ -76,12 +77,6 @@ class SeededInfiniteSampler(Sampler):
     def skip(self, num_samples: int) -> None:
         """Start after the first `num_samples` samples of this process (an absolute count)."""
         self.skipped = num_samples
-
-    def _order(self, epoch: int) -> list[int]:
-        if not self.shuffle:
-            return list(range(self.size))
-        rng = np.random.default_rng([self.seed, 0, epoch])
-        return rng.permutation(self.size).tolist()
 
 
 @contextmanager

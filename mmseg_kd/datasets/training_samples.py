@@ -49,14 +49,11 @@ class TrainingSamples:
         self, dataloader: dict, preprocessor: dict | None, seed: int | None = None
     ) -> None:
         check_listing(dataloader.dataset, 'train_dataloader.dataset')
-        augmenting, loading = copy.deepcopy(dataloader.dataset), copy.deepcopy(dataloader.dataset)
-        for _, dataset in [*walk(augmenting), *walk(loading)]:
-            if 'cache_mib' in dataset:
-                dataset['cache_mib'] = 0
+        loading = copy.deepcopy(dataloader.dataset)
         for _, dataset in walk(loading):
             if steps := dataset.get('pipeline'):
                 dataset['pipeline'] = [x for x in steps if x.get('type', '').startswith('Load')]
-        self.dataset = DATASETS.build(augmenting)
+        self.dataset = DATASETS.build(copy.deepcopy(dataloader.dataset))
         self.originals = DATASETS.build(loading)
         arguments = dict(dataset=self.dataset, seed=seed)
         self.sampler = DATA_SAMPLERS.build(dataloader.sampler, default_args=arguments)

@@ -37,19 +37,12 @@ def edge_counts(
         regions = {f'{metric}{width}': (band(label, width),) * 2 for width in BANDS}
     else:
         regions = {metric: (junctions(label),) * 2}
-    return {
-        name: np.stack(
-            [
-                np.bincount(ids[pixels], minlength=num_classes)
-                for ids, pixels in (
-                    (label, near_label & near_prediction & (label == prediction)),
-                    (label, near_label),
-                    (prediction, near_prediction),
-                )
-            ]
-        )
-        for name, (near_label, near_prediction) in regions.items()
-    }
+    counts = {}
+    for name, (near_label, near_prediction) in regions.items():
+        right = near_label & near_prediction & (label == prediction)
+        counted = label[right], label[near_label], prediction[near_prediction]
+        counts[name] = np.stack([np.bincount(ids, minlength=num_classes) for ids in counted])
+    return counts
 
 
 def rim(ids: np.ndarray) -> np.ndarray:

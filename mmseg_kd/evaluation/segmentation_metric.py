@@ -93,19 +93,29 @@ class SegmentationMetric(BaseMetric):
         """Count true and predicted classes, on the device of the predictions."""
         for sample in data_samples:
             prediction = sample['pred_sem_seg']['data'].squeeze(0)
-            if not self.format_only:
-                label = sample['gt_sem_seg']['data'].squeeze(0)
-                if label.shape != prediction.shape:
-                    raise UserError(
-                        f'{sample["img_path"]}: labels are {tuple(label.shape)}, the prediction '
-                        f'is {tuple(prediction.shape)}: predictions come at the size of the file, '
-                        'so move LoadAnnotations behind Resize in the pipeline'
-                    )
-                self._add(sample, self._count(sample, label, prediction))
             if self.output_dir is not None:
                 self.output_dir.mkdir(parents=True, exist_ok=True)
                 ids = Image.fromarray(prediction.cpu().numpy().astype(np.uint8))
                 ids.save(self.output_dir / f'{Path(sample["img_path"]).stem}.png')
+            if self.format_only:
+                continue
+            label = sample['gt_sem_seg']['data'].squeeze(0)
+            if label.shape != prediction.shape:
+                raise UserError(
+                    f'{sample["img_path"]}: labels are {tuple(label.shape)}, the prediction is '
+                    f'{tuple(prediction.shape)}: predictions come at the size of the file, so '
+                    'move LoadAnnotations behind Resize in the pipeline'
+                )
+            counts = self._count(sample, label, prediction)
+            # By image where each is written, and where mmengine drops those that two processes saw.
+            if self.per_image is not None or is_distributed():
+                on_cpu = {name: count.cpu() for name, count in counts.items()}
+                self.results.append((sample.get('img_path', ''), on_cpu))
+            elif self.results:
+                for name, count in counts.items():
+                    self.results[0][1][name] += count
+            else:
+                self.results.append(('', counts))
 
     def _count(self, sample: dict, label: Tensor, prediction: Tensor) -> dict[str, Tensor]:
         num_classes = len(self.dataset_meta['classes'])
@@ -126,17 +136,6 @@ class SegmentationMetric(BaseMetric):
             logits, truth = sample['seg_logits']['data'], torch.from_numpy(label)
             counts['ECE'] = pixel_statistics(logits, prediction, truth, IGNORED)
         return {name: torch.as_tensor(count) for name, count in counts.items()}
-
-    def evaluate(self, size: int) -> dict[str, float]:
-        """Gather the counts of all processes and compute the metrics."""
-        if self.results:
-            paths, counts = zip(*self.results, strict=True)
-            stacks = {name: torch.stack([c[name] for c in counts]).cpu() for name in counts[0]}
-            self.results = [
-                (path, {name: stack[i] for name, stack in stacks.items()})
-                for i, path in enumerate(paths)
-            ]
-        return super().evaluate(size)
 
     def compute_metrics(self, results: list[tuple[str, dict[str, Tensor]]]) -> dict[str, float]:
         """Sum the counts, compute the metrics in percent and log the table of classes."""
@@ -173,29 +172,18 @@ class SegmentationMetric(BaseMetric):
         }
         return metrics, {name: 100 * column for name, column in columns.items()}
 
-    def _add(self, sample: dict, counts: dict[str, Tensor]) -> None:
-        # By image where each is written, and where mmengine drops those that two processes saw.
-        if self.results and self.per_image is None and not is_distributed():
-            for name, count in counts.items():
-                self.results[0][1][name] += count
-        else:
-            self.results.append((sample.get('img_path', ''), counts))
-
     def _write_per_image(self, results: list[tuple[str, dict[str, Tensor]]]) -> None:
-        with (
-            atomic_path(self.per_image) as partial,
-            # Excel reads UTF-8 only with a byte order mark.
-            partial.open('w', encoding='utf-8-sig', newline='') as file,
-        ):
-            writer = csv.writer(file)
-            for number, (path, counts) in enumerate(results):
-                metrics, columns = self._scores(counts)
-                if number == 0:
-                    names = [f'IoU {name}' for name in self.dataset_meta['classes']]
-                    writer.writerow(['image', *metrics, *names])
-                values = [*metrics.values(), *columns['mIoU'].tolist()]
-                # A class that an image does not have is an empty cell.
-                writer.writerow([path, *('' if x != x else round(x, 2) for x in values)])
+        rows = []
+        for path, counts in results:
+            metrics, columns = self._scores(counts)
+            # A class that an image does not have is an empty cell.
+            values = (*metrics.values(), *columns['mIoU'].tolist())
+            rows.append([path, *('' if x != x else round(x, 2) for x in values)])
+        header = ['image', *metrics, *(f'IoU {name}' for name in self.dataset_meta['classes'])]
+        # Excel reads UTF-8 only with a byte order mark.
+        form = dict(encoding='utf-8-sig', newline='')
+        with atomic_path(self.per_image) as partial, partial.open('w', **form) as file:
+            csv.writer(file).writerows([header, *rows])
 
 
 def confusion_matrix(

@@ -72,7 +72,6 @@ CASES = [
     Case('three names for one log', 'analysis_tools/analyze_logs.py done --legend a b c --out new.png', '--legend'),
     Case('no repeats', '../benchmarks/compare.py config.py --repeats 0', '--repeats'),
     Case('a device that is unknown', '../benchmarks/compare.py config.py --device tpu9', '--device'),
-    Case('negative threads', '../benchmarks/compare.py config.py --threads -2', '--threads'),
     Case('pictures nowhere', 'analysis_tools/browse_dataset.py config.py', '--output-dir'),
     Case('pictures among images', 'analysis_tools/browse_dataset.py config.py --output-dir camvid/train', '--output-dir'),
     Case('no picture', 'analysis_tools/browse_dataset.py config.py --output-dir new --show-number 0', '--show-number'),

@@ -98,7 +98,6 @@ CASES = [
     config('a share in percent', 'cat_max_ratio', pipeline(LOAD, f'dict({AUGMENT}, cat_max_ratio=75)', PACK)),
     config('a contrast upside down', 'contrast_range', pipeline(LOAD, f'dict({AUGMENT}, contrast_range=(1.5, 0.5))', PACK)),
     config('a resize to nothing', 'Resize', pipeline(LOAD, "dict(type='Resize')", PACK)),
-    config('files of generated scenes', 'LoadImageFromFile', pipeline("dict(type='LoadImageFromFile')", PACK)),
     config('a step that is a word', 'pipeline.1', pipeline(LOAD, "'RandomFlip'", PACK)),
     # Distillation.
     student('a temperature of zero', 'temperature', 'model = dict(kd_losses=dict(kl_loss=dict(temperature=0)))'),

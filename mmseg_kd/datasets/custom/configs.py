@@ -9,6 +9,8 @@ from mmseg_kd.datasets.custom.masks import Legend
 BASES = Path(__file__).resolve().parents[3] / 'local_configs' / '_base_'
 # Pixels of the longer side and of the crop's sides at most; the crop is a multiple of 32.
 LONGEST, LARGEST_CROP, STEP = 1024, 512, 32
+# The files, and the size of the SegFormer where one is defined.
+SIZES = dict(data='', baseline='b0', teacher='b2', student='')
 
 
 def write_configs(
@@ -30,30 +32,24 @@ def write_configs(
     scale = min(1.0, LONGEST / max(width, height))
     width, height = round(width * scale), round(height * scale)
     crop = tuple(max(STEP, min(side, LARGEST_CROP) // STEP * STEP) for side in (height, width))
-    root = dest.resolve().as_posix()
-    name = dest.resolve().name
-    texts = {
-        'data.py': _template('data').format(
-            root=root,
-            classes=tuple(legend.names),
-            palette=[list(colour) for colour in legend.palette],
-            weights=str(counts.weights()).replace(' ', ''),
-            crop=crop,
-            scale=(width, height),
-            test='test' if tested else 'val',
-        )
-    }
-    for role, size in (('baseline', 'b0'), ('teacher', 'b2')):
+    root = dest.resolve()
+    values = dict(
+        root=root.as_posix(),
+        name=root.name,
+        teacher=(root / 'teacher.py').as_posix(),
+        count=len(legend.names),
+        classes=tuple(legend.names),
+        palette=[list(colour) for colour in legend.palette],
+        weights=str(counts.weights()).replace(' ', ''),
+        crop=crop,
+        scale=(width, height),
+        test='test' if tested else 'val',
+    )
+    for role, size in SIZES.items():
         parts = (f'models/segformer_{size}.py', 'schedules/adamw_scratch.py', 'default_runtime.py')
-        texts[f'{role}.py'] = _template('model').format(
-            role=role, size=size, name=name, count=len(legend.names),
-            bases=[*((BASES / part).as_posix() for part in parts), './data.py'],
-        )  # fmt: skip
-    texts['student.py'] = _template('student').format(teacher=f'{root}/teacher.py', name=name)
-    for file, text in texts.items():
-        (folder / file).write_text(text, encoding='utf-8')
-    return [*texts][1:]
-
-
-def _template(name: str) -> str:
-    return Path(__file__).with_name(f'{name}.template').read_text(encoding='utf-8')
+        bases = [*((BASES / part).as_posix() for part in parts), './data.py']
+        template = Path(__file__).with_name(f'{"model" if size else role}.template')
+        text = template.read_text(encoding='utf-8')
+        text = text.format(**values, role=role, size=size, bases=bases)
+        (folder / f'{role}.py').write_text(text, encoding='utf-8')
+    return [f'{role}.py' for role in SIZES if role != 'data']

@@ -2,22 +2,20 @@
 
 import shutil
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from PIL import Image, ImageOps
-from PIL.ExifTags import Base
 from tqdm import tqdm
 
-from mmseg_kd.datasets.checked_files import check_sizes, open_image
+from mmseg_kd.datasets.checked_files import ORIENTATION, check_sizes, open_image, turn
 from mmseg_kd.datasets.custom.masks import IGNORED, Legend, Mask, Value, read_mask, to_ids
 from mmseg_kd.datasets.custom.pairs import Pair
 
 
-@dataclass(frozen=True)
-class Counts:
+class Counts(NamedTuple):
     """What a converted data set holds.
 
     Attributes:
@@ -70,16 +68,14 @@ def labels_of(pair: Pair, mask: Mask, ids: Mapping[Value, int]) -> np.ndarray:
         UserError: The image cannot be read, or the mask has another size.
     """
     with open_image(pair.image) as picture:
-        stored, orientation = picture.size, picture.getexif().get(Base.Orientation)
+        stored, orientation = picture.size, picture.getexif().get(ORIENTATION)
         upright = ImageOps.exif_transpose(picture).size
     # Polygons are drawn on the upright image.
-    labels = Image.fromarray(to_ids(mask, ids, upright))
-    if labels.size == stored != upright:
-        labels.getexif()[Base.Orientation] = orientation
-        labels = ImageOps.exif_transpose(labels)
-    paths = dict(img_path=pair.image, seg_map_path=pair.mask)
-    check_sizes(paths, upright[::-1], labels.size[::-1])
-    return np.array(labels)
+    labels = to_ids(mask, ids, upright)
+    if labels.shape[::-1] == stored != upright:
+        labels = turn(labels, orientation)
+    check_sizes(dict(img_path=pair.image, seg_map_path=pair.mask), upright[::-1], labels.shape)
+    return labels
 
 
 def write_pair(pair: Pair, labels: np.ndarray, image: Path, mask: Path) -> None:

@@ -3,8 +3,8 @@
 import csv
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from matplotlib import colormaps
@@ -32,8 +32,7 @@ Value = int | tuple[int, int, int] | str
 Mask = Image.Image | list[tuple[str, list]]
 
 
-@dataclass(frozen=True)
-class Legend:
+class Legend(NamedTuple):
     """The classes of the masks.
 
     Attributes:
@@ -85,9 +84,8 @@ def find_legend(pairs: Sequence[Pair], classes: Path | None) -> Legend:
         found |= _values(read_mask(pair.mask))
         if len(found) > MOST_CLASSES + 1 and classes is None:
             raise UserError(
-                f'{pair.mask}: the masks hold more than {MOST_CLASSES} values, so they are not all '
-                'classes (JPEG masks and smooth edges have mixed colours); name the true colours '
-                'with --classes FILE.csv'
+                f'{pair.mask}: the masks hold more than {MOST_CLASSES} values, as JPEGs and smooth '
+                'edges do; name the true colours with --classes FILE.csv'
             )
     names = {} if classes is None else _read_table(classes)
     if len({type(value) for value in (*found, *names)}) > 1:
@@ -159,9 +157,7 @@ def _read_table(file: Path) -> dict[Value, str]:
             else:
                 value = int(row['id']) if 'id' in row else row['name']
         except (TypeError, ValueError) as error:
-            raise UserError(
-                f'--classes: {file}, line {reader.line_num}: r, g and b, or id, must be whole '
-                'numbers'
-            ) from error
+            where = f'--classes: {file}, line {reader.line_num}'
+            raise UserError(f'{where}: r, g and b, or id, must be whole numbers') from error
         names[value] = row['name']
     return names

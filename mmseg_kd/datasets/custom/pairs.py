@@ -1,8 +1,8 @@
 """Find images and their masks in a folder, and split them."""
 
 import random
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from mmseg_kd.datasets.listing import SUFFIXES, images_in
 from mmseg_kd.errors import UserError
@@ -15,8 +15,7 @@ ENDINGS = ('', '_mask', '-mask', '_masks', '_label', '_labels', '_gt', '_seg', '
 SPLITS = ('train', 'val', 'test')
 
 
-@dataclass(frozen=True)
-class Pair:
+class Pair(NamedTuple):
     """An image and its mask; `name` is the image's path below its folder."""
 
     name: Path

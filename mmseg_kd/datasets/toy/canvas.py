@@ -10,6 +10,7 @@ from mmseg_kd.datasets.camvid.classes import CLASSES
 Colour = Sequence[float]
 Point = Sequence[float]  # x, y, z
 Span = tuple[float, float]  # from, to
+Side = Span | float
 
 IDS = {name: index for index, name in enumerate(CLASSES)}
 CAMERA_HEIGHT = 1.5
@@ -59,10 +60,7 @@ class Canvas:
         if label is not None:
             cv2.fillPoly(self.labels, pixels, IDS[label])
 
-    def panel(
-        self, x: Span | float, y: Span | float, z: Span | float, colour: Colour,
-        label: str | None = None,
-    ) -> None:  # fmt: skip
+    def panel(self, x: Side, y: Side, z: Side, colour: Colour, label: str | None = None) -> None:
         """Draw a rectangle: one coordinate is a number, the others are spans."""
         corners = []
         for order in ((0, 0), (1, 0), (1, 1), (0, 1)):

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from mmcv.transforms import BaseTransform, LoadImageFromFile
+from mmcv.transforms import BaseTransform
 from mmseg.datasets import BaseSegDataset
 from mmseg.registry import DATASETS, TRANSFORMS
 
@@ -44,11 +44,6 @@ class ToyCamVidDataset(SeededDataset, CamVidClasses, BaseSegDataset):
             raise UserError(f'dataset.num_images: {num_images} is too few; write 1 or more')
         self.split, self.num_images, self.size, self.seed = split, num_images, tuple(size), seed
         super().__init__(**kwargs)
-        if any(isinstance(step, LoadImageFromFile) for step in self.pipeline.transforms):
-            raise UserError(
-                'dataset.pipeline: generated scenes have no files; write LoadToyScene in place of '
-                'LoadImageFromFile'
-            )
 
     def load_data_list(self) -> list[dict]:
         """List the seeds of the scenes."""
