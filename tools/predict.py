@@ -1,7 +1,7 @@
 """Predict images, folders and videos with a checkpoint or an exported file.
 
 python tools/predict.py CHECKPOINT INPUT [INPUT ...] --out DIR [--config CONFIG]
-                        [--batch-size N] [--longest-side PIXELS] [--device DEVICE]
+                        [--batch-size N] [--device DEVICE]
 
 Writes class ids (`ids/NAME.png`), overlays (`overlay/NAME.jpg`; a video for a video) and
 `legend.png`. The model comes from the config inside the checkpoint; a student needs no teacher.
@@ -30,14 +30,12 @@ def main() -> None:
     add('--out', required=True, metavar='DIR', help='a new folder for the results')
     add('--config', help='the config, where the checkpoint does not hold it')
     add('--batch-size', type=at_least(1), default=1, help='frames at a time')
-    text = 'reduce larger images to this before the prediction; ids keep the original size'
-    add('--longest-side', type=at_least(32), metavar='PIXELS', help=text)
     add('--device', help='cpu, cuda, cuda:1 (default: a GPU if there is one)')
     args = parser.parse_args()
     check_new_folder(args.out, '--out')
     out = Path(args.out)
     sources = find_sources(args.inputs)
-    predictor = load_predictor(args.checkpoint, args.config, args.device, args.longest_side)
+    predictor = load_predictor(args.checkpoint, args.config, args.device)
     start = time.perf_counter()
     seconds = predict_sources(predictor, sources, out, args.batch_size)
     write_legend(predictor.classes, predictor.palette, out / 'legend.png')

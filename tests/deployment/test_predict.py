@@ -83,16 +83,6 @@ def test_the_ids_are_those_of_a_test(student: Path, tmp_path: Path) -> None:
         assert (predictor(image) == np.asarray(Image.open(saved / f'{name}.png'))).all()
 
 
-def test_larger_images_are_reduced(student: Path) -> None:
-    image = np.repeat(np.repeat(np.arange(0, 240, 4, dtype=np.uint8), 4)[None], 128, axis=0)
-    image = np.stack([image] * 3, axis=-1)
-    small = cv2.resize(image, (120, 64), interpolation=cv2.INTER_AREA)
-    ids = load_predictor(student, longest_side=120)(image)
-    expected = load_predictor(student)(small)
-    assert ids.shape == (128, 240)
-    assert (ids == expected.repeat(2, axis=0).repeat(2, axis=1)).all()
-
-
 def test_overlay() -> None:
     image = np.full((1, 3, 3), 100, np.uint8)
     ids = np.array([[0, 1, 255]], np.uint8)
