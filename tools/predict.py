@@ -15,8 +15,7 @@ from pathlib import Path
 from mmseg_kd.command_line import at_least, run_tool
 from mmseg_kd.deployment import load_predictor
 from mmseg_kd.deployment.inputs import find_sources
-from mmseg_kd.deployment.results import write_legend
-from mmseg_kd.deployment.running import predict_sources
+from mmseg_kd.deployment.results import predict_sources
 from mmseg_kd.paths import check_new_folder
 
 
@@ -38,7 +37,6 @@ def main() -> None:
     predictor = load_predictor(args.checkpoint, args.config, args.device)
     start = time.perf_counter()
     seconds = predict_sources(predictor, sources, out, args.batch_size)
-    write_legend(predictor.classes, predictor.palette, out / 'legend.png')
     print(
         f'{len(seconds)} frames in {time.perf_counter() - start:.1f} s, prediction alone '
         f'{1e3 * statistics.median(seconds):.1f} ms per frame (median); results in {out}'
