@@ -1,7 +1,6 @@
 """Run a study's trainings, show their progress, and write the report.
 
-python tools/study.py run    STUDY [--dry-run] [--retry-failed] [--rerun-changed]
-                              [--no-report]
+python tools/study.py run    STUDY [--dry-run] [--retry-failed] [--no-report]
 python tools/study.py status STUDY
 python tools/study.py report STUDY [--lang en|ko]
 """
@@ -15,7 +14,6 @@ from mmseg_kd.studies.commands import report, run, status
 RUN_FLAGS = {
     '--dry-run': 'print the plan and an estimate of the time, train nothing',
     '--retry-failed': 'train failed runs again',
-    '--rerun-changed': 'train runs again whose config was edited since; keep their old folders',
     '--no-report': 'write no report at the end',
 }
 

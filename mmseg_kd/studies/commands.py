@@ -37,7 +37,7 @@ def run(args: argparse.Namespace) -> None:
     for name in {'SIGTERM', 'SIGBREAK'} & set(dir(signal)):
         signal.signal(getattr(signal, name), signal.default_int_handler)
     try:
-        state = runner.run(args.retry_failed, args.rerun_changed)
+        state = runner.run(args.retry_failed)
         if study.test:
             runner.test()
     except KeyboardInterrupt:
