@@ -89,10 +89,7 @@ class RunQueue:
         self._worker = uuid4().hex
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         self.optuna = optuna.create_study(
-            study_name=study.name,
-            storage=storage,
-            direction=study.direction,
-            load_if_exists=True,
+            study_name=study.name, storage=storage, direction=study.direction, load_if_exists=True
         )
         self._study_id = storage.get_study_id_from_name(study.name)
 
