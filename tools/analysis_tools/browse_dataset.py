@@ -8,10 +8,6 @@ training with its `randomness.seed`: the first pictures are the first batch.
 
 from pathlib import Path
 
-import mmseg_kd  # noqa: F401  # isort: skip  (first, because it refuses mixed installations)
-from mmengine.config import Config
-from tqdm import tqdm
-
 from mmseg_kd.command_line import at_least, config_parser, run_tool
 from mmseg_kd.config import load_config
 from mmseg_kd.config.errors import config_errors
@@ -19,6 +15,9 @@ from mmseg_kd.datasets.training_samples import TrainingSample, TrainingSamples
 from mmseg_kd.errors import UserError
 from mmseg_kd.paths import check_new_folder
 from mmseg_kd.visualization import Panel, prediction_grid
+
+from mmengine.config import Config
+from tqdm import tqdm
 
 
 def panels(sample: TrainingSample) -> list[Panel]:

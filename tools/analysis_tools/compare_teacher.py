@@ -9,10 +9,6 @@ DIR gets `index.html`, which holds all pictures, and one PNG per image.
 import argparse
 from pathlib import Path
 
-import mmseg_kd  # noqa: F401  # isort: skip  (first, because it refuses mixed installations)
-from mmengine.device import get_device
-from mmengine.logging import MMLogger
-
 from mmseg_kd.command_line import add_image_options, config_parser, run_tool
 from mmseg_kd.config import load_config
 from mmseg_kd.config.models import build_student, load_student
@@ -22,6 +18,9 @@ from mmseg_kd.reports.figures.samples import build_dataset
 from mmseg_kd.reports.figures.teacher_comparison import choose, write_comparison
 from mmseg_kd.reports.writing.language import LANGUAGES
 from mmseg_kd.teacher_report.card import check_classes
+
+from mmengine.device import get_device
+from mmengine.logging import MMLogger
 
 
 def parse_args() -> argparse.Namespace:

@@ -9,12 +9,6 @@ OUT_DIR gets `confusion_matrix.png`; `confusion_matrix.csv` has the numbers of p
 import csv
 from pathlib import Path
 
-import mmseg_kd  # noqa: F401  # isort: skip  (first, because it refuses mixed installations)
-from mmengine.config import Config
-from mmengine.dataset import BaseDataset
-from mmengine.logging import MMLogger
-from mmseg.registry import DATASETS, METRICS
-
 from mmseg_kd.checkpoints import atomic_path
 from mmseg_kd.command_line import config_parser, run_tool
 from mmseg_kd.config import load_config
@@ -27,6 +21,11 @@ from mmseg_kd.evaluation.saved_predictions import score_saved, worst_confusions
 from mmseg_kd.paths import check_new_file
 from mmseg_kd.visualization.canvas import canvas
 from mmseg_kd.visualization.confusion_figure import draw_confusion
+
+from mmengine.config import Config
+from mmengine.dataset import BaseDataset
+from mmengine.logging import MMLogger
+from mmseg.registry import DATASETS, METRICS
 
 NAME = 'confusion_matrix'
 

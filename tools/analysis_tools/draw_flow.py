@@ -10,13 +10,6 @@ and harmonic part of the flows between all pairs of class probabilities, and the
 import argparse
 from pathlib import Path
 
-import mmseg_kd  # noqa: F401  # isort: skip  (first, because it refuses mixed installations)
-import numpy as np
-from mmengine.config import Config
-from mmengine.device import get_device
-from mmengine.logging import MMLogger
-from torch import nn
-
 from mmseg_kd.command_line import add_image_options, config_parser, run_tool
 from mmseg_kd.config import load_config
 from mmseg_kd.config.errors import config_errors
@@ -28,6 +21,12 @@ from mmseg_kd.errors import UserError, did_you_mean
 from mmseg_kd.paths import check_file, check_new_folder, new_folder, relative
 from mmseg_kd.reports.figures.flow_parts import write_flow_parts
 from mmseg_kd.reports.figures.samples import build_dataset, indices_of
+
+import numpy as np
+from mmengine.config import Config
+from mmengine.device import get_device
+from mmengine.logging import MMLogger
+from torch import nn
 
 
 def parse_args() -> argparse.Namespace:

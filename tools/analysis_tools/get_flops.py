@@ -7,15 +7,14 @@ What papers call FLOPs are MACs; one MAC is two floating point operations. The s
 teachers of a distillation config are counted separately.
 """
 
-import mmseg_kd  # noqa: F401  # isort: skip  (first, because it refuses mixed installations)
-from prettytable import PrettyTable
-
 from mmseg_kd.command_line import at_least, config_parser, run_tool
 from mmseg_kd.config import load_config
 from mmseg_kd.config.models import build_models
 from mmseg_kd.config.values import value_at
 from mmseg_kd.distillation.teachers import teachers_by_name
 from mmseg_kd.models.complexity import Part, measure_complexity
+
+from prettytable import PrettyTable
 
 
 def table(parts: list[Part]) -> str:

@@ -9,8 +9,6 @@ Masks may hold class ids, palettes, 0 and 255, RGB colours, or be LabelMe's JSON
 import argparse
 from pathlib import Path
 
-from prettytable import PrettyTable
-
 from mmseg_kd.command_line import at_least, run_tool
 from mmseg_kd.datasets.custom.configs import write_configs
 from mmseg_kd.datasets.custom.converting import write_dataset
@@ -18,6 +16,8 @@ from mmseg_kd.datasets.custom.masks import find_legend
 from mmseg_kd.datasets.custom.pairs import find_pairs, split_pairs
 from mmseg_kd.errors import UserError
 from mmseg_kd.paths import check_new_folder, new_folder
+
+from prettytable import PrettyTable
 
 
 def parse_args() -> argparse.Namespace:

@@ -6,12 +6,6 @@ Prints mIoU, next to the student's baseline (`model.teacher.baseline`: a number,
 entropy and calibration on the validation split.
 """
 
-import mmseg_kd  # noqa: F401  # isort: skip  (first, because it refuses mixed installations)
-import torch
-from mmengine.evaluator import Evaluator
-from mmengine.logging import MMLogger
-from mmengine.runner import set_random_seed
-
 from mmseg_kd.command_line import config_parser, run_tool
 from mmseg_kd.config import load_config
 from mmseg_kd.config.errors import config_errors
@@ -19,6 +13,11 @@ from mmseg_kd.config.models import build_student
 from mmseg_kd.engine import KDRunner
 from mmseg_kd.errors import UserError
 from mmseg_kd.teacher_report.card import card_table, card_warnings, check_classes, teacher_card
+
+import torch
+from mmengine.evaluator import Evaluator
+from mmengine.logging import MMLogger
+from mmengine.runner import set_random_seed
 
 
 def main() -> None:

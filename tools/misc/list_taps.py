@@ -3,15 +3,14 @@
 python tools/misc/list_taps.py CONFIG [--shape HEIGHT WIDTH] [--cfg-options KEY=VALUE ...]
 """
 
-import mmseg_kd  # noqa: F401  # isort: skip  (first, because it refuses mixed installations)
-import torch
-from prettytable import PrettyTable, TableStyle
-
 from mmseg_kd.command_line import config_parser, run_tool
 from mmseg_kd.config import load_config
 from mmseg_kd.config.models import build_models
 from mmseg_kd.distillation import list_taps
 from mmseg_kd.errors import UserError, one_line
+
+import torch
+from prettytable import PrettyTable, TableStyle
 
 
 def main() -> None:

@@ -7,14 +7,13 @@ The output is a config file.
 
 from pathlib import Path
 
-import mmseg_kd  # noqa: F401  # isort: skip  (first, because it refuses mixed installations)
-from mmengine.config import Config
-
 from mmseg_kd.checkpoints import atomic_path
 from mmseg_kd.command_line import config_parser, run_tool
 from mmseg_kd.config import load_config
 from mmseg_kd.errors import UserError
 from mmseg_kd.paths import check_new_file
+
+from mmengine.config import Config
 
 
 def main() -> None:
