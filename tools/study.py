@@ -11,12 +11,6 @@ from mmseg_kd.command_line import run_tool
 from mmseg_kd.reports.writing.language import LANGUAGES
 from mmseg_kd.studies.commands import report, run, status
 
-RUN_FLAGS = {
-    '--dry-run': 'print the plan and an estimate of the time, train nothing',
-    '--retry-failed': 'train failed runs again',
-    '--no-report': 'write no report at the end',
-}
-
 
 def main() -> None:
     """Run, show or report a study."""
@@ -37,8 +31,12 @@ def main() -> None:
         command = commands.add_parser(function.__name__, parents=[common], help=text)
         command.set_defaults(function=function)
         if function is run:
-            for flag, text in RUN_FLAGS.items():
-                command.add_argument(flag, action='store_true', help=text)
+            text = 'print the plan and an estimate of the time, train nothing'
+            command.add_argument('--dry-run', action='store_true', help=text)
+            text = 'train failed runs again'
+            command.add_argument('--retry-failed', action='store_true', help=text)
+            text = 'write no report at the end'
+            command.add_argument('--no-report', action='store_true', help=text)
     args = parser.parse_args()
     args.function(args)
 

@@ -65,11 +65,10 @@ def load_segmentor(checkpoint: str | Path, config: str | Path | None = None) -> 
 
 
 def _own_config(meta: Mapping[str, Any], checkpoint: str | Path) -> Mapping[str, Any]:
-    text = meta.get('cfg')
-    if not isinstance(text, str):
-        raise UserError(f'{checkpoint}: holds no config; name the config of its training: --config')
     try:
-        return parse_buildable(text, checkpoint)[0]
+        if not isinstance(meta.get('cfg'), str):
+            raise UserError(f'{checkpoint}: holds no config')
+        return parse_buildable(meta['cfg'], checkpoint)[0]
     except UserError as error:
         raise UserError(f'{error}; name the config of its training: --config') from error
 

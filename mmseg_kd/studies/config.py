@@ -241,10 +241,12 @@ def _name(where: str, name: Any) -> str:
 
 
 def _seeds(where: str, seeds: Any) -> tuple[int, ...]:
-    if not isinstance(seeds, list | tuple) or not seeds or {type(seed) for seed in seeds} != {int}:
-        raise UserError(f'{where}: {seeds!r} is not a list of whole numbers, such as [0, 1, 2]')
-    if len(set(seeds)) < len(seeds) or min(seeds) < 0:
-        raise UserError(f'{where}: {seeds!r} has a seed twice or below 0')
+    numbers = isinstance(seeds, list | tuple) and {type(seed) for seed in seeds} == {int}
+    if not numbers or len(set(seeds)) < len(seeds) or min(seeds) < 0:
+        raise UserError(
+            f'{where}: {seeds!r} is not a list of whole numbers from 0 up, none of them twice, '
+            'such as [0, 1, 2]'
+        )
     return tuple(seeds)
 
 

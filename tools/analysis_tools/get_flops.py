@@ -7,8 +7,7 @@ What papers call FLOPs are MACs; one MAC is two floating point operations. The s
 teachers of a distillation config are counted separately.
 """
 
-from mmseg_kd.command_line import at_least, config_parser, run_tool
-from mmseg_kd.config import load_config
+from mmseg_kd.command_line import at_least, config_parser, parse_with_config, run_tool
 from mmseg_kd.config.models import build_models
 from mmseg_kd.config.values import value_at
 from mmseg_kd.distillation.teachers import teachers_by_name
@@ -35,8 +34,7 @@ def main() -> None:
     parser = config_parser('Count the MACs and parameters of a segmentor')
     text = "height and width (default: the config's data_preprocessor.size, else 512 512)"
     parser.add_argument('--shape', type=at_least(1), nargs=2, help=text)
-    args = parser.parse_args()
-    cfg = load_config(args.config, args.cfg_options)
+    args, cfg = parse_with_config(parser)
     size = args.shape or value_at(cfg, 'model.data_preprocessor.size') or (512, 512)
     teachers = teachers_by_name(cfg.model.get('teacher') or {})
     in_channels = cfg.model.backbone.get('in_channels', 3)
