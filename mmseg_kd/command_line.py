@@ -98,7 +98,7 @@ class CfgOptions(argparse.Action):
     def __call__(self, parser: Any, namespace: Any, values: list[str], *_: Any) -> None:
         """Read `KEY=VALUE ...`."""
         options = dict(getattr(namespace, self.dest) or {})
-        for value in join_lists(values):
+        for value in values:
             where = f'--cfg-options: {value!r}'
             key, equals, text = value.partition('=')
             if not equals:
@@ -214,16 +214,6 @@ def image_parser(description: str, count: int, help_: str) -> argparse.ArgumentP
     text = 'draw these images: names of files without the ending'
     images.add_argument('--names', nargs='+', metavar='STEM', help=text)
     return parser
-
-
-def join_lists(values: list[str]) -> list[str]:
-    """Join the parts of `KEY=[a,b]`, which PowerShell splits at commas outside quotes."""
-    joined = values[:1]
-    for value in values[1:]:
-        opened = any(joined[-1].count(a) > joined[-1].count(b) for a, b in ('[]', '()'))
-        belongs = opened and '=' not in value
-        joined[-1:] = [f'{joined[-1]},{value}'] if belongs else [joined[-1], value]
-    return joined
 
 
 def at_least(least: int) -> Callable[[str], int]:
