@@ -8,6 +8,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+import torch
 from conftest import ROOT, run
 from PIL import Image
 
@@ -101,6 +102,24 @@ def test_a_published_checkpoint_needs_its_config(student: Path, tmp_path: Path, 
     assert line.endswith('holds no config; name the config of its training: --config')
     config = next(student.parent.glob('*/vis_data/config.py'))
     assert run('predict.py', *arguments, '--config', config) == 0
+
+
+@pytest.mark.parametrize('split', ['val', 'test'])
+def test_a_config_in_a_checkpoint_runs_nothing(
+    student: Path, tmp_path: Path, photos: Path, capsys, split: str
+) -> None:
+    checkpoint = torch.load(student, weights_only=False)
+    made = tmp_path / 'executed'
+    dataset = dict(pipeline=[dict(type='os.mkdir', path=str(made))])
+    checkpoint['meta']['cfg'] += (
+        f'\nval_dataloader = None\n{split}_dataloader = dict(dataset={dataset!r})\n'
+    )
+    torch.save(checkpoint, tmp_path / 'hostile.pth')
+    arguments = [tmp_path / 'hostile.pth', photos / 'a.png', '--out', tmp_path / 'out']
+    assert run('predict.py', *arguments) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "type 'os.mkdir' is not registered, so it is not built" in line
+    assert not made.exists()
 
 
 @pytest.mark.parametrize(
