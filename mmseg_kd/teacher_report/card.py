@@ -120,19 +120,20 @@ def check_classes(teacher: Teacher, classes: Sequence[str] | None) -> None:
     theirs, own = ([_spelling(name) for name in names] for names in (teacher.classes, classes))
     if theirs == own:
         return
-    lead = f'the teacher ({teacher.checkpoint}) was trained on'
-    names = f'{list(teacher.classes)}, the student on {list(classes)}'
     if sorted(theirs) == sorted(own):
-        raise UserError(
-            f'{lead} the same classes in another order: {names}; train them on labels of one order'
+        problem = 'the same classes in another order; train them on labels of one order'
+    elif len(theirs) != len(own):
+        problem = f'{len(theirs)} classes instead of {len(own)}'
+    else:
+        pairs = enumerate(zip(teacher.classes, classes, strict=True))
+        ids = [f'{i} {pair}' for i, pair in pairs if theirs[i] != own[i]]
+        problem = (
+            f'other classes: ids {", ".join(ids)} differ; if only the names differ, write '
+            f'model.teacher.classes={list(classes)} in the config'
         )
-    if len(theirs) != len(own):
-        raise UserError(f'{lead} {len(theirs)} classes instead of {len(own)}: {names}')
-    pairs = enumerate(zip(teacher.classes, classes, strict=True))
-    differing = [f'{i} ({a!r}, {b!r})' for i, (a, b) in pairs if _spelling(a) != _spelling(b)]
     raise UserError(
-        f'{lead} other classes or in another order: ids {", ".join(differing)} differ; if only the '
-        f'names differ, write model.teacher.classes={list(classes)} in the config'
+        f'the teacher {teacher.checkpoint} knows {list(teacher.classes)}, the student '
+        f'{list(classes)}. It was trained on {problem}'
     )
 
 
