@@ -180,10 +180,10 @@ def parse_run(parser: argparse.ArgumentParser) -> tuple[argparse.Namespace, Conf
     Adds the arguments that both share, as mmsegmentation has them, and applies them to the config:
     the work_dir, the launcher, and the rank where a launcher passes it.
     """
-    parser.add_argument('--work-dir', help='where logs, checkpoints and metrics go')
-    launchers, help_ = ['none', 'pytorch', 'slurm', 'mpi'], 'how several processes were started'
-    parser.add_argument('--launcher', choices=launchers, default='none', help=help_)
-    parser.add_argument('--local_rank', '--local-rank', default='0', help='set by some launchers')
+    add = parser.add_argument
+    add('--work-dir', help='where logs, checkpoints and metrics go')
+    add('--launcher', choices=('none', 'pytorch', 'slurm', 'mpi'), default='none')
+    add('--local_rank', '--local-rank', default='0', help='set by some launchers')
     args = parser.parse_args()
     cfg = load_config(args.config, args.cfg_options)
     cfg.launcher = args.launcher
@@ -204,15 +204,13 @@ def image_parser(description: str, count: int, help_: str) -> argparse.ArgumentP
         help_: Help of `--images`.
     """
     parser = config_parser(description)
-    parser.add_argument('checkpoint', help="the student's checkpoint")
-    text = 'a new folder for the pictures'
-    parser.add_argument('--out', type=Path, required=True, metavar='DIR', help=text)
-    text = "the images (default: the config's val)"
-    parser.add_argument('--split', choices=('train', 'val', 'test'), help=text)
+    add = parser.add_argument
+    add('checkpoint', help="the student's checkpoint")
+    add('--out', type=Path, required=True, metavar='DIR', help='a new folder for the pictures')
+    add('--split', choices=('train', 'val', 'test'), help="default: the config's val")
     images = parser.add_mutually_exclusive_group()
     images.add_argument('--images', type=at_least(1), default=count, metavar='N', help=help_)
-    text = 'draw these images: names of files without the ending'
-    images.add_argument('--names', nargs='+', metavar='STEM', help=text)
+    images.add_argument('--names', nargs='+', metavar='STEM', help='file names without the ending')
     return parser
 
 

@@ -29,8 +29,7 @@ def main() -> None:
     add = parser.add_argument
     add('checkpoint')
     add('out', type=Path, help='the new .onnx file')
-    text = f'images or folders; the first {MOST_IMAGES} images are compared with torch'
-    add('--images', nargs='+', required=True, metavar='INPUT', help=text)
+    add('--images', nargs='+', required=True, metavar='INPUT', help='images to compare with torch')
     add('--end-to-end', action='store_true', help='uint8 images in, class ids out')
     add('--fp16', action='store_true', help='compute in float16, for GPUs')
     add('--config', help='the config, where the checkpoint does not hold it')

@@ -24,8 +24,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description='Predict images, folders and videos')
     add = parser.add_argument
     add('checkpoint', help='a checkpoint, or an .onnx file of tools/export.py')
-    text = 'an image, a video, a folder, or a pattern (*)'
-    add('inputs', nargs='+', metavar='INPUT', help=text)
+    add('inputs', nargs='+', metavar='INPUT', help='an image, video, folder, or pattern (*)')
     add('--out', required=True, metavar='DIR', help='a new folder for the results')
     add('--config', help='the config, where the checkpoint does not hold it')
     add('--batch-size', type=at_least(1), default=1, help='frames at a time')

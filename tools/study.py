@@ -20,8 +20,7 @@ def main() -> None:
     add = common.add_argument
     add('study', help='the config file of the study')
     add('--work-dir', help='the folder of the study; default: work_dirs/NAME')
-    text = "a file of SQLite or a database's URL (default: study.db in the folder of the study)"
-    add('--storage', help=text)
+    add('--storage', help="a database's URL, or a file of SQLite (default: the study's study.db)")
     add('--lang', choices=LANGUAGES, default='en', help='the language of the report')
     for function, text in (
         (run, 'train what is left, then write the report'),
@@ -31,12 +30,10 @@ def main() -> None:
         command = commands.add_parser(function.__name__, parents=[common], help=text)
         command.set_defaults(function=function)
         if function is run:
-            text = 'print the plan and an estimate of the time, train nothing'
-            command.add_argument('--dry-run', action='store_true', help=text)
-            text = 'train failed runs again'
-            command.add_argument('--retry-failed', action='store_true', help=text)
-            text = 'write no report at the end'
-            command.add_argument('--no-report', action='store_true', help=text)
+            add = command.add_argument
+            add('--dry-run', action='store_true', help='train nothing; print plan and time')
+            add('--retry-failed', action='store_true', help='train failed runs again')
+            add('--no-report', action='store_true', help='write no report at the end')
     args = parser.parse_args()
     args.function(args)
 

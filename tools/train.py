@@ -14,9 +14,10 @@ from mmseg_kd.config import choose_start, enable_amp
 def main() -> None:
     """Train from the config."""
     parser = config_parser('Train a segmentor, plain or distilled')
-    help_ = "continue from a checkpoint, by default the work_dir's latest"
-    parser.add_argument('--resume', nargs='?', const='auto', metavar='PATH', help=help_)
-    parser.add_argument('--amp', action='store_true', help='train in mixed precision')
+    add = parser.add_argument
+    text = "continue from a checkpoint, by default the work_dir's latest"
+    add('--resume', nargs='?', const='auto', metavar='PATH', help=text)
+    add('--amp', action='store_true', help='train in mixed precision')
     args, cfg = parse_run(parser)
     from mmseg_kd.engine import build_runner
     from mmseg_kd.studies.time_budget import fit_time_budget

@@ -23,10 +23,8 @@ def main() -> None:
     text = 'images of each kind (default: 1): best, worst and median by the difference in mIoU'
     parser = image_parser('Look at a student and its teacher on single images', 1, text)
     add = parser.add_argument
-    text = 'a checkpoint of the same model, trained without the teacher'
-    add('--baseline', metavar='CHECKPOINT', help=text)
-    text = 'where to read the attention maps (default: the taps of the losses but logits)'
-    add('--taps', nargs='+', metavar='TAP', help=text)
+    add('--baseline', metavar='CHECKPOINT', help='the same model, trained without the teacher')
+    add('--taps', nargs='+', metavar='TAP', help='of the attention maps (default: of the losses)')
     add('--lang', choices=LANGUAGES, default='en', help='language of the page (default: en)')
     args, cfg = parse_with_config(parser)
     check_new_folder(args.out, '--out')

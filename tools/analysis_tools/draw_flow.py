@@ -40,16 +40,13 @@ def load_models(cfg: Config, checkpoint: str, teacher: str | None) -> dict[str, 
 
 def main() -> None:
     """Load the models and draw the images."""
-    description = 'Draw the gradient, curl and harmonic part of the flows between classes'
     text = 'number of images, evenly spread over the split (default: 3)'
-    parser = image_parser(description, 3, text)
+    parser = image_parser('Draw the parts of the flows between classes', 3, text)
     add = parser.add_argument
-    text = "checkpoint of a training to draw as the teacher (default: the config's first teacher)"
-    add('--teacher', metavar='CHECKPOINT', help=text)
+    add('--teacher', metavar='CHECKPOINT', help="the teacher (default: the config's first)")
     text = 'the maps (default: logits, drawn as probabilities; features by principal components)'
     add('--tap', default='logits', help=text)
-    text = 'classes to leave out as void; around their regions flows may be harmonic'
-    add('--void', nargs='+', default=[], metavar='CLASS', help=text)
+    add('--void', nargs='+', default=[], metavar='CLASS', help='classes to leave out as void')
     args, cfg = parse_with_config(parser)
     check_new_folder(args.out, '--out')
     check_file(args.checkpoint, 'the checkpoint')

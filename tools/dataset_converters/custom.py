@@ -28,8 +28,7 @@ def parse_args() -> argparse.Namespace:
     add('dest', help='a new folder')
     add('--images', metavar='DIR', help='the subfolder of images')
     add('--masks', metavar='DIR', help='the subfolder of masks')
-    text = 'name,r,g,b or name,id in each line'
-    add('--classes', type=Path, metavar='FILE.csv', help=text)
+    add('--classes', type=Path, metavar='FILE.csv', help='lines of name,r,g,b or name,id')
     kind = dict(type=at_least(0), nargs=3, metavar=('TRAIN', 'VAL', 'TEST'))
     add('--split', default=[70, 15, 15], help='shares of the splits', **kind)
     add('--seed', type=at_least(0), default=0, help='of the split')
