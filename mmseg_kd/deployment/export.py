@@ -106,10 +106,7 @@ def export_onnx(
     except ImportError as error:
         raise UserError('exporting needs more packages: pip install -e ".[export]"') from error
     except Exception as error:
-        raise UserError(
-            f'torch cannot export {type(trained.model.backbone).__name__} with '
-            f'{type(trained.model.decode_head).__name__}: {one_line(error)}'
-        ) from error
+        raise UserError(f'torch cannot export this model: {one_line(error)}') from error
     facts = dict(classes=trained.classes, palette=trained.palette, end_to_end=end_to_end)
     program.model.metadata_props['mmseg_kd'] = json.dumps(facts)
     with atomic_path(file) as partial:

@@ -72,7 +72,8 @@ def _open(source: Source, file: Path, frame: np.ndarray, stack: ExitStack) -> cv
     """Open a video for frames of one size; it has its name when the stack is closed."""
     partial = stack.enter_context(atomic_path(file))
     code = cv2.VideoWriter_fourcc(*'mp4v')
-    video = cv2.VideoWriter(str(partial), code, source.rate, frame.shape[1::-1])
+    rate = cv2.VideoCapture(str(source.path)).get(cv2.CAP_PROP_FPS) or 25.0
+    video = cv2.VideoWriter(str(partial), code, rate, frame.shape[1::-1])
     stack.callback(video.release)
     return video
 
