@@ -10,7 +10,6 @@ from mmengine.config import ConfigDict
 from mmengine.registry import Registry
 from mmseg import registry as mmseg_registry
 
-from mmseg_kd.config.values import value_at
 from mmseg_kd.errors import UserError
 
 # Stands for code in place of a value.
@@ -68,8 +67,9 @@ def parse_buildable(text: str, source: str | Path) -> tuple[ConfigDict, list[str
     except ValueError as error:
         raise UserError(f'{source}: the config cannot be read ({error})') from error
     known = _registered_types()
-    keys = ('model', 'val_dataloader.dataset', 'test_dataloader.dataset')
-    for kind in _types([value_at(config, key) for key in keys]):
+    loaders = [config.get(key) for key in ('val_dataloader', 'test_dataloader')]
+    datasets = [loader.get('dataset') for loader in loaders if isinstance(loader, dict)]
+    for kind in _types([config.get('model'), *datasets]):
         if kind not in known:
             raise UserError(f'{source}: type {kind!r} is not registered, so it is not built')
     return ConfigDict(config), left_out
