@@ -178,10 +178,4 @@ def card_warnings(cards: Mapping[str, Mapping[str, Any]]) -> list[str]:
                 f'{card["metrics"]["mIoU"]:.2f}, {lead} the {card["baseline"]["mIoU"]:.2f} of '
                 f'{card["baseline"]["source"]}. Such a teacher can hardly help: improve it first'
             )
-        if card['deterministic'] is False:
-            found.append(
-                f'{who} gave two answers to one batch on this device: its logits cannot be '
-                'reproduced bit for bit, so neither can the training; '
-                'randomness.deterministic=True may help'
-            )
     return found
