@@ -39,7 +39,10 @@ def run_tool(main: Callable[[], None]) -> None:
     message = None
     try:
         main()
-        _leave_process_group()
+        distributed = sys.modules.get('torch.distributed')
+        if distributed and distributed.is_available() and distributed.is_initialized():
+            # The threads of a group that is left open can abort the process at its exit.
+            distributed.destroy_process_group()
         sys.stdout.flush()
     except UserError as error:
         message = user_message(error)
@@ -60,13 +63,6 @@ def run_tool(main: Callable[[], None]) -> None:
     if message is not None:
         print(f'error: {message}', file=sys.stderr)
         sys.exit(EXIT_USER_ERROR)
-
-
-def _leave_process_group() -> None:
-    # The threads of a group that is left open can abort the process at its exit.
-    distributed = sys.modules.get('torch.distributed')
-    if distributed and distributed.is_available() and distributed.is_initialized():
-        distributed.destroy_process_group()
 
 
 def prepare_process() -> None:

@@ -47,8 +47,7 @@ def main() -> None:
     difference, agreement = compare(module, out, images)
     if not args.end_to_end:
         print(f'largest difference of a logit: {difference:.2g}')
-    share = f'{100 * agreement:.4f} %'
-    print(f'class ids are equal on {share} of the pixels of {len(images)} images')
+    print(f'class ids are equal on {100 * agreement:.4f} % of the pixels of {len(images)} images')
     if agreement < LEAST_AGREEMENT:
         out.unlink()
         raise UserError(f'{out}: the file does not predict what the model predicts; removed it')

@@ -18,7 +18,7 @@ from mmseg_kd.records.run_record import read_run, read_test
 from mmseg_kd.studies.plan import PlannedRun
 from mmseg_kd.studies.settings import differences, fingerprint, without
 from mmseg_kd.studies.sharing.run_queue import Lease, RunQueue
-from mmseg_kd.studies.sharing.state import study_state, write_state
+from mmseg_kd.studies.sharing.state import write_state
 from mmseg_kd.studies.training_process import Task, run_training
 
 CHECKPOINT = 'default_hooks.checkpoint'
@@ -66,16 +66,8 @@ class StudyRunner:
                     break
         finally:
             self.queue.give_back()
-            state = self._write_state()
+            state = write_state(self.queue, self.folder)
         return state
-
-    def _write_state(self) -> dict[str, Any]:
-        try:
-            return write_state(self.queue, self.folder)
-        except OSError as error:
-            # It is for readers; the storage has the truth.
-            say(f'warning: study.json cannot be written ({error.strerror})')
-            return study_state(self.queue)
 
     def test(self) -> None:
         """Test what was trained before the study was asked to test."""
@@ -124,7 +116,7 @@ class StudyRunner:
         place = f'[{self.plan.index(run) + 1}/{len(self.plan)}] {run.label}'
         point = ', '.join(f'{key}={value}' for key, value in lease.params.items())
         say(f'{place}: {point}' if point else place)
-        self._write_state()
+        write_state(self.queue, self.folder)
         started = time.monotonic()
         try:
             error = run_training(self._task(lease), lease.beat)
@@ -135,7 +127,7 @@ class StudyRunner:
             say(f'{place} {result}, {time.monotonic() - started:.0f} s')
         except UpdateFinishedTrialError:
             say(f'{run.label} was taken over by another process')
-        self._write_state()
+        write_state(self.queue, self.folder)
 
     def _task(self, lease: Lease) -> Task:
         run = lease.run

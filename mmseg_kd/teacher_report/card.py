@@ -16,8 +16,6 @@ from mmseg_kd.records.json_lines import is_number
 from mmseg_kd.records.run_record import read_run
 from mmseg_kd.teacher_report.measurement import measure
 
-CARD_COLUMNS = ('entropy [nats]', 'ECE', 'deterministic', 'sha256')
-
 
 def teacher_card(
     teacher: Teacher,
@@ -146,7 +144,8 @@ def card_table(cards: Mapping[str, Mapping[str, Any]]) -> str:
     """Return the records of `teacher_card` as a table, one row per teacher."""
     scores = list(dict.fromkeys(name for card in cards.values() for name in card['metrics']))
     others = [name for name in scores if name.startswith('mIoU') and name != 'mIoU']
-    table = PrettyTable(['teacher', 'mIoU', 'baseline', 'difference', *others, *CARD_COLUMNS])
+    columns = ['teacher', 'mIoU', 'baseline', 'difference', *others, 'entropy [nats]', 'ECE']
+    table = PrettyTable([*columns, 'deterministic', 'sha256'])
     table.align, table.float_format, table.none_format = 'r', '.2', '-'
     table.align['teacher'] = 'l'
     table.float_format['entropy [nats]'] = table.float_format['ECE'] = '.3'

@@ -20,8 +20,8 @@ from mmseg_kd.paths import check_new_folder, new_folder
 from prettytable import PrettyTable
 
 
-def parse_args() -> argparse.Namespace:
-    """Read the command line."""
+def main() -> None:
+    """Convert, and print what the data set holds."""
     parser = argparse.ArgumentParser(description='Make a data set of images and masks')
     add = parser.add_argument
     add('src', help='a folder with a subfolder of images and one of masks')
@@ -32,12 +32,7 @@ def parse_args() -> argparse.Namespace:
     kind = dict(type=at_least(0), nargs=3, metavar=('TRAIN', 'VAL', 'TEST'))
     add('--split', default=[70, 15, 15], help='shares of the splits', **kind)
     add('--seed', type=at_least(0), default=0, help='of the split')
-    return parser.parse_args()
-
-
-def main() -> None:
-    """Convert, and print what the data set holds."""
-    args = parse_args()
+    args = parser.parse_args()
     dest = Path(args.dest)
     check_new_folder(args.dest, 'DEST')
     if not all(args.split[:2]):

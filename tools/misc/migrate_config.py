@@ -27,9 +27,7 @@ def main() -> None:
     parser.add_argument('old', help='a config of mmsegmentation 0.x or NVlabs/SegFormer')
     parser.add_argument('new', type=Path, help='the .py file to write')
     args = parser.parse_args()
-    check_new_file(args.new, 'NEW')
-    if args.new.suffix != '.py':
-        raise UserError(f'NEW: {args.new} does not end in .py')
+    check_new_file(args.new, 'NEW', '.py')
     settings, remarks = migrate(read_old_config(args.old), args.old)
     try:
         runtime = os.path.relpath(RUNTIME, args.new.resolve().parent)

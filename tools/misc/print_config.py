@@ -9,7 +9,6 @@ from pathlib import Path
 
 from mmseg_kd.checkpoints import atomic_path
 from mmseg_kd.command_line import config_parser, parse_with_config, run_tool
-from mmseg_kd.errors import UserError
 from mmseg_kd.paths import check_new_file
 
 from mmengine.config import Config
@@ -21,9 +20,7 @@ def main() -> None:
     parser.add_argument('--save-path', type=Path, help='also write it to this .py file')
     args, cfg = parse_with_config(parser)
     if args.save_path is not None:
-        check_new_file(args.save_path, '--save-path')
-        if args.save_path.suffix != '.py':
-            raise UserError(f'--save-path: {args.save_path} does not end in .py')
+        check_new_file(args.save_path, '--save-path', '.py')
     # Formatted by yapf, which load_config leaves out for speed.
     cfg = Config(cfg.to_dict(), cfg.text, cfg.filename)
     print(cfg.pretty_text.rstrip())
