@@ -104,16 +104,14 @@ def open_session(file: Path, device: str | None = None):  # noqa: ANN201 - of an
         import onnxruntime
     except ImportError as error:
         raise UserError(f'{file}: needs ONNX Runtime: pip install -e ".[export]"') from error
-    providers = onnxruntime.get_available_providers()
-    if device == 'cpu':
-        providers = ['CPUExecutionProvider']
+    cpu = ['CPUExecutionProvider']
+    providers = cpu if device == 'cpu' else onnxruntime.get_available_providers()
     if not file.is_file():
         raise UserError(f'{file}: no such file')
     try:
-        options = onnxruntime.SessionOptions()
         # Errors alone; its warnings are about optimisations that do not apply.
-        options.log_severity_level = 3
-        return onnxruntime.InferenceSession(str(file), options, providers=providers)
+        onnxruntime.set_default_logger_severity(3)
+        return onnxruntime.InferenceSession(str(file), providers=providers)
     # ONNX Runtime has an error class of its own for every kind of damage.
     except Exception as error:
         raise UserError(f'{file}: is not a readable ONNX file ({one_line(error)})') from error

@@ -6,7 +6,6 @@ import signal
 import tempfile
 import textwrap
 from pathlib import Path
-from typing import Any
 
 import torch
 from optuna.storages import InMemoryStorage
@@ -53,7 +52,11 @@ def run(args: argparse.Namespace) -> None:
     print(status_table(state, plan, folder))
     if not args.no_report:
         _report(folder, args.lang)
-    _complain(state['runs'])
+    failed = [f'{r["name"]} seed {r["seed"]}: {r["error"]}' for r in state['runs'] if r['error']]
+    if failed:
+        errors = textwrap.shorten('; '.join(failed), 600)
+        count = f'{len(failed)} of {len(plan)} runs failed'
+        raise UserError(f'{count}: {errors}. Fix the cause and add --retry-failed')
 
 
 def status(args: argparse.Namespace) -> None:
@@ -132,13 +135,3 @@ def _report(folder: Path, lang: str) -> None:
     for path in write_report([folder], folder, lang):
         if path.suffix in ('.html', '.md'):
             print(f'report: {relative(path)}')
-
-
-def _complain(runs: list[dict[str, Any]]) -> None:
-    failed = [run for run in runs if run['state'] == 'failed']
-    if failed:
-        errors = '; '.join(f'{run["name"]} seed {run["seed"]}: {run["error"]}' for run in failed)
-        raise UserError(
-            f'{len(failed)} of {len(runs)} runs failed: {textwrap.shorten(errors, 600)}. Fix the '
-            'cause and add --retry-failed'
-        )

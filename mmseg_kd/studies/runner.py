@@ -139,12 +139,8 @@ class StudyRunner:
         if run.settings.get(f'{CHECKPOINT}.save_best') and f'{CHECKPOINT}.save_best' not in options:
             rule = 'greater' if self.study.direction == 'maximize' else 'less'
             options |= {f'{CHECKPOINT}.save_best': self.study.metric, f'{CHECKPOINT}.rule': rule}
-        return Task(
-            run.config,
-            options,
-            str(self.folder / run.work_dir),
-            fingerprint(without(run.settings, [*options, 'study'])),
-        )
+        planned = fingerprint(without(run.settings, [*options, 'study']))
+        return Task(run.config, options, str(self.folder / run.work_dir), planned)
 
     def _finish(self, lease: Lease, error: str | None) -> str:
         """Store how a training ended, and describe it."""

@@ -32,8 +32,7 @@ def table(parts: list[Part]) -> str:
 def main() -> None:
     """Print a table for each model."""
     parser = config_parser('Count the MACs and parameters of a segmentor')
-    text = "height and width (default: the config's data_preprocessor.size, else 512 512)"
-    parser.add_argument('--shape', type=at_least(1), nargs=2, help=text)
+    parser.add_argument('--shape', type=at_least(1), nargs=2, help='height and width')
     args, cfg = parse_with_config(parser)
     size = args.shape or value_at(cfg, 'model.data_preprocessor.size') or (512, 512)
     teachers = teachers_by_name(cfg.model.get('teacher') or {})

@@ -15,7 +15,7 @@ from prettytable import PrettyTable, TableStyle
 def main() -> None:
     """Print the table; reads neither weights nor data."""
     parser = config_parser('List the tap names of student and teacher')
-    parser.add_argument('--shape', type=int, nargs=2, default=(512, 512), help='default: 512 512')
+    parser.add_argument('--shape', type=int, nargs=2, default=(512, 512), help='height and width')
     args, cfg = parse_with_config(parser)
     height, width = args.shape
     if min(height, width) < 1:
