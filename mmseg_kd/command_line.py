@@ -162,7 +162,8 @@ def config_parser(description: str) -> argparse.ArgumentParser:
 def parse_with_config(parser: argparse.ArgumentParser) -> tuple[argparse.Namespace, Config]:
     """Read the command line of a tool that prints its results, and its config.
 
-    Later only errors are logged: the results do not mix with remarks on models and weights.
+    From then on only errors are logged, so that no remarks on models and weights mix with the
+    results.
     """
     args = parser.parse_args()
     cfg = load_config(args.config, args.cfg_options)
@@ -178,7 +179,8 @@ def parse_run(parser: argparse.ArgumentParser) -> tuple[argparse.Namespace, Conf
     """
     add = parser.add_argument
     add('--work-dir', help='where logs, checkpoints and metrics go')
-    add('--launcher', choices=('none', 'pytorch', 'slurm', 'mpi'), default='none')
+    launchers, text = ('none', 'pytorch', 'slurm', 'mpi'), 'how several processes were started'
+    add('--launcher', choices=launchers, default='none', help=text)
     add('--local_rank', '--local-rank', default='0', help='set by some launchers')
     args = parser.parse_args()
     cfg = load_config(args.config, args.cfg_options)

@@ -86,7 +86,8 @@ def _classes(meta: Any, count: int) -> tuple[list[str], list[list[int]]]:
 
 def _pipeline(cfg: Mapping[str, Any]) -> list[dict[str, Any]]:
     keys = ('val_dataloader.dataset', 'test_dataloader.dataset')
-    dataset: Any = next(filter(None, (value_at(cfg, key) for key in keys)), {})
+    found = [value_at(cfg, key) for key in keys]
+    dataset: Any = next((dataset for dataset in found if isinstance(dataset, dict)), {})
     while 'pipeline' not in dataset and isinstance(dataset.get('dataset'), dict):
         dataset = dataset['dataset']
     steps: Sequence[dict] = dataset.get('pipeline', ())
