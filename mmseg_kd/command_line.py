@@ -94,7 +94,7 @@ class CfgOptions(argparse.Action):
     def __call__(self, parser: Any, namespace: Any, values: list[str], *_: Any) -> None:
         """Read `KEY=VALUE ...`."""
         options = dict(getattr(namespace, self.dest) or {})
-        for value in values:
+        for value in join_lists(values):
             where = f'--cfg-options: {value!r}'
             key, equals, text = value.partition('=')
             if not equals:
@@ -210,6 +210,16 @@ def image_parser(description: str, count: int, help_: str) -> argparse.ArgumentP
     images.add_argument('--images', type=at_least(1), default=count, metavar='N', help=help_)
     images.add_argument('--names', nargs='+', metavar='STEM', help='file names without the ending')
     return parser
+
+
+def join_lists(values: list[str]) -> list[str]:
+    """Join the parts of `KEY=[a,b]`, which PowerShell splits at commas outside quotes."""
+    joined = values[:1]
+    for value in values[1:]:
+        opened = any(joined[-1].count(a) > joined[-1].count(b) for a, b in ('[]', '()'))
+        belongs = opened and '=' not in value
+        joined[-1:] = [f'{joined[-1]},{value}'] if belongs else [joined[-1], value]
+    return joined
 
 
 def at_least(least: int) -> Callable[[str], int]:

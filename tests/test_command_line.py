@@ -1,4 +1,4 @@
-"""What the command lines share: consoles, pipes and workers."""
+"""What the command lines share: consoles, pipes, and shells that split arguments."""
 
 import errno
 import io
@@ -11,7 +11,7 @@ import pytest
 from conftest import ROOT
 
 from mmseg_kd import command_line as cli
-from mmseg_kd.command_line import run_tool
+from mmseg_kd.command_line import join_lists, run_tool
 
 # Letters and signs that cp949 lacks.
 UNKNOWN = 'café − 国'  # noqa: RUF001
@@ -97,6 +97,21 @@ def test_an_invalid_argument_elsewhere_is_an_error(monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(cli.sys, 'platform', 'win32')
     with pytest.raises(OSError, match='a:b'):
         run_tool(main)
+
+
+@pytest.mark.parametrize(
+    ('split', 'whole'),
+    [
+        (['a=1', 'b=2'], ['a=1', 'b=2']),
+        (['a=[1', '2', '3]', 'b=2'], ['a=[1,2,3]', 'b=2']),
+        (['a=(1', '2)'], ['a=(1,2)']),
+        # No list that was begun: a mistake, which the next step reports.
+        (['a=1', '2'], ['a=1', '2']),
+        (['a=[1', 'b=2'], ['a=[1', 'b=2']),
+    ],
+)
+def test_a_list_that_powershell_split(split: list[str], whole: list[str]) -> None:
+    assert join_lists(split) == whole
 
 
 @pytest.mark.slow
