@@ -1,6 +1,7 @@
 """Predict the class ids of images with a checkpoint or an exported file."""
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -55,12 +56,14 @@ class Predictor:
         Returns:
             Class ids (H, W), uint8.
         """
-        return self._ids(read_image(image) if isinstance(image, str | Path) else image)
+        return self.predict([read_image(image) if isinstance(image, str | Path) else image])[0]
 
     @torch.no_grad()
-    def _ids(self, image: np.ndarray) -> np.ndarray:
-        (result,) = self.model.test_step(pseudo_collate([self._prepare(dict(img=image))]))
-        return result.pred_sem_seg.data[0].byte().cpu().numpy()
+    def predict(self, images: Sequence[np.ndarray]) -> Sequence[np.ndarray]:
+        """Predict several images of one size (H, W, 3), BGR, in one batch; ids (H, W) each."""
+        batch = pseudo_collate([self._prepare(dict(img=image)) for image in images])
+        results = self.model.test_step(batch)
+        return [result.pred_sem_seg.data[0].byte().cpu().numpy() for result in results]
 
 
 class OnnxPredictor(Predictor):
@@ -79,13 +82,14 @@ class OnnxPredictor(Predictor):
         self.classes, self.palette = facts['classes'], facts['palette']
         self._end_to_end = facts['end_to_end']
 
-    def _ids(self, image: np.ndarray) -> np.ndarray:
-        batch = np.ascontiguousarray(image[None, ..., ::-1])
+    def predict(self, images: Sequence[np.ndarray]) -> Sequence[np.ndarray]:
+        """Predict several images of one size; see `Predictor`."""
+        batch = np.ascontiguousarray(np.stack(images)[..., ::-1])
         if self._end_to_end:
-            return self._session.run(None, {'images': batch})[0][0]
+            return self._session.run(None, {'images': batch})[0]
         batch = np.ascontiguousarray(batch.transpose(0, 3, 1, 2), dtype=np.float32)
         (logits,) = self._session.run(None, {'images': batch})
-        return logits[0].argmax(axis=0).astype(np.uint8)
+        return logits.argmax(axis=1).astype(np.uint8)
 
 
 def load_predictor(file: str | Path, *args: object, **kwargs: object) -> Predictor:

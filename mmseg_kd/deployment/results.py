@@ -1,8 +1,9 @@
 """Predict images and videos, and write class ids, overlays and the legend."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
+from itertools import groupby, islice
 from pathlib import Path
 
 import cv2
@@ -19,8 +20,12 @@ from mmseg_kd.visualization.prediction_grid import class_patches
 OPACITY = 0.5
 JPEG_QUALITY = 92
 
+Frame = tuple[Source, int, np.ndarray]
 
-def predict_sources(predictor: Predictor, sources: Sequence[Source], out: Path) -> list[float]:
+
+def predict_sources(
+    predictor: Predictor, sources: Sequence[Source], out: Path, batch_size: int = 1
+) -> list[float]:
     """Predict images and videos, with a progress bar.
 
     Args:
@@ -28,31 +33,39 @@ def predict_sources(predictor: Predictor, sources: Sequence[Source], out: Path) 
         sources: What to predict.
         out: Receives `ids/NAME.png` and `overlay/NAME.jpg` of an image, `ids/NAME/000000.png` and
             `overlay/NAME.mp4` of a video, and `legend.png`.
+        batch_size: Neighbouring frames of one size that are predicted together.
 
     Returns:
         Seconds of prediction per frame, without reading and writing.
     """
     seconds: list[float] = []
-    with tqdm(total=sum(map(len, sources)), unit='frame') as bar:
-        for source in sources:
-            video, overlays = None, out / 'overlay'
-            with ExitStack() as open_video:
-                for number, frame in enumerate(source.frames()):
-                    start = time.perf_counter()
-                    ids = predictor(frame)
-                    seconds.append(time.perf_counter() - start)
-                    painted = overlay(frame, ids, predictor.palette)
-                    if source.is_video:
+    frames = ((s, i, frame) for s in sources for i, frame in enumerate(s.frames()))
+    with tqdm(total=sum(map(len, sources)), unit='frame') as bar, ExitStack() as open_video:
+        for batch in _batches(frames, batch_size):
+            start = time.perf_counter()
+            predictions = predictor.predict([frame for _, _, frame in batch])
+            seconds += [(time.perf_counter() - start) / len(batch)] * len(batch)
+            for (source, number, frame), ids in zip(batch, predictions, strict=True):
+                painted, overlays = overlay(frame, ids, predictor.palette), out / 'overlay'
+                if source.is_video:
+                    if number == 0:
+                        open_video.close()
                         file = overlays / f'{source.name}.mp4'
-                        video = video or _open(source, file, painted, open_video)
-                        video.write(painted)
-                        _write(ids, out / 'ids' / source.name / f'{number:06}.png')
-                    else:
-                        _write(painted[..., ::-1], overlays / f'{source.name}.jpg')
-                        _write(ids, out / 'ids' / f'{source.name}.png')
-                    bar.update()
+                        video = _open(source, file, painted, open_video)
+                    video.write(painted)
+                    _write(ids, out / 'ids' / source.name / f'{number:06}.png')
+                else:
+                    _write(painted[..., ::-1], overlays / f'{source.name}.jpg')
+                    _write(ids, out / 'ids' / f'{source.name}.png')
+                bar.update()
     _write_legend(predictor.classes, predictor.palette, out / 'legend.png')
     return seconds
+
+
+def _batches(frames: Iterator[Frame], size: int) -> Iterator[list[Frame]]:
+    for _, group in groupby(frames, key=lambda frame: frame[2].shape):
+        while batch := list(islice(group, size)):
+            yield batch
 
 
 def _open(source: Source, file: Path, frame: np.ndarray, stack: ExitStack) -> cv2.VideoWriter:

@@ -47,7 +47,7 @@ def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_a_folder(student: Path, photos: Path, tmp_path: Path, capsys) -> None:
     out = tmp_path / 'out'
-    assert run('predict.py', student, photos, '--out', out) == 0
+    assert run('predict.py', student, photos, '--out', out, '--batch-size', 2) == 0
     assert re.search(r'7 frames in .* ms per frame', capsys.readouterr().out)
     written = {path.relative_to(out).as_posix() for path in out.rglob('*') if path.is_file()}
     names = ['a', 'b.c', 'grey', '하위/사진']
