@@ -10,8 +10,13 @@ import sys
 import warnings
 from collections.abc import Callable
 from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
+from mmengine.config import Config
+from mmengine.logging import MMLogger
+
+from mmseg_kd.config.loading import load_config
 from mmseg_kd.errors import UserError
 
 EXIT_USER_ERROR = 2
@@ -34,7 +39,10 @@ def run_tool(main: Callable[[], None]) -> None:
     message = None
     try:
         main()
-        _leave_process_group()
+        distributed = sys.modules.get('torch.distributed')
+        if distributed and distributed.is_available() and distributed.is_initialized():
+            # The threads of a group that is left open can abort the process at its exit.
+            distributed.destroy_process_group()
         sys.stdout.flush()
     except UserError as error:
         message = user_message(error)
@@ -55,13 +63,6 @@ def run_tool(main: Callable[[], None]) -> None:
     if message is not None:
         print(f'error: {message}', file=sys.stderr)
         sys.exit(EXIT_USER_ERROR)
-
-
-def _leave_process_group() -> None:
-    # The threads of a group that is left open can abort the process at its exit.
-    distributed = sys.modules.get('torch.distributed')
-    if distributed and distributed.is_available() and distributed.is_initialized():
-        distributed.destroy_process_group()
 
 
 def prepare_process() -> None:
@@ -85,22 +86,6 @@ def prepare_process() -> None:
         'This DataLoader will create', '.*`get_instance` should not accept', 'The draw is False',
     ):  # fmt: skip
         warnings.filterwarnings('ignore', message=remark)
-
-
-def add_common_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the arguments that training and testing share, as mmsegmentation has them."""
-    parser.add_argument('--work-dir', help='where logs, checkpoints and metrics go')
-    launchers, help_ = ['none', 'pytorch', 'slurm', 'mpi'], 'how several processes were started'
-    parser.add_argument('--launcher', choices=launchers, default='none', help=help_)
-    parser.add_argument('--local_rank', '--local-rank', default='0', help='set by some launchers')
-
-
-def apply_arguments(cfg: Any, args: argparse.Namespace) -> None:
-    """Set the launcher and the work_dir of a config, and the rank where a launcher passes it."""
-    cfg.launcher = args.launcher
-    if args.work_dir is not None:
-        cfg.work_dir = args.work_dir
-    os.environ.setdefault('LOCAL_RANK', args.local_rank)
 
 
 class CfgOptions(argparse.Action):
@@ -174,20 +159,57 @@ def config_parser(description: str) -> argparse.ArgumentParser:
     return parser
 
 
-def add_image_options(parser: argparse.ArgumentParser, count: int, help_: str) -> None:
-    """Add `--split`, and `--images N` or `--names STEM ...`.
+def parse_with_config(parser: argparse.ArgumentParser) -> tuple[argparse.Namespace, Config]:
+    """Read the command line of a tool that prints its results, and its config.
+
+    From then on only errors are logged, so that no remarks on models and weights mix with the
+    results.
+    """
+    args = parser.parse_args()
+    cfg = load_config(args.config, args.cfg_options)
+    MMLogger.get_current_instance().setLevel('ERROR')
+    return args, cfg
+
+
+def parse_run(parser: argparse.ArgumentParser) -> tuple[argparse.Namespace, Config]:
+    """Read the command line of a training or a test, and its config.
+
+    Adds the arguments that both share, as mmsegmentation has them, and applies them to the config:
+    the work_dir, the launcher, and the rank where a launcher passes it.
+    """
+    add = parser.add_argument
+    add('--work-dir', help='where logs, checkpoints and metrics go')
+    launchers, text = ('none', 'pytorch', 'slurm', 'mpi'), 'how several processes were started'
+    add('--launcher', choices=launchers, default='none', help=text)
+    add('--local_rank', '--local-rank', default='0', help='set by some launchers')
+    args = parser.parse_args()
+    cfg = load_config(args.config, args.cfg_options)
+    cfg.launcher = args.launcher
+    if args.work_dir is not None:
+        cfg.work_dir = args.work_dir
+    os.environ.setdefault('LOCAL_RANK', args.local_rank)
+    return args, cfg
+
+
+def image_parser(description: str, count: int, help_: str) -> argparse.ArgumentParser:
+    """Make a parser of a tool that draws images which a student predicts.
+
+    It has `config`, `checkpoint`, `--out`, `--split`, and `--images N` or `--names STEM ...`.
 
     Args:
-        parser: The parser.
+        description: What the tool does.
         count: Default of `--images`.
-        help_: Its help.
+        help_: Help of `--images`.
     """
-    text = "the images (default: the config's val)"
-    parser.add_argument('--split', choices=('train', 'val', 'test'), help=text)
+    parser = config_parser(description)
+    add = parser.add_argument
+    add('checkpoint', help="the student's checkpoint")
+    add('--out', type=Path, required=True, metavar='DIR', help='a new folder for the pictures')
+    add('--split', choices=('train', 'val', 'test'), help="default: the config's val")
     images = parser.add_mutually_exclusive_group()
     images.add_argument('--images', type=at_least(1), default=count, metavar='N', help=help_)
-    text = 'draw these images: names of files without the ending'
-    images.add_argument('--names', nargs='+', metavar='STEM', help=text)
+    images.add_argument('--names', nargs='+', metavar='STEM', help='file names without the ending')
+    return parser
 
 
 def join_lists(values: list[str]) -> list[str]:

@@ -20,18 +20,21 @@ def check_file(path: str | Path, what: str) -> None:
         raise UserError(f'{what} {path} {no_file(path)}')
 
 
-def check_new_file(path: str | Path, option: str) -> None:
+def check_new_file(path: str | Path, option: str, suffix: str = '') -> None:
     """Raise UserError where a file could not be written, or would replace something.
 
     Args:
         path: The file to write.
         option: The option or key that names it, e.g. '--out'.
+        suffix: The suffix that it must have, if any.
     """
     path = Path(path)
     if path.is_dir():
         raise UserError(f'{option}: {path} is a folder; name a file')
     if path.exists():
         raise UserError(f'{option}: {path} exists; name a new file')
+    if not path.name.endswith(suffix):
+        raise UserError(f'{option}: {path} does not end in {suffix}')
     _check_parents(path, option)
 
 

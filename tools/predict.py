@@ -1,7 +1,7 @@
 """Predict images, folders and videos with a checkpoint or an exported file.
 
 python tools/predict.py CHECKPOINT INPUT [INPUT ...] --out DIR [--config CONFIG]
-                        [--batch-size N] [--longest-side PIXELS] [--device DEVICE]
+                        [--batch-size N] [--device DEVICE]
 
 Writes class ids (`ids/NAME.png`), overlays (`overlay/NAME.jpg`; a video for a video) and
 `legend.png`. The model comes from the config inside the checkpoint; a student needs no teacher.
@@ -15,8 +15,7 @@ from pathlib import Path
 from mmseg_kd.command_line import at_least, run_tool
 from mmseg_kd.deployment import load_predictor
 from mmseg_kd.deployment.inputs import find_sources
-from mmseg_kd.deployment.results import write_legend
-from mmseg_kd.deployment.running import predict_sources
+from mmseg_kd.deployment.results import predict_sources
 from mmseg_kd.paths import check_new_folder
 
 
@@ -25,22 +24,18 @@ def main() -> None:
     parser = argparse.ArgumentParser(description='Predict images, folders and videos')
     add = parser.add_argument
     add('checkpoint', help='a checkpoint, or an .onnx file of tools/export.py')
-    text = 'an image, a video, a folder, or a pattern (*)'
-    add('inputs', nargs='+', metavar='INPUT', help=text)
+    add('inputs', nargs='+', metavar='INPUT', help='an image, video, folder, or pattern (*)')
     add('--out', required=True, metavar='DIR', help='a new folder for the results')
     add('--config', help='the config, where the checkpoint does not hold it')
     add('--batch-size', type=at_least(1), default=1, help='frames at a time')
-    text = 'reduce larger images to this before the prediction; ids keep the original size'
-    add('--longest-side', type=at_least(32), metavar='PIXELS', help=text)
     add('--device', help='cpu, cuda, cuda:1 (default: a GPU if there is one)')
     args = parser.parse_args()
     check_new_folder(args.out, '--out')
     out = Path(args.out)
     sources = find_sources(args.inputs)
-    predictor = load_predictor(args.checkpoint, args.config, args.device, args.longest_side)
+    predictor = load_predictor(args.checkpoint, args.config, args.device)
     start = time.perf_counter()
     seconds = predict_sources(predictor, sources, out, args.batch_size)
-    write_legend(predictor.classes, predictor.palette, out / 'legend.png')
     print(
         f'{len(seconds)} frames in {time.perf_counter() - start:.1f} s, prediction alone '
         f'{1e3 * statistics.median(seconds):.1f} ms per frame (median); results in {out}'

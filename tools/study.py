@@ -1,7 +1,6 @@
 """Run a study's trainings, show their progress, and write the report.
 
-python tools/study.py run    STUDY [--dry-run] [--retry-failed] [--rerun-changed]
-                              [--no-report]
+python tools/study.py run    STUDY [--dry-run] [--retry-failed] [--no-report]
 python tools/study.py status STUDY
 python tools/study.py report STUDY [--lang en|ko]
 """
@@ -12,13 +11,6 @@ from mmseg_kd.command_line import run_tool
 from mmseg_kd.reports.writing.language import LANGUAGES
 from mmseg_kd.studies.commands import report, run, status
 
-RUN_FLAGS = {
-    '--dry-run': 'print the plan and an estimate of the time, train nothing',
-    '--retry-failed': 'train failed runs again',
-    '--rerun-changed': 'train runs again whose config was edited since; keep their old folders',
-    '--no-report': 'write no report at the end',
-}
-
 
 def main() -> None:
     """Run, show or report a study."""
@@ -28,8 +20,7 @@ def main() -> None:
     add = common.add_argument
     add('study', help='the config file of the study')
     add('--work-dir', help='the folder of the study; default: work_dirs/NAME')
-    text = "a file of SQLite or a database's URL (default: study.db in the folder of the study)"
-    add('--storage', help=text)
+    add('--storage', help="a database's URL, or a file of SQLite (default: the study's study.db)")
     add('--lang', choices=LANGUAGES, default='en', help='the language of the report')
     for function, text in (
         (run, 'train what is left, then write the report'),
@@ -39,8 +30,10 @@ def main() -> None:
         command = commands.add_parser(function.__name__, parents=[common], help=text)
         command.set_defaults(function=function)
         if function is run:
-            for flag, text in RUN_FLAGS.items():
-                command.add_argument(flag, action='store_true', help=text)
+            add = command.add_argument
+            add('--dry-run', action='store_true', help='train nothing; print plan and time')
+            add('--retry-failed', action='store_true', help='train failed runs again')
+            add('--no-report', action='store_true', help='write no report at the end')
     args = parser.parse_args()
     args.function(args)
 

@@ -8,14 +8,8 @@ python tools/test.py CONFIG CHECKPOINT [--split val] [--work-dir DIR] [--out DIR
 # `--help` and a mistake in the config's text come before the seconds of importing torch and mmseg.
 REGISTER_LATE = True
 
-from mmseg_kd.command_line import (
-    add_common_arguments,
-    apply_arguments,
-    at_least,
-    config_parser,
-    run_tool,
-)
-from mmseg_kd.config import load_config, prepare_test, show_predictions
+from mmseg_kd.command_line import at_least, config_parser, parse_run, run_tool
+from mmseg_kd.config import prepare_test, show_predictions
 from mmseg_kd.config.values import SPLITS, value_at
 from mmseg_kd.errors import UserError
 from mmseg_kd.paths import check_new_file
@@ -33,12 +27,9 @@ def main() -> None:
     add('--wait-time', type=at_least(0), default=2, help='seconds between pictures of --show')
     add('--show-dir', metavar='DIR', help='save painted predictions')
     add('--tta', action='store_true', help='test-time augmentation')
-    add_common_arguments(parser)
-    args = parser.parse_args()
-    cfg = load_config(args.config, args.cfg_options)
+    args, cfg = parse_run(parser)
     from mmseg_kd.engine import build_runner
 
-    apply_arguments(cfg, args)
     prepare_test(cfg, args.checkpoint, args.split, args.out, args.tta)
     if args.show or args.show_dir is not None:
         show_predictions(cfg, args.show, args.show_dir, args.wait_time)

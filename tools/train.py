@@ -7,23 +7,21 @@ python tools/train.py CONFIG [--work-dir DIR] [--resume [PATH]] [--amp]
 # `--help` and a mistake in the config's text come before the seconds of importing torch and mmseg.
 REGISTER_LATE = True
 
-from mmseg_kd.command_line import add_common_arguments, apply_arguments, config_parser, run_tool
-from mmseg_kd.config import choose_start, enable_amp, load_config
+from mmseg_kd.command_line import config_parser, parse_run, run_tool
+from mmseg_kd.config import choose_start, enable_amp
 
 
 def main() -> None:
     """Train from the config."""
     parser = config_parser('Train a segmentor, plain or distilled')
-    help_ = "continue from a checkpoint, by default the work_dir's latest"
-    parser.add_argument('--resume', nargs='?', const='auto', metavar='PATH', help=help_)
-    parser.add_argument('--amp', action='store_true', help='train in mixed precision')
-    add_common_arguments(parser)
-    args = parser.parse_args()
-    cfg = load_config(args.config, args.cfg_options)
+    add = parser.add_argument
+    text = "continue from a checkpoint, by default the work_dir's latest"
+    add('--resume', nargs='?', const='auto', metavar='PATH', help=text)
+    add('--amp', action='store_true', help='train in mixed precision')
+    args, cfg = parse_run(parser)
     from mmseg_kd.engine import build_runner
     from mmseg_kd.studies.time_budget import fit_time_budget
 
-    apply_arguments(cfg, args)
     if args.amp:
         enable_amp(cfg)
     choose_start(cfg, args.resume)

@@ -45,11 +45,6 @@ class Source:
         while (read := video.read())[0]:
             yield read[1]
 
-    @property
-    def rate(self) -> float:
-        """Frames per second of a video."""
-        return cv2.VideoCapture(str(self.path)).get(cv2.CAP_PROP_FPS) or 25.0
-
 
 def find_sources(inputs: Sequence[str]) -> list[Source]:
     """List what the inputs name, in order.
@@ -76,24 +71,20 @@ def find_sources(inputs: Sequence[str]) -> list[Source]:
 
 
 def _sources_of(text: str) -> list[Source]:
-    path = Path(text)
-    known = (*SUFFIXES, *VIDEO_SUFFIXES)
+    path, known = Path(text), (*SUFFIXES, *VIDEO_SUFFIXES)
     if path.is_dir():
-        files, root = sorted(path.rglob('*')), path
+        files = sorted(path.rglob('*'))
     elif path.exists():
-        if path.suffix.lower() not in known:
-            raise UserError(f'{path}: is not an image or a video ({", ".join(known)})')
-        files, root = [path], path.parent
+        files = [path]
     else:
         # Windows' consoles do not expand patterns.
         found = sorted(glob.glob(text, recursive=True))  # noqa: PTH207 - it may be absolute
-        files, root = [Path(file) for file in found], None
-        if not files:
+        if not found:
             raise UserError(f'{text}: does not exist')
-    found = [file for file in files if file.suffix.lower() in known and file.is_file()]
-    if not found:
-        raise UserError(f'{text}: holds no image or video ({", ".join(known)})')
-    return [
-        Source(file, (file.relative_to(root) if root else Path(file.name)).with_suffix(''))
-        for file in found
-    ]
+        files = [Path(file) for file in found]
+    files = [file for file in files if file.suffix.lower() in known and file.is_file()]
+    if not files:
+        problem = 'is not an image or a video' if path.is_file() else 'holds no image or video'
+        raise UserError(f'{text}: {problem} ({", ".join(known)})')
+    names = [file.relative_to(path) if path.is_dir() else Path(file.name) for file in files]
+    return [Source(file, name.with_suffix('')) for file, name in zip(files, names, strict=True)]

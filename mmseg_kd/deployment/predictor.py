@@ -4,7 +4,6 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
-import cv2
 import numpy as np
 import torch
 from mmengine.dataset import Compose, pseudo_collate
@@ -22,8 +21,6 @@ class Predictor:
         checkpoint: A checkpoint of a training, or a published one with `config`.
         config: A config file, where the checkpoint has none.
         device: By default a GPU if there is one.
-        longest_side: Pixels to which the longer side of a larger image is reduced before the
-            prediction; the ids are enlarged again.
 
     Attributes:
         classes: Names of the classes in the order of their ids.
@@ -39,16 +36,8 @@ class Predictor:
     """
 
     def __init__(
-        self,
-        checkpoint: str | Path,
-        config: str | Path | None = None,
-        device: str | None = None,
-        longest_side: int | None = None,
+        self, checkpoint: str | Path, config: str | Path | None = None, device: str | None = None
     ) -> None:
-        self._load(Path(checkpoint), config, device)
-        self.longest_side = longest_side
-
-    def _load(self, checkpoint: Path, config: str | Path | None, device: str | None) -> None:
         trained = load_segmentor(checkpoint, config)
         self.classes, self.palette = trained.classes, trained.palette
         try:
@@ -69,19 +58,9 @@ class Predictor:
         """
         return self.predict([read_image(image) if isinstance(image, str | Path) else image])[0]
 
-    def predict(self, images: Sequence[np.ndarray]) -> list[np.ndarray]:
-        """Predict several images of one size (H, W, 3), BGR, in one batch; ids (H, W) each."""
-        height, width = images[0].shape[:2]
-        scale = (self.longest_side or max(height, width)) / max(height, width)
-        if scale >= 1:
-            return list(self._ids(images))
-        small = (max(1, round(width * scale)), max(1, round(height * scale)))
-        reduced = [cv2.resize(image, small, interpolation=cv2.INTER_AREA) for image in images]
-        enlarge = dict(dsize=(width, height), interpolation=cv2.INTER_NEAREST)
-        return [cv2.resize(ids, **enlarge) for ids in self._ids(reduced)]
-
     @torch.no_grad()
-    def _ids(self, images: Sequence[np.ndarray]) -> Sequence[np.ndarray]:
+    def predict(self, images: Sequence[np.ndarray]) -> Sequence[np.ndarray]:
+        """Predict several images of one size (H, W, 3), BGR, in one batch; ids (H, W) each."""
         batch = pseudo_collate([self._prepare(dict(img=image)) for image in images])
         results = self.model.test_step(batch)
         return [result.pred_sem_seg.data[0].byte().cpu().numpy() for result in results]
@@ -90,19 +69,23 @@ class Predictor:
 class OnnxPredictor(Predictor):
     """Predict with a file of `tools/export.py`, in ONNX Runtime; arguments as for `Predictor`."""
 
-    def _load(self, checkpoint: Path, config: str | Path | None, device: str | None) -> None:
+    def __init__(
+        self, checkpoint: str | Path, config: str | Path | None = None, device: str | None = None
+    ) -> None:
         if config is not None:
             raise UserError(f'--config: {checkpoint} needs none')
-        self._session = open_session(checkpoint, device)
+        self._session = open_session(Path(checkpoint), device)
         try:
-            self._facts = json.loads(self._session.get_modelmeta().custom_metadata_map['mmseg_kd'])
+            facts = json.loads(self._session.get_modelmeta().custom_metadata_map['mmseg_kd'])
         except (KeyError, ValueError) as error:
             raise UserError(f'{checkpoint}: was not written by tools/export.py') from error
-        self.classes, self.palette = self._facts['classes'], self._facts['palette']
+        self.classes, self.palette = facts['classes'], facts['palette']
+        self._end_to_end = facts['end_to_end']
 
-    def _ids(self, images: Sequence[np.ndarray]) -> Sequence[np.ndarray]:
+    def predict(self, images: Sequence[np.ndarray]) -> Sequence[np.ndarray]:
+        """Predict several images of one size; see `Predictor`."""
         batch = np.ascontiguousarray(np.stack(images)[..., ::-1])
-        if self._facts['end_to_end']:
+        if self._end_to_end:
             return self._session.run(None, {'images': batch})[0]
         batch = np.ascontiguousarray(batch.transpose(0, 3, 1, 2), dtype=np.float32)
         (logits,) = self._session.run(None, {'images': batch})
@@ -125,16 +108,14 @@ def open_session(file: Path, device: str | None = None):  # noqa: ANN201 - of an
         import onnxruntime
     except ImportError as error:
         raise UserError(f'{file}: needs ONNX Runtime: pip install -e ".[export]"') from error
-    providers = onnxruntime.get_available_providers()
-    if device == 'cpu':
-        providers = ['CPUExecutionProvider']
+    cpu = ['CPUExecutionProvider']
+    providers = cpu if device == 'cpu' else onnxruntime.get_available_providers()
     if not file.is_file():
         raise UserError(f'{file}: no such file')
     try:
-        options = onnxruntime.SessionOptions()
         # Errors alone; its warnings are about optimisations that do not apply.
-        options.log_severity_level = 3
-        return onnxruntime.InferenceSession(str(file), options, providers=providers)
+        onnxruntime.set_default_logger_severity(3)
+        return onnxruntime.InferenceSession(str(file), providers=providers)
     # ONNX Runtime has an error class of its own for every kind of damage.
     except Exception as error:
         raise UserError(f'{file}: is not a readable ONNX file ({one_line(error)})') from error

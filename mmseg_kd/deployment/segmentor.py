@@ -13,6 +13,7 @@ from torch import nn
 from mmseg_kd.checkpoints import load_strictly, read_checkpoint, state_dict_of
 from mmseg_kd.config import load_config
 from mmseg_kd.config.errors import config_errors
+from mmseg_kd.config.values import value_at
 from mmseg_kd.datasets.custom.masks import class_colour
 from mmseg_kd.distillation.teacher import build_segmentor, classes_of, without_distillation
 from mmseg_kd.errors import UserError
@@ -52,46 +53,42 @@ def load_segmentor(checkpoint: str | Path, config: str | Path | None = None) -> 
     """
     init_default_scope('mmseg_kd')
     loaded = read_checkpoint(checkpoint)
-    meta = _dict(loaded.get('meta'))
-    cfg = load_config(str(config)) if config else _own_config(meta, checkpoint)
+    cfg = load_config(str(config)) if config else _own_config(loaded, checkpoint)
     if not isinstance(cfg.get('model'), dict):
         raise UserError(f'{config or checkpoint}: the config has no `model`')
     with config_errors():
         model = build_segmentor(without_distillation(cfg['model']))
     matched = load_strictly(model, state_dict_of(loaded, checkpoint), checkpoint)
     print_log(f'{checkpoint}: matched {matched}/{matched} tensors', logger='current')
-    classes, palette = _classes(meta, model.out_channels)
+    classes, palette = _classes(loaded.get('meta'), model.out_channels)
     return TrainedSegmentor(model.eval(), classes, palette, _pipeline(cfg))
 
 
-def _own_config(meta: Mapping[str, Any], checkpoint: str | Path) -> Mapping[str, Any]:
-    text = meta.get('cfg')
-    if not isinstance(text, str):
-        raise UserError(f'{checkpoint}: holds no config; name the config of its training: --config')
+def _own_config(loaded: dict[str, Any], checkpoint: str | Path) -> Mapping[str, Any]:
+    text = value_at(loaded, 'meta.cfg')
     try:
+        if not isinstance(text, str):
+            raise UserError(f'{checkpoint}: holds no config')
         return parse_buildable(text, checkpoint)[0]
     except UserError as error:
         raise UserError(f'{error}; name the config of its training: --config') from error
 
 
-def _classes(meta: Mapping[str, Any], count: int) -> tuple[list[str], list[list[int]]]:
+def _classes(meta: Any, count: int) -> tuple[list[str], list[list[int]]]:
     """Return names and colours of the classes; numbers and a colour map where they are missing."""
-    dataset = _dict(meta.get('dataset_meta'))
     classes = classes_of(meta) or [f'class {i}' for i in range(count)]
     # mmseg 0.x writes it into the meta itself, in capitals.
-    palette = dataset.get('palette') or meta.get('PALETTE')
+    palette = value_at(meta, 'dataset_meta.palette') or value_at(meta, 'PALETTE')
     if palette is None or len(palette) < len(classes):
         palette = [class_colour(i) for i in range(len(classes))]
     return [str(name) for name in classes], np.asarray(palette).astype(int).tolist()
 
 
 def _pipeline(cfg: Mapping[str, Any]) -> list[dict[str, Any]]:
-    dataset = _dict(_dict(cfg.get('val_dataloader') or cfg.get('test_dataloader')).get('dataset'))
+    keys = ('val_dataloader.dataset', 'test_dataloader.dataset')
+    found = [value_at(cfg, key) for key in keys]
+    dataset: Any = next((dataset for dataset in found if isinstance(dataset, dict)), {})
     while 'pipeline' not in dataset and isinstance(dataset.get('dataset'), dict):
         dataset = dataset['dataset']
     steps: Sequence[dict] = dataset.get('pipeline', ())
     return [dict(step) for step in steps if not step['type'].startswith(('Load', 'Pack'))]
-
-
-def _dict(value: Any) -> Mapping[str, Any]:
-    return value if isinstance(value, dict) else {}

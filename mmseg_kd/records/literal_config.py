@@ -44,7 +44,7 @@ def parse_buildable(text: str, source: str | Path) -> tuple[ConfigDict, list[str
     """Read a config as literals, so that its parts can be built without running its code.
 
     mmengine's registries import and call any dotted name in a `type`, so every `type` of the
-    model and of the validation data must be registered.
+    model and of the data for validation and test must be registered.
 
     Args:
         text: The config, as mmengine writes it out.
@@ -67,9 +67,9 @@ def parse_buildable(text: str, source: str | Path) -> tuple[ConfigDict, list[str
     except ValueError as error:
         raise UserError(f'{source}: the config cannot be read ({error})') from error
     known = _registered_types()
-    loader = config.get('val_dataloader')
-    dataset = loader.get('dataset') if isinstance(loader, dict) else None
-    for kind in _types([config.get('model'), dataset]):
+    loaders = [config.get(key) for key in ('val_dataloader', 'test_dataloader')]
+    datasets = [loader.get('dataset') for loader in loaders if isinstance(loader, dict)]
+    for kind in _types([config.get('model'), *datasets]):
         if kind not in known:
             raise UserError(f'{source}: type {kind!r} is not registered, so it is not built')
     return ConfigDict(config), left_out

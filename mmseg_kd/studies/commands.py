@@ -1,30 +1,36 @@
 """The commands of `tools/study.py`."""
 
 import argparse
+import datetime
 import signal
+import tempfile
 import textwrap
 from pathlib import Path
-from typing import Any
 
+import torch
 from optuna.storages import InMemoryStorage
+from tqdm import tqdm
 
+from mmseg_kd.config import load_config
+from mmseg_kd.distillation.teacher import build_segmentor, without_distillation
 from mmseg_kd.engine.devices import unused_card
 from mmseg_kd.errors import UserError
 from mmseg_kd.paths import relative
+from mmseg_kd.records.progress import read_progress
+from mmseg_kd.reports.report import write_report
 from mmseg_kd.studies.config import Study, load_study
-from mmseg_kd.studies.plan import PlannedRun, check_files, plan_study
+from mmseg_kd.studies.plan import PlannedRun, check_files, kind_of, plan_study
 from mmseg_kd.studies.runner import StudyRunner
 from mmseg_kd.studies.sharing.run_queue import RunQueue
-from mmseg_kd.studies.sharing.state import status_table, write_state
+from mmseg_kd.studies.sharing.state import status_table, study_state, write_state
 from mmseg_kd.studies.sharing.storage import open_storage
+from mmseg_kd.studies.time_budget import measure
 
 
 def run(args: argparse.Namespace) -> None:
     """Train what is left of a study and write the report; with `--dry-run`, print the plan."""
     study, plan, folder = _read(args)
     if args.dry_run:
-        from mmseg_kd.studies.estimate import describe_plan
-
         begun = _is_begun(args, folder)
         storage = open_storage(args.storage, folder) if begun else InMemoryStorage()
         describe_plan(RunQueue(study, plan, storage), folder)
@@ -37,7 +43,7 @@ def run(args: argparse.Namespace) -> None:
     for name in {'SIGTERM', 'SIGBREAK'} & set(dir(signal)):
         signal.signal(getattr(signal, name), signal.default_int_handler)
     try:
-        state = runner.run(args.retry_failed, args.rerun_changed)
+        state = runner.run(args.retry_failed)
         if study.test:
             runner.test()
     except KeyboardInterrupt:
@@ -46,7 +52,11 @@ def run(args: argparse.Namespace) -> None:
     print(status_table(state, plan, folder))
     if not args.no_report:
         _report(folder, args.lang)
-    _complain(state['runs'])
+    failed = [f'{r["name"]} seed {r["seed"]}: {r["error"]}' for r in state['runs'] if r['error']]
+    if failed:
+        errors = textwrap.shorten('; '.join(failed), 600)
+        count = f'{len(failed)} of {len(plan)} runs failed'
+        raise UserError(f'{count}: {errors}. Fix the cause and add --retry-failed')
 
 
 def status(args: argparse.Namespace) -> None:
@@ -60,6 +70,46 @@ def report(args: argparse.Namespace) -> None:
     queue, folder = _begun(args)
     write_state(queue, folder)
     _report(folder, args.lang)
+
+
+def describe_plan(queue: RunQueue, folder: Path) -> None:
+    """Print the plan in order and an estimate of the time, from a few iterations of each kind.
+
+    Nothing is written into the study's folder.
+
+    Args:
+        queue: Queue of the study.
+        folder: Folder of the study.
+
+    Raises:
+        UserError: A run cannot be timed.
+    """
+    state, seconds, paces = study_state(queue), 0.0, {}
+    print(status_table(state, queue.plan, folder))
+    rows = zip(queue.plan, state['runs'], strict=True)
+    for run in tqdm([run for run, row in rows if row['state'] != 'done'], desc='timing'):
+        budget = run.settings.get('train_cfg.time_budget')
+        # Options that differ in numbers only take the same time.
+        kind = kind_of(run.config, run.options)
+        if budget is None and kind not in paces:
+            paces[kind] = _pace(queue, run)
+        iterations = (run.max_iters or 0) - read_progress(folder / run.work_dir).iteration
+        seconds += budget or max(iterations, 0) * paces[kind]
+    span = datetime.timedelta(seconds=round(seconds))
+    print(f'about {span} of training left, without evaluations')
+
+
+def _pace(queue: RunQueue, run: PlannedRun) -> float:
+    """Return the seconds per iteration of a run, whether or not what it needs is trained."""
+    options = run.options | {p.key: p.examples()[0] for p in run.space}
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as scratch:
+        for number, (key, need) in enumerate(run.needs.items()):
+            needed = queue.runs[need]
+            model = without_distillation(load_config(needed.config, needed.options).model)
+            # Random weights take the same time.
+            options[key] = str(Path(scratch, f'{number}.pth'))
+            torch.save({'state_dict': build_segmentor(model).state_dict()}, options[key])
+        return measure(load_config(run.config, options), run.label)
 
 
 def _read(args: argparse.Namespace) -> tuple[Study, list[PlannedRun], Path]:
@@ -82,18 +132,6 @@ def _begun(args: argparse.Namespace) -> tuple[RunQueue, Path]:
 
 
 def _report(folder: Path, lang: str) -> None:
-    from mmseg_kd.reports.report import write_report
-
     for path in write_report([folder], folder, lang):
         if path.suffix in ('.html', '.md'):
             print(f'report: {relative(path)}')
-
-
-def _complain(runs: list[dict[str, Any]]) -> None:
-    failed = [run for run in runs if run['state'] == 'failed']
-    if failed:
-        errors = '; '.join(f'{run["name"]} seed {run["seed"]}: {run["error"]}' for run in failed)
-        raise UserError(
-            f'{len(failed)} of {len(runs)} runs failed: {textwrap.shorten(errors, 600)}. Fix the '
-            'cause and add --retry-failed'
-        )

@@ -2,7 +2,7 @@
 
 import re
 import unicodedata
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PureWindowsPath
 from typing import Any
@@ -10,7 +10,7 @@ from typing import Any
 from mmseg_kd.config.loading import read_config
 from mmseg_kd.errors import UserError, did_you_mean
 from mmseg_kd.paths import check_file
-from mmseg_kd.studies.space import Parameter, read_grid, read_space
+from mmseg_kd.studies.space import Parameter, read_space
 
 NAME = re.compile(r'[^\W_][\w.+-]*')
 SAMPLERS = ('TPE', 'Random')
@@ -21,8 +21,8 @@ STUDY = dict(name=None, objective={}, baseline=None, seeds=None, runs=dict, opti
 STUDY |= dict(grid=None, search=None, test=False, controls={})
 OBJECTIVE = dict(metric='mIoU11', direction='maximize')
 RUN = dict(config=str, options={}, needs={}, seeds=None)
-GRID = dict(run=str, space=dict)
-SEARCH = dict(run=str, space=dict, sampler='TPE', trials=int, seed=0)
+VARIATIONS = dict(grid=dict(run=str, space=dict))
+VARIATIONS |= dict(search=dict(run=str, space=dict, sampler='TPE', trials=int, seed=0))
 
 
 @dataclass(frozen=True)
@@ -47,23 +47,20 @@ class Variation:
     """The grid or the search over one run's settings.
 
     Attributes:
+        kind: 'grid' or 'search'.
         run: Name of the run.
         space: The keys that vary.
         trials: Number of points of a search.
-        sampler: One of `SAMPLERS` for a search; None for a grid.
+        sampler: One of `SAMPLERS`, for a search.
         seed: Seed of a search.
     """
 
+    kind: str
     run: str
     space: tuple[Parameter, ...]
     trials: int = 0
     sampler: str | None = None
     seed: int = 0
-
-    @property
-    def kind(self) -> str:
-        """'grid' or 'search'."""
-        return 'search' if self.sampler else 'grid'
 
 
 @dataclass(frozen=True)
@@ -87,7 +84,7 @@ class Study:
     metric: str
     direction: str
     baseline: str | None
-    controls: dict[str, list[str]]
+    controls: dict[str, Sequence[str]]
     runs: dict[str, Run]
     variation: Variation | None
     test: bool = False
@@ -126,28 +123,22 @@ def _study(path: str, stem: str, node: Any) -> Study:
     if study['baseline'] is not None:
         fixed = [run for run in runs if variation is None or run != variation.run]
         _one_of('study.baseline', study['baseline'], fixed)
+    for run, controls in study['controls'].items():
+        where = f'study.controls[{run!r}]'
+        if not isinstance(controls, list | tuple):
+            raise UserError(f'{where}: expected a list of runs, but got {controls!r}')
+        for name in (run, *controls):
+            _one_of(where, name, runs)
     return Study(
         file=path,
         name=_name('study.name', stem if study['name'] is None else study['name']),
-        metric=objective['metric'],
-        direction=objective['direction'],
+        **objective,
         baseline=study['baseline'],
-        controls=_controls(study, runs),
-        runs={run: runs[run] for run in in_order(runs)},
+        controls=study['controls'],
+        runs=_in_order(runs),
         variation=variation,
         test=study['test'],
     )
-
-
-def _controls(study: dict, runs: Mapping[str, Run]) -> dict[str, list[str]]:
-    for run, names in study['controls'].items():
-        where = f'study.controls[{run!r}]'
-        _one_of(where, run, runs)
-        if not isinstance(names, list | tuple):
-            raise UserError(f'{where}: expected a list of runs, but got {names!r}')
-        for name in names:
-            _one_of(where, name, runs)
-    return {run: list(names) for run, names in study['controls'].items()}
 
 
 def _runs(study: dict) -> dict[str, Run]:
@@ -180,29 +171,28 @@ def _runs(study: dict) -> dict[str, Run]:
 
 
 def _variation(study: dict, runs: Mapping[str, Run]) -> Variation | None:
-    if study['grid'] is not None and study['search'] is not None:
-        raise UserError('study has a grid and a search; write one of them')
-    if study['grid'] is not None:
-        spec = _read('study.grid', study['grid'], GRID)
-        _one_of('study.grid.run', spec['run'], runs)
-        return Variation(spec['run'], read_grid(spec['space'], 'study.grid.space'))
-    if study['search'] is None:
+    kinds = [kind for kind in VARIATIONS if study[kind] is not None]
+    if not kinds:
         return None
-    spec = _read('study.search', study['search'], SEARCH)
-    for key, known in (('run', runs), ('sampler', SAMPLERS)):
-        _one_of(f'study.search.{key}', spec[key], known)
-    if spec['trials'] < 1:
-        raise UserError(f'study.search.trials: {spec["trials"]} is not a number of runs')
-    return Variation(**{**spec, 'space': read_space(spec['space'], 'study.search.space')})
+    if len(kinds) > 1:
+        raise UserError('study has a grid and a search; write one of them')
+    (kind,) = kinds
+    spec = _read(f'study.{kind}', study[kind], VARIATIONS[kind])
+    _one_of(f'study.{kind}.run', spec['run'], runs)
+    if kind == 'search':
+        _one_of('study.search.sampler', spec['sampler'], SAMPLERS)
+        if spec['trials'] < 1:
+            raise UserError(f'study.search.trials: {spec["trials"]} is not a number of runs')
+    return Variation(**{**spec, 'kind': kind, 'space': read_space(spec['space'], kind)})
 
 
-def in_order(runs: Mapping[str, Run]) -> list[str]:
-    """Return the names of the runs, each after those that it needs, else as in the file.
+def _in_order(runs: Mapping[str, Run]) -> dict[str, Run]:
+    """Return the runs, each after those that it needs, else as in the file.
 
     Raises:
         UserError: Runs need each other.
     """
-    order: list[str] = []
+    order: dict[str, Run] = {}
 
     def visit(name: str, path: tuple[str, ...]) -> None:
         if name in path:
@@ -211,7 +201,7 @@ def in_order(runs: Mapping[str, Run]) -> list[str]:
         if name not in order:
             for needed in runs[name].needs.values():
                 visit(needed, (*path, name))
-            order.append(name)
+            order[name] = runs[name]
 
     for name in runs:
         visit(name, ())
@@ -251,10 +241,12 @@ def _name(where: str, name: Any) -> str:
 
 
 def _seeds(where: str, seeds: Any) -> tuple[int, ...]:
-    if not isinstance(seeds, list | tuple) or not seeds or {type(seed) for seed in seeds} != {int}:
-        raise UserError(f'{where}: {seeds!r} is not a list of whole numbers, such as [0, 1, 2]')
-    if len(set(seeds)) < len(seeds) or min(seeds) < 0:
-        raise UserError(f'{where}: {seeds!r} has a seed twice or below 0')
+    numbers = isinstance(seeds, list | tuple) and {type(seed) for seed in seeds} == {int}
+    if not numbers or len(set(seeds)) < len(seeds) or min(seeds) < 0:
+        raise UserError(
+            f'{where}: {seeds!r} is not a list of whole numbers from 0 up, none of them twice, '
+            'such as [0, 1, 2]'
+        )
     return tuple(seeds)
 
 

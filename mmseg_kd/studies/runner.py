@@ -1,6 +1,5 @@
 """Run a study: alone, together with other processes, and again after an interruption."""
 
-import itertools
 import textwrap
 import time
 from collections.abc import Callable
@@ -13,12 +12,13 @@ from optuna.trial import TrialState
 
 from mmseg_kd.checkpoints import find_latest_checkpoint
 from mmseg_kd.errors import UserError
+from mmseg_kd.paths import relative
 from mmseg_kd.records.progress import read_progress
 from mmseg_kd.records.run_record import read_run, read_test
 from mmseg_kd.studies.plan import PlannedRun
 from mmseg_kd.studies.settings import differences, fingerprint, without
 from mmseg_kd.studies.sharing.run_queue import Lease, RunQueue
-from mmseg_kd.studies.sharing.state import study_state, write_state
+from mmseg_kd.studies.sharing.state import write_state
 from mmseg_kd.studies.training_process import Task, run_training
 
 CHECKPOINT = 'default_hooks.checkpoint'
@@ -39,18 +39,17 @@ class StudyRunner:
     def __init__(self, queue: RunQueue, folder: Path) -> None:
         self.study, self.plan, self.queue, self.folder = queue.study, queue.plan, queue, folder
 
-    def run(self, retry_failed: bool = False, rerun_changed: bool = False) -> dict[str, Any]:
+    def run(self, retry_failed: bool = False) -> dict[str, Any]:
         """Train what is left and return the study's state at the end, as in `study.json`.
 
         Args:
             retry_failed: Train failed runs again.
-            rerun_changed: Train runs again whose config was edited since.
 
         Raises:
-            UserError: The config of a run was edited since it was trained.
+            UserError: The config of a run in the folder was edited since it was trained.
             KeyboardInterrupt: The user stopped the study; its trainings can be resumed.
         """
-        self._handle_changed(rerun_changed)
+        self._check_changed()
         if retry_failed:
             self.queue.retry_failed()
         waits_for: list[str] = []
@@ -67,16 +66,8 @@ class StudyRunner:
                     break
         finally:
             self.queue.give_back()
-            state = self._write_state()
+            state = write_state(self.queue, self.folder)
         return state
-
-    def _write_state(self) -> dict[str, Any]:
-        try:
-            return write_state(self.queue, self.folder)
-        except OSError as error:
-            # It is for readers; the storage has the truth.
-            say(f'warning: study.json cannot be written ({error.strerror})')
-            return study_state(self.queue)
 
     def test(self) -> None:
         """Test what was trained before the study was asked to test."""
@@ -97,7 +88,8 @@ class StudyRunner:
         if error := run_training(task, meanwhile):
             say(f'warning: {run.label} could not be tested: {error}')
 
-    def _handle_changed(self, rerun: bool) -> None:
+    def _check_changed(self) -> None:
+        """Refuse runs whose config was edited; those whose folder was deleted wait again."""
         current, changed = self.queue.current(), []
         for run in self.plan:
             trial = current.get(run.key)
@@ -107,31 +99,24 @@ class StudyRunner:
             keys = f'{run.label} ({differences(trial.user_attrs["settings"], run.settings)})'
             if state == 'running':
                 raise UserError(f'another process trains with another config: {keys}; stop it')
-            if state == 'done' or find_latest_checkpoint(self.folder / run.work_dir):
-                changed.append((run, trial, keys))
-        if changed and not rerun:
-            keys = textwrap.shorten('; '.join(keys for _, _, keys in changed), 400)
+            folder = self.folder / run.work_dir
+            if find_latest_checkpoint(folder) or (state == 'done' and folder.is_dir()):
+                changed.append(keys)
+            elif state == 'done':
+                self.queue.put_back(run, trial)
+        if changed:
             raise UserError(
-                f'the config was edited since these were trained: {keys}. Undo the edit, write '
-                'another study.name, or add --rerun-changed, which keeps the old folders'
+                'the config was edited since these were trained: '
+                f'{textwrap.shorten("; ".join(changed), 400)}. Undo the edit, write another '
+                f'study.name, or delete their folders in {relative(self.folder / "runs")}'
             )
-        for run, trial, _ in changed:
-            self._set_aside(run)
-            self.queue.put_back(run, trial)
-
-    def _set_aside(self, run: PlannedRun) -> None:
-        old = self.folder / run.work_dir
-        kept = (old.with_name(f'{old.name}.old{number}') for number in itertools.count(1))
-        if old.is_dir():
-            new = old.rename(next(path for path in kept if not path.exists()))
-            say(f'{run.label}: the run with the earlier config is kept in {new}')
 
     def _train(self, lease: Lease) -> None:
         run = lease.run
         place = f'[{self.plan.index(run) + 1}/{len(self.plan)}] {run.label}'
         point = ', '.join(f'{key}={value}' for key, value in lease.params.items())
         say(f'{place}: {point}' if point else place)
-        self._write_state()
+        write_state(self.queue, self.folder)
         started = time.monotonic()
         try:
             error = run_training(self._task(lease), lease.beat)
@@ -142,7 +127,7 @@ class StudyRunner:
             say(f'{place} {result}, {time.monotonic() - started:.0f} s')
         except UpdateFinishedTrialError:
             say(f'{run.label} was taken over by another process')
-        self._write_state()
+        write_state(self.queue, self.folder)
 
     def _task(self, lease: Lease) -> Task:
         run = lease.run
@@ -154,12 +139,8 @@ class StudyRunner:
         if run.settings.get(f'{CHECKPOINT}.save_best') and f'{CHECKPOINT}.save_best' not in options:
             rule = 'greater' if self.study.direction == 'maximize' else 'less'
             options |= {f'{CHECKPOINT}.save_best': self.study.metric, f'{CHECKPOINT}.rule': rule}
-        return Task(
-            run.config,
-            options,
-            str(self.folder / run.work_dir),
-            fingerprint(without(run.settings, [*options, 'study'])),
-        )
+        planned = fingerprint(without(run.settings, [*options, 'study']))
+        return Task(run.config, options, str(self.folder / run.work_dir), planned)
 
     def _finish(self, lease: Lease, error: str | None) -> str:
         """Store how a training ended, and describe it."""

@@ -4,19 +4,19 @@ import itertools
 import json
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
-from optuna.distributions import (
-    BaseDistribution,
-    CategoricalDistribution,
-    FloatDistribution,
-    IntDistribution,
-)
+from optuna import distributions
 
 from mmseg_kd.errors import UserError
 
 BOUNDS = {'type', 'low', 'high'}
+# The spaces that the messages suggest.
+EXAMPLES = {
+    'grid': "{'model.kd_losses.kl_loss.temperature': [1, 2, 4]}",
+    'search': "{'optim_wrapper.optimizer.lr': dict(type='loguniform', low=1e-5, high=1e-3)}",
+}
 KINDS = {'uniform': BOUNDS, 'loguniform': BOUNDS, 'int': BOUNDS, 'choice': {'type', 'choices'}}
 
 
@@ -33,7 +33,7 @@ class Parameter:
     """
 
     key: str
-    distribution: BaseDistribution
+    distribution: distributions.BaseDistribution
     spec: Any
     choices: tuple[Any, ...] = ()
 
@@ -46,25 +46,22 @@ class Parameter:
         return list(self.choices) or [self.distribution.low, self.distribution.high]
 
 
-def read_grid(space: dict, where: str) -> tuple[Parameter, ...]:
-    """Read the lists of a grid.
+def read_space(space: dict, variation: str) -> tuple[Parameter, ...]:
+    """Read the lists of a grid, or the space of a search.
+
+    Args:
+        space: A list or an entry with a `type` for each dotted key.
+        variation: 'grid' or 'search'.
 
     Raises:
-        UserError: The space or a list is empty, has a wrong type, or has a value twice.
+        UserError: The space or a list is empty, a list has a value twice, or an entry has a wrong
+            type, an unknown kind or wrong keys.
     """
-    _not_empty(space, where, "{'model.kd_losses.kl_loss.temperature': [1, 2, 4]}")
-    return tuple(_choice(key, values, values, f'{where}[{key!r}]') for key, values in space.items())
-
-
-def read_space(space: dict, where: str) -> tuple[Parameter, ...]:
-    """Read the space of a search.
-
-    Raises:
-        UserError: The space is empty, or an entry has an unknown kind or wrong keys.
-    """
-    example = "{'optim_wrapper.optimizer.lr': dict(type='loguniform', low=1e-5, high=1e-3)}"
-    _not_empty(space, where, example)
-    return tuple(_parameter(key, spec, f'{where}[{key!r}]') for key, spec in space.items())
+    where = f'study.{variation}.space'
+    if not space:
+        raise UserError(f'{where} is empty; write {EXAMPLES[variation]}')
+    read = _list if variation == 'grid' else _parameter
+    return tuple(read(key, spec, f'{where}[{key!r}]') for key, spec in space.items())
 
 
 def grid_points(space: Sequence[Parameter]) -> Iterator[dict[str, Any]]:
@@ -73,18 +70,13 @@ def grid_points(space: Sequence[Parameter]) -> Iterator[dict[str, Any]]:
         yield {p.key: value for p, value in zip(space, values, strict=True)}
 
 
-def _not_empty(space: dict, where: str, example: str) -> None:
-    if not space:
-        raise UserError(f'{where} is empty; write {example}')
-
-
 def _parameter(key: str, spec: Any, where: str) -> Parameter:
     kind = spec.get('type') if isinstance(spec, dict) else None
     if kind not in KINDS or set(spec) != KINDS[kind]:
         keys = ', '.join(sorted(KINDS.get(kind, {'type', '...'})))
         raise UserError(f'{where}: write dict({keys}) with type one of {", ".join(KINDS)}')
     if kind == 'choice':
-        return _choice(key, spec['choices'], spec, where)
+        return replace(_list(key, spec['choices'], where), spec=spec)
     low, high = spec['low'], spec['high']
     if not {type(low), type(high)} <= ({int} if kind == 'int' else {int, float}):
         whole = 'whole ' if kind == 'int' else ''
@@ -94,15 +86,17 @@ def _parameter(key: str, spec: Any, where: str) -> Parameter:
     if kind == 'loguniform' and low <= 0:
         raise UserError(f'{where}: low={low!r} has no logarithm; write a number above 0')
     if kind == 'int':
-        return Parameter(key, IntDistribution(low, high), spec)
-    return Parameter(key, FloatDistribution(low, high, log=kind == 'loguniform'), spec)
+        return Parameter(key, distributions.IntDistribution(low, high), spec)
+    return Parameter(
+        key, distributions.FloatDistribution(low, high, log=kind == 'loguniform'), spec
+    )
 
 
-def _choice(key: str, values: Any, spec: Any, where: str) -> Parameter:
+def _list(key: str, values: Any, where: str) -> Parameter:
     if not isinstance(values, list | tuple) or not values:
         raise UserError(f'{where}: {values!r} is not a list of at least one value')
     plain = bool | int | float | str | None
     stored = [v if isinstance(v, plain) else json.dumps(v, sort_keys=True) for v in values]
     if len({(type(value), value) for value in stored}) < len(stored):
         raise UserError(f'{where}: {values!r} has a value twice')
-    return Parameter(key, CategoricalDistribution(stored), spec, tuple(values))
+    return Parameter(key, distributions.CategoricalDistribution(stored), values, tuple(values))

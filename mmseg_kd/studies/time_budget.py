@@ -4,12 +4,11 @@ import copy
 import math
 import tempfile
 from pathlib import Path
-from typing import Any
 
 from mmengine.config import Config
 
 from mmseg_kd.checkpoints import find_latest_checkpoint, read_checkpoint
-from mmseg_kd.config.values import nodes
+from mmseg_kd.config.values import nodes, value_at
 from mmseg_kd.errors import UserError
 from mmseg_kd.records.scalars import files_of_starts, read_rows
 from mmseg_kd.studies.training_process import Task, run_training
@@ -74,15 +73,13 @@ def set_length(cfg: Config, length: int) -> None:
 
 def _pace_of(checkpoint: str | Path) -> float:
     """Return the seconds per iteration with which the run of a checkpoint was planned."""
-    node: Any = read_checkpoint(checkpoint)
-    for key in ('message_hub', 'runtime_info', 'seconds_per_iter'):
-        node = node.get(key) if isinstance(node, dict) else None
-    if not isinstance(node, float) or not 0 < node < math.inf:
+    pace = value_at(read_checkpoint(checkpoint), 'message_hub.runtime_info.seconds_per_iter')
+    if not isinstance(pace, float) or not 0 < pace < math.inf:
         raise UserError(
             f'train_cfg.time_budget: {checkpoint} is of a training without one; resume it '
             'without time_budget'
         )
-    return node
+    return pace
 
 
 def measure(cfg: Config, what: str) -> float:

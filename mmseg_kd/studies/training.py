@@ -38,10 +38,6 @@ def run_task(task: Task, study: Connection) -> None:
     except Exception as error:
         traceback.print_exc()
         outcome = f'{type(error).__name__}: {one_line(error)}'
-        with suppress(OSError):
-            with atomic_path(Path(task.work_dir) / 'error.txt') as partial:
-                partial.write_text(traceback.format_exc(), encoding='utf-8')
-            outcome += ' (see error.txt)'
     # The study may have closed the connection.
     with suppress(OSError):
         study.send(outcome)

@@ -16,8 +16,6 @@ from mmseg_kd.records.json_lines import is_number
 from mmseg_kd.records.run_record import read_run
 from mmseg_kd.teacher_report.measurement import measure
 
-CARD_COLUMNS = ('entropy [nats]', 'ECE', 'deterministic', 'sha256')
-
 
 def teacher_card(
     teacher: Teacher,
@@ -120,19 +118,20 @@ def check_classes(teacher: Teacher, classes: Sequence[str] | None) -> None:
     theirs, own = ([_spelling(name) for name in names] for names in (teacher.classes, classes))
     if theirs == own:
         return
-    lead = f'the teacher ({teacher.checkpoint}) was trained on'
-    names = f'{list(teacher.classes)}, the student on {list(classes)}'
     if sorted(theirs) == sorted(own):
-        raise UserError(
-            f'{lead} the same classes in another order: {names}; train them on labels of one order'
+        problem = 'the same classes in another order; train them on labels of one order'
+    elif len(theirs) != len(own):
+        problem = f'{len(theirs)} classes instead of {len(own)}'
+    else:
+        pairs = enumerate(zip(teacher.classes, classes, strict=True))
+        ids = [f'{i} {pair}' for i, pair in pairs if theirs[i] != own[i]]
+        problem = (
+            f'other classes: ids {", ".join(ids)} differ; if only the names differ, write '
+            f'model.teacher.classes={list(classes)} in the config'
         )
-    if len(theirs) != len(own):
-        raise UserError(f'{lead} {len(theirs)} classes instead of {len(own)}: {names}')
-    pairs = enumerate(zip(teacher.classes, classes, strict=True))
-    differing = [f'{i} ({a!r}, {b!r})' for i, (a, b) in pairs if _spelling(a) != _spelling(b)]
     raise UserError(
-        f'{lead} other classes or in another order: ids {", ".join(differing)} differ; if only the '
-        f'names differ, write model.teacher.classes={list(classes)} in the config'
+        f'the teacher {teacher.checkpoint} knows {list(teacher.classes)}, the student '
+        f'{list(classes)}. It was trained on {problem}'
     )
 
 
@@ -145,7 +144,8 @@ def card_table(cards: Mapping[str, Mapping[str, Any]]) -> str:
     """Return the records of `teacher_card` as a table, one row per teacher."""
     scores = list(dict.fromkeys(name for card in cards.values() for name in card['metrics']))
     others = [name for name in scores if name.startswith('mIoU') and name != 'mIoU']
-    table = PrettyTable(['teacher', 'mIoU', 'baseline', 'difference', *others, *CARD_COLUMNS])
+    columns = ['teacher', 'mIoU', 'baseline', 'difference', *others, 'entropy [nats]', 'ECE']
+    table = PrettyTable([*columns, 'deterministic', 'sha256'])
     table.align, table.float_format, table.none_format = 'r', '.2', '-'
     table.align['teacher'] = 'l'
     table.float_format['entropy [nats]'] = table.float_format['ECE'] = '.3'
@@ -176,11 +176,5 @@ def card_warnings(cards: Mapping[str, Mapping[str, Any]]) -> list[str]:
                 f"{who} does not beat the student's baseline: its mIoU is "
                 f'{card["metrics"]["mIoU"]:.2f}, {lead} the {card["baseline"]["mIoU"]:.2f} of '
                 f'{card["baseline"]["source"]}. Such a teacher can hardly help: improve it first'
-            )
-        if card['deterministic'] is False:
-            found.append(
-                f'{who} gave two answers to one batch on this device: its logits cannot be '
-                'reproduced bit for bit, so neither can the training; '
-                'randomness.deterministic=True may help'
             )
     return found

@@ -67,12 +67,8 @@ def measure(teacher: Teacher, dataloader: DataLoader, evaluator: Evaluator) -> d
     same = torch.tensor(float(deterministic))
     all_reduce(same, op='min')
     entropy, ece = summarise(statistics)
-    return {
-        'metrics': evaluator.evaluate(size),
-        'entropy': entropy,
-        'ece': ece,
-        'deterministic': bool(same),
-    }
+    metrics = evaluator.evaluate(size)
+    return dict(metrics=metrics, entropy=entropy, ece=ece, deterministic=bool(same))
 
 
 def _sum_over_images(rows: list[Tensor], size: int) -> Tensor:

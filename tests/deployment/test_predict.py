@@ -8,6 +8,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+import torch
 from conftest import ROOT, run
 from PIL import Image
 
@@ -83,16 +84,6 @@ def test_the_ids_are_those_of_a_test(student: Path, tmp_path: Path) -> None:
         assert (predictor(image) == np.asarray(Image.open(saved / f'{name}.png'))).all()
 
 
-def test_larger_images_are_reduced(student: Path) -> None:
-    image = np.repeat(np.repeat(np.arange(0, 240, 4, dtype=np.uint8), 4)[None], 128, axis=0)
-    image = np.stack([image] * 3, axis=-1)
-    small = cv2.resize(image, (120, 64), interpolation=cv2.INTER_AREA)
-    ids = load_predictor(student, longest_side=120)(image)
-    expected = load_predictor(student)(small)
-    assert ids.shape == (128, 240)
-    assert (ids == expected.repeat(2, axis=0).repeat(2, axis=1)).all()
-
-
 def test_overlay() -> None:
     image = np.full((1, 3, 3), 100, np.uint8)
     ids = np.array([[0, 1, 255]], np.uint8)
@@ -111,6 +102,24 @@ def test_a_published_checkpoint_needs_its_config(student: Path, tmp_path: Path, 
     assert line.endswith('holds no config; name the config of its training: --config')
     config = next(student.parent.glob('*/vis_data/config.py'))
     assert run('predict.py', *arguments, '--config', config) == 0
+
+
+@pytest.mark.parametrize('split', ['val', 'test'])
+def test_a_config_in_a_checkpoint_runs_nothing(
+    student: Path, tmp_path: Path, photos: Path, capsys, split: str
+) -> None:
+    checkpoint = torch.load(student, weights_only=False)
+    made = tmp_path / 'executed'
+    dataset = dict(pipeline=[dict(type='os.mkdir', path=str(made))])
+    checkpoint['meta']['cfg'] += (
+        f'\nval_dataloader = None\n{split}_dataloader = dict(dataset={dataset!r})\n'
+    )
+    torch.save(checkpoint, tmp_path / 'hostile.pth')
+    arguments = [tmp_path / 'hostile.pth', photos / 'a.png', '--out', tmp_path / 'out']
+    assert run('predict.py', *arguments) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "type 'os.mkdir' is not registered, so it is not built" in line
+    assert not made.exists()
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """`tools/study.py`, from a study's file to the files that the user finds."""
 
 import json
+import shutil
 import signal
 import sys
 import time
@@ -51,12 +52,13 @@ def test_a_study_is_interrupted_resumed_edited_and_run_again(tmp_path: Path) -> 
     code, _, err = run('run', study, '--no-report')
     assert code == 2
     assert 'two seed 0 (optim_wrapper.optimizer.lr 0.01 -> 0.02)' in err
-    assert '--rerun-changed' in err
+    assert 'delete their folders in ' in err
     assert sorted(runs.rglob('*')) == before
 
-    code, _, err = run('run', study, '--no-report', '--rerun-changed')
+    shutil.rmtree(runs / 'two' / 'seed0')
+    code, _, err = run('run', study, '--no-report')
     assert code == 0, err
-    assert (runs / 'two' / 'seed0.old1' / 'iter_12.pth').is_file()
+    assert evaluated(runs / 'two' / 'seed0') == [3, 6, 9, 12]
     assert len(list((runs / 'one' / 'seed0').glob('*/vis_data'))) == 2
     assert state(study)['runs'][1]['options'] == {'optim_wrapper.optimizer.lr': 0.02}
 

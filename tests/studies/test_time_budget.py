@@ -16,9 +16,9 @@ from mmseg_kd.engine.hooks import training_time_hook
 from mmseg_kd.errors import UserError
 from mmseg_kd.records.run_record import read_run
 from mmseg_kd.records.scalars import read_curves
-from mmseg_kd.studies import estimate, time_budget
+from mmseg_kd.studies import commands, time_budget
+from mmseg_kd.studies.commands import describe_plan
 from mmseg_kd.studies.config import load_study
-from mmseg_kd.studies.estimate import describe_plan
 from mmseg_kd.studies.plan import plan_study
 from mmseg_kd.studies.sharing.run_queue import RunQueue
 from mmseg_kd.studies.sharing.storage import open_storage
@@ -200,7 +200,7 @@ def test_a_study_is_planned_without_knowing_the_length(
     (planned,) = plan = plan_study(study)
     assert planned.max_iters is None
     assert planned.settings['train_cfg.time_budget'] == 600
-    monkeypatch.setattr(estimate, 'measure', not_to_be_called)
+    monkeypatch.setattr(commands, 'measure', not_to_be_called)
     queue = RunQueue(study, plan, open_storage(None, tmp_path))
     describe_plan(queue, tmp_path / 'out')
     printed = capsys.readouterr().out
@@ -227,7 +227,7 @@ def test_a_dry_run_times_each_kind_of_run_once(
             assert Path(teacher.checkpoint).is_file()
         return 3.0
 
-    monkeypatch.setattr(estimate, 'measure', measure)
+    monkeypatch.setattr(commands, 'measure', measure)
     study = load_study(str(file))
     describe_plan(RunQueue(study, plan_study(study), InMemoryStorage()), tmp_path / 'out')
     assert timed == ['teacher seed 0', 'student seed 0']

@@ -5,40 +5,14 @@ python tools/analysis_tools/analyze_logs.py WORK_DIR_OR_SCALARS_JSON ... [--keys
 """
 
 import argparse
-from collections.abc import Sequence
 from pathlib import Path
 
 from mmseg_kd.command_line import run_tool
 from mmseg_kd.errors import UserError, did_you_mean
 from mmseg_kd.paths import check_new_file
-from mmseg_kd.records.scalars import Curve, read_curves
+from mmseg_kd.records.scalars import read_curves
 from mmseg_kd.visualization.canvas import canvas
 from mmseg_kd.visualization.curves_figure import draw_curves
-
-
-def labels_of(legend: Sequence[str] | None, logs: Sequence[Path]) -> list[str]:
-    """Return the name of each log."""
-    names = [_run_name(log) for log in logs]
-    if len(set(names)) < len(names):
-        names = [log.as_posix() for log in logs]
-    if legend and len(legend) != len(logs):
-        raise UserError(f'--legend: {len(legend)} names for {len(logs)} logs; write one for each')
-    return list(legend or names)
-
-
-def _run_name(log: Path) -> str:
-    """Return the work_dir's name, in place of WORK_DIR/STAMP/vis_data/scalars.json."""
-    folder = log.resolve().parent if log.is_file() else log.resolve()
-    return (folder.parents[1] if folder.name == 'vis_data' else folder).name
-
-
-def check_keys(keys: Sequence[str], runs: Sequence[dict[str, Curve]]) -> None:
-    """Refuse a key that no run logged."""
-    known = list(dict.fromkeys(name for run in runs for name in run))
-    for key in keys:
-        if key not in known:
-            hint = did_you_mean(key, known)
-            raise UserError(f'--keys: nothing logged {key!r}; {hint} there is {", ".join(known)}')
 
 
 def main() -> None:
@@ -47,13 +21,20 @@ def main() -> None:
     add = parser.add_argument
     add('json_logs', nargs='+', type=Path, help='work_dirs, or scalars.json files of runs')
     add('--keys', nargs='+', default=['mIoU'], help='what to draw, one panel each')
-    add('--legend', nargs='+', help='a name for each log')
+    add('--legend', nargs='+', help='a name for each log (default: its path)')
     add('--out', type=Path, required=True, help='the picture file')
     args = parser.parse_args()
     check_new_file(args.out, '--out')
-    labels = labels_of(args.legend, args.json_logs)
-    runs = [read_curves(log) for log in args.json_logs]
-    check_keys(args.keys, runs)
+    logs = args.json_logs
+    labels = args.legend or [log.as_posix() for log in logs]
+    if len(labels) != len(logs):
+        raise UserError(f'--legend: {len(labels)} names for {len(logs)} logs; write one for each')
+    runs = [read_curves(log) for log in logs]
+    known = list(dict.fromkeys(name for run in runs for name in run))
+    for key in args.keys:
+        if key not in known:
+            hint = did_you_mean(key, known)
+            raise UserError(f'--keys: nothing logged {key!r}; {hint} there is {", ".join(known)}')
     with canvas(args.out, dpi=120) as figure:
         formats = figure.canvas.get_supported_filetypes()
         if args.out.suffix[1:].lower() not in formats:

@@ -8,36 +8,15 @@ training with its `randomness.seed`: the first pictures are the first batch.
 
 from pathlib import Path
 
-import mmseg_kd  # noqa: F401  # isort: skip  (first, because it refuses mixed installations)
-from mmengine.config import Config
-from tqdm import tqdm
-
-from mmseg_kd.command_line import at_least, config_parser, run_tool
-from mmseg_kd.config import load_config
+from mmseg_kd.command_line import at_least, config_parser, parse_with_config, run_tool
 from mmseg_kd.config.errors import config_errors
-from mmseg_kd.datasets.training_samples import TrainingSample, TrainingSamples
+from mmseg_kd.config.values import value_at
+from mmseg_kd.datasets.training_samples import TrainingSamples
 from mmseg_kd.errors import UserError
 from mmseg_kd.paths import check_new_folder
 from mmseg_kd.visualization import Panel, prediction_grid
 
-
-def panels(sample: TrainingSample) -> list[Panel]:
-    """Return the pictures of a sample, side by side."""
-    return [
-        Panel('image', sample.image),
-        Panel('labels', labels=sample.labels),
-        Panel('in training', sample.seen),
-        Panel('its labels (white: ignored)', labels=sample.seen_labels),
-    ]
-
-
-def build(cfg: Config) -> TrainingSamples:
-    """Build the training data of a config."""
-    if cfg.get('train_dataloader') is None:
-        raise UserError(f'{cfg.filename} has no train_dataloader')
-    seed = (cfg.get('randomness') or {}).get('seed')
-    with config_errors():
-        return TrainingSamples(cfg.train_dataloader, cfg.model.get('data_preprocessor'), seed)
+from tqdm import tqdm
 
 
 def main() -> None:
@@ -46,14 +25,24 @@ def main() -> None:
     add = parser.add_argument
     add('--output-dir', type=Path, required=True, help='a folder for the pictures')
     add('--show-number', type=at_least(1), help='how many pictures (default: one per image)')
-    args = parser.parse_args()
+    args, cfg = parse_with_config(parser)
     check_new_folder(args.output_dir, '--output-dir')
-    samples = build(load_config(args.config, args.cfg_options))
+    loader, seed = cfg.get('train_dataloader'), value_at(cfg, 'randomness.seed')
+    if loader is None:
+        raise UserError(f'{args.config} has no train_dataloader')
+    with config_errors():
+        samples = TrainingSamples(loader, cfg.model.get('data_preprocessor'), seed)
     meta, folder = samples.dataset.metainfo, args.output_dir
     count = args.show_number or len(samples.dataset)
     for number, sample in enumerate(tqdm(samples.first(count), total=count, unit='image'), 1):
         name = f'{number:0{len(str(count))}d}_{Path(sample.path).stem}.png'
-        prediction_grid([panels(sample)], meta['classes'], meta['palette'], folder / name)
+        panels = [
+            Panel('image', sample.image),
+            Panel('labels', labels=sample.labels),
+            Panel('in training', sample.seen),
+            Panel('its labels (white: ignored)', labels=sample.seen_labels),
+        ]
+        prediction_grid([panels], meta['classes'], meta['palette'], folder / name)
     print(f'{count} pictures: {folder}')
 
 

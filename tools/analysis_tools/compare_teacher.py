@@ -6,15 +6,7 @@ python tools/analysis_tools/compare_teacher.py CONFIG CHECKPOINT --out DIR [--ba
 DIR gets `index.html`, which holds all pictures, and one PNG per image.
 """
 
-import argparse
-from pathlib import Path
-
-import mmseg_kd  # noqa: F401  # isort: skip  (first, because it refuses mixed installations)
-from mmengine.device import get_device
-from mmengine.logging import MMLogger
-
-from mmseg_kd.command_line import add_image_options, config_parser, run_tool
-from mmseg_kd.config import load_config
+from mmseg_kd.command_line import image_parser, parse_with_config, run_tool
 from mmseg_kd.config.models import build_student, load_student
 from mmseg_kd.distillation import check_taps
 from mmseg_kd.paths import check_file, check_new_folder, new_folder, relative
@@ -23,33 +15,23 @@ from mmseg_kd.reports.figures.teacher_comparison import choose, write_comparison
 from mmseg_kd.reports.writing.language import LANGUAGES
 from mmseg_kd.teacher_report.card import check_classes
 
-
-def parse_args() -> argparse.Namespace:
-    """Read the command line; refuse what would fail after the work is done."""
-    parser = config_parser('Look at a student and its teacher on single images')
-    add = parser.add_argument
-    add('checkpoint', help="the student's checkpoint")
-    add('--out', type=Path, required=True, metavar='DIR', help='a new folder for page and pictures')
-    help_ = 'a checkpoint of the same model, trained without the teacher'
-    add('--baseline', metavar='CHECKPOINT', help=help_)
-    text = 'images of each kind (default: 1): best, worst and median by the difference in mIoU'
-    add_image_options(parser, 1, text)
-    text = 'where to read the attention maps (default: the taps of the losses but logits)'
-    add('--taps', nargs='+', metavar='TAP', help=text)
-    add('--lang', choices=LANGUAGES, default='en', help='language of the page (default: en)')
-    args = parser.parse_args()
-    check_new_folder(args.out, '--out')
-    for file in filter(None, (args.checkpoint, args.baseline)):
-        check_file(file, 'the checkpoint')
-    return args
+from mmengine.device import get_device
 
 
 def main() -> None:
     """Choose the images, draw them and write the page."""
-    args = parse_args()
-    cfg = load_config(args.config, args.cfg_options)
-    # The page names the loaded weights.
-    MMLogger.get_current_instance().setLevel('ERROR')
+    text = 'images of each kind (default: 1): best, worst and median by the difference in mIoU'
+    parser = image_parser('Look at a student and its teacher on single images', 1, text)
+    add = parser.add_argument
+    add('--baseline', metavar='CHECKPOINT', help='the same model, trained without the teacher')
+    add('--taps', nargs='+', metavar='TAP', help='of the attention maps (default: of the losses)')
+    add('--lang', choices=LANGUAGES, default='en', help='language of the page (default: en)')
+    args, cfg = parse_with_config(parser)
+    check_new_folder(args.out, '--out')
+    files = {'baseline': args.baseline, 'student': args.checkpoint}
+    files = {name: file for name, file in files.items() if file is not None}
+    for file in files.values():
+        check_file(file, 'the checkpoint')
     dataset = build_dataset(cfg, args.split)
     student, teachers = build_student(cfg)
     name, teacher = next(iter(teachers.items()))
@@ -61,8 +43,6 @@ def main() -> None:
         check_taps(student, args.taps, 'student (--taps)')
         check_taps(teacher.segmentor, args.taps, 'teacher (--taps)')
         taps = [(tap, tap) for tap in dict.fromkeys(args.taps)]
-    files = {'baseline': args.baseline, 'student': args.checkpoint}
-    files = {name: file for name, file in files.items() if file is not None}
     models = {name: load_student(cfg, file) for name, file in files.items()}
     models['teacher'], files['teacher'] = teacher.to(get_device()).segmentor, teacher.source
     chosen = choose(models, dataset, args.images, args.names)

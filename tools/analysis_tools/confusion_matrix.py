@@ -9,40 +9,20 @@ OUT_DIR gets `confusion_matrix.png`; `confusion_matrix.csv` has the numbers of p
 import csv
 from pathlib import Path
 
-import mmseg_kd  # noqa: F401  # isort: skip  (first, because it refuses mixed installations)
-from mmengine.config import Config
-from mmengine.dataset import BaseDataset
-from mmengine.logging import MMLogger
-from mmseg.registry import DATASETS, METRICS
-
 from mmseg_kd.checkpoints import atomic_path
-from mmseg_kd.command_line import config_parser, run_tool
-from mmseg_kd.config import load_config
+from mmseg_kd.command_line import config_parser, parse_with_config, run_tool
 from mmseg_kd.config.errors import config_errors
 from mmseg_kd.config.preparing import choose_split
 from mmseg_kd.config.values import SPLITS
 from mmseg_kd.errors import UserError
-from mmseg_kd.evaluation import SegmentationMetric
 from mmseg_kd.evaluation.saved_predictions import score_saved, worst_confusions
 from mmseg_kd.paths import check_new_file
 from mmseg_kd.visualization.canvas import canvas
 from mmseg_kd.visualization.confusion_figure import draw_confusion
 
+from mmseg.registry import DATASETS, METRICS
+
 NAME = 'confusion_matrix'
-
-
-def build(cfg: Config, split: str | None) -> tuple[BaseDataset, SegmentationMetric]:
-    """Build the data set with the labels, and a metric with the config's settings."""
-    if cfg.get('test_dataloader') is None:
-        raise UserError(f'{cfg.filename} has no test_dataloader, so the labels are unknown')
-    if split is not None:
-        choose_split(cfg, split)
-    settings = dict(type='SegmentationMetric')
-    evaluator = cfg.get('test_evaluator')
-    if isinstance(evaluator, dict) and evaluator.get('type') == settings['type']:
-        settings = {**evaluator, 'output_dir': None, 'format_only': False}
-    with config_errors():
-        return DATASETS.build(cfg.test_dataloader.dataset), METRICS.build(settings)
 
 
 def main() -> None:
@@ -52,13 +32,19 @@ def main() -> None:
     add('prediction_path', type=Path, help='the folder that tools/test.py --out filled')
     add('save_dir', type=Path, help='the folder to write to')
     add('--split', choices=SPLITS, help='the split predicted (default: test)')
-    args = parser.parse_args()
+    args, cfg = parse_with_config(parser)
     for suffix in ('.png', '.csv'):
         check_new_file(args.save_dir / f'{NAME}{suffix}', 'OUT_DIR')
-    cfg = load_config(args.config, args.cfg_options)
-    # The metric's table is in the log of the test already.
-    MMLogger.get_current_instance().setLevel('ERROR')
-    dataset, metric = build(cfg, args.split)
+    if cfg.get('test_dataloader') is None:
+        raise UserError(f'{args.config} has no test_dataloader, so the labels are unknown')
+    if args.split is not None:
+        choose_split(cfg, args.split)
+    settings, evaluator = dict(type='SegmentationMetric'), cfg.get('test_evaluator')
+    if isinstance(evaluator, dict) and evaluator.get('type') == settings['type']:
+        settings = {**evaluator, 'output_dir': None, 'format_only': False}
+    with config_errors():
+        dataset = DATASETS.build(cfg.test_dataloader.dataset)
+        metric = METRICS.build(settings)
     metrics = score_saved(dataset, args.prediction_path, metric)
     classes = dataset.metainfo['classes']
     matrix = metric.confusion.long().numpy()

@@ -7,18 +7,7 @@ DIR gets one PNG per image: a row for the teacher and one for the student, with 
 and harmonic part of the flows between all pairs of class probabilities, and the junction energy.
 """
 
-import argparse
-from pathlib import Path
-
-import mmseg_kd  # noqa: F401  # isort: skip  (first, because it refuses mixed installations)
-import numpy as np
-from mmengine.config import Config
-from mmengine.device import get_device
-from mmengine.logging import MMLogger
-from torch import nn
-
-from mmseg_kd.command_line import add_image_options, config_parser, run_tool
-from mmseg_kd.config import load_config
+from mmseg_kd.command_line import image_parser, parse_with_config, run_tool
 from mmseg_kd.config.errors import config_errors
 from mmseg_kd.config.models import load_student
 from mmseg_kd.deployment.segmentor import load_segmentor
@@ -29,26 +18,10 @@ from mmseg_kd.paths import check_file, check_new_folder, new_folder, relative
 from mmseg_kd.reports.figures.flow_parts import write_flow_parts
 from mmseg_kd.reports.figures.samples import build_dataset, indices_of
 
-
-def parse_args() -> argparse.Namespace:
-    """Read the command line; refuse what would fail after the work is done."""
-    parser = config_parser('Draw the gradient, curl and harmonic part of the flows between classes')
-    add = parser.add_argument
-    add('checkpoint', help="the student's checkpoint")
-    add('--out', type=Path, required=True, metavar='DIR', help='a new folder for the pictures')
-    help_ = "checkpoint of a training to draw as the teacher (default: the config's first teacher)"
-    add('--teacher', metavar='CHECKPOINT', help=help_)
-    add_image_options(parser, 3, 'number of images, evenly spread over the split (default: 3)')
-    text = 'the maps (default: logits, drawn as probabilities; features by principal components)'
-    add('--tap', default='logits', help=text)
-    text = 'classes to leave out as void; around their regions flows may be harmonic'
-    add('--void', nargs='+', default=[], metavar='CLASS', help=text)
-    args = parser.parse_args()
-    check_new_folder(args.out, '--out')
-    check_file(args.checkpoint, 'the checkpoint')
-    if args.teacher is not None:
-        check_file(args.teacher, '--teacher:')
-    return args
+import numpy as np
+from mmengine.config import Config
+from mmengine.device import get_device
+from torch import nn
 
 
 def load_models(cfg: Config, checkpoint: str, teacher: str | None) -> dict[str, nn.Module]:
@@ -67,9 +40,18 @@ def load_models(cfg: Config, checkpoint: str, teacher: str | None) -> dict[str, 
 
 def main() -> None:
     """Load the models and draw the images."""
-    args = parse_args()
-    cfg = load_config(args.config, args.cfg_options)
-    MMLogger.get_current_instance().setLevel('ERROR')
+    text = 'number of images, evenly spread over the split (default: 3)'
+    parser = image_parser('Draw the parts of the flows between classes', 3, text)
+    add = parser.add_argument
+    add('--teacher', metavar='CHECKPOINT', help="the teacher (default: the config's first)")
+    text = 'the maps (default: logits, drawn as probabilities; features by principal components)'
+    add('--tap', default='logits', help=text)
+    add('--void', nargs='+', default=[], metavar='CLASS', help='classes to leave out as void')
+    args, cfg = parse_with_config(parser)
+    check_new_folder(args.out, '--out')
+    check_file(args.checkpoint, 'the checkpoint')
+    if args.teacher is not None:
+        check_file(args.teacher, '--teacher:')
     dataset = build_dataset(cfg, args.split)
     if args.names is None:
         count = min(args.images, len(dataset))

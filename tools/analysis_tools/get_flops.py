@@ -7,15 +7,13 @@ What papers call FLOPs are MACs; one MAC is two floating point operations. The s
 teachers of a distillation config are counted separately.
 """
 
-import mmseg_kd  # noqa: F401  # isort: skip  (first, because it refuses mixed installations)
-from prettytable import PrettyTable
-
-from mmseg_kd.command_line import at_least, config_parser, run_tool
-from mmseg_kd.config import load_config
+from mmseg_kd.command_line import at_least, config_parser, parse_with_config, run_tool
 from mmseg_kd.config.models import build_models
 from mmseg_kd.config.values import value_at
 from mmseg_kd.distillation.teachers import teachers_by_name
 from mmseg_kd.models.complexity import Part, measure_complexity
+
+from prettytable import PrettyTable
 
 
 def table(parts: list[Part]) -> str:
@@ -34,10 +32,8 @@ def table(parts: list[Part]) -> str:
 def main() -> None:
     """Print a table for each model."""
     parser = config_parser('Count the MACs and parameters of a segmentor')
-    text = "height and width (default: the config's data_preprocessor.size, else 512 512)"
-    parser.add_argument('--shape', type=at_least(1), nargs=2, help=text)
-    args = parser.parse_args()
-    cfg = load_config(args.config, args.cfg_options)
+    parser.add_argument('--shape', type=at_least(1), nargs=2, help='height and width')
+    args, cfg = parse_with_config(parser)
     size = args.shape or value_at(cfg, 'model.data_preprocessor.size') or (512, 512)
     teachers = teachers_by_name(cfg.model.get('teacher') or {})
     in_channels = cfg.model.backbone.get('in_channels', 3)

@@ -25,22 +25,17 @@ def main() -> None:
     parser = argparse.ArgumentParser(description='Report on runs')
     add = parser.add_argument
     add('work_dirs', nargs='+', type=Path, metavar='WORK_DIR', help='work_dir or study')
-    text = 'where to write (default: the one WORK_DIR, else `report` next to the first)'
-    add('--out', type=Path, help=text)
+    add('--out', type=Path, help='default: the one WORK_DIR, else `report` next to the first')
     add('--lang', choices=LANGUAGES, default='en', help='language (default: en)')
     add('--baseline', metavar='NAME', help='the run that others are compared with')
-    text = (
-        'validation images of each kind (most improved, most damaged, median) to predict and '
-        'draw; 0 loads no model, so that GMACs are left out too (default: 1)'
-    )
+    text = 'validation images of each kind to draw (default: 1); 0 loads no model, for GMACs either'
     add('--images', type=int, default=1, metavar='N', help=text)
     add('--overwrite', action='store_true', help='replace a report of other runs')
     args = parser.parse_args()
     if args.images < 0:
         raise UserError(f'--images: {args.images} is not a number of images; write 0 for none')
-    first = args.work_dirs[0]
-    single = len(args.work_dirs) == 1
-    out = args.out or (first if single else first.resolve().parent / 'report')
+    first, *others = args.work_dirs
+    out = args.out or (first.resolve().parent / 'report' if others else first)
     files = write_report(args.work_dirs, out, args.lang, args.baseline, args.overwrite, args.images)
     for file in files[:2]:
         print(relative(file))

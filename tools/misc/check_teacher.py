@@ -6,30 +6,24 @@ Prints mIoU, next to the student's baseline (`model.teacher.baseline`: a number,
 entropy and calibration on the validation split.
 """
 
-import mmseg_kd  # noqa: F401  # isort: skip  (first, because it refuses mixed installations)
-import torch
-from mmengine.evaluator import Evaluator
-from mmengine.logging import MMLogger
-from mmengine.runner import set_random_seed
-
-from mmseg_kd.command_line import config_parser, run_tool
-from mmseg_kd.config import load_config
+from mmseg_kd.command_line import config_parser, parse_with_config, run_tool
 from mmseg_kd.config.errors import config_errors
 from mmseg_kd.config.models import build_student
 from mmseg_kd.engine import KDRunner
 from mmseg_kd.errors import UserError
 from mmseg_kd.teacher_report.card import card_table, card_warnings, check_classes, teacher_card
 
+import torch
+from mmengine.evaluator import Evaluator
+from mmengine.runner import set_random_seed
+
 
 def main() -> None:
     """Print the table and the warnings."""
-    args = config_parser('Measure the teacher before training').parse_args()
-    cfg = load_config(args.config, args.cfg_options)
+    args, cfg = parse_with_config(config_parser('Measure the teacher before training'))
     for key in ('val_dataloader', 'val_evaluator'):
         if cfg.get(key) is None:
             raise UserError(f'{args.config} has no {key}, so its teacher cannot be measured')
-    # Metrics log class tables; the warnings of the card are printed below.
-    MMLogger.get_current_instance().setLevel('ERROR')
     _, teachers = build_student(cfg)
     # As in training, and in its order: they decide whether two forward passes are equal.
     torch.backends.cudnn.benchmark = bool((cfg.get('env_cfg') or {}).get('cudnn_benchmark'))

@@ -3,27 +3,23 @@
 python tools/misc/list_taps.py CONFIG [--shape HEIGHT WIDTH] [--cfg-options KEY=VALUE ...]
 """
 
-import mmseg_kd  # noqa: F401  # isort: skip  (first, because it refuses mixed installations)
-import torch
-from prettytable import PrettyTable, TableStyle
-
-from mmseg_kd.command_line import config_parser, run_tool
-from mmseg_kd.config import load_config
+from mmseg_kd.command_line import config_parser, parse_with_config, run_tool
 from mmseg_kd.config.models import build_models
 from mmseg_kd.distillation import list_taps
 from mmseg_kd.errors import UserError, one_line
+
+import torch
+from prettytable import PrettyTable, TableStyle
 
 
 def main() -> None:
     """Print the table; reads neither weights nor data."""
     parser = config_parser('List the tap names of student and teacher')
-    text = 'size of the image (default: 512 512)'
-    parser.add_argument('--shape', type=int, nargs=2, default=(512, 512), help=text)
-    args = parser.parse_args()
+    parser.add_argument('--shape', type=int, nargs=2, default=(512, 512), help='height and width')
+    args, cfg = parse_with_config(parser)
     height, width = args.shape
     if min(height, width) < 1:
         raise UserError(f'--shape: {min(height, width)} is not a number of pixels')
-    cfg = load_config(args.config, args.cfg_options)
     # They may name taps that do not exist, which this tool helps to correct.
     cfg.model.pop('kd_losses', None)
     columns = {}

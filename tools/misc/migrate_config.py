@@ -9,15 +9,14 @@ import argparse
 import os
 from pathlib import Path
 
-import mmseg_kd  # noqa: F401  # isort: skip  (first, because it refuses mixed installations)
-from mmengine.config import Config
-
 from mmseg_kd.checkpoints import atomic_path
 from mmseg_kd.command_line import run_tool
 from mmseg_kd.config import load_config
 from mmseg_kd.config.migrating import migrate, read_old_config
 from mmseg_kd.errors import UserError
 from mmseg_kd.paths import check_new_file
+
+from mmengine.config import Config
 
 RUNTIME = Path(__file__).resolve().parents[2] / 'local_configs' / '_base_' / 'default_runtime.py'
 
@@ -28,9 +27,7 @@ def main() -> None:
     parser.add_argument('old', help='a config of mmsegmentation 0.x or NVlabs/SegFormer')
     parser.add_argument('new', type=Path, help='the .py file to write')
     args = parser.parse_args()
-    check_new_file(args.new, 'NEW')
-    if args.new.suffix != '.py':
-        raise UserError(f'NEW: {args.new} does not end in .py')
+    check_new_file(args.new, 'NEW', '.py')
     settings, remarks = migrate(read_old_config(args.old), args.old)
     try:
         runtime = os.path.relpath(RUNTIME, args.new.resolve().parent)

@@ -7,26 +7,20 @@ The output is a config file.
 
 from pathlib import Path
 
-import mmseg_kd  # noqa: F401  # isort: skip  (first, because it refuses mixed installations)
-from mmengine.config import Config
-
 from mmseg_kd.checkpoints import atomic_path
-from mmseg_kd.command_line import config_parser, run_tool
-from mmseg_kd.config import load_config
-from mmseg_kd.errors import UserError
+from mmseg_kd.command_line import config_parser, parse_with_config, run_tool
 from mmseg_kd.paths import check_new_file
+
+from mmengine.config import Config
 
 
 def main() -> None:
     """Print the config, and write it to `--save-path`."""
     parser = config_parser('Print a config in full')
     parser.add_argument('--save-path', type=Path, help='also write it to this .py file')
-    args = parser.parse_args()
+    args, cfg = parse_with_config(parser)
     if args.save_path is not None:
-        check_new_file(args.save_path, '--save-path')
-        if args.save_path.suffix != '.py':
-            raise UserError(f'--save-path: {args.save_path} does not end in .py')
-    cfg = load_config(args.config, args.cfg_options)
+        check_new_file(args.save_path, '--save-path', '.py')
     # Formatted by yapf, which load_config leaves out for speed.
     cfg = Config(cfg.to_dict(), cfg.text, cfg.filename)
     print(cfg.pretty_text.rstrip())

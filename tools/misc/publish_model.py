@@ -12,18 +12,14 @@ from pathlib import Path
 from mmseg_kd.checkpoints.publishing import publish
 from mmseg_kd.command_line import run_tool
 
-MIB = 2**20
-
 
 def main() -> None:
-    """Write the file and print its size."""
+    """Write the file and print its name."""
     parser = argparse.ArgumentParser(description='Make a checkpoint for others')
     parser.add_argument('in_file', type=Path, help='the checkpoint')
     parser.add_argument('out_file', type=Path, help='the file to write, .pth or .safetensors')
     args = parser.parse_args()
-    file = publish(args.in_file, args.out_file)
-    before, after = (path.stat().st_size / MIB for path in (args.in_file, file))
-    print(f'{file}: {after:.1f} MiB of {before:.1f}')
+    print(publish(args.in_file, args.out_file))
 
 
 if __name__ == '__main__':

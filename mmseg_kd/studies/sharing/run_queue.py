@@ -89,10 +89,7 @@ class RunQueue:
         self._worker = uuid4().hex
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         self.optuna = optuna.create_study(
-            study_name=study.name,
-            storage=storage,
-            direction=study.direction,
-            load_if_exists=True,
+            study_name=study.name, storage=storage, direction=study.direction, load_if_exists=True
         )
         self._study_id = storage.get_study_id_from_name(study.name)
 
@@ -185,9 +182,8 @@ class RunQueue:
         else:
             # In groups, since an edited search has other keys than before. Running points count
             # as bad ones, so that processes do not try the same.
-            sampler = optuna.samplers.TPESampler(
-                seed=seed, multivariate=True, group=True, constant_liar=True
-            )
+            settings = dict(multivariate=True, group=True, constant_liar=True)
+            sampler = optuna.samplers.TPESampler(seed=seed, **settings)
         copy = optuna.create_study(direction=self.study.direction, sampler=sampler)
         copy.add_trials(t for t in self._trials() if t.params and t.state != TrialState.WAITING)
         return copy.ask({p.key: p.distribution for p in run.space}).params
@@ -199,20 +195,11 @@ class RunQueue:
         if earlier is not None and earlier.state == TrialState.RUNNING:
             # Its owner, asleep or cut off, finds out at its next heartbeat.
             self._fail(earlier)
-        attempt = create_trial(
-            state=state,
-            params=params,
-            distributions={p.key: p.distribution for p in run.space if params},
-            user_attrs={
-                'run': run.name,
-                'seed': run.seed,
-                'attempt': _attempt(earlier) + 1 if earlier else 1,
-                'settings': run.settings,
-                'heartbeat': time.time(),
-                'worker': self._worker,
-            },
-        )
-        return self.storage.create_new_trial(self._study_id, attempt)
+        attrs = dict(run=run.name, seed=run.seed, settings=run.settings, worker=self._worker)
+        attrs |= dict(attempt=_attempt(earlier) + 1 if earlier else 1, heartbeat=time.time())
+        drawn = {p.key: p.distribution for p in run.space if params}
+        trial = create_trial(state=state, params=params, distributions=drawn, user_attrs=attrs)
+        return self.storage.create_new_trial(self._study_id, trial)
 
     def _fail(self, trial: FrozenTrial) -> None:
         id_of = self.storage.get_trial_id_from_study_id_trial_number

@@ -52,8 +52,12 @@ def _run_state(queue: RunQueue, run: PlannedRun, trial: FrozenTrial | None) -> d
 def write_state(queue: RunQueue, folder: Path) -> dict[str, Any]:
     """Write `study.json` into a study's folder and return what it holds."""
     state = study_state(queue)
-    with atomic_path(folder / 'study.json') as partial:
-        partial.write_text(json.dumps(state, indent=1, default=str), encoding='utf-8')
+    try:
+        with atomic_path(folder / 'study.json') as partial:
+            partial.write_text(json.dumps(state, indent=1, default=str), encoding='utf-8')
+    except OSError as error:
+        # It is for readers; the storage has the truth.
+        print(f'warning: study.json cannot be written ({error.strerror})', flush=True)
     return state
 
 
