@@ -6,18 +6,16 @@ from collections.abc import Iterable, Iterator
 from types import FunctionType, NoneType, UnionType
 from typing import Any, Union, get_args, get_origin, get_type_hints
 
-from mmengine import registry as mmengine_registry
 from mmengine.config import Config
 from mmengine.optim import OptimWrapper
-from mmengine.registry import Registry
 from mmengine.runner import IterBasedTrainLoop, Runner
-from mmseg import registry as mmseg_registry
 from torch.utils.data import DataLoader
 
 from mmseg_kd.config.options import VARIABLES, line_of
 from mmseg_kd.config.values import SPLITS, nodes, value_at
 from mmseg_kd.errors import UserError, did_you_mean
 from mmseg_kd.models.kd_encoder_decoder import teachers_by_name
+from mmseg_kd.registry import registered_types
 
 SEVERAL = (
     'several teachers are a dict of teachers by name: teacher=dict(_delete_=True, NAME=dict(...))'
@@ -97,7 +95,7 @@ def unknown_keys(cfg: Config) -> Iterator[tuple[str, str]]:
     teacher = cfg.model.get('teacher')
     if teacher and not isinstance(teacher, dict):
         yield 'model.teacher', 'write teacher=dict(config=..., checkpoint=...)'
-    teachers, classes = teachers_by_name(teacher or {}).values(), _registered()
+    teachers, classes = teachers_by_name(teacher or {}).values(), registered_types()
     for where, node in nodes(cfg):
         *above, last = where.split('.')
         if not isinstance(node, dict) or PASSED_ON & set(above) or not where:
@@ -126,13 +124,6 @@ def unknown_keys(cfg: Config) -> Iterator[tuple[str, str]]:
             yield where, f'type {node["type"]!r} is not registered: {hint}'
         elif where in UNTYPED:
             yield from _unknown(where, node, UNTYPED[where], strict=where != 'model.test_cfg')
-
-
-def _registered() -> dict[str, Any]:
-    """Return what is registered in any registry, by name; mmseg's comes before mmengine's."""
-    registries = [*vars(mmengine_registry).values(), *vars(mmseg_registry).values()]
-    registries = [registry for registry in registries if isinstance(registry, Registry)]
-    return {name: cls for registry in registries for name, cls in registry.module_dict.items()}
 
 
 def _parameters(cls: Any) -> tuple[dict[str, FunctionType], bool]:

@@ -98,7 +98,7 @@ def migrate(old: dict[str, Any], path: str | Path) -> tuple[dict[str, Any], list
     remarks = list(_unread(old))
     try:
         data = old['data']
-        new = loaders(data, remarks)
+        new = Config(loaders(data, remarks))
         new['model'] = _model(old, remarks)
         new['model']['data_preprocessor'] = preprocessor(data, remarks)
         new['optim_wrapper'] = _optimizer(old)
@@ -111,7 +111,7 @@ def migrate(old: dict[str, Any], path: str | Path) -> tuple[dict[str, Any], list
     except (KeyError, IndexError, TypeError, ValueError, AttributeError) as error:
         kind = type(error).__name__
         raise UserError(f'{path} is not a config of 0.x: {kind}: {one_line(error)}') from error
-    return new, remarks
+    return new.to_dict(), remarks
 
 
 def _unread(old: dict[str, Any]) -> Iterator[str]:
@@ -134,16 +134,13 @@ def _model(old: dict[str, Any], remarks: list[str]) -> dict[str, Any]:
     backbone = model.get('backbone', {})
     if re.fullmatch(r'mit_b\d', backbone.get('type', '')):
         backbone.pop('style', None)
-    for name in ('decode_head', 'auxiliary_head'):
-        heads = model.get(name) or []
-        for head in heads if isinstance(heads, list | tuple) else [heads]:
-            if head['type'] == 'SegFormerHead':
-                head |= head.pop('decoder_params', {})
-                for unused in ('channels', 'feature_strides'):
-                    head.pop(unused, None)
     for where, part in nodes(model):
-        kind = part.get('type') if isinstance(part, dict) and PARTS.fullmatch(where) else None
-        if kind and MODELS.get(kind) is None:
+        kind = part.get('type') if isinstance(part, dict) else None
+        if kind == 'SegFormerHead':
+            part |= part.pop('decoder_params', {})
+            for unused in ('channels', 'feature_strides'):
+                part.pop(unused, None)
+        if kind and PARTS.fullmatch(where) and MODELS.get(kind) is None:
             remarks.append(f'model.{where}: {kind} is not registered here'.replace('.:', ':'))
     return model
 
@@ -151,15 +148,13 @@ def _model(old: dict[str, Any], remarks: list[str]) -> dict[str, Any]:
 def _optimizer(old: dict[str, Any]) -> dict[str, Any]:
     optimizer, hook = old['optimizer'], old.get('optimizer_config') or {}
     mixed = old.get('fp16') or 'Fp16' in hook.get('type', '')
-    wrapper = dict(
+    default, grouped = 'DefaultOptimizerConstructor', 'GroupedOptimWrapperConstructor'
+    return dict(
         type='AmpOptimWrapper' if mixed else 'OptimWrapper',
-        constructor=optimizer.pop('constructor', 'GroupedOptimWrapperConstructor'),
+        constructor=optimizer.pop('constructor', default).replace(default, grouped),
         paramwise_cfg=optimizer.pop('paramwise_cfg', None),
         optimizer=optimizer,
     )
-    if wrapper['constructor'] == 'DefaultOptimizerConstructor':
-        wrapper['constructor'] = 'GroupedOptimWrapperConstructor'
-    return wrapper
 
 
 def _schedule(old: dict[str, Any], path: str | Path, remarks: list[str]) -> list[dict[str, Any]]:
@@ -175,27 +170,22 @@ def _schedule(old: dict[str, Any], path: str | Path, remarks: list[str]) -> list
     return [dict(type='LrUpdater', by_epoch=False, **schedule)]
 
 
-def _evaluate(evaluation: dict[str, Any], new: dict[str, Any]) -> None:
+def _evaluate(evaluation: dict[str, Any], new: Config) -> None:
     metrics = evaluation.get('metric', 'mIoU')
     evaluator = dict(type='SegmentationMetric')
     if metrics not in ('mIoU', ['mIoU']):
-        names = [metrics] if isinstance(metrics, str) else list(metrics)
-        evaluator = dict(type='IoUMetric', iou_metrics=names)
+        evaluator = dict(type='IoUMetric', iou_metrics=metrics)
     for split in ('val', 'test'):
         if f'{split}_dataloader' in new:
             new[f'{split}_evaluator'] = evaluator
             new[f'{split}_cfg'] = dict(type=f'{split.capitalize()}Loop')
 
 
-def _move(old: dict[str, Any], new: dict[str, Any], remarks: list[str]) -> None:
+def _move(old: dict[str, Any], new: Config, remarks: list[str]) -> None:
     """Move what only changes its name, and list what is left of each section."""
     for key, target in MOVED.items():
         if (value := value_at(old, key)) is not None:
-            *above, last = target.split('.')
-            node = new
-            for name in above:
-                node = node.setdefault(name, {})
-            node[last] = value
+            new.merge_from_dict({target: value})
     for section, settled in SETTLED.items():
         for key, value in (old.get(section) or {}).items():
             if f'{section}.{key}' not in MOVED and key not in settled:
@@ -204,4 +194,4 @@ def _move(old: dict[str, Any], new: dict[str, Any], remarks: list[str]) -> None:
         if hook['type'] != 'TextLoggerHook':
             remarks.append(f'log_config.hooks: {hook["type"]}; write visualizer.vis_backends')
     if old.get('resume_from'):
-        new |= dict(load_from=old['resume_from'], resume=True)
+        new.load_from, new.resume = old['resume_from'], True

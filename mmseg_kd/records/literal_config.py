@@ -1,16 +1,15 @@
 """The config of a run, read as data without running it."""
 
 import ast
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from mmengine import registry as mmengine_registry
 from mmengine.config import ConfigDict
-from mmengine.registry import Registry
-from mmseg import registry as mmseg_registry
 
+from mmseg_kd.config.values import nodes, value_at
 from mmseg_kd.errors import UserError
+from mmseg_kd.registry import registered_types
 
 # Stands for code in place of a value.
 LEFT_OUT = object()
@@ -66,11 +65,10 @@ def parse_buildable(text: str, source: str | Path) -> tuple[ConfigDict, list[str
         config = _assignments(text, leave_out)
     except ValueError as error:
         raise UserError(f'{source}: the config cannot be read ({error})') from error
-    known = _registered_types()
-    loader = config.get('val_dataloader')
-    dataset = loader.get('dataset') if isinstance(loader, dict) else None
-    for kind in _types([config.get('model'), dataset]):
-        if kind not in known:
+    known = registered_types()
+    for _, node in nodes([value_at(config, key) for key in ('model', 'val_dataloader.dataset')]):
+        kind = node.get('type') if isinstance(node, dict) else None
+        if isinstance(kind, str) and kind not in known:
             raise UserError(f'{source}: type {kind!r} is not registered, so it is not built')
     return ConfigDict(config), left_out
 
@@ -115,22 +113,3 @@ def _value(node: ast.expr, code: Code) -> Any:
 
 def _kept(found: dict[Any, Any]) -> dict[Any, Any]:
     return {key: value for key, value in found.items() if value is not LEFT_OUT}
-
-
-def _types(value: Any) -> Iterator[str]:
-    if isinstance(value, dict) and isinstance(value.get('type'), str):
-        yield value['type']
-    parts = value.values() if isinstance(value, dict) else value
-    for part in parts if isinstance(value, dict | list | tuple) else ():
-        yield from _types(part)
-
-
-def _registered_types() -> set[str]:
-    """Return the names of all registered types, plain, with their scope and with their module."""
-    modules = (mmseg_registry, mmengine_registry)
-    parents = [r for m in modules for r in vars(m).values() if isinstance(r, Registry)]
-    names = set()
-    for registry in [*parents, *(child for r in parents for child in r.children.values())]:
-        for name, cls in registry.module_dict.items():
-            names |= {name, f'{registry.scope}.{name}', f'{cls.__module__}.{cls.__qualname__}'}
-    return names
