@@ -12,12 +12,12 @@ SPLITS = ('train', 'val', 'test')
 LOADER = '(train|val|test)_dataloader'
 
 
-def _number(value: Any, least: float = 0, kinds: tuple[type, ...] = (int, float)) -> bool:
-    return type(value) in kinds and value >= least
+def _number(value: Any, least: float = 0, most: float = math.inf) -> bool:
+    return type(value) in (int, float) and least <= value <= most
 
 
 def _whole(value: Any, least: int = 0) -> bool:
-    return _number(value, least, (int,))
+    return type(value) is int and value >= least
 
 
 # What a key takes, and the test.
@@ -32,9 +32,7 @@ KINDS: dict[str, Callable[[Any], Any]] = {
     'a number from 0 up': _number,
     'a number above 0': lambda value: _number(value) and 0 < value < math.inf,
     # Some of these keys take a list.
-    'a number from 0 to 1': lambda value: (
-        isinstance(value, list | tuple) or (_number(value) and value <= 1)
-    ),
+    'a number from 0 to 1': lambda value: isinstance(value, list | tuple) or _number(value, 0, 1),
     'a whole number from 0 up': _whole,
     'a whole number from 1 up': lambda value: _whole(value, least=1),
     'a whole number from 1 up, or -1': lambda value: value == -1 or _whole(value, least=1),
@@ -59,10 +57,8 @@ RULES = {
     'default_hooks[.]checkpoint[.](interval|max_keep_ckpts)': 'a whole number from 1 up, or -1',
     'optim_wrapper[.](optimizer[.]lr|clip_grad[.](max_norm|clip_value))': 'a number from 0 up',
     '.*[.](drop_path_rate|drop_rate|attn_drop_rate|dropout_ratio)': 'a number from 0 to 1',
-    '.*[.](flip_prob|cat_max_ratio)': 'a number from 0 to 1',
     'train_cfg[.](time_budget|seconds_per_iter)': 'a number above 0',
     'model[.]test_cfg[.]mode': 'one of whole, slide',
-    'default_hooks[.]checkpoint[.]rule': 'one of greater, less',
     'env_cfg[.]mp_cfg[.]mp_start_method': 'one of fork, spawn, forkserver',
     'log_level': 'one of DEBUG, INFO, WARNING, ERROR, CRITICAL',
     'sync_bn': 'one of torch, mmcv',
