@@ -64,10 +64,9 @@ def fit(
             hint = f'the checkpoint has {classes[0]} classes, the model {classes[1]}'
             if reset_classifier is not None:
                 hint += '; to keep everything but the classifier, write reset_classifier=True'
-        raise UserError(
-            f'{source} does not fit {type(model).__name__}: {len(matched)} of {total} tensors'
-            f' match; {", ".join(words)}' + (f'; {hint}' if hint else '')
-        )
+        misfit = f'{source} does not fit {type(model).__name__}'
+        count = f'{len(matched)} of {total} tensors match'
+        raise UserError(f'{misfit}: ' + '; '.join(filter(None, [count, ', '.join(words), hint])))
     return matched, ', '.join([f'matched {len(matched)}/{total} tensors', *words])
 
 
@@ -99,7 +98,6 @@ def load_strictly(
     model: nn.Module,
     state_dict: Tensors,
     source: str | Path,
-    hint: str = '',
     reset_classifier: bool | None = None,
 ) -> int:
     """Load weights if all of them match the model; otherwise load nothing and raise.
@@ -111,7 +109,7 @@ def load_strictly(
         The number of tensors loaded.
     """
     state_dict = to_segformer(model.state_dict(), state_dict)
-    fitting, report = fit(model, state_dict, source, hint, reset_classifier=reset_classifier)
+    fitting, report = fit(model, state_dict, source, reset_classifier=reset_classifier)
     model.load_state_dict(fitting, strict=False)
     if reset_classifier and 'another shape' in report:
         print_log(f'{source}: {report}: the classifier starts anew', logger='current')
