@@ -65,9 +65,7 @@ def reading_errors(path: str | Path) -> Iterator[None]:
         if isinstance(error, SystemExit):
             text = f'{place}: a config must not end the program'
         elif 'cannot inherit from base' in str(error):
-            text = (
-                f'{path}: the base config has no dict {key}: write {key}=dict(_delete_=True, ...)'
-            )
+            text = f'{path}: the base has no dict {key}: write {key}=dict(_delete_=True, ...)'
         elif 'Duplicate key is not allowed among bases' in str(error):
             # A list of keys, which can be longer than a line of a console.
             keys = ', '.join(sorted(re.findall(r"'(\w+)'", str(error))))

@@ -118,7 +118,7 @@ def _parse(file: Path) -> ast.Module:
             path = r"r'C:\Users\me' or 'C:/Users/me'"
             problem = f'a backslash in quotes begins an escape; write a path as {path}'
     except ValueError as error:
-        line, problem = '?', f'{error}'
+        line, problem = '?', error
     raise UserError(f'{file}, line {line}: {problem}')
 
 

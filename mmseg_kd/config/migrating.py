@@ -17,13 +17,9 @@ from mmseg_kd.config.values import nodes, value_at
 from mmseg_kd.errors import UserError, one_line
 from mmseg_kd.paths import check_file
 
-SECTIONS = ('model', 'data', 'optimizer', 'lr_config')
-# Keys that have another name here.
+# Keys that stay or have another name here.
 MOVED = {
-    'work_dir': 'work_dir',
-    'log_level': 'log_level',
-    'load_from': 'load_from',
-    'find_unused_parameters': 'find_unused_parameters',
+    **{key: key for key in ('work_dir', 'log_level', 'load_from', 'find_unused_parameters')},
     'seed': 'randomness.seed',
     'deterministic': 'randomness.deterministic',
     'cudnn_benchmark': 'env_cfg.cudnn_benchmark',
@@ -43,14 +39,9 @@ MOVED = {
     'fp16.loss_scale': 'optim_wrapper.loss_scale',
 }
 # Sections whose other keys are listed, but for these, which are read elsewhere or not needed.
-SETTLED = {
-    'runner': ('type',),
-    'checkpoint_config': ('by_epoch', 'meta'),
-    'evaluation': ('by_epoch', 'metric', 'pre_eval', 'gpu_collect', 'efficient_test'),
-    'log_config': ('hooks',),
-    'optimizer_config': ('type', 'distributed', 'coalesce', 'bucket_size_mb'),
-    'fp16': (),
-}
+SECTIONS = ('runner', 'checkpoint_config', 'evaluation', 'log_config', 'optimizer_config', 'fp16')
+SETTLED = {'type', 'by_epoch', 'meta', 'metric', 'pre_eval', 'gpu_collect', 'efficient_test'}
+SETTLED |= {'hooks', 'distributed', 'coalesce', 'bucket_size_mb'}
 # Other keys of the top level that are read here, or need nothing in their place.
 KNOWN = {'data', 'model', 'optimizer', 'lr_config', 'train_cfg', 'test_cfg'}
 KNOWN |= {'resume_from', 'dist_params', 'gpu_ids', 'gpus', 'device', 'mp_start_method', 'workflow'}
@@ -76,7 +67,7 @@ def read_old_config(path: str | Path) -> dict[str, Any]:
             node.pop('_delete_', None)
     if 'train_dataloader' in old or 'optim_wrapper' in old:
         raise UserError(f'{path} is a config of mmsegmentation 1.x already')
-    for key in SECTIONS:
+    for key in ('model', 'data', 'optimizer', 'lr_config'):
         if not isinstance(old.get(key), dict):
             raise UserError(f'{path}: {key} is not a dict; name a whole config of 0.x')
     return old
@@ -116,7 +107,7 @@ def migrate(old: dict[str, Any], path: str | Path) -> tuple[dict[str, Any], list
 
 def _unread(old: dict[str, Any]) -> Iterator[str]:
     """Yield the keys of the top level that are neither read here nor variables of what is."""
-    read = KNOWN | SETTLED.keys() | MOVED.keys()
+    read = KNOWN.union(SECTIONS, MOVED)
     used = [node for _, node in nodes({key: old[key] for key in read & old.keys()})]
     dicts = [node.items() for node in used if isinstance(node, dict)]
     for key, value in old.items():
@@ -186,9 +177,9 @@ def _move(old: dict[str, Any], new: Config, remarks: list[str]) -> None:
     for key, target in MOVED.items():
         if (value := value_at(old, key)) is not None:
             new.merge_from_dict({target: value})
-    for section, settled in SETTLED.items():
+    for section in SECTIONS:
         for key, value in (old.get(section) or {}).items():
-            if f'{section}.{key}' not in MOVED and key not in settled:
+            if f'{section}.{key}' not in MOVED and key not in SETTLED:
                 remarks.append(f'{section}.{key}={value!r}')
     for hook in (old.get('log_config') or {}).get('hooks', ()):
         if hook['type'] != 'TextLoggerHook':

@@ -118,17 +118,13 @@ def _dataset(old: Any, split: str, remarks: list[str]) -> dict[str, Any]:
 def _dataset_type(old: dict[str, Any], where: str, remarks: list[str]) -> str:
     kind = old['type']
     if kind == 'CamVidDataset':
-        remarks.append(
-            'data: CamVidDataset here has 12 classes, 11 is Unlabelled, in the SegNet layout;'
-            ' your own folders, classes and suffixes are left out'
-        )
+        own = 'your own folders, classes and suffixes are left out'
+        remarks.append(f'data: CamVidDataset has 12 classes here, in the SegNet layout; {own}')
     elif kind != 'CustomDataset' and DATASETS.get(kind) is not None:
         return kind
     elif 'classes' not in old:
-        remarks.append(
-            f'{where}: {kind} becomes BaseSegDataset; write its classes, palette and suffixes '
-            'as dataset.metainfo=dict(classes=..., palette=...), img_suffix and seg_map_suffix'
-        )
+        keys = 'metainfo=dict(classes=..., palette=...), img_suffix and seg_map_suffix'
+        remarks.append(f'{where}: {kind} becomes BaseSegDataset; write its classes: {keys}')
     return kind if kind == 'CamVidDataset' else 'BaseSegDataset'
 
 
@@ -176,9 +172,7 @@ def _resize(step: Step, where: str, remarks: list[str]) -> list[Step]:
 def _align_resize(step: Step, where: str, remarks: list[str]) -> list[Step]:
     step = dict(step)
     divisor = step.pop('size_divisor', 32)
-    remarks.append(
-        f'AlignResize: the image is resized to its scale, then to multiples of {divisor}'
-    )
+    remarks.append(f'AlignResize: resizes to the scale, then to multiples of {divisor}')
     multiple = dict(type='ResizeToMultiple', size_divisor=divisor)
     return [*_resize(step, where, remarks), multiple]
 

@@ -3,6 +3,7 @@
 import json
 import math
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from types import NoneType
 from typing import Any
@@ -47,10 +48,9 @@ def read_json_lines(file: str | Path) -> tuple[list[dict[str, Any]], list[int]]:
     for number, line in enumerate(lines, start=1):
         if not line.strip():
             continue
-        try:
+        record = None
+        with suppress(ValueError):
             record = read_json(line)
-        except ValueError:
-            record = None
         if isinstance(record, dict):
             records.append(record)
         elif number < len(lines) or number == 1:

@@ -16,27 +16,27 @@ LEFT_OUT = object()
 Code = Callable[[ast.AST], Any]
 
 
-def read_literals(file: str | Path) -> dict[str, Any]:
+def parse_literals(text: str, code: Code = ast.unparse) -> dict[str, Any]:
     """Read the assignments of a config that mmengine wrote out in full.
 
     Args:
-        file: Holds `name=value` of literals and `dict(...)`; any other value is returned as its
-            source text.
-
-    Raises:
-        OSError: It cannot be read.
-        ValueError: It is not text or not Python.
-    """
-    return parse_literals(Path(file).read_text(encoding='utf-8'))
-
-
-def parse_literals(text: str) -> dict[str, Any]:
-    """Read the text of a config as `read_literals` does.
+        text: Holds `name=value` of literals and `dict(...)`.
+        code: What it returns takes the place of any other value; by default its source text.
 
     Raises:
         ValueError: It is not Python.
     """
-    return _assignments(text, ast.unparse)
+    found = {}
+    try:
+        for node in ast.parse(text).body:
+            if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name):
+                found[node.targets[0].id] = _value(node.value, code)
+            elif not (isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)):
+                code(node)
+    # A damaged config may be of any depth and length.
+    except (SyntaxError, TypeError, RecursionError, MemoryError) as error:
+        raise ValueError(getattr(error, 'msg', None) or error) from error
+    return _kept(found)
 
 
 def parse_buildable(text: str, source: str | Path) -> tuple[ConfigDict, list[str]]:
@@ -62,7 +62,7 @@ def parse_buildable(text: str, source: str | Path) -> tuple[ConfigDict, list[str
         return LEFT_OUT
 
     try:
-        config = _assignments(text, leave_out)
+        config = parse_literals(text, leave_out)
     except ValueError as error:
         raise UserError(f'{source}: the config cannot be read ({error})') from error
     known = registered_types()
@@ -71,20 +71,6 @@ def parse_buildable(text: str, source: str | Path) -> tuple[ConfigDict, list[str
         if isinstance(kind, str) and kind not in known:
             raise UserError(f'{source}: type {kind!r} is not registered, so it is not built')
     return ConfigDict(config), left_out
-
-
-def _assignments(text: str, code: Code) -> dict[str, Any]:
-    found = {}
-    try:
-        for node in ast.parse(text).body:
-            if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name):
-                found[node.targets[0].id] = _value(node.value, code)
-            elif not (isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)):
-                code(node)
-    # A damaged config may be of any depth and length.
-    except (SyntaxError, TypeError, RecursionError, MemoryError) as error:
-        raise ValueError(getattr(error, 'msg', None) or error) from error
-    return _kept(found)
 
 
 def _value(node: ast.expr, code: Code) -> Any:

@@ -14,10 +14,7 @@ from mmseg_kd.records.literal_config import parse_literals
 # The log of a training with mmsegmentation 0.x, in its work_dir.
 SUFFIX = '.log.json'
 # What a line of an evaluation has besides the metrics.
-OTHERS = ('mode', 'epoch', 'iter', 'lr', 'time', 'data_time', 'memory')
-
-# mmengine logs these with an evaluation too; they are not metrics.
-NO_METRICS = ('step', 'iter', 'epoch', 'time', 'data_time', 'memory')
+NO_METRICS = ('mode', 'step', 'iter', 'epoch', 'lr', 'time', 'data_time', 'memory')
 
 Row = dict[str, Any]
 Curve = dict[int, float]
@@ -139,7 +136,7 @@ def _rows_of_log(records: Iterable[Row]) -> Iterator[Row]:
             interval, last = abs(iteration - last), iteration
             yield record | {'step': iteration}
         elif record.get('mode') == 'val':
-            metrics = {k: v for k, v in record.items() if k not in OTHERS and is_number(v)}
+            metrics = {k: v for k, v in record.items() if k not in NO_METRICS and is_number(v)}
             step = iteration if last < iteration <= last + interval else last
             yield {name: round(100 * v, 4) for name, v in metrics.items()} | {'step': step}
 
