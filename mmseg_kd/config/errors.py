@@ -5,7 +5,6 @@ import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 from mmengine.config import Config
 
@@ -14,10 +13,8 @@ from mmseg_kd.config.values import nodes
 from mmseg_kd.errors import UserError, one_line
 
 # These types and no subclass of them: a subclass has a meaning of its own.
-MISTAKES = (
-    KeyError, TypeError, ValueError, AttributeError, AssertionError, FileNotFoundError,
-    IndexError, ZeroDivisionError, RuntimeError, ImportError, ModuleNotFoundError,
-)  # fmt: skip
+MISTAKES = (KeyError, IndexError, TypeError, ValueError, AttributeError, AssertionError)
+MISTAKES += (FileNotFoundError, ZeroDivisionError, RuntimeError, ImportError, ModuleNotFoundError)
 
 
 @contextmanager
@@ -83,29 +80,22 @@ def _message(error: Exception, cfg: Config | None) -> str:
         text = traceback.extract_tb(error.__traceback__)[-1].line or text
     text = ' '.join(text.split()).partition(' Please check whether the value of')[0]
     text = text or type(error).__name__
-    key, owner, argument = _being_built(error, cfg)
-    if isinstance(error, IndexError) and argument:
-        # "list index out of range" alone does not say of which argument.
-        key = f'{key}.{argument}'
+    key, owner = _being_built(error, cfg)
     for name in (owner, key):
         text = text if name in text else f'{name}: {text}'
     return one_line(text)
 
 
-def _being_built(error: Exception, cfg: Config | None) -> tuple[str, str, str]:
+def _being_built(error: Exception, cfg: Config | None) -> tuple[str, str]:
     """Return key and type of what mmengine's registry was building, the innermost.
 
-    The third is the argument, if a single one, that the line that failed was working on. Each is
-    '' if it is unknown.
+    Either is '' if it is unknown.
     """
     key = owner = ''
-    part: dict[str, Any] = {}
     frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
-    for built, name in filter(None, map(part_being_built, frames)):
-        part = built
+    for part, name in filter(None, map(part_being_built, frames)):
         same = (where for where, node in nodes(cfg) if where and part and node == part)
         if found := next(same, ''):
             key, owner = found, name
         owner = name or owner
-    arguments = [argument for argument in part if argument in frames[-1].f_locals]
-    return key, owner, arguments[0] if len(arguments) == 1 and key else ''
+    return key, owner
