@@ -45,12 +45,17 @@ def fit(
     found = {key: value for key, value in state_dict.items() if key in own or key not in _UNUSED}
     missing = [k for k in own if k not in found and not k.endswith('.num_batches_tracked')]
     unexpected = [key for key in found if key not in own]
-    matched, shapes, types = _compare(own, found)
+    common = [key for key in own if key in found]
+    # Copying would drop an imaginary part, or round weights, without a warning.
+    types = [k for k in common if own[k].is_floating_point() and not found[k].is_floating_point()]
+    shapes = {k: (tuple(found[k].shape), tuple(own[k].shape)) for k in common if k not in types}
+    shapes = {key: pair for key, pair in shapes.items() if pair[0] != pair[1]}
+    matched = {key: found[key] for key in common if key not in types and key not in shapes}
     differences = {
         'missing': missing,
         'unexpected': unexpected,
         'of another shape': [f'{key} {file} for {mine}' for key, (file, mine) in shapes.items()],
-        'not real numbers': types,
+        'not real numbers': [f'{key} {found[key].dtype}' for key in types],
     }
     words = [
         f'{kind} {len(names)} ({", ".join(names[:3])}{", ..." if len(names) > 3 else ""})'
@@ -70,28 +75,11 @@ def fit(
     return matched, ', '.join([f'matched {len(matched)}/{total} tensors', *words])
 
 
-def _compare(own: Tensors, found: Tensors) -> tuple[dict[str, Tensor], dict, list[str]]:
-    """Return what matches, the two shapes of what differs in shape, and what is of another type."""
-    matched, shapes, types = {}, {}, []
-    for key in [key for key in own if key in found]:
-        value, needed = found[key], own[key]
-        if needed.is_floating_point() and not value.is_floating_point():
-            # Copying would drop an imaginary part, or round weights, without a warning.
-            types.append(f'{key} {value.dtype}')
-        elif value.shape != needed.shape:
-            shapes[key] = tuple(value.shape), tuple(needed.shape)
-        else:
-            matched[key] = value
-    return matched, shapes, types
-
-
 def _classes(shapes: Iterable[tuple[tuple, tuple]]) -> tuple[int, int] | None:
     """Return the file's and the model's number of classes, if the shapes differ in nothing else."""
-    rows = {(file[:1], mine[:1]) for file, mine in shapes}
-    if len(rows) != 1 or any(file[1:] != mine[1:] for file, mine in shapes):
-        return None
-    ((file, mine),) = rows
-    return (*file, *mine) if file and mine else None
+    counts = {(*file[:1], *mine[:1]) for file, mine in shapes}
+    rest_is_same = all(file and mine and file[1:] == mine[1:] for file, mine in shapes)
+    return counts.pop() if rest_is_same and len(counts) == 1 else None
 
 
 def load_strictly(

@@ -86,12 +86,11 @@ def _sliding(cfg: Config) -> Problems:
     """Find sliding windows without a size, or with gaps between them."""
     test_cfg = cfg.model.get('test_cfg') or {}
     stride, crop = test_cfg.get('stride'), test_cfg.get('crop_size')
-    if test_cfg.get('mode') != 'slide':
-        return
-    if not (_is_size(stride) and _is_size(crop)):
+    slides = test_cfg.get('mode') == 'slide'
+    if slides and not (_is_size(stride) and _is_size(crop)):
         sizes = 'stride=(H, W) and crop_size=(H, W), in pixels from 1 up'
         yield 'model.test_cfg', f"mode='slide' needs {sizes}"
-    elif any(step > side for step, side in zip(stride, crop, strict=True)):
+    elif slides and any(step > side for step, side in zip(stride, crop, strict=True)):
         yield 'model.test_cfg.stride', f'{stride} exceeds crop_size={crop} and leaves gaps'
 
 

@@ -112,13 +112,11 @@ def _parse(file: Path) -> ast.Module:
     except UnicodeDecodeError as error:
         line = content.count(b'\n', 0, error.start) + 1
         problem = 'the file is not UTF-8 text; save it as UTF-8 (in Notepad: Save as, Encoding)'
-    except SyntaxError as error:
-        line, problem = error.lineno, error.msg
-        if 'unicodeescape' in problem:
+    except (SyntaxError, ValueError) as error:
+        line, problem = getattr(error, 'lineno', '?'), getattr(error, 'msg', error)
+        if 'unicodeescape' in str(problem):
             path = r"r'C:\Users\me' or 'C:/Users/me'"
             problem = f'a backslash in quotes begins an escape; write a path as {path}'
-    except ValueError as error:
-        line, problem = '?', error
     raise UserError(f'{file}, line {line}: {problem}')
 
 

@@ -13,10 +13,8 @@ from mmseg_kd.datasets.camvid.dataset import SPLITS
 
 Step = dict[str, Any]
 # Done by the preprocessor, by PackSegInputs or by the test loop; written anew where it is needed.
-REPLACED = (
-    'Normalize', 'Pad', 'DefaultFormatBundle', 'Collect', 'ImageToTensor', 'ToTensor',
-    'ToDataContainer', 'Transpose',
-)  # fmt: skip
+REPLACED = {'Normalize', 'Pad', 'DefaultFormatBundle', 'Collect', 'ImageToTensor', 'ToTensor'}
+REPLACED |= {'ToDataContainer', 'Transpose'}
 # Keys of a data set that stay, and where the values of others go; CamVid has its own of these.
 SAME = ('data_root', 'ignore_index', 'reduce_zero_label')
 MOVED = {

@@ -73,11 +73,10 @@ def wrong_values(cfg: Config) -> Iterator[tuple[str, str]]:
 
     None is like a key that is not there.
     """
-    rules = [(re.compile(keys), words) for keys, words in RULES.items()]
     for where, value in nodes(cfg):
         if value is None and where not in ('model.backbone', 'model.decode_head'):
             continue
-        for words in [words for keys, words in rules if keys.fullmatch(where)]:
+        for words in [words for keys, words in RULES.items() if re.fullmatch(keys, where)]:
             one_of = words.removeprefix('one of ').split(', ').__contains__
             if not KINDS.get(words, one_of)(value):
                 yield where, f'{reprlib.repr(value)} is not {words}'

@@ -8,7 +8,7 @@ from pathlib import Path
 from types import NoneType
 from typing import Any
 
-from mmseg_kd.checkpoints import atomic_path, remove_file, retry_locked
+from mmseg_kd.checkpoints.atomic import atomic_path, remove_file, retry_locked
 
 # Forms for `fits`.
 NUMBER = (int, float)
@@ -46,14 +46,12 @@ def read_json_lines(file: str | Path) -> tuple[list[dict[str, Any]], list[int]]:
     lines = file.read_text('utf-8', errors='replace').splitlines() if file.is_file() else []
     records, broken = [], []
     for number, line in enumerate(lines, start=1):
-        if not line.strip():
-            continue
         record = None
         with suppress(ValueError):
             record = read_json(line)
         if isinstance(record, dict):
             records.append(record)
-        elif number < len(lines) or number == 1:
+        elif line.strip() and (number < len(lines) or number == 1):
             broken.append(number)
     return records, broken
 

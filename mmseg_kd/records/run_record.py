@@ -138,14 +138,13 @@ def read_run(folder: str | Path, name: str | None = None) -> RunRecord:
         raise UserError(f'{files[-1]} has {lines}; it is damaged, or the run ended before one')
     record = RunRecord(name or folder.name, folder, evaluations=evaluations, training=training)
     for file, lines in broken.items():
-        record.notes.append(
-            message(
-                '{file}: {count} lines are not JSON and were left out (the first is line {line}).',
-                file=file.as_posix(),
-                count=len(lines),
-                line=lines[0],
-            )
+        note = message(
+            '{file}: {count} lines are not JSON and were left out (the first is line {line}).',
+            file=file.as_posix(),
+            count=len(lines),
+            line=lines[0],
         )
+        record.notes.append(note)
     record.config = _config(files[-1], record.notes)
     record.seed = record.whole_number('randomness', 'seed')
     record.teachers = _teachers(folder / 'teacher.json', record.notes)
