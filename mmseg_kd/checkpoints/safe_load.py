@@ -3,8 +3,6 @@
 import hashlib
 import re
 import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -41,17 +39,23 @@ def read_checkpoint(path: str | Path, map_location: str | torch.device = 'cpu') 
         raise UserError(f'{path}: no such file, check the path of the checkpoint')
     if not path.stat().st_size:
         raise UserError(f'{path}: is empty (0 bytes), copy or download it again')
+    # Other libraries allow names for the whole process. They are set aside, because torch would
+    # accept either the stand-in or the real thing.
+    others = serialization.get_safe_globals()
+    serialization.clear_safe_globals()
     try:
         if path.suffix == '.safetensors':
             return load_file(path, device=str(map_location))
         # torch's warnings before a refusal advise how to load the file anyway.
-        with _only_stand_ins(), warnings.catch_warnings():
+        with serialization.safe_globals(STAND_INS), warnings.catch_warnings():
             warnings.simplefilter('ignore')
             checkpoint = torch.load(path, map_location=map_location, weights_only=True)
         checkpoint = restore(checkpoint, {})
     # A damaged or hostile file can make the reader raise anything.
     except Exception as error:
         raise UserError(f'{path}: {_reason(path, error)}') from error
+    finally:
+        serialization.add_safe_globals(others)
     if not isinstance(checkpoint, dict):
         kind = type(checkpoint).__name__
         raise UserError(f'{path}: holds a {kind} instead of a dict, save model.state_dict()')
@@ -113,27 +117,12 @@ def sha256_of(path: str | Path) -> str:
     return hashlib.sha256(Path(path).read_bytes()).hexdigest()
 
 
-@contextmanager
-def _only_stand_ins() -> Iterator[None]:
-    # Other libraries allow names for the whole process. They are set aside, because torch would
-    # accept either the stand-in or the real thing.
-    others = serialization.get_safe_globals()
-    serialization.clear_safe_globals()
-    try:
-        with serialization.safe_globals(STAND_INS):
-            yield
-    finally:
-        serialization.add_safe_globals(others)
-
-
 def _reason(path: Path, error: Exception) -> str:
     """Say what a file that cannot be read is, and what to do."""
     message = str(error)
     if refused := _REFUSED.search(message):
         code = f'it names "{_printable(refused[1])}", which is code and not weights'
         return f'refuses to load, {code}; ask for the bare state_dict or a .safetensors file'
-    if isinstance(error, PermissionError):
-        return f'cannot be read ({_printable(message)})'
     with path.open('rb') as file:
         start = file.read(40)
     size = f'{path.stat().st_size:,} bytes'
