@@ -83,10 +83,7 @@ def _classes(shapes: Iterable[tuple[tuple, tuple]]) -> tuple[int, int] | None:
 
 
 def load_strictly(
-    model: nn.Module,
-    state_dict: Tensors,
-    source: str | Path,
-    reset_classifier: bool | None = None,
+    model: nn.Module, state_dict: Tensors, source: str | Path, reset_classifier: bool | None = None
 ) -> int:
     """Load weights if all of them match the model; otherwise load nothing and raise.
 

@@ -10,6 +10,7 @@ import torch
 
 from mmseg_kd.checkpoints.atomic import atomic_path
 from mmseg_kd.checkpoints.safe_load import read_checkpoint, state_dict_of
+from mmseg_kd.config.values import value_at
 from mmseg_kd.errors import UserError
 from mmseg_kd.paths import check_folder
 
@@ -54,10 +55,8 @@ def publish(source: str | Path, target: str | Path) -> Path:
 
 def _meta(checkpoint: dict[str, Any]) -> dict[str, Any]:
     """Return the iteration, and the classes and their colours as plain lists."""
-    found = checkpoint.get('meta')
-    found = found if isinstance(found, dict) else {}
-    meta = {'iter': found['iter']} if isinstance(found.get('iter'), int) else {}
-    dataset = found.get('dataset_meta')
+    iteration, dataset = (value_at(checkpoint, f'meta.{key}') for key in ('iter', 'dataset_meta'))
+    meta = {'iter': iteration} if isinstance(iteration, int) else {}
     if isinstance(dataset, dict):
         meta['dataset_meta'] = {k: dataset[k] for k in ('classes', 'palette') if k in dataset}
     return json.loads(json.dumps(meta, default=lambda array: array.tolist()))

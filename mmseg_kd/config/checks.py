@@ -65,8 +65,7 @@ def _heads(cfg: Config) -> Problems:
     for where, head in nodes(cfg.model, 'model'):
         if re.fullmatch(r'model.(decode|auxiliary)_head(.\d+)?', where) and isinstance(head, dict):
             counts.append(head.get('num_classes'))
-            losses = head.get('loss_decode')
-            for loss in losses if isinstance(losses, list | tuple) else [losses]:
+            for _, loss in nodes(head.get('loss_decode')):
                 if isinstance(loss, dict):
                     yield from _loss(f'{where}.loss_decode', loss, counts[-1])
     if len(set(counts) - {None}) > 1:

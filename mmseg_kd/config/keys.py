@@ -104,7 +104,8 @@ def unknown_keys(cfg: Config) -> Iterator[tuple[str, str]]:
                 yield f'{where}.type', f'{kind!r} is not registered'
         elif kind in classes:
             yield from _unknown(where, node, *_parameters(classes[kind]))
-        elif kind and (hint := did_you_mean(kind, classes)):
+        # A dotted name may be imported when it is built.
+        elif kind and '.' not in kind and (hint := did_you_mean(kind, classes)):
             yield where, f'type {node["type"]!r} is not registered: {hint}'
         elif where in UNTYPED:
             yield from _unknown(where, node, UNTYPED[where], where != 'model.test_cfg')

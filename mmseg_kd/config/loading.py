@@ -43,19 +43,17 @@ def load_config(path: str, cfg_options: dict[str, Any] | None = None) -> Config:
     check_text(file)
     # In a process that a user's program spawned, only the part for data workers was imported.
     register_all()
-    from mmseg_kd.config.checks import check_config
-    from mmseg_kd.config.defaults import fill_in
-    from mmseg_kd.config.options import apply_options, check_variables
+    from mmseg_kd.config import checks, defaults, options
 
     cfg = read_config(path)
     with reading_errors(path):
         # Every checkpoint and log has the config's text; yapf takes 0.3 s to lay it out.
         cfg = Config(cfg.to_dict(), cfg.text, cfg.filename, format_python_code=False)
-        check_variables(cfg, path)
-        apply_options(cfg, cfg_options or {})
-    check_config(cfg, path)
+        options.check_variables(cfg, path)
+        options.apply_options(cfg, cfg_options or {})
+    checks.check_config(cfg, path)
     init_default_scope(cfg.get('default_scope') or 'mmseg_kd')
-    fill_in(cfg)
+    defaults.fill_in(cfg)
     if cfg.get('work_dir') is None:
         cfg.work_dir = str(Path('work_dirs') / file.stem)
     return cfg

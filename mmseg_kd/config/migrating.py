@@ -10,8 +10,7 @@ from typing import Any
 from mmengine.config import Config
 from mmseg.registry import MODELS
 
-from mmseg_kd.config.errors import reading_errors
-from mmseg_kd.config.loading import check_text
+from mmseg_kd.config.loading import read_config
 from mmseg_kd.config.migrating_data import loaders, preprocessor
 from mmseg_kd.config.values import nodes, value_at
 from mmseg_kd.errors import UserError, one_line
@@ -57,11 +56,8 @@ def read_old_config(path: str | Path) -> dict[str, Any]:
         UserError: It is missing or not valid Python, or not a whole config of 0.x.
     """
     check_file(path, 'the config')
-    check_text(Path(path))
-    with reading_errors(path):
-        # The user's modules were written for the libraries of 0.x.
-        cfg = Config.fromfile(path, import_custom_modules=False, format_python_code=False)
-        old = cfg.to_dict()
+    # The user's modules were written for the libraries of 0.x.
+    old = read_config(path, import_custom_modules=False).to_dict()
     for _, node in nodes(old):
         if isinstance(node, dict):
             node.pop('_delete_', None)

@@ -116,8 +116,7 @@ def _dataset(old: Any, split: str, remarks: list[str]) -> dict[str, Any]:
 def _dataset_type(old: dict[str, Any], where: str, remarks: list[str]) -> str:
     kind = old['type']
     if kind == 'CamVidDataset':
-        own = 'your own folders, classes and suffixes are left out'
-        remarks.append(f'data: CamVidDataset has 12 classes here, in the SegNet layout; {own}')
+        remarks.append('data: CamVidDataset has the folders and 12 classes of the SegNet layout')
     elif kind != 'CustomDataset' and DATASETS.get(kind) is not None:
         return kind
     elif 'classes' not in old:

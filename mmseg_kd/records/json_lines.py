@@ -69,6 +69,13 @@ def read_json(text: str) -> Any:
         raise ValueError('nested too deeply') from error
 
 
+def read_json_file(file: Path) -> Any:
+    """Return the content of a JSON file; None if it is missing or damaged."""
+    with suppress(OSError, ValueError):
+        return read_json(file.read_text(encoding='utf-8'))
+    return None
+
+
 def is_number(value: Any) -> bool:
     """Return whether a value read from JSON is a finite number."""
     return fits(value, NUMBER)

@@ -1,7 +1,6 @@
 """The record of a run, read from its work_dir."""
 
 import math
-from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import NoneType
@@ -13,7 +12,7 @@ from mmseg_kd.config.values import value_at
 from mmseg_kd.errors import UserError
 from mmseg_kd.records.class_scores import ClassScores, read_class_scores
 from mmseg_kd.records.gradient_reports import read_reports
-from mmseg_kd.records.json_lines import NUMBER, OPTIONAL_NUMBER, OPTIONAL_TEXT, fits, read_json
+from mmseg_kd.records.json_lines import NUMBER, OPTIONAL_NUMBER, OPTIONAL_TEXT, fits, read_json_file
 from mmseg_kd.records.literal_config import parse_literals
 from mmseg_kd.records.message import Message, message
 from mmseg_kd.records.scalars import SUFFIX, config_of_log, read_rows, scalar_files, split_rows
@@ -134,8 +133,8 @@ def read_run(folder: str | Path, name: str | None = None) -> RunRecord:
     rows, broken = read_rows(files)
     evaluations, training = split_rows(rows)
     if not evaluations and not training:
-        lines = 'no line of a training or an evaluation'
-        raise UserError(f'{files[-1]} has {lines}; it is damaged, or the run ended before one')
+        problem = 'has no line of a training or an evaluation; did the run end early?'
+        raise UserError(f'{files[-1]} {problem}')
     record = RunRecord(name or folder.name, folder, evaluations=evaluations, training=training)
     for file, lines in broken.items():
         note = message(
@@ -171,7 +170,7 @@ def _config(scalars: Path, notes: list[Message]) -> dict[str, Any]:
 
 
 def _teachers(file: Path, notes: list[Message]) -> dict[str, dict[str, Any]]:
-    content = _read_json(file) if file.is_file() else {}
+    content = read_json_file(file) if file.is_file() else {}
     # The report on a single teacher is stored without its name.
     cards = {'teacher': content} if fits(content, CARD) else content
     if fits(cards, {str: CARD}):
@@ -182,14 +181,8 @@ def _teachers(file: Path, notes: list[Message]) -> dict[str, dict[str, Any]]:
 
 def read_test(work_dir: Path) -> dict[str, Any]:
     """Read `test.json`: the tested `checkpoint` and its `metrics`; empty if it is not there."""
-    content = _read_json(work_dir / 'test.json')
+    content = read_json_file(work_dir / 'test.json')
     return content if fits(content, TEST) else {}
-
-
-def _read_json(file: Path) -> Any:
-    with suppress(OSError, ValueError):
-        return read_json(file.read_text(encoding='utf-8'))
-    return None
 
 
 def _iteration(file: Path) -> int:
