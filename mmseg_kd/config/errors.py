@@ -5,6 +5,7 @@ import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from mmengine.config import Config
 
@@ -92,10 +93,15 @@ def _being_built(error: Exception, cfg: Config | None) -> tuple[str, str]:
     Either is '' if it is unknown.
     """
     key = owner = ''
+    part: dict[str, Any] = {}
     frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
     for part, name in filter(None, map(part_being_built, frames)):
         same = (where for where, node in nodes(cfg) if where and part and node == part)
         if found := next(same, ''):
             key, owner = found, name
         owner = name or owner
+    # "list index out of range" alone does not say of which argument.
+    arguments = [argument for argument in part if argument in frames[-1].f_locals]
+    if isinstance(error, IndexError) and key and len(arguments) == 1:
+        key = f'{key}.{arguments[0]}'
     return key, owner
