@@ -17,8 +17,8 @@ from torch.utils.hooks import RemovableHandle
 from mmseg_kd.checkpoints.pretrained import fit_backbone
 from mmseg_kd.checkpoints.safe_load import read_checkpoint, state_dict_of
 from mmseg_kd.checkpoints.sources import NAMED, URLS, find_weights
-from mmseg_kd.config.values import nodes
 from mmseg_kd.errors import UserError
+from mmseg_kd.nested import nodes
 
 # Those that mmengine has loaders for.
 SCHEMES = [f'{name}://' for name in ('pavi', r'(\S+\:)?s3', r'(\S+\:)?petrel', *NAMED)]

@@ -51,17 +51,13 @@ def fit(
     shapes = {k: (tuple(found[k].shape), tuple(own[k].shape)) for k in common if k not in types}
     shapes = {key: pair for key, pair in shapes.items() if pair[0] != pair[1]}
     matched = {key: found[key] for key in common if key not in types and key not in shapes}
-    differences = {
+    parts = {
         'missing': missing,
         'unexpected': unexpected,
         'of another shape': [f'{key} {file} for {mine}' for key, (file, mine) in shapes.items()],
         'not real numbers': [f'{key} {found[key].dtype}' for key in types],
     }
-    words = [
-        f'{kind} {len(names)} ({", ".join(names[:3])}{", ..." if len(names) > 3 else ""})'
-        for kind, names in differences.items()
-        if names
-    ]
+    words = [f'{kind} {len(names)} ({shortened(names)})' for kind, names in parts.items() if names]
     total = len(matched) + len(missing) + len(shapes) + len(types)
     classes = None if missing or unexpected or types else _classes(shapes.values())
     if (strict and words and not (reset_classifier and classes)) or not matched:
@@ -73,6 +69,11 @@ def fit(
         count = f'{len(matched)} of {total} tensors match'
         raise UserError(f'{misfit}: ' + '; '.join(filter(None, [count, ', '.join(words), hint])))
     return matched, ', '.join([f'matched {len(matched)}/{total} tensors', *words])
+
+
+def shortened(names: list[str]) -> str:
+    """Return the first three names, and an ellipsis for the others."""
+    return ', '.join([*names[:3], '...'] if len(names) > 3 else names)
 
 
 def _classes(shapes: Iterable[tuple[tuple, tuple]]) -> tuple[int, int] | None:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from torch import Tensor, nn
 
-from mmseg_kd.checkpoints.matching import Tensors, fit
+from mmseg_kd.checkpoints.matching import Tensors, fit, shortened
 from mmseg_kd.checkpoints.mit_layouts import EMBEDDING, to_nvlabs
 from mmseg_kd.checkpoints.safe_load import read_checkpoint, state_dict_of
 from mmseg_kd.checkpoints.sources import find_weights
@@ -89,8 +89,7 @@ def fit_backbone(
     if not tensors.keys() & own.keys():
         hint = 'the file is of another architecture'
     fitting, report = fit(backbone, tensors, source, hint, strict)
-    left_out = f', left out {", ".join(left[:3])}' if left else ''
-    left_out += ', ...' if len(left) > 3 else ''
+    left_out = f', left out {shortened(left)}' if left else ''
     return fitting, f'{source}: {report} of {where}{how}{left_out}'
 
 

@@ -10,8 +10,8 @@ import torch
 
 from mmseg_kd.checkpoints.atomic import atomic_path
 from mmseg_kd.checkpoints.safe_load import read_checkpoint, state_dict_of
-from mmseg_kd.config.values import value_at
 from mmseg_kd.errors import UserError
+from mmseg_kd.nested import value_at
 from mmseg_kd.paths import check_folder
 
 

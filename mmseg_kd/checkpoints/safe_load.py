@@ -57,8 +57,7 @@ def read_checkpoint(path: str | Path, map_location: str | torch.device = 'cpu') 
     finally:
         serialization.add_safe_globals(others)
     if not isinstance(checkpoint, dict):
-        kind = type(checkpoint).__name__
-        raise UserError(f'{path}: holds a {kind} instead of a dict, save model.state_dict()')
+        raise UserError(f'{path}: holds a {type(checkpoint).__name__} instead of a dict of tensors')
     return checkpoint
 
 

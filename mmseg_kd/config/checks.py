@@ -9,8 +9,9 @@ from mmengine.config import Config
 
 from mmseg_kd.config.defaults import crop_of, cropping_steps
 from mmseg_kd.config.keys import check_top_level, unknown_keys
-from mmseg_kd.config.values import nodes, value_at, wrong_values
+from mmseg_kd.config.values import wrong_values
 from mmseg_kd.errors import UserError
+from mmseg_kd.nested import nodes, value_at
 
 # Where a mistake is, and what it is.
 Problems = Iterator[tuple[str, str]]

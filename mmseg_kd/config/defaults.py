@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 from mmengine.config import Config
 
-from mmseg_kd.config.values import nodes, value_at
+from mmseg_kd.nested import nodes, value_at
 
 # Steps of a pipeline that cut a crop.
 CROPPING = ('SegAugment', 'RandomCrop')

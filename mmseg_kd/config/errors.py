@@ -10,8 +10,8 @@ from typing import Any
 from mmengine.config import Config
 
 from mmseg_kd.compat import is_code_of_a_config, part_being_built
-from mmseg_kd.config.values import nodes
 from mmseg_kd.errors import UserError, one_line
+from mmseg_kd.nested import nodes
 
 # These types and no subclass of them: a subclass has a meaning of its own.
 MISTAKES = (KeyError, IndexError, TypeError, ValueError, AttributeError, AssertionError)

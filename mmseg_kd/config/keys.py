@@ -11,9 +11,10 @@ from mmengine.runner import IterBasedTrainLoop, Runner
 from torch.utils.data import DataLoader
 
 from mmseg_kd.config.options import VARIABLES, line_of
-from mmseg_kd.config.values import SPLITS, nodes, value_at
+from mmseg_kd.config.values import SPLITS
 from mmseg_kd.errors import UserError, did_you_mean
 from mmseg_kd.models.kd_encoder_decoder import teachers_by_name
+from mmseg_kd.nested import nodes, value_at
 from mmseg_kd.registry import registered_types
 
 LOOP = "train_cfg=dict(type='IterBasedTrainLoop', max_iters=40000, val_interval=4000)"

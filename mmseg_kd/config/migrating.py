@@ -12,8 +12,8 @@ from mmseg.registry import MODELS
 
 from mmseg_kd.config.loading import read_config
 from mmseg_kd.config.migrating_data import loaders, preprocessor
-from mmseg_kd.config.values import nodes, value_at
 from mmseg_kd.errors import UserError, one_line
+from mmseg_kd.nested import nodes, value_at
 from mmseg_kd.paths import check_file
 
 # Keys that stay or have another name here.

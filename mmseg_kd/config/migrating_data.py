@@ -8,8 +8,8 @@ from typing import Any
 from mmengine.config import Config
 from mmseg.registry import DATASETS, TRANSFORMS
 
-from mmseg_kd.config.values import nodes
 from mmseg_kd.datasets.camvid.dataset import SPLITS
+from mmseg_kd.nested import nodes
 
 Step = dict[str, Any]
 # Done by the preprocessor, by PackSegInputs or by the test loop; written anew where it is needed.
@@ -120,8 +120,7 @@ def _dataset_type(old: dict[str, Any], where: str, remarks: list[str]) -> str:
     elif kind != 'CustomDataset' and DATASETS.get(kind) is not None:
         return kind
     elif 'classes' not in old:
-        keys = 'metainfo=dict(classes=..., palette=...), img_suffix and seg_map_suffix'
-        remarks.append(f'{where}: {kind} becomes BaseSegDataset; write its classes: {keys}')
+        remarks.append(f'{where}: {kind} becomes BaseSegDataset; write its classes in metainfo')
     return kind if kind == 'CamVidDataset' else 'BaseSegDataset'
 
 

@@ -7,8 +7,8 @@ from typing import Any
 from mmengine.config import Config
 
 from mmseg_kd.config.defaults import open_crop
-from mmseg_kd.config.values import nodes, value_at
 from mmseg_kd.errors import UserError
+from mmseg_kd.nested import nodes, value_at
 
 # Variables of a config file, and the keys whose values are made of them.
 VARIABLES = {

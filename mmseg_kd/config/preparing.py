@@ -7,8 +7,8 @@ import re
 
 from mmengine.config import Config
 
-from mmseg_kd.config.values import value_at
 from mmseg_kd.errors import UserError
+from mmseg_kd.nested import value_at
 from mmseg_kd.paths import check_file, check_folder, check_new_folder
 
 

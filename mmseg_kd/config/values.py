@@ -1,4 +1,4 @@
-"""Look through the values of a config, and find those that are not what reads them takes."""
+"""Find the values of a config that are not what reads them takes."""
 
 import math
 import re
@@ -7,6 +7,8 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from mmengine.config import Config
+
+from mmseg_kd.nested import nodes, value_at
 
 SPLITS = ('train', 'val', 'test')
 LOADER = '(train|val|test)_dataloader'
@@ -87,24 +89,3 @@ def wrong_values(cfg: Config) -> Iterator[tuple[str, str]]:
     for key in (f'{split}_dataloader' for split in SPLITS):
         if cfg.get(key) and cfg[key].get('dataset') is None:
             yield key, 'dataset is missing: write dataset=dict(type=..., ...)'
-
-
-def nodes(node: Any, where: str = '') -> Iterator[tuple[str, Any]]:
-    """Yield the dotted key and the value of a node and of all that it holds, outermost first."""
-    yield where, node
-    if isinstance(node, list | tuple):
-        items = enumerate(node)
-    else:
-        items = node.items() if isinstance(node, dict | Config) else ()
-    for key, value in items:
-        yield from nodes(value, f'{where}.{key}'.lstrip('.'))
-
-
-def value_at(node: Any, key: str) -> Any:
-    """Return the value at a dotted key, or None."""
-    for part in key.split('.'):
-        if isinstance(node, list | tuple):
-            node = node[int(part)] if part.isdecimal() and int(part) < len(node) else None
-        else:
-            node = node.get(part) if isinstance(node, dict | Config) else None
-    return node

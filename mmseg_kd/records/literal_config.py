@@ -7,16 +7,15 @@ from typing import Any
 
 from mmengine.config import ConfigDict
 
-from mmseg_kd.config.values import nodes, value_at
 from mmseg_kd.errors import UserError
+from mmseg_kd.nested import nodes, value_at
 from mmseg_kd.registry import registered_types
 
 # Stands for code in place of a value.
 LEFT_OUT = object()
-Code = Callable[[ast.AST], Any]
 
 
-def parse_literals(text: str, code: Code = ast.unparse) -> dict[str, Any]:
+def parse_literals(text: str, code: Callable[[ast.AST], Any] = ast.unparse) -> dict[str, Any]:
     """Read the assignments of a config that mmengine wrote out in full.
 
     Args:
@@ -73,7 +72,7 @@ def parse_buildable(text: str, source: str | Path) -> tuple[ConfigDict, list[str
     return ConfigDict(config), left_out
 
 
-def _value(node: ast.expr, code: Code) -> Any:
+def _value(node: ast.expr, code: Callable[[ast.AST], Any]) -> Any:
     """Return a literal; what `code` returns takes the place of each part that is not one."""
     if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == 'dict':
         names = [word.arg and ast.Constant(word.arg) for word in node.keywords]

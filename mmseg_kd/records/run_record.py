@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from mmseg_kd.config.values import value_at
 from mmseg_kd.errors import UserError
+from mmseg_kd.nested import value_at
 from mmseg_kd.records.class_scores import ClassScores, read_class_scores
 from mmseg_kd.records.gradient_reports import read_reports
 from mmseg_kd.records.json_lines import NUMBER, OPTIONAL_NUMBER, OPTIONAL_TEXT, fits, read_json_file
@@ -133,8 +133,8 @@ def read_run(folder: str | Path, name: str | None = None) -> RunRecord:
     rows, broken = read_rows(files)
     evaluations, training = split_rows(rows)
     if not evaluations and not training:
-        problem = 'has no line of a training or an evaluation; did the run end early?'
-        raise UserError(f'{files[-1]} {problem}')
+        problem = 'no line of a training or an evaluation; did the run end early?'
+        raise UserError(f'{files[-1]} has {problem}')
     record = RunRecord(name or folder.name, folder, evaluations=evaluations, training=training)
     for file, lines in broken.items():
         note = message(

@@ -63,8 +63,7 @@ def read_study(folder: str | Path) -> StudyRecord:
         # Older studies have none.
         content.setdefault('controls', {})
     if not fits(content, FORM):
-        damaged = 'is damaged or is not the state of a study'
-        raise UserError(f'{file} {damaged}; run the study again to write it')
+        raise UserError(f'{file} is damaged or is not the state of a study; run the study again')
     return StudyRecord(
         **{key: content[key] for key in ('name', 'baseline', 'controls', 'kind', 'space')},
         runs=[_run(file.parent, entry) for entry in content['runs']],
