@@ -99,14 +99,15 @@ def unknown_keys(cfg: Config) -> Iterator[tuple[str, str]]:
             continue
         kind = node.get('type', 'Teacher' if any(node is one for one in teachers) else None)
         kind = kind if isinstance(kind, str) else ''
+        # Another dotted name may be imported when it is built.
+        is_name = re.fullmatch(r'((mmseg_kd|mmseg|mmengine)[.])?\w+', kind)
         if last in PASSED_ON:
             # mmcv's own message lacks the name.
-            if last in LAYERS and re.fullmatch(r'\w+', kind) and kind not in classes:
+            if last in LAYERS and is_name and kind not in classes:
                 yield f'{where}.type', f'{kind!r} is not registered'
         elif kind in classes:
             yield from _unknown(where, node, *_parameters(classes[kind]))
-        # A dotted name may be imported when it is built.
-        elif kind and '.' not in kind and (hint := did_you_mean(kind, classes)):
+        elif is_name and (hint := did_you_mean(kind, classes)):
             yield where, f'type {node["type"]!r} is not registered: {hint}'
         elif where in UNTYPED:
             yield from _unknown(where, node, UNTYPED[where], where != 'model.test_cfg')
