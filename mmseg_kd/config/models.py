@@ -46,7 +46,7 @@ def build_student(cfg: Config) -> tuple[nn.Module, dict[str, Teacher]]:
     teachers = {name: teacher for name, teacher in found.items() if isinstance(teacher, Teacher)}
     if not teachers:
         advice = 'write model.teacher=dict(config=..., checkpoint=...) and model.kd_losses'
-        raise UserError(f'{cfg.filename}: no loss reads a teacher with a checkpoint; {advice}')
+        raise UserError(f'{cfg.filename} has no teacher with a checkpoint for a loss; {advice}')
     return student, teachers
 
 
