@@ -7,6 +7,9 @@ name: `EncoderDecoder`, `LoadImageFromFile` and `LoadAnnotations`. mmseg's own a
 `mmseg.EncoderDecoder` and so on.
 """
 
+from typing import Any
+
+from mmengine import registry as mmengine_registry
 from mmengine.registry import Registry
 from mmseg import registry as mmseg_registry
 
@@ -20,3 +23,17 @@ REGISTRIES = {
     if isinstance(parent, Registry)
 }
 MODELS = REGISTRIES['MODELS']
+
+
+def registered_types() -> dict[str, Any]:
+    """Return all registered types, each by its name, with its scope and with its module.
+
+    Where several have a name, the one that `default_scope='mmseg_kd'` finds first is returned.
+    """
+    stock = [*vars(mmengine_registry).values(), *vars(mmseg_registry).values()]
+    found: dict[str, Any] = {}
+    for registry in [*stock, *REGISTRIES.values()]:
+        for name, cls in registry.module_dict.items() if isinstance(registry, Registry) else ():
+            names = (name, f'{registry.scope}.{name}', f'{cls.__module__}.{cls.__qualname__}')
+            found |= dict.fromkeys(names, cls)
+    return found

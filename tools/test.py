@@ -10,8 +10,9 @@ REGISTER_LATE = True
 
 from mmseg_kd.command_line import at_least, config_parser, parse_run, run_tool
 from mmseg_kd.config import prepare_test, show_predictions
-from mmseg_kd.config.values import SPLITS, value_at
+from mmseg_kd.config.values import SPLITS
 from mmseg_kd.errors import UserError
+from mmseg_kd.nested import value_at
 from mmseg_kd.paths import check_new_file
 
 

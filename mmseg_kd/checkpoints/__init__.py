@@ -1,9 +1,8 @@
 """Checkpoints: read them without running code, match weights to models, write files atomically."""
 
-from mmseg_kd.checkpoints.atomic import atomic_path, remove_file, retry_locked
+from mmseg_kd.checkpoints.atomic import atomic_path, remove_file
 from mmseg_kd.checkpoints.latest import find_latest_checkpoint
 from mmseg_kd.checkpoints.matching import load_strictly
-from mmseg_kd.checkpoints.mit_layouts import to_nvlabs
 from mmseg_kd.checkpoints.pretrained import load_pretrained
 from mmseg_kd.checkpoints.safe_load import read_checkpoint, sha256_of, state_dict_of
 
@@ -14,8 +13,6 @@ __all__ = [
     'load_strictly',
     'read_checkpoint',
     'remove_file',
-    'retry_locked',
     'sha256_of',
     'state_dict_of',
-    'to_nvlabs',
 ]

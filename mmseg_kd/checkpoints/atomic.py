@@ -5,16 +5,14 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 from uuid import uuid4
-
-T = TypeVar('T')
 
 # Seconds between attempts.
 WAITS = (0.05, 0.1, 0.2, 0.4, 0.8, 1.6, 3.0)
 
 
-def retry_locked(action: Callable[..., T], *args: Any, **kwargs: Any) -> T:
+def retry_locked(action: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
     """Call a function again for a few seconds while it raises PermissionError.
 
     On Windows a virus scanner or an editor that holds a file open makes others fail to open,

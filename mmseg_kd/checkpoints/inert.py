@@ -90,16 +90,12 @@ def _refuse(name: str) -> NoReturn:
     raise UnpicklingError(f'GLOBAL {name} was not an allowed global')
 
 
-def _no_bytes() -> bytes:
-    """Stand in for `bytes()`, as an empty array is written; `bytes(n)` would fill the memory."""
-    return b''
-
-
 # For `torch.serialization.safe_globals`: what a name in the file resolves to.
 STAND_INS: list[tuple[Callable, str]] = [
     (HistoryBuffer, 'mmengine.logging.history_buffer.HistoryBuffer'),
     (_statistics_method, 'builtins.getattr'),
-    (_no_bytes, 'builtins.bytes'),
+    # An empty array is written as `bytes()`; `bytes(n)` would fill the memory.
+    (lambda: b'', 'builtins.bytes'),
     (_Record, 'numpy.ndarray'),
     (_Dtype, 'numpy.dtype'),
     # numpy 2 and numpy 1.

@@ -5,6 +5,7 @@ and head of mmseg reads its weights. mmengine's own run the code in a file.
 """
 
 from collections.abc import Iterator
+from contextlib import ExitStack
 from typing import Any
 
 from mmengine.logging import print_log
@@ -17,6 +18,7 @@ from mmseg_kd.checkpoints.pretrained import fit_backbone
 from mmseg_kd.checkpoints.safe_load import read_checkpoint, state_dict_of
 from mmseg_kd.checkpoints.sources import NAMED, URLS, find_weights
 from mmseg_kd.errors import UserError
+from mmseg_kd.nested import nodes
 
 # Those that mmengine has loaders for.
 SCHEMES = [f'{name}://' for name in ('pavi', r'(\S+\:)?s3', r'(\S+\:)?petrel', *NAMED)]
@@ -37,25 +39,15 @@ def init_weights(model: nn.Module) -> None:
         UserError: A file is missing, holds code, does not fit, or is not read by its module.
     """
     loaded: set[str] = set()
-    watched = [
-        (f'model.{name}'.rstrip('.'), part, init_cfg)
-        for module_name, module in model.named_modules()
-        for name, part, init_cfg in _init_cfgs(module_name, module)
-        if init_cfg.get('type') in ('Pretrained', PretrainedInit)
-    ]
-    handles = [_watch(*one, loaded) for one in watched]
-    try:
+    watched = list(_pretrained(model))
+    with ExitStack() as hooks:
+        for where, module, init_cfg in watched:
+            hooks.enter_context(_watch(where, module, init_cfg, loaded))
         model.init_weights()
-    finally:
-        for handle in handles:
-            handle.remove()
     for where, module, init_cfg in watched:
         if where not in loaded:
-            file = init_cfg.get('checkpoint')
-            raise UserError(
-                f'{where}.init_cfg: {type(module).__name__} does not load {file}; see its '
-                'docstring for how it takes pretrained weights'
-            )
+            problem = f'{type(module).__name__} does not load {init_cfg.get("checkpoint")}'
+            raise UserError(f'{where}.init_cfg: {problem}; see its docstring for a key that does')
 
 
 def _watch(where: str, module: nn.Module, init_cfg: dict, loaded: set[str]) -> RemovableHandle:
@@ -79,18 +71,16 @@ def _watch(where: str, module: nn.Module, init_cfg: dict, loaded: set[str]) -> R
     return module.register_load_state_dict_pre_hook(check)
 
 
-def _init_cfgs(name: str, module: nn.Module) -> Iterator[tuple[str, nn.Module, dict]]:
-    """Yield each `init_cfg` of a module, and its overrides, with the part it is for."""
-    for init_cfg in _as_list(getattr(module, 'init_cfg', None)):
-        yield name, module, init_cfg
-        for override in _as_list(init_cfg.get('override')):
-            part = str(override.get('name'))
-            if isinstance(getattr(module, part, None), nn.Module):
-                yield f'{name}.{part}', getattr(module, part), override
-
-
-def _as_list(value: Any) -> list:
-    return list(value) if isinstance(value, list | tuple) else [value] if value else []
+def _pretrained(model: nn.Module) -> Iterator[tuple[str, nn.Module, dict]]:
+    """Yield each `init_cfg` that names a file, and each override in one, with key and module."""
+    for name, module in model.named_modules():
+        for where, init_cfg in nodes(getattr(module, 'init_cfg', None)):
+            kind = init_cfg.get('type') if isinstance(init_cfg, dict) else None
+            if kind in ('Pretrained', PretrainedInit):
+                # An override is for the part that it names.
+                part = f'.{init_cfg["name"]}' if 'override' in where else ''
+                path = f'{name}{part}'.strip('.')
+                yield f'model.{path}'.rstrip('.'), model.get_submodule(path), init_cfg
 
 
 def forget_pretrained(model: Any) -> None:
@@ -98,8 +88,10 @@ def forget_pretrained(model: Any) -> None:
 
     Teachers keep theirs.
     """
-    for part in list(_parts(model)):
-        if any('checkpoint' in one for one in _parts(part.get('init_cfg'))):
+    for where, part in list(nodes(model)):
+        if not isinstance(part, dict) or 'teacher' in where.split('.'):
+            continue
+        if any(key.endswith('checkpoint') for key, _ in nodes(part.get('init_cfg'))):
             part.pop('init_cfg')
         part.pop('checkpoint_path', None)
         if str(part.get('type')).endswith('TIMMBackbone'):
@@ -107,12 +99,3 @@ def forget_pretrained(model: Any) -> None:
             part['pretrained'] = False
         elif 'pretrained' in part:
             part['pretrained'] = None
-
-
-def _parts(model: Any) -> Iterator[dict]:
-    """Yield every dict in a model dict, except those of teachers."""
-    if isinstance(model, dict):
-        yield model
-        model = [part for key, part in model.items() if key != 'teacher']
-    for part in model if isinstance(model, list | tuple) else ():
-        yield from _parts(part)

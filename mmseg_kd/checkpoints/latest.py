@@ -28,9 +28,5 @@ def find_latest_checkpoint(work_dir: str | Path) -> Path | None:
         for named in (work_dir / name, Path(text)):
             if name.endswith('.pth') and named.is_file():
                 return named
-    numbered = {
-        int(match[1]): file
-        for file in work_dir.glob('*.pth')
-        if (match := _SAVED.fullmatch(file.name)) and file.is_file()
-    }
-    return numbered[max(numbered)] if numbered else None
+    saved = [f for f in work_dir.glob('*.pth') if _SAVED.fullmatch(f.name) and f.is_file()]
+    return max(saved, key=lambda file: int(_SAVED.fullmatch(file.name)[1]), default=None)

@@ -45,18 +45,19 @@ def fit(
     found = {key: value for key, value in state_dict.items() if key in own or key not in _UNUSED}
     missing = [k for k in own if k not in found and not k.endswith('.num_batches_tracked')]
     unexpected = [key for key in found if key not in own]
-    matched, shapes, types = _compare(own, found)
-    differences = {
+    common = [key for key in own if key in found]
+    # Copying would drop an imaginary part, or round weights, without a warning.
+    types = [k for k in common if own[k].is_floating_point() and not found[k].is_floating_point()]
+    shapes = {k: (tuple(found[k].shape), tuple(own[k].shape)) for k in common if k not in types}
+    shapes = {key: pair for key, pair in shapes.items() if pair[0] != pair[1]}
+    matched = {key: found[key] for key in common if key not in types and key not in shapes}
+    parts = {
         'missing': missing,
         'unexpected': unexpected,
         'of another shape': [f'{key} {file} for {mine}' for key, (file, mine) in shapes.items()],
-        'not real numbers': types,
+        'not real numbers': [f'{key} {found[key].dtype}' for key in types],
     }
-    words = [
-        f'{kind} {len(names)} ({", ".join(names[:3])}{", ..." if len(names) > 3 else ""})'
-        for kind, names in differences.items()
-        if names
-    ]
+    words = [f'{kind} {len(names)} ({shortened(names)})' for kind, names in parts.items() if names]
     total = len(matched) + len(missing) + len(shapes) + len(types)
     classes = None if missing or unexpected or types else _classes(shapes.values())
     if (strict and words and not (reset_classifier and classes)) or not matched:
@@ -64,43 +65,26 @@ def fit(
             hint = f'the checkpoint has {classes[0]} classes, the model {classes[1]}'
             if reset_classifier is not None:
                 hint += '; to keep everything but the classifier, write reset_classifier=True'
-        raise UserError(
-            f'{source} does not fit {type(model).__name__}: {len(matched)} of {total} tensors'
-            f' match; {", ".join(words)}' + (f'; {hint}' if hint else '')
-        )
+        misfit = f'{source} does not fit {type(model).__name__}'
+        count = f'{len(matched)} of {total} tensors match'
+        raise UserError(f'{misfit}: ' + '; '.join(filter(None, [count, ', '.join(words), hint])))
     return matched, ', '.join([f'matched {len(matched)}/{total} tensors', *words])
 
 
-def _compare(own: Tensors, found: Tensors) -> tuple[dict[str, Tensor], dict, list[str]]:
-    """Return what matches, the two shapes of what differs in shape, and what is of another type."""
-    matched, shapes, types = {}, {}, []
-    for key in [key for key in own if key in found]:
-        value, needed = found[key], own[key]
-        if needed.is_floating_point() and not value.is_floating_point():
-            # Copying would drop an imaginary part, or round weights, without a warning.
-            types.append(f'{key} {value.dtype}')
-        elif value.shape != needed.shape:
-            shapes[key] = tuple(value.shape), tuple(needed.shape)
-        else:
-            matched[key] = value
-    return matched, shapes, types
+def shortened(names: list[str]) -> str:
+    """Return the first three names, and an ellipsis for the others."""
+    return ', '.join([*names[:3], '...'] if len(names) > 3 else names)
 
 
 def _classes(shapes: Iterable[tuple[tuple, tuple]]) -> tuple[int, int] | None:
     """Return the file's and the model's number of classes, if the shapes differ in nothing else."""
-    rows = {(file[:1], mine[:1]) for file, mine in shapes}
-    if len(rows) != 1 or any(file[1:] != mine[1:] for file, mine in shapes):
-        return None
-    ((file, mine),) = rows
-    return (*file, *mine) if file and mine else None
+    counts = {(*file[:1], *mine[:1]) for file, mine in shapes}
+    rest_is_same = all(file and mine and file[1:] == mine[1:] for file, mine in shapes)
+    return counts.pop() if rest_is_same and len(counts) == 1 else None
 
 
 def load_strictly(
-    model: nn.Module,
-    state_dict: Tensors,
-    source: str | Path,
-    hint: str = '',
-    reset_classifier: bool | None = None,
+    model: nn.Module, state_dict: Tensors, source: str | Path, reset_classifier: bool | None = None
 ) -> int:
     """Load weights if all of them match the model; otherwise load nothing and raise.
 
@@ -111,7 +95,7 @@ def load_strictly(
         The number of tensors loaded.
     """
     state_dict = to_segformer(model.state_dict(), state_dict)
-    fitting, report = fit(model, state_dict, source, hint, reset_classifier=reset_classifier)
+    fitting, report = fit(model, state_dict, source, reset_classifier=reset_classifier)
     model.load_state_dict(fitting, strict=False)
     if reset_classifier and 'another shape' in report:
         print_log(f'{source}: {report}: the classifier starts anew', logger='current')

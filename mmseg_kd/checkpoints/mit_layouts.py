@@ -13,7 +13,7 @@ from torch import Tensor
 # A tensor of every Mix Transformer.
 EMBEDDING = 'patch_embed1.proj.weight'
 # Patterns of the other layouts and NVlabs' names. NVlabs counts stages from 1, the others from 0;
-# `attn.qkv`, `attn.k` and `attn.v` mark what `_to_q_and_kv` splits or joins.
+# `attn.qkv`, `attn.k` and `attn.v` mark what `to_nvlabs` splits or joins.
 _STAGES = (
     (r'(?:layers\.(\d)\.0|patch_embeddings\.(\d)|stages\.(\d)\.patch_embeddings)', 'patch_embed'),
     (r'(?:layers\.(\d)\.1|block\.(\d)|stages\.(\d)\.blocks)', 'block'),
@@ -23,9 +23,7 @@ _LAYERS = (
     (r'attention\.(self\.|output\.)?|attn\.attn\.', 'attn.'),
     (r'sequence_reduction\.layer_norm|layer_norm(?=\.)', 'norm'),
     (r'sequence_reduction\.sequence_reduction', 'sr'),
-    (r'query|q_proj', 'q'),
-    (r'key|k_proj', 'k'),
-    (r'value|v_proj', 'v'),
+    (r'query|key|value|[qkv]_proj', lambda match: match[0][0]),
     (r'in_proj_', 'qkv.'),
     (r'out_proj|o_proj|(?<=attn\.)dense|projection', 'proj'),
     (r'layer_norm_1|layernorm_before', 'norm1'),
@@ -55,7 +53,21 @@ def to_nvlabs(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
         Tensors by name. For a stage of width C: `attn.q.weight` (C, C), `attn.kv.weight` (2C, C)
         with the keys' rows first, `mlp.fc1.weight` (4C, C), `mlp.fc2.weight` (C, 4C).
     """
-    return _to_q_and_kv({_rename(key): value for key, value in tensors.items()})
+    tensors = {_rename(key): value for key, value in tensors.items()}
+    result = dict(tensors)
+    for key, value in tensors.items():
+        values_key = key.replace('.attn.k.', '.attn.v.')
+        if '.attn.qkv.' in key and value.ndim:
+            width = len(value) // 3
+            result[key.replace('.qkv.', '.q.')] = value[:width]
+            result[key.replace('.qkv.', '.kv.')] = value[width:]
+            del result[key]
+        elif '.attn.k.' in key and value.shape == getattr(tensors.get(values_key), 'shape', None):
+            joint = torch.stack([result.pop(key), result.pop(values_key)])
+            result[key.replace('.k.', '.kv.')] = joint.flatten(0, 1)
+        elif value.ndim == 4 and key.endswith(('.mlp.fc1.weight', '.mlp.fc2.weight')):
+            result[key] = value.flatten(1)  # a 1x1 convolution is a linear layer
+    return result
 
 
 def to_segformer(own: Mapping[str, Tensor], found: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
@@ -86,20 +98,3 @@ def _substitute(key: str, table: Iterable[tuple]) -> str:
     for pattern, name in table:
         key = re.sub(pattern, name, key)
     return key
-
-
-def _to_q_and_kv(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-    result = dict(tensors)
-    for key, value in tensors.items():
-        values_key = key.replace('.attn.k.', '.attn.v.')
-        if '.attn.qkv.' in key and value.ndim:
-            width = len(value) // 3
-            result[key.replace('.qkv.', '.q.')] = value[:width]
-            result[key.replace('.qkv.', '.kv.')] = value[width:]
-            del result[key]
-        elif '.attn.k.' in key and value.shape == getattr(tensors.get(values_key), 'shape', None):
-            joint = torch.stack([result.pop(key), result.pop(values_key)])
-            result[key.replace('.k.', '.kv.')] = joint.flatten(0, 1)
-        elif value.ndim == 4 and key.endswith(('.mlp.fc1.weight', '.mlp.fc2.weight')):
-            result[key] = value.flatten(1)  # a 1x1 convolution is a linear layer
-    return result

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from torch import Tensor, nn
 
-from mmseg_kd.checkpoints.matching import Tensors, fit
+from mmseg_kd.checkpoints.matching import Tensors, fit, shortened
 from mmseg_kd.checkpoints.mit_layouts import EMBEDDING, to_nvlabs
 from mmseg_kd.checkpoints.safe_load import read_checkpoint, state_dict_of
 from mmseg_kd.checkpoints.sources import find_weights
@@ -73,33 +73,24 @@ def fit_backbone(
         UserError: The file does not fit, or holds several backbones that do.
     """
     own = backbone.state_dict()
-    tensors, left, how = _adapt(own, to_nvlabs(found) if EMBEDDING in own else found, source)
+    found = to_nvlabs(found) if EMBEDDING in own else found
+    # mmseg's `TIMMBackbone` has its model in an attribute.
+    wrapper = [p for p in _prefixes(next(iter(own))) if all(key.startswith(p) for key in own)][-1]
+    tensors, how = _without_prefix(own, wrapper, found, source), ''
+    # Of a model of timm's, the layers after its last feature too.
+    layers = {f'{key.removeprefix(wrapper).split(".")[0]}.' for key in own} if wrapper else ('',)
+    kept = tuple(map(_plain, layers))
+    extra = [key for key in tensors if key not in own]
+    left = [key for key in extra if key.startswith(HEADS) or not _plain(key).startswith(kept)]
+    tensors = {key: value for key, value in tensors.items() if key not in left}
+    in_order, rest = _in_order(own, found)
+    if _matching(own, tensors) < len(in_order):
+        tensors, left, how = in_order, rest, ' by order and shape, because the names differ'
     if not tensors.keys() & own.keys():
         hint = 'the file is of another architecture'
     fitting, report = fit(backbone, tensors, source, hint, strict)
-    left_out = f', left out {", ".join(left[:3])}' if left else ''
-    left_out += ', ...' if len(left) > 3 else ''
+    left_out = f', left out {shortened(left)}' if left else ''
     return fitting, f'{source}: {report} of {where}{how}{left_out}'
-
-
-def _adapt(
-    own: Tensors, found: Tensors, source: str | Path
-) -> tuple[dict[str, Tensor], list[str], str]:
-    """Return the tensors, the names of those left out, and words if the order decided."""
-    # mmseg's `TIMMBackbone` has its model in an attribute.
-    wrapper = [p for p in _prefixes(next(iter(own))) if all(key.startswith(p) for key in own)][-1]
-    tensors = _without_prefix(own, wrapper, found, source)
-    in_order, rest = _in_order(own, found)
-    if _matching(own, tensors) < len(in_order):
-        return in_order, rest, ' by order and shape, because the names differ'
-    parts = tuple({f'{_plain(key.removeprefix(wrapper).split(".")[0])}.' for key in own})
-    left = [
-        key
-        for key in tensors
-        if key not in own
-        and (key.startswith(HEADS) or (wrapper and not _plain(key).startswith(parts)))
-    ]
-    return {key: value for key, value in tensors.items() if key not in left}, left, ''
 
 
 def _prefixes(key: str) -> list[str]:
@@ -112,9 +103,7 @@ def _plain(key: str) -> str:
     return key.replace('_', '.')
 
 
-def _without_prefix(
-    own: Tensors, wrapper: str, found: Tensors, source: str | Path
-) -> dict[str, Tensor]:
+def _without_prefix(own: Tensors, wrapper: str, found: Tensors, source: str | Path) -> Tensors:
     """Return the file's tensors under the prefix that makes most of them match."""
     names = {_plain(key.removeprefix(wrapper)): key for key in own}
     candidates = {}

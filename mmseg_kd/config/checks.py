@@ -9,8 +9,9 @@ from mmengine.config import Config
 
 from mmseg_kd.config.defaults import crop_of, cropping_steps
 from mmseg_kd.config.keys import check_top_level, unknown_keys
-from mmseg_kd.config.values import nodes, value_at, wrong_values
+from mmseg_kd.config.values import wrong_values
 from mmseg_kd.errors import UserError
+from mmseg_kd.nested import nodes, value_at
 
 # Where a mistake is, and what it is.
 Problems = Iterator[tuple[str, str]]
@@ -65,8 +66,7 @@ def _heads(cfg: Config) -> Problems:
     for where, head in nodes(cfg.model, 'model'):
         if re.fullmatch(r'model.(decode|auxiliary)_head(.\d+)?', where) and isinstance(head, dict):
             counts.append(head.get('num_classes'))
-            losses = head.get('loss_decode')
-            for loss in losses if isinstance(losses, list | tuple) else [losses]:
+            for _, loss in nodes(head.get('loss_decode')):
                 if isinstance(loss, dict):
                     yield from _loss(f'{where}.loss_decode', loss, counts[-1])
     if len(set(counts) - {None}) > 1:
@@ -86,12 +86,11 @@ def _sliding(cfg: Config) -> Problems:
     """Find sliding windows without a size, or with gaps between them."""
     test_cfg = cfg.model.get('test_cfg') or {}
     stride, crop = test_cfg.get('stride'), test_cfg.get('crop_size')
-    if test_cfg.get('mode') != 'slide':
-        return
-    if not (_is_size(stride) and _is_size(crop)):
+    slides = test_cfg.get('mode') == 'slide'
+    if slides and not (_is_size(stride) and _is_size(crop)):
         sizes = 'stride=(H, W) and crop_size=(H, W), in pixels from 1 up'
         yield 'model.test_cfg', f"mode='slide' needs {sizes}"
-    elif any(step > side for step, side in zip(stride, crop, strict=True)):
+    elif slides and any(step > side for step, side in zip(stride, crop, strict=True)):
         yield 'model.test_cfg.stride', f'{stride} exceeds crop_size={crop} and leaves gaps'
 
 

@@ -1,11 +1,11 @@
 """Fill in what a config leaves open and its other keys decide."""
 
+import re
 from collections.abc import Iterator
 
 from mmengine.config import Config
 
-from mmseg_kd.config.values import nodes, value_at
-from mmseg_kd.datasets.wrappers import walk
+from mmseg_kd.nested import nodes, value_at
 
 # Steps of a pipeline that cut a crop.
 CROPPING = ('SegAugment', 'RandomCrop')
@@ -60,11 +60,10 @@ def open_crop(cfg: Config) -> bool:
 def cropping_steps(cfg: Config) -> Iterator[tuple[str, dict]]:
     """Yield key and dict of each step that cuts a crop, also of data sets in wrappers."""
     key = 'train_dataloader.dataset'
-    for where, dataset in walk(value_at(cfg, key), key):
-        steps = dataset.get('pipeline') if isinstance(dataset, dict) else None
-        for i, step in enumerate(steps or ()):
-            if isinstance(step, dict) and (step.get('type') in CROPPING or step.get('crop_size')):
-                yield f'{where}.pipeline.{i}', step
+    for where, step in nodes(value_at(cfg, key), key):
+        is_step = isinstance(step, dict) and re.search(r'[.]pipeline[.]\d+$', where)
+        if is_step and (step.get('type') in CROPPING or step.get('crop_size')):
+            yield where, step
 
 
 def crop_of(step: dict) -> tuple[int, int] | None:

@@ -10,14 +10,12 @@ from typing import Any
 from mmengine.config import Config
 
 from mmseg_kd.compat import is_code_of_a_config, part_being_built
-from mmseg_kd.config.values import nodes
 from mmseg_kd.errors import UserError, one_line
+from mmseg_kd.nested import nodes
 
 # These types and no subclass of them: a subclass has a meaning of its own.
-MISTAKES = (
-    KeyError, TypeError, ValueError, AttributeError, AssertionError, FileNotFoundError,
-    IndexError, ZeroDivisionError, RuntimeError, ImportError, ModuleNotFoundError,
-)  # fmt: skip
+MISTAKES = (KeyError, IndexError, TypeError, ValueError, AttributeError, AssertionError)
+MISTAKES += (FileNotFoundError, ZeroDivisionError, RuntimeError, ImportError, ModuleNotFoundError)
 
 
 @contextmanager
@@ -65,9 +63,7 @@ def reading_errors(path: str | Path) -> Iterator[None]:
         if isinstance(error, SystemExit):
             text = f'{place}: a config must not end the program'
         elif 'cannot inherit from base' in str(error):
-            text = (
-                f'{path}: the base config has no dict {key}: write {key}=dict(_delete_=True, ...)'
-            )
+            text = f'{path}: the base has no dict {key}: write {key}=dict(_delete_=True, ...)'
         elif 'Duplicate key is not allowed among bases' in str(error):
             # A list of keys, which can be longer than a line of a console.
             keys = ', '.join(sorted(re.findall(r"'(\w+)'", str(error))))
@@ -85,29 +81,27 @@ def _message(error: Exception, cfg: Config | None) -> str:
         text = traceback.extract_tb(error.__traceback__)[-1].line or text
     text = ' '.join(text.split()).partition(' Please check whether the value of')[0]
     text = text or type(error).__name__
-    key, owner, argument = _being_built(error, cfg)
-    if isinstance(error, IndexError) and argument:
-        # "list index out of range" alone does not say of which argument.
-        key = f'{key}.{argument}'
+    key, owner = _being_built(error, cfg)
     for name in (owner, key):
         text = text if name in text else f'{name}: {text}'
     return one_line(text)
 
 
-def _being_built(error: Exception, cfg: Config | None) -> tuple[str, str, str]:
+def _being_built(error: Exception, cfg: Config | None) -> tuple[str, str]:
     """Return key and type of what mmengine's registry was building, the innermost.
 
-    The third is the argument, if a single one, that the line that failed was working on. Each is
-    '' if it is unknown.
+    Either is '' if it is unknown.
     """
     key = owner = ''
     part: dict[str, Any] = {}
     frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
-    for built, name in filter(None, map(part_being_built, frames)):
-        part = built
+    for part, name in filter(None, map(part_being_built, frames)):
         same = (where for where, node in nodes(cfg) if where and part and node == part)
         if found := next(same, ''):
             key, owner = found, name
         owner = name or owner
+    # "list index out of range" alone does not say of which argument.
     arguments = [argument for argument in part if argument in frames[-1].f_locals]
-    return key, owner, arguments[0] if len(arguments) == 1 and key else ''
+    if isinstance(error, IndexError) and key and len(arguments) == 1:
+        key = f'{key}.{arguments[0]}'
+    return key, owner

@@ -2,26 +2,21 @@
 
 import inspect
 import re
-from collections.abc import Iterable, Iterator
-from types import FunctionType, NoneType, UnionType
-from typing import Any, Union, get_args, get_origin, get_type_hints
+from collections.abc import Iterator
+from typing import Any
 
-from mmengine import registry as mmengine_registry
 from mmengine.config import Config
 from mmengine.optim import OptimWrapper
-from mmengine.registry import Registry
 from mmengine.runner import IterBasedTrainLoop, Runner
-from mmseg import registry as mmseg_registry
 from torch.utils.data import DataLoader
 
 from mmseg_kd.config.options import VARIABLES, line_of
-from mmseg_kd.config.values import SPLITS, nodes, value_at
+from mmseg_kd.config.values import SPLITS
 from mmseg_kd.errors import UserError, did_you_mean
 from mmseg_kd.models.kd_encoder_decoder import teachers_by_name
+from mmseg_kd.nested import nodes, value_at
+from mmseg_kd.registry import registered_types
 
-SEVERAL = (
-    'several teachers are a dict of teachers by name: teacher=dict(_delete_=True, NAME=dict(...))'
-)
 LOOP = "train_cfg=dict(type='IterBasedTrainLoop', max_iters=40000, val_interval=4000)"
 # Keys of mmsegmentation 0.x and what 1.x has instead.
 RENAMED = {
@@ -97,47 +92,30 @@ def unknown_keys(cfg: Config) -> Iterator[tuple[str, str]]:
     teacher = cfg.model.get('teacher')
     if teacher and not isinstance(teacher, dict):
         yield 'model.teacher', 'write teacher=dict(config=..., checkpoint=...)'
-    teachers, classes = teachers_by_name(teacher or {}).values(), _registered()
+    teachers, classes = teachers_by_name(teacher or {}).values(), registered_types()
     for where, node in nodes(cfg):
         *above, last = where.split('.')
         if not isinstance(node, dict) or PASSED_ON & set(above) or not where:
             continue
-        # A scope may precede the name, as in mmseg.EncoderDecoder.
         kind = node.get('type', 'Teacher' if any(node is one for one in teachers) else None)
-        kind = re.sub(r'^(mmseg_kd|mmseg|mmengine)[.]', '', kind) if isinstance(kind, str) else ''
+        kind = kind if isinstance(kind, str) else ''
+        # Another dotted name may be imported when it is built.
+        is_name = re.fullmatch(r'((mmseg_kd|mmseg|mmengine)[.])?\w+', kind)
         if last in PASSED_ON:
             # mmcv's own message lacks the name.
-            if last in LAYERS and re.fullmatch(r'\w+', kind) and kind not in classes:
+            if last in LAYERS and is_name and kind not in classes:
                 yield f'{where}.type', f'{kind!r} is not registered'
         elif kind in classes:
-            functions, complete = _parameters(classes[kind])
-            yield from _unknown(where, node, functions.keys(), strict=complete)
-            missing = [key for key in ('config', 'checkpoint') if node.get(key) is None]
-            if kind == 'Teacher' and missing:
-                advice = 'write teacher=dict(config=..., checkpoint=...)'
-                yield where, f'{missing[0]} is missing: {advice}'
-            for key in [key for key in functions if isinstance(node.get(key), str)]:
-                if wanted := _numbers_wanted(functions[key], key):
-                    yield f'{where}.{key}', f'{node[key]!r} is not {wanted}'
-        elif where == 'optim_wrapper.optimizer' and re.fullmatch(r'\w+', kind):
-            advice = did_you_mean(kind, classes, "write one of torch.optim, as 'AdamW'")
-            yield f'{where}.type', f'there is no optimizer {kind!r}: {advice}'
-        elif kind and (hint := did_you_mean(kind, classes)):
+            yield from _unknown(where, node, *_parameters(classes[kind]))
+        elif is_name and (hint := did_you_mean(kind, classes)):
             yield where, f'type {node["type"]!r} is not registered: {hint}'
         elif where in UNTYPED:
-            yield from _unknown(where, node, UNTYPED[where], strict=where != 'model.test_cfg')
+            yield from _unknown(where, node, UNTYPED[where], where != 'model.test_cfg')
 
 
-def _registered() -> dict[str, Any]:
-    """Return what is registered in any registry, by name; mmseg's comes before mmengine's."""
-    registries = [*vars(mmengine_registry).values(), *vars(mmseg_registry).values()]
-    registries = [registry for registry in registries if isinstance(registry, Registry)]
-    return {name: cls for registry in registries for name, cls in registry.module_dict.items()}
-
-
-def _parameters(cls: Any) -> tuple[dict[str, FunctionType], bool]:
-    """Return the functions that take a class's or function's arguments, and if these are all."""
-    found: dict[str, FunctionType] = {}
+def _parameters(cls: Any) -> tuple[set[str], bool]:
+    """Return the names of a class's or function's arguments, and whether these are all."""
+    found: set[str] = set()
     bases = inspect.getmro(cls) if inspect.isclass(cls) else ()
     functions = [base.__dict__.get('__init__') for base in bases] or [cls]
     # Passing **kwargs on to a base leaves no room for anything else, as this project's classes do;
@@ -146,35 +124,21 @@ def _parameters(cls: Any) -> tuple[dict[str, FunctionType], bool]:
     for function in filter(inspect.isfunction, functions):
         parameters = inspect.signature(function).parameters.values()
         names = [p.name for p in parameters if p.kind is not p.VAR_KEYWORD]
-        found = dict.fromkeys(names, function) | found
+        found |= set(names)
         if len(names) == len(parameters):
             return found, own
         own = own and function.__module__.startswith('mmseg_kd.')
     return found, False
 
 
-def _numbers_wanted(function: FunctionType, key: str) -> str:
-    """'a number' or 'a list of numbers' where an argument's annotation allows no text, else ''."""
-    try:
-        hint = get_type_hints(function).get(key)
-    except (NameError, TypeError, AttributeError):
-        # Annotations that cannot be resolved, as of types imported for a checker alone.
-        return ''
-    kinds = set(get_args(hint)) or {hint}
-    if not kinds & {int, float, bool} or not kinds <= {int, float, bool, NoneType, ...}:
-        return ''
-    return 'a number' if get_origin(hint) in (None, Union, UnionType) else 'a list of numbers'
-
-
-def _unknown(
-    where: str, node: dict, known: Iterable[str], strict: bool = True
-) -> Iterator[tuple[str, str]]:
+def _unknown(where: str, node: dict, known: set[str], strict: bool) -> Iterator[tuple[str, str]]:
     """Yield the keys of a dict that are not known; where not strict, those close to a known one."""
-    options = set(known) - FILLED_IN - {'self'}
+    options = known - FILLED_IN - {'self'}
     for key in [key for key in node if key not in options | FILLED_IN]:
         name = node.get('type', where)
         advice = f'{name} has no such key; it has {", ".join(sorted(options))}' if strict else ''
         if where == 'model.teacher' and isinstance(node[key], dict):
-            advice = SEVERAL
+            several = 'teacher=dict(_delete_=True, NAME=dict(...))'
+            advice = f'several teachers are a dict of teachers by name: {several}'
         if problem := did_you_mean(key, options | FILLED_IN, advice):
             yield f'{where}.{key}', problem

@@ -43,19 +43,17 @@ def load_config(path: str, cfg_options: dict[str, Any] | None = None) -> Config:
     check_text(file)
     # In a process that a user's program spawned, only the part for data workers was imported.
     register_all()
-    from mmseg_kd.config.checks import check_config
-    from mmseg_kd.config.defaults import fill_in
-    from mmseg_kd.config.options import apply_options, check_variables
+    from mmseg_kd.config import checks, defaults, options
 
     cfg = read_config(path)
     with reading_errors(path):
         # Every checkpoint and log has the config's text; yapf takes 0.3 s to lay it out.
         cfg = Config(cfg.to_dict(), cfg.text, cfg.filename, format_python_code=False)
-        check_variables(cfg, path)
-        apply_options(cfg, cfg_options or {})
-    check_config(cfg, path)
+        options.check_variables(cfg, path)
+        options.apply_options(cfg, cfg_options or {})
+    checks.check_config(cfg, path)
     init_default_scope(cfg.get('default_scope') or 'mmseg_kd')
-    fill_in(cfg)
+    defaults.fill_in(cfg)
     if cfg.get('work_dir') is None:
         cfg.work_dir = str(Path('work_dirs') / file.stem)
     return cfg
@@ -112,13 +110,11 @@ def _parse(file: Path) -> ast.Module:
     except UnicodeDecodeError as error:
         line = content.count(b'\n', 0, error.start) + 1
         problem = 'the file is not UTF-8 text; save it as UTF-8 (in Notepad: Save as, Encoding)'
-    except SyntaxError as error:
-        line, problem = error.lineno, error.msg
-        if 'unicodeescape' in problem:
+    except (SyntaxError, ValueError) as error:
+        line, problem = getattr(error, 'lineno', '?'), getattr(error, 'msg', error)
+        if 'unicodeescape' in str(problem):
             path = r"r'C:\Users\me' or 'C:/Users/me'"
             problem = f'a backslash in quotes begins an escape; write a path as {path}'
-    except ValueError as error:
-        line, problem = '?', f'{error}'
     raise UserError(f'{file}, line {line}: {problem}')
 
 

@@ -10,20 +10,15 @@ from typing import Any
 from mmengine.config import Config
 from mmseg.registry import MODELS
 
-from mmseg_kd.config.errors import reading_errors
-from mmseg_kd.config.loading import check_text
+from mmseg_kd.config.loading import read_config
 from mmseg_kd.config.migrating_data import loaders, preprocessor
-from mmseg_kd.config.values import nodes, value_at
 from mmseg_kd.errors import UserError, one_line
+from mmseg_kd.nested import nodes, value_at
 from mmseg_kd.paths import check_file
 
-SECTIONS = ('model', 'data', 'optimizer', 'lr_config')
-# Keys that have another name here.
+# Keys that stay or have another name here.
 MOVED = {
-    'work_dir': 'work_dir',
-    'log_level': 'log_level',
-    'load_from': 'load_from',
-    'find_unused_parameters': 'find_unused_parameters',
+    **{key: key for key in ('work_dir', 'log_level', 'load_from', 'find_unused_parameters')},
     'seed': 'randomness.seed',
     'deterministic': 'randomness.deterministic',
     'cudnn_benchmark': 'env_cfg.cudnn_benchmark',
@@ -43,14 +38,9 @@ MOVED = {
     'fp16.loss_scale': 'optim_wrapper.loss_scale',
 }
 # Sections whose other keys are listed, but for these, which are read elsewhere or not needed.
-SETTLED = {
-    'runner': ('type',),
-    'checkpoint_config': ('by_epoch', 'meta'),
-    'evaluation': ('by_epoch', 'metric', 'pre_eval', 'gpu_collect', 'efficient_test'),
-    'log_config': ('hooks',),
-    'optimizer_config': ('type', 'distributed', 'coalesce', 'bucket_size_mb'),
-    'fp16': (),
-}
+SECTIONS = ('runner', 'checkpoint_config', 'evaluation', 'log_config', 'optimizer_config', 'fp16')
+SETTLED = {'type', 'by_epoch', 'meta', 'metric', 'pre_eval', 'gpu_collect', 'efficient_test'}
+SETTLED |= {'hooks', 'distributed', 'coalesce', 'bucket_size_mb'}
 # Other keys of the top level that are read here, or need nothing in their place.
 KNOWN = {'data', 'model', 'optimizer', 'lr_config', 'train_cfg', 'test_cfg'}
 KNOWN |= {'resume_from', 'dist_params', 'gpu_ids', 'gpus', 'device', 'mp_start_method', 'workflow'}
@@ -66,17 +56,14 @@ def read_old_config(path: str | Path) -> dict[str, Any]:
         UserError: It is missing or not valid Python, or not a whole config of 0.x.
     """
     check_file(path, 'the config')
-    check_text(Path(path))
-    with reading_errors(path):
-        # The user's modules were written for the libraries of 0.x.
-        cfg = Config.fromfile(path, import_custom_modules=False, format_python_code=False)
-        old = cfg.to_dict()
+    # The user's modules were written for the libraries of 0.x.
+    old = read_config(path, import_custom_modules=False).to_dict()
     for _, node in nodes(old):
         if isinstance(node, dict):
             node.pop('_delete_', None)
     if 'train_dataloader' in old or 'optim_wrapper' in old:
         raise UserError(f'{path} is a config of mmsegmentation 1.x already')
-    for key in SECTIONS:
+    for key in ('model', 'data', 'optimizer', 'lr_config'):
         if not isinstance(old.get(key), dict):
             raise UserError(f'{path}: {key} is not a dict; name a whole config of 0.x')
     return old
@@ -98,7 +85,7 @@ def migrate(old: dict[str, Any], path: str | Path) -> tuple[dict[str, Any], list
     remarks = list(_unread(old))
     try:
         data = old['data']
-        new = loaders(data, remarks)
+        new = Config(loaders(data, remarks))
         new['model'] = _model(old, remarks)
         new['model']['data_preprocessor'] = preprocessor(data, remarks)
         new['optim_wrapper'] = _optimizer(old)
@@ -111,12 +98,12 @@ def migrate(old: dict[str, Any], path: str | Path) -> tuple[dict[str, Any], list
     except (KeyError, IndexError, TypeError, ValueError, AttributeError) as error:
         kind = type(error).__name__
         raise UserError(f'{path} is not a config of 0.x: {kind}: {one_line(error)}') from error
-    return new, remarks
+    return new.to_dict(), remarks
 
 
 def _unread(old: dict[str, Any]) -> Iterator[str]:
     """Yield the keys of the top level that are neither read here nor variables of what is."""
-    read = KNOWN | SETTLED.keys() | MOVED.keys()
+    read = KNOWN.union(SECTIONS, MOVED)
     used = [node for _, node in nodes({key: old[key] for key in read & old.keys()})]
     dicts = [node.items() for node in used if isinstance(node, dict)]
     for key, value in old.items():
@@ -134,16 +121,13 @@ def _model(old: dict[str, Any], remarks: list[str]) -> dict[str, Any]:
     backbone = model.get('backbone', {})
     if re.fullmatch(r'mit_b\d', backbone.get('type', '')):
         backbone.pop('style', None)
-    for name in ('decode_head', 'auxiliary_head'):
-        heads = model.get(name) or []
-        for head in heads if isinstance(heads, list | tuple) else [heads]:
-            if head['type'] == 'SegFormerHead':
-                head |= head.pop('decoder_params', {})
-                for unused in ('channels', 'feature_strides'):
-                    head.pop(unused, None)
     for where, part in nodes(model):
-        kind = part.get('type') if isinstance(part, dict) and PARTS.fullmatch(where) else None
-        if kind and MODELS.get(kind) is None:
+        kind = part.get('type') if isinstance(part, dict) else None
+        if kind == 'SegFormerHead':
+            part |= part.pop('decoder_params', {})
+            for unused in ('channels', 'feature_strides'):
+                part.pop(unused, None)
+        if kind and PARTS.fullmatch(where) and MODELS.get(kind) is None:
             remarks.append(f'model.{where}: {kind} is not registered here'.replace('.:', ':'))
     return model
 
@@ -151,15 +135,13 @@ def _model(old: dict[str, Any], remarks: list[str]) -> dict[str, Any]:
 def _optimizer(old: dict[str, Any]) -> dict[str, Any]:
     optimizer, hook = old['optimizer'], old.get('optimizer_config') or {}
     mixed = old.get('fp16') or 'Fp16' in hook.get('type', '')
-    wrapper = dict(
+    default, grouped = 'DefaultOptimizerConstructor', 'GroupedOptimWrapperConstructor'
+    return dict(
         type='AmpOptimWrapper' if mixed else 'OptimWrapper',
-        constructor=optimizer.pop('constructor', 'GroupedOptimWrapperConstructor'),
+        constructor=optimizer.pop('constructor', default).replace(default, grouped),
         paramwise_cfg=optimizer.pop('paramwise_cfg', None),
         optimizer=optimizer,
     )
-    if wrapper['constructor'] == 'DefaultOptimizerConstructor':
-        wrapper['constructor'] = 'GroupedOptimWrapperConstructor'
-    return wrapper
 
 
 def _schedule(old: dict[str, Any], path: str | Path, remarks: list[str]) -> list[dict[str, Any]]:
@@ -175,33 +157,28 @@ def _schedule(old: dict[str, Any], path: str | Path, remarks: list[str]) -> list
     return [dict(type='LrUpdater', by_epoch=False, **schedule)]
 
 
-def _evaluate(evaluation: dict[str, Any], new: dict[str, Any]) -> None:
+def _evaluate(evaluation: dict[str, Any], new: Config) -> None:
     metrics = evaluation.get('metric', 'mIoU')
     evaluator = dict(type='SegmentationMetric')
     if metrics not in ('mIoU', ['mIoU']):
-        names = [metrics] if isinstance(metrics, str) else list(metrics)
-        evaluator = dict(type='IoUMetric', iou_metrics=names)
+        evaluator = dict(type='IoUMetric', iou_metrics=metrics)
     for split in ('val', 'test'):
         if f'{split}_dataloader' in new:
             new[f'{split}_evaluator'] = evaluator
             new[f'{split}_cfg'] = dict(type=f'{split.capitalize()}Loop')
 
 
-def _move(old: dict[str, Any], new: dict[str, Any], remarks: list[str]) -> None:
+def _move(old: dict[str, Any], new: Config, remarks: list[str]) -> None:
     """Move what only changes its name, and list what is left of each section."""
     for key, target in MOVED.items():
         if (value := value_at(old, key)) is not None:
-            *above, last = target.split('.')
-            node = new
-            for name in above:
-                node = node.setdefault(name, {})
-            node[last] = value
-    for section, settled in SETTLED.items():
+            new.merge_from_dict({target: value})
+    for section in SECTIONS:
         for key, value in (old.get(section) or {}).items():
-            if f'{section}.{key}' not in MOVED and key not in settled:
+            if f'{section}.{key}' not in MOVED and key not in SETTLED:
                 remarks.append(f'{section}.{key}={value!r}')
     for hook in (old.get('log_config') or {}).get('hooks', ()):
         if hook['type'] != 'TextLoggerHook':
             remarks.append(f'log_config.hooks: {hook["type"]}; write visualizer.vis_backends')
     if old.get('resume_from'):
-        new |= dict(load_from=old['resume_from'], resume=True)
+        new.load_from, new.resume = old['resume_from'], True

@@ -2,30 +2,30 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
+from mmengine.config import Config
 from mmseg.registry import DATASETS, TRANSFORMS
 
 from mmseg_kd.datasets.camvid.dataset import SPLITS
+from mmseg_kd.nested import nodes
 
 Step = dict[str, Any]
 # Done by the preprocessor, by PackSegInputs or by the test loop; written anew where it is needed.
-REPLACED = (
-    'Normalize', 'Pad', 'DefaultFormatBundle', 'Collect', 'ImageToTensor', 'ToTensor',
-    'ToDataContainer', 'Transpose',
-)  # fmt: skip
-# Keys of a data set, and where their values go.
-DATASET_KEYS = {
+REPLACED = {'Normalize', 'Pad', 'DefaultFormatBundle', 'Collect', 'ImageToTensor', 'ToTensor'}
+REPLACED |= {'ToDataContainer', 'Transpose'}
+# Keys of a data set that stay, and where the values of others go; CamVid has its own of these.
+SAME = ('data_root', 'ignore_index', 'reduce_zero_label')
+MOVED = {
     'img_dir': 'data_prefix.img_path',
     'ann_dir': 'data_prefix.seg_map_path',
     'classes': 'metainfo.classes',
     'palette': 'metainfo.palette',
     'split': 'ann_file',
+    'img_suffix': 'img_suffix',
+    'seg_map_suffix': 'seg_map_suffix',
 }
-SAME = ('data_root', 'img_suffix', 'seg_map_suffix', 'ignore_index', 'reduce_zero_label')
-LISTED = ('img_dir', 'ann_dir', 'split')
-PACK = dict(type='PackSegInputs')
-NO_DATA = dict(pipeline=())
 
 
 def loaders(data: dict[str, Any], remarks: list[str]) -> dict[str, Any]:
@@ -50,7 +50,7 @@ def loaders(data: dict[str, Any], remarks: list[str]) -> dict[str, Any]:
 
 def preprocessor(data: dict[str, Any], remarks: list[str]) -> dict[str, Any]:
     """Return the data preprocessor that normalises and pads as the pipelines did."""
-    train = {step['type']: step for step in _steps(data['train'])}
+    train = _steps(data['train'])
     normalize, pad = train.get('Normalize', {}), train.get('Pad', {})
     if not normalize:
         remarks.append('data.train: there is no Normalize; images are not normalised')
@@ -63,27 +63,23 @@ def preprocessor(data: dict[str, Any], remarks: list[str]) -> dict[str, Any]:
         seg_pad_val=pad.get('seg_pad_val', 255),
     )
     found |= {key: pad[key] for key in ('size', 'size_divisor') if pad.get(key)}
-    for step in _steps(data.get('test') or data.get('val') or NO_DATA):
-        if step['type'] == 'Pad' and step.get('size_divisor'):
-            found['test_cfg'] = dict(size_divisor=step['size_divisor'])
+    if divisor := _steps(data.get('test') or data.get('val')).get('Pad', {}).get('size_divisor'):
+        found['test_cfg'] = dict(size_divisor=divisor)
     return found
 
 
-def _steps(dataset: Any) -> list[Step]:
-    """Return the steps of a data set's first pipeline, also those inside other steps."""
-    if parts := _parts(dataset):
-        return _steps(parts[0])
-    if 'dataset' in dataset:
-        return _steps(dataset['dataset'])
-    return [one for step in dataset['pipeline'] for one in (step, *step.get('transforms', ()))]
+def _steps(dataset: Any) -> dict[str, Step]:
+    """Return the steps of a data set's pipelines by type, also those inside other steps."""
+    typed = [node for _, node in nodes(dataset) if isinstance(node, dict) and 'type' in node]
+    return {node['type']: node for node in typed}
 
 
 def _parts(old: Any) -> Any:
     """Return the data sets that 0.x concatenates; None where it is a single one."""
     if isinstance(old, list | tuple):
         return old
-    lists = {key: old[key] for key in LISTED if isinstance(old.get(key), list | tuple)}
-    if lists:
+    keys = ('img_dir', 'ann_dir', 'split')
+    if lists := {key: old[key] for key in keys if isinstance(old.get(key), list | tuple)}:
         values = zip(*lists.values(), strict=True)
         return [old | dict(zip(lists, value, strict=True)) for value in values]
     return old.get('datasets')
@@ -94,68 +90,57 @@ def _dataset(old: Any, split: str, remarks: list[str]) -> dict[str, Any]:
         return dict(type='ConcatDataset', datasets=[_dataset(p, split, remarks) for p in parts])
     if old['type'] == 'RepeatDataset':
         return _dataset(old['dataset'], split, remarks)
-    where = f'data.{split}'
-    pipeline = old['pipeline']
-    new: dict[str, Any] = dict(type=_dataset_type(old, where, remarks))
-    camvid = new['type'] == 'CamVidDataset'
+    where, pipeline = f'data.{split}', old['pipeline']
+    new = Config(dict(type=_dataset_type(old, where, remarks)))
+    camvid = new.type == 'CamVidDataset'
     if camvid:
         name = str(old.get('img_dir', '')).replace('\\', '/').rpartition('/')[2]
-        new['split'] = name if name in SPLITS else split
+        new.split = name if name in SPLITS else split
     for key, value in old.items():
-        if camvid and key in (*DATASET_KEYS, 'img_suffix', 'seg_map_suffix'):
-            continue
         if key in SAME:
             new[key] = value
-        elif key in DATASET_KEYS and value is not None:
-            above, _, last = DATASET_KEYS[key].rpartition('.')
-            (new.setdefault(above, {}) if above else new)[last] = value
-        elif key not in ('type', 'pipeline', 'test_mode', *DATASET_KEYS):
+        elif key in MOVED and not camvid and value is not None:
+            new.merge_from_dict({MOVED[key]: value})
+        elif key not in (*MOVED, 'type', 'pipeline', 'test_mode'):
             remarks.append(f'{where}.{key}={value!r}')
     if any(step.get('reduce_zero_label') for step in pipeline):
-        new['reduce_zero_label'] = True
-    new['pipeline'] = _pipeline(pipeline, f'{where}.pipeline', remarks)
-    return new
+        new.reduce_zero_label = True
+    steps = list(_pipeline(pipeline, f'{where}.pipeline', remarks))
+    if not any(step['type'] == 'LoadAnnotations' for step in steps):
+        # In a test they come last, so that they keep their size.
+        steps.append(dict(type='LoadAnnotations'))
+    new.pipeline = [*steps, dict(type='PackSegInputs')]
+    return new.to_dict()
 
 
 def _dataset_type(old: dict[str, Any], where: str, remarks: list[str]) -> str:
     kind = old['type']
     if kind == 'CamVidDataset':
-        remarks.append(
-            'data: CamVidDataset here has 12 classes, 11 is Unlabelled, in the SegNet layout;'
-            ' your own folders, classes and suffixes are left out'
-        )
+        remarks.append('data: CamVidDataset has the folders and 12 classes of the SegNet layout')
     elif kind != 'CustomDataset' and DATASETS.get(kind) is not None:
         return kind
     elif 'classes' not in old:
-        remarks.append(
-            f'{where}: {kind} becomes BaseSegDataset; write its classes, palette and suffixes '
-            'as dataset.metainfo=dict(classes=..., palette=...), img_suffix and seg_map_suffix'
-        )
+        remarks.append(f'{where}: {kind} becomes BaseSegDataset; write its classes in metainfo')
     return kind if kind == 'CamVidDataset' else 'BaseSegDataset'
 
 
-def _pipeline(steps: list[Step], where: str, remarks: list[str]) -> list[Step]:
-    """Return the steps of 1.x, the labels where 0.x has them or, in a test, at the end."""
-    found: list[Step] = []
+def _pipeline(steps: list[Step], where: str, remarks: list[str]) -> Iterator[Step]:
+    """Yield the steps of 1.x for those of 0.x."""
     for step in steps:
         kind = step['type']
         if kind == 'MultiScaleFlipAug':
-            inner = [s for s in step['transforms'] if s['type'] != 'RandomFlip']
             size = _test_size(step, remarks)
+            inner = [s for s in step['transforms'] if s['type'] != 'RandomFlip']
             inner = [s | size if 'Resize' in s['type'] else s for s in inner]
-            # Without the labels and the packing at the end.
-            found += _pipeline(inner, where, remarks)[:-2]
+            yield from _pipeline(inner, where, remarks)
         elif kind in RENAMED:
-            found += RENAMED[kind](step, where, remarks)
+            yield from RENAMED[kind](step, where, remarks)
         elif kind == 'LoadAnnotations':
-            found.append({k: v for k, v in step.items() if k != 'reduce_zero_label'})
+            yield {k: v for k, v in step.items() if k != 'reduce_zero_label'}
+        elif kind not in REPLACED and TRANSFORMS.get(kind) is None:
+            remarks.append(f'{where}: {kind} is not registered here and is left out')
         elif kind not in REPLACED:
-            if TRANSFORMS.get(kind) is None:
-                remarks.append(f'{where}: {kind} is not registered here and is left out')
-            else:
-                found.append(step)
-    labels = [] if any(s['type'] == 'LoadAnnotations' for s in found) else ['LoadAnnotations']
-    return [*found, *(dict(type=kind) for kind in labels), dict(PACK)]
+            yield step
 
 
 def _resize(step: Step, where: str, remarks: list[str]) -> list[Step]:
@@ -183,19 +168,16 @@ def _resize(step: Step, where: str, remarks: list[str]) -> list[Step]:
 def _align_resize(step: Step, where: str, remarks: list[str]) -> list[Step]:
     step = dict(step)
     divisor = step.pop('size_divisor', 32)
-    remarks.append(
-        f'AlignResize: the image is resized to its scale, then to multiples of {divisor}'
-    )
+    remarks.append(f'AlignResize: resizes to the scale, then to multiples of {divisor}')
     multiple = dict(type='ResizeToMultiple', size_divisor=divisor)
     return [*_resize(step, where, remarks), multiple]
 
 
 def _random_flip(step: Step, where: str, remarks: list[str]) -> list[Step]:
     prob = step.get('prob', step.get('flip_ratio'))
-    if prob is None:
-        # 0.x then never flips.
-        return []
-    return [dict(type='RandomFlip', prob=prob, direction=step.get('direction', 'horizontal'))]
+    flip = dict(type='RandomFlip', prob=prob, direction=step.get('direction', 'horizontal'))
+    # Without a probability 0.x never flips.
+    return [flip] if prob is not None else []
 
 
 # Steps of another name or other arguments.
@@ -204,13 +186,12 @@ RENAMED = {'Resize': _resize, 'AlignResize': _align_resize, 'RandomFlip': _rando
 
 def _test_size(step: Step, remarks: list[str]) -> Step:
     """Return the arguments of Resize for a MultiScaleFlipAug without its other scales."""
-    scale, ratios = step.get('img_scale'), step.get('img_ratios')
-    ratios = [ratios] if isinstance(ratios, int | float) else ratios or []
+    scale, ratios = step.get('img_scale'), step.get('img_ratios') or [1]
+    ratios = [ratios] if isinstance(ratios, int | float) else ratios
     scales = scale if isinstance(scale, list) else [scale]
     if len(scales) > 1 or len(ratios) > 1 or step.get('flip'):
         remarks.append('MultiScaleFlipAug: it becomes one scale; write a tta_pipeline')
-        ratios = ratios if len(ratios) == 1 else []
+    ratio = ratios[0] if len(ratios) == 1 else 1
     if scales[0] is None:
-        return dict(scale_factor=ratios[0]) if ratios else {}
-    ratio = ratios[0] if ratios else 1
+        return dict(scale_factor=ratio)
     return dict(scale=tuple(int(side * ratio) for side in scales[0]))

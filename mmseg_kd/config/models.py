@@ -45,10 +45,8 @@ def build_student(cfg: Config) -> tuple[nn.Module, dict[str, Teacher]]:
     found = getattr(student, 'teachers', {})
     teachers = {name: teacher for name, teacher in found.items() if isinstance(teacher, Teacher)}
     if not teachers:
-        raise UserError(
-            f'{cfg.filename} has no teacher with a checkpoint that a loss reads; write '
-            'model.teacher=dict(config=..., checkpoint=...) and model.kd_losses'
-        )
+        advice = 'write model.teacher=dict(config=..., checkpoint=...) and model.kd_losses'
+        raise UserError(f'{cfg.filename} has no teacher with a checkpoint for a loss; {advice}')
     return student, teachers
 
 

@@ -7,8 +7,8 @@ from typing import Any
 from mmengine.config import Config
 
 from mmseg_kd.config.defaults import open_crop
-from mmseg_kd.config.values import nodes, value_at
 from mmseg_kd.errors import UserError
+from mmseg_kd.nested import nodes, value_at
 
 # Variables of a config file, and the keys whose values are made of them.
 VARIABLES = {
@@ -37,25 +37,21 @@ def apply_options(cfg: Config, options: dict[str, Any]) -> None:
         UserError: A key has no place, or comes too late for an effect.
     """
     for key, value in options.items():
-        _check_option(cfg, key, value)
+        if not all(key.split('.')):
+            raise UserError(f'--cfg-options {key}={value}: a part of the key is empty')
+        follows = key == 'crop_size' and open_crop(cfg)
+        if not follows and (instead := VARIABLES.get(key.split('.')[0])):
+            late = 'a variable of the config file, used before the command line is read'
+            raise UserError(f'--cfg-options {key}: {late}; write {instead}')
+        for where, part in _steps(key):
+            node = value_at(cfg, where)
+            if isinstance(node, list | tuple) and not (part.isdecimal() and int(part) < len(node)):
+                advice = f'write a number below {len(node)}, not {part!r}'
+                raise UserError(f'--cfg-options {key}: {where} is a list; {advice}')
     # A dict takes the place of a single value, which mmengine refuses without `_delete_`.
     places = [where for key in options for where, _ in _steps(key)]
     single = [p for p in places if not isinstance(value_at(cfg, p), dict | list | tuple | None)]
     cfg.merge_from_dict({**options, **{f'{place}._delete_': True for place in single}})
-
-
-def _check_option(cfg: Config, key: str, value: Any) -> None:
-    if not all(key.split('.')):
-        raise UserError(f'--cfg-options {key}={value}: a part of the key is empty')
-    follows = key == 'crop_size' and open_crop(cfg)
-    if not follows and (instead := VARIABLES.get(key.split('.')[0])):
-        late = 'a variable of the config file, used before the command line is read'
-        raise UserError(f'--cfg-options {key}: {late}; write {instead}')
-    for where, part in _steps(key):
-        node = value_at(cfg, where)
-        if isinstance(node, list | tuple) and not (part.isdecimal() and int(part) < len(node)):
-            advice = f'write a number below {len(node)}, not {part!r}'
-            raise UserError(f'--cfg-options {key}: {where} is a list; {advice}')
 
 
 def check_variables(cfg: Config, source: str) -> None:

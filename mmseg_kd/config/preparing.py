@@ -7,21 +7,20 @@ import re
 
 from mmengine.config import Config
 
-from mmseg_kd.config.values import value_at
 from mmseg_kd.errors import UserError
+from mmseg_kd.nested import value_at
 from mmseg_kd.paths import check_file, check_folder, check_new_folder
 
 
 def enable_amp(cfg: Config) -> None:
     """Turn on mixed precision: bfloat16, or float16 on a GPU that has no bfloat16."""
-    import torch
+    from torch import cuda
 
     kind = cfg.optim_wrapper.get('type', 'OptimWrapper')
     if kind not in ('OptimWrapper', 'AmpOptimWrapper', 'Bf16OptimWrapper'):
         raise UserError(f"--amp needs optim_wrapper.type='OptimWrapper', not {kind!r}")
     if kind == 'OptimWrapper':
         cfg.optim_wrapper.type = 'Bf16OptimWrapper'
-        cuda = torch.cuda
         if cuda.is_available() and not cuda.is_bf16_supported(including_emulation=False):
             cfg.optim_wrapper.update(type='AmpOptimWrapper', loss_scale='dynamic')
 

@@ -1,4 +1,4 @@
-"""Look through the values of a config, and find those that are not what reads them takes."""
+"""Find the values of a config that are not what reads them takes."""
 
 import math
 import re
@@ -8,16 +8,18 @@ from typing import Any
 
 from mmengine.config import Config
 
+from mmseg_kd.nested import nodes, value_at
+
 SPLITS = ('train', 'val', 'test')
 LOADER = '(train|val|test)_dataloader'
 
 
-def _number(value: Any, least: float = 0, kinds: tuple[type, ...] = (int, float)) -> bool:
-    return type(value) in kinds and value >= least
+def _number(value: Any, least: float = 0, most: float = math.inf) -> bool:
+    return type(value) in (int, float) and least <= value <= most
 
 
 def _whole(value: Any, least: int = 0) -> bool:
-    return _number(value, least, (int,))
+    return type(value) is int and value >= least
 
 
 # What a key takes, and the test.
@@ -32,9 +34,7 @@ KINDS: dict[str, Callable[[Any], Any]] = {
     'a number from 0 up': _number,
     'a number above 0': lambda value: _number(value) and 0 < value < math.inf,
     # Some of these keys take a list.
-    'a number from 0 to 1': lambda value: (
-        isinstance(value, list | tuple) or (_number(value) and value <= 1)
-    ),
+    'a number from 0 to 1': lambda value: isinstance(value, list | tuple) or _number(value, 0, 1),
     'a whole number from 0 up': _whole,
     'a whole number from 1 up': lambda value: _whole(value, least=1),
     'a whole number from 1 up, or -1': lambda value: value == -1 or _whole(value, least=1),
@@ -59,10 +59,9 @@ RULES = {
     'default_hooks[.]checkpoint[.](interval|max_keep_ckpts)': 'a whole number from 1 up, or -1',
     'optim_wrapper[.](optimizer[.]lr|clip_grad[.](max_norm|clip_value))': 'a number from 0 up',
     '.*[.](drop_path_rate|drop_rate|attn_drop_rate|dropout_ratio)': 'a number from 0 to 1',
-    '.*[.](flip_prob|cat_max_ratio)': 'a number from 0 to 1',
+    'param_scheduler[.].*[.](eta_min|power|gamma|(start_|end_)?factor)': 'a number from 0 up',
     'train_cfg[.](time_budget|seconds_per_iter)': 'a number above 0',
     'model[.]test_cfg[.]mode': 'one of whole, slide',
-    'default_hooks[.]checkpoint[.]rule': 'one of greater, less',
     'env_cfg[.]mp_cfg[.]mp_start_method': 'one of fork, spawn, forkserver',
     'log_level': 'one of DEBUG, INFO, WARNING, ERROR, CRITICAL',
     'sync_bn': 'one of torch, mmcv',
@@ -77,11 +76,10 @@ def wrong_values(cfg: Config) -> Iterator[tuple[str, str]]:
 
     None is like a key that is not there.
     """
-    rules = [(re.compile(keys), words) for keys, words in RULES.items()]
     for where, value in nodes(cfg):
         if value is None and where not in ('model.backbone', 'model.decode_head'):
             continue
-        for words in [words for keys, words in rules if keys.fullmatch(where)]:
+        for words in [words for keys, words in RULES.items() if re.fullmatch(keys, where)]:
             one_of = words.removeprefix('one of ').split(', ').__contains__
             if not KINDS.get(words, one_of)(value):
                 yield where, f'{reprlib.repr(value)} is not {words}'
@@ -92,24 +90,3 @@ def wrong_values(cfg: Config) -> Iterator[tuple[str, str]]:
     for key in (f'{split}_dataloader' for split in SPLITS):
         if cfg.get(key) and cfg[key].get('dataset') is None:
             yield key, 'dataset is missing: write dataset=dict(type=..., ...)'
-
-
-def nodes(node: Any, where: str = '') -> Iterator[tuple[str, Any]]:
-    """Yield the dotted key and the value of a node and of all that it holds, outermost first."""
-    yield where, node
-    if isinstance(node, list | tuple):
-        items = enumerate(node)
-    else:
-        items = node.items() if isinstance(node, dict | Config) else ()
-    for key, value in items:
-        yield from nodes(value, f'{where}.{key}'.lstrip('.'))
-
-
-def value_at(node: Any, key: str) -> Any:
-    """Return the value at a dotted key, or None."""
-    for part in key.split('.'):
-        if isinstance(node, list | tuple):
-            node = node[int(part)] if part.isdecimal() and int(part) < len(node) else None
-        else:
-            node = node.get(part) if isinstance(node, dict | Config) else None
-    return node

@@ -47,19 +47,22 @@ def _is_whole(record: dict[str, Any]) -> bool:
     return [len(row) for row in record['matrix']] == [size] * len(record['classes']) != []
 
 
-def class_scores(record: Mapping[str, Any]) -> ClassScores:
-    """Return the scores of a line of `confusion.jsonl`."""
-    matrix = np.array(record['matrix'], dtype=float)
-    iou = (100 * iou_and_accuracy(torch.from_numpy(matrix))[0]).tolist()
-    return ClassScores(record['iter'], dict(zip(record['classes'], iou, strict=True)), matrix)
+def read_class_scores(file: Path, rows: Iterable[dict[str, Any]]) -> dict[int, ClassScores]:
+    """Return the scores of every evaluation, by iteration.
 
-
-def logged_class_scores(rows: Iterable[Mapping[str, Any]]) -> dict[int, ClassScores]:
-    """Return by iteration the IoU of the classes that mmseg 0.x logs as `IoU.NAME`."""
+    Args:
+        file: `confusion.jsonl`; it need not exist.
+        rows: The logged rows, in which mmseg 0.x has the IoU of the classes as `IoU.NAME`.
+    """
     found = {}
     for row in rows:
         if iou := {key[4:]: value for key, value in row.items() if key.startswith('IoU.')}:
             found[row['step']] = ClassScores(row['step'], iou)
+    for record in read_confusions(file):
+        matrix, step = np.array(record['matrix'], dtype=float), record['iter']
+        iou = (100 * iou_and_accuracy(torch.from_numpy(matrix))[0]).tolist()
+        iou = dict(zip(record['classes'], iou, strict=True))
+        found[step] = ClassScores(step, iou, matrix)
     return found
 
 

@@ -3,11 +3,12 @@
 import json
 import math
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from types import NoneType
 from typing import Any
 
-from mmseg_kd.checkpoints import atomic_path, remove_file, retry_locked
+from mmseg_kd.checkpoints.atomic import atomic_path, remove_file, retry_locked
 
 # Forms for `fits`.
 NUMBER = (int, float)
@@ -45,15 +46,12 @@ def read_json_lines(file: str | Path) -> tuple[list[dict[str, Any]], list[int]]:
     lines = file.read_text('utf-8', errors='replace').splitlines() if file.is_file() else []
     records, broken = [], []
     for number, line in enumerate(lines, start=1):
-        if not line.strip():
-            continue
-        try:
+        record = None
+        with suppress(ValueError):
             record = read_json(line)
-        except ValueError:
-            record = None
         if isinstance(record, dict):
             records.append(record)
-        elif number < len(lines) or number == 1:
+        elif line.strip() and (number < len(lines) or number == 1):
             broken.append(number)
     return records, broken
 
@@ -69,6 +67,13 @@ def read_json(text: str) -> Any:
         return json.loads(text, parse_int=lambda x: int(x) if len(x) < 16 else float(x))
     except RecursionError as error:
         raise ValueError('nested too deeply') from error
+
+
+def read_json_file(file: Path) -> Any:
+    """Return the content of a JSON file; None if it is missing or damaged."""
+    with suppress(OSError, ValueError):
+        return read_json(file.read_text(encoding='utf-8'))
+    return None
 
 
 def is_number(value: Any) -> bool:

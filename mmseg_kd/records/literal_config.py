@@ -1,43 +1,41 @@
 """The config of a run, read as data without running it."""
 
 import ast
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from mmengine import registry as mmengine_registry
 from mmengine.config import ConfigDict
-from mmengine.registry import Registry
-from mmseg import registry as mmseg_registry
 
 from mmseg_kd.errors import UserError
+from mmseg_kd.nested import nodes, value_at
+from mmseg_kd.registry import registered_types
 
 # Stands for code in place of a value.
 LEFT_OUT = object()
-Code = Callable[[ast.AST], Any]
 
 
-def read_literals(file: str | Path) -> dict[str, Any]:
+def parse_literals(text: str, code: Callable[[ast.AST], Any] = ast.unparse) -> dict[str, Any]:
     """Read the assignments of a config that mmengine wrote out in full.
 
     Args:
-        file: Holds `name=value` of literals and `dict(...)`; any other value is returned as its
-            source text.
-
-    Raises:
-        OSError: It cannot be read.
-        ValueError: It is not text or not Python.
-    """
-    return parse_literals(Path(file).read_text(encoding='utf-8'))
-
-
-def parse_literals(text: str) -> dict[str, Any]:
-    """Read the text of a config as `read_literals` does.
+        text: Holds `name=value` of literals and `dict(...)`.
+        code: What it returns takes the place of any other value; by default its source text.
 
     Raises:
         ValueError: It is not Python.
     """
-    return _assignments(text, ast.unparse)
+    found = {}
+    try:
+        for node in ast.parse(text).body:
+            if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name):
+                found[node.targets[0].id] = _value(node.value, code)
+            elif not (isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)):
+                code(node)
+    # A damaged config may be of any depth and length.
+    except (SyntaxError, TypeError, RecursionError, MemoryError) as error:
+        raise ValueError(getattr(error, 'msg', None) or error) from error
+    return _kept(found)
 
 
 def parse_buildable(text: str, source: str | Path) -> tuple[ConfigDict, list[str]]:
@@ -63,33 +61,19 @@ def parse_buildable(text: str, source: str | Path) -> tuple[ConfigDict, list[str
         return LEFT_OUT
 
     try:
-        config = _assignments(text, leave_out)
+        config = parse_literals(text, leave_out)
     except ValueError as error:
         raise UserError(f'{source}: the config cannot be read ({error})') from error
-    known = _registered_types()
-    loaders = [config.get(key) for key in ('val_dataloader', 'test_dataloader')]
-    datasets = [loader.get('dataset') for loader in loaders if isinstance(loader, dict)]
-    for kind in _types([config.get('model'), *datasets]):
-        if kind not in known:
+    known = registered_types()
+    built = ('model', 'val_dataloader.dataset', 'test_dataloader.dataset')
+    for _, node in nodes([value_at(config, key) for key in built]):
+        kind = node.get('type') if isinstance(node, dict) else None
+        if isinstance(kind, str) and kind not in known:
             raise UserError(f'{source}: type {kind!r} is not registered, so it is not built')
     return ConfigDict(config), left_out
 
 
-def _assignments(text: str, code: Code) -> dict[str, Any]:
-    found = {}
-    try:
-        for node in ast.parse(text).body:
-            if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name):
-                found[node.targets[0].id] = _value(node.value, code)
-            elif not (isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)):
-                code(node)
-    # A damaged config may be of any depth and length.
-    except (SyntaxError, TypeError, RecursionError, MemoryError) as error:
-        raise ValueError(getattr(error, 'msg', None) or error) from error
-    return _kept(found)
-
-
-def _value(node: ast.expr, code: Code) -> Any:
+def _value(node: ast.expr, code: Callable[[ast.AST], Any]) -> Any:
     """Return a literal; what `code` returns takes the place of each part that is not one."""
     if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == 'dict':
         names = [word.arg and ast.Constant(word.arg) for word in node.keywords]
@@ -115,22 +99,3 @@ def _value(node: ast.expr, code: Code) -> Any:
 
 def _kept(found: dict[Any, Any]) -> dict[Any, Any]:
     return {key: value for key, value in found.items() if value is not LEFT_OUT}
-
-
-def _types(value: Any) -> Iterator[str]:
-    if isinstance(value, dict) and isinstance(value.get('type'), str):
-        yield value['type']
-    parts = value.values() if isinstance(value, dict) else value
-    for part in parts if isinstance(value, dict | list | tuple) else ():
-        yield from _types(part)
-
-
-def _registered_types() -> set[str]:
-    """Return the names of all registered types, plain, with their scope and with their module."""
-    modules = (mmseg_registry, mmengine_registry)
-    parents = [r for m in modules for r in vars(m).values() if isinstance(r, Registry)]
-    names = set()
-    for registry in [*parents, *(child for r in parents for child in r.children.values())]:
-        for name, cls in registry.module_dict.items():
-            names |= {name, f'{registry.scope}.{name}', f'{cls.__module__}.{cls.__qualname__}'}
-    return names

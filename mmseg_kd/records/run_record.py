@@ -1,7 +1,6 @@
 """The record of a run, read from its work_dir."""
 
 import math
-from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import NoneType
@@ -10,36 +9,20 @@ from typing import Any
 import numpy as np
 
 from mmseg_kd.errors import UserError
-from mmseg_kd.records.class_scores import (
-    ClassScores,
-    class_scores,
-    logged_class_scores,
-    read_confusions,
-)
+from mmseg_kd.nested import value_at
+from mmseg_kd.records.class_scores import ClassScores, read_class_scores
 from mmseg_kd.records.gradient_reports import read_reports
-from mmseg_kd.records.json_lines import NUMBER, OPTIONAL_NUMBER, OPTIONAL_TEXT, fits, read_json
-from mmseg_kd.records.literal_config import read_literals
+from mmseg_kd.records.json_lines import NUMBER, OPTIONAL_NUMBER, OPTIONAL_TEXT, fits, read_json_file
+from mmseg_kd.records.literal_config import parse_literals
 from mmseg_kd.records.message import Message, message
-from mmseg_kd.records.scalars import (
-    SUFFIX,
-    config_of_log,
-    read_rows,
-    scalar_files,
-    split_rows,
-)
+from mmseg_kd.records.scalars import SUFFIX, config_of_log, read_rows, scalar_files, split_rows
 from mmseg_kd.records.training_log import LogFacts, read_logs
 
 # What a report reads of a teacher.
-CARD = {
-    'sha256': str,
-    'checkpoint': OPTIONAL_TEXT,
-    'data': OPTIONAL_TEXT,
-    'metrics': {str: NUMBER},
-    'entropy': OPTIONAL_NUMBER,
-    'ece': OPTIONAL_NUMBER,
-    'deterministic': (bool, NoneType),
-    'baseline': (NoneType, {'mIoU': NUMBER}),
-}
+CARD = {'sha256': str, 'metrics': {str: NUMBER}, 'deterministic': (bool, NoneType)}
+CARD |= dict.fromkeys(('checkpoint', 'data'), OPTIONAL_TEXT)
+CARD |= dict.fromkeys(('entropy', 'ece'), OPTIONAL_NUMBER)
+CARD |= {'baseline': (NoneType, {'mIoU': NUMBER})}
 TEST = {'checkpoint': str, 'metrics': {str: NUMBER}}
 
 
@@ -106,10 +89,7 @@ class RunRecord:
 
     def setting(self, *keys: str) -> Any:
         """Return the value in its config below these keys; None if there is none."""
-        node: Any = self.config
-        for key in keys:
-            node = node.get(key) if isinstance(node, dict) else None
-        return node
+        return value_at(self.config, '.'.join(keys))
 
     def whole_number(self, *keys: str) -> int | None:
         """Return a setting that is a whole number; None if it is anything else."""
@@ -153,30 +133,24 @@ def read_run(folder: str | Path, name: str | None = None) -> RunRecord:
     rows, broken = read_rows(files)
     evaluations, training = split_rows(rows)
     if not evaluations and not training:
-        raise UserError(
-            f'{files[-1]} has no line of a training or an evaluation; the run ended before its '
-            'first log line, or the file is damaged'
-        )
+        problem = 'no line of a training or an evaluation; did the run end early?'
+        raise UserError(f'{files[-1]} has {problem}')
     record = RunRecord(name or folder.name, folder, evaluations=evaluations, training=training)
     for file, lines in broken.items():
-        record.notes.append(
-            message(
-                '{file}: {count} lines are not JSON and were left out (the first is line {line}).',
-                file=file.as_posix(),
-                count=len(lines),
-                line=lines[0],
-            )
+        note = message(
+            '{file}: {count} lines are not JSON and were left out (the first is line {line}).',
+            file=file.as_posix(),
+            count=len(lines),
+            line=lines[0],
         )
+        record.notes.append(note)
     record.config = _config(files[-1], record.notes)
     record.seed = record.whole_number('randomness', 'seed')
     record.teachers = _teachers(folder / 'teacher.json', record.notes)
     record.test = read_test(folder).get('metrics', {})
     record.gradients = read_reports(folder / 'gradients.jsonl')
-    confusions = read_confusions(folder / 'confusion.jsonl')
-    record.classes = logged_class_scores(rows)
-    record.classes |= {line['iter']: class_scores(line) for line in confusions}
-    starts = [file.parents[1] for file in files if not file.name.endswith(SUFFIX)]
-    record.log = read_logs(log for start in starts for log in sorted(start.glob('*.log')))
+    record.classes = read_class_scores(folder / 'confusion.jsonl', rows)
+    record.log = read_logs(sorted([*folder.glob('*.log'), *folder.glob('*/*.log')]))
     last = max([*training.get('step', []), *(row['iteration'] for row in evaluations)])
     if record.max_iters and last < record.max_iters:
         record.state = 'unfinished'
@@ -187,7 +161,7 @@ def _config(scalars: Path, notes: list[Message]) -> dict[str, Any]:
     old = scalars.name.endswith(SUFFIX)
     file = scalars if old else scalars.with_name('config.py')
     try:
-        return config_of_log(file) if old else read_literals(file)
+        return config_of_log(file) if old else parse_literals(file.read_text(encoding='utf-8'))
     except (OSError, ValueError) as error:
         source = file.as_posix()
         note = message('{file}: the config cannot be read ({error}).', file=source, error=error)
@@ -196,7 +170,7 @@ def _config(scalars: Path, notes: list[Message]) -> dict[str, Any]:
 
 
 def _teachers(file: Path, notes: list[Message]) -> dict[str, dict[str, Any]]:
-    content = _read_json(file) if file.is_file() else {}
+    content = read_json_file(file) if file.is_file() else {}
     # The report on a single teacher is stored without its name.
     cards = {'teacher': content} if fits(content, CARD) else content
     if fits(cards, {str: CARD}):
@@ -207,14 +181,8 @@ def _teachers(file: Path, notes: list[Message]) -> dict[str, dict[str, Any]]:
 
 def read_test(work_dir: Path) -> dict[str, Any]:
     """Read `test.json`: the tested `checkpoint` and its `metrics`; empty if it is not there."""
-    content = _read_json(work_dir / 'test.json')
+    content = read_json_file(work_dir / 'test.json')
     return content if fits(content, TEST) else {}
-
-
-def _read_json(file: Path) -> Any:
-    with suppress(OSError, ValueError):
-        return read_json(file.read_text(encoding='utf-8'))
-    return None
 
 
 def _iteration(file: Path) -> int:

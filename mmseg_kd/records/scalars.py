@@ -8,16 +8,13 @@ from typing import Any
 import numpy as np
 
 from mmseg_kd.errors import UserError
-from mmseg_kd.records.json_lines import is_number, read_json_lines
+from mmseg_kd.records.json_lines import NUMBER, is_number, read_json_lines
 from mmseg_kd.records.literal_config import parse_literals
 
 # The log of a training with mmsegmentation 0.x, in its work_dir.
 SUFFIX = '.log.json'
 # What a line of an evaluation has besides the metrics.
-OTHERS = ('mode', 'epoch', 'iter', 'lr', 'time', 'data_time', 'memory')
-
-# mmengine logs these with an evaluation too; they are not metrics.
-NO_METRICS = ('step', 'iter', 'epoch', 'time', 'data_time', 'memory')
+NO_METRICS = ('mode', 'step', 'iter', 'epoch', 'lr', 'time', 'data_time', 'memory')
 
 Row = dict[str, Any]
 Curve = dict[int, float]
@@ -89,7 +86,7 @@ def read_curves(source: str | Path) -> dict[str, Curve]:
         # An evaluation's own times would hide those of training.
         left_out = ('step', 'iter') if 'iter' in row else NO_METRICS
         for name, value in row.items():
-            if is_value(value) and name not in left_out:
+            if type(value) in NUMBER and name not in left_out:
                 curves[name][row['step']] = value
     if not curves:
         raise UserError(f'{files[-1]}: holds no logged number; name the scalars.json of a run')
@@ -106,7 +103,8 @@ def split_rows(rows: Iterable[Row]) -> tuple[list[dict[str, float]], dict[str, n
     training: dict[int, Row] = {}
     evaluations: dict[int, dict[str, float]] = {}
     for row in rows:
-        step, values = row['step'], {name: value for name, value in row.items() if is_value(value)}
+        # A logged number may be infinite or NaN.
+        step, values = row['step'], {k: v for k, v in row.items() if type(v) in NUMBER}
         if any(name.startswith('mIoU') for name in values):
             # 0.x logs scores of the classes too, such as IoU.road.
             metrics = {k: v for k, v in values.items() if k not in NO_METRICS and '.' not in k}
@@ -117,11 +115,6 @@ def split_rows(rows: Iterable[Row]) -> tuple[list[dict[str, float]], dict[str, n
     names = dict.fromkeys(name for values in trained for name in values)
     columns = {name: np.array([row.get(name, np.nan) for row in trained], float) for name in names}
     return [row for _, row in sorted(evaluations.items())], columns
-
-
-def is_value(value: Any) -> bool:
-    """Return whether a logged value is a number, which may be infinite or NaN."""
-    return type(value) in (float, int)
 
 
 def _rows_of_log(records: Iterable[Row]) -> Iterator[Row]:
@@ -139,7 +132,7 @@ def _rows_of_log(records: Iterable[Row]) -> Iterator[Row]:
             interval, last = abs(iteration - last), iteration
             yield record | {'step': iteration}
         elif record.get('mode') == 'val':
-            metrics = {k: v for k, v in record.items() if k not in OTHERS and is_number(v)}
+            metrics = {k: v for k, v in record.items() if k not in NO_METRICS and is_number(v)}
             step = iteration if last < iteration <= last + interval else last
             yield {name: round(100 * v, 4) for name, v in metrics.items()} | {'step': step}
 

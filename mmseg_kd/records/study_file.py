@@ -7,7 +7,7 @@ from types import NoneType
 from typing import Any
 
 from mmseg_kd.errors import UserError
-from mmseg_kd.records.json_lines import NUMBER, OPTIONAL_TEXT, fits, is_number, read_json
+from mmseg_kd.records.json_lines import NUMBER, OPTIONAL_TEXT, fits, is_number, read_json_file
 from mmseg_kd.records.message import message
 from mmseg_kd.records.run_record import RunRecord, read_run
 
@@ -58,15 +58,12 @@ def read_study(folder: str | Path) -> StudyRecord:
         UserError: `study.json` is damaged or is something else.
     """
     file = Path(folder) / 'study.json'
-    try:
-        content = read_json(file.read_text(encoding='utf-8'))
-    except ValueError as error:
-        raise UserError(f'{file} is damaged ({error}); run the study again to repair it') from error
+    content = read_json_file(file)
     if isinstance(content, dict):
         # Older studies have none.
         content.setdefault('controls', {})
     if not fits(content, FORM):
-        raise UserError(f'{file} is not the state of a study; run the study again to write it')
+        raise UserError(f'{file} is damaged or is not the state of a study; run the study again')
     return StudyRecord(
         **{key: content[key] for key in ('name', 'baseline', 'controls', 'kind', 'space')},
         runs=[_run(file.parent, entry) for entry in content['runs']],

@@ -13,8 +13,8 @@ from mmengine.config import Config
 from mmseg_kd.checkpoints.sources import find_weights
 from mmseg_kd.config.keys import UNTYPED
 from mmseg_kd.config.loading import load_config
-from mmseg_kd.config.values import value_at
 from mmseg_kd.errors import UserError, did_you_mean
+from mmseg_kd.nested import value_at
 from mmseg_kd.studies.config import Study
 from mmseg_kd.studies.settings import fingerprint, flat_settings, without
 from mmseg_kd.studies.space import Parameter, grid_points

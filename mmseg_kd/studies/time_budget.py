@@ -8,8 +8,8 @@ from pathlib import Path
 from mmengine.config import Config
 
 from mmseg_kd.checkpoints import find_latest_checkpoint, read_checkpoint
-from mmseg_kd.config.values import nodes, value_at
 from mmseg_kd.errors import UserError
+from mmseg_kd.nested import nodes, value_at
 from mmseg_kd.records.scalars import files_of_starts, read_rows
 from mmseg_kd.studies.training_process import Task, run_training
 

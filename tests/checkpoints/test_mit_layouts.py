@@ -21,7 +21,7 @@ from transformers import (
     SegformerModel,
 )
 
-from mmseg_kd.checkpoints import to_nvlabs
+from mmseg_kd.checkpoints.mit_layouts import to_nvlabs
 from mmseg_kd.checkpoints.pretrained import fit_backbone
 from mmseg_kd.errors import UserError
 

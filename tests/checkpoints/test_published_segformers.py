@@ -13,7 +13,7 @@ from safetensors.torch import save_file
 from torch import nn
 from transformers import SegformerConfig, SegformerForSemanticSegmentation
 
-from mmseg_kd.checkpoints import to_nvlabs
+from mmseg_kd.checkpoints.mit_layouts import to_nvlabs
 from mmseg_kd.config import choose_start
 from mmseg_kd.distillation.teacher import Teacher
 from mmseg_kd.engine import build_runner

@@ -150,10 +150,6 @@ def write(folder: Path, text: str, base: str = B0) -> str:
         ('default_hooks = dict(checkpoint=dict(max_keep_ckpts="x"))', "max_keep_ckpts: 'x' is not"),
         ('optim_wrapper = dict(clip_grad=dict(max_norm="x"))', "clip_grad.max_norm: 'x' is not a"),
         ('optim_wrapper = dict(clip_grad=dict(max_norm=-1))', 'max_norm: -1 is not a number from'),
-        (
-            'optim_wrapper = dict(optimizer=dict(type="Foo"))',
-            "optim_wrapper.optimizer.type: there is no optimizer 'Foo': write one of torch.optim",
-        ),
         ('model = dict(decode_head=dict(num_classes="12"))', "num_classes: '12' is not a whole"),
         ('model = dict(decode_head=dict(num_classes=-1))', 'num_classes: -1 is not a whole number'),
         ('randomness = dict(seed="x")', "randomness.seed: 'x' is not a whole number from 0 up"),
@@ -163,18 +159,6 @@ def write(folder: Path, text: str, base: str = B0) -> str:
         (
             'model = dict(decode_head=dict(dropout_ratio=2))',
             'dropout_ratio: 2 is not a number from',
-        ),
-        (
-            'model = dict(decode_head=dict(embed_dim="x"))',
-            "model.decode_head.embed_dim: 'x' is not a number$",
-        ),
-        (
-            'param_scheduler = [dict(type="PolyLR", eta_min="x", begin=0, end=9, by_epoch=False)]',
-            "param_scheduler.0.eta_min: 'x' is not a number$",
-        ),
-        (
-            'model = dict(backbone=dict(_delete_=True, type="MixTransformer", embed_dims="x"))',
-            "model.backbone.embed_dims: 'x' is not a list of numbers",
         ),
         (
             'train_cfg = dict(_delete_=True, type="EpochBasedTrainLoop", max_epochs=2)',

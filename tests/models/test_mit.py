@@ -6,7 +6,7 @@ from mmcv.cnn.bricks import DropPath
 from mmseg.models import MixVisionTransformer
 from mmseg.registry import MODELS
 
-from mmseg_kd.checkpoints import to_nvlabs
+from mmseg_kd.checkpoints.mit_layouts import to_nvlabs
 from mmseg_kd.models.mit import VARIANTS
 from mmseg_kd.models.mit_blocks import Block
 

@@ -8,7 +8,8 @@ import torch.nn.functional as F
 from mmseg.registry import MODELS
 from transformers import SegformerConfig, SegformerForSemanticSegmentation
 
-from mmseg_kd.checkpoints import load_strictly, to_nvlabs
+from mmseg_kd.checkpoints import load_strictly
+from mmseg_kd.checkpoints.mit_layouts import to_nvlabs
 
 EMBED_DIM = {'mit_b0': 256, 'mit_b2': 768}
 

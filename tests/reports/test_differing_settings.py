@@ -1,6 +1,6 @@
 from pathlib import Path
 
-from mmseg_kd.records.literal_config import read_literals
+from mmseg_kd.records.literal_config import parse_literals
 from mmseg_kd.reports.comparing.differing_settings import differing_settings
 
 
@@ -41,7 +41,7 @@ def test_literals(tmp_path: Path) -> None:
         "a=dict(b=[1, dict(c=-2.5, **{'x.y': (None, True)})], d={'k': 'v'})\n"
         "e=float('inf')\nimport os\nf=os.getcwd()\n"
     )
-    assert read_literals(file) == {
+    assert parse_literals(file.read_text()) == {
         'a': {'b': [1, {'c': -2.5, 'x.y': (None, True)}], 'd': {'k': 'v'}},
         'e': "float('inf')",
         'f': 'os.getcwd()',

@@ -10,9 +10,9 @@ from pathlib import Path
 
 from mmseg_kd.command_line import at_least, config_parser, parse_with_config, run_tool
 from mmseg_kd.config.errors import config_errors
-from mmseg_kd.config.values import value_at
 from mmseg_kd.datasets.training_samples import TrainingSamples
 from mmseg_kd.errors import UserError
+from mmseg_kd.nested import value_at
 from mmseg_kd.paths import check_new_folder
 from mmseg_kd.visualization import Panel, prediction_grid
 

@@ -9,9 +9,9 @@ teachers of a distillation config are counted separately.
 
 from mmseg_kd.command_line import at_least, config_parser, parse_with_config, run_tool
 from mmseg_kd.config.models import build_models
-from mmseg_kd.config.values import value_at
 from mmseg_kd.distillation.teachers import teachers_by_name
 from mmseg_kd.models.complexity import Part, measure_complexity
+from mmseg_kd.nested import value_at
 
 from prettytable import PrettyTable
 

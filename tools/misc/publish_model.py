@@ -1,6 +1,6 @@
 """Make a checkpoint for others: the student's weights and the classes, nothing else.
 
-python tools/misc/publish_model.py IN_FILE OUT_FILE.pth|OUT_FILE.safetensors
+python tools/misc/publish_model.py IN_FILE OUT_FILE.pth
 
 The first 8 digits of the file's sha256 are added to its name: `student.pth` becomes
 `student-1a2b3c4d.pth`.
@@ -17,7 +17,7 @@ def main() -> None:
     """Write the file and print its name."""
     parser = argparse.ArgumentParser(description='Make a checkpoint for others')
     parser.add_argument('in_file', type=Path, help='the checkpoint')
-    parser.add_argument('out_file', type=Path, help='the file to write, .pth or .safetensors')
+    parser.add_argument('out_file', type=Path, help='the .pth to write')
     args = parser.parse_args()
     print(publish(args.in_file, args.out_file))
 

@@ -1,0 +1,26 @@
+"""Look through nested dicts and lists, such as a config's, by dotted key."""
+
+from collections.abc import Iterator
+from typing import Any
+
+from mmengine.config import Config
+
+
+def nodes(node: Any, where: str = '') -> Iterator[tuple[str, Any]]:
+    """Yield the dotted key and the value of a node and of all that it holds, outermost first."""
+    yield where, node
+    items = node.items() if isinstance(node, dict | Config) else ()
+    if isinstance(node, list | tuple):
+        items = enumerate(node)
+    for key, value in items:
+        yield from nodes(value, f'{where}.{key}'.lstrip('.'))
+
+
+def value_at(node: Any, key: str) -> Any:
+    """Return the value at a dotted key, or None."""
+    for part in key.split('.'):
+        if isinstance(node, list | tuple):
+            node = node[int(part)] if part.isdecimal() and int(part) < len(node) else None
+        else:
+            node = node.get(part) if isinstance(node, dict | Config) else None
+    return node
