@@ -1,5 +1,7 @@
 """Hooks, registered in mmseg's own registry."""
 
+# ruff: noqa: F401  (the imports register the hooks)
+
 from mmseg_kd.engine.hooks.deferred_info_hook import DeferredInfoHook
 from mmseg_kd.engine.hooks.distillation_hook import DistillationHook
 from mmseg_kd.engine.hooks.non_finite_loss_hook import NonFiniteLossHook
@@ -12,17 +14,3 @@ from mmseg_kd.engine.hooks.record_hooks import (
 )
 from mmseg_kd.engine.hooks.resumable_checkpoint_hook import ResumableCheckpointHook
 from mmseg_kd.engine.hooks.training_time_hook import TrainingTimeHook
-
-__all__ = [
-    'ConfusionRecordHook',
-    'DeferredInfoHook',
-    'DistillationHook',
-    'GradientReportHook',
-    'NonFiniteLossHook',
-    'PaintingHook',
-    'PredictionGridHook',
-    'ProgressHook',
-    'ResumableCheckpointHook',
-    'TeacherRecordHook',
-    'TrainingTimeHook',
-]
