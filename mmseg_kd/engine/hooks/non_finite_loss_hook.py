@@ -29,19 +29,13 @@ class NonFiniteLossHook(Hook):
             stops.
 
     Raises:
-        UserError: `max_consecutive` is not a whole number from 1 up; during training, the loss
-            or a weight is not finite.
+        UserError: From the training: the loss or a weight is not finite.
     """
 
     # After the log line of the iteration, before its checkpoint.
     priority = 'LOW'
 
     def __init__(self, max_consecutive: int = 5) -> None:
-        if type(max_consecutive) is not int or max_consecutive < 1:
-            raise UserError(
-                'default_hooks.non_finite_loss.max_consecutive must be a whole number from 1 up; '
-                'default_hooks.non_finite_loss=None switches the check off'
-            )
         self.max_consecutive = max_consecutive
 
     def after_train_iter(self, runner: Runner, *args: Any, **kwargs: Any) -> None:

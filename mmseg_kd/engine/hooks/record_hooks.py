@@ -22,7 +22,6 @@ from mmseg_kd.distillation.gradient_diagnosis import (
     make_report,
 )
 from mmseg_kd.distillation.teacher import Teacher
-from mmseg_kd.errors import UserError
 from mmseg_kd.paths import relative
 from mmseg_kd.records.class_scores import read_confusions
 from mmseg_kd.records.gradient_reports import read_reports
@@ -88,20 +87,12 @@ class GradientReportHook(Hook):
 
     Args:
         interval: Iterations from one report to the next; the first is of iteration 0.
-
-    Raises:
-        UserError: The interval is not a whole number, or below 1.
     """
 
     # After the log line of the iteration, before its checkpoint.
     priority = 'LOW'
 
     def __init__(self, interval: int = 50) -> None:
-        if type(interval) is not int or interval < 1:
-            raise UserError(
-                f'default_hooks.gradient_report.interval={interval!r} must be a whole number of '
-                'iterations, at least 1'
-            )
         self.interval = interval
         self._recent: deque[dict] = deque(maxlen=REPORTS)
         self._warned: set[tuple[str, str]] = set()
