@@ -117,11 +117,7 @@ class KDRunner(Runner):
         return getattr(self.bare_model, 'teachers', {})
 
     def load_checkpoint(
-        self,
-        filename: str,
-        map_location: str | Callable = 'cpu',
-        strict: bool = True,
-        revise_keys: list | None = None,
+        self, filename: str, map_location: str | Callable = 'cpu', **_: Any
     ) -> dict:
         """Load a checkpoint that has exactly the model's tensors; any other is a UserError."""
         checkpoint = read_checkpoint(filename, map_location=map_location)
@@ -187,14 +183,15 @@ class KDRunner(Runner):
         """Build the model; timm's backbones may download weights.
 
         Raises:
-            UserError: The model cannot be built, or a download failed.
+            UserError: A download failed.
         """
         try:
             return super().build_model(model)
-        except (OSError, RuntimeError) as error:
-            advice = '; to download nothing, write pretrained=False'
-            advice = advice if isinstance(error, OSError) else ''
-            raise UserError(f'the model cannot be built: {one_line(error)}{advice}') from error
+        except OSError as error:
+            raise UserError(
+                f'the model cannot be built: {one_line(error)}; to download nothing, write '
+                'pretrained=False'
+            ) from error
 
     def wrap_model(self, model_wrapper_cfg: dict | None, model: nn.Module) -> nn.Module:
         """Move the model to its device and, with several processes, wrap it in DDP."""
