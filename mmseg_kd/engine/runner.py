@@ -200,12 +200,8 @@ class KDRunner(Runner):
             options = dict(device_ids=None, broadcast_buffers=False)
             unused = self.cfg.get('find_unused_parameters', False)
             model_wrapper_cfg = dict(options, find_unused_parameters=unused)
-            if any(isinstance(module, nn.SyncBatchNorm) for module in model.modules()):
-                self.logger.warning(
-                    'SyncBN needs a GPU: on the CPU every process normalises its own part of the '
-                    'batch, and running statistics are averaged before evaluating and saving'
-                )
-                model = revert_sync_batchnorm(model)
+            # SyncBN needs a GPU.
+            model = revert_sync_batchnorm(model)
         return super().wrap_model(model_wrapper_cfg, model)
 
     def setup_env(self, env_cfg: dict) -> None:
