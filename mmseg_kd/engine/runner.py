@@ -140,18 +140,15 @@ class KDRunner(Runner):
             super().resume(filename, *args, **kwargs)
 
     def load_or_resume(self) -> None:
-        """Load what the run starts from, then write its config: that of a run refused stays."""
+        """Load what the run starts from, and warn about schedules of another length."""
         super().load_or_resume()
         for problem in misfits(self) if self.trains else ():
             self.logger.warning(problem)
-        if is_main_process():
-            # A test, which has no training, leaves the work_dir's config alone.
-            folder = self.work_dir if self.trains else self.log_dir
-            name = Path(self.cfg.filename or f'{self.timestamp}.py').name
-            self.cfg.dump(Path(folder) / name)
 
     def dump_config(self) -> None:
-        """Do nothing, where mmengine writes the config before it has looked at the checkpoint."""
+        """Write the config into the work_dir; a test leaves that of the training alone."""
+        if self.trains:
+            super().dump_config()
 
     def save_checkpoint(self, out_dir: str, filename: str, *args: object, **kwargs: object) -> None:
         """Write a checkpoint; its name appears when it is complete. Arguments as mmengine's."""
