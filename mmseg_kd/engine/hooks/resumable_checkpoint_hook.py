@@ -43,12 +43,8 @@ class ResumableCheckpointHook(CheckpointHook):
             self._check_save_best([name for metric in metrics for name in metric.metric_names])
 
     def before_train(self, runner: Runner) -> None:
-        """Remove the checkpoints that exceed a `max_keep_ckpts` lowered since."""
-        with self._removing_replaced(runner):
-            kept = runner.message_hub.get_info('keep_ckpt_ids')
-            if kept and self.max_keep_ckpts > 0:
-                runner.message_hub.update_info('keep_ckpt_ids', kept[-self.max_keep_ckpts :])
-            super().before_train(runner)
+        """Let mmengine set up; from here on this hook removes the files."""
+        super().before_train(runner)
         self.file_backend = _NoFiles()
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
