@@ -122,11 +122,15 @@ class MixTransformer(BaseModule):
 
         Returns:
             Maps (N, C_i, ceil(H / s_i), ceil(W / s_i)) for strides s_i = 4, 8, 16, 32.
+
+        Raises:
+            UserError: The images are smaller.
         """
         if min(x.shape[2:]) < SMALLEST_SIDE:
-            raise ValueError(
-                f'MixTransformer needs images of at least {SMALLEST_SIDE} pixels a side, '
-                f'not {x.shape[2]}x{x.shape[3]}'
+            raise UserError(
+                f'model.backbone needs images of at least {SMALLEST_SIDE} pixels a side, not '
+                f'{x.shape[2]}x{x.shape[3]}: to pad those of a test, write '
+                f'model.data_preprocessor.test_cfg.size_divisor={SMALLEST_SIDE}'
             )
         outputs = []
         for i in range(1, self.num_stages + 1):
