@@ -62,9 +62,8 @@ def is_out_of_memory(error: BaseException) -> bool:
 
 
 def _memory_message(runner: Runner, error: Exception) -> str | None:
-    memory = psutil.virtual_memory()
-    held = f'this process holds {psutil.Process().memory_info().rss / GIB:.1f} of '
-    held += f'{memory.total / GIB:.1f} GiB of memory'
+    used, total = psutil.Process().memory_info().rss, psutil.virtual_memory().total
+    held = f'this process holds {used / GIB:.1f} of {total / GIB:.1f} GiB of memory'
     if any(part in str(error) for part in DEAD_WORKER):
         return (
             'a worker of a data loader was ended by the system, which happens when memory runs '
@@ -76,10 +75,8 @@ def _memory_message(runner: Runner, error: Exception) -> str | None:
     if torch.cuda.is_available():
         peak, (_, total) = torch.cuda.max_memory_allocated(), torch.cuda.mem_get_info()
         held = f'peak {peak / GIB:.1f} of {total / GIB:.1f} GiB ({torch.cuda.get_device_name()})'
-    training = runner.trains and runner.bare_model.training
-    split = 'train' if training else ('val' if runner.trains else 'test')
-    batch = (runner.cfg.get(f'{split}_dataloader') or {}).get('batch_size', 1)
-    if training:
+    if runner.trains and runner.bare_model.training:
+        batch = runner.train_dataloader.batch_size
         where = f'training, iteration {runner.iter + 1}'
         size = (runner.cfg.model.get('data_preprocessor') or {}).get('size')
         advice = (
@@ -88,6 +85,8 @@ def _memory_message(runner: Runner, error: Exception) -> str | None:
             'or lower the crop'
         )
     else:
+        split = 'val' if runner.trains else 'test'
+        batch = runner.loops[split].dataloader.batch_size
         where = 'evaluation'
         test = runner.cfg.model.get('test_cfg') or {}
         size = test.get('crop_size') if test.get('mode') == 'slide' else None
