@@ -72,20 +72,15 @@ def _message(runner: Runner, what: str) -> str:
         for name, log in runner.message_hub.log_scalars.items()
         if name.startswith('train/') and 'loss' in name and len(log.data[0]) >= first
     }
-    wrapper = runner.cfg.optim_wrapper
     lower = ['optim_wrapper.optimizer.lr']
     for name in runner.kd_losses:
         if not np.isfinite(losses.get(log_names(name)[0], 0)):
             lower.append(f'model.kd_losses.{name}.loss_weight')
-    advice = ' or '.join(lower)
-    if not wrapper.get('clip_grad'):
-        advice += ', or clip gradients with optim_wrapper.clip_grad.max_norm=1.0'
-    if wrapper.get('type') == 'AmpOptimWrapper':
-        advice += ', or train without --amp'
     latest = find_latest_checkpoint(runner.work_dir)
     where = f'the last good checkpoint is {latest}' if latest else 'no checkpoint was saved before'
     return (
         f'iteration {runner.iter + 1}: {what}; there the losses were '
         f'{", ".join(f"{name}={value:.4g}" for name, value in losses.items())}; {where}; lower '
-        f'{advice}, then {"continue with --resume" if latest else "start again"}'
+        f'{" or ".join(lower)}, or clip gradients with optim_wrapper.clip_grad.max_norm=1.0, then '
+        f'{"continue with --resume" if latest else "start again"}'
     )
