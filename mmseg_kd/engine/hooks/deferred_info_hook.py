@@ -32,11 +32,6 @@ class DeferredBuffer(HistoryBuffer):
         # Numbers wait too: mmengine copies the whole log for each.
         self._pending.append((log_val, count))
 
-    def current(self) -> float:
-        """Return the latest number."""
-        last = self._pending[-1][0] if self._pending else None
-        return super().current() if last is None or isinstance(last, Tensor) else last
-
     @property
     def pending(self) -> int:
         """The number of values that are still to be fetched."""
