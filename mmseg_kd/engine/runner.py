@@ -140,15 +140,16 @@ class KDRunner(Runner):
             super().resume(filename, *args, **kwargs)
 
     def load_or_resume(self) -> None:
-        """Load what the run starts from, and warn about schedules of another length."""
+        """Load what the run starts from, then write its config: that of a run refused stays."""
         super().load_or_resume()
-        for problem in misfits(self) if self.trains else ():
-            self.logger.warning(problem)
-
-    def dump_config(self) -> None:
-        """Write the config into the work_dir; a test leaves that of the training alone."""
+        # A test leaves the config of the training alone.
         if self.trains:
             super().dump_config()
+            for problem in misfits(self):
+                self.logger.warning(problem)
+
+    def dump_config(self) -> None:
+        """Do nothing, where mmengine writes the config before it has looked at the checkpoint."""
 
     def save_checkpoint(self, out_dir: str, filename: str, *args: object, **kwargs: object) -> None:
         """Write a checkpoint; its name appears when it is complete. Arguments as mmengine's."""
