@@ -62,18 +62,13 @@ class GroupedOptimWrapperConstructor(DefaultOptimWrapperConstructor):
     def __call__(self, model: nn.Module) -> OptimWrapper:
         """Build the optimizer of a model."""
         wrapper = super().__call__(model)
-        wrapper.optimizer.param_groups = merge_groups(wrapper.optimizer.param_groups)
+        merged: dict[str, dict] = {}
+        for group in wrapper.optimizer.param_groups:
+            settings = {key: value for key, value in sorted(group.items()) if key != 'params'}
+            into = merged.setdefault(repr(settings), {'params': [], **settings})
+            into['params'] += group['params']
+        wrapper.optimizer.param_groups = list(merged.values())
         return wrapper
-
-
-def merge_groups(groups: list[dict]) -> list[dict]:
-    """Merge parameter groups that differ in their `params` alone, in order of appearance."""
-    merged: dict[str, dict] = {}
-    for group in groups:
-        settings = {key: value for key, value in sorted(group.items()) if key != 'params'}
-        into = merged.setdefault(repr(settings), {'params': [], **settings})
-        into['params'] += group['params']
-    return list(merged.values())
 
 
 @PARAM_SCHEDULERS.register_module()

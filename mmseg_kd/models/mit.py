@@ -10,8 +10,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from mmengine.logging import print_log
-from mmengine.model import BaseModule
-from mmengine.model.weight_init import trunc_normal_
+from mmengine.model import BaseModule, normal_init, trunc_normal_init
 from mmseg.registry import MODELS
 from torch import Tensor, nn
 
@@ -103,16 +102,12 @@ class MixTransformer(BaseModule):
         """Initialise as published, then load `pretrained` where one is given."""
         for module in self.modules():
             if isinstance(module, nn.Linear):
-                trunc_normal_(module.weight, std=0.02)
-                if module.bias is not None:
-                    nn.init.zeros_(module.bias)
+                trunc_normal_init(module, std=0.02)
             elif isinstance(module, nn.Conv2d):
                 fan_out = math.prod(module.kernel_size) * module.out_channels // module.groups
-                nn.init.normal_(module.weight, std=math.sqrt(2 / fan_out))
-                nn.init.zeros_(module.bias)
+                normal_init(module, std=math.sqrt(2 / fan_out))
         if self.pretrained is not None:
-            report = load_pretrained(self, self.pretrained)
-            print_log(report, logger='current')
+            print_log(load_pretrained(self, self.pretrained), logger='current')
 
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:
         """Compute the four stage outputs.
