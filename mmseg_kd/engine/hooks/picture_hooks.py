@@ -105,11 +105,8 @@ class PredictionGridHook(Hook):
     @torch.no_grad()
     def _rows(self, runner: Runner) -> list[list[Panel]]:
         dataset = runner.val_dataloader.dataset
-        model = runner.bare_model.eval().to(get_device())
-        teacher = next(iter(runner.teachers.values()), None)
-        models = {'prediction': model}
-        if teacher is not None:
-            models = {'teacher': teacher.segmentor, 'student': model}
+        models = {'teacher': teacher.segmentor for teacher in [*runner.teachers.values()][:1]}
+        models['student' if models else 'prediction'] = runner.bare_model.eval().to(get_device())
         count = min(self.num_images, len(dataset))
         rows = []
         for index in np.linspace(0, len(dataset) - 1, count).round().astype(int):
