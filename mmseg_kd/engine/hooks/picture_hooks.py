@@ -68,7 +68,7 @@ class PredictionGridHook(Hook):
     """After training: `predictions.png` in the work_dir, and the evaluations as a table.
 
     The picture shows, for images spread over the validation split, the input, the ground
-    truth, the teacher's prediction where there is one, and the model's.
+    truth, the prediction of each teacher, and the model's.
 
     Args:
         num_images: Rows of the picture.
@@ -105,7 +105,7 @@ class PredictionGridHook(Hook):
     @torch.no_grad()
     def _rows(self, runner: Runner) -> list[list[Panel]]:
         dataset = runner.val_dataloader.dataset
-        models = {'teacher': teacher.segmentor for teacher in [*runner.teachers.values()][:1]}
+        models = {name: teacher.segmentor for name, teacher in runner.teachers.items()}
         models['student' if models else 'prediction'] = runner.bare_model.eval().to(get_device())
         count = min(self.num_images, len(dataset))
         rows = []
