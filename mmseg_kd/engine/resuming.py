@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from mmengine.hooks import CheckpointHook
 from mmengine.optim import OptimWrapper
 from mmengine.runner import Runner
 
@@ -122,9 +121,6 @@ def _check_optimizer(saved: dict[str, Any], runner: Runner) -> None:
 
 def _adopt_best_checkpoints(info: dict[str, Any], runner: Runner) -> None:
     folder = Path(runner.work_dir)
-    for hook in runner.hooks:
-        if isinstance(hook, CheckpointHook) and hook.out_dir:
-            folder = Path(hook.out_dir) / folder.name
     for key in [key for key in info if key.startswith('best_ckpt')]:
         # A Windows path splits at both kinds of slash, wherever the run began.
         file = folder / PureWindowsPath(info[key]).name
