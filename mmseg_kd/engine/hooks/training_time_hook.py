@@ -63,11 +63,9 @@ class TrainingTimeHook(Hook):
     def after_train(self, runner: Runner) -> None:
         """Log the seconds."""
         self._stop()
-        budget = runner.cfg.train_cfg.get('time_budget')
         runner.visualizer.add_scalars({'training_seconds': self.seconds}, step=runner.iter)
         runner.logger.info(
             f'training took {self.seconds:.1f} s without start-up, evaluations and checkpoints'
-            + (f'; time_budget={budget:g}' if budget else '')
         )
 
     def _stop(self) -> None:
