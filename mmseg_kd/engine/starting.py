@@ -1,6 +1,5 @@
 """What locks, checks and reports a training before its first iteration."""
 
-import errno
 import json
 import os
 import platform
@@ -39,8 +38,6 @@ PRECISIONS = {
 }
 # Seconds to wait for a process that was just stopped.
 PATIENCE = 3
-# The errors of network file systems that are mounted without locks.
-WITHOUT_LOCKS = (errno.ENOLCK, errno.EOPNOTSUPP)
 
 
 def lock_work_dir(work_dir: str) -> FileLock | None:
@@ -63,9 +60,8 @@ def lock_work_dir(work_dir: str) -> FileLock | None:
             f'{work_dir} is in use by {_owner(record)}: wait until it ends, stop it, or choose '
             'another --work-dir'
         ) from None
-    except OSError as error:
-        if error.errno not in WITHOUT_LOCKS:
-            raise
+    except (OSError, NotImplementedError):
+        # A network file system. Where nothing can be written at all, the record below fails.
         print(f'the file system of {work_dir} has no locks: start no second training there')
     owner = dict(pid=os.getpid(), host=platform.node(), started=time.ctime())
     with atomic_path(record) as partial:
