@@ -107,12 +107,9 @@ class LrUpdater(LRSchedulerMixin, _ParamScheduler):
         warmup_ratio: float = 0.1,
         **kwargs: Any,
     ) -> None:
-        for key, value, known in (
-            ('policy', policy, POLICIES),
-            ('warmup', warmup, (None, *WARM_UPS)),
-        ):
+        for value, known in ((policy, POLICIES), (warmup, (None, *WARM_UPS))):
             if value not in known:
-                raise UserError(f'param_scheduler: {key}={value!r} is not one of {known}')
+                raise UserError(f'param_scheduler: LrUpdater: {value!r} is not one of {known}')
         if policy == 'step' and not step:
             raise UserError("param_scheduler: policy='step' needs step=N or step=[N, ...]")
         self.policy, self.power, self.min_lr, self.gamma = policy, power, min_lr, gamma

@@ -11,16 +11,7 @@ from mmengine.runner import Runner
 from mmseg.registry import HOOKS
 
 from mmseg_kd.checkpoints import atomic_path
-from mmseg_kd.distillation.gradient_diagnosis import (
-    DOMINANT,
-    OFF,
-    REPORTS,
-    Finding,
-    describe,
-    diagnose,
-    full_weight,
-    make_report,
-)
+from mmseg_kd.distillation import gradient_diagnosis as diagnosis
 from mmseg_kd.distillation.teacher import Teacher
 from mmseg_kd.paths import relative
 from mmseg_kd.records.class_scores import read_confusions
@@ -93,7 +84,7 @@ class GradientReportHook(Hook):
 
     def __init__(self, interval: int = 50) -> None:
         self.interval = interval
-        self._recent: deque[dict] = deque(maxlen=REPORTS)
+        self._recent: deque[dict] = deque(maxlen=diagnosis.REPORTS)
         self._warned: set[tuple[str, str]] = set()
 
     @master_only
@@ -120,8 +111,8 @@ class GradientReportHook(Hook):
         gradients = runner.kd_losses.take_gradients() if runner.kd_losses else None
         if gradients is None or not is_main_process():
             return
-        report = make_report(runner.iter, gradients, runner.kd_losses, outputs or {})
-        runner.logger.info(describe(report))
+        report = diagnosis.make_report(runner.iter, gradients, runner.kd_losses, outputs or {})
+        runner.logger.info(diagnosis.describe(report))
         for finding in self._judge(report, runner):
             runner.logger.warning(finding.message)
         append_json_line(_file(runner, 'gradients.jsonl'), report)
@@ -131,16 +122,17 @@ class GradientReportHook(Hook):
         """Draw `gradients.png`."""
         if runner.kd_losses and (reports := read_reports(_file(runner, 'gradients.jsonl'))):
             file = _file(runner, 'gradients.jsonl').with_suffix('.png')
-            gradient_figure(reports, file, guides=(OFF, DOMINANT))
+            gradient_figure(reports, file, guides=(diagnosis.OFF, diagnosis.DOMINANT))
             runner.logger.info(f"the losses' shares of the gradient: {relative(file)}")
 
-    def _judge(self, report: dict, runner: Runner) -> list[Finding]:
+    def _judge(self, report: dict, runner: Runner) -> list[diagnosis.Finding]:
         """Add a report and return the findings that are new."""
         self._recent.append(report)
         weights = {
-            name: full_weight(name, loss.loss_weight) for name, loss in runner.kd_losses.items()
+            name: diagnosis.full_weight(name, loss.loss_weight)
+            for name, loss in runner.kd_losses.items()
         }
-        findings = diagnose(self._recent, weights)
+        findings = diagnosis.diagnose(self._recent, weights)
         new = [f for name, f in findings.items() if (name, f.condition) not in self._warned]
         self._warned |= {(name, f.condition) for name, f in findings.items()}
         return new
