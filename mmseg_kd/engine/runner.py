@@ -35,7 +35,7 @@ from mmseg_kd.datasets.listing import check_listing
 from mmseg_kd.engine.compilation import compile_training, record_training_step
 from mmseg_kd.engine.devices import memory_errors, unused_card
 from mmseg_kd.engine.hooks.label_check_hook import LabelCheckHook
-from mmseg_kd.engine.hooks.training_time_hook import TrainingTimeHook
+from mmseg_kd.engine.hooks.time_hooks import TrainingTimeHook
 from mmseg_kd.engine.resuming import check_optimizer, check_resumable, resuming
 from mmseg_kd.engine.starting import lock_work_dir, prepare_training, try_run
 from mmseg_kd.engine.training_length import follow_length, misfits
