@@ -155,8 +155,7 @@ def restore_rng(state: dict[str, Any]) -> None:
     if not 0 <= position <= len(keys):
         # numpy would read beyond its end.
         raise ValueError(f'the position {position} is not in the state')
-    keys = keys.cpu().numpy().astype(np.uint32)
-    np.random.set_state((name, keys, position, *rest))  # noqa: NPY002
+    np.random.set_state((name, keys.cpu().numpy().astype(np.uint32), position, *rest))  # noqa: NPY002
     torch.set_rng_state(state['torch'].cpu())
     if state['cuda'] is not None and torch.cuda.is_available():
         torch.cuda.set_rng_state(state['cuda'].cpu())

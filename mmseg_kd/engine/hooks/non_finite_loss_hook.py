@@ -41,7 +41,7 @@ class NonFiniteLossHook(Hook):
     def after_train_iter(self, runner: Runner, *args: Any, **kwargs: Any) -> None:
         """Count the latest losses that are not finite, if they are on the host already."""
         log = runner.message_hub.log_scalars.get('train/loss')
-        if log is None or getattr(log, 'pending', 0):
+        if log is None or getattr(log, 'pending', ()):
             return
         streak = _streak(runner)
         if streak >= self.max_consecutive:

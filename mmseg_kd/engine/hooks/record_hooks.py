@@ -36,7 +36,7 @@ class ConfusionRecordHook(Hook):
     @master_only
     def before_train(self, runner: Runner) -> None:
         """When resuming, drop the evaluations that will be repeated."""
-        file, last = _file(runner, 'confusion.jsonl'), runner.iter
+        file, last = Path(runner.work_dir) / 'confusion.jsonl', runner.iter
         # That of the checkpoint is not, where the checkpoint was written again after it.
         repeats = runner.message_hub.get_info('evaluated_iter') != last
         kept = [r for r in read_confusions(file) if r['iter'] < last + (not repeats)]
@@ -56,7 +56,7 @@ class ConfusionRecordHook(Hook):
                 'void': void if void in classes else None,
                 'matrix': matrix.long().tolist(),
             }
-            append_json_line(_file(runner, 'confusion.jsonl'), record)
+            append_json_line(Path(runner.work_dir) / 'confusion.jsonl', record)
             return
 
 
@@ -92,7 +92,7 @@ class GradientReportHook(Hook):
         """When resuming, drop the reports at or after the current iteration."""
         if not runner.kd_losses:
             return
-        file = _file(runner, 'gradients.jsonl')
+        file = Path(runner.work_dir) / 'gradients.jsonl'
         reports = [report for report in read_reports(file) if report['iter'] < runner.iter]
         write_json_lines(file, reports)
         for report in reports:
@@ -115,13 +115,14 @@ class GradientReportHook(Hook):
         runner.logger.info(diagnosis.describe(report))
         for finding in self._judge(report, runner):
             runner.logger.warning(finding.message)
-        append_json_line(_file(runner, 'gradients.jsonl'), report)
+        append_json_line(Path(runner.work_dir) / 'gradients.jsonl', report)
 
     @master_only
     def after_train(self, runner: Runner) -> None:
         """Draw `gradients.png`."""
-        if runner.kd_losses and (reports := read_reports(_file(runner, 'gradients.jsonl'))):
-            file = _file(runner, 'gradients.jsonl').with_suffix('.png')
+        folder = Path(runner.work_dir)
+        if runner.kd_losses and (reports := read_reports(folder / 'gradients.jsonl')):
+            file = folder / 'gradients.png'
             gradient_figure(reports, file, guides=(diagnosis.OFF, diagnosis.DOMINANT))
             runner.logger.info(f"the losses' shares of the gradient: {relative(file)}")
 
@@ -189,9 +190,5 @@ class TeacherRecordHook(Hook):
         for warning in card_warnings(cards):
             runner.logger.warning(warning)
         if is_main_process():
-            with atomic_path(_file(runner, 'teacher.json')) as partial:
+            with atomic_path(Path(runner.work_dir) / 'teacher.json') as partial:
                 partial.write_text(json.dumps(record, indent=2), encoding='utf-8')
-
-
-def _file(runner: Runner, name: str) -> Path:
-    return Path(runner.work_dir) / name

@@ -1,6 +1,5 @@
 """How long a run takes: a live progress line, and the seconds of a training."""
 
-import math
 import sys
 import time
 from contextlib import ExitStack
@@ -95,10 +94,10 @@ class TrainingTimeHook(Hook):
 
     def after_train_iter(self, runner: Runner, *args: Any, **kwargs: Any) -> None:
         """Stop the training when enough of it was timed."""
-        if self.stop_after is None or runner.iter + 1 < self.skip + FEWEST:
+        if None in (self.stop_after, self._since) or runner.iter + 1 < self.skip + FEWEST:
             return
         # Without waiting for the device, as the training itself does not.
-        if self.seconds + time.perf_counter() - (self._since or math.inf) >= self.stop_after:
+        if self.seconds + time.perf_counter() - self._since >= self.stop_after:
             runner.train_loop.stop_training = True
 
     def before_val(self, runner: Runner) -> None:
