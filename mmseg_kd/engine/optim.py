@@ -121,8 +121,7 @@ class LrUpdater(LRSchedulerMixin, _ParamScheduler):
     def _get_value(self) -> list[float]:
         factor = 1.0
         if self.warmup and self.last_step < self.warmup_iters:
-            share = self.last_step / self.warmup_iters
-            factor = WARM_UPS[self.warmup](self.warmup_ratio, share)
+            factor = WARM_UPS[self.warmup](self.warmup_ratio, self.last_step / self.warmup_iters)
         return [factor * self._decayed(base) for base in self.base_values]
 
     def _decayed(self, base: float) -> float:

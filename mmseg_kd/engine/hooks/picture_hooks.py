@@ -107,10 +107,9 @@ class PredictionGridHook(Hook):
         dataset = runner.val_dataloader.dataset
         models = {name: teacher.segmentor for name, teacher in runner.teachers.items()}
         models['student' if models else 'prediction'] = runner.bare_model.eval().to(get_device())
-        count = min(self.num_images, len(dataset))
         rows = []
-        for index in np.linspace(0, len(dataset) - 1, count).round().astype(int):
-            sample = dataset[int(index)]
+        for place in np.unique(np.linspace(0, len(dataset) - 1, self.num_images).round()):
+            sample = dataset[int(place)]
             image = sample['inputs'].permute(1, 2, 0).numpy()[..., ::-1]
             labels = {'ground truth': sample['data_samples'].gt_sem_seg.data[0]}
             batch = pseudo_collate([sample])
