@@ -88,7 +88,7 @@ def cannot_compile(device: torch.device, options: dict[str, Any]) -> str | None:
         UserError: `torch.compile` does not have such options.
     """
     try:
-        compiled = torch.compile(_sample, **options)
+        compiled = torch.compile(nn.SiLU(), **options)
     except Exception as error:
         raise UserError(
             f'compile: {one_line(error, 160)}; write compile=True for defaults'
@@ -99,10 +99,6 @@ def cannot_compile(device: torch.device, options: dict[str, Any]) -> str | None:
         # Backends raise errors of any type; training continues without compilation.
         return one_line(error, 160)
     return None
-
-
-def _sample(x: torch.Tensor) -> torch.Tensor:
-    return x.sin() + 1
 
 
 def _blocks(module: nn.Module) -> Iterator[nn.Module]:

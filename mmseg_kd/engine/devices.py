@@ -2,7 +2,6 @@
 
 import os
 import shutil
-import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -19,18 +18,12 @@ NO_MEMORY = ('out of memory', "can't allocate memory", 'not enough memory', 'ALL
 
 
 def unused_card() -> str | None:
-    """Return what to do about an NVIDIA card that torch cannot use, or None without such a card."""
+    """Return what to do about an NVIDIA card that torch cannot use, or None without such a card.
+
+    A card is there if its driver is, which brings `nvidia-smi`.
+    """
     hidden = os.environ.get('CUDA_VISIBLE_DEVICES') in ('', '-1')
-    program = shutil.which('nvidia-smi')
-    if hidden or torch.cuda.is_available() or program is None:
-        return None
-    command = [program, '--query-gpu=name', '--format=csv,noheader']
-    try:
-        answer = subprocess.run(command, capture_output=True, timeout=20, check=True)
-    except (OSError, subprocess.SubprocessError):
-        return None
-    cards = answer.stdout.decode(errors='replace').splitlines()
-    if not cards:
+    if hidden or torch.cuda.is_available() or shutil.which('nvidia-smi') is None:
         return None
     problem = 'cannot use it'
     advice = f'Update the NVIDIA driver to one that supports CUDA {torch.version.cuda}'
@@ -42,7 +35,7 @@ def unused_card() -> str | None:
             '--index-url https://download.pytorch.org/whl/cu126`'
         )
     return (
-        f'this machine has an NVIDIA card ({cards[0]}), but torch {torch.__version__} {problem}: '
+        f'this machine has the driver of an NVIDIA card, but torch {torch.__version__} {problem}: '
         f'everything runs on the CPU, many times slower. {advice}'
     )
 
@@ -69,9 +62,8 @@ def is_out_of_memory(error: BaseException) -> bool:
 
 
 def _memory_message(runner: Runner, error: Exception) -> str | None:
-    memory = psutil.virtual_memory()
-    held = f'this process holds {psutil.Process().memory_info().rss / GIB:.1f} of '
-    held += f'{memory.total / GIB:.1f} GiB of memory'
+    used, total = psutil.Process().memory_info().rss, psutil.virtual_memory().total
+    held = f'this process holds {used / GIB:.1f} of {total / GIB:.1f} GiB of memory'
     if any(part in str(error) for part in DEAD_WORKER):
         return (
             'a worker of a data loader was ended by the system, which happens when memory runs '
@@ -83,10 +75,8 @@ def _memory_message(runner: Runner, error: Exception) -> str | None:
     if torch.cuda.is_available():
         peak, (_, total) = torch.cuda.max_memory_allocated(), torch.cuda.mem_get_info()
         held = f'peak {peak / GIB:.1f} of {total / GIB:.1f} GiB ({torch.cuda.get_device_name()})'
-    training = runner.trains and runner.bare_model.training
-    split = 'train' if training else ('val' if runner.trains else 'test')
-    batch = (runner.cfg.get(f'{split}_dataloader') or {}).get('batch_size', 1)
-    if training:
+    if runner.trains and runner.bare_model.training:
+        batch = runner.train_dataloader.batch_size
         where = f'training, iteration {runner.iter + 1}'
         size = (runner.cfg.model.get('data_preprocessor') or {}).get('size')
         advice = (
@@ -95,6 +85,8 @@ def _memory_message(runner: Runner, error: Exception) -> str | None:
             'or lower the crop'
         )
     else:
+        split = 'val' if runner.trains else 'test'
+        batch = runner.loops[split].dataloader.batch_size
         where = 'evaluation'
         test = runner.cfg.model.get('test_cfg') or {}
         size = test.get('crop_size') if test.get('mode') == 'slide' else None

@@ -62,18 +62,13 @@ class GroupedOptimWrapperConstructor(DefaultOptimWrapperConstructor):
     def __call__(self, model: nn.Module) -> OptimWrapper:
         """Build the optimizer of a model."""
         wrapper = super().__call__(model)
-        wrapper.optimizer.param_groups = merge_groups(wrapper.optimizer.param_groups)
+        merged: dict[str, dict] = {}
+        for group in wrapper.optimizer.param_groups:
+            settings = {key: value for key, value in sorted(group.items()) if key != 'params'}
+            into = merged.setdefault(repr(settings), {'params': [], **settings})
+            into['params'] += group['params']
+        wrapper.optimizer.param_groups = list(merged.values())
         return wrapper
-
-
-def merge_groups(groups: list[dict]) -> list[dict]:
-    """Merge parameter groups that differ in their `params` alone, in order of appearance."""
-    merged: dict[str, dict] = {}
-    for group in groups:
-        settings = {key: value for key, value in sorted(group.items()) if key != 'params'}
-        into = merged.setdefault(repr(settings), {'params': [], **settings})
-        into['params'] += group['params']
-    return list(merged.values())
 
 
 @PARAM_SCHEDULERS.register_module()
@@ -112,12 +107,9 @@ class LrUpdater(LRSchedulerMixin, _ParamScheduler):
         warmup_ratio: float = 0.1,
         **kwargs: Any,
     ) -> None:
-        for key, value, known in (
-            ('policy', policy, POLICIES),
-            ('warmup', warmup, (None, *WARM_UPS)),
-        ):
+        for value, known in ((policy, POLICIES), (warmup, (None, *WARM_UPS))):
             if value not in known:
-                raise UserError(f'param_scheduler: {key}={value!r} is not one of {known}')
+                raise UserError(f'param_scheduler: LrUpdater: {value!r} is not one of {known}')
         if policy == 'step' and not step:
             raise UserError("param_scheduler: policy='step' needs step=N or step=[N, ...]")
         self.policy, self.power, self.min_lr, self.gamma = policy, power, min_lr, gamma
@@ -129,8 +121,7 @@ class LrUpdater(LRSchedulerMixin, _ParamScheduler):
     def _get_value(self) -> list[float]:
         factor = 1.0
         if self.warmup and self.last_step < self.warmup_iters:
-            share = self.last_step / self.warmup_iters
-            factor = WARM_UPS[self.warmup](self.warmup_ratio, share)
+            factor = WARM_UPS[self.warmup](self.warmup_ratio, self.last_step / self.warmup_iters)
         return [factor * self._decayed(base) for base in self.base_values]
 
     def _decayed(self, base: float) -> float:

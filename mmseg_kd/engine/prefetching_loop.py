@@ -90,5 +90,4 @@ class Prefetched:
 
     def skip_iter(self, num_iters: int) -> None:
         """Skip the first items when a run is resumed, before any is taken."""
-        assert self._next is None
         self._iterator.skip_iter(num_iters)

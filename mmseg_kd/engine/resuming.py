@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from mmengine.hooks import CheckpointHook
 from mmengine.optim import OptimWrapper
 from mmengine.runner import Runner
 
@@ -88,12 +87,10 @@ def check_optimizer(checkpoint: dict[str, Any], runner: Runner) -> None:
             saved[i] = {key: state[key] for key in schedulers[i].state_dict() if key in state}
     # An optimizer wrapper of the user's own, or several, have states of their own.
     if isinstance(runner.optim_wrapper, OptimWrapper):
-        # The wrapper divides a loss by the number of batches that make one step.
-        stepped = checkpoint['meta']['iter'] * runner.optim_wrapper.scale_loss(torch.ones(())) >= 1
-        _check_optimizer(checkpoint['optimizer'], runner, stepped)
+        _check_optimizer(checkpoint['optimizer'], runner)
 
 
-def _check_optimizer(saved: dict[str, Any], runner: Runner, stepped: bool) -> None:
+def _check_optimizer(saved: dict[str, Any], runner: Runner) -> None:
     groups, own = saved['param_groups'], runner.optim_wrapper.optimizer.param_groups
     if [len(group['params']) for group in groups] != [len(group['params']) for group in own]:
         raise ValueError(
@@ -107,33 +104,23 @@ def _check_optimizer(saved: dict[str, Any], runner: Runner, stepped: bool) -> No
         other, missing = ({*a} - {*b} for a, b in ((group, mine), (mine, group)))
         if other and missing:
             raise ValueError(f'its optimizer has {sorted(other)} in place of {sorted(missing)}')
-        if not np.isfinite([value for value in group.values() if isinstance(value, float)]).all():
-            raise ValueError('a setting of its optimizer is not finite')
         # torch would take the checkpoint's choice, while GradScaler asks the config's.
         if 'fused' in mine:
             group['fused'] = runner.cfg.optim_wrapper.get('optimizer', {}).get('fused')
-    # SGD without momentum keeps nothing; with float16, the first steps may all have been skipped.
-    keeps = any(group.get('momentum', True) for group in own) and 'loss_scaler' not in saved
-    if keeps and stepped and not saved['state']:
-        raise ValueError('it has no optimizer.state')
     fused = any(group.get('fused') for group in own)
     for name, entry in saved['state'].items():
         for key, value in entry.items():
             # An older torch counts steps in a plain number.
-            value = torch.as_tensor(value)
-            fits = not fused or value.shape in ((), parameters[name].shape)
-            if not (fits and value.isfinite().all()):
+            shape = torch.as_tensor(value).shape
+            if fused and shape not in ((), parameters[name].shape):
                 raise ValueError(
-                    f'its optimizer.state.{name}.{key} is a tensor of shape {tuple(value.shape)} '
-                    'that does not fit the parameter or is not finite'
+                    f'its optimizer.state.{name}.{key} is a tensor of shape {tuple(shape)} that '
+                    'does not fit the parameter'
                 )
 
 
 def _adopt_best_checkpoints(info: dict[str, Any], runner: Runner) -> None:
     folder = Path(runner.work_dir)
-    for hook in runner.hooks:
-        if isinstance(hook, CheckpointHook) and hook.out_dir:
-            folder = Path(hook.out_dir) / folder.name
     for key in [key for key in info if key.startswith('best_ckpt')]:
         # A Windows path splits at both kinds of slash, wherever the run began.
         file = folder / PureWindowsPath(info[key]).name
@@ -168,8 +155,7 @@ def restore_rng(state: dict[str, Any]) -> None:
     if not 0 <= position <= len(keys):
         # numpy would read beyond its end.
         raise ValueError(f'the position {position} is not in the state')
-    keys = keys.cpu().numpy().astype(np.uint32)
-    np.random.set_state((name, keys, position, *rest))  # noqa: NPY002
+    np.random.set_state((name, keys.cpu().numpy().astype(np.uint32), position, *rest))  # noqa: NPY002
     torch.set_rng_state(state['torch'].cpu())
     if state['cuda'] is not None and torch.cuda.is_available():
         torch.cuda.set_rng_state(state['cuda'].cpu())

@@ -35,7 +35,7 @@ from mmseg_kd.datasets.listing import check_listing
 from mmseg_kd.engine.compilation import compile_training, record_training_step
 from mmseg_kd.engine.devices import memory_errors, unused_card
 from mmseg_kd.engine.hooks.label_check_hook import LabelCheckHook
-from mmseg_kd.engine.hooks.training_time_hook import TrainingTimeHook
+from mmseg_kd.engine.hooks.time_hooks import TrainingTimeHook
 from mmseg_kd.engine.resuming import check_optimizer, check_resumable, resuming
 from mmseg_kd.engine.starting import lock_work_dir, prepare_training, try_run
 from mmseg_kd.engine.training_length import follow_length, misfits
@@ -117,11 +117,7 @@ class KDRunner(Runner):
         return getattr(self.bare_model, 'teachers', {})
 
     def load_checkpoint(
-        self,
-        filename: str,
-        map_location: str | Callable = 'cpu',
-        strict: bool = True,
-        revise_keys: list | None = None,
+        self, filename: str, map_location: str | Callable = 'cpu', **_: Any
     ) -> dict:
         """Load a checkpoint that has exactly the model's tensors; any other is a UserError."""
         checkpoint = read_checkpoint(filename, map_location=map_location)
@@ -146,13 +142,11 @@ class KDRunner(Runner):
     def load_or_resume(self) -> None:
         """Load what the run starts from, then write its config: that of a run refused stays."""
         super().load_or_resume()
-        for problem in misfits(self) if self.trains else ():
-            self.logger.warning(problem)
-        if is_main_process():
-            # A test, which has no training, leaves the work_dir's config alone.
-            folder = self.work_dir if self.trains else self.log_dir
-            name = Path(self.cfg.filename or f'{self.timestamp}.py').name
-            self.cfg.dump(Path(folder) / name)
+        # A test leaves the config of the training alone.
+        if self.trains:
+            super().dump_config()
+            for problem in misfits(self):
+                self.logger.warning(problem)
 
     def dump_config(self) -> None:
         """Do nothing, where mmengine writes the config before it has looked at the checkpoint."""
@@ -187,14 +181,15 @@ class KDRunner(Runner):
         """Build the model; timm's backbones may download weights.
 
         Raises:
-            UserError: The model cannot be built, or a download failed.
+            UserError: A download failed.
         """
         try:
             return super().build_model(model)
-        except (OSError, RuntimeError) as error:
-            advice = '; to download nothing, write pretrained=False'
-            advice = advice if isinstance(error, OSError) else ''
-            raise UserError(f'the model cannot be built: {one_line(error)}{advice}') from error
+        except OSError as error:
+            raise UserError(
+                f'the model cannot be built: {one_line(error)}; to download nothing, write '
+                'pretrained=False'
+            ) from error
 
     def wrap_model(self, model_wrapper_cfg: dict | None, model: nn.Module) -> nn.Module:
         """Move the model to its device and, with several processes, wrap it in DDP."""
@@ -203,12 +198,8 @@ class KDRunner(Runner):
             options = dict(device_ids=None, broadcast_buffers=False)
             unused = self.cfg.get('find_unused_parameters', False)
             model_wrapper_cfg = dict(options, find_unused_parameters=unused)
-            if any(isinstance(module, nn.SyncBatchNorm) for module in model.modules()):
-                self.logger.warning(
-                    'SyncBN needs a GPU: on the CPU every process normalises its own part of the '
-                    'batch, and running statistics are averaged before evaluating and saving'
-                )
-                model = revert_sync_batchnorm(model)
+            # SyncBN needs a GPU.
+            model = revert_sync_batchnorm(model)
         return super().wrap_model(model_wrapper_cfg, model)
 
     def setup_env(self, env_cfg: dict) -> None:

@@ -1,6 +1,5 @@
 """What locks, checks and reports a training before its first iteration."""
 
-import errno
 import json
 import os
 import platform
@@ -39,8 +38,6 @@ PRECISIONS = {
 }
 # Seconds to wait for a process that was just stopped.
 PATIENCE = 3
-# The errors of network file systems that are mounted without locks.
-WITHOUT_LOCKS = (errno.ENOLCK, errno.EOPNOTSUPP)
 
 
 def lock_work_dir(work_dir: str) -> FileLock | None:
@@ -63,9 +60,8 @@ def lock_work_dir(work_dir: str) -> FileLock | None:
             f'{work_dir} is in use by {_owner(record)}: wait until it ends, stop it, or choose '
             'another --work-dir'
         ) from None
-    except OSError as error:
-        if error.errno not in WITHOUT_LOCKS:
-            raise
+    except (OSError, NotImplementedError):
+        # A network file system. Where nothing can be written at all, the record below fails.
         print(f'the file system of {work_dir} has no locks: start no second training there')
     owner = dict(pid=os.getpid(), host=platform.node(), started=time.ctime())
     with atomic_path(record) as partial:
@@ -224,23 +220,15 @@ def describe_run(runner: Runner) -> str:
         rows.append(('kd loss', 'none: this run trains the plain student, without distillation'))
     images = len(val_loop.dataloader.dataset) if val_loop else 0
     rows.append(('data', f'{len(loader.dataset)} training images, {images} for validation'))
-    if size := padded_size(runner.cfg):
-        rows.append(('input', f'crop {size}'))
     world = f' x {runner.world_size} processes' if runner.world_size > 1 else ''
     steps = f'{runner.max_iters} iterations, batch {loader.batch_size}{world}'
     rows.append(('schedule', f'{steps}, evaluation every {runner.val_interval}'))
     return ''.join(f'\n  {title:12}{text}' for title, text in rows)
 
 
-def padded_size(cfg: Config) -> tuple[int, int] | None:
-    """The height and width that the config pads every training input to."""
-    size = (cfg.model.get('data_preprocessor') or {}).get('size')
-    return tuple(size) if size else None
-
-
 def differing_crops(cfg: Config) -> list[str]:
     """The crops that the preprocessor pads to another size, in words."""
-    size = padded_size(cfg)
+    size = tuple((cfg.model.get('data_preprocessor') or {}).get('size') or ())
     return [
         f'{where}.crop_size={crop_of(step)} is padded to '
         f'model.data_preprocessor.size={size}: leave that size out, it follows the crop'

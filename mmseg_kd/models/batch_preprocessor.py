@@ -115,8 +115,7 @@ class BatchDataPreProcessor(SegDataPreProcessor):
 
     def normalised(self, batch: PackedBatch) -> Tensor:
         """Normalise images on their device and set what lies outside of them to `pad_val`."""
-        images = batch.images
-        inputs = (images.flip(1) if swaps_channels(self) else images).float()
+        inputs = (batch.images.flip(1) if swaps_channels(self) else batch.images).float()
         if normalises(self):
             inputs.sub_(self.mean).div_(self.std)
         if batch.padded:

@@ -83,13 +83,11 @@ class KDEncoderDecoder(EncoderDecoder):
         self.kd_losses.measure(losses, raw, taps, features)
         return losses | self.kd_losses.log(raw, inputs)
 
-    @property
-    def teacher(self) -> BaseTeacher | None:
-        """The first teacher; None until `build_teacher`, and where no loss needs one."""
-        return next(iter(self.teachers.values()), None)
-
     def build_teacher(self) -> BaseTeacher | None:
         """Build and check the teachers, once; training does so by itself.
+
+        Returns:
+            The first teacher; None where no loss needs one.
 
         Raises:
             UserError: A teacher without losses, a file that is missing or does not fit, another
@@ -103,7 +101,7 @@ class KDEncoderDecoder(EncoderDecoder):
         if self.kd_losses and not self.teachers:
             self.teachers.build(self.kd_losses.teacher_taps(self.kd_losses.values()), self)
             _try_losses(self)
-        return self.teacher
+        return next(iter(self.teachers.values()), None)
 
     def distillation_state(self) -> dict[str, dict]:
         """Return what a run needs to be resumed, beyond the student's weights."""

@@ -10,8 +10,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from mmengine.logging import print_log
-from mmengine.model import BaseModule
-from mmengine.model.weight_init import trunc_normal_
+from mmengine.model import BaseModule, normal_init, trunc_normal_init
 from mmseg.registry import MODELS
 from torch import Tensor, nn
 
@@ -22,6 +21,10 @@ from mmseg_kd.models.mit_blocks import BLOCK_NORM_EPS, Block, OverlapPatchEmbed,
 
 # Stage 1 reduces its keys by 8 at stride 4: below this side nothing would be left of them.
 SMALLEST_SIDE = 32
+
+
+class SmallImageError(UserError, ValueError):
+    """An image has no pixel left at one of the strides."""
 
 
 @MODELS.register_module()
@@ -103,16 +106,12 @@ class MixTransformer(BaseModule):
         """Initialise as published, then load `pretrained` where one is given."""
         for module in self.modules():
             if isinstance(module, nn.Linear):
-                trunc_normal_(module.weight, std=0.02)
-                if module.bias is not None:
-                    nn.init.zeros_(module.bias)
+                trunc_normal_init(module, std=0.02)
             elif isinstance(module, nn.Conv2d):
                 fan_out = math.prod(module.kernel_size) * module.out_channels // module.groups
-                nn.init.normal_(module.weight, std=math.sqrt(2 / fan_out))
-                nn.init.zeros_(module.bias)
+                normal_init(module, std=math.sqrt(2 / fan_out))
         if self.pretrained is not None:
-            report = load_pretrained(self, self.pretrained)
-            print_log(report, logger='current')
+            print_log(load_pretrained(self, self.pretrained), logger='current')
 
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:
         """Compute the four stage outputs.
@@ -122,11 +121,15 @@ class MixTransformer(BaseModule):
 
         Returns:
             Maps (N, C_i, ceil(H / s_i), ceil(W / s_i)) for strides s_i = 4, 8, 16, 32.
+
+        Raises:
+            SmallImageError: The images are smaller.
         """
         if min(x.shape[2:]) < SMALLEST_SIDE:
-            raise ValueError(
-                f'MixTransformer needs images of at least {SMALLEST_SIDE} pixels a side, '
-                f'not {x.shape[2]}x{x.shape[3]}'
+            raise SmallImageError(
+                f'MixTransformer needs images of at least {SMALLEST_SIDE} pixels a side, not '
+                f'{x.shape[2]}x{x.shape[3]}: to pad those of a test, write '
+                f'model.data_preprocessor.test_cfg.size_divisor={SMALLEST_SIDE}'
             )
         outputs = []
         for i in range(1, self.num_stages + 1):

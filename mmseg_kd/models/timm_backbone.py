@@ -1,6 +1,5 @@
 """timm's models as backbones, with weights from a file."""
 
-import re
 from typing import Any
 
 from mmseg.models.backbones import TIMMBackbone as MMSegTIMMBackbone
@@ -8,11 +7,6 @@ from mmseg.registry import MODELS
 from torch import Tensor
 
 from mmseg_kd.errors import UserError, one_line
-
-# How timm's models and torch refuse an image of another size than the position embedding's.
-FIXED_SIZE = re.compile(
-    "doesn't match model|must match the size|must be divisible by window|divisible by patch"
-)
 
 
 # In the place of mmseg's, whose `checkpoint_path` timm would load.
@@ -46,14 +40,11 @@ class TIMMBackbone(MMSegTIMMBackbone):
         """
         try:
             features = super().forward(x)
-        except (AssertionError, RuntimeError) as error:
-            if not FIXED_SIZE.search(str(error)):
-                raise
+        except AssertionError as error:
+            # timm checks the size of its images by assertions.
             raise UserError(
                 f'model.backbone: {self.name} cannot take images of {tuple(x.shape[2:])} '
-                f'({one_line(error, 90)}); a ViT takes any size with dynamic_img_size=True '
-                'and dynamic_img_pad=True, a Swin with strict_img_size=False, others take '
-                'img_size=(H, W) or nothing else'
+                f'({one_line(error, 90)}); see the table of docs/any_model.md'
             ) from error
         if getattr(self.timm_model, 'output_fmt', 'NCHW') == 'NHWC':
             features = [feature.permute(0, 3, 1, 2) for feature in features]

@@ -93,8 +93,7 @@ def head_losses(
         total, right = plain_cross_entropy(
             seg_logits, target, head.ignore_index, weights, head.align_corners
         )
-        mean = loss.loss_weight * total / count
-        result[loss.loss_name] = result.get(loss.loss_name, 0) + mean
+        result[loss.loss_name] = result.get(loss.loss_name, 0) + loss.loss_weight * total / count
         result['acc_seg'] = 100 * right / pixels
     return result
 

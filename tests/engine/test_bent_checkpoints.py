@@ -69,7 +69,6 @@ def without(path: str, message: str | None = None) -> Any:
 
 
 INFO = 'message_hub/runtime_info'
-GROUP = 'optimizer/param_groups/0'
 STATE = 'optimizer/state/0'
 STATE_MESSAGE = r'optimizer\.state\.0\.'
 
@@ -87,12 +86,10 @@ STATE_MESSAGE = r'optimizer\.state\.0\.'
         ),
         without(INFO, 'runtime_info'),
         *(put('optimizer', value, 'cannot be resumed') for value in (None, [], 5)),
-        *(put('optimizer/state', value, r'optimizer\.state') for value in ([], {})),
+        put('optimizer/state', [], 'cannot be resumed'),
         *(put('optimizer/param_groups', x, 'cannot be resumed') for x in (None, 5, [5], [{}])),
         put('optimizer/param_groups', [], 'other parameter groups'),
-        put(f'{GROUP}/lr', float('nan'), 'a setting of its optimizer is not finite'),
         *(put(f'{STATE}/exp_avg', x, STATE_MESSAGE) for x in (torch.zeros(3), torch.zeros(4, 2))),
-        put(f'{STATE}/exp_avg_sq', torch.tensor(float('nan')), STATE_MESSAGE),
         put(f'{STATE}/step', torch.ones(4), STATE_MESSAGE),
         put('param_schedulers', [], 'has 0 param_schedulers, the config 2'),
         without('param_schedulers', 'it has no param_schedulers'),

@@ -30,7 +30,7 @@ def test_an_average_begins_as_the_student_that_was_loaded(tmp_path: Path, teache
 
     def look(self: object, runner: object, *args: object, **kwargs: object) -> None:
         if not seen:
-            average = runner.bare_model.teacher.segmentor.state_dict()
+            average = runner.teachers['teacher'].segmentor.state_dict()
             student = runner.bare_model.state_dict()
             seen.update({key: torch.equal(average[key], student[key]) for key in student})
             loaded = read_checkpoint(teacher['checkpoint'])['state_dict']
@@ -55,7 +55,7 @@ def test_an_average_follows_the_steps_of_the_optimizer(
     options = dict(optim_wrapper__accumulative_counts=every)
     runner = build_runner(config(tmp_path, AVERAGE, KL, **options))
     runner.train()
-    assert runner.bare_model.teacher.updates == updates
+    assert runner.teachers['teacher'].updates == updates
     state = read_checkpoint(tmp_path / 'iter_6.pth')['distillation']['teachers']['teacher']
     assert state['updates'] == updates
 

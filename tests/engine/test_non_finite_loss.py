@@ -5,11 +5,12 @@ from pathlib import Path
 import pytest
 import torch
 from conftest import KD_LOSSES, tiny_config, tiny_model
+from mmengine.config import Config
 from mmengine.hooks import Hook
 
 from mmseg_kd.checkpoints import read_checkpoint
+from mmseg_kd.config.values import wrong_values
 from mmseg_kd.engine import build_runner
-from mmseg_kd.engine.hooks import NonFiniteLossHook
 from mmseg_kd.errors import UserError
 
 
@@ -100,7 +101,7 @@ def test_a_skipped_step_is_not_nan_and_no_iteration_waits(tmp_path: Path) -> Non
         # As AmpOptimWrapper logs a step that it skips.
         outputs['grad_norm'] = torch.tensor(float('inf'))
         log = runner.message_hub.log_scalars.get('train/loss')
-        pending.append(getattr(log, 'pending', 0))
+        pending.append(len(getattr(log, 'pending', ())))
 
     train(
         tmp_path,
@@ -122,7 +123,8 @@ def test_one_bad_batch_does_not_stop(tmp_path: Path) -> None:
     assert (tmp_path / 'iter_6.pth').is_file()
 
 
-@pytest.mark.parametrize('value', [0, -1, 'x', 1.5, True, None])
+@pytest.mark.parametrize('value', [0, -1, 'x', 1.5, True])
 def test_a_wrong_number_is_refused(value: object) -> None:
-    with pytest.raises(UserError, match=r'max_consecutive must be a whole number from 1 up'):
-        NonFiniteLossHook(value)
+    cfg = Config(dict(default_hooks=dict(non_finite_loss=dict(max_consecutive=value))))
+    problem = f'{value!r} is not a whole number from 1 up'
+    assert list(wrong_values(cfg)) == [('default_hooks.non_finite_loss.max_consecutive', problem)]

@@ -41,7 +41,7 @@ STEP = 'train_dataloader__dataset__pipeline__1__'
         ),
         (
             {f'{STEP}crop_size': (2, 2), 'model__data_preprocessor__size': (2, 2)},
-            'model.backbone fails on a training crop of 2x2 pixels: .* at least 32 pixels',
+            'MixTransformer needs images of at least 32 pixels a side, not 2x2',
         ),
         ({f'{STEP}scale': (0, 0)}, r'pipeline.1: SegAugment: scale=\(0, 0\) is not two whole'),
         ({f'{STEP}scale': 128}, 'pipeline.1: SegAugment: scale=128 is not two whole numbers'),

@@ -6,7 +6,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from mmseg_kd.models.bilinear import sum_at_finest
+from mmseg_kd.models.segformer_head import sum_at_finest
 
 SIZES = [
     [(16, 12), (8, 6), (4, 3), (2, 2)],

@@ -24,7 +24,7 @@ def test_the_teacher_is_outside_the_model(teacher: dict) -> None:
     assert names == [name for name, _ in plain.named_parameters()]
     assert list(model.state_dict()) == list(plain.state_dict())
     plain.load_state_dict(model.state_dict(), strict=True)
-    assert copy.deepcopy(model).teacher is model.teacher
+    assert copy.deepcopy(model).build_teacher() is model.build_teacher()
 
 
 def test_the_teacher_stays_in_eval_and_is_deterministic(teacher: dict) -> None:

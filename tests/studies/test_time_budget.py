@@ -12,7 +12,7 @@ from optuna.storages import InMemoryStorage
 from mmseg_kd.checkpoints import read_checkpoint
 from mmseg_kd.config import choose_start, load_config
 from mmseg_kd.engine import build_runner
-from mmseg_kd.engine.hooks import training_time_hook
+from mmseg_kd.engine.hooks import time_hooks
 from mmseg_kd.errors import UserError
 from mmseg_kd.records.run_record import read_run
 from mmseg_kd.records.scalars import read_curves
@@ -245,7 +245,7 @@ def test_the_clock_stands_during_evaluations_and_checkpoints(
         times.append(next(clock))
         return float(times[-1])
 
-    monkeypatch.setattr(training_time_hook, '_now', now)
+    monkeypatch.setattr(time_hooks, '_now', now)
     cfg = tiny_config(tmp_path, custom_hooks=[dict(type='TrainingTimeHook', skip=1)])
     build_runner(cfg).train()
     # It starts at iterations 1, 3 and 4, and stops for the checkpoint of iteration 3, the
@@ -261,7 +261,7 @@ def test_a_timed_training_stops_after_its_seconds(tmp_path: Path) -> None:
     cfg.default_hooks.checkpoint = cfg.default_hooks.prediction_grid = None
     runner = build_runner(cfg)
     runner.train()
-    assert runner.iter == 2 + training_time_hook.FEWEST
+    assert runner.iter == 2 + time_hooks.FEWEST
     rows = next(tmp_path.glob('*/vis_data/scalars.json')).read_text(encoding='utf-8').splitlines()
     last = json.loads(rows[-1])
     assert last.keys() == {'training_seconds', 'step'} and last['step'] == runner.iter

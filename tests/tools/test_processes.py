@@ -57,7 +57,6 @@ def test_two_processes_with_sync_bn_fall_back_on_the_cpu(tmp_path: Path) -> None
     model['decode_head']['norm_cfg'] = dict(type='SyncBN', requires_grad=True)
     done = two_processes(config_file(tmp_path, model=model))
     assert done.returncode == 0, done.stderr[-3000:]
-    assert 'SyncBN needs a GPU' in done.stdout + done.stderr
 
 
 @pytest.mark.slow

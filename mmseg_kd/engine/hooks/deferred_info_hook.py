@@ -19,10 +19,13 @@ class DeferredBuffer(HistoryBuffer):
 
     Args:
         history: The buffer to continue.
+
+    Attributes:
+        pending: The values that are still to be fetched, with their counts.
     """
 
     def __init__(self, history: HistoryBuffer) -> None:
-        self._pending: list[tuple[float | Tensor, int]] = []
+        self.pending: list[tuple[float | Tensor, int]] = []
         super().__init__(*history.data, history.max_length)
 
     def update(self, log_val: float | Tensor, count: int = 1) -> None:
@@ -30,17 +33,7 @@ class DeferredBuffer(HistoryBuffer):
         if isinstance(log_val, Tensor):
             log_val = log_val.detach().reshape(())
         # Numbers wait too: mmengine copies the whole log for each.
-        self._pending.append((log_val, count))
-
-    def current(self) -> float:
-        """Return the latest number."""
-        last = self._pending[-1][0] if self._pending else None
-        return super().current() if last is None or isinstance(last, Tensor) else last
-
-    @property
-    def pending(self) -> int:
-        """The number of values that are still to be fetched."""
-        return len(self._pending)
+        self.pending.append((log_val, count))
 
     # HistoryBuffer's methods read it before the counts.
     @property
@@ -53,9 +46,9 @@ class DeferredBuffer(HistoryBuffer):
         self._numbers = numbers
 
     def _fetch(self) -> None:
-        if self._pending:
-            values, counts = zip(*self._pending, strict=True)
-            self._pending = []
+        if self.pending:
+            values, counts = zip(*self.pending, strict=True)
+            self.pending = []
             tensors = [value for value in values if isinstance(value, Tensor)]
             fetched = iter(torch.stack(tensors).tolist() if tensors else ())
             new = [next(fetched) if isinstance(value, Tensor) else value for value in values]

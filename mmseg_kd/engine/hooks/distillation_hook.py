@@ -69,12 +69,5 @@ class DistillationHook(Hook):
             UserError: It was trained with other losses or teachers.
         """
         model = runner.bare_model
-        if not (runner.resumes and runner.kd_losses and any(model.distillation_state().values())):
-            return
-        if 'distillation' not in checkpoint:
-            raise UserError(
-                'the checkpoint to resume has no entry `distillation`, from which gradient '
-                'shares, adapters and averaged teachers continue: start from its weights with '
-                'load_from'
-            )
-        model.load_distillation_state(checkpoint['distillation'])
+        if runner.resumes and runner.kd_losses and any(model.distillation_state().values()):
+            model.load_distillation_state(checkpoint.get('distillation', {}))

@@ -10,7 +10,6 @@ from mmseg.structures import SegDataSample
 from torch import Tensor, nn
 
 from mmseg_kd.errors import UserError
-from mmseg_kd.models.mit import SMALLEST_SIDE, MixTransformer
 
 # Labels are 8 bits.
 LABELS = 256
@@ -29,8 +28,8 @@ class LabelCheckHook(Hook):
     Once the training images have been seen, it reports the classes that have no pixel in them.
 
     Raises:
-        UserError: Another number of classes, a label beyond them, a sample without labels where
-            labels are needed, or an image that is too small for the backbone.
+        UserError: Another number of classes, a label beyond them, or a sample without labels where
+            labels are needed.
     """
 
     priority = 'HIGHEST'
@@ -57,8 +56,6 @@ class LabelCheckHook(Hook):
         self, runner: Runner, batch_idx: int, data_batch: Any = None, mode: str = 'train'
     ) -> None:
         model = runner.bare_model
-        if mode != 'train':
-            _check_sides(model, data_batch)
         for sample in _samples(data_batch):
             path = sample.get('seg_map_path') or sample.get('img_path')
             if path in self._seen:
@@ -135,17 +132,3 @@ def _check_not_needed(runner: Runner, mode: str, path: str | None) -> None:
         f'{path}: has no labels; write data_prefix=dict(img_path=..., seg_map_path=...) and '
         f"dict(type='LoadAnnotations') in the pipeline{to_save if mode == 'test' else ''}"
     )
-
-
-def _check_sides(model: nn.Module, batch: Any) -> None:
-    """Refuse an image that is smaller than the strides of the transformer."""
-    padded = getattr(model.data_preprocessor, 'test_cfg', None)
-    if padded or not isinstance(model.backbone, MixTransformer):
-        return
-    for image, sample in zip(batch['inputs'], batch['data_samples'], strict=False):
-        if isinstance(image, Tensor) and min(image.shape[-2:]) < SMALLEST_SIDE:
-            raise UserError(
-                f'{sample.get("img_path")}: {image.shape[-1]}x{image.shape[-2]} pixels, but the '
-                f'backbone needs {SMALLEST_SIDE} a side: write '
-                f'model.data_preprocessor.test_cfg.size_divisor={SMALLEST_SIDE} to pad it'
-            )

@@ -29,25 +29,19 @@ class NonFiniteLossHook(Hook):
             stops.
 
     Raises:
-        UserError: `max_consecutive` is not a whole number from 1 up; during training, the loss
-            or a weight is not finite.
+        UserError: From the training: the loss or a weight is not finite.
     """
 
     # After the log line of the iteration, before its checkpoint.
     priority = 'LOW'
 
     def __init__(self, max_consecutive: int = 5) -> None:
-        if type(max_consecutive) is not int or max_consecutive < 1:
-            raise UserError(
-                'default_hooks.non_finite_loss.max_consecutive must be a whole number from 1 up; '
-                'default_hooks.non_finite_loss=None switches the check off'
-            )
         self.max_consecutive = max_consecutive
 
     def after_train_iter(self, runner: Runner, *args: Any, **kwargs: Any) -> None:
         """Count the latest losses that are not finite, if they are on the host already."""
         log = runner.message_hub.log_scalars.get('train/loss')
-        if log is None or getattr(log, 'pending', 0):
+        if log is None or getattr(log, 'pending', ()):
             return
         streak = _streak(runner)
         if streak >= self.max_consecutive:
@@ -78,20 +72,15 @@ def _message(runner: Runner, what: str) -> str:
         for name, log in runner.message_hub.log_scalars.items()
         if name.startswith('train/') and 'loss' in name and len(log.data[0]) >= first
     }
-    wrapper = runner.cfg.optim_wrapper
     lower = ['optim_wrapper.optimizer.lr']
     for name in runner.kd_losses:
         if not np.isfinite(losses.get(log_names(name)[0], 0)):
             lower.append(f'model.kd_losses.{name}.loss_weight')
-    advice = ' or '.join(lower)
-    if not wrapper.get('clip_grad'):
-        advice += ', or clip gradients with optim_wrapper.clip_grad.max_norm=1.0'
-    if wrapper.get('type') == 'AmpOptimWrapper':
-        advice += ', or train without --amp'
     latest = find_latest_checkpoint(runner.work_dir)
     where = f'the last good checkpoint is {latest}' if latest else 'no checkpoint was saved before'
     return (
         f'iteration {runner.iter + 1}: {what}; there the losses were '
         f'{", ".join(f"{name}={value:.4g}" for name, value in losses.items())}; {where}; lower '
-        f'{advice}, then {"continue with --resume" if latest else "start again"}'
+        f'{" or ".join(lower)}, or clip gradients with optim_wrapper.clip_grad.max_norm=1.0, then '
+        f'{"continue with --resume" if latest else "start again"}'
     )

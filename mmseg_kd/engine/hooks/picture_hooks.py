@@ -68,7 +68,7 @@ class PredictionGridHook(Hook):
     """After training: `predictions.png` in the work_dir, and the evaluations as a table.
 
     The picture shows, for images spread over the validation split, the input, the ground
-    truth, the teacher's prediction where there is one, and the model's.
+    truth, the prediction of each teacher, and the model's.
 
     Args:
         num_images: Rows of the picture.
@@ -105,15 +105,11 @@ class PredictionGridHook(Hook):
     @torch.no_grad()
     def _rows(self, runner: Runner) -> list[list[Panel]]:
         dataset = runner.val_dataloader.dataset
-        model = runner.bare_model.eval().to(get_device())
-        teacher = next(iter(runner.teachers.values()), None)
-        models = {'prediction': model}
-        if teacher is not None:
-            models = {'teacher': teacher.segmentor, 'student': model}
-        count = min(self.num_images, len(dataset))
+        models = {name: teacher.segmentor for name, teacher in runner.teachers.items()}
+        models['student' if models else 'prediction'] = runner.bare_model.eval().to(get_device())
         rows = []
-        for index in np.linspace(0, len(dataset) - 1, count).round().astype(int):
-            sample = dataset[int(index)]
+        for place in np.unique(np.linspace(0, len(dataset) - 1, self.num_images).round()):
+            sample = dataset[int(place)]
             image = sample['inputs'].permute(1, 2, 0).numpy()[..., ::-1]
             labels = {'ground truth': sample['data_samples'].gt_sem_seg.data[0]}
             batch = pseudo_collate([sample])

@@ -10,19 +10,9 @@ from mmengine.hooks import Hook
 from mmengine.runner import Runner
 from mmseg.registry import HOOKS
 
-from mmseg_kd.checkpoints import atomic_path, remove_file
-from mmseg_kd.distillation.gradient_diagnosis import (
-    DOMINANT,
-    OFF,
-    REPORTS,
-    Finding,
-    describe,
-    diagnose,
-    full_weight,
-    make_report,
-)
+from mmseg_kd.checkpoints import atomic_path
+from mmseg_kd.distillation import gradient_diagnosis as diagnosis
 from mmseg_kd.distillation.teacher import Teacher
-from mmseg_kd.errors import UserError
 from mmseg_kd.paths import relative
 from mmseg_kd.records.class_scores import read_confusions
 from mmseg_kd.records.gradient_reports import read_reports
@@ -46,7 +36,7 @@ class ConfusionRecordHook(Hook):
     @master_only
     def before_train(self, runner: Runner) -> None:
         """When resuming, drop the evaluations that will be repeated."""
-        file, last = _file(runner, 'confusion.jsonl'), runner.iter
+        file, last = Path(runner.work_dir) / 'confusion.jsonl', runner.iter
         # That of the checkpoint is not, where the checkpoint was written again after it.
         repeats = runner.message_hub.get_info('evaluated_iter') != last
         kept = [r for r in read_confusions(file) if r['iter'] < last + (not repeats)]
@@ -66,7 +56,7 @@ class ConfusionRecordHook(Hook):
                 'void': void if void in classes else None,
                 'matrix': matrix.long().tolist(),
             }
-            append_json_line(_file(runner, 'confusion.jsonl'), record)
+            append_json_line(Path(runner.work_dir) / 'confusion.jsonl', record)
             return
 
 
@@ -77,10 +67,9 @@ class GradientReportHook(Hook):
     A report has, for the labels' losses and each distillation loss, the norm of the gradient
     at the student's features and logits and the share of the summed norms at the features;
     and for a distillation loss its raw and weighted value, its weight, and the cosine of its
-    gradient with the labels'. It is one line on the console, one in `work_dir/gradients.jsonl`,
-    and scalars `gradient/NAME_share`, `_cosine`, `_features` and `_logits` next to those of the
-    log. A warning names a loss that is much too weak or too strong, and a better weight. After
-    training `gradients.png` in the work_dir shows all reports.
+    gradient with the labels'. It is one line on the console and one in `work_dir/gradients.jsonl`.
+    A warning names a loss that is much too weak or too strong, and a better weight. After training
+    `gradients.png` in the work_dir shows all reports.
 
     With several processes norms and cosines are of all of them, values of the main one, as in
     the log. The training is the same with the hook and without. Without distillation losses
@@ -88,22 +77,14 @@ class GradientReportHook(Hook):
 
     Args:
         interval: Iterations from one report to the next; the first is of iteration 0.
-
-    Raises:
-        UserError: The interval is not a whole number, or below 1.
     """
 
     # After the log line of the iteration, before its checkpoint.
     priority = 'LOW'
 
     def __init__(self, interval: int = 50) -> None:
-        if type(interval) is not int or interval < 1:
-            raise UserError(
-                f'default_hooks.gradient_report.interval={interval!r} must be a whole number of '
-                'iterations, at least 1'
-            )
         self.interval = interval
-        self._recent: deque[dict] = deque(maxlen=REPORTS)
+        self._recent: deque[dict] = deque(maxlen=diagnosis.REPORTS)
         self._warned: set[tuple[str, str]] = set()
 
     @master_only
@@ -111,11 +92,9 @@ class GradientReportHook(Hook):
         """When resuming, drop the reports at or after the current iteration."""
         if not runner.kd_losses:
             return
-        file = _file(runner, 'gradients.jsonl')
+        file = Path(runner.work_dir) / 'gradients.jsonl'
         reports = [report for report in read_reports(file) if report['iter'] < runner.iter]
         write_json_lines(file, reports)
-        if not reports:
-            remove_file(file.with_suffix('.png'))
         for report in reports:
             # The log has these warnings already.
             self._judge(report, runner)
@@ -132,34 +111,29 @@ class GradientReportHook(Hook):
         gradients = runner.kd_losses.take_gradients() if runner.kd_losses else None
         if gradients is None or not is_main_process():
             return
-        report = make_report(runner.iter, gradients, runner.kd_losses, outputs or {})
-        runner.logger.info(describe(report))
+        report = diagnosis.make_report(runner.iter, gradients, runner.kd_losses, outputs or {})
+        runner.logger.info(diagnosis.describe(report))
         for finding in self._judge(report, runner):
             runner.logger.warning(finding.message)
-        append_json_line(_file(runner, 'gradients.jsonl'), report)
-        scalars = {
-            f'gradient/{name}_{key}': row[key]
-            for name, row in {'task': report['task'], **report['losses']}.items()
-            for key in ('share', 'cosine', 'features', 'logits')
-            if row.get(key) is not None
-        }
-        runner.visualizer.add_scalars(scalars, step=runner.iter + 1)
+        append_json_line(Path(runner.work_dir) / 'gradients.jsonl', report)
 
     @master_only
     def after_train(self, runner: Runner) -> None:
         """Draw `gradients.png`."""
-        if runner.kd_losses and (reports := read_reports(_file(runner, 'gradients.jsonl'))):
-            file = _file(runner, 'gradients.jsonl').with_suffix('.png')
-            gradient_figure(reports, file, guides=(OFF, DOMINANT))
+        folder = Path(runner.work_dir)
+        if runner.kd_losses and (reports := read_reports(folder / 'gradients.jsonl')):
+            file = folder / 'gradients.png'
+            gradient_figure(reports, file, guides=(diagnosis.OFF, diagnosis.DOMINANT))
             runner.logger.info(f"the losses' shares of the gradient: {relative(file)}")
 
-    def _judge(self, report: dict, runner: Runner) -> list[Finding]:
+    def _judge(self, report: dict, runner: Runner) -> list[diagnosis.Finding]:
         """Add a report and return the findings that are new."""
         self._recent.append(report)
         weights = {
-            name: full_weight(name, loss.loss_weight) for name, loss in runner.kd_losses.items()
+            name: diagnosis.full_weight(name, loss.loss_weight)
+            for name, loss in runner.kd_losses.items()
         }
-        findings = diagnose(self._recent, weights)
+        findings = diagnosis.diagnose(self._recent, weights)
         new = [f for name, f in findings.items() if (name, f.condition) not in self._warned]
         self._warned |= {(name, f.condition) for name, f in findings.items()}
         return new
@@ -216,9 +190,5 @@ class TeacherRecordHook(Hook):
         for warning in card_warnings(cards):
             runner.logger.warning(warning)
         if is_main_process():
-            with atomic_path(_file(runner, 'teacher.json')) as partial:
+            with atomic_path(Path(runner.work_dir) / 'teacher.json') as partial:
                 partial.write_text(json.dumps(record, indent=2), encoding='utf-8')
-
-
-def _file(runner: Runner, name: str) -> Path:
-    return Path(runner.work_dir) / name

@@ -8,7 +8,6 @@ from typing import Any
 from mmengine.dist import all_gather_object, all_reduce_params, get_rank, is_main_process
 from mmengine.fileio import LocalBackend
 from mmengine.hooks import CheckpointHook
-from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
 from mmseg.registry import HOOKS
 from torch import nn
@@ -43,12 +42,8 @@ class ResumableCheckpointHook(CheckpointHook):
             self._check_save_best([name for metric in metrics for name in metric.metric_names])
 
     def before_train(self, runner: Runner) -> None:
-        """Remove the checkpoints that exceed a `max_keep_ckpts` lowered since."""
-        with self._removing_replaced(runner):
-            kept = runner.message_hub.get_info('keep_ckpt_ids')
-            if kept and self.max_keep_ckpts > 0:
-                runner.message_hub.update_info('keep_ckpt_ids', kept[-self.max_keep_ckpts :])
-            super().before_train(runner)
+        """Let mmengine set up; from here on this hook removes the files."""
+        super().before_train(runner)
         self.file_backend = _NoFiles()
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
@@ -88,7 +83,7 @@ class ResumableCheckpointHook(CheckpointHook):
 
     def before_val(self, runner: Runner) -> None:
         """Set the training's random state aside and agree on the running statistics."""
-        average_buffers(runner.model)
+        average_buffers(runner.bare_model)
         self._rng_before_val = self._resumed_rng or rng_state()
 
     def after_val(self, runner: Runner) -> None:
@@ -108,7 +103,7 @@ class ResumableCheckpointHook(CheckpointHook):
 
     def _save_checkpoint_with_step(self, runner: Runner, step: int, meta: dict) -> None:
         # Collective calls, so here, where every process comes, and not where only one writes.
-        average_buffers(runner.model)
+        average_buffers(runner.bare_model)
         self._rng_states = all_gather_object(self._rng_before_val or rng_state())
         with self._removing_replaced(runner):
             pointer = Path(runner.work_dir) / 'last_checkpoint'
@@ -166,7 +161,6 @@ def _not_needed(runner: Runner, file: Path) -> Iterator[None]:
 
 def average_buffers(model: nn.Module) -> None:
     """Bring BN's running statistics of all processes to their mean; nothing for one process."""
-    model = model.module if is_model_wrapper(model) else model
     # An averaged teacher follows each process' own statistics, and is not part of the model.
     teachers = getattr(model, 'teachers', {}).values()
     models = [model, *(t.segmentor for t in teachers if t.follows_student)]

@@ -1,16 +1,65 @@
-"""Measure the seconds that a training takes."""
+"""How long a run takes: a live progress line, and the seconds of a training."""
 
-import math
+import sys
 import time
+from contextlib import ExitStack
 from typing import Any
 
 import torch
+from mmengine.dist import is_main_process
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 from mmseg.registry import HOOKS
+from tqdm import tqdm
+from tqdm.contrib.logging import logging_redirect_tqdm
 
 # Iterations that are timed at least, before `stop_after` stops a training.
 FEWEST = 20
+
+
+@HOOKS.register_module()
+class ProgressHook(Hook):
+    """Show how far training, validation or testing is, and when it will be done.
+
+    On a terminal only; in a file the log lines, which have the ETA too, are enough.
+    """
+
+    priority = 'LOW'
+
+    def __init__(self) -> None:
+        self._bars: list[tqdm] = []
+        self._redirection = ExitStack()
+
+    def _before_epoch(self, runner: Runner, mode: str = 'train') -> None:
+        training = mode == 'train'
+        # The bar of a training over epochs is that of all epochs.
+        if not (is_main_process() and sys.stderr.isatty()) or (training and self._bars):
+            return
+        if not self._bars:
+            # Log lines go above the bar instead of through it.
+            self._redirection.enter_context(logging_redirect_tqdm(loggers=[runner.logger]))
+        bar = tqdm(
+            desc=mode,
+            total=runner.max_iters if training else len(getattr(runner, f'{mode}_dataloader')),
+            initial=runner.iter if training else 0,
+            dynamic_ncols=True,
+            leave=False,
+            position=len(self._bars),
+        )
+        self._bars.append(bar)
+
+    def _after_iter(self, runner: Runner, *args: Any, **kwargs: Any) -> None:
+        if self._bars:
+            self._bars[-1].update()
+
+    def after_train(self, runner: Runner, metrics: dict | None = None) -> None:
+        """Close the bar."""
+        if self._bars:
+            self._bars.pop().close()
+        if not self._bars:
+            self._redirection.close()
+
+    after_val_epoch = after_test_epoch = after_train
 
 
 @HOOKS.register_module()
@@ -45,10 +94,10 @@ class TrainingTimeHook(Hook):
 
     def after_train_iter(self, runner: Runner, *args: Any, **kwargs: Any) -> None:
         """Stop the training when enough of it was timed."""
-        if self.stop_after is None or runner.iter + 1 < self.skip + FEWEST:
+        if None in (self.stop_after, self._since) or runner.iter + 1 < self.skip + FEWEST:
             return
         # Without waiting for the device, as the training itself does not.
-        if self.seconds + time.perf_counter() - (self._since or math.inf) >= self.stop_after:
+        if self.seconds + time.perf_counter() - self._since >= self.stop_after:
             runner.train_loop.stop_training = True
 
     def before_val(self, runner: Runner) -> None:
@@ -63,11 +112,9 @@ class TrainingTimeHook(Hook):
     def after_train(self, runner: Runner) -> None:
         """Log the seconds."""
         self._stop()
-        budget = runner.cfg.train_cfg.get('time_budget')
         runner.visualizer.add_scalars({'training_seconds': self.seconds}, step=runner.iter)
         runner.logger.info(
             f'training took {self.seconds:.1f} s without start-up, evaluations and checkpoints'
-            + (f'; time_budget={budget:g}' if budget else '')
         )
 
     def _stop(self) -> None:
