@@ -107,6 +107,9 @@ def unknown_keys(cfg: Config) -> Iterator[tuple[str, str]]:
                 yield f'{where}.type', f'{kind!r} is not registered'
         elif kind in classes:
             yield from _unknown(where, node, *_parameters(classes[kind]))
+        elif is_name and where == 'optim_wrapper.optimizer':
+            advice = did_you_mean(kind, classes, "write one of torch.optim, as 'AdamW'")
+            yield f'{where}.type', f'there is no optimizer {kind!r}: {advice}'
         elif is_name and (hint := did_you_mean(kind, classes)):
             yield where, f'type {node["type"]!r} is not registered: {hint}'
         elif where in UNTYPED:

@@ -155,6 +155,14 @@ def write(folder: Path, text: str, base: str = B0) -> str:
         ('randomness = dict(seed="x")', "randomness.seed: 'x' is not a whole number from 0 up"),
         ('randomness = dict(seed=1.5)', 'randomness.seed: 1.5 is not a whole number'),
         ('log_processor = dict(window_size=0)', 'window_size: 0 is not a whole number from 1 up'),
+        (
+            'optim_wrapper = dict(optimizer=dict(type="Foo"))',
+            "optim_wrapper.optimizer.type: there is no optimizer 'Foo': write one of torch.optim",
+        ),
+        (
+            'param_scheduler = [dict(type="PolyLR", eta_min="x", begin=0, end=9, by_epoch=False)]',
+            "param_scheduler.0.eta_min: 'x' is not a number",
+        ),
         ('model = dict(backbone=dict(drop_path_rate=-1))', 'drop_path_rate: -1 is not a number fr'),
         (
             'model = dict(decode_head=dict(dropout_ratio=2))',

@@ -103,12 +103,21 @@ def test_the_reports_hold_what_was_logged_and_measured(tmp_path: Path, teacher: 
     stopped = reports[2]['losses']['at_loss']
     assert (stopped['share'], stopped['cosine'], stopped['raw']) == (0.0, None, None)
 
+    (scalars,) = tmp_path.glob('*/vis_data/scalars.json')
+    rows = [json.loads(line) for line in scalars.read_text().splitlines()]
+    rows = [row for row in rows if 'gradient/task_share' in row]
+    assert [row['step'] for row in rows] == [1, 3, 5]
+    for key in ('share', 'cosine', 'features', 'logits'):
+        assert rows[1][f'gradient/kl_loss_{key}'] == reports[1]['losses']['kl_loss'][key]
+    assert 'gradient/at_loss_cosine' not in rows[2]
+
     text = log_of(tmp_path)
     lines = [line.split('INFO - ')[1] for line in text.splitlines() if 'gradient at' in line]
     share, cosine = (reports[0]['losses']['kl_loss'][key] for key in ('share', 'cosine'))
     assert lines[0].startswith('gradient at 0: labels ')
     assert f'kl_loss {100 * share:.1f} % (cos {cosine:+.2f})' in lines[0]
     assert 'at_loss weight 0, sp_loss' in lines[2]
+    assert not any('gradient/' in line for line in text.splitlines() if 'Iter(train)' in line)
     assert imread(tmp_path / 'gradients.png').shape[1] == 1000
 
 

@@ -67,9 +67,10 @@ class GradientReportHook(Hook):
     A report has, for the labels' losses and each distillation loss, the norm of the gradient
     at the student's features and logits and the share of the summed norms at the features;
     and for a distillation loss its raw and weighted value, its weight, and the cosine of its
-    gradient with the labels'. It is one line on the console and one in `work_dir/gradients.jsonl`.
-    A warning names a loss that is much too weak or too strong, and a better weight. After training
-    `gradients.png` in the work_dir shows all reports.
+    gradient with the labels'. It is one line on the console, one in `work_dir/gradients.jsonl`,
+    and scalars `gradient/NAME_share`, `_cosine`, `_features` and `_logits` next to those of the
+    log. A warning names a loss that is much too weak or too strong, and a better weight. After
+    training `gradients.png` in the work_dir shows all reports.
 
     With several processes norms and cosines are of all of them, values of the main one, as in
     the log. The training is the same with the hook and without. Without distillation losses
@@ -116,6 +117,13 @@ class GradientReportHook(Hook):
         for finding in self._judge(report, runner):
             runner.logger.warning(finding.message)
         append_json_line(Path(runner.work_dir) / 'gradients.jsonl', report)
+        scalars = {
+            f'gradient/{name}_{key}': row[key]
+            for name, row in {'task': report['task'], **report['losses']}.items()
+            for key in ('share', 'cosine', 'features', 'logits')
+            if row.get(key) is not None
+        }
+        runner.visualizer.add_scalars(scalars, step=runner.iter + 1)
 
     @master_only
     def after_train(self, runner: Runner) -> None:
