@@ -125,12 +125,14 @@ def tiny_config(work_dir: Path, **options: object) -> Config:
 def run(tool: str, *arguments: object) -> int:
     """Run a tool in this process; its exit code."""
     argv, sys.argv = sys.argv, [tool, *map(str, arguments)]
+    level = MMLogger.get_current_instance().level
     try:
         runpy.run_path(str(ROOT / 'tools' / tool), run_name='__main__')
     except SystemExit as stop:
         return stop.code
     finally:
         sys.argv = argv
+        MMLogger.get_current_instance().setLevel(level)
     return 0
 
 

@@ -107,6 +107,10 @@ def unknown_keys(cfg: Config) -> Iterator[tuple[str, str]]:
                 yield f'{where}.type', f'{kind!r} is not registered'
         elif kind in classes:
             yield from _unknown(where, node, *_parameters(classes[kind]))
+            missing = [key for key in ('config', 'checkpoint') if node.get(key) is None]
+            if kind == 'Teacher' and missing:
+                advice = 'write teacher=dict(config=..., checkpoint=...)'
+                yield where, f'{missing[0]} is missing: {advice}'
         elif is_name and where == 'optim_wrapper.optimizer':
             advice = did_you_mean(kind, classes, "write one of torch.optim, as 'AdamW'")
             yield f'{where}.type', f'there is no optimizer {kind!r}: {advice}'

@@ -152,6 +152,8 @@ def read_model(config: str | dict) -> ConfigDict:
     """
     if isinstance(config, dict):
         return ConfigDict(copy.deepcopy(config))
+    if not Path(config).is_file():
+        raise UserError(f"model.teacher.config: the teacher's config {config} {no_file(config)}")
     try:
         model = Config.fromfile(config).get('model')
     except (Exception, SystemExit) as error:

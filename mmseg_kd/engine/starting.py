@@ -220,15 +220,22 @@ def describe_run(runner: Runner) -> str:
         rows.append(('kd loss', 'none: this run trains the plain student, without distillation'))
     images = len(val_loop.dataloader.dataset) if val_loop else 0
     rows.append(('data', f'{len(loader.dataset)} training images, {images} for validation'))
+    if size := padded_size(runner.cfg):
+        rows.append(('input', f'crop {size}'))
     world = f' x {runner.world_size} processes' if runner.world_size > 1 else ''
     steps = f'{runner.max_iters} iterations, batch {loader.batch_size}{world}'
     rows.append(('schedule', f'{steps}, evaluation every {runner.val_interval}'))
     return ''.join(f'\n  {title:12}{text}' for title, text in rows)
 
 
+def padded_size(cfg: Config) -> tuple[int, ...]:
+    """The height and width that the config pads every training input to, if it does."""
+    return tuple((cfg.model.get('data_preprocessor') or {}).get('size') or ())
+
+
 def differing_crops(cfg: Config) -> list[str]:
     """The crops that the preprocessor pads to another size, in words."""
-    size = tuple((cfg.model.get('data_preprocessor') or {}).get('size') or ())
+    size = padded_size(cfg)
     return [
         f'{where}.crop_size={crop_of(step)} is padded to '
         f'model.data_preprocessor.size={size}: leave that size out, it follows the crop'

@@ -160,7 +160,6 @@ CASES = [
     Case('a storage cut short', STUDY, 'study.db', (cut('studied/study.db', 0.3),)),
     Case('a storage that is a folder', STUDY, 'study.db', (folder('studied/study.db'),)),
     Case('a journal of something else', f'{STUDY} --storage run.log', 'run.log', (write('run.log', '{"a": 1}\n{"b": 2}\n'),)),
-    Case('a state that is a folder', 'study.py status study.py --work-dir studied', 'study.json', (folder('studied/study.json'),)),
     # A study's file.
     study('no runs', 'study.runs', 'study = dict(name="a")'),
     study('runs as a list', 'study.runs', 'study = dict(runs=[RUN])'),
