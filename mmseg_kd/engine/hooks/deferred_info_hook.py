@@ -35,6 +35,11 @@ class DeferredBuffer(HistoryBuffer):
         # Numbers wait too: mmengine copies the whole log for each.
         self.pending.append((log_val, count))
 
+    def current(self) -> float:
+        """Return the latest number, without the history: IterTimerHook reads it in every step."""
+        last = self.pending[-1][0] if self.pending else None
+        return super().current() if last is None or isinstance(last, Tensor) else last
+
     # HistoryBuffer's methods read it before the counts.
     @property
     def _log_history(self) -> np.ndarray:
