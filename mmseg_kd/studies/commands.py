@@ -17,7 +17,6 @@ from mmseg_kd.engine.devices import unused_card
 from mmseg_kd.errors import UserError
 from mmseg_kd.paths import relative
 from mmseg_kd.records.progress import read_progress
-from mmseg_kd.reports.report import write_report
 from mmseg_kd.studies.config import Study, load_study
 from mmseg_kd.studies.plan import PlannedRun, check_files, kind_of, plan_study
 from mmseg_kd.studies.runner import StudyRunner
@@ -132,6 +131,9 @@ def _begun(args: argparse.Namespace) -> tuple[RunQueue, Path]:
 
 
 def _report(folder: Path, lang: str) -> None:
+    # Each training's process imports this module too, and needs no figures.
+    from mmseg_kd.reports.report import write_report
+
     for path in write_report([folder], folder, lang):
         if path.suffix in ('.html', '.md'):
             print(f'report: {relative(path)}')
