@@ -208,7 +208,7 @@ def describe_run(runner: Runner) -> str:
         ('config', runner.cfg.filename),
         ('work_dir', relative(runner.work_dir)),
         ('device', f'{device}, torch {torch.__version__}, seed {runner.seed}'),
-        ('precision', PRECISIONS[torch.get_float32_matmul_precision()]),
+        ('precision', _precision_line(runner.cfg.optim_wrapper)),
         ('student', _model_line(runner.bare_model)),
     ]
     for name, teacher in runner.teachers.items():
@@ -242,6 +242,13 @@ def differing_crops(cfg: Config) -> list[str]:
         for where, step in cropping_steps(cfg)
         if size and (crop_of(step) or size) != size
     ]
+
+
+def _precision_line(wrapper: Config) -> str:
+    products = PRECISIONS[torch.get_float32_matmul_precision()]
+    casts = {'Bf16OptimWrapper': 'bfloat16', 'AmpOptimWrapper': wrapper.get('dtype', 'float16')}
+    cast = casts.get(wrapper.get('type'))
+    return f'{cast} autocast; {products}' if cast else products
 
 
 def _model_line(model: nn.Module) -> str:

@@ -13,8 +13,8 @@ from mmseg_kd.nested import nodes, value_at
 from mmseg_kd.records.scalars import files_of_starts, read_rows
 from mmseg_kd.studies.training_process import Task, run_training
 
-# Seconds that are timed, and the iterations before, in which workers start and kernels are chosen.
-SECONDS, WARM_UP = 5.0, 10
+# What times a training: see `PaceHook`.
+PACE_HOOK = dict(type='PaceHook')
 # More iterations than are timed.
 ENDLESS = 10**6
 # Hooks that write what a timed training does not need.
@@ -97,10 +97,10 @@ def measure(cfg: Config, what: str) -> float:
         _short(cfg).dump(config)
         error = run_training(Task(str(config), {}, str(folder)))
         rows = read_rows(files_of_starts(folder))[0]
-    found = [row for row in rows if 'training_seconds' in row]
+    found = [row['seconds_per_iter'] for row in rows if 'seconds_per_iter' in row]
     if error or not found:
         raise UserError(f'{what}: the training could not be timed: {error}')
-    return found[-1]['training_seconds'] / (found[-1]['step'] - WARM_UP)
+    return found[-1]
 
 
 def _short(cfg: Config) -> Config:
@@ -110,8 +110,7 @@ def _short(cfg: Config) -> Config:
     short.train_cfg.update(max_iters=ENDLESS, time_budget=None)
     short.update(dict.fromkeys(['val_dataloader', 'val_cfg', 'val_evaluator']))
     short.default_hooks = (cfg.get('default_hooks') or {}) | dict.fromkeys(NOT_TIMED)
-    timing = dict(type='TrainingTimeHook', skip=WARM_UP, stop_after=SECONDS)
-    short.custom_hooks = [*(cfg.get('custom_hooks') or ()), timing]
+    short.custom_hooks = [*(cfg.get('custom_hooks') or ()), PACE_HOOK]
     # Other backends may send the numbers somewhere.
     short.visualizer = dict(type='Visualizer', vis_backends=[dict(type='LocalVisBackend')])
     for _, node in nodes(short.model.get('kd_losses') or {}):

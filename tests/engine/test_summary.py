@@ -25,11 +25,15 @@ def test_a_student_that_is_not_distilled_says_so(tmp_path: Path, kind: str) -> N
 def test_the_precision_is_said(tmp_path: Path, precision: str, says: str) -> None:
     before = torch.get_float32_matmul_precision()
     torch.set_float32_matmul_precision(precision)
+    cfg = tiny_config(tmp_path)
     try:
-        text = describe_run(build_runner(tiny_config(tmp_path)))
+        text = describe_run(build_runner(cfg))
+        cfg.optim_wrapper.type = 'Bf16OptimWrapper'
+        cast = describe_run(build_runner(cfg))
     finally:
         torch.set_float32_matmul_precision(before)
     assert f'precision   float32 products in {says}' in text
+    assert f'precision   bfloat16 autocast; float32 products in {says}' in cast
 
 
 def test_a_cascade_of_heads_is_trained_and_tested(tmp_path: Path, teacher: dict) -> None:

@@ -1,6 +1,5 @@
 """A budget of seconds becomes a number of iterations, and the run keeps it."""
 
-import json
 from pathlib import Path
 
 import pytest
@@ -46,7 +45,7 @@ def weights(folder: Path, iteration: int) -> dict[str, torch.Tensor]:
 def test_a_budget_is_timed_and_changes_nothing_else(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, teacher: dict
 ) -> None:
-    monkeypatch.setattr(time_budget, 'SECONDS', 0.2)
+    monkeypatch.setitem(time_budget.PACE_HOOK, 'seconds', 0.02)
     losses = dict(
         kl_loss=KD_LOSSES['kl_loss'] | dict(loss_weight=dict(type='GradientShare', share=0.2))
     )
@@ -246,22 +245,25 @@ def test_the_clock_stands_during_evaluations_and_checkpoints(
         return float(times[-1])
 
     monkeypatch.setattr(time_hooks, '_now', now)
-    cfg = tiny_config(tmp_path, custom_hooks=[dict(type='TrainingTimeHook', skip=1)])
+    cfg = tiny_config(tmp_path, custom_hooks=[dict(type='TrainingTimeHook')])
     build_runner(cfg).train()
-    # It starts at iterations 1, 3 and 4, and stops for the checkpoint of iteration 3, the
+    # It starts at iterations 0 and 3, and stops for the checkpoint of iteration 3, the
     # evaluation after it, and the checkpoint at the end: one tick each.
     assert len(times) % 2 == 0
     assert max(read_curves(tmp_path)['training_seconds'].values()) == len(times) / 2
 
 
-def test_a_timed_training_stops_after_its_seconds(tmp_path: Path) -> None:
-    hook = dict(type='TrainingTimeHook', skip=2, stop_after=0.0)
+def test_the_pace_is_that_of_the_median_block(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Blocks of two iterations: the first takes 12 s, another one 200 s.
+    times = iter([0.0, 0.0, 12.0, 212.0, 222.0, 230.0, 240.0])
+    monkeypatch.setattr(time_hooks, '_now', lambda: next(times))
+    hook = dict(type='PaceHook', skip=2, blocks=5, seconds=0.0)
     cfg = tiny_config(tmp_path, train_cfg__max_iters=1000, custom_hooks=[hook])
     cfg.update(dict.fromkeys(['val_dataloader', 'val_cfg', 'val_evaluator']))
     cfg.default_hooks.checkpoint = cfg.default_hooks.prediction_grid = None
     runner = build_runner(cfg)
     runner.train()
-    assert runner.iter == 2 + time_hooks.FEWEST
-    rows = next(tmp_path.glob('*/vis_data/scalars.json')).read_text(encoding='utf-8').splitlines()
-    last = json.loads(rows[-1])
-    assert last.keys() == {'training_seconds', 'step'} and last['step'] == runner.iter
+    assert runner.iter == 2 + 5 * 2
+    assert read_curves(tmp_path)['seconds_per_iter'] == {runner.iter: 5.0}

@@ -1,8 +1,9 @@
-"""How long a run takes: a live progress line, and the seconds of a training."""
+"""How long a run takes: a live progress line, the seconds of a training, those of an iteration."""
 
 import sys
 import time
 from contextlib import ExitStack
+from statistics import median
 from typing import Any
 
 import torch
@@ -12,9 +13,6 @@ from mmengine.runner import Runner
 from mmseg.registry import HOOKS
 from tqdm import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
-
-# Iterations that are timed at least, before `stop_after` stops a training.
-FEWEST = 20
 
 
 @HOOKS.register_module()
@@ -68,17 +66,11 @@ class TrainingTimeHook(Hook):
 
     The end of the log and the scalar `training_seconds` have them. A resumed run adds to the
     seconds of its checkpoint. A run with `train_cfg.time_budget` has this hook by itself.
-
-    Args:
-        skip: Number of iterations at the start that do not count.
-        stop_after: Stop the training when it has taken so many seconds, and at least 20
-            iterations; None trains to the end.
     """
 
     priority = 'VERY_HIGH'
 
-    def __init__(self, skip: int = 0, stop_after: float | None = None) -> None:
-        self.skip, self.stop_after = skip, stop_after
+    def __init__(self) -> None:
         self.seconds = 0.0
         # When the clock was started; None while it stands.
         self._since: float | None = None
@@ -89,16 +81,8 @@ class TrainingTimeHook(Hook):
 
     def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None) -> None:
         """Start the clock, when the first batch or the first one after a pause has arrived."""
-        if self._since is None and runner.iter >= self.skip:
+        if self._since is None:
             self._since = _now()
-
-    def after_train_iter(self, runner: Runner, *args: Any, **kwargs: Any) -> None:
-        """Stop the training when enough of it was timed."""
-        if None in (self.stop_after, self._since) or runner.iter + 1 < self.skip + FEWEST:
-            return
-        # Without waiting for the device, as the training itself does not.
-        if self.seconds + time.perf_counter() - self._since >= self.stop_after:
-            runner.train_loop.stop_training = True
 
     def before_val(self, runner: Runner) -> None:
         """Stop the clock during an evaluation."""
@@ -121,6 +105,41 @@ class TrainingTimeHook(Hook):
         if self._since is not None:
             self.seconds += _now() - self._since
             self._since = None
+
+
+@HOOKS.register_module()
+class PaceHook(Hook):
+    """Time blocks of iterations, then stop the training.
+
+    The scalar `seconds_per_iter` is that of the median block, so that other work on the machine
+    that lasts for less than half of the time does not change it.
+
+    Args:
+        skip: Number of iterations at the start that do not count.
+        blocks: Number of blocks.
+        seconds: The shortest time of a block, which has two iterations at least.
+    """
+
+    priority = 'VERY_HIGH'
+
+    def __init__(self, skip: int = 10, blocks: int = 9, seconds: float = 1.0) -> None:
+        self.skip, self.blocks, self.seconds = skip, blocks, seconds
+        self._paces: list[float] = []
+
+    def after_train_iter(self, runner: Runner, *args: Any, **kwargs: Any) -> None:
+        """End a block, and after the last one the training."""
+        done = runner.iter + 1
+        if done <= self.skip:
+            self._first, self._since = done, _now()
+        # Without waiting for the device, as the training itself does not.
+        elif done - self._first >= 2 and time.perf_counter() - self._since >= self.seconds:
+            now = _now()
+            self._paces.append((now - self._since) / (done - self._first))
+            self._first, self._since = done, now
+            if len(self._paces) == self.blocks:
+                pace = median(self._paces)
+                runner.visualizer.add_scalars({'seconds_per_iter': pace}, step=done)
+                runner.train_loop.stop_training = True
 
 
 def _now() -> float:
