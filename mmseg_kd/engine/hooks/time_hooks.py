@@ -115,7 +115,8 @@ class PaceHook(Hook):
     that lasts for less than half of the time does not change it.
 
     Args:
-        skip: Number of iterations at the start that do not count.
+        skip: Number of iterations at the start that do not count. The rest of the first epoch does
+            not count either, in which images are read for the first time, but for 15 s at most.
         blocks: Number of blocks.
         seconds: The shortest time of a block, which has two iterations at least.
     """
@@ -125,11 +126,14 @@ class PaceHook(Hook):
     def __init__(self, skip: int = 10, blocks: int = 9, seconds: float = 1.0) -> None:
         self.skip, self.blocks, self.seconds = skip, blocks, seconds
         self._paces: list[float] = []
+        self._began = 0.0
 
     def after_train_iter(self, runner: Runner, *args: Any, **kwargs: Any) -> None:
         """End a block, and after the last one the training."""
         done = runner.iter + 1
-        if done <= self.skip:
+        self._began = self._began or time.perf_counter()
+        reading = done <= len(runner.train_dataloader) and time.perf_counter() < self._began + 15
+        if done <= self.skip or reading:
             self._first, self._since = done, _now()
         # Without waiting for the device, as the training itself does not.
         elif done - self._first >= 2 and time.perf_counter() - self._since >= self.seconds:
