@@ -25,13 +25,11 @@ model.pretrained = None
 model.teacher.checkpoint = folder + '/teacher.pth'
 model = MODELS.build(model).train()
 optimizer = torch.optim.AdamW(model.parameters())
-for _ in range(2):
-    labels = torch.randint(0, 12, (4, 1, 512, 512))
-    samples = [SegDataSample(gt_sem_seg=PixelData(data=x)) for x in labels]
-    losses = model.loss(torch.randn(4, 3, 512, 512), samples)
-    optimizer.zero_grad()
-    sum(value for name, value in losses.items() if 'loss' in name).backward()
-    optimizer.step()
+labels = torch.randint(0, 12, (4, 1, 512, 512))
+samples = [SegDataSample(gt_sem_seg=PixelData(data=x)) for x in labels]
+losses = model.loss(torch.randn(4, 3, 512, 512), samples)
+sum(value for name, value in losses.items() if 'loss' in name).backward()
+optimizer.step()
 print('peak', resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
 """
 

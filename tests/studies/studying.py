@@ -6,10 +6,12 @@ import json
 import os
 import subprocess
 import sys
-from contextlib import suppress
+from contextlib import redirect_stderr, redirect_stdout, suppress
+from io import StringIO
 from pathlib import Path
 
 from conftest import ROOT, tiny_config
+from conftest import run as run_tool
 
 
 def study_file(folder: Path, text: str, **options: object) -> Path:
@@ -38,10 +40,10 @@ def start(command: str, study: Path, *arguments: object) -> subprocess.Popen:
 
 
 def run(command: str, study: Path, *arguments: object) -> tuple[int, str, str]:
-    """Run tools/study.py and return exit code, standard output and standard error."""
-    process = start(command, study, *arguments)
-    out, err = process.communicate(timeout=300)
-    return process.returncode, out, err
+    """Run tools/study.py in this process; its exit code, standard output and standard error."""
+    with redirect_stdout(StringIO()) as out, redirect_stderr(StringIO()) as err:
+        code = run_tool('study.py', command, study, '--work-dir', study.parent / 'out', *arguments)
+    return code, out.getvalue(), err.getvalue()
 
 
 def state(study: Path) -> dict:

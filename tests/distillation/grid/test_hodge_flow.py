@@ -110,8 +110,9 @@ def test_a_constant_added_to_the_logits_changes_nothing() -> None:
 @pytest.mark.parametrize('components', [['gradient'], ['curl'], ['curl', 'harmonic']])
 def test_derivatives(components: list[str]) -> None:
     loss = HodgeFlowLoss(components=components)
-    student = STUDENT.clone().requires_grad_()
-    assert torch.autograd.gradcheck(lambda x: loss(x, TEACHER, TARGET), student)
+    # One image of three classes: the harmonic part is slow.
+    student = STUDENT[:1, :3].clone().requires_grad_()
+    assert torch.autograd.gradcheck(lambda x: loss(x, TEACHER[:1, :3], TARGET[:1]), student)
 
 
 def test_features_need_no_equal_channels() -> None:
