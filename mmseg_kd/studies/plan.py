@@ -75,13 +75,23 @@ class PlannedRun:
 def plan_study(study: Study) -> list[PlannedRun]:
     """List a study's trainings in an order in which they can run.
 
+    Every run has its first seed before any has its second, so that a study that was interrupted
+    compares all of its runs. A search goes on trial by trial.
+
     Raises:
         UserError: A config cannot be read, or nothing reads a dotted key.
     """
     planner = _Planner(study)
     for name in study.runs:
         planner.add(name)
-    return planner.plan
+    plan = planner.plan
+    if study.variation is not None and study.variation.kind == 'search':
+        return plan
+    seeds = list(dict.fromkeys(run.seed for run in plan))
+    turns: dict[tuple[str, int], int] = {}
+    for run in plan:
+        turns[run.key] = max([seeds.index(run.seed), *(turns[key] for key in run.needs.values())])
+    return sorted(plan, key=lambda run: turns[run.key])
 
 
 def check_files(plan: list[PlannedRun]) -> None:

@@ -60,7 +60,8 @@ def test_a_grid_has_every_combination_and_every_seed(tmp_path: Path) -> None:
         '"model.kd_losses.at_loss.stages": [["stage1"], ["stage2", "stage3"]]}))'
     )
     planned = plan(tmp_path, text)
-    assert [run.key for run in planned[:3]] == [('a/0', 3), ('a/0', 4), ('a/1', 3)]
+    assert [run.key for run in planned[:2]] == [('a/0', 3), ('a/1', 3)]
+    assert [run.seed for run in planned] == [3] * 4 + [4] * 4
     assert planned[-1].work_dir == 'runs/a/3/seed4'
     assert planned[-1].settings['model.kd_losses.at_loss.stages.1'] == 'stage3'
     assert planned[-1].settings['randomness.seed'] == 4
@@ -75,6 +76,16 @@ def test_a_student_takes_the_teacher_of_its_seed(tmp_path: Path) -> None:
     needs = {run.key: run.needs for run in plan(tmp_path, text)}
     assert needs['s', 1] == {'model.teacher.checkpoint': ('t', 1)}
     assert needs['s', 2] == {'model.teacher.checkpoint': ('t', 0)}
+
+
+def test_all_runs_train_a_seed_before_any_trains_the_next(tmp_path: Path) -> None:
+    text = (
+        'study = dict(seeds=[0, 1], runs=dict(t=dict(config=KD, seeds=[1, 0]), n=dict(config=KD), '
+        's=dict(config=KD, seeds=[0, 7], needs={"model.teacher.checkpoint": "t"})))'
+    )
+    keys = [run.key for run in plan(tmp_path, text)]
+    # Seed 7 of the student takes the teacher's first.
+    assert keys == [('t', 1), ('n', 1), ('t', 0), ('n', 0), ('s', 0), ('s', 7)]
 
 
 def test_another_teacher_makes_another_student(tmp_path: Path) -> None:
