@@ -1,6 +1,7 @@
 """Check what a tool reads and where it may write, before it works; shorten paths for messages."""
 
 import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -91,6 +92,16 @@ def _check_parents(path: Path, option: str) -> None:
         raise UserError(f'{option}: {path.parent} cannot be written, {parent} is a file')
     if not os.access(parent, os.W_OK | os.X_OK):
         raise UserError(f'{option}: the folder {parent} cannot be written to; name another')
+
+
+def without_password(address: str) -> str:
+    """Hide the password in the address of a database.
+
+    Example:
+        >>> without_password('--storage=postgresql://me:secret@host/studies')
+        '--storage=postgresql://me:***@host/studies'
+    """
+    return re.sub('(://[^:]*:).*@', r'\1***@', address)
 
 
 def relative(path: str | Path) -> str:

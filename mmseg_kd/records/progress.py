@@ -20,11 +20,10 @@ class Progress(NamedTuple):
     iteration_times: list[float]
     evaluations: dict[int, dict[str, float]]
 
-    def best(self, metric: str, direction: str) -> float | None:
-        """Return the best value of a metric, or None if it was not measured."""
+    def best(self, metric: str) -> float | None:
+        """Return the highest value of a metric, or None if it was not measured."""
         values = [row.get(metric, math.nan) for row in self.evaluations.values()]
-        choose = max if direction == 'maximize' else min
-        return choose(filter(math.isfinite, values), default=None)
+        return max(filter(math.isfinite, values), default=None)
 
 
 def read_progress(work_dir: Path) -> Progress:

@@ -27,6 +27,8 @@ CONFIGS = '*/vis_data/config.py'
 # Forward passes that are timed, after some that are not.
 WARM_UP, TIMED = 3, 10
 DEFAULT_SIZE = (512, 512)
+# Why a model or its data cannot be used; a training beside the report may have the memory.
+UNUSABLE = (UserError, OSError, KeyError, MemoryError, torch.OutOfMemoryError)
 
 
 class ModelSize(NamedTuple):
@@ -71,7 +73,7 @@ def _size(run: RunRecord, collection: Collection) -> ModelSize | None:
             total = measure_complexity(model, size, channels)[-1]
             image = torch.zeros(1, channels, *size, device=get_device())
             return ModelSize(total.parameters / 1e6, total.macs / 1e9, _milliseconds(model, image))
-    except (UserError, OSError, KeyError, AttributeError) as error:
+    except (*UNUSABLE, AttributeError) as error:
         name = run.source.as_posix()
         collection.notes.append(message('{name}: no GMACs: {error}', name=name, error=error))
         return None

@@ -49,9 +49,9 @@ def run(args: argparse.Namespace) -> None:
         print('run the same command again to continue from the last checkpoints')
         raise
     print(status_table(state, plan, folder))
-    if not args.no_report:
-        _report(folder, args.lang)
     failed = [f'{r["name"]} seed {r["seed"]}: {r["error"]}' for r in state['runs'] if r['error']]
+    if not args.no_report and len(failed) < len(plan):
+        _report(folder, args.lang)
     if failed:
         errors = textwrap.shorten('; '.join(failed), 600)
         count = f'{len(failed)} of {len(plan)} runs failed'

@@ -71,7 +71,6 @@ class Study:
         file: The file.
         name: Name of its folder in `work_dirs`, and in the storage.
         metric: The evaluator's metric that is compared.
-        direction: 'maximize' or 'minimize'.
         baseline: Name of the run that the others are compared with.
         controls: Names of further runs that a run is compared with, by its name.
         runs: Runs by name, each after those that it needs.
@@ -82,7 +81,6 @@ class Study:
     file: str
     name: str
     metric: str
-    direction: str
     baseline: str | None
     controls: dict[str, Sequence[str]]
     runs: dict[str, Run]
@@ -111,7 +109,8 @@ def load_study(path: str) -> Study:
 def _study(path: str, stem: str, node: Any) -> Study:
     study = _read('study', node, STUDY)
     objective = _read('study.objective', study['objective'], OBJECTIVE)
-    _one_of('study.objective.direction', objective['direction'], ('maximize', 'minimize'))
+    # The best value is the highest everywhere: in checkpoints, reports and searches.
+    _one_of('study.objective.direction', objective.pop('direction'), ('maximize',))
     runs = _runs(study)
     variation = _variation(study, runs)
     for run, spec in runs.items():

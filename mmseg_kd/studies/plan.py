@@ -75,8 +75,8 @@ class PlannedRun:
 def plan_study(study: Study) -> list[PlannedRun]:
     """List a study's trainings in an order in which they can run.
 
-    Every run has its first seed before any has its second, so that a study that was interrupted
-    compares all of its runs. A search goes on trial by trial.
+    Seed by seed, in the order in which seeds first appear, so that a study that was interrupted
+    compares runs of equal seeds. With a search, run by run.
 
     Raises:
         UserError: A config cannot be read, or nothing reads a dotted key.
@@ -96,11 +96,12 @@ def plan_study(study: Study) -> list[PlannedRun]:
 
 def check_files(plan: list[PlannedRun]) -> None:
     """Raise UserError if a file that a training reads is missing and no training makes it."""
-    # All points and seeds of a run read the same files.
-    for run in {run.name.split('/')[0]: run for run in plan}.values():
+    # All seeds of a run read the same files.
+    for run in {run.name: run for run in plan}.values():
         # Weights of another checkpoint take the place of pretrained ones.
         unread = {*run.needs} | ({'model.pretrained'} if run.settings.get('load_from') else set())
-        for key, path in run.settings.items():
+        choices = [(p.key, choice) for p in run.space for choice in p.examples()]
+        for key, path in (*run.settings.items(), *choices):
             read = FILES.fullmatch(key) and key not in unread and isinstance(path, str)
             if read and not _is_available(path):
                 advice = f"fetch it, or write options={{'{key}': None}}"

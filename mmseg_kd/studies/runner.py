@@ -92,18 +92,18 @@ class StudyRunner:
         """Refuse runs whose config was edited; those whose folder was deleted wait again."""
         current, changed = self.queue.current(), []
         for run in self.plan:
-            trial = current.get(run.key)
+            trial, folder = current.get(run.key), self.folder / run.work_dir
+            state = self.queue.state_of(trial)
+            if state == 'done' and not folder.is_dir():
+                self.queue.put_back(run, trial)
+                continue
             if trial is None or self.queue.same_settings(run, trial):
                 continue
-            state = self.queue.state_of(trial)
             keys = f'{run.label} ({differences(trial.user_attrs["settings"], run.settings)})'
             if state == 'running':
                 raise UserError(f'another process trains with another config: {keys}; stop it')
-            folder = self.folder / run.work_dir
-            if find_latest_checkpoint(folder) or (state == 'done' and folder.is_dir()):
+            if find_latest_checkpoint(folder) or state == 'done':
                 changed.append(keys)
-            elif state == 'done':
-                self.queue.put_back(run, trial)
         if changed:
             raise UserError(
                 'the config was edited since these were trained: '
@@ -137,15 +137,15 @@ class StudyRunner:
             options[key] = str(find_latest_checkpoint(needed) or '')
         # The checkpoint that is kept is the one whose score the study reports.
         if run.settings.get(f'{CHECKPOINT}.save_best') and f'{CHECKPOINT}.save_best' not in options:
-            rule = 'greater' if self.study.direction == 'maximize' else 'less'
-            options |= {f'{CHECKPOINT}.save_best': self.study.metric, f'{CHECKPOINT}.rule': rule}
+            best = {f'{CHECKPOINT}.save_best': self.study.metric, f'{CHECKPOINT}.rule': 'greater'}
+            options |= best
         planned = fingerprint(without(run.settings, [*options, 'study']))
         return Task(run.config, options, str(self.folder / run.work_dir), planned)
 
     def _finish(self, lease: Lease, error: str | None) -> str:
         """Store how a training ended, and describe it."""
         progress = read_progress(self.folder / lease.run.work_dir)
-        best = progress.best(self.study.metric, self.study.direction)
+        best = progress.best(self.study.metric)
         if error is None and best is None:
             metrics = sorted({key for row in progress.evaluations.values() for key in row})
             error = f'no evaluation has {self.study.metric}; they have {metrics}'

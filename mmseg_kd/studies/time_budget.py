@@ -74,7 +74,7 @@ def set_length(cfg: Config, length: int) -> None:
 def _pace_of(checkpoint: str | Path) -> float:
     """Return the seconds per iteration with which the run of a checkpoint was planned."""
     pace = value_at(read_checkpoint(checkpoint), 'message_hub.runtime_info.seconds_per_iter')
-    if not isinstance(pace, float) or not 0 < pace < math.inf:
+    if not isinstance(pace, int | float) or not 0 < pace < math.inf:
         raise UserError(
             f'train_cfg.time_budget: {checkpoint} is of a training without one; resume it '
             'without time_budget'

@@ -1,6 +1,7 @@
 """One training of a study, in the process that `training_process` starts for it."""
 
 import json
+import math
 import os
 import signal
 import threading
@@ -69,7 +70,8 @@ def _test(task: Task, checkpoint: str) -> None:
     cfg = load_config(task.config, task.options)
     cfg.work_dir = task.work_dir
     prepare_test(cfg, checkpoint)
-    metrics = build_runner(cfg).test()
+    # A metric is not a number where nothing in the split counts for it.
+    metrics = {k: v for k, v in build_runner(cfg).test().items() if math.isfinite(v)}
     content = {'checkpoint': Path(checkpoint).name, 'metrics': metrics}
     with atomic_path(Path(checkpoint).with_name('test.json')) as partial:
         partial.write_text(json.dumps(content), encoding='utf-8')

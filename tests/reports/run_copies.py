@@ -58,6 +58,6 @@ def write_study(folder: Path, runs: list[dict], **content: object) -> Path:
         for run in runs
     ]
     state = dict(name=folder.name, config='local_configs/studies/x.py', kind='list', space={})
-    state |= dict(objective=dict(metric='mIoU11', direction='maximize'), baseline=None)
+    state |= dict(objective=dict(metric='mIoU11'), baseline=None)
     (folder / 'study.json').write_text(json.dumps(state | content | dict(runs=entries)))
     return folder

@@ -40,6 +40,14 @@ def test_seeds_are_found_by_the_config(folders: list[Path], tmp_path: Path) -> N
     assert collection.metric == 'mIoU11'
 
 
+def test_seeds_with_a_budget_belong_together(folders: list[Path], tmp_path: Path) -> None:
+    for seed, length in enumerate((8, 9)):
+        budget = f'max_iters={length}, time_budget=60.0, seconds_per_iter={60 / length}'
+        copy_run(folders[0], tmp_path / f'timed_s{seed}', seed, settings={'max_iters=9': budget})
+    collection = read_collection([tmp_path / f'timed_s{seed}' for seed in range(2)])
+    assert [[run.seed for run in group.runs] for group in collection.groups] == [[0, 1]]
+
+
 def test_the_differences_are_those_of_the_seeds(folders: list[Path]) -> None:
     collection = read_collection(folders)
     assert collection.baseline.name == 'plain'

@@ -4,11 +4,13 @@ from pathlib import Path
 
 import pytest
 import scipy.stats
+from reports.run_copies import copy_run, write_study
 
 from mmseg_kd.errors import UserError
 from mmseg_kd.records.message import MINUS
 from mmseg_kd.records.run_record import RunRecord
 from mmseg_kd.records.study_file import StudyRecord
+from mmseg_kd.reports.comparing.collecting import read_collection
 from mmseg_kd.reports.comparing.collection import Collection, Group
 from mmseg_kd.reports.sections.scores import controls
 from mmseg_kd.studies.config import load_study
@@ -28,7 +30,8 @@ def collection(named: dict[str, list[str]]) -> Collection:
         Group(name, [run(name, seed, score) for seed, score in enumerate(scores)], 'mIoU11')
         for name, scores in SCORES.items()
     ]
-    study = StudyRecord('s', [], 'flow', named, 'mIoU11', 'list', {})
+    runs = [run for group in groups for run in group.runs]
+    study = StudyRecord('s', runs, 'flow', named, 'mIoU11', 'list', {})
     return Collection('s', groups, 'mIoU11', groups[1], [study])
 
 
@@ -51,6 +54,24 @@ def test_the_interval_is_wider_for_more_comparisons() -> None:
     # Alone, the same difference is more than noise.
     _, table, _ = controls(collection({'loss': ['flow']}))
     assert [str(cell) for cell in table.rows[0]][-1] == 'better'
+
+
+def test_two_studies_with_runs_of_the_same_names(
+    trained_pair: dict[str, Path], tmp_path: Path
+) -> None:
+    for study, shift in (('a', 1.0), ('b', -5.0)):
+        runs = []
+        for name, kind, more in (('base', 'baseline', 0.0), ('kd', 'baseline', shift)):
+            for seed in range(3):
+                folder = tmp_path / study / 'runs' / name / f'seed{seed}'
+                copy_run(trained_pair[kind], folder, seed, more + seed / 10 * (name == 'kd'))
+                runs.append(dict(name=name, seed=seed, work_dir=f'runs/{name}/seed{seed}'))
+        write_study(tmp_path / study, runs, baseline='base', controls={'kd': ['base']})
+    found = read_collection([tmp_path / 'a', tmp_path / 'b'])
+    assert [group.name for group in found.groups] == ['base', 'kd', 'b/base', 'b/kd']
+    pairs = found.controlled
+    assert [(one.name, other.name) for one, other in pairs] == [('kd', 'base'), ('b/kd', 'b/base')]
+    assert [one.score > other.score for one, other in pairs] == [True, False]
 
 
 def test_without_controls_there_is_no_section() -> None:

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import sys
 from pathlib import Path
 
 import pytest
@@ -120,9 +121,13 @@ def test_each_architecture_is_counted_once(trained_pair: dict[str, Path]) -> Non
     assert not collection.notes
 
 
-def test_the_page_begins_with_what_it_is(seeds: list[Path]) -> None:
+def test_the_page_begins_with_what_it_is(
+    seeds: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
     collection = read_collection(seeds)
+    monkeypatch.setattr(sys, 'argv', ['study.py', 'report', '--storage=mysql://me:secret@host/x'])
     origin, protocol = map(str, identity(collection))
+    assert 'study.py report --storage=mysql://me:***@host/x' in origin.replace("'", '')
     assert 'mmseg_kd 0.' in origin and 'torch 2.' in origin and 'Trained on: ' in origin
     assert protocol.startswith('Data: 8 training images, 2 for validation; crop (64, 64)')
     kinds = [type(block) for block in opening(collection)]

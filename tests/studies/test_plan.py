@@ -144,6 +144,23 @@ def test_a_missing_checkpoint_is_found_before_anything_runs(tmp_path: Path) -> N
         check_files(planned)
 
 
+@pytest.mark.parametrize(
+    'space',
+    [
+        'grid=dict(run="a", space={"load_from": ["no/such.pth", "there.pth"]})',
+        'search=dict(run="a", trials=2, space={"load_from": '
+        'dict(type="choice", choices=["there.pth", "no/such.pth"])})',
+    ],
+)
+def test_a_missing_checkpoint_among_choices_is_found(tmp_path: Path, space: str) -> None:
+    there = tmp_path / 'there.pth'
+    there.touch()
+    text = f'study = dict(runs=dict(a=dict(config={ALONE!r})), {space})'
+    planned = plan(tmp_path, text.replace('there.pth', there.as_posix()))
+    with pytest.raises(UserError, match=r'load_from: no/such.pth does not exist'):
+        check_files(planned)
+
+
 @pytest.mark.parametrize('source', ['package://mmseg_kd/__init__.py', 'open-mmlab://resnet18_v1c'])
 def test_weights_of_a_package_or_a_url_need_no_file(tmp_path: Path, source: str) -> None:
     run = dict(config=ALONE, options={'model.pretrained': source})

@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from uuid import uuid4
 
+import fake_trainings
 import pytest
 from conftest import ROOT
 from optuna.exceptions import UpdateFinishedTrialError
@@ -15,9 +16,10 @@ from optuna.trial import TrialState, create_trial
 from mmseg_kd.errors import UserError
 from mmseg_kd.studies.config import Study, load_study
 from mmseg_kd.studies.plan import PlannedRun, plan_study
+from mmseg_kd.studies.runner import StudyRunner
 from mmseg_kd.studies.sharing import run_queue
 from mmseg_kd.studies.sharing.run_queue import GRACE, RunQueue
-from mmseg_kd.studies.sharing.storage import open_storage, shown
+from mmseg_kd.studies.sharing.storage import open_storage
 
 TOY = 'local_configs/toy/segformer.b0.toy.py'
 LIST = f"""study = dict(name=NAME, seeds=SEEDS, runs=dict(
@@ -94,6 +96,30 @@ def test_the_run_of_a_dead_process_is_given_on(tmp_path: Path, storage: str) -> 
     ):
         with pytest.raises(UpdateFinishedTrialError):
             act()
+
+
+def test_choices_that_were_edited_need_another_name(tmp_path: Path, storage: str) -> None:
+    study, plan = planned(tmp_path, SEARCH, SAMPLER='Random')
+    queue(study, plan, storage).claim().finish(TrialState.FAIL)
+    study, plan = planned(
+        tmp_path, SEARCH.replace('0.1]', '0.1, 0.2]'), SAMPLER='Random', NAME=repr(study.name)
+    )
+    with pytest.raises(UserError, match=r'search space was edited .*: write another study.name'):
+        queue(study, plan, storage).claim()
+
+
+def test_a_finished_run_without_its_folder_is_trained_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr('mmseg_kd.studies.training_process.enter', fake_trainings.failing)
+    study, plan = planned(tmp_path, LIST)
+    runs = queue(study, plan, str(tmp_path / 'study.db'))
+    runs.claim().finish(TrialState.COMPLETE, 1.0)
+    state = StudyRunner(runs, tmp_path / 'out').run()
+    assert [(run['name'], run['error']) for run in state['runs']] == [
+        ('a', 'it broke'),
+        ('b', None),
+    ]
 
 
 def test_a_trial_without_a_run_is_left_alone(tmp_path: Path, storage: str) -> None:
@@ -230,7 +256,3 @@ def test_a_storage_that_cannot_be_opened_is_one_line(tmp_path: Path, where: str,
     assert 'secret' not in str(caught.value)
     assert '\n' not in str(caught.value)
     assert (tmp_path / 'study.py').read_text() == 'study = 1'
-
-
-def test_a_password_is_not_shown() -> None:
-    assert 'secret' not in shown('postgresql://me:secret@host/x')

@@ -23,7 +23,7 @@ def load(folder: Path, text: str):
 
 def test_what_is_not_written_has_a_default(tmp_path: Path) -> None:
     study = load(tmp_path, 'study = dict(runs=dict(a=RUN))')
-    assert (study.name, study.metric, study.direction) == ('mine', 'mIoU11', 'maximize')
+    assert (study.name, study.metric) == ('mine', 'mIoU11')
     assert study.baseline is None
     assert study.runs['a'].seeds == (0,)
 

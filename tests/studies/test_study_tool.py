@@ -7,6 +7,7 @@ import sys
 import time
 from pathlib import Path
 
+import fake_trainings
 import pytest
 from studying import evaluated, run, start, state, study_file, trained
 
@@ -80,6 +81,16 @@ def test_a_failure_is_told_and_does_not_end_the_study(tmp_path: Path) -> None:
     assert rows['two']['state'] == 'failed'
     assert rows['two']['error'].startswith('out of memory in training, iteration 1: batch 2')
     assert 'train_dataloader.batch_size=1' in rows['two']['error']
+
+
+def test_a_study_whose_runs_all_fail_says_why(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr('mmseg_kd.studies.training_process.enter', fake_trainings.failing)
+    study = study_file(tmp_path, 'study = dict(runs=dict(one=dict(config=CONFIG)))')
+    code, _, err = run('run', study)
+    assert code == 2
+    assert '1 of 1 runs failed: one seed 0: it broke. Fix the cause and add' in err
 
 
 @pytest.mark.slow

@@ -89,7 +89,7 @@ def test_a_resumed_run_keeps_its_pace(tmp_path: Path, not_timed: None) -> None:
     assert first['seconds_per_iter'] == 0.1
     assert 0 < first['training_seconds'] < 60
     # Neither what the config says now nor what this machine would measure.
-    again = tiny_config(tmp_path, train_cfg__time_budget=0.9, train_cfg__seconds_per_iter=7.0)
+    again = tiny_config(tmp_path, train_cfg__time_budget=0.9, train_cfg__seconds_per_iter=7)
     assert train(again, 'auto').train_cfg.max_iters == 9
     second = read_checkpoint(tmp_path / 'iter_9.pth')['message_hub']['runtime_info']
     assert second['seconds_per_iter'] == 0.1

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from mmseg_kd.errors import UserError
+from mmseg_kd.nested import value_at
 from mmseg_kd.records.message import Message, message
 from mmseg_kd.records.run_record import RunRecord, read_run
 from mmseg_kd.records.study_file import StudyRecord, read_study
@@ -47,7 +48,7 @@ def read_collection(folders: Sequence[str | Path], baseline: str | None = None) 
     if not any(group.measured for group in groups):
         unread = f'no run in {", ".join(map(str, folders))} has been evaluated yet'
         raise UserError(str(notes[0]) if notes and not groups else unread)
-    _make_unique(groups)
+    _make_unique(groups, studies)
     metric = next((study.metric for study in studies if study.metric), None) or _metric(groups)
     for group in groups:
         group.metric = metric
@@ -79,6 +80,9 @@ def _by_setting(runs: list[RunRecord]) -> list[Group]:
 
 def _setting(config: dict[str, Any]) -> str:
     kept = {key: value for key, value in config.items() if key not in NO_SETTING}
+    if value_at(kept, 'train_cfg.time_budget'):
+        # Measured before each run.
+        kept['train_cfg'] = kept['train_cfg'] | dict(seconds_per_iter=None, max_iters=None)
     return json.dumps(kept, sort_keys=True, default=repr)
 
 
@@ -90,11 +94,13 @@ def _common_name(names: list[str]) -> str:
     return common or re.sub(r'[-_.]+(seed|s)?\d+$', '', names[0])
 
 
-def _make_unique(groups: list[Group]) -> None:
+def _make_unique(groups: list[Group], studies: list[StudyRecord]) -> None:
+    owners = {id(run): study.name for study in studies for run in study.runs}
     taken: set[str] = set()
     for group in groups:
+        run = group.runs[0]
         while group.name in taken:
-            group.name = f'{group.runs[0].source.parent.name}/{group.name}'
+            group.name = f'{owners.get(id(run), run.source.parent.name)}/{group.name}'
         taken.add(group.name)
 
 

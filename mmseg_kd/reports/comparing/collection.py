@@ -196,10 +196,13 @@ class Collection:
     @property
     def controlled(self) -> list[tuple[Group, Group]]:
         """Groups and their controls, of the studies that name controls."""
-        named = {group.name: group for group in self.groups}
-        controls = [item for study in self.studies for item in study.controls.items()]
-        pairs = [(run, control) for run, names in controls for control in names]
-        return [(named[a], named[b]) for a, b in pairs if a in named and b in named]
+        pairs = []
+        for study in self.studies:
+            # Another study may have runs of the same names.
+            named = {g.runs[0].name: g for g in self.groups if g.runs[0] in study.runs}
+            controls = [(a, b) for a, names in study.controls.items() for b in names]
+            pairs += [(named[a], named[b]) for a, b in controls if a in named and b in named]
+        return pairs
 
     def gap_closed(self, group: Group) -> float | None:
         """Return the share of the gap from baseline to teacher that a student closes.

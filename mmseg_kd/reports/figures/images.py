@@ -20,7 +20,7 @@ from mmseg_kd.records.message import Message, message, messages, number
 from mmseg_kd.records.run_record import RunRecord
 from mmseg_kd.reports.comparing.collection import Collection, run_name
 from mmseg_kd.reports.figures import samples
-from mmseg_kd.reports.models import CONFIGS, load_model, loadable, prepare
+from mmseg_kd.reports.models import CONFIGS, UNUSABLE, load_model, loadable, prepare
 from mmseg_kd.reports.writing.document import Block, Heading, Picture, Table
 from mmseg_kd.visualization import Panel, prediction_grid
 
@@ -41,7 +41,7 @@ def differing_images(collection: Collection, folder: Path, count: int) -> list[B
     file = folder / 'images.png'
     try:
         rows = draw_images(*pair, count, file, collection.metric, collection.notes)
-    except (UserError, OSError, KeyError) as error:
+    except UNUSABLE as error:
         collection.notes.append(message('No images: {error}', error=error))
         return []
     caption = message(

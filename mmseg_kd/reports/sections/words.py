@@ -8,6 +8,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 import mmseg_kd
+from mmseg_kd.paths import without_password
 from mmseg_kd.records.message import Text, message
 from mmseg_kd.reports.comparing.collection import Collection
 from mmseg_kd.reports.findings.next_runs import suggest
@@ -44,7 +45,7 @@ def identity(collection: Collection) -> list[Text]:
     origin = message(
         '{date}: {command}. Versions: {versions}. Trained on: {device}.',
         date=f'{datetime.now():%Y-%m-%d %H:%M}',
-        command=shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]),
+        command=shlex.join([Path(sys.argv[0]).name, *map(without_password, sys.argv[1:])]),
         versions=', '.join(f'{name} {number}' for name, number in versions.items()),
         device=', '.join(devices) or NONE,
     )

@@ -24,6 +24,7 @@ from optuna.storages import BaseStorage
 from optuna.trial import FrozenTrial, TrialState, create_trial
 from sqlalchemy.exc import SQLAlchemyError
 
+from mmseg_kd.errors import UserError, one_line
 from mmseg_kd.studies.config import Study
 from mmseg_kd.studies.plan import PlannedRun
 from mmseg_kd.studies.settings import changed_keys
@@ -89,7 +90,7 @@ class RunQueue:
         self._worker = uuid4().hex
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         self.optuna = optuna.create_study(
-            study_name=study.name, storage=storage, direction=study.direction, load_if_exists=True
+            study_name=study.name, storage=storage, direction='maximize', load_if_exists=True
         )
         self._study_id = storage.get_study_id_from_name(study.name)
 
@@ -150,6 +151,11 @@ class RunQueue:
                 trial_id = self._add(run, TrialState.RUNNING, earlier, params)
             except UpdateFinishedTrialError:
                 continue
+            except ValueError as error:
+                # Optuna keeps the kind of each key, and what a choice is among.
+                raise UserError(
+                    f'the search space was edited ({one_line(error)}): write another study.name'
+                ) from error
             lease = Lease(self, run, trial_id)
             number = self.storage.get_trial_number_from_id(trial_id)
             if self.current()[run.key].number == number and self._drawn(run) == params:
@@ -184,7 +190,7 @@ class RunQueue:
             # as bad ones, so that processes do not try the same.
             settings = dict(multivariate=True, group=True, constant_liar=True)
             sampler = optuna.samplers.TPESampler(seed=seed, **settings)
-        copy = optuna.create_study(direction=self.study.direction, sampler=sampler)
+        copy = optuna.create_study(direction='maximize', sampler=sampler)
         copy.add_trials(t for t in self._trials() if t.params and t.state != TrialState.WAITING)
         return copy.ask({p.key: p.distribution for p in run.space}).params
 

@@ -22,7 +22,7 @@ def study_state(queue: RunQueue) -> dict[str, Any]:
     return {
         'name': study.name,
         'config': Path(study.file).as_posix(),
-        'objective': {'metric': study.metric, 'direction': study.direction},
+        'objective': {'metric': study.metric},
         'baseline': study.baseline,
         'controls': study.controls,
         'kind': variation.kind if variation else 'list',
@@ -63,14 +63,14 @@ def write_state(queue: RunQueue, folder: Path) -> dict[str, Any]:
 
 def status_table(state: Mapping[str, Any], plan: Sequence[PlannedRun], folder: Path) -> str:
     """Format one line per training: state, best objective, iteration and remaining time."""
-    metric, direction = state['objective']['metric'], state['objective']['direction']
+    metric = state['objective']['metric']
     table = PrettyTable(['', 'run', 'seed', 'state', metric, 'iteration', 'ETA', 'note'])
     table.align, table.max_width['note'] = 'r', 80
     table.align['run'] = table.align['state'] = table.align['note'] = 'l'
     for number, (row, run) in enumerate(zip(state['runs'], plan, strict=True), start=1):
         progress = read_progress(folder / run.work_dir)
         best, eta = row['value'], '-'
-        best = progress.best(metric, direction) if best is None else best
+        best = progress.best(metric) if best is None else best
         if row['state'] == 'running' and progress.iteration_times and run.max_iters:
             left = (run.max_iters - progress.iteration) * progress.iteration_times[-1]
             eta = str(datetime.timedelta(seconds=round(left)))

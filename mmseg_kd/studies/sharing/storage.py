@@ -1,7 +1,6 @@
 """Where Optuna keeps a study: SQLite or another database."""
 
 import random
-import re
 import time
 from pathlib import Path
 
@@ -10,6 +9,7 @@ from optuna.storages import BaseStorage, RDBStorage
 from sqlalchemy import exc
 
 from mmseg_kd.errors import UserError, one_line
+from mmseg_kd.paths import without_password
 
 # Seconds that a process waits for another one that writes.
 PATIENCE = 60
@@ -38,12 +38,9 @@ def open_storage(where: str | None, folder: Path) -> BaseStorage:
         # Optuna wraps the driver's message in its own advice.
         while cause.__cause__ is not None:
             cause = cause.__cause__
-        raise UserError(f'--storage {shown(where)} cannot be opened: {one_line(cause)}') from error
-
-
-def shown(where: str) -> str:
-    """Return a storage's address without its password."""
-    return re.sub('(://[^:]*:).*@', r'\1***@', where)
+        raise UserError(
+            f'--storage {without_password(where)} cannot be opened: {one_line(cause)}'
+        ) from error
 
 
 def _database(url: str) -> RDBStorage:
