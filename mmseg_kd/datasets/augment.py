@@ -33,7 +33,6 @@ class SegAugment(BaseTransform):
 
     Raises:
         ValueError: A size is not two whole numbers, a range is empty or a share is above 1.
-        UserError: Image and mask of a sample differ in size, or the image is too thin.
     """
 
     def __init__(

@@ -152,7 +152,12 @@ class LoadCheckedImage(LoadImageFromFile):
             self.checked.add(path)
         # Masks are turned by their EXIF orientation where images are.
         results['turned'] = self.color_type in ('color', 'grayscale')
-        return super().transform(results)
+        try:
+            return super().transform(results)
+        except AssertionError as error:
+            raise UserError(
+                f'{path}: OpenCV cannot read it; save it with 8 bits per channel'
+            ) from error
 
 
 @TRANSFORMS.register_module(name='LoadAnnotations')

@@ -16,7 +16,8 @@ import numpy as np
 import torch
 from mmengine.dist import get_dist_info, sync_random_seed
 from mmengine.registry import DATA_SAMPLERS
-from torch.utils.data import Sampler
+from mmseg.registry import DATASETS
+from torch.utils.data import Dataset, Sampler
 
 
 class SeededIndex(int):
@@ -32,13 +33,6 @@ class SeededIndex(int):
 
     def __getnewargs__(self) -> tuple[int, int]:
         return int(self), self.seed
-
-    # RepeatDataset and ConcatDataset compute the inner index by these two.
-    def __mod__(self, other: int) -> SeededIndex:
-        return SeededIndex(int(self) % other, self.seed)
-
-    def __sub__(self, other: int) -> SeededIndex:
-        return SeededIndex(int(self) - other, self.seed)
 
 
 @DATA_SAMPLERS.register_module()
@@ -100,12 +94,31 @@ def seeded(seed: int) -> Iterator[None]:
         np.random.set_state(states[1])  # noqa: NPY002
 
 
-class SeededDataset:
-    """Mixin for a data set: a `SeededIndex` decides the augmentation of its sample."""
+@DATASETS.register_module()
+class SeededSamples(Dataset):
+    """Any data set; the seed of a `SeededIndex` decides the augmentation of its sample.
 
-    def prepare_data(self, idx: int) -> Any:
-        """Return the sample after the pipeline; a plain `int` uses the global random streams."""
-        if not isinstance(idx, SeededIndex):
-            return super().prepare_data(idx)
-        with seeded(idx.seed):
-            return super().prepare_data(int(idx))
+    The runner puts it around every data set. It has the attributes of the data set inside.
+
+    Args:
+        dataset: The data set, or its config.
+    """
+
+    def __init__(self, dataset: Dataset | dict) -> None:
+        self.dataset = DATASETS.build(dataset) if isinstance(dataset, dict) else dataset
+
+    def __len__(self) -> int:
+        return len(self.dataset)
+
+    def __getitem__(self, index: int) -> Any:
+        """Return a sample; a plain `int` uses the global random streams."""
+        if not isinstance(index, SeededIndex):
+            return self.dataset[index]
+        with seeded(index.seed):
+            return self.dataset[int(index)]
+
+    def __getattr__(self, name: str) -> Any:
+        # Copies and pickles look for methods before there is a data set.
+        if name.startswith('__') or name == 'dataset':
+            raise AttributeError(name)
+        return getattr(self.dataset, name)

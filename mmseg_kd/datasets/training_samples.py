@@ -9,6 +9,7 @@ import numpy as np
 from mmseg.registry import DATA_SAMPLERS, DATASETS, MODELS
 
 from mmseg_kd.datasets.listing import check_listing
+from mmseg_kd.datasets.seeded_sampling import SeededSamples
 from mmseg_kd.datasets.wrappers import walk
 from mmseg_kd.errors import UserError
 
@@ -53,7 +54,7 @@ class TrainingSamples:
         for _, dataset in walk(loading):
             if steps := dataset.get('pipeline'):
                 dataset['pipeline'] = [x for x in steps if x.get('type', '').startswith('Load')]
-        self.dataset = DATASETS.build(copy.deepcopy(dataloader.dataset))
+        self.dataset = SeededSamples(copy.deepcopy(dataloader.dataset))
         self.originals = DATASETS.build(loading)
         arguments = dict(dataset=self.dataset, seed=seed)
         self.sampler = DATA_SAMPLERS.build(dataloader.sampler, default_args=arguments)

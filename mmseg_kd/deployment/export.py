@@ -13,7 +13,7 @@ from mmseg.structures import SegDataSample
 from torch import Tensor, nn
 
 from mmseg_kd.checkpoints import atomic_path
-from mmseg_kd.deployment.predictor import open_session
+from mmseg_kd.deployment.predictor import OnnxPredictor, Predictor
 from mmseg_kd.deployment.segmentor import TrainedSegmentor
 from mmseg_kd.errors import UserError, one_line
 
@@ -85,8 +85,16 @@ def export_onnx(
         The module that was exported, in float32.
 
     Raises:
-        UserError: The packages are not installed, or torch cannot export the model.
+        UserError: The packages are not installed, the model predicts in windows, its images are
+            changed by more than a Resize, or torch cannot export it.
     """
+    if trained.model.test_cfg.get('mode') == 'slide':
+        raise UserError("model.test_cfg.mode='slide': a file predicts whole images, mode='whole'")
+    if others := [step['type'] for step in trained.pipeline if step['type'] != 'Resize']:
+        raise UserError(
+            f'val_dataloader.dataset.pipeline: {", ".join(others)} cannot be a part of the file; '
+            'name a config without it: --config'
+        )
     module = Exported(trained.model, end_to_end).eval()
     shape = (2, *EXAMPLE, 3) if end_to_end else (2, 3, *EXAMPLE)
     example = torch.zeros(shape, dtype=torch.uint8 if end_to_end else torch.float32)
@@ -108,6 +116,9 @@ def export_onnx(
     except Exception as error:
         raise UserError(f'torch cannot export this model: {one_line(error)}') from error
     facts = dict(classes=trained.classes, palette=trained.palette, end_to_end=end_to_end)
+    # Of the image before the file and of its logits after it.
+    resize = [{k: v for k, v in step.items() if k != 'type'} for step in trained.pipeline]
+    facts |= dict(resize=resize, align_corners=trained.model.align_corners)
     program.model.metadata_props['mmseg_kd'] = json.dumps(facts)
     with atomic_path(file) as partial:
         program.save(str(partial), external_data=False)
@@ -115,24 +126,29 @@ def export_onnx(
 
 
 @torch.no_grad()
-def compare(module: Exported, file: Path, images: Sequence[np.ndarray]) -> tuple[float, float]:
+def compare(
+    module: Exported, file: Path, images: Sequence[np.ndarray], predictor: Predictor
+) -> tuple[float, float]:
     """Run the exported file and the model on images (H, W, 3), BGR bytes, on the CPU.
+
+    Args:
+        module: What was exported.
+        file: The file.
+        images: The images.
+        predictor: Predicts with the checkpoint.
 
     Returns:
         The largest absolute difference of a logit, which is 0 where the file returns ids, and the
         share of pixels with the same class id.
     """
-    session = open_session(file, 'cpu')
+    exported = OnnxPredictor(file, device='cpu')
     difference, equal, pixels = 0.0, 0, 0
     for image in images:
-        batch = torch.from_numpy(np.ascontiguousarray(image[None, ..., ::-1]))
-        if not module.end_to_end:
-            batch = batch.permute(0, 3, 1, 2).float().contiguous()
-        (found,) = session.run(None, {'images': batch.numpy()})
-        ours, theirs = module(batch), torch.from_numpy(found)
-        if not module.end_to_end:
-            difference = max(difference, float((ours - theirs).abs().max()))
-            ours, theirs = ours.argmax(dim=1), theirs.argmax(dim=1)
+        ours, theirs = predictor(image), exported(image)
         equal += int((ours == theirs).sum())
-        pixels += ours.numel()
+        pixels += ours.size
+        if not module.end_to_end:
+            batch = exported.batch_of([image])
+            logits = module(torch.from_numpy(batch)) - torch.from_numpy(exported.run(batch))
+            difference = max(difference, float(logits.abs().max()))
     return difference, equal / pixels

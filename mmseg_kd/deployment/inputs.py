@@ -41,9 +41,12 @@ class Source:
         if not self.is_video:
             yield read_image(self.path)
             return
-        video = cv2.VideoCapture(str(self.path))
+        video, empty = cv2.VideoCapture(str(self.path)), True
         while (read := video.read())[0]:
+            empty = False
             yield read[1]
+        if empty:
+            raise UserError(f'{self.path}: OpenCV can read no frame of it')
 
 
 def find_sources(inputs: Sequence[str]) -> list[Source]:

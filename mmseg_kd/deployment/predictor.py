@@ -4,8 +4,11 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
+import cv2
 import numpy as np
 import torch
+import torch.nn.functional as F
+from mmcv.transforms import Resize
 from mmengine.dataset import Compose, pseudo_collate
 from mmengine.device import get_device
 
@@ -77,19 +80,40 @@ class OnnxPredictor(Predictor):
         self._session = open_session(Path(checkpoint), device)
         try:
             facts = json.loads(self._session.get_modelmeta().custom_metadata_map['mmseg_kd'])
-        except (KeyError, ValueError) as error:
+            self.classes, self.palette = facts['classes'], facts['palette']
+            self._end_to_end = facts['end_to_end']
+            # Earlier files have neither. Lists in JSON are tuples in a config.
+            self._align_corners = facts.get('align_corners', False)
+            self._resize = [
+                Resize(**{k: tuple(v) if isinstance(v, list) else v for k, v in step.items()})
+                for step in facts.get('resize', ())
+            ]
+        except (KeyError, ValueError, TypeError, AttributeError) as error:
             raise UserError(f'{checkpoint}: was not written by tools/export.py') from error
-        self.classes, self.palette = facts['classes'], facts['palette']
-        self._end_to_end = facts['end_to_end']
 
     def predict(self, images: Sequence[np.ndarray]) -> Sequence[np.ndarray]:
         """Predict several images of one size; see `Predictor`."""
+        found, size = self.run(self.batch_of(images)), images[0].shape[:2]
+        if self._end_to_end:
+            return [cv2.resize(x, size[::-1], interpolation=cv2.INTER_NEAREST) for x in found]
+        if found.shape[2:] != size:
+            logits = torch.from_numpy(found)
+            align = self._align_corners
+            found = F.interpolate(logits, size, mode='bilinear', align_corners=align).numpy()
+        return found.argmax(axis=1).astype(np.uint8)
+
+    def batch_of(self, images: Sequence[np.ndarray]) -> np.ndarray:
+        """Return the file's input for several images of one size (H, W, 3), BGR."""
+        for step in self._resize:
+            images = [step(dict(img=image))['img'] for image in images]
         batch = np.ascontiguousarray(np.stack(images)[..., ::-1])
         if self._end_to_end:
-            return self._session.run(None, {'images': batch})[0]
-        batch = np.ascontiguousarray(batch.transpose(0, 3, 1, 2), dtype=np.float32)
-        (logits,) = self._session.run(None, {'images': batch})
-        return logits.argmax(axis=1).astype(np.uint8)
+            return batch
+        return np.ascontiguousarray(batch.transpose(0, 3, 1, 2), dtype=np.float32)
+
+    def run(self, batch: np.ndarray) -> np.ndarray:
+        """Return the file's output, logits (N, K, h, w) or class ids (N, h, w)."""
+        return self._session.run(None, {'images': batch})[0]
 
 
 def load_predictor(file: str | Path, *args: object, **kwargs: object) -> Predictor:

@@ -14,6 +14,7 @@ from mmseg_kd.checkpoints import load_strictly, read_checkpoint, state_dict_of
 from mmseg_kd.config import load_config
 from mmseg_kd.config.errors import config_errors
 from mmseg_kd.datasets.custom.masks import class_colour
+from mmseg_kd.datasets.wrappers import walk
 from mmseg_kd.distillation.teacher import build_segmentor, classes_of, without_distillation
 from mmseg_kd.errors import UserError
 from mmseg_kd.nested import value_at
@@ -86,9 +87,7 @@ def _classes(meta: Any, count: int) -> tuple[list[str], list[list[int]]]:
 
 def _pipeline(cfg: Mapping[str, Any]) -> list[dict[str, Any]]:
     keys = ('val_dataloader.dataset', 'test_dataloader.dataset')
-    found = [value_at(cfg, key) for key in keys]
-    dataset: Any = next((dataset for dataset in found if isinstance(dataset, dict)), {})
-    while 'pipeline' not in dataset and isinstance(dataset.get('dataset'), dict):
-        dataset = dataset['dataset']
-    steps: Sequence[dict] = dataset.get('pipeline', ())
+    found = [dataset for key in keys for _, dataset in walk(value_at(cfg, key))]
+    pipelines = [dataset['pipeline'] for dataset in found if 'pipeline' in dataset]
+    steps: Sequence[dict] = next(iter(pipelines), ())
     return [dict(step) for step in steps if not step['type'].startswith(('Load', 'Pack'))]

@@ -222,7 +222,8 @@ def update_shares(
     for name, share in due.items():
         # With several shares the others' sum grows with them: s / (1 - sum of all).
         weight = weight_for(share.share, stats[name], others) * (1 - share.share) / (1 - total)
-        if math.isfinite(weight) and others > 0:
+        # A gradient that float16 cannot hold would give the weight 0.
+        if 0 < weight < math.inf:
             share.update(weight)
             # Fills the tensor of the weight.
             losses[name].set_iteration(losses[name].iteration)

@@ -57,6 +57,8 @@ class BaseTeacher:
 
     def start(self, student: nn.Module) -> None:
         """Prepare for training, after the student's weights are loaded."""
+        # What was copied to try the losses is not compiled.
+        self._cast.clear()
 
     def step(self, student: nn.Module) -> None:
         """Follow the student after a step of its optimizer."""

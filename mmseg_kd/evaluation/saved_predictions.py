@@ -31,6 +31,8 @@ def score_saved(
         UserError: A prediction is missing, of another size, unreadable or not of class ids.
     """
     names = [Path(dataset.get_data_info(i)['img_path']).stem for i in range(len(dataset))]
+    if len(set(names)) < len(names):
+        raise UserError(f'{max(names, key=names.count)}: two images have this name; rename one')
     files = [Path(folder, f'{name}.png') for name in names]
     if missing := [file for file in files if not file.is_file()]:
         raise UserError(

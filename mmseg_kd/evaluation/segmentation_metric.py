@@ -74,6 +74,8 @@ class SegmentationMetric(BaseMetric):
         self.per_image = per_image
         self.format_only = format_only
         self.confusion: Tensor | None = None
+        # Images by the name of their predictions.
+        self._saved: dict[str, str] = {}
 
     @property
     def metric_names(self) -> list[str]:
@@ -95,8 +97,14 @@ class SegmentationMetric(BaseMetric):
             prediction = sample['pred_sem_seg']['data'].squeeze(0)
             if self.output_dir is not None:
                 self.output_dir.mkdir(parents=True, exist_ok=True)
+                path = sample['img_path']
+                other = self._saved.setdefault(Path(path).stem.lower(), path)
+                if other != path:
+                    raise UserError(
+                        f'{path} and {other} would be saved under the same name; rename one'
+                    )
                 ids = Image.fromarray(prediction.cpu().numpy().astype(np.uint8))
-                ids.save(self.output_dir / f'{Path(sample["img_path"]).stem}.png')
+                ids.save(self.output_dir / f'{Path(path).stem}.png')
             if self.format_only:
                 continue
             label = sample['gt_sem_seg']['data'].squeeze(0)

@@ -29,7 +29,9 @@ class EncoderDecoder(MMSegEncoderDecoder):
 
     def __init__(self, backbone: dict, pretrained: str | None = None, **kwargs: Any) -> None:
         if pretrained is not None:
-            arguments = inspect.signature(MODELS.get(backbone['type'])).parameters
+            # A type that is not registered is reported where it is built.
+            kind = MODELS.get(backbone['type'])
+            arguments = inspect.signature(kind).parameters if kind else ()
             if 'init_cfg' in arguments and 'pretrained' not in arguments:
                 init_cfg = dict(type='Pretrained', checkpoint=pretrained)
                 backbone, pretrained = {**backbone, 'init_cfg': init_cfg}, None

@@ -82,5 +82,5 @@ def column_sum(x: Tensor) -> Tensor:
     """Sum (..., C) over all but the last axis; in two passes, of which both fill a GPU."""
     x = x.reshape(-1, x.shape[-1])
     if len(x) % ROWS_PER_SUM == 0:
-        x = x.view(ROWS_PER_SUM, -1).sum(0).view(-1, x.shape[-1])
+        x = x.reshape(ROWS_PER_SUM, -1).sum(0).view(-1, x.shape[-1])
     return x.sum(0)

@@ -7,6 +7,7 @@ parameter names are those of the published checkpoints.
 
 from collections.abc import Sequence
 from functools import lru_cache
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -18,6 +19,9 @@ from torch import Tensor, nn
 
 from mmseg_kd.errors import UserError
 from mmseg_kd.models.launches import KnowsLaunches
+
+# Matrices by their arguments that recorded steps read.
+_RECORDED: dict[tuple, Tensor] = {}
 
 
 class LevelProjection(nn.Module):
@@ -160,11 +164,22 @@ def sum_at_finest(maps: Sequence[Tensor], align_corners: bool = False) -> Tensor
         return finest
     rows, weights = [], []
     for x in coarse:
-        across = bilinear_matrix(x.shape[2], width, align_corners, x.dtype, x.device)
+        across, down = (
+            _kept(x.shape[axis], size, align_corners, x.dtype, x.device)
+            for axis, size in ((2, width), (1, height))
+        )
         rows.append((across.t() @ x).flatten(2))
-        weights.append(bilinear_matrix(x.shape[1], height, align_corners, x.dtype, x.device))
+        weights.append(down)
     down = torch.cat(weights).t().expand(len(finest), -1, -1)
     return torch.baddbmm(finest.flatten(2), down, torch.cat(rows, 1)).view(finest.shape)
+
+
+def _kept(*arguments: Any) -> Tensor:
+    """Return `bilinear_matrix`, and keep for ever what a recorded step reads in each replay."""
+    matrix = bilinear_matrix(*arguments)
+    if matrix.is_cuda and torch.cuda.is_current_stream_capturing():
+        _RECORDED[arguments] = matrix
+    return matrix
 
 
 @lru_cache(maxsize=256)

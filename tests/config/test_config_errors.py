@@ -2,6 +2,7 @@
 
 import pytest
 from conftest import tiny_model
+from mmengine.config import ConfigDict
 from mmseg.registry import MODELS
 
 from mmseg_kd.config.errors import config_errors
@@ -26,6 +27,12 @@ def test_the_part_that_was_built_is_named(part: str, settings: dict, message: st
     model[part] = model[part] | settings
     with pytest.raises(UserError, match=f'^the config cannot be built: {message}'), config_errors():
         MODELS.build(model)
+
+
+def test_an_unknown_backbone_is_named_next_to_pretrained_weights() -> None:
+    model = tiny_model(pretrained='weights.pth', backbone=dict(type='Nonsense'))
+    with pytest.raises(UserError, match='Nonsense is not in the'), config_errors():
+        MODELS.build(ConfigDict(model))
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ import pytest
 from small_camvid import TRAIN, build, small_camvid
 from torch.utils.data import DataLoader
 
-from mmseg_kd.datasets import CamVidDataset, SeededInfiniteSampler
+from mmseg_kd.datasets import CamVidDataset, SeededInfiniteSampler, SeededSamples
 from mmseg_kd.datasets.camvid.classes import CLASSES, PALETTE
 from mmseg_kd.errors import UserError
 
@@ -133,7 +133,7 @@ def test_malformed_list(root):
 @pytest.mark.slow
 def test_augmentation_is_the_same_with_and_without_workers(root):
     def stream(num_workers):
-        dataset = build(root, pipeline=TRAIN)
+        dataset = SeededSamples(build(root, pipeline=TRAIN))
         sampler = SeededInfiniteSampler(dataset, seed=1)
         loader = DataLoader(dataset, 2, sampler=sampler, num_workers=num_workers, collate_fn=list)
         return [sample['inputs'].numpy() for batch in islice(loader, 8) for sample in batch]

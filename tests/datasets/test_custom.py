@@ -11,6 +11,7 @@ from conftest import run
 from PIL import Image
 
 from mmseg_kd.config import load_config
+from mmseg_kd.datasets.custom.pairs import Pair, split_pairs
 
 TOOL = 'dataset_converters/custom.py'
 COLOURS = np.array([[0, 0, 0], [200, 10, 10], [10, 200, 10]], np.uint8)
@@ -117,6 +118,73 @@ def test_polygons_of_labelme(tmp_path: Path) -> None:
     )  # fmt: skip
     mask = converted(tmp_path / 'dest')['0.jpg.png']
     assert mask.shape == (60, 40) and (mask[:30] == 1).all() and (mask[30:] == 0).all()
+
+
+def test_other_shapes_of_labelme(tmp_path: Path, capsys) -> None:
+    src = tmp_path / 'src'
+    src.mkdir()
+    shapes = [
+        dict(label='car', points=[[30, 20], [10, 5]], shape_type='rectangle'),
+        dict(label='sun', points=[[50, 30], [50, 35]], shape_type='circle'),
+    ]
+    for i in range(3):
+        Image.new('RGB', (60, 40)).save(src / f'{i}.jpg')
+        (src / f'{i}.json').write_text(json.dumps(dict(shapes=shapes)))
+    assert run(TOOL, src, tmp_path / 'dest') == 0
+    mask = converted(tmp_path / 'dest')['0.jpg.png']
+    # Background, car, sun.
+    assert (mask[5:21, 10:31] == 1).all() and (mask == 1).sum() == 16 * 21
+    assert mask[30, 45] == mask[35, 50] == 2 and mask[36, 50] == mask[34, 46] == 0
+    shapes[0]['shape_type'] = 'linestrip'
+    (src / '1.json').write_text(json.dumps(dict(shapes=shapes)))
+    assert run(TOOL, src, tmp_path / 'other') == 2
+    assert '1.json: car is a linestrip; draw it as one of polygon' in capsys.readouterr().err
+
+
+@pytest.mark.parametrize('table', [None, 'name,r,g,b\ngreen,10,200,10\nred,200,10,10\n'])
+def test_palettes_that_differ_are_colours(tmp_path: Path, table: str | None) -> None:
+    shift = iter(range(8))
+
+    def rotated(ids: np.ndarray) -> Image.Image:
+        """The same colours at other places of the palette, as tools that shrink PNGs write them."""
+        places = next(shift)
+        picture = Image.fromarray(np.uint8((ids + places) % 3), 'P')
+        picture.putpalette(np.roll(COLOURS, places, axis=0).ravel().tolist())
+        return picture
+
+    expected = write(tmp_path / 'src', mask=rotated if table is None else palette)
+    options = []
+    if table is not None:
+        (tmp_path / 'classes.csv').write_text(table, encoding='utf-8')
+        options = ['--classes', tmp_path / 'classes.csv']
+    assert run(TOOL, tmp_path / 'src', tmp_path / 'dest', *options) == 0
+    order = np.array([0, 2, 1] if table is None else [255, 1, 0], np.uint8)
+    for i, ids in enumerate(expected):
+        assert (converted(tmp_path / 'dest')[f'Photo{i}.JPG.png'] == order[ids]).all()
+
+
+def test_values_of_one_name_are_one_class(tmp_path: Path) -> None:
+    expected = write(tmp_path / 'src', mask=Image.fromarray)
+    (tmp_path / 'classes.csv').write_text('name,id\nroad,0\nsky,2\nroad,1\n', encoding='utf-8')
+    options = ['--classes', tmp_path / 'classes.csv']
+    assert run(TOOL, tmp_path / 'src', tmp_path / 'dest', *options) == 0
+    cfg = load_config(str(tmp_path / 'dest' / 'baseline.py'))
+    assert cfg.metainfo.classes == ('road', 'sky') and len(cfg.metainfo.palette) == 2
+    order = np.array([0, 0, 1], np.uint8)
+    assert (converted(tmp_path / 'dest')['Photo0.JPG.png'] == order[expected[0]]).all()
+
+
+@pytest.mark.parametrize(
+    ('count', 'shares', 'sizes'),
+    [(3, (10, 80, 10), [1, 1, 1]), (4, (5, 90, 5), [1, 2, 1]), (10, (70, 15, 15), [6, 2, 2])],
+)
+def test_every_split_with_a_share_has_an_image(
+    count: int, shares: tuple[int, int, int], sizes: list[int]
+) -> None:
+    pairs = [Pair(Path(f'{i}.png'), Path(f'{i}.png'), Path(f'{i}.png')) for i in range(count)]
+    splits = split_pairs(pairs, shares, 0)
+    assert [len(split) for split in splits.values()] == sizes
+    assert sorted(pair for split in splits.values() for pair in split) == pairs
 
 
 def test_masks_of_turned_photos(tmp_path: Path) -> None:
@@ -229,7 +297,9 @@ def test_what_cannot_be_converted_is_one_line(tmp_path: Path, capsys, change, wo
     ('table', 'words'),
     [
         ('a,b\n1,2\n', 'has no column `name`'),
-        ('name,r,g,b\nx,1,2\n', 'line 2: r, g and b, or id, must be whole numbers'),
+        ('name,r,g,b\nx,1,2\n', 'line 2: r, g and b, or id, must be whole numbers from 0 to 255'),
+        ('name,r,g,b\nx,1,2,3\ny,300,1,1\n', 'line 3: r, g and b, or id, must be whole numbers'),
+        ('id,name\n1,x\n2\n', 'line 3: has no name'),
         ('name,r,g,b\nx,1,2,3\n', '1 classes; 2 to 255 are possible'),
     ],
 )

@@ -14,7 +14,7 @@ from mmseg.registry import DATASETS
 from PIL import Image
 from torch.utils.data import DataLoader
 
-from mmseg_kd.datasets import SeededInfiniteSampler, image_cache
+from mmseg_kd.datasets import SeededInfiniteSampler, SeededSamples, image_cache
 from mmseg_kd.datasets.camvid.classes import CLASSES
 from mmseg_kd.errors import UserError
 
@@ -104,7 +104,7 @@ def test_changes_in_place_do_not_reach_it(root):
 
 def stream(dataset, **loader):
     sampler = SeededInfiniteSampler(dataset, seed=1)
-    batches = DataLoader(dataset, 2, sampler=sampler, collate_fn=list, **loader)
+    batches = DataLoader(SeededSamples(dataset), 2, sampler=sampler, collate_fn=list, **loader)
     return [sample['inputs'].numpy() for batch in islice(batches, 10) for sample in batch]
 
 

@@ -12,15 +12,17 @@ import torch
 from mmengine.dataset import RepeatDataset
 from mmengine.registry import DATA_SAMPLERS
 from mmengine.runner import set_random_seed
+from PIL import Image
 from torch.utils.data import DataLoader
 
 from mmseg_kd.datasets import (
-    SeededDataset,
     SeededIndex,
     SeededInfiniteSampler,
+    SeededSamples,
     ToyCamVidDataset,
 )
 from mmseg_kd.datasets.seeded_sampling import seeded
+from mmseg_kd.engine import KDRunner
 
 
 class Numbers:
@@ -32,21 +34,16 @@ class Numbers:
     def __len__(self) -> int:
         return self.size
 
-    def prepare_data(self, idx):
+    def __getitem__(self, idx):
         from_numpy = np.random.random()  # noqa: NPY002
         draws = [idx, random.random(), from_numpy, torch.rand(()).item()]
         return torch.tensor(draws, dtype=torch.float64)
 
 
-class SeededNumbers(SeededDataset, Numbers):
-    def __getitem__(self, idx):
-        return self.prepare_data(idx)
-
-
 def batches(
     count, *, batch_size=4, num_workers=0, skip=0, rank=0, world_size=1, seed=3, context=None
 ):
-    dataset = SeededNumbers()
+    dataset = SeededSamples(Numbers())
     sampler = SeededInfiniteSampler(dataset, seed=seed)
     sampler.rank, sampler.world_size = rank, world_size
     sampler.skip(skip)
@@ -60,7 +57,7 @@ def batches(
 def test_registered():
     sampler = DATA_SAMPLERS.build(
         dict(type='SeededInfiniteSampler', shuffle=True),
-        default_args=dict(dataset=SeededNumbers(), seed=1),
+        default_args=dict(dataset=Numbers(), seed=1),
     )
     assert isinstance(sampler, SeededInfiniteSampler) and len(sampler) == 7
 
@@ -125,27 +122,24 @@ def test_a_second_iterator_starts_where_the_first_did():
 
 
 def test_random_streams_are_put_back_and_differ_from_each_other():
-    dataset = SeededNumbers()
+    dataset = SeededSamples(Numbers())
     set_random_seed(1)
-    undisturbed = dataset.prepare_data(0)
+    undisturbed = dataset[0]
     set_random_seed(1)
-    drawn = dataset.prepare_data(SeededIndex(0, 8))
-    assert torch.equal(dataset.prepare_data(0), undisturbed)
+    drawn = dataset[SeededIndex(0, 8)]
+    assert torch.equal(dataset[0], undisturbed)
     assert len(set(drawn[1:].tolist())) == 3
 
 
 def test_streams_are_put_back_after_an_error():
     class Raises:
-        def prepare_data(self, idx):
+        def __getitem__(self, idx):
             raise KeyError(random.random())
-
-    class SeededRaises(SeededDataset, Raises):
-        pass
 
     random.seed(4)
     state = random.getstate()
     with pytest.raises(KeyError):
-        SeededRaises().prepare_data(SeededIndex(0, 1))
+        SeededSamples(Raises())[SeededIndex(0, 1)]
     assert random.getstate() == state
 
 
@@ -164,11 +158,37 @@ def test_a_block_in_a_block():
         assert numbers() == inner
 
 
-def test_index_pickles_and_survives_wrappers():
-    index = pickle.loads(pickle.dumps(SeededIndex(9, 77)))
+def test_index_and_data_set_pickle():
+    index, dataset = pickle.loads(pickle.dumps([SeededIndex(9, 77), SeededSamples(Numbers())]))
     assert (index, index.seed) == (9, 77)
-    assert (index % 7, (index % 7).seed) == (2, 77)
-    assert (index - 4, (index - 4).seed) == (5, 77)
+    assert (len(dataset), dataset.size) == (7, 7)
+
+
+def test_any_data_set_depends_on_the_seed_and_the_position_alone(tmp_path):
+    """Also one of mmseg, without a class of this project."""
+    for name in 'abc':
+        pixels = np.random.default_rng(0).integers(0, 3, (48, 64, 3), np.uint8)
+        for folder, image in (('images', pixels), ('masks', pixels[..., 0])):
+            (tmp_path / folder).mkdir(exist_ok=True)
+            Image.fromarray(image).save(tmp_path / folder / f'{name}.png')
+    steps = [dict(type='LoadImageFromFile'), dict(type='LoadAnnotations')]
+    steps += [dict(type='RandomCrop', crop_size=(32, 32)), dict(type='PackSegInputs')]
+    own = dict(
+        type='BaseSegDataset',
+        metainfo=dict(classes=('a', 'b', 'c')),
+        data_prefix=dict(img_path=str(tmp_path / 'images'), seg_map_path=str(tmp_path / 'masks')),
+        img_suffix='.png',
+        pipeline=steps,
+    )
+    sampler = dict(type='SeededInfiniteSampler', seed=3)
+    cfg = dict(dataset=own, sampler=sampler, batch_size=2, num_workers=0)
+    loader = KDRunner.build_dataloader(cfg)
+    whole = [torch.stack(batch['inputs']) for batch in islice(loader, 6)]
+    random.seed(5)
+    np.random.seed(5)  # noqa: NPY002
+    loader.sampler.skip(4)
+    tail = [torch.stack(batch['inputs']) for batch in islice(loader, 4)]
+    assert all(torch.equal(one, other) for one, other in zip(tail, whole[2:], strict=True))
 
 
 def test_inside_repeat_dataset():
@@ -176,7 +196,7 @@ def test_inside_repeat_dataset():
         num_images=3, size=(64, 48),
         pipeline=[dict(type='LoadToyScene'), dict(type='RandomFlip', prob=0.5)],
     )  # fmt: skip
-    repeated = RepeatDataset(toy, times=2)
+    repeated = SeededSamples(RepeatDataset(toy, times=2))
     for seed in range(12):
         flips = [repeated[SeededIndex(index, seed)]['flip'] for index in (1, 4)]
         assert flips[0] == flips[1]

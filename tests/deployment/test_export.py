@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 from conftest import run, tiny_model
+from mmengine.config import Config
 from PIL import Image
 
 pytest.importorskip('onnxscript')
@@ -51,6 +52,31 @@ def test_export(
     assert min(equal) > (0.99 if option == '--fp16' else 0.999)
     assert run('predict.py', file, images, '--out', tmp_path / 'out') == 0
     assert len(list((tmp_path / 'out' / 'ids').iterdir())) == 2
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(('option', 'least'), [(None, 0.999), ('--end-to-end', 0.9)])
+def test_a_resize_of_the_test_pipeline_is_done_around_the_file(
+    trained_pair: dict[str, Path], images: Path, tmp_path: Path, option: str | None, least: float
+) -> None:
+    checkpoint = trained_pair['student'] / 'iter_9.pth'
+    cfg = Config.fromfile(next(checkpoint.parent.glob('*/vis_data/config.py')))
+    resize = dict(type='Resize', scale=(64, 48), keep_ratio=True)
+    cfg.val_dataloader.dataset.pipeline.insert(1, resize)
+    cfg.dump(tmp_path / 'config.py')
+    arguments = ['--images', images, '--config', tmp_path / 'config.py', *([option] * bool(option))]
+    assert run('export.py', checkpoint, tmp_path / 'small.onnx', *arguments) == 0
+    small = load_predictor(checkpoint, tmp_path / 'config.py')
+    exported = load_predictor(tmp_path / 'small.onnx', device='cpu')
+    paths = sorted(images.iterdir())
+    assert min((small(path) == exported(path)).mean() for path in paths) > least
+    # It is not what the model predicts at the size of the image.
+    whole = load_predictor(checkpoint)
+    assert min((small(path) == whole(path)).mean() for path in paths) < 0.99
+
+    cfg.model.test_cfg = dict(mode='slide', crop_size=(32, 32), stride=(16, 16))
+    cfg.dump(tmp_path / 'config.py')
+    assert run('export.py', checkpoint, tmp_path / 'slide.onnx', *arguments) == 2
 
 
 @pytest.mark.parametrize('bgr_to_rgb', [True, False])

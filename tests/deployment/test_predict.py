@@ -10,10 +10,12 @@ import numpy as np
 import pytest
 import torch
 from conftest import ROOT, run
+from mmengine.config import Config
 from PIL import Image
 
 from mmseg_kd.deployment import load_predictor
 from mmseg_kd.deployment.results import overlay
+from mmseg_kd.deployment.segmentor import load_segmentor
 
 
 @pytest.fixture(scope='module')
@@ -72,7 +74,6 @@ def test_the_ids_are_those_of_a_test(student: Path, tmp_path: Path) -> None:
     config = next(student.parent.glob('*/vis_data/config.py'))
     saved = tmp_path / 'test'
     assert run('test.py', config, student, '--out', saved, '--work-dir', tmp_path / 'w') == 0
-    from mmengine.config import Config
     from mmseg.registry import DATASETS
 
     dataset = DATASETS.build(Config.fromfile(config).test_dataloader.dataset)
@@ -82,6 +83,30 @@ def test_the_ids_are_those_of_a_test(student: Path, tmp_path: Path) -> None:
         image = sample['inputs'].permute(1, 2, 0).numpy()
         name = Path(sample['data_samples'].img_path).stem
         assert (predictor(image) == np.asarray(Image.open(saved / f'{name}.png'))).all()
+
+
+def test_what_holds_no_picture_is_one_line(student: Path, tmp_path: Path, capsys) -> None:
+    empty = cv2.VideoWriter(
+        str(tmp_path / 'empty.avi'), cv2.VideoWriter_fourcc(*'MJPG'), 10, (80, 64)
+    )
+    empty.release()
+    Image.fromarray(np.zeros((40, 40), np.float32)).save(tmp_path / 'float.tif')
+    for name, words in (
+        ('empty.avi', 'can read no frame of it'),
+        ('float.tif', 'OpenCV cannot read it; save it with 8 bits per channel'),
+    ):
+        assert run('predict.py', student, tmp_path / name, '--out', tmp_path / 'out') == 2
+        assert words in capsys.readouterr().err.splitlines()[-1]
+
+
+def test_a_resize_in_a_wrapped_data_set_is_found(student: Path, tmp_path: Path) -> None:
+    cfg = Config.fromfile(next(student.parent.glob('*/vis_data/config.py')))
+    dataset = cfg.val_dataloader.dataset
+    dataset.pipeline.insert(1, dict(type='Resize', scale=(40, 32), keep_ratio=True))
+    cfg.val_dataloader.dataset = dict(type='ConcatDataset', datasets=[dataset])
+    cfg.dump(tmp_path / 'config.py')
+    trained = load_segmentor(student, tmp_path / 'config.py')
+    assert trained.pipeline == [dict(type='Resize', scale=(40, 32), keep_ratio=True)]
 
 
 def test_overlay() -> None:

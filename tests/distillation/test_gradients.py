@@ -14,6 +14,7 @@ from mmseg_kd.distillation.gradients import (
     measure_gradients,
     read_table,
     shares,
+    update_shares,
     weight_for,
 )
 
@@ -35,6 +36,17 @@ def test_norms_and_cosines_by_hand() -> None:
     assert stats['same'] == GradientStats(10.0, 5.0, pytest.approx(0.8))
     assert (stats['none'].features, stats['none'].logits) == (0.0, 0.0)
     assert math.isnan(stats['none'].cosine)
+
+
+@pytest.mark.parametrize('norm', [0.0, math.inf, math.nan])
+def test_a_gradient_without_a_size_is_no_measurement(norm: float) -> None:
+    share = dict(type='GradientShare', share=0.5)
+    loss = MODELS.build(KD_LOSSES['kl_loss'] | dict(loss_weight=share))
+    task = GradientStats(1.0, 0.0, 1.0)
+    update_shares({'kl': loss}, task, {'kl': GradientStats(norm, 0.0, 0.0)})
+    assert loss.loss_weight.measurements == 0
+    update_shares({'kl': loss}, task, {'kl': GradientStats(4.0, 0.0, 0.0)})
+    assert (loss.loss_weight.measurements, loss.weight) == (1, 0.25)
 
 
 def test_against_plain_differentiation() -> None:

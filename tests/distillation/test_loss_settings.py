@@ -35,6 +35,11 @@ from mmseg_kd.errors import UserError
         (dict(type='JunctionLoss', temperature=0), 'not a number above 0'),
         (dict(type='JunctionLoss', trace_weight=-1), 'trace_weight=-1 is not a number from 0'),
         (dict(type='JunctionLoss', softmax=False, temperature=4), 'temperature=4 has no effect'),
+        (
+            dict(type='EdgeFlowLoss', student_channels=4, teacher_channels=16, temperature=4),
+            'temperature=4 has no effect on features',
+        ),
+        (dict(type='HodgeFlowLoss', dims=3), 'dims=3 has no effect without student_channels'),
         (dict(type='PairwiseLoss', scale=0), 'scale=0 is not above 0'),
         (
             dict(type='FitNetLoss', student_channels=[8, 16], teacher_channels=8),

@@ -90,6 +90,14 @@ def test_a_share_of_nothing_is_an_error(tmp_path: Path, teacher: dict) -> None:
         runner.train()
 
 
+def test_a_share_that_begins_after_the_training_is_an_error(tmp_path: Path, teacher: dict) -> None:
+    share = dict(type='GradientShare', share=0.1, begin=6, until=9)
+    cfg = config(tmp_path, teacher, dict(kl_loss=KL['kl_loss'] | dict(loss_weight=share)))
+    with pytest.raises(UserError, match=r'GradientShare\(begin=6\) measures nothing in 6 iter'):
+        build_runner(cfg).train()
+    assert not list(tmp_path.glob('iter_*.pth'))
+
+
 def test_activation_checkpointing_has_no_report_but_trains(tmp_path: Path, teacher: dict) -> None:
     options = dict(activation_checkpointing=['backbone.block2.0'])
     with pytest.warns(UserWarning, match='no gradient report'):

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from conftest import tiny_config
 from mmengine.dataset import BaseDataset
 from mmseg.registry import DATASETS
@@ -44,6 +45,21 @@ def test_one_confusion(dataset: BaseDataset, folder: Path) -> None:
     assert np.count_nonzero(matrix - np.diag(matrix.diagonal())) == 1
     assert metrics['aAcc'] == pytest.approx(100 - 100 * counts[3] / counts.sum(), abs=0.01)
     assert worst_confusions(matrix, dataset.metainfo['classes']) == [('Road', 'Pavement', 1.0)]
+
+
+def test_two_images_of_one_name_are_refused(dataset: BaseDataset, folder: Path) -> None:
+    info = dataset.get_data_info
+    dataset.get_data_info = lambda i: info(i) | dict(img_path=f'{i}/same.png')
+    with pytest.raises(UserError, match='same: two images have this name'):
+        score_saved(dataset, folder, SegmentationMetric())
+    metric = SegmentationMetric(output_dir=str(folder.parent / 'saved'), format_only=True)
+    ids = dict(data=torch.zeros(1, 4, 4, dtype=torch.uint8))
+    samples = [dict(pred_sem_seg=ids, img_path=f'{i}/same.png') for i in (0, 1, 1)]
+    metric.process({}, samples[:1])
+    with pytest.raises(
+        UserError, match=r'1/same\.png and 0/same\.png would be saved under the same'
+    ):
+        metric.process({}, samples[1:])
 
 
 def test_predictions_that_do_not_fit(dataset: BaseDataset, folder: Path) -> None:

@@ -34,3 +34,6 @@ def test_rows_of_one_value() -> None:
 def test_column_sum(shape: tuple[int, ...]) -> None:
     x = torch.randn(shape, dtype=torch.float64)
     torch.testing.assert_close(column_sum(x), x.flatten(0, -2).sum(0))
+    # As the gradient of a map, channels first in memory.
+    strided = torch.randn(1, *shape[::-1], dtype=torch.float64).flatten(2).mT
+    torch.testing.assert_close(column_sum(strided), strided.sum((0, 1)))

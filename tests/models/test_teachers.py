@@ -9,6 +9,7 @@ from conftest import KD_LOSSES, tiny_model
 from kd_students import KEYS, batch, build, saved_teacher, train
 
 from mmseg_kd.errors import UserError
+from mmseg_kd.models.launches import let_launches_be_free
 
 
 @pytest.fixture
@@ -135,6 +136,18 @@ def test_the_teachers_precision_is_its_own(teacher: dict) -> None:
                 type='KDEncoderDecoder', teacher=teacher | dict(dtype='half'), kd_losses=KD_LOSSES
             )
         ).build_teacher()
+
+
+def test_a_teacher_of_its_own_precision_has_what_was_set_after_the_trial(teacher: dict) -> None:
+    cfg = dict(teacher=teacher | dict(dtype='bfloat16'), kd_losses=KD_LOSSES)
+    model = build(tiny_model(type='KDEncoderDecoder', **cfg))
+    # Building it runs the losses once.
+    own = model.build_teacher()
+    let_launches_be_free(model)
+    model.teachers.start(model)
+    own(batch()[0], ['logits'])
+    (copy,) = own._cast.values()
+    assert copy.decode_head.linear_fuse.launches_are_free
 
 
 def test_the_teachers_head_runs_only_where_a_loss_reads_it(

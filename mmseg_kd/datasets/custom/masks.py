@@ -1,7 +1,8 @@
-"""Read masks of any usual kind: class ids, palettes, RGB colours, LabelMe polygons."""
+"""Read masks of any usual kind: class ids, palettes, RGB colours, LabelMe's shapes."""
 
 import csv
 import json
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -28,8 +29,9 @@ COLOURS = 1 << 24
 
 # A value in a mask: a class id, an RGB colour, or the name of a polygon.
 Value = int | tuple[int, int, int] | str
-# A picture, or LabelMe's polygons: names and points.
-Mask = Image.Image | list[tuple[str, list]]
+# A picture, or LabelMe's shapes: names, kinds and points.
+Mask = Image.Image | list[tuple[str, str, list]]
+SHAPES = ('polygon', 'rectangle', 'circle')
 
 
 class Legend(NamedTuple):
@@ -47,17 +49,25 @@ class Legend(NamedTuple):
 
 
 def read_mask(path: Path) -> Mask:
-    """Read a mask as a picture of mode L, P or RGB, or as polygons.
+    """Read a mask as a picture of mode L, P or RGB, or as shapes.
 
     Raises:
-        UserError: It cannot be read, or has more than 8 bits per channel.
+        UserError: It cannot be read, has more than 8 bits per channel, or a shape without an area.
     """
     if path.suffix.lower() == '.json':
         try:
-            shapes = json.loads(path.read_text(encoding='utf-8'))['shapes']
-            return [(shape['label'], [tuple(p) for p in shape['points']]) for shape in shapes]
-        except (ValueError, KeyError, TypeError) as error:
+            shapes = [
+                (x['label'], x.get('shape_type', SHAPES[0]), [tuple(p) for p in x['points']])
+                for x in json.loads(path.read_text(encoding='utf-8'))['shapes']
+            ]
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise UserError(f"{path}: is not LabelMe's JSON ({one_line(error)})") from error
+        for label, kind, _ in shapes:
+            if kind not in SHAPES:
+                raise UserError(
+                    f'{path}: {label} is a {kind}; draw it as one of {", ".join(SHAPES)}'
+                )
+        return shapes
     with open_image(path) as picture:
         if picture.mode in MODES:
             return picture.convert(MODES[picture.mode])
@@ -68,7 +78,9 @@ def find_legend(pairs: Sequence[Pair], classes: Path | None) -> Legend:
     """Find the classes of masks: all values that occur, or those of a table.
 
     Values become ids in ascending order. 255 in masks of class ids is ignored, unless the masks
-    hold 0 and 255 alone. With a table, values that it does not name are ignored.
+    hold 0 and 255 alone. With a table, values that it does not name are ignored, and values of one
+    name are one class. Masks with palettes hold class ids where all palettes agree and the table
+    has no colours, else colours.
 
     Args:
         pairs: Images and masks.
@@ -79,15 +91,26 @@ def find_legend(pairs: Sequence[Pair], classes: Path | None) -> Legend:
         UserError: A mask or the table cannot be read, masks are of several kinds, or there are too
             many values to be classes.
     """
+    names = {} if classes is None else _read_table(classes)
     found: set[Value] = set()
+    colours: dict[int, tuple] = {}
+    disagree = any(isinstance(value, tuple) for value in names)
     for pair in tqdm(pairs, 'masks', leave=False, disable=None):
-        found |= _values(read_mask(pair.mask))
-        if len(found) > MOST_CLASSES + 1 and classes is None:
+        mask = read_mask(pair.mask)
+        values = _values(mask)
+        if not isinstance(mask, list) and mask.mode == 'P':
+            own = {value: _colour(mask, value) for value in values}
+            disagree |= any(colours.setdefault(v, colour) != colour for v, colour in own.items())
+            # Both, until it is known which counts.
+            values = {*own, *own.values()}
+        found |= values
+        if len(found) > 2 * MOST_CLASSES + 2 and classes is None:
             raise UserError(
                 f'{pair.mask}: the masks hold more than {MOST_CLASSES} values, as JPEGs and smooth '
                 'edges do; name the true colours with --classes FILE.csv'
             )
-    names = {} if classes is None else _read_table(classes)
+    if colours:
+        found = {v for v in found if isinstance(v, tuple) == disagree}
     if len({type(value) for value in (*found, *names)}) > 1:
         raise UserError('the masks are of several kinds (class ids, colours, polygons); use one')
     if classes is None:
@@ -96,29 +119,49 @@ def find_legend(pairs: Sequence[Pair], classes: Path | None) -> Legend:
     if any(isinstance(value, str) for value in found):
         names = {BACKGROUND: BACKGROUND} | names
     kept = [v for v, name in names.items() if name.lower() not in IGNORED_NAMES]
-    if not 2 <= len(kept) <= MOST_CLASSES:
-        raise UserError(f'{classes or "the masks"}: {len(kept)} classes; 2 to 255 are possible')
-    palette = [v if isinstance(v, tuple) else class_colour(i) for i, v in enumerate(kept)]
-    return Legend([names[v] for v in kept], palette, {v: i for i, v in enumerate(kept)})
+    first = {name: v for v in reversed(kept) for name in [names[v]]}
+    unique = list(dict.fromkeys(names[v] for v in kept))
+    if not 2 <= len(unique) <= MOST_CLASSES:
+        raise UserError(f'{classes or "the masks"}: {len(unique)} classes; 2 to 255 are possible')
+    seen = [first[name] for name in unique]
+    palette = [v if isinstance(v, tuple) else class_colour(i) for i, v in enumerate(seen)]
+    return Legend(unique, palette, {v: unique.index(names[v]) for v in kept})
 
 
 def to_ids(mask: Mask, ids: Mapping[Value, int], size: tuple[int, int]) -> np.ndarray:
     """Translate a mask into class ids (H, W), uint8.
 
     Args:
-        mask: A picture or polygons.
+        mask: A picture or shapes.
         ids: The class id of each value; others become 255.
-        size: Width and height of the image, for polygons.
+        size: Width and height of the image, for shapes.
     """
     if isinstance(mask, list):
         picture = Image.new('L', size, ids[BACKGROUND])
-        for label, points in mask:
-            if len(points) > 2:
-                ImageDraw.Draw(picture).polygon(points, fill=ids.get(label, IGNORED))
+        for label, kind, points in mask:
+            _draw(ImageDraw.Draw(picture), kind, points, ids.get(label, IGNORED))
         return np.array(picture)
+    if mask.mode == 'P' and any(isinstance(value, tuple) for value in ids):
+        mask = mask.convert('RGB')
     table = np.full(COLOURS, IGNORED, np.uint8)
     table[_codes([[*ids]])] = [*ids.values()]
     return table[_codes(mask)]
+
+
+def _draw(picture: ImageDraw.ImageDraw, kind: str, points: list, fill: int) -> None:
+    if kind == 'polygon' and len(points) > 2:
+        picture.polygon(points, fill=fill)
+    elif kind == 'rectangle':
+        xs, ys = zip(*points, strict=True)
+        picture.rectangle((min(xs), min(ys), max(xs), max(ys)), fill=fill)
+    elif kind == 'circle':
+        # The centre and a point of the edge.
+        (x, y), radius = points[0], math.dist(*points)
+        picture.ellipse((x - radius, y - radius, x + radius, y + radius), fill=fill)
+
+
+def _colour(mask: Image.Image, value: int) -> tuple[int, ...]:
+    return tuple(mask.getpalette()[3 * value : 3 * value + 3])
 
 
 def _codes(values: Image.Image | list) -> np.ndarray:
@@ -129,7 +172,7 @@ def _codes(values: Image.Image | list) -> np.ndarray:
 
 def _values(mask: Mask) -> set[Value]:
     if isinstance(mask, list):
-        return {label for label, _ in mask}
+        return {label for label, *_ in mask}
     return {value for _, value in mask.getcolors(COLOURS)}
 
 
@@ -151,13 +194,16 @@ def _read_table(file: Path) -> dict[Value, str]:
         raise UserError(f'--classes: {file} has no column `name`; write name,r,g,b or name,id')
     names: dict[Value, str] = {}
     for row in reader:
+        where = f'--classes: {file}, line {reader.line_num}'
+        if not row['name']:
+            raise UserError(f'{where}: has no name')
+        columns = 'rgb' if {'r', 'g', 'b'} <= row.keys() else ['id'] if 'id' in row else ''
         try:
-            if {'r', 'g', 'b'} <= row.keys():
-                value: Value = tuple(int(row[channel]) for channel in 'rgb')
-            else:
-                value = int(row['id']) if 'id' in row else row['name']
-        except (TypeError, ValueError) as error:
-            where = f'--classes: {file}, line {reader.line_num}'
-            raise UserError(f'{where}: r, g and b, or id, must be whole numbers') from error
+            numbers = tuple(int(row[column]) for column in columns)
+        except (TypeError, ValueError):
+            numbers = (-1,)
+        if not all(0 <= number <= 255 for number in numbers):
+            raise UserError(f'{where}: r, g and b, or id, must be whole numbers from 0 to 255')
+        value = numbers if len(numbers) == 3 else numbers[0] if numbers else row['name']
         names[value] = row['name']
     return names

@@ -129,6 +129,9 @@ def split_pairs(
         raise UserError(f'{len(pairs)} pairs of image and mask are too few for {wanted} splits')
     order = sorted(pairs, key=lambda pair: pair.name.as_posix())
     random.Random(seed).shuffle(order)
-    val, test = (max(round(len(order) * x / sum(shares)), x > 0) for x in shares[1:])
-    train = len(order) - val - test
+    counts = [max(round(len(order) * share / sum(shares)), share > 0) for share in shares]
+    while (excess := sum(counts) - len(order)) != 0:
+        # Rounding, and splits that get an image of their own: the largest split gives or takes.
+        counts[counts.index(max(counts))] -= 1 if excess > 0 else -1
+    train, val, _ = counts
     return dict(train=order[:train], val=order[train : train + val], test=order[train + val :])

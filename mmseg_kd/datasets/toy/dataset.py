@@ -9,13 +9,12 @@ from mmseg.datasets import BaseSegDataset
 from mmseg.registry import DATASETS, TRANSFORMS
 
 from mmseg_kd.datasets.camvid.classes import CamVidClasses
-from mmseg_kd.datasets.seeded_sampling import SeededDataset
 from mmseg_kd.datasets.toy.scenes import SPLITS, draw_scene
 from mmseg_kd.errors import UserError
 
 
 @DATASETS.register_module()
-class ToyCamVidDataset(SeededDataset, CamVidClasses, BaseSegDataset):
+class ToyCamVidDataset(CamVidClasses, BaseSegDataset):
     """Drawn street scenes with CamVid's classes; no file is read or written.
 
     Its pipeline begins with `LoadToyScene` instead of the steps that load files.

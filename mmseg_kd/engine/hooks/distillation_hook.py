@@ -22,8 +22,15 @@ class DistillationHook(Hook):
 
     def before_train(self, runner: Runner) -> None:
         """Start the teachers; the student's weights are loaded now."""
-        if runner.kd_losses:
-            runner.teachers.start(runner.bare_model)
+        if not runner.kd_losses:
+            return
+        for name, share in runner.kd_losses.gradient_shares.items():
+            if share.begin >= runner.max_iters:
+                raise UserError(
+                    f'model.kd_losses.{name}: GradientShare(begin={share.begin}) measures nothing '
+                    f'in {runner.max_iters} iterations; write an earlier begin'
+                )
+        runner.teachers.start(runner.bare_model)
 
     def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None) -> None:
         """Set the iteration that the schedules see."""
@@ -46,8 +53,8 @@ class DistillationHook(Hook):
                 continue
             if not share.measurements:
                 raise UserError(
-                    f'model.kd_losses.{name}: GradientShare has found no weight, because no '
-                    "gradient of it, or of the labels, reaches the backbone's stages; write "
+                    f'model.kd_losses.{name}: GradientShare has found no weight, because its '
+                    "gradient, or the labels', is 0 or not finite at the backbone's stages; write "
                     'a number'
                 )
             state = 'now fixed at' if runner.iter + 1 == share.until else 'at last'

@@ -84,7 +84,12 @@ class EdgeFlowLoss(ClassLoss):
         self.flows, self.seed = flows, seed
         self.of_classes = self.equal_channels = self.zero_at_equality = student_channels is None
         if student_channels is None:
+            self.require(dims == 12, f'dims={dims} has no effect without student_channels')
             return
+        self.require(
+            self.temperature == 1,
+            f'temperature={temperature!r} has no effect on features; leave it out',
+        )
         self.require(dims <= teacher_channels, f'dims={dims} is more than the teacher has channels')
         with own_random_stream(seed):
             self.adapter = nn.Conv2d(student_channels, dims, kernel_size=1, device='cpu')
