@@ -12,9 +12,18 @@ study = dict(
     baseline='none',
     seeds=[0, 1, 2],
     test=True,
-    options={'optim_wrapper.type': 'Bf16OptimWrapper'},
+    # As many iterations as fit a CPU: about two hours on two cores for each seed.
+    options={
+        'optim_wrapper.type': 'Bf16OptimWrapper',
+        'train_cfg.max_iters': 300,
+        'train_cfg.val_interval': 300,
+    },
     runs={
-        'teacher': dict(config=f'{_FOLDER}/fpn.lite2.camvid.py', seeds=[0]),
+        'teacher': dict(
+            config=f'{_FOLDER}/fpn.lite2.camvid.py',
+            seeds=[0],
+            options={'train_cfg.max_iters': 900},
+        ),
         'none': dict(config=f'{_FOLDER}/segformer.lite0.camvid.py'),
         'first': _KD,
         'kl': dict(_KD, options={'model.kd_losses.at_loss': None, 'model.kd_losses.sp_loss': None}),

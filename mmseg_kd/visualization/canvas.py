@@ -40,8 +40,9 @@ WITH_HANGUL = ('Malgun Gothic', 'NanumGothic', 'Noto Sans CJK KR', 'AppleGothic'
 # How matplotlib begins the labels of a logarithmic axis.
 POWER = r'$\mathdefault{'
 
-# It warns at every PDF about tables of a font that nobody needs.
-logging.getLogger('fontTools.subset').setLevel(logging.ERROR)
+# They warn about tables of a font that nobody needs, and about a bold that a font lacks.
+for _name in ('fontTools.subset', 'matplotlib.font_manager'):
+    logging.getLogger(_name).setLevel(logging.ERROR)
 
 
 @contextmanager
