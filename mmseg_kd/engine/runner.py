@@ -227,8 +227,9 @@ class KDRunner(Runner):
         """Build a data loader whose files are listed and checked. Arguments as mmengine's."""
         if isinstance(dataloader, dict) and isinstance(dataloader.get('dataset'), dict):
             check_listing(dataloader['dataset'], 'dataset')
-            seeded = dict(type='SeededSamples', dataset=dataloader['dataset'])
-            dataloader = {**dataloader, 'dataset': seeded}
+            if (dataloader.get('sampler') or {}).get('type') == 'SeededInfiniteSampler':
+                seeded = dict(type='SeededSamples', dataset=dataloader['dataset'])
+                dataloader = {**dataloader, 'dataset': seeded}
         return Runner.build_dataloader(dataloader, seed, diff_rank_seed)
 
     def build_logger(self, *args: Any, **kwargs: Any) -> MMLogger:

@@ -1,4 +1,5 @@
 import time
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -20,6 +21,11 @@ def at_the_root(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(ROOT)
 
 
+@cache
+def shipped(file: Path) -> list[PlannedRun]:
+    return plan_study(load_study(str(file)))
+
+
 def plan(folder: Path, text: str) -> list[PlannedRun]:
     file = folder / 'mine.py'
     file.write_text(text.replace('KD', repr(KD)), encoding='utf-8')
@@ -28,9 +34,8 @@ def plan(folder: Path, text: str) -> list[PlannedRun]:
 
 @pytest.mark.parametrize('file', SHIPPED, ids=lambda file: file.stem)
 def test_a_shipped_study_plans(file: Path) -> None:
-    study = load_study(str(file))
-    planned = plan_study(study)
-    assert study.name == file.stem
+    planned = shipped(file)
+    assert load_study(str(file)).name == file.stem
     assert len({run.work_dir for run in planned}) == len(planned)
     assert len({run.fingerprint for run in planned if not run.space}) == len(
         [run for run in planned if not run.space]
@@ -41,7 +46,7 @@ def test_a_shipped_study_plans(file: Path) -> None:
 
 
 def test_the_shipped_studies_have_what_they_say() -> None:
-    names = {file.stem: [r.name for r in plan_study(load_study(str(file)))] for file in SHIPPED}
+    names = {file.stem: [run.name for run in shipped(file)] for file in SHIPPED}
     assert sorted(names['camvid_kd']) == ['baseline', 'student', 'teacher']
     assert len(names['ablation_losses']) == 3 * 8 + 1
     assert names['weights_grid'][-1] == 'student/15'

@@ -51,12 +51,12 @@ def test_a_budget_is_timed_and_changes_nothing_else(
     )
     model = tiny_model(type='KDEncoderDecoder', teacher=teacher, kd_losses=losses)
     options = dict(model=model, train_cfg__val_interval=100)
-    cfg = tiny_config(tmp_path / 'budget', train_cfg__time_budget=0.5, **options)
+    cfg = tiny_config(tmp_path / 'budget', train_cfg__time_budget=0.2, **options)
     before = torch.get_rng_state()
     fit_time_budget(cfg)
     assert torch.equal(torch.get_rng_state(), before)
     loop = cfg.train_cfg
-    assert loop.max_iters == max(round(0.5 / loop.seconds_per_iter), 1)
+    assert loop.max_iters == max(round(0.2 / loop.seconds_per_iter), 1)
     build_runner(cfg).train()
     plain = tiny_config(tmp_path / 'plain', train_cfg__max_iters=loop.max_iters, **options)
     build_runner(plain).train()
@@ -71,7 +71,7 @@ def test_a_budget_is_timed_and_changes_nothing_else(
     assert 0 < seconds < 60
     assert 'training_seconds' not in read_curves(tmp_path / 'plain')
     log = next((tmp_path / 'budget').glob('*/*.log')).read_text(encoding='utf-8')
-    line = f'time_budget=0.5: {loop.max_iters} iterations at {loop.seconds_per_iter:g} s each'
+    line = f'time_budget=0.2: {loop.max_iters} iterations at {loop.seconds_per_iter:g} s each'
     assert log.count(line) == 1
     assert f'training took {seconds:.1f} s without' in log
 

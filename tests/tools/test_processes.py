@@ -52,14 +52,6 @@ def test_two_processes_train_like_one(tmp_path: Path, teacher: dict) -> None:
 
 
 @pytest.mark.slow
-def test_two_processes_with_sync_bn_fall_back_on_the_cpu(tmp_path: Path) -> None:
-    model = tiny_model()
-    model['decode_head']['norm_cfg'] = dict(type='SyncBN', requires_grad=True)
-    done = two_processes(config_file(tmp_path, model=model))
-    assert done.returncode == 0, done.stderr[-3000:]
-
-
-@pytest.mark.slow
 @pytest.mark.skipif(sys.platform == 'win32', reason='Ctrl-C is sent as a signal')
 def test_ctrl_c_says_how_to_go_on(tmp_path: Path) -> None:
     file = config_file(tmp_path, train_cfg__max_iters=100000)
