@@ -246,7 +246,7 @@ def differing_crops(cfg: Config) -> list[str]:
 
 def _precision_line(wrapper: Config) -> str:
     products = PRECISIONS[torch.get_float32_matmul_precision()]
-    casts = {'Bf16OptimWrapper': 'bfloat16', 'AmpOptimWrapper': wrapper.get('dtype', 'float16')}
+    casts = {'Bf16OptimWrapper': 'bfloat16', 'AmpOptimWrapper': wrapper.get('dtype') or 'float16'}
     cast = casts.get(wrapper.get('type'))
     return f'{cast} autocast; {products}' if cast else products
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import numpy as np
@@ -99,46 +98,6 @@ def test_a_table_of_classes(tmp_path: Path) -> None:
     assert cfg.metainfo.palette == [[200, 10, 10], [10, 200, 10]]
     order = np.array([255, 0, 1], np.uint8)
     assert (converted(tmp_path / 'dest')['Photo3.JPG.png'] == order[expected[3]]).all()
-
-
-def test_polygons_of_labelme(tmp_path: Path) -> None:
-    src = tmp_path / 'src'
-    src.mkdir()
-    exif = Image.Exif()
-    exif[274] = 6
-    for i in range(3):
-        # Stored lying on its side; upright it is 40 wide and 60 high.
-        Image.new('RGB', (60, 40)).save(src / f'{i}.jpg', exif=exif)
-        points = [[0, 0], [39, 0], [39, 29], [0, 29]]
-        shape = dict(label='sky', points=points, shape_type='polygon')
-        (src / f'{i}.json').write_text(json.dumps(dict(shapes=[shape])))
-    assert run(TOOL, src, tmp_path / 'dest') == 0
-    assert load_config(str(tmp_path / 'dest' / 'baseline.py')).metainfo.classes == (
-        'background', 'sky',
-    )  # fmt: skip
-    mask = converted(tmp_path / 'dest')['0.jpg.png']
-    assert mask.shape == (60, 40) and (mask[:30] == 1).all() and (mask[30:] == 0).all()
-
-
-def test_other_shapes_of_labelme(tmp_path: Path, capsys) -> None:
-    src = tmp_path / 'src'
-    src.mkdir()
-    shapes = [
-        dict(label='car', points=[[30, 20], [10, 5]], shape_type='rectangle'),
-        dict(label='sun', points=[[50, 30], [50, 35]], shape_type='circle'),
-    ]
-    for i in range(3):
-        Image.new('RGB', (60, 40)).save(src / f'{i}.jpg')
-        (src / f'{i}.json').write_text(json.dumps(dict(shapes=shapes)))
-    assert run(TOOL, src, tmp_path / 'dest') == 0
-    mask = converted(tmp_path / 'dest')['0.jpg.png']
-    # Background, car, sun.
-    assert (mask[5:21, 10:31] == 1).all() and (mask == 1).sum() == 16 * 21
-    assert mask[30, 45] == mask[35, 50] == 2 and mask[36, 50] == mask[34, 46] == 0
-    shapes[0]['shape_type'] = 'linestrip'
-    (src / '1.json').write_text(json.dumps(dict(shapes=shapes)))
-    assert run(TOOL, src, tmp_path / 'other') == 2
-    assert '1.json: car is a linestrip; draw it as one of polygon' in capsys.readouterr().err
 
 
 @pytest.mark.parametrize('table', [None, 'name,r,g,b\ngreen,10,200,10\nred,200,10,10\n'])

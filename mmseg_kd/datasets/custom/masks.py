@@ -119,7 +119,7 @@ def find_legend(pairs: Sequence[Pair], classes: Path | None) -> Legend:
     if any(isinstance(value, str) for value in found):
         names = {BACKGROUND: BACKGROUND} | names
     kept = [v for v, name in names.items() if name.lower() not in IGNORED_NAMES]
-    first = {name: v for v in reversed(kept) for name in [names[v]]}
+    first = {names[v]: v for v in reversed(kept)}
     unique = list(dict.fromkeys(names[v] for v in kept))
     if not 2 <= len(unique) <= MOST_CLASSES:
         raise UserError(f'{classes or "the masks"}: {len(unique)} classes; 2 to 255 are possible')
