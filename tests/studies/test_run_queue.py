@@ -7,7 +7,6 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from uuid import uuid4
 
-import fake_trainings
 import pytest
 from conftest import ROOT
 from optuna.exceptions import UpdateFinishedTrialError
@@ -111,7 +110,7 @@ def test_choices_that_were_edited_need_another_name(tmp_path: Path, storage: str
 def test_a_finished_run_without_its_folder_is_trained_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr('mmseg_kd.studies.training_process.enter', fake_trainings.failing)
+    monkeypatch.setattr('mmseg_kd.studies.runner.run_training', lambda *_: 'it broke')
     study, plan = planned(tmp_path, LIST)
     runs = queue(study, plan, str(tmp_path / 'study.db'))
     runs.claim().finish(TrialState.COMPLETE, 1.0)
