@@ -12,7 +12,7 @@ study = dict(
     baseline='none',
     seeds=[0, 1, 2],
     test=True,
-    # As many iterations as fit a CPU: about two hours on two cores for each seed.
+    # As many iterations as fit a CPU.
     options={
         'optim_wrapper.type': 'Bf16OptimWrapper',
         'train_cfg.max_iters': 300,

@@ -135,7 +135,7 @@ def compare(
         module: What was exported.
         file: The file.
         images: The images.
-        predictor: Predicts with the checkpoint.
+        predictor: Predicts with the checkpoint, also on the CPU.
 
     Returns:
         The largest absolute difference of a logit, which is 0 where the file returns ids, and the
@@ -143,12 +143,14 @@ def compare(
     """
     exported = OnnxPredictor(file, device='cpu')
     difference, equal, pixels = 0.0, 0, 0
-    for image in images:
-        ours, theirs = predictor(image), exported(image)
+    # At the size that the file gets: ids of another size are no logits to be resized.
+    for image in map(exported.resized, images):
+        batch = exported.batch_of([image])
+        found = exported.run(batch)
+        ours, theirs = predictor(image), exported.ids_of(found, image.shape[:2])[0]
         equal += int((ours == theirs).sum())
         pixels += ours.size
         if not module.end_to_end:
-            batch = exported.batch_of([image])
-            logits = module(torch.from_numpy(batch)) - torch.from_numpy(exported.run(batch))
+            logits = module(torch.from_numpy(batch)) - torch.from_numpy(found)
             difference = max(difference, float(logits.abs().max()))
     return difference, equal / pixels

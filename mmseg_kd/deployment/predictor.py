@@ -26,6 +26,7 @@ class Predictor:
         device: By default a GPU if there is one.
 
     Attributes:
+        trained: The model and what belongs to it; `OnnxPredictor` has none.
         classes: Names of the classes in the order of their ids.
         palette: Their RGB colours, 0 to 255.
 
@@ -41,7 +42,7 @@ class Predictor:
     def __init__(
         self, checkpoint: str | Path, config: str | Path | None = None, device: str | None = None
     ) -> None:
-        trained = load_segmentor(checkpoint, config)
+        self.trained = trained = load_segmentor(checkpoint, config)
         self.classes, self.palette = trained.classes, trained.palette
         try:
             self.model = trained.model.to(device or get_device())
@@ -93,7 +94,10 @@ class OnnxPredictor(Predictor):
 
     def predict(self, images: Sequence[np.ndarray]) -> Sequence[np.ndarray]:
         """Predict several images of one size; see `Predictor`."""
-        found, size = self.run(self.batch_of(images)), images[0].shape[:2]
+        return self.ids_of(self.run(self.batch_of(images)), images[0].shape[:2])
+
+    def ids_of(self, found: np.ndarray, size: tuple[int, int]) -> Sequence[np.ndarray]:
+        """Turn the file's output into class ids of a height and width."""
         if self._end_to_end:
             return [cv2.resize(x, size[::-1], interpolation=cv2.INTER_NEAREST) for x in found]
         if found.shape[2:] != size:
@@ -104,12 +108,16 @@ class OnnxPredictor(Predictor):
 
     def batch_of(self, images: Sequence[np.ndarray]) -> np.ndarray:
         """Return the file's input for several images of one size (H, W, 3), BGR."""
-        for step in self._resize:
-            images = [step(dict(img=image))['img'] for image in images]
-        batch = np.ascontiguousarray(np.stack(images)[..., ::-1])
+        batch = np.ascontiguousarray(np.stack([*map(self.resized, images)])[..., ::-1])
         if self._end_to_end:
             return batch
         return np.ascontiguousarray(batch.transpose(0, 3, 1, 2), dtype=np.float32)
+
+    def resized(self, image: np.ndarray) -> np.ndarray:
+        """Resize an image (H, W, 3) as the checkpoint's test pipeline does."""
+        for step in self._resize:
+            image = step(dict(img=image))['img']
+        return image
 
     def run(self, batch: np.ndarray) -> np.ndarray:
         """Return the file's output, logits (N, K, h, w) or class ids (N, h, w)."""

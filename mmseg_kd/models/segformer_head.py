@@ -6,8 +6,6 @@ parameter names are those of the published checkpoints.
 """
 
 from collections.abc import Sequence
-from functools import lru_cache
-from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -17,11 +15,9 @@ from mmseg.models.decode_heads.decode_head import BaseDecodeHead
 from mmseg.registry import MODELS
 from torch import Tensor, nn
 
+from mmseg_kd.distillation.cached_tensors import cached
 from mmseg_kd.errors import UserError
 from mmseg_kd.models.launches import KnowsLaunches
-
-# Matrices by their arguments that recorded steps read.
-_RECORDED: dict[tuple, Tensor] = {}
 
 
 class LevelProjection(nn.Module):
@@ -164,25 +160,14 @@ def sum_at_finest(maps: Sequence[Tensor], align_corners: bool = False) -> Tensor
         return finest
     rows, weights = [], []
     for x in coarse:
-        across, down = (
-            _kept(x.shape[axis], size, align_corners, x.dtype, x.device)
-            for axis, size in ((2, width), (1, height))
-        )
+        across = bilinear_matrix(x.shape[2], width, align_corners, x.dtype, x.device)
         rows.append((across.t() @ x).flatten(2))
-        weights.append(down)
+        weights.append(bilinear_matrix(x.shape[1], height, align_corners, x.dtype, x.device))
     down = torch.cat(weights).t().expand(len(finest), -1, -1)
     return torch.baddbmm(finest.flatten(2), down, torch.cat(rows, 1)).view(finest.shape)
 
 
-def _kept(*arguments: Any) -> Tensor:
-    """Return `bilinear_matrix`, and keep for ever what a recorded step reads in each replay."""
-    matrix = bilinear_matrix(*arguments)
-    if matrix.is_cuda and torch.cuda.is_current_stream_capturing():
-        _RECORDED[arguments] = matrix
-    return matrix
-
-
-@lru_cache(maxsize=256)
+@cached(maxsize=256)
 def bilinear_matrix(
     source: int,
     target: int,
@@ -191,8 +176,6 @@ def bilinear_matrix(
     device: torch.device | str = 'cpu',
 ) -> Tensor:
     """Interpolation of `source` values at `target` places, as a matrix (source, target)."""
-    # What is made in inference mode could not be used in training later.
-    with torch.inference_mode(False):
-        ones = torch.eye(source, dtype=torch.float64)[:, None]
-        weights = F.interpolate(ones, target, mode='linear', align_corners=align_corners)[:, 0]
-        return weights.to(device, dtype)
+    ones = torch.eye(source, dtype=torch.float64)[:, None]
+    weights = F.interpolate(ones, target, mode='linear', align_corners=align_corners)[:, 0]
+    return weights.to(device, dtype)

@@ -6,7 +6,7 @@ them out: on a GPU both wait for the device, and neither can be recorded in a CU
 """
 
 from collections.abc import Sequence
-from functools import lru_cache, partial
+from functools import partial
 
 import torch
 import torch.nn.functional as F
@@ -14,6 +14,8 @@ from mmseg.models.decode_heads.decode_head import BaseDecodeHead
 from mmseg.models.losses import CrossEntropyLoss
 from mmseg.structures import SegDataSample
 from torch import Tensor, nn
+
+from mmseg_kd.distillation.cached_tensors import cached
 
 
 def plain_cross_entropy(
@@ -114,7 +116,7 @@ def _has_plain_losses(head: BaseDecodeHead) -> bool:
     )
 
 
-@lru_cache(maxsize=16)
+@cached(maxsize=16)
 def _weights_on(device: torch.device, weights: tuple[float, ...]) -> Tensor:
     # Copied once: a copy in every step would wait.
     return torch.tensor(weights, device=device)

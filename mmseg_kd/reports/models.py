@@ -27,7 +27,7 @@ CONFIGS = '*/vis_data/config.py'
 # Forward passes that are timed, after some that are not.
 WARM_UP, TIMED = 3, 10
 DEFAULT_SIZE = (512, 512)
-# Why a model or its data cannot be used; a training beside the report may have the memory.
+# Why a model or its data cannot be used; a training may hold the memory.
 UNUSABLE = (UserError, OSError, KeyError, MemoryError, torch.OutOfMemoryError)
 
 

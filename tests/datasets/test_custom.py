@@ -122,6 +122,16 @@ def test_palettes_that_differ_are_colours(tmp_path: Path, table: str | None) -> 
         assert (converted(tmp_path / 'dest')[f'Photo{i}.JPG.png'] == order[ids]).all()
 
 
+def test_ids_next_to_palettes_that_differ_are_of_several_kinds(tmp_path: Path, capsys) -> None:
+    masks = iter([palette, palette, *[Image.fromarray] * 6])
+    write(tmp_path / 'src', mask=lambda ids: next(masks)(ids))
+    other = palette(np.zeros((56, 72), np.uint8))
+    other.putpalette(COLOURS[::-1].ravel().tolist())
+    other.save(tmp_path / 'src' / 'masks' / 'photo1_mask.png')
+    assert run(TOOL, tmp_path / 'src', tmp_path / 'dest') == 2
+    assert 'the masks are of several kinds' in capsys.readouterr().err
+
+
 def test_values_of_one_name_are_one_class(tmp_path: Path) -> None:
     expected = write(tmp_path / 'src', mask=Image.fromarray)
     (tmp_path / 'classes.csv').write_text('name,id\nroad,0\nsky,2\nroad,1\n', encoding='utf-8')

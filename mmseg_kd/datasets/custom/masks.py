@@ -93,24 +93,23 @@ def find_legend(pairs: Sequence[Pair], classes: Path | None) -> Legend:
     """
     names = {} if classes is None else _read_table(classes)
     found: set[Value] = set()
-    colours: dict[int, tuple] = {}
-    disagree = any(isinstance(value, tuple) for value in names)
+    # The colours of each value in palettes.
+    colours: dict[int, set[tuple]] = {}
     for pair in tqdm(pairs, 'masks', leave=False, disable=None):
         mask = read_mask(pair.mask)
-        values = _values(mask)
-        if not isinstance(mask, list) and mask.mode == 'P':
-            own = {value: _colour(mask, value) for value in values}
-            disagree |= any(colours.setdefault(v, colour) != colour for v, colour in own.items())
-            # Both, until it is known which counts.
-            values = {*own, *own.values()}
-        found |= values
-        if len(found) > 2 * MOST_CLASSES + 2 and classes is None:
+        if isinstance(mask, list) or mask.mode != 'P':
+            found |= _values(mask)
+        else:
+            for value in _values(mask):
+                colours.setdefault(value, set()).add(_colour(mask, value))
+        if len(found) > MOST_CLASSES + 1 and classes is None:
             raise UserError(
                 f'{pair.mask}: the masks hold more than {MOST_CLASSES} values, as JPEGs and smooth '
                 'edges do; name the true colours with --classes FILE.csv'
             )
-    if colours:
-        found = {v for v in found if isinstance(v, tuple) == disagree}
+    by_colour = any(isinstance(value, tuple) for value in names)
+    by_colour |= any(len(each) > 1 for each in colours.values())
+    found |= set().union(*colours.values()) if by_colour else {*colours}
     if len({type(value) for value in (*found, *names)}) > 1:
         raise UserError('the masks are of several kinds (class ids, colours, polygons); use one')
     if classes is None:
@@ -119,12 +118,13 @@ def find_legend(pairs: Sequence[Pair], classes: Path | None) -> Legend:
     if any(isinstance(value, str) for value in found):
         names = {BACKGROUND: BACKGROUND} | names
     kept = [v for v, name in names.items() if name.lower() not in IGNORED_NAMES]
-    first = {names[v]: v for v in reversed(kept)}
-    unique = list(dict.fromkeys(names[v] for v in kept))
+    first: dict[str, Value] = {}
+    for value in kept:
+        first.setdefault(names[value], value)
+    unique = [*first]
     if not 2 <= len(unique) <= MOST_CLASSES:
         raise UserError(f'{classes or "the masks"}: {len(unique)} classes; 2 to 255 are possible')
-    seen = [first[name] for name in unique]
-    palette = [v if isinstance(v, tuple) else class_colour(i) for i, v in enumerate(seen)]
+    palette = [v if isinstance(v, tuple) else class_colour(i) for i, v in enumerate(first.values())]
     return Legend(unique, palette, {v: unique.index(names[v]) for v in kept})
 
 

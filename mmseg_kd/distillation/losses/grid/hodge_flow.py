@@ -7,8 +7,9 @@ import torch
 from mmseg.registry import MODELS
 from torch import Tensor, nn
 
+from mmseg_kd.distillation.cached_tensors import cached
 from mmseg_kd.distillation.grid.calculus import Flow, pair_flow, valid_edges
-from mmseg_kd.distillation.grid.decomposition import band_factors, cached, spectrum_of, split_masked
+from mmseg_kd.distillation.grid.decomposition import band_factors, spectrum_of, split_masked
 from mmseg_kd.distillation.losses.bases import ClassLoss
 from mmseg_kd.distillation.losses.features.fitnet import adapted, own_random_stream
 
@@ -245,7 +246,7 @@ class RandomSplitFlowLoss(HodgeFlowLoss):
         return _random_angles(*size, self.seed, like.dtype, like.device)
 
 
-@cached
+@cached(maxsize=32)
 def directions(
     channels: int, flows: int | None, seed: int, dtype: torch.dtype, device: torch.device
 ) -> tuple[Tensor, Tensor]:
@@ -281,7 +282,7 @@ def mixed(weights: Tensor, maps: Tensor) -> Tensor:
     return (weights.to(maps.dtype) @ maps.flatten(2)).unflatten(2, maps.shape[2:])
 
 
-@cached
+@cached(maxsize=32)
 def _random_angles(
     height: int, width: int, seed: int, dtype: torch.dtype, device: torch.device
 ) -> Tensor:

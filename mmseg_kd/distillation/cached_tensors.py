@@ -1,0 +1,41 @@
+"""Tensors that depend on sizes alone are computed once."""
+
+from collections.abc import Callable
+from functools import lru_cache, wraps
+from typing import Any
+
+import torch
+
+
+def cached(maxsize: int) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Keep the tensors that a function of hashable arguments returns.
+
+    What a step reads while it is recorded as a CUDA graph is kept for ever, because each replay
+    reads the same memory.
+
+    Args:
+        maxsize: How many of the latest results are kept.
+
+    Example:
+        >>> @cached(maxsize=8)
+        ... def ramp(length):
+        ...     return torch.arange(length)
+        >>> ramp(3) is ramp(3)
+        True
+    """
+
+    def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
+        # A tensor of inference mode could not be kept for a backward pass later.
+        latest = lru_cache(maxsize=maxsize)(torch.inference_mode(False)(function))
+        recorded: dict[tuple, Any] = {}
+
+        @wraps(function)
+        def call(*arguments: Any) -> Any:
+            found = latest(*arguments)
+            if torch.cuda.is_initialized() and torch.cuda.is_current_stream_capturing():
+                recorded[arguments] = found
+            return found
+
+        return call
+
+    return decorate
