@@ -3,8 +3,8 @@ _base_ = './segformer.b0.camvid.py'
 model = dict(
     type='KDEncoderDecoder',
     teacher=dict(
-        config='local_configs/efficientnet_lite/fpn.lite2.camvid.py',
-        checkpoint='work_dirs/fpn_lite2_camvid_teacher/iter_900.pth',
+        config='local_configs/efficientnet_lite/segformer.lite2.camvid.py',
+        checkpoint='work_dirs/segformer_lite2_camvid_teacher/iter_900.pth',
     ),
     kd_losses=dict(
         cwd_loss=dict(type='ChannelWiseDivergence', temperature=4.0, loss_weight=3.0),

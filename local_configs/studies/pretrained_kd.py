@@ -20,7 +20,7 @@ study = dict(
     },
     runs={
         'teacher': dict(
-            config=f'{_FOLDER}/fpn.lite2.camvid.py',
+            config=f'{_FOLDER}/segformer.lite2.camvid.py',
             seeds=[0],
             options={'train_cfg.max_iters': 900},
         ),
