@@ -2,12 +2,17 @@
 
 import os
 import re
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 from mmseg_kd.errors import UserError, no_file
+
+# Seconds between the attempts of `retry_locked`.
+WAITS = (0.05, 0.1, 0.2, 0.4, 0.8, 1.6, 3.0)
 
 
 def check_file(path: str | Path, what: str) -> None:
@@ -51,6 +56,31 @@ def check_new_folder(path: str | Path, option: str) -> None:
         raise UserError(f'{option}: the folder {path} is not empty; name another')
 
 
+def retry_locked(action: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+    """Call a function again for a few seconds while it raises PermissionError.
+
+    On Windows a virus scanner or an editor that holds a file open makes others fail to open,
+    replace or remove it.
+
+    Args:
+        action: A function that opens, replaces or removes a file.
+        *args: Positional arguments of the function.
+        **kwargs: Keyword arguments of the function.
+
+    Returns:
+        The function's result.
+
+    Raises:
+        PermissionError: The last attempt failed too.
+    """
+    for seconds in WAITS:
+        try:
+            return action(*args, **kwargs)
+        except PermissionError:
+            time.sleep(seconds)
+    return action(*args, **kwargs)
+
+
 @contextmanager
 def new_folder(path: str | Path, option: str) -> Iterator[Path]:
     """Yield a folder that becomes `path` when the block ends without an error.
@@ -68,7 +98,8 @@ def new_folder(path: str | Path, option: str) -> Iterator[Path]:
         yield partial
         if path.exists():
             path.rmdir()
-        partial.rename(path)
+        # Windows refuses to rename a folder while a virus scanner reads a file in it.
+        retry_locked(partial.rename, path)
 
 
 def check_folder(path: str | Path, option: str) -> None:

@@ -1,12 +1,13 @@
 """Where a tool may not write, it says so before the work is done."""
 
+import errno
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from mmseg_kd.errors import UserError
-from mmseg_kd.paths import check_file, check_folder, check_new_file, check_new_folder
+from mmseg_kd.paths import check_file, check_folder, check_new_file, check_new_folder, new_folder
 
 
 @pytest.fixture
@@ -78,3 +79,19 @@ def test_a_file_to_read(root: Path) -> None:
         check_file(root / 'full', 'the list')
     with pytest.raises(UserError, match=r'^the list .*lost does not exist$'):
         check_file(root / 'lost', 'the list')
+
+
+def test_a_new_folder_whose_files_are_scanned(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    rename, waits = Path.rename, []
+
+    def scanned(source: Path, target: Path) -> Path:
+        if len(waits) < 2:
+            raise PermissionError(errno.EACCES, 'Access is denied', str(source))
+        return rename(source, target)
+
+    monkeypatch.setattr(Path, 'rename', scanned)
+    monkeypatch.setattr('mmseg_kd.paths.time.sleep', waits.append)
+    with new_folder(root / 'empty', '--out') as folder:
+        (folder / 'image.png').touch()
+    assert [file.name for file in (root / 'empty').iterdir()] == ['image.png']
+    assert sorted(file.name for file in root.iterdir()) == ['empty', 'full']

@@ -1,40 +1,12 @@
 """Write files atomically: a reader sees the old file or the whole new one."""
 
 import os
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
 from uuid import uuid4
 
-# Seconds between attempts.
-WAITS = (0.05, 0.1, 0.2, 0.4, 0.8, 1.6, 3.0)
-
-
-def retry_locked(action: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
-    """Call a function again for a few seconds while it raises PermissionError.
-
-    On Windows a virus scanner or an editor that holds a file open makes others fail to open,
-    replace or remove it.
-
-    Args:
-        action: A function that opens, replaces or removes a file.
-        *args: Positional arguments of the function.
-        **kwargs: Keyword arguments of the function.
-
-    Returns:
-        The function's result.
-
-    Raises:
-        PermissionError: The last attempt failed too.
-    """
-    for seconds in WAITS:
-        try:
-            return action(*args, **kwargs)
-        except PermissionError:
-            time.sleep(seconds)
-    return action(*args, **kwargs)
+from mmseg_kd.paths import retry_locked
 
 
 def remove_file(path: str | Path) -> None:

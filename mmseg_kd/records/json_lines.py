@@ -8,7 +8,8 @@ from pathlib import Path
 from types import NoneType
 from typing import Any
 
-from mmseg_kd.checkpoints.atomic import atomic_path, remove_file, retry_locked
+from mmseg_kd.checkpoints.atomic import atomic_path, remove_file
+from mmseg_kd.paths import retry_locked
 
 # Forms for `fits`.
 NUMBER = (int, float)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from mmseg_kd.checkpoints import atomic_path, find_latest_checkpoint, remove_file
-from mmseg_kd.checkpoints.atomic import WAITS
+from mmseg_kd.paths import WAITS
 
 
 class TestAtomicPath:
@@ -56,7 +56,7 @@ class TestLockedFiles:
     @pytest.fixture(autouse=True)
     def waits(self, monkeypatch):
         waits = []
-        monkeypatch.setattr('mmseg_kd.checkpoints.atomic.time.sleep', waits.append)
+        monkeypatch.setattr('mmseg_kd.paths.time.sleep', waits.append)
         return waits
 
     @pytest.fixture

@@ -184,7 +184,7 @@ class TestOwnFilesOnly:
 class TestFilesThatCannotBeWritten:
     @pytest.fixture(autouse=True)
     def no_waits(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr('mmseg_kd.checkpoints.atomic.WAITS', (0.0,))
+        monkeypatch.setattr('mmseg_kd.paths.WAITS', (0.0,))
 
     def refuse(self, monkeypatch: pytest.MonkeyPatch, *names: str, times: int = 10**6) -> list:
         """Let `os.replace` fail for targets of these names, or all, the first times for each."""
