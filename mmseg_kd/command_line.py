@@ -25,6 +25,8 @@ EXIT_USER_ERROR = 2
 OF_THE_SYSTEM = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT}
 # A folder where a file is to be written, or the other way round; a name that is too long.
 OF_THE_SYSTEM |= {errno.EISDIR, errno.ENOTDIR, errno.EEXIST, errno.ENAMETOOLONG}
+# Windows' code for a name with a character such as ? or :; its errno is EINVAL.
+INVALID_NAME = 123
 
 # Text in quotes, or what is between brackets and commas.
 ITEM = re.compile(r'\s*(?:"[^"]*"|\'[^\']*\'|[^][(),]+)\s*')
@@ -48,11 +50,10 @@ def run_tool(main: Callable[[], None]) -> None:
         message = user_message(error)
     except OSError as error:
         # On Windows a write to a pipe that the reader has closed is an invalid argument.
-        windows = sys.platform == 'win32' and error.errno == errno.EINVAL and not error.filename
-        if isinstance(error, BrokenPipeError) or windows:
-            # The reader, `head` for one, has what it wanted; Python must not flush once more.
+        if error.errno in (errno.EPIPE, errno.EINVAL) and _output_is_closed():
+            # A reader such as `head` has what it wanted; Python must not flush at its exit.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        elif error.errno in OF_THE_SYSTEM:
+        elif error.errno in OF_THE_SYSTEM or getattr(error, 'winerror', None) == INVALID_NAME:
             # `filename2` is the new name in a rename.
             message = f'{error.filename2 or error.filename or "a file"}: {error.strerror}'
         else:
@@ -63,6 +64,15 @@ def run_tool(main: Callable[[], None]) -> None:
     if message is not None:
         print(f'error: {message}', file=sys.stderr)
         sys.exit(EXIT_USER_ERROR)
+
+
+def _output_is_closed() -> bool:
+    """Return whether a line cannot be printed, as other pipes than the output's break too."""
+    try:
+        print(flush=True)
+    except OSError:
+        return True
+    return False
 
 
 def prepare_process() -> None:

@@ -90,6 +90,32 @@ def test_a_reader_that_has_what_it_wanted_is_no_error(
         run_tool(lambda: print('a line'))
 
 
+@pytest.mark.parametrize(
+    'error',
+    [BrokenPipeError(errno.EPIPE, 'Broken pipe'), OSError(errno.EINVAL, 'Invalid argument')],
+)
+def test_another_pipe_that_breaks_is_an_error(error: OSError) -> None:
+    def main() -> None:
+        raise error
+
+    with pytest.raises(OSError, match=error.strerror):
+        run_tool(main)
+
+
+def test_a_name_that_windows_refuses(capsys: pytest.CaptureFixture) -> None:
+    class WindowsError(OSError):
+        winerror = 123
+
+    def main() -> None:
+        raise WindowsError(errno.EINVAL, 'The filename syntax is incorrect', 'work_dirs/a?b')
+
+    with pytest.raises(SystemExit) as ended:
+        run_tool(main)
+    assert ended.value.code == 2
+    expected = 'error: work_dirs/a?b: The filename syntax is incorrect'
+    assert capsys.readouterr().err.strip() == expected
+
+
 def test_an_invalid_argument_elsewhere_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     def main() -> None:
         raise OSError(errno.EINVAL, 'Invalid argument', 'a:b')
