@@ -111,7 +111,7 @@ def _parse(file: Path) -> ast.Module:
         line = content.count(b'\n', 0, error.start) + 1
         problem = 'the file is not UTF-8 text; save it as UTF-8 (in Notepad: Save as, Encoding)'
     except (SyntaxError, ValueError) as error:
-        line, problem = getattr(error, 'lineno', '?'), getattr(error, 'msg', error)
+        line, problem = getattr(error, 'lineno', None) or '?', getattr(error, 'msg', error)
         if 'unicodeescape' in str(problem):
             path = r"r'C:\Users\me' or 'C:/Users/me'"
             problem = f'a backslash in quotes begins an escape; write a path as {path}'

@@ -60,7 +60,7 @@ RULES = {
     'default_hooks[.]checkpoint[.](interval|max_keep_ckpts)': 'a whole number from 1 up, or -1',
     'optim_wrapper[.](optimizer[.]lr|clip_grad[.](max_norm|clip_value))': 'a number from 0 up',
     '.*[.](drop_path_rate|drop_rate|attn_drop_rate|dropout_ratio)': 'a number from 0 to 1',
-    'param_scheduler[.].*[.](eta_min|power|gamma|(start_|end_)?factor)': 'a number from 0 up',
+    'param_scheduler[.](.*[.])?(eta_min|power|gamma|(start_|end_)?factor)': 'a number from 0 up',
     'train_cfg[.](time_budget|seconds_per_iter)': 'a number above 0',
     'model[.]test_cfg[.]mode': 'one of whole, slide',
     'env_cfg[.]mp_cfg[.]mp_start_method': 'one of fork, spawn, forkserver',

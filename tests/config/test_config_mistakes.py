@@ -163,6 +163,10 @@ def write(folder: Path, text: str, base: str = B0) -> str:
             'param_scheduler = [dict(type="PolyLR", eta_min="x", begin=0, end=9, by_epoch=False)]',
             "param_scheduler.0.eta_min: 'x' is not a number",
         ),
+        (
+            'param_scheduler = dict(_delete_=True, type="PolyLR", eta_min=-1, by_epoch=False)',
+            'param_scheduler.eta_min: -1 is not a number from 0 up',
+        ),
         ('model = dict(backbone=dict(drop_path_rate=-1))', 'drop_path_rate: -1 is not a number fr'),
         (
             'model = dict(decode_head=dict(dropout_ratio=2))',

@@ -34,7 +34,7 @@ def test_a_mark_at_the_beginning_is_no_part_of_it(files: tuple[Path, Path]) -> N
         (b'y = 1\nx = (\n', r", line 2: '\(' was never closed"),
         ('y = 1\n# 한글\n'.encode('cp949'), ', line 2: the file is not UTF-8 text; save it'),
         ('x = 1\n'.encode('utf-16'), ', line 1: the file is not UTF-8 text; save it'),
-        (b'x = 1\0\n', ''),
+        (b'x = 1\0\n', ', line [?]: .*null bytes'),
     ],
 )
 def test_the_file_and_the_line_are_named(

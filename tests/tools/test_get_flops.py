@@ -43,10 +43,13 @@ def test_a_shape_is_height_and_width(capfd: pytest.CaptureFixture) -> None:
 
 
 def test_mistakes_are_one_line(tmp_path: Path, capfd: pytest.CaptureFixture) -> None:
+    bare = tmp_path / 'bare.py'
+    bare.write_text("model = dict(type='EncoderDecoder', decode_head=dict(type='FCNHead'))")
     for arguments, message in (
         ((tmp_path / 'lost.py',), 'lost.py does not exist'),
         ((BASELINE, '--shape', 16, 16), 'at least 32 pixels'),
         ((BASELINE, '--cfg-options', 'model.decode_head.in_index=[0]'), 'cannot be built'),
+        ((bare,), "missing 1 required positional argument: 'backbone'"),
     ):
         assert run(TOOL, *arguments) == 2
         error = capfd.readouterr().err

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from conftest import KD_LOSSES, TINY_BACKBONE, config_file, run, tiny_model
+from conftest import KD_LOSSES, TINY_BACKBONE, config_file, run, tiny_config, tiny_model
 from mmengine.config import Config
 from PIL import Image
 
@@ -228,6 +228,13 @@ def test_taps_are_listed(distilled: Path, capfd: pytest.CaptureFixture) -> None:
     assert '(1, 32, 2, 3)' in rows['stage4']
     assert '(1, 32, 2, 3)' in rows['stage4.pre_norm']
     assert '(1, 16, 16, 24)' in rows['decode_head.linear_fuse']
+
+
+def test_taps_of_images_with_four_channels(tmp_path: Path, capfd: pytest.CaptureFixture) -> None:
+    model = tiny_config(tmp_path).model
+    model.backbone.in_channels = 4
+    assert run('misc/list_taps.py', config_file(tmp_path, model=model), '--shape', 64, 96) == 0
+    assert '(1, 12, 16, 24)' in capfd.readouterr().out
 
 
 def test_taps_of_an_image_that_a_model_cannot_take(

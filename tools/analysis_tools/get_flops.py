@@ -36,7 +36,7 @@ def main() -> None:
     args, cfg = parse_with_config(parser)
     size = args.shape or value_at(cfg, 'model.data_preprocessor.size') or (512, 512)
     teachers = teachers_by_name(cfg.model.get('teacher') or {})
-    in_channels = cfg.model.backbone.get('in_channels', 3)
+    in_channels = value_at(cfg, 'model.backbone.in_channels') or 3
     print(f'one image of {size[0]}x{size[1]} (height x width), up to the logits')
     for name, model in build_models(cfg).items():
         counts = table(measure_complexity(model, size, in_channels))

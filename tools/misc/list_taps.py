@@ -7,6 +7,7 @@ from mmseg_kd.command_line import config_parser, parse_with_config, run_tool
 from mmseg_kd.config.models import build_models
 from mmseg_kd.distillation import list_taps
 from mmseg_kd.errors import UserError, one_line
+from mmseg_kd.nested import value_at
 
 import torch
 from prettytable import PrettyTable, TableStyle
@@ -22,10 +23,11 @@ def main() -> None:
         raise UserError(f'--shape: {min(height, width)} is not a number of pixels')
     # They may name taps that do not exist, which this tool helps to correct.
     cfg.model.pop('kd_losses', None)
+    image = torch.zeros(1, value_at(cfg, 'model.backbone.in_channels') or 3, height, width)
     columns = {}
     for name, model in build_models(cfg).items():
         try:
-            columns[name] = list_taps(model.eval(), torch.zeros(1, 3, height, width))
+            columns[name] = list_taps(model.eval(), image)
         except (RuntimeError, ValueError) as error:
             reason = one_line(error)
             raise UserError(f'--shape: the {name} cannot take the image: {reason}') from error
