@@ -127,11 +127,12 @@ def show_predictions(cfg: Config, window: bool, folder: str | None, wait_time: i
         wait_time: Seconds between the pictures of the window.
 
     Raises:
-        UserError: The config has no hook that paints, or the folder cannot be used.
+        UserError: The config has no hook or visualizer that paints, or the folder cannot be used.
     """
-    if not value_at(cfg, 'default_hooks.visualization'):
-        hook = "default_hooks.visualization=dict(type='PaintingHook')"
-        raise UserError(f'--show and --show-dir need {hook}')
+    needed = {'default_hooks.visualization': 'PaintingHook', 'visualizer': 'QuickSegVisualizer'}
+    for key, kind in needed.items():
+        if not value_at(cfg, key):
+            raise UserError(f'--show and --show-dir need {key}=dict(type={kind!r})')
     cfg.default_hooks.visualization.update(draw=True, show=window, wait_time=wait_time)
     if folder is not None:
         check_new_folder(folder, '--show-dir')

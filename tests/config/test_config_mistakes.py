@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from conftest import ROOT
 
-from mmseg_kd.config import load_config
+from mmseg_kd.config import load_config, show_predictions
 from mmseg_kd.errors import UserError
 
 KD = str(ROOT / 'local_configs/segformer/B0/segformer.b0.512x512.camvid.kd.py')
@@ -262,3 +262,10 @@ def test_an_override_of_a_pipeline_that_the_config_defines(tmp_path: Path) -> No
         write(tmp_path, text), {'train_dataloader.dataset.pipeline.2.keep_ratio': False}
     )
     assert cfg.train_dataloader.dataset.pipeline[2].keep_ratio is False
+
+
+@pytest.mark.parametrize('key', ['visualizer', 'default_hooks.visualization'])
+def test_pictures_need_what_paints_them(tmp_path: Path, key: str) -> None:
+    cfg = load_config(B0, {key: None})
+    with pytest.raises(UserError, match=rf'^--show and --show-dir need {key}=dict\(type='):
+        show_predictions(cfg, window=False, folder=str(tmp_path / 'new'), wait_time=0)
