@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import PureWindowsPath
 from typing import Any
 
 from mmengine.config import Config
@@ -94,7 +95,8 @@ def _dataset(old: Any, split: str, remarks: list[str]) -> dict[str, Any]:
     new = Config(dict(type=_dataset_type(old, where, remarks)))
     camvid = new.type == 'CamVidDataset'
     if camvid:
-        name = str(old.get('img_dir', '')).replace('\\', '/').rpartition('/')[2]
+        # Splits at both kinds of slash.
+        name = PureWindowsPath(old.get('img_dir') or '').name
         new.split = name if name in SPLITS else split
     for key, value in old.items():
         if key in SAME:

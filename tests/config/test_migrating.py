@@ -14,6 +14,7 @@ from mmseg.registry import MODELS
 from PIL import Image
 
 from mmseg_kd.config import load_config
+from mmseg_kd.config.migrating_data import loaders
 
 
 def test_a_config_of_nvlabs(tmp_path: Path, capfd: pytest.CaptureFixture) -> None:
@@ -41,6 +42,13 @@ def test_a_config_of_nvlabs(tmp_path: Path, capfd: pytest.CaptureFixture) -> Non
     assert [step.type for step in val.dataset.pipeline] == [
         'LoadImageFromFile', 'Resize', 'ResizeToMultiple', 'LoadAnnotations', 'PackSegInputs',
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize('folder', ['val', 'images/val/', r'C:\CamVid\val', None])
+def test_camvid_is_tested_on_the_split_of_its_folder(folder: str | None) -> None:
+    test = dict(type='CamVidDataset', img_dir=folder, pipeline=[dict(type='LoadImageFromFile')])
+    found = loaders(dict(samples_per_gpu=1, test=test), [])
+    assert found['test_dataloader']['dataset']['split'] == ('val' if folder else 'test')
 
 
 def picture(folder: Path, size: tuple[int, int] = (160, 120), labels: int = 4) -> dict:
