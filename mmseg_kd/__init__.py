@@ -1,8 +1,8 @@
 """Config-driven knowledge distillation for semantic segmentation, on mmsegmentation 1.x.
 
 Importing the package registers its models, losses, data sets, metrics and hooks in mmseg's
-registries, so that a config names them like mmseg's own. This takes seconds. A program whose
-`__main__` sets `REGISTER_LATE = True` before the import registers them by `load_config`.
+registries, so that a config can name them like mmseg's own. This takes seconds. A program can
+delay it until `load_config`: it sets `REGISTER_LATE = True` in `__main__` before the import.
 """
 
 import io
@@ -17,7 +17,7 @@ from mmseg_kd.installation import mixed_installation
 __version__ = '0.2.0'
 __all__ = ['__version__', 'register_all']
 
-# What registers the things that a config can name.
+# Subpackages that register the types that a config can name.
 PARTS = ('datasets', 'distillation', 'engine', 'evaluation', 'models', 'visualization.visualizer')
 
 if problem := mixed_installation():
@@ -26,16 +26,17 @@ if problem := mixed_installation():
 
 
 def register_all(*parts: str) -> None:
-    """Import everything that a config can name, or some of the subpackages."""
-    # mmseg and mmcv remark on optional parts that nobody asked for.
+    """Import all subpackages that register types, or only the named ones."""
+    # mmseg and mmcv print notes about optional parts that are not needed here.
     with warnings.catch_warnings(), redirect_stdout(io.StringIO()):
         warnings.filterwarnings('ignore', message='.*MultiScaleDeformableAttention.*')
         for part in parts or PARTS:
             import_module(f'mmseg_kd.{part}')
 
 
-# A spawned data loader's worker imports the package for its data set, before its process has a
-# parent. All of it would take three times as long and 250 MiB.
+# A spawned worker of a data loader imports this package while it unpickles its data set, before
+# `parent_process()` is set. It needs only the data sets; importing all subpackages would take three
+# times as long and 250 MiB.
 _spawned = multiprocessing.current_process().name != 'MainProcess'
 if _spawned and multiprocessing.parent_process() is None:
     register_all('datasets')

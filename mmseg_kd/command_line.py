@@ -1,4 +1,4 @@
-"""What the command-line tools share: arguments, and errors for people."""
+"""Arguments and error messages that the command-line tools share."""
 
 import argparse
 import ast
@@ -28,30 +28,34 @@ OF_THE_SYSTEM |= {errno.EISDIR, errno.ENOTDIR, errno.EEXIST, errno.ENAMETOOLONG}
 # Windows' code for a name with a character such as ? or :; its errno is EINVAL.
 INVALID_NAME = 123
 
-# Text in quotes, or what is between brackets and commas.
+# An item of a list: text in quotes, or text without brackets and commas.
 ITEM = re.compile(r'\s*(?:"[^"]*"|\'[^\']*\'|[^][(),]+)\s*')
-# A list without brackets: of numbers and names, which a path or a sentence is not, or of lists.
+# A list without brackets. Its items are numbers, names or lists, because a comma may also be a part
+# of a path or a sentence.
 PLAIN_ITEM = r'([\w.+-]+|[\[(].*[\])])'
 PLAIN_LIST = re.compile(rf'{PLAIN_ITEM}(\s*,\s*{PLAIN_ITEM})+')
 
 
 def run_tool(main: Callable[[], None]) -> None:
-    """Run a tool's `main`: a user's mistake is one line with exit code 2, Ctrl-C is 130."""
+    """Run a tool's `main`, and report a user's mistake in one line.
+
+    The exit code is 2 for a user's mistake and 130 for Ctrl-C.
+    """
     prepare_process()
     message = None
     try:
         main()
         distributed = sys.modules.get('torch.distributed')
         if distributed and distributed.is_available() and distributed.is_initialized():
-            # The threads of a group that is left open can abort the process at its exit.
+            # The threads of an open process group can abort the process when it exits.
             distributed.destroy_process_group()
         sys.stdout.flush()
     except UserError as error:
         message = user_message(error)
     except OSError as error:
-        # On Windows a write to a pipe that the reader has closed is an invalid argument.
+        # On Windows a write to a pipe that the reader has closed raises EINVAL.
         if error.errno in (errno.EPIPE, errno.EINVAL) and _output_is_closed():
-            # A reader such as `head` has what it wanted; Python must not flush at its exit.
+            # A reader such as `head` stopped early. Python must not flush to its pipe at exit.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         elif error.errno in OF_THE_SYSTEM or getattr(error, 'winerror', None) == INVALID_NAME:
             # `filename2` is the new name in a rename.
@@ -67,7 +71,7 @@ def run_tool(main: Callable[[], None]) -> None:
 
 
 def _output_is_closed() -> bool:
-    """Return whether a line cannot be printed, as other pipes than the output's break too."""
+    """Return whether printing fails; a broken pipe may also be that of another process."""
     try:
         print(flush=True)
     except OSError:
@@ -78,15 +82,15 @@ def _output_is_closed() -> bool:
 def prepare_process() -> None:
     """Prepare this process for a tool or a training, on every system and console.
 
-    - A character that the console's encoding lacks is printed as an escape. Redirected output of
-      a Korean Windows is cp949, in which many a path or accent cannot be written.
+    - A character that the console's encoding lacks is printed as an escape. Redirected output on
+      a Korean Windows is cp949, which lacks accents and many Chinese characters.
     - Spawned workers import what they unpickle, not the tool's own module with all its imports.
-    - Libraries' remarks on settings that are as they should be are left out.
+    - Warnings of libraries about settings that are intended are hidden.
     """
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, 'reconfigure'):
             stream.reconfigure(errors='backslashreplace')
-    # `multiprocessing` imports the main module in a spawned process by one of these.
+    # `multiprocessing` uses one of these to import the main module in a spawned process.
     main = sys.modules['__main__']
     main.__spec__ = None
     vars(main).pop('__file__', None)
@@ -99,7 +103,7 @@ def prepare_process() -> None:
 
 
 class CfgOptions(argparse.Action):
-    """mmengine's `DictAction`, which takes the spaces out of values, with errors for people."""
+    """Replace mmengine's `DictAction`: keep spaces in values, and report mistakes in one line."""
 
     def __call__(self, parser: Any, namespace: Any, values: list[str], *_: Any) -> None:
         """Read `KEY=VALUE ...`."""
@@ -122,11 +126,11 @@ class CfgOptions(argparse.Action):
 def read_value(text: str) -> Any:
     """Read the value of `KEY=VALUE`.
 
-    A value in brackets is a list, one in parentheses a tuple, nested as one likes; its items are
-    separated by commas. Without brackets `a,b` is a list only where every item is a number or a
-    name, as in `0.9,0.999` and `stage3,stage4`: a comma in a path or a sentence belongs to it.
-    Numbers, True, False and None are what they look like, everything else is text and keeps its
-    spaces. Quotes around a value or an item keep its commas and brackets.
+    A value in brackets is a list, and one in parentheses a tuple. They can be nested, and commas
+    separate their items. Without brackets `a,b` is a list only if every item is a number or a name,
+    as in `0.9,0.999` and `stage3,stage4`; a comma in a path or a sentence belongs to the text.
+    Numbers, True, False and None are read as Python values. Everything else is text and keeps its
+    spaces. In quotes, a value or an item keeps its commas and brackets.
 
     Raises:
         ValueError: A bracket is not closed, or closes another one.
@@ -150,7 +154,7 @@ def read_value(text: str) -> Any:
 
 
 def _literal(item: re.Match) -> str:
-    """Return an item of a list as Python writes it; blanks between brackets are none."""
+    """Return an item of a list as a Python literal, or '' for blanks between brackets."""
     return repr(read_value(item[0])) if item[0].strip() else ''
 
 
@@ -172,8 +176,8 @@ def config_parser(description: str) -> argparse.ArgumentParser:
 def parse_with_config(parser: argparse.ArgumentParser) -> tuple[argparse.Namespace, Config]:
     """Read the command line of a tool that prints its results, and its config.
 
-    From then on only errors are logged, so that no remarks on models and weights mix with the
-    results.
+    Afterwards only errors are logged, so that log lines about models and weights do not mix with
+    the results.
     """
     args = parser.parse_args()
     cfg = load_config(args.config, args.cfg_options)
@@ -184,8 +188,8 @@ def parse_with_config(parser: argparse.ArgumentParser) -> tuple[argparse.Namespa
 def parse_run(parser: argparse.ArgumentParser) -> tuple[argparse.Namespace, Config]:
     """Read the command line of a training or a test, and its config.
 
-    Adds the arguments that both share, as mmsegmentation has them, and applies them to the config:
-    the work_dir, the launcher, and the rank where a launcher passes it.
+    Adds the arguments that both share, named as in mmsegmentation, and applies them: the work_dir,
+    the launcher, and the local rank if the launcher passes it as an argument.
     """
     add = parser.add_argument
     add('--work-dir', help='where logs, checkpoints and metrics go')
@@ -202,7 +206,7 @@ def parse_run(parser: argparse.ArgumentParser) -> tuple[argparse.Namespace, Conf
 
 
 def image_parser(description: str, count: int, help_: str) -> argparse.ArgumentParser:
-    """Make a parser of a tool that draws images which a student predicts.
+    """Make a parser for a tool that draws predictions of a student.
 
     It has `config`, `checkpoint`, `--out`, `--split`, and `--images N` or `--names STEM ...`.
 
@@ -218,7 +222,7 @@ def image_parser(description: str, count: int, help_: str) -> argparse.ArgumentP
     add('--split', choices=('train', 'val', 'test'), help="default: the config's val")
     images = parser.add_mutually_exclusive_group()
     images.add_argument('--images', type=at_least(1), default=count, metavar='N', help=help_)
-    images.add_argument('--names', nargs='+', metavar='STEM', help='file names without the ending')
+    images.add_argument('--names', nargs='+', metavar='STEM', help='file names without suffix')
     return parser
 
 
@@ -233,7 +237,7 @@ def join_lists(values: list[str]) -> list[str]:
 
 
 def at_least(least: int) -> Callable[[str], int]:
-    """Make a `type` for argparse: a whole number, not below the bound."""
+    """Make a `type` for argparse: a whole number that is not below `least`."""
 
     def number(text: str) -> int:
         with suppress(ValueError):
@@ -245,6 +249,6 @@ def at_least(least: int) -> Callable[[str], int]:
 
 
 def user_message(error: UserError) -> str:
-    """The one line of a user's mistake."""
+    """Return the one line that reports a user's mistake."""
     # A data-loading worker's error arrives with its traceback as the message.
     return re.findall(r'UserError: (.+)', f'UserError: {error}')[-1]

@@ -1,7 +1,7 @@
 """Private parts of other libraries that the package depends on, each with its reason.
 
-`tests/test_compat.py` fails where a release of a library renames or changes one of them. Methods
-that a subclass overrides although their names are private are in `OVERRIDDEN`.
+`tests/test_compat.py` fails if a release of a library renames or changes one of them. `OVERRIDDEN`
+lists the private methods that subclasses override.
 
 torch, mmcv and mmseg are imported in the functions: they take seconds, and a tool reports a broken
 config before it needs them.
@@ -19,23 +19,23 @@ if TYPE_CHECKING:
 OVERRIDDEN = {
     # Initialise with weights that must fit, and without a line for each parameter in the log.
     'mmengine.runner.Runner._init_model_weights': 'train',
-    # Compile the blocks in the place of the whole training step.
+    # Compile the blocks instead of the whole training step.
     'mmengine.runner.Runner._maybe_compile': 'train',
-    # Write a checkpoint whole, with the random state of every process.
+    # Write a checkpoint atomically, with the random state of every process.
     'mmengine.hooks.CheckpointHook._save_checkpoint_with_step': '_save_checkpoint',
     # Keep the best checkpoint until the next is written.
     'mmengine.hooks.CheckpointHook._save_best_checkpoint': 'after_val_epoch',
 }
 
-# Messages that mmengine and mmseg log for their own developers, by how they begin: they all have
-# the level of what a user looks for.
+# How the messages begin that mmengine and mmseg log for their own developers. Their level is that
+# of the messages for users.
 DEVELOPER_MESSAGES = (
     'System environment', 'Config:', 'Hooks will be executed', 'Distributed training is not used',
     'Load checkpoint', 'resumed epoch', 'Advance dataloader', 'Checkpoints will be saved',
     'Exp name', 'paramwise_options', 'The prefix is not set', '"FileClient"', '"HardDiskBackend"',
     'per class results',
 )  # fmt: skip
-# How torch's data loader reports a worker that the system ended; its type is RuntimeError.
+# Text of the RuntimeError that torch's data loader raises for a worker that the system ended.
 DEAD_WORKER = ('is killed by signal', 'exited unexpectedly')
 
 
@@ -43,7 +43,7 @@ def read_configs_with_byte_order_marks() -> None:
     """Make mmengine skip the mark that begins UTF-8 files of Windows' editors.
 
     `Config.fromfile` opens the files of a config in many places and has no setting for their
-    encoding, so the module gets an `open` of its own.
+    encoding, so `open` is replaced in its module.
     """
     import mmengine.config.config
 
@@ -57,15 +57,15 @@ def _open_without_mark(file: Any, mode: str = 'r', encoding: str | None = None, 
 
 
 def is_code_of_a_config(frame: FrameType) -> bool:
-    """Whether a frame of a traceback ran a config: mmengine's `eval` gives it no `__name__`."""
+    """Return whether a frame ran a config's code, which mmengine runs without a `__name__`."""
     return '__name__' not in frame.f_globals
 
 
 def part_being_built(frame: FrameType) -> tuple[dict, str] | None:
-    """Return the dict and the type's name that a frame of a traceback was building, else None.
+    """Return the config dict and the type's name that a frame was building, else None.
 
-    mmengine's registry raises what a constructor raised, without saying where in the config the
-    constructor's dict is. The name is '' before the type is looked up.
+    mmengine's registry passes on a constructor's error without the key of its dict in the config.
+    The name is '' before the type is looked up.
     """
     from mmengine.registry import build_from_cfg
 
@@ -75,27 +75,27 @@ def part_being_built(frame: FrameType) -> tuple[dict, str] | None:
 
 
 def configure_compiler() -> None:
-    """Set what `torch.compile` has no arguments for, or none that go together with `mode`."""
+    """Set the options that `torch.compile` does not take as arguments together with `mode`."""
     import torch._inductor.config
 
-    # Blocks share their code, and each rate of stochastic depth, precision and mode is one version.
+    # Blocks share their code. Each stochastic depth rate, precision and mode compiles it once more.
     torch.compiler.config.recompile_limit = 256
     torch.compiler.config.accumulated_recompile_limit = 256
-    # A hook on a part of a block is heard, also one that is registered in mid-training.
+    # Call hooks inside a compiled block, also those that are registered during training.
     torch._dynamo.config.skip_nnmodule_hook_guards = False
-    # Stochastic depth drops the samples that it would without compilation.
+    # Draw random numbers as without compilation: stochastic depth drops the same samples.
     torch._inductor.config.fallback_random = True
-    # The gradients of several losses are taken one after another.
+    # Keep the buffers of backward, because the losses' gradients are computed one by one.
     torch._functorch.config.donated_buffer = False
 
 
 def swaps_channels(preprocessor: nn.Module | None) -> bool:
-    """Whether a data preprocessor swaps BGR and RGB; it keeps no public record of it."""
+    """Return whether a data preprocessor swaps BGR and RGB."""
     return _takes_images(preprocessor) and preprocessor._channel_conversion
 
 
 def normalises(preprocessor: nn.Module | None) -> bool:
-    """Whether a data preprocessor subtracts a mean and divides by a deviation."""
+    """Return whether a data preprocessor subtracts a mean and divides by a deviation."""
     return _takes_images(preprocessor) and preprocessor._enable_normalize
 
 

@@ -1,4 +1,4 @@
-"""The exception for mistakes of the user, and words for its messages."""
+"""The exception for mistakes of the user, and parts of its messages."""
 
 import difflib
 from collections.abc import Iterable
@@ -14,7 +14,7 @@ class UserError(Exception):
     """
 
 
-# Characters: some messages of libraries hold a whole config.
+# Characters. Some messages of libraries contain a whole config.
 LONGEST = 400
 
 
@@ -30,12 +30,12 @@ def no_file(path: str | Path) -> str:
 
 
 def did_you_mean(word: str, known: Iterable[str], otherwise: str = '') -> str:
-    """Return "did you mean 'NAME'?" with the known name that is most like a misspelt one.
+    """Return "did you mean 'NAME'?" with the known name closest to a misspelt one.
 
     Args:
         word: The misspelt name; upper and lower case are not distinguished.
-        known: The names that there are.
-        otherwise: Returned where no name is like it.
+        known: The valid names.
+        otherwise: Returned if no name is close.
     """
     names = {name.lower(): name for name in known}
     near = difflib.get_close_matches(str(word).lower(), names, n=1, cutoff=0.75)

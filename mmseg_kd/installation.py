@@ -14,9 +14,9 @@ FORKS = {
 
 
 def mixed_installation() -> str | None:
-    """Name the upstream packages that are installed too, and how to part them; None without any.
+    """Return the error for upstream packages next to a fork, or None if there are none.
 
-    Both own the same folders, so that files of the two mix.
+    A fork and its upstream package install into the same folder, so that their files mix.
     """
     upstream = [n for names in FORKS.values() for n in names if any(distributions(name=n))]
     if not upstream:

@@ -1,4 +1,4 @@
-"""Look through nested dicts and lists, such as a config's, by dotted key."""
+"""Read nested dicts and lists, for example of a config, by dotted key."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -7,7 +7,7 @@ from mmengine.config import Config
 
 
 def nodes(node: Any, where: str = '') -> Iterator[tuple[str, Any]]:
-    """Yield the dotted key and the value of a node and of all that it holds, outermost first."""
+    """Yield the dotted key and value of a node and of everything inside it, outermost first."""
     yield where, node
     items = node.items() if isinstance(node, dict | Config) else ()
     if isinstance(node, list | tuple):

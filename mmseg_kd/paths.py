@@ -1,4 +1,4 @@
-"""Check what a tool reads and where it may write, before it works; shorten paths for messages."""
+"""Check paths before a tool starts its work, retry locked files, and shorten paths."""
 
 import os
 import re
@@ -16,18 +16,18 @@ WAITS = (0.05, 0.1, 0.2, 0.4, 0.8, 1.6, 3.0)
 
 
 def check_file(path: str | Path, what: str) -> None:
-    """Raise UserError where a path is not a file.
+    """Raise UserError if a path is not a file.
 
     Args:
         path: The file to read.
-        what: What it is, for the message, e.g. 'the config'.
+        what: Name of the file in the message, e.g. 'the config'.
     """
     if not Path(path).is_file():
         raise UserError(f'{what} {path} {no_file(path)}')
 
 
 def check_new_file(path: str | Path, option: str, suffix: str = '') -> None:
-    """Raise UserError where a file could not be written, or would replace something.
+    """Raise UserError if a file could not be written, or would replace something.
 
     Args:
         path: The file to write.
@@ -45,7 +45,7 @@ def check_new_file(path: str | Path, option: str, suffix: str = '') -> None:
 
 
 def check_new_folder(path: str | Path, option: str) -> None:
-    """Raise UserError where a folder could not be filled, or holds something already.
+    """Raise UserError if a folder could not be written to, or is not empty.
 
     Args:
         path: The folder to fill.
@@ -57,13 +57,13 @@ def check_new_folder(path: str | Path, option: str) -> None:
 
 
 def retry_locked(action: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
-    """Call a function again for a few seconds while it raises PermissionError.
+    """Call a function, and repeat it for a few seconds while it raises PermissionError.
 
-    On Windows a virus scanner or an editor that holds a file open makes others fail to open,
-    replace or remove it.
+    On Windows a file or folder cannot be opened, replaced, renamed or removed while a virus scanner
+    or an editor holds it open.
 
     Args:
-        action: A function that opens, replaces or removes a file.
+        action: A function that opens, replaces, renames or removes a file or folder.
         *args: Positional arguments of the function.
         **kwargs: Keyword arguments of the function.
 
@@ -103,10 +103,10 @@ def new_folder(path: str | Path, option: str) -> Iterator[Path]:
 
 
 def check_folder(path: str | Path, option: str) -> None:
-    """Raise UserError where a folder could not be made or written to.
+    """Raise UserError if a folder could not be created or written to.
 
     Args:
-        path: The folder; what it holds stays.
+        path: The folder; it may contain files.
         option: The option or key that names it.
     """
     if not str(path).strip():

@@ -1,10 +1,10 @@
 """The registries of `default_scope='mmseg_kd'`: children of mmseg's.
 
 A `type` in a config is looked up here, then in mmseg, then in mmengine. The project registers
-its losses, models and hooks in mmseg's registries, so that they are found under
-`default_scope='mmseg'` too. Registered here is only what stands in for a class of mmseg under its
-name: `EncoderDecoder`, `LoadImageFromFile` and `LoadAnnotations`. mmseg's own are
-`mmseg.EncoderDecoder` and so on.
+its losses, models and hooks in mmseg's registries, so that they are also found under
+`default_scope='mmseg'`. The registries here hold only the classes that replace one of mmseg under
+the same name: `EncoderDecoder`, `LoadImageFromFile` and `LoadAnnotations`. Write
+`mmseg.EncoderDecoder` and so on for mmseg's own.
 """
 
 from typing import Any
@@ -13,8 +13,8 @@ from mmengine import registry as mmengine_registry
 from mmengine.registry import Registry
 from mmseg import registry as mmseg_registry
 
-# mmengine asks the registries of the default scope alone, so every kind needs one. It imports the
-# locations before the first look-up, and not those of the parent.
+# mmengine starts every look-up in a registry of the default scope, so every kind needs one here.
+# Before the first look-up it imports the locations of that registry, but not those of its parent.
 LOCATIONS = ['mmseg_kd', 'mmseg.datasets', 'mmseg.engine', 'mmseg.evaluation', 'mmseg.models']
 LOCATIONS += ['mmseg.visualization']
 REGISTRIES = {
@@ -26,9 +26,9 @@ MODELS = REGISTRIES['MODELS']
 
 
 def registered_types() -> dict[str, Any]:
-    """Return all registered types, each by its name, with its scope and with its module.
+    """Return all registered types by `name`, `scope.name` and `module.name`.
 
-    Where several have a name, the one that `default_scope='mmseg_kd'` finds first is returned.
+    If several have the same name, the one that `default_scope='mmseg_kd'` finds is returned.
     """
     stock = [*vars(mmengine_registry).values(), *vars(mmseg_registry).values()]
     found: dict[str, Any] = {}
