@@ -1,6 +1,6 @@
 """Load a config and prepare it for a run: reading, checks, defaults, the command line.
 
-A mistake is one line that names the key.
+A mistake is reported in one line that names the key.
 """
 
 from mmseg_kd.config.loading import load_config

@@ -13,7 +13,7 @@ from mmseg_kd.config.values import wrong_values
 from mmseg_kd.errors import UserError
 from mmseg_kd.nested import nodes, value_at
 
-# Where a mistake is, and what it is.
+# The key of each mistake, and what is wrong with it.
 Problems = Iterator[tuple[str, str]]
 
 
@@ -37,9 +37,9 @@ def check_config(cfg: Config, source: str) -> None:
 
 
 def _compile(cfg: Config) -> Problems:
-    """Find modes of torch.compile that record a CUDA graph for each block."""
+    """Find modes of torch.compile that record a CUDA graph per block, which share their memory."""
     if (mode := value_at(cfg, 'compile.mode')) in ('reduce-overhead', 'max-autotune'):
-        yield 'compile.mode', f'{mode!r} keeps results where a later block writes; write True'
+        yield 'compile.mode', f'{mode!r} lets blocks overwrite earlier results; write True'
 
 
 def _crops(cfg: Config) -> Problems:
@@ -61,7 +61,7 @@ def _endless_epochs(cfg: Config) -> Problems:
 
 
 def _heads(cfg: Config) -> Problems:
-    """Find losses of the heads that cannot be computed, and heads of different classes."""
+    """Find losses of heads that cannot be computed, and heads with different class counts."""
     counts = []
     for where, head in nodes(cfg.model, 'model'):
         if re.fullmatch(r'model.(decode|auxiliary)_head(.\d+)?', where) and isinstance(head, dict):

@@ -1,4 +1,4 @@
-"""Fill in what a config leaves open and its other keys decide."""
+"""Fill in the keys that a config leaves out and that follow from its other keys."""
 
 import re
 from collections.abc import Iterator
@@ -7,25 +7,26 @@ from mmengine.config import Config
 
 from mmseg_kd.nested import nodes, value_at
 
-# Steps of a pipeline that cut a crop.
+# Steps of a pipeline that crop an image.
 CROPPING = ('SegAugment', 'RandomCrop')
-# mmseg needs either a size or a divisor to pad to; the strides of the usual backbones divide it.
+# Images without a size are padded to a multiple of this, which the usual strides divide.
 SIZE_DIVISOR = 32
 
 
 def fill_in(cfg: Config) -> None:
-    """Fill in what a checked config leaves open; what it says stays as it is.
+    """Fill in the keys that a checked config leaves out; the others keep their values.
 
     A cropping step without `crop_size` takes the config's variable `crop_size`, and a
     `data_preprocessor` without a size pads to the largest crop of the training pipelines. A model
-    without `test_cfg` predicts whole images.
+    without `test_cfg` predicts whole images. Only `avg_non_ignore` of a cross-entropy with class
+    weights is overwritten.
     """
     if cfg.model.get('test_cfg') is None:
         cfg.model.test_cfg = dict(mode='whole')
     for _, node in nodes(cfg.model):
         loss = node if isinstance(node, dict) and node.get('type') == 'CrossEntropyLoss' else {}
-        # Without sigmoid, mmseg's cross-entropy with class weights always takes the mean over the
-        # pixels that count, and raises an IndexError where it is asked for.
+        # With class weights and without sigmoid, mmseg's cross-entropy always takes the mean over
+        # the pixels that are not ignored, and raises an IndexError if `avg_non_ignore` is True.
         if loss.get('class_weight') and not (loss.get('use_sigmoid') or loss.get('use_mask')):
             loss.avg_non_ignore = False
     crops = []
@@ -43,10 +44,10 @@ def fill_in(cfg: Config) -> None:
 
 
 def open_crop(cfg: Config) -> bool:
-    """Remove the crops and the size that are the variable `crop_size`, for `fill_in` to set.
+    """Remove the crops and the padded size that equal `crop_size`, so that `fill_in` sets them.
 
     Returns:
-        Whether every crop of the training pipelines will follow the variable.
+        Whether every crop of the training pipelines will follow the variable `crop_size`.
     """
     current = cfg.get('crop_size')
     steps = [step for _, step in cropping_steps(cfg)]
@@ -58,7 +59,7 @@ def open_crop(cfg: Config) -> bool:
 
 
 def cropping_steps(cfg: Config) -> Iterator[tuple[str, dict]]:
-    """Yield key and dict of each step that cuts a crop, also of data sets in wrappers."""
+    """Yield key and dict of each step that crops, also of data sets inside wrappers."""
     key = 'train_dataloader.dataset'
     for where, step in nodes(value_at(cfg, key), key):
         is_step = isinstance(step, dict) and re.search(r'[.]pipeline[.]\d+$', where)

@@ -1,4 +1,4 @@
-"""Errors raised while a config is read or built, as one line for its author."""
+"""Report an error raised while a config is read or built in one line."""
 
 import re
 import traceback
@@ -13,7 +13,7 @@ from mmseg_kd.compat import is_code_of_a_config, part_being_built
 from mmseg_kd.errors import UserError, one_line
 from mmseg_kd.nested import nodes
 
-# These types and no subclass of them: a subclass has a meaning of its own.
+# Exactly these types: a subclass may be an error of another kind.
 MISTAKES = (KeyError, IndexError, TypeError, ValueError, AttributeError, AssertionError)
 MISTAKES += (FileNotFoundError, ZeroDivisionError, RuntimeError, ImportError, ModuleNotFoundError)
 
@@ -26,8 +26,8 @@ def config_errors(cfg: Config | None = None) -> Iterator[None]:
         cfg: The config, in which the part that failed is looked up to name its key.
 
     Raises:
-        UserError: A type is not registered, a value does not suit its constructor, or a file that
-            it names is not there.
+        UserError: A type is not registered, a constructor refuses a value, or a file that it names
+            does not exist.
     """
     try:
         yield
@@ -44,10 +44,10 @@ def config_errors(cfg: Config | None = None) -> Iterator[None]:
 
 @contextmanager
 def reading_errors(path: str | Path) -> Iterator[None]:
-    """Read a config file in this block, whose code may end in any way.
+    """Read a config file in this block, whose code may raise any error.
 
     Raises:
-        UserError: Reading failed; with the file and the line in it, also where it was inherited.
+        UserError: Reading failed. The message names the file, also an inherited one, and the line.
     """
     try:
         yield
@@ -65,7 +65,7 @@ def reading_errors(path: str | Path) -> Iterator[None]:
         elif 'cannot inherit from base' in str(error):
             text = f'{path}: the base has no dict {key}: write {key}=dict(_delete_=True, ...)'
         elif 'Duplicate key is not allowed among bases' in str(error):
-            # A list of keys, which can be longer than a line of a console.
+            # mmengine's list of keys may be too long for `one_line`.
             keys = ', '.join(sorted(re.findall(r"'(\w+)'", str(error))))
             text = f'{path}: several configs of _base_ set {keys}: inherit from one of them'
         raise UserError(text) from error
@@ -77,7 +77,7 @@ def _message(error: Exception, cfg: Config | None) -> str:
     if isinstance(error, KeyError) and ' ' not in text:
         text = f'there is no {text!r}'
     if isinstance(error, AssertionError) and not error.args:
-        # mmseg checks many a value by a bare assertion, whose line is all that it says.
+        # mmseg checks many values by assertions without a message; their code is the only hint.
         text = traceback.extract_tb(error.__traceback__)[-1].line or text
     text = ' '.join(text.split()).partition(' Please check whether the value of')[0]
     text = text or type(error).__name__
@@ -88,7 +88,7 @@ def _message(error: Exception, cfg: Config | None) -> str:
 
 
 def _being_built(error: Exception, cfg: Config | None) -> tuple[str, str]:
-    """Return key and type of what mmengine's registry was building, the innermost.
+    """Return key and type of the innermost part that mmengine's registry was building.
 
     Either is '' if it is unknown.
     """
@@ -100,7 +100,7 @@ def _being_built(error: Exception, cfg: Config | None) -> tuple[str, str]:
         if found := next(same, ''):
             key, owner = found, name
         owner = name or owner
-    # "list index out of range" alone does not say of which argument.
+    # The message "list index out of range" does not name the argument.
     arguments = [argument for argument in part if argument in frames[-1].f_locals]
     if isinstance(error, IndexError) and key and len(arguments) == 1:
         key = f'{key}.{arguments[0]}'

@@ -1,4 +1,4 @@
-"""Find the keys of a config that nothing would read, and types that are misspelt."""
+"""Find the keys of a config that nothing reads, and misspelt types."""
 
 import inspect
 import re
@@ -18,7 +18,7 @@ from mmseg_kd.nested import nodes, value_at
 from mmseg_kd.registry import registered_types
 
 LOOP = "train_cfg=dict(type='IterBasedTrainLoop', max_iters=40000, val_interval=4000)"
-# Keys of mmsegmentation 0.x and what 1.x has instead.
+# Keys of mmsegmentation 0.x, and what to write in 1.x instead.
 RENAMED = {
     'data': 'train_dataloader=dict(batch_size=4, dataset=dict(...)), and val_, test_dataloader',
     'lr_config': "param_scheduler=[dict(type='PolyLR', power=1.0, end=40000, by_epoch=False)]",
@@ -41,7 +41,7 @@ def _arguments(cls: type) -> set[str]:
     return set(inspect.signature(cls.__init__).parameters) - {'self'}
 
 
-# Read by mmengine's Runner, which has no arguments for them, by the tools, or by custom with mmseg.
+# Keys that mmengine's Runner or the tools read, and usual variables in configs of mmseg.
 TOP_LEVEL = {'find_unused_parameters', 'model_wrapper_cfg', 'sync_bn', 'compile', 'cuda_graph'}
 TOP_LEVEL |= {'float32_matmul_precision', 'activation_checkpointing', 'efficient_conv_bn_eval'}
 TOP_LEVEL |= {'reset_classifier'}
@@ -59,7 +59,7 @@ UNTYPED = {
     'model.test_cfg': {'mode', 'stride', 'crop_size', 'logits', 'rescale'},
     **dict.fromkeys([f'{split}_dataloader' for split in SPLITS], LOADER),
 }
-# Dicts of these names are passed on piecemeal, their keys are not a constructor's.
+# The keys of these dicts go to several functions, so no constructor lists them all.
 LAYERS = {'norm_cfg', 'act_cfg', 'conv_cfg'}
 PASSED_ON = LAYERS | {'init_cfg', 'override'}
 # Arguments that the runner, mmengine's registries or the student fill in.
@@ -75,10 +75,10 @@ def check_top_level(cfg: Config, source: str) -> None:
         source: Its file, for the message.
     """
     for key in cfg:
-        # A customary variable of 1.x configs; without effect unless the wrapper holds it.
+        # A usual variable of 1.x configs, which has an effect only if optim_wrapper contains it.
         used = key == 'optimizer' and value_at(cfg, 'optim_wrapper.optimizer') == cfg[key]
         if not (used or key in TOP_LEVEL or key.startswith('_')):
-            advice = 'nothing reads it. Start its name with an underscore if it is your variable'
+            advice = f"nothing reads it. If it is your own variable, rename it to '_{key}'"
             problem = f'unknown key {key!r}: {did_you_mean(key, TOP_LEVEL, advice)}'
             if key in RENAMED:
                 problem = f'{key!r} is a key of mmsegmentation 0.x; in 1.x write {RENAMED[key]}'
@@ -99,10 +99,10 @@ def unknown_keys(cfg: Config) -> Iterator[tuple[str, str]]:
             continue
         kind = node.get('type', 'Teacher' if any(node is one for one in teachers) else None)
         kind = kind if isinstance(kind, str) else ''
-        # Another dotted name may be imported when it is built.
+        # A type of any other dotted name is imported when it is built.
         is_name = re.fullmatch(r'((mmseg_kd|mmseg|mmengine)[.])?\w+', kind)
         if last in PASSED_ON:
-            # mmcv's own message lacks the name.
+            # mmcv's own message does not name the type.
             if last in LAYERS and is_name and kind not in classes:
                 yield f'{where}.type', f'{kind!r} is not registered'
         elif kind in classes:
@@ -121,12 +121,12 @@ def unknown_keys(cfg: Config) -> Iterator[tuple[str, str]]:
 
 
 def _parameters(cls: Any) -> tuple[set[str], bool]:
-    """Return the names of a class's or function's arguments, and whether these are all."""
+    """Return the arguments of a class or function, and whether it takes no others."""
     found: set[str] = set()
     bases = inspect.getmro(cls) if inspect.isclass(cls) else ()
     functions = [base.__dict__.get('__init__') for base in bases] or [cls]
-    # Passing **kwargs on to a base leaves no room for anything else, as this project's classes do;
-    # others may hand them to something that is not a base.
+    # This project's classes pass **kwargs to their base only, so that its arguments complete the
+    # list. Other classes may pass them to any function.
     own = True
     for function in filter(inspect.isfunction, functions):
         parameters = inspect.signature(function).parameters.values()
@@ -139,7 +139,7 @@ def _parameters(cls: Any) -> tuple[set[str], bool]:
 
 
 def _unknown(where: str, node: dict, known: set[str], strict: bool) -> Iterator[tuple[str, str]]:
-    """Yield the keys of a dict that are not known; where not strict, those close to a known one."""
+    """Yield the unknown keys of a dict; if not strict, only those close to a known key."""
     options = known - FILLED_IN - {'self'}
     for key in [key for key in node if key not in options | FILLED_IN]:
         name = node.get('type', where)

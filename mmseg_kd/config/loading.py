@@ -1,9 +1,7 @@
-"""Load a config file: read it, apply the command line, check it, fill in what it leaves open.
+"""Load a config file: read it, apply the command line, check it, fill in what it leaves out.
 
-Files are read as editors and shells write them.
-
-What imports torch or mmseg's models, which takes seconds, is imported in the function: a missing
-file and broken syntax are reported before.
+torch and mmseg's models take seconds to import. The modules that need them are imported in the
+functions, so that a missing file and broken syntax are reported before.
 """
 
 import ast
@@ -32,22 +30,22 @@ def load_config(path: str, cfg_options: dict[str, Any] | None = None) -> Config:
         cfg_options: Overrides by dotted key.
 
     Returns:
-        The config, with `work_dir` set (`work_dirs/<name of the file>` where it has none) and
-        what follows from other keys filled in (`fill_in`).
+        The config, with `work_dir` (`work_dirs/<name of the file>` if it has none) and the keys
+        that `fill_in` derives from others.
 
     Raises:
-        UserError: The file is missing or not valid Python, or has a key that nothing reads.
+        UserError: The file is missing, is not valid Python, or contains a mistake.
     """
     file = Path(path)
     check_file(path, 'the config')
     check_text(file)
-    # In a process that a user's program spawned, only the part for data workers was imported.
+    # A process that a user's program spawned has registered only the data sets so far.
     register_all()
     from mmseg_kd.config import checks, defaults, options
 
     cfg = read_config(path)
     with reading_errors(path):
-        # Every checkpoint and log has the config's text; yapf takes 0.3 s to lay it out.
+        # Checkpoints and logs contain the config's text, which yapf would need 0.3 s to format.
         cfg = Config(cfg.to_dict(), cfg.text, cfg.filename, format_python_code=False)
         options.check_variables(cfg, path)
         options.apply_options(cfg, cfg_options or {})
@@ -68,7 +66,7 @@ def read_config(path: str | Path, **options: Any) -> Config:
 
     Raises:
         UserError: One of the files is not UTF-8 text or not valid Python, inherits from itself,
-            or its code fails; with its name and line.
+            or its code fails. The message names the file and the line.
     """
     check_text(Path(path))
     with reading_errors(path):
@@ -76,9 +74,9 @@ def read_config(path: str | Path, **options: Any) -> Config:
 
 
 def check_text(file: Path, chain: tuple[Path, ...] = ()) -> None:
-    """Check that a config, and all that it inherits from, can be parsed.
+    """Check that a config and all configs that it inherits from can be parsed.
 
-    mmengine names neither an inherited file nor, for some mistakes, the file itself.
+    mmengine's errors do not name an inherited file, and some do not name the file itself.
 
     Args:
         file: The config.
@@ -119,7 +117,7 @@ def _parse(file: Path) -> ast.Module:
 
 
 def _bases(tree: ast.Module) -> Iterator[Any]:
-    """Yield what a config has under `_base_`, where it is written out and not computed."""
+    """Yield the items of a config's `_base_`, if it is a literal and not computed."""
     for node in tree.body:
         if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == '_base_':
             with suppress(ValueError):

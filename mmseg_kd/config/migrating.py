@@ -16,7 +16,7 @@ from mmseg_kd.errors import UserError, one_line
 from mmseg_kd.nested import nodes, value_at
 from mmseg_kd.paths import check_file
 
-# Keys that stay or have another name here.
+# Keys of 0.x and their names here, for settings whose values stay the same.
 MOVED = {
     **{key: key for key in ('work_dir', 'log_level', 'load_from', 'find_unused_parameters')},
     'seed': 'randomness.seed',
@@ -37,11 +37,11 @@ MOVED = {
     'optimizer_config.loss_scale': 'optim_wrapper.loss_scale',
     'fp16.loss_scale': 'optim_wrapper.loss_scale',
 }
-# Sections whose other keys are listed, but for these, which are read elsewhere or not needed.
+# The other keys of these sections become remarks, except SETTLED: read elsewhere or not needed.
 SECTIONS = ('runner', 'checkpoint_config', 'evaluation', 'log_config', 'optimizer_config', 'fp16')
 SETTLED = {'type', 'by_epoch', 'meta', 'metric', 'pre_eval', 'gpu_collect', 'efficient_test'}
 SETTLED |= {'hooks', 'distributed', 'coalesce', 'bucket_size_mb'}
-# Other keys of the top level that are read here, or need nothing in their place.
+# Other top-level keys that are read here, or need no replacement.
 KNOWN = {'data', 'model', 'optimizer', 'lr_config', 'train_cfg', 'test_cfg'}
 KNOWN |= {'resume_from', 'dist_params', 'gpu_ids', 'gpus', 'device', 'mp_start_method', 'workflow'}
 PARTS = re.compile(r'(|backbone|neck|decode_head|auxiliary_head|.*\.loss_decode)(\.\d+)?')
@@ -50,13 +50,13 @@ LR_KEYS = {'policy', 'power', 'min_lr', 'step', 'gamma', 'warmup', 'warmup_iters
 
 
 def read_old_config(path: str | Path) -> dict[str, Any]:
-    """Read a config of 0.x with all that it inherits, and none of the modules that it imports.
+    """Read a config of 0.x with everything it inherits, without importing its custom modules.
 
     Raises:
-        UserError: It is missing or not valid Python, or not a whole config of 0.x.
+        UserError: The file is missing, is not valid Python, or is not a complete config of 0.x.
     """
     check_file(path, 'the config')
-    # The user's modules were written for the libraries of 0.x.
+    # The user's modules need the libraries of 0.x.
     old = read_config(path, import_custom_modules=False).to_dict()
     for _, node in nodes(old):
         if isinstance(node, dict):
@@ -70,17 +70,17 @@ def read_old_config(path: str | Path) -> dict[str, Any]:
 
 
 def migrate(old: dict[str, Any], path: str | Path) -> tuple[dict[str, Any], list[str]]:
-    """Turn a config of 0.x into what this project's `default_runtime.py` lacks.
+    """Convert a config of 0.x to the settings that this project's `default_runtime.py` lacks.
 
     Args:
-        old: The config in full, as `read_old_config` returns it; it is changed.
+        old: The config that `read_old_config` returned; it is changed.
         path: Its file, for messages.
 
     Returns:
-        The settings, and a line for everything that has no equal.
+        The settings, and a line for each old setting that has no equivalent.
 
     Raises:
-        UserError: It trains by epochs, or a value in it is not what 0.x takes.
+        UserError: The config trains by epochs, or has a value that 0.x does not take.
     """
     remarks = list(_unread(old))
     try:
@@ -102,7 +102,7 @@ def migrate(old: dict[str, Any], path: str | Path) -> tuple[dict[str, Any], list
 
 
 def _unread(old: dict[str, Any]) -> Iterator[str]:
-    """Yield the keys of the top level that are neither read here nor variables of what is."""
+    """Yield the top-level keys that are not migrated, and are not variables of keys that are."""
     read = KNOWN.union(SECTIONS, MOVED)
     used = [node for _, node in nodes({key: old[key] for key in read & old.keys()})]
     dicts = [node.items() for node in used if isinstance(node, dict)]
@@ -116,7 +116,7 @@ def _unread(old: dict[str, Any]) -> Iterator[str]:
 
 
 def _model(old: dict[str, Any], remarks: list[str]) -> dict[str, Any]:
-    # The first versions have the last two at the top level.
+    # The first versions of 0.x have `train_cfg` and `test_cfg` at the top level.
     model = {key: old[key] for key in ('train_cfg', 'test_cfg') if key in old} | old['model']
     backbone = model.get('backbone', {})
     if re.fullmatch(r'mit_b\d', backbone.get('type', '')):
@@ -169,7 +169,7 @@ def _evaluate(evaluation: dict[str, Any], new: Config) -> None:
 
 
 def _move(old: dict[str, Any], new: Config, remarks: list[str]) -> None:
-    """Move what only changes its name, and list what is left of each section."""
+    """Copy the settings that only change their name, and list the others of each section."""
     for key, target in MOVED.items():
         if (value := value_at(old, key)) is not None:
             new.merge_from_dict({target: value})

@@ -13,10 +13,10 @@ from mmseg_kd.datasets.camvid.dataset import SPLITS
 from mmseg_kd.nested import nodes
 
 Step = dict[str, Any]
-# Done by the preprocessor, by PackSegInputs or by the test loop; written anew where it is needed.
+# Steps that the preprocessor, PackSegInputs or the test loop replaces.
 REPLACED = {'Normalize', 'Pad', 'DefaultFormatBundle', 'Collect', 'ImageToTensor', 'ToTensor'}
 REPLACED |= {'ToDataContainer', 'Transpose'}
-# Keys of a data set that stay, and where the values of others go; CamVid has its own of these.
+# Keys of a data set that stay, and new names of others. CamVidDataset needs none of the others.
 SAME = ('data_root', 'ignore_index', 'reduce_zero_label')
 MOVED = {
     'img_dir': 'data_prefix.img_path',
@@ -30,7 +30,7 @@ MOVED = {
 
 
 def loaders(data: dict[str, Any], remarks: list[str]) -> dict[str, Any]:
-    """Return the data loaders of `data`; what has no equal is added to `remarks`."""
+    """Return the data loaders of `data`; add a remark for each setting without an equivalent."""
     found = {}
     for split in [s for s in ('train', 'val', 'test') if data.get(s)]:
         # 0.x evaluates image by image, regardless of `samples_per_gpu`.
@@ -76,7 +76,7 @@ def _steps(dataset: Any) -> dict[str, Step]:
 
 
 def _parts(old: Any) -> Any:
-    """Return the data sets that 0.x concatenates; None where it is a single one."""
+    """Return the data sets that 0.x concatenates; None if there is only one."""
     if isinstance(old, list | tuple):
         return old
     keys = ('img_dir', 'ann_dir', 'split')
@@ -109,7 +109,7 @@ def _dataset(old: Any, split: str, remarks: list[str]) -> dict[str, Any]:
         new.reduce_zero_label = True
     steps = list(_pipeline(pipeline, f'{where}.pipeline', remarks))
     if not any(step['type'] == 'LoadAnnotations' for step in steps):
-        # In a test they come last, so that they keep their size.
+        # In a test the labels are loaded last, because Resize must not change them.
         steps.append(dict(type='LoadAnnotations'))
     new.pipeline = [*steps, dict(type='PackSegInputs')]
     return new.to_dict()
@@ -182,12 +182,12 @@ def _random_flip(step: Step, where: str, remarks: list[str]) -> list[Step]:
     return [flip] if prob is not None else []
 
 
-# Steps of another name or other arguments.
+# Steps with another name or other arguments in 1.x.
 RENAMED = {'Resize': _resize, 'AlignResize': _align_resize, 'RandomFlip': _random_flip}
 
 
 def _test_size(step: Step, remarks: list[str]) -> Step:
-    """Return the arguments of Resize for a MultiScaleFlipAug without its other scales."""
+    """Return the arguments of Resize for a MultiScaleFlipAug that is reduced to one scale."""
     scale, ratios = step.get('img_scale'), step.get('img_ratios') or [1]
     ratios = [ratios] if isinstance(ratios, int | float) else ratios
     scales = scale if isinstance(scale, list) else [scale]

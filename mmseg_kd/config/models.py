@@ -16,7 +16,7 @@ from mmseg_kd.errors import UserError
 def build_models(cfg: Config) -> dict[str, nn.Module]:
     """Build a config's model, called 'student', and its teachers by name.
 
-    No file of weights is read. An average of the student is left out.
+    Reads no weights. A teacher that is an average of the student is left out.
 
     Raises:
         UserError: A model cannot be built, or the config of a teacher cannot be read.

@@ -10,7 +10,7 @@ from mmseg_kd.config.defaults import open_crop
 from mmseg_kd.errors import UserError
 from mmseg_kd.nested import nodes, value_at
 
-# Variables of a config file, and the keys whose values are made of them.
+# Variables of a config file, and the keys to override instead.
 VARIABLES = {
     'data_root': 'train_dataloader.dataset.data_root=PATH (and val_, test_)',
     'dataset_type': 'train_dataloader.dataset.type=TYPE (and val_, test_)',
@@ -30,11 +30,11 @@ def apply_options(cfg: Config, options: dict[str, Any]) -> None:
     """Override keys of a config, in place.
 
     Args:
-        cfg: The config; crops that are its `crop_size` follow another one.
+        cfg: The config. Crops that equal its `crop_size` follow a new `crop_size`.
         options: Overrides by dotted key.
 
     Raises:
-        UserError: A key has no place, or comes too late for an effect.
+        UserError: A key does not fit the config, or is set too late to have an effect.
     """
     for key, value in options.items():
         if not all(key.split('.')):
@@ -48,7 +48,7 @@ def apply_options(cfg: Config, options: dict[str, Any]) -> None:
             if isinstance(node, list | tuple) and not (part.isdecimal() and int(part) < len(node)):
                 advice = f'write a number below {len(node)}, not {part!r}'
                 raise UserError(f'--cfg-options {key}: {where} is a list; {advice}')
-    # A dict takes the place of a single value, which mmengine refuses without `_delete_`.
+    # mmengine replaces a single value by a dict only with `_delete_`.
     places = [where for key in options for where, _ in _steps(key)]
     single = [p for p in places if not isinstance(value_at(cfg, p), dict | list | tuple | None)]
     cfg.merge_from_dict({**options, **{f'{place}._delete_': True for place in single}})
@@ -58,14 +58,14 @@ def check_variables(cfg: Config, source: str) -> None:
     """Raise UserError for a variable of a base config that a file sets too late.
 
     Args:
-        cfg: The config as the file has it, before the command line overrides what used it.
+        cfg: The config before the overrides of the command line.
         source: The file.
     """
-    # A file without a base, such as a run leaves behind, may hold what was overridden.
+    # A file without a base, for example the `config.py` of a run, may contain overridden values.
     if not line_of(source, '_base_'):
         return
     for key in ('data_root', 'crop_size', 'train_pipeline', 'test_pipeline'):
-        # The variable's value is found again in the data loaders, a pipeline's as `pipeline`.
+        # The data loaders contain the variable's value, for `train_pipeline` under `pipeline`.
         place = re.compile(rf'\w+_dataloader[.].*\b{re.sub("^(train|test)_", "", key)}')
         used = [value for where, value in nodes(cfg) if value and place.fullmatch(where)]
         if used and cfg.get(key) not in used and (line := line_of(source, key)):
@@ -81,6 +81,6 @@ def line_of(source: str, key: str) -> str:
 
 
 def _steps(key: str) -> list[tuple[str, str]]:
-    """Return the keys above a dotted key, the outermost first, each with the part that follows."""
+    """Return each key above a dotted key, outermost first, with the part that follows it."""
     parts = key.split('.')
     return [('.'.join(parts[:i]), parts[i]) for i in range(1, len(parts))]

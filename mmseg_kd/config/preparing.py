@@ -1,4 +1,4 @@
-"""Prepare a loaded config for training or testing, by what the command line asks for.
+"""Prepare a loaded config for training or testing, as the command line asks.
 
 torch and mmseg, which take seconds to import, are imported in the functions.
 """
@@ -26,16 +26,16 @@ def enable_amp(cfg: Config) -> None:
 
 
 def choose_start(cfg: Config, resume: str | None) -> None:
-    """Decide where training starts: anew, from `load_from`, or where a run stopped.
+    """Decide where training starts: from the beginning, from `load_from`, or where it stopped.
 
     Args:
-        cfg: The config; its own `resume=True` counts too. `load_from`, `resume` and, where a
-            checkpoint brings every weight, `pretrained` are set.
-        resume: What `--resume` was given: None, 'auto' or a checkpoint's path.
+        cfg: The config, changed in place: `load_from` and `resume` are set, and pretrained weights
+            are removed if a checkpoint replaces them. Its own `resume=True` counts too.
+        resume: The value of `--resume`: None, 'auto' or a checkpoint's path.
 
     Raises:
-        UserError: The checkpoint is missing, a new run would overwrite an older one, or nothing
-            can be written into the work_dir.
+        UserError: The checkpoint is missing, a new run would overwrite an older one, or the
+            work_dir cannot be written to.
     """
     from mmseg_kd.checkpoints import find_latest_checkpoint
     from mmseg_kd.checkpoints.initialization import forget_pretrained
@@ -59,9 +59,9 @@ def choose_start(cfg: Config, resume: str | None) -> None:
 
 
 def choose_split(cfg: Config, split: str) -> None:
-    """Let `test_dataloader` read another split, seen through the test pipeline.
+    """Make `test_dataloader` read another split with the test pipeline.
 
-    The split keeps its own settings, such as its number of images.
+    Other settings of the split, for example its number of images, are kept.
 
     Raises:
         UserError: The data set does not have splits.
@@ -80,18 +80,18 @@ def prepare_test(
     out: str | None = None,
     tta: bool = False,
 ) -> None:
-    """Turn a training config into one that tests a checkpoint.
+    """Change a training config to one that tests a checkpoint.
 
     Args:
         cfg: The config, changed in place.
         checkpoint: The checkpoint to test.
-        split: Split of the data set, where it is not the config's own for testing.
+        split: Split of the data set; None is the config's split for testing.
         out: Folder for the predictions as PNG files of class ids.
         tta: Whether to average over the config's `tta_pipeline`.
 
     Raises:
-        UserError: The checkpoint is missing, the config lacks what is asked for, or nothing can be
-            written where the results go.
+        UserError: The checkpoint is missing, the config lacks a needed key, or the results cannot
+            be written.
     """
     from mmseg_kd.checkpoints.initialization import forget_pretrained
 
@@ -111,14 +111,14 @@ def prepare_test(
             raise UserError(f'--tta needs tta_model and tta_pipeline in {cfg.filename}')
         cfg.test_dataloader.dataset.pipeline = cfg.tta_pipeline
         cfg.model = dict(**cfg.tta_model, module=cfg.model)
-    # Nothing of the training is needed, nor are its data.
+    # A test needs neither the settings nor the data of the training.
     for key in list(cfg):
         if re.match('(train|val)_|optim_wrapper|param_scheduler', key):
             cfg.pop(key)
 
 
 def show_predictions(cfg: Config, window: bool, folder: str | None, wait_time: int) -> None:
-    """Let a test paint its predictions.
+    """Make a test draw its predictions.
 
     Args:
         cfg: The config of a test, changed in place.
@@ -127,7 +127,7 @@ def show_predictions(cfg: Config, window: bool, folder: str | None, wait_time: i
         wait_time: Seconds between the pictures of the window.
 
     Raises:
-        UserError: The config has no hook or visualizer that paints, or the folder cannot be used.
+        UserError: The config has no hook or visualizer that draws, or the folder cannot be used.
     """
     needed = {'default_hooks.visualization': 'PaintingHook', 'visualizer': 'QuickSegVisualizer'}
     for key, kind in needed.items():

@@ -1,4 +1,4 @@
-"""Find the values of a config that are not what reads them takes."""
+"""Find the values of a config that have the wrong kind."""
 
 import math
 import re
@@ -22,7 +22,7 @@ def _whole(value: Any, least: int = 0) -> bool:
     return type(value) is int and value >= least
 
 
-# What a key takes, and the test.
+# Kinds of values, as messages name them, and their tests.
 KINDS: dict[str, Callable[[Any], Any]] = {
     'a dict': lambda value: isinstance(value, dict),
     'a list': lambda value: isinstance(value, list | tuple),
@@ -33,13 +33,13 @@ KINDS: dict[str, Callable[[Any], Any]] = {
     'True, False or dict(mode=...)': lambda value: isinstance(value, bool | dict),
     'a number from 0 up': _number,
     'a number above 0': lambda value: _number(value) and 0 < value < math.inf,
-    # Some of these keys take a list.
+    # Some of these keys also take a list.
     'a number from 0 to 1': lambda value: isinstance(value, list | tuple) or _number(value, 0, 1),
     'a whole number from 0 up': _whole,
     'a whole number from 1 up': lambda value: _whole(value, least=1),
     'a whole number from 1 up, or -1': lambda value: value == -1 or _whole(value, least=1),
 }
-# By dotted key, as a regular expression.
+# The kind of a key's value. The dotted keys are regular expressions.
 RULES = {
     'model([.](data_preprocessor|backbone|test_cfg|kd_losses([.][^.]+)?))?': 'a dict',
     'optim_wrapper([.](optimizer|paramwise_cfg|clip_grad))?|default_hooks([.][^.]+)?': 'a dict',
@@ -73,9 +73,9 @@ RULES = {
 
 
 def wrong_values(cfg: Config) -> Iterator[tuple[str, str]]:
-    """Yield the keys whose value is of the wrong kind, with what is wrong.
+    """Yield the keys whose value has the wrong kind, with the reason.
 
-    None is like a key that is not there.
+    A key that is None counts as missing.
     """
     for where, value in nodes(cfg):
         if value is None and where not in ('model.backbone', 'model.decode_head'):
@@ -84,7 +84,7 @@ def wrong_values(cfg: Config) -> Iterator[tuple[str, str]]:
             one_of = words.removeprefix('one of ').split(', ').__contains__
             if not KINDS.get(words, one_of)(value):
                 yield where, f'{reprlib.repr(value)} is not {words}'
-    # What is missing and would fail late, or in other words than the config's.
+    # Missing keys that would fail late, or with an error that does not name them.
     optimizer, key = value_at(cfg, 'optim_wrapper.optimizer'), 'optim_wrapper.paramwise_cfg'
     if 'decay_mult' in str(value_at(cfg, key)) and optimizer and 'weight_decay' not in optimizer:
         yield 'optim_wrapper.optimizer', f'weight_decay is missing, which {key} multiplies'

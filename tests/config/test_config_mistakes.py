@@ -26,7 +26,10 @@ def write(folder: Path, text: str, base: str = B0) -> str:
             "line 2: unknown key 'trian_dataloader': did you mean 'train_",
         ),
         ('study = dict()', 'line 2: a study is run by `python tools/study.py run'),
-        ('colour = 1', "unknown key 'colour': nothing reads it. Start its name with an underscore"),
+        (
+            'colour = 1',
+            "unknown key 'colour': nothing reads it. If it is your own variable, rename it to '_co",
+        ),
         (
             'data = dict(samples_per_gpu=4)',
             "'data' is a key of mmsegmentation 0.x; in 1.x write train",
