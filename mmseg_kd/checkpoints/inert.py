@@ -1,6 +1,6 @@
 """Stand-ins for numpy and mmengine while a stock mmengine checkpoint is read.
 
-A pickle may call every allowed name with any argument, and may set the state of what it made.
+A pickle may call every allowed name with any argument, and may set the state of the result.
 numpy's own constructors are not safe against that: a forged dtype makes numpy take plain bytes for
 object pointers, and a second state set on an array frees memory that a tensor still shows.
 Therefore the names of numpy and mmengine resolve to records, which only keep their arguments.
@@ -57,7 +57,7 @@ class _Scalar(_Record):
 
 
 class HistoryBuffer(_Record):
-    """Bears the original's name, which errors print."""
+    """A record of mmengine's buffer; it has the original's name, because errors print it."""
 
     def restore(self) -> mmengine.logging.HistoryBuffer:
         """Make the real buffer from the two arrays in the state.
@@ -86,7 +86,7 @@ def _statistics_method(owner: Any, name: Any) -> str:
 
 
 def _refuse(name: str) -> NoReturn:
-    # In torch's words, because torch keeps only the text of an error raised while it reads.
+    # torch keeps only the text of this error, so the text has the form of torch's own.
     raise UnpicklingError(f'GLOBAL {name} was not an allowed global')
 
 

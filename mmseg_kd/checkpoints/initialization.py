@@ -1,7 +1,7 @@
-"""Load the weights that `init_cfg` names, anywhere in a model, as data and completely.
+"""Load the weights that any `init_cfg` in a model names, safely and completely.
 
-Importing this module replaces the loaders of mmengine's `CheckpointLoader`, by which every backbone
-and head of mmseg reads its weights. mmengine's own run the code in a file.
+Importing this module replaces the loaders of mmengine's `CheckpointLoader`, with which every
+backbone and head of mmseg reads its weights. mmengine's own loaders run the code in a file.
 """
 
 from collections.abc import Iterator
@@ -20,23 +20,23 @@ from mmseg_kd.checkpoints.sources import NAMED, URLS, find_weights
 from mmseg_kd.errors import UserError
 from mmseg_kd.nested import nodes
 
-# Those that mmengine has loaders for.
+# The schemes that mmengine has loaders for.
 SCHEMES = [f'{name}://' for name in ('pavi', r'(\S+\:)?s3', r'(\S+\:)?petrel', *NAMED)]
 
 
 @CheckpointLoader.register_scheme(prefixes=['', *URLS, *SCHEMES], force=True)
 def load_from_file(filename: str, map_location: Any = None) -> dict[str, Any]:
-    """Read a checkpoint as data, instead of mmengine's loaders."""
+    """Read a checkpoint as data; replaces mmengine's loaders."""
     return read_checkpoint(find_weights(filename), map_location or 'cpu')
 
 
 def init_weights(model: nn.Module) -> None:
-    """Initialise a model; a file in an `init_cfg` must fill its part completely.
+    """Initialise a model, and require that a file in an `init_cfg` fills its part completely.
 
     The log reports how many tensors of each file matched.
 
     Raises:
-        UserError: A file is missing, holds code, does not fit, or is not read by its module.
+        UserError: A file is missing, contains code, does not fit, or is not read by its module.
     """
     loaded: set[str] = set()
     watched = list(_pretrained(model))
@@ -53,11 +53,11 @@ def init_weights(model: nn.Module) -> None:
 def _watch(where: str, module: nn.Module, init_cfg: dict, loaded: set[str]) -> RemovableHandle:
     """Fit the file of an `init_cfg` when its module loads it, and add the module to `loaded`."""
     source = str(init_cfg.get('checkpoint'))
-    # mmengine's `Pretrained` does not have this key.
+    # mmengine's `Pretrained` does not accept this key.
     strict = init_cfg.pop('strict', True)
 
     def check(module: nn.Module, state_dict: dict, prefix: str, *_: Any) -> None:
-        # With a prefix, a module around this one is being loaded.
+        # With a prefix, torch loads a module that contains this one.
         if not prefix:
             hint = f'to load only what fits, write strict=False in {where}.init_cfg'
             found = state_dict_of(state_dict, source)
@@ -77,7 +77,7 @@ def _pretrained(model: nn.Module) -> Iterator[tuple[str, nn.Module, dict]]:
         for where, init_cfg in nodes(getattr(module, 'init_cfg', None)):
             kind = init_cfg.get('type') if isinstance(init_cfg, dict) else None
             if kind in ('Pretrained', PretrainedInit):
-                # An override is for the part that it names.
+                # An override applies to the part that it names.
                 part = f'.{init_cfg["name"]}' if 'override' in where else ''
                 path = f'{name}{part}'.strip('.')
                 yield f'model.{path}'.rstrip('.'), model.get_submodule(path), init_cfg

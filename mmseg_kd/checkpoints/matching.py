@@ -1,4 +1,4 @@
-"""Load weights only where they fit a model entirely."""
+"""Load weights only if they fit a model completely."""
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -10,7 +10,7 @@ from mmseg_kd.checkpoints.mit_layouts import to_segformer
 from mmseg_kd.errors import UserError
 
 Tensors = Mapping[str, Tensor]
-# The published SegFormer checkpoints have this layer of mmseg's base class; no forward uses it.
+# The published SegFormer checkpoints have this layer of mmseg's base class, which is never run.
 _UNUSED = ('decode_head.conv_seg.weight', 'decode_head.conv_seg.bias')
 
 
@@ -30,10 +30,11 @@ def fit(
         model: Stays as it is.
         state_dict: Tensors by name.
         source: The file they came from, for the error.
-        hint: What to do about a mismatch, the end of the error.
+        hint: Advice about a mismatch, which ends the error.
         strict: Whether every tensor has to match; otherwise one match is enough.
-        reset_classifier: Whether another number of classes is accepted, without the tensors that
-            depend on it. None: the error does not offer it.
+        reset_classifier: Whether to accept a file with another number of classes, and leave out
+            the tensors that depend on it. With None or False such a file is an error; only with
+            False the error mentions `reset_classifier=True`.
 
     Returns:
         Tensors by name, and a line such as `matched 176/176 tensors`.
@@ -77,7 +78,7 @@ def shortened(names: list[str]) -> str:
 
 
 def _classes(shapes: Iterable[tuple[tuple, tuple]]) -> tuple[int, int] | None:
-    """Return the file's and the model's number of classes, if the shapes differ in nothing else."""
+    """Return the file's and the model's number of classes, if the shapes differ only in them."""
     counts = {(*file[:1], *mine[:1]) for file, mine in shapes}
     rest_is_same = all(file and mine and file[1:] == mine[1:] for file, mine in shapes)
     return counts.pop() if rest_is_same and len(counts) == 1 else None
@@ -88,8 +89,8 @@ def load_strictly(
 ) -> int:
     """Load weights if all of them match the model; otherwise load nothing and raise.
 
-    A SegFormer may be in any layout of `mit_layouts`. Arguments and errors as for `fit`; a
-    classifier that is left out is logged.
+    A SegFormer may have any layout of `mit_layouts`. Arguments and errors are those of `fit`. The
+    log reports a classifier that is left out.
 
     Returns:
         The number of tensors loaded.

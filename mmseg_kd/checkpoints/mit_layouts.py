@@ -10,10 +10,10 @@ from collections.abc import Iterable, Mapping
 import torch
 from torch import Tensor
 
-# A tensor of every Mix Transformer.
+# A tensor that every Mix Transformer has.
 EMBEDDING = 'patch_embed1.proj.weight'
-# Patterns of the other layouts and NVlabs' names. NVlabs counts stages from 1, the others from 0;
-# `attn.qkv`, `attn.k` and `attn.v` mark what `to_nvlabs` splits or joins.
+# Patterns of the other layouts, and NVlabs' names. NVlabs counts stages from 1, the others from 0.
+# `to_nvlabs` splits `attn.qkv`, and joins `attn.k` and `attn.v`.
 _STAGES = (
     (r'(?:layers\.(\d)\.0|patch_embeddings\.(\d)|stages\.(\d)\.patch_embeddings)', 'patch_embed'),
     (r'(?:layers\.(\d)\.1|block\.(\d)|stages\.(\d)\.blocks)', 'block'),
@@ -44,7 +44,7 @@ _HEAD = (
 def to_nvlabs(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Rename a Mix Transformer of any published layout to the NVlabs names.
 
-    Prefixes such as `backbone.` or `segformer.encoder.`, and names of no layout, stay.
+    Prefixes, for example `backbone.` or `segformer.encoder.`, and unknown names are kept.
 
     Args:
         tensors: Tensors by name.
@@ -75,7 +75,7 @@ def to_segformer(own: Mapping[str, Tensor], found: Mapping[str, Tensor]) -> Mapp
 
     Args:
         own: The model's tensors.
-        found: The file's. Those for another model stay.
+        found: The file's tensors. Those of other models are returned unchanged.
     """
     if f'backbone.{EMBEDDING}' not in own or f'backbone.{EMBEDDING}' in found:
         return found

@@ -1,4 +1,4 @@
-"""Load pretrained weights into a backbone, under the names and the prefix that the file has."""
+"""Load pretrained weights into a backbone, and adapt the names and the prefix of the file."""
 
 from itertools import accumulate
 from pathlib import Path
@@ -11,7 +11,7 @@ from mmseg_kd.checkpoints.safe_load import read_checkpoint, state_dict_of
 from mmseg_kd.checkpoints.sources import find_weights
 from mmseg_kd.errors import UserError
 
-# Layers of classifiers and segmentors that backbones do not have.
+# Layers of classifiers and segmentors, which backbones do not have.
 HEADS = ('head.', 'fc.', 'classifier.', 'decode_head.', 'auxiliary_head.')
 
 
@@ -28,9 +28,8 @@ def load_pretrained(backbone: nn.Module, path: str | Path, strict: bool = True) 
         `pretrained/mit_b0.pth: matched 176/176 tensors of the backbone`.
 
     Raises:
-        UserError: There is no such file, it cannot be read, nothing matches, or
-            with `strict` something of the backbone or of the file is left over.
-            The backbone is then as it was.
+        UserError: The file is missing, it cannot be read, nothing matches, or with `strict` a
+            tensor of the backbone or of the file is left over. The backbone is unchanged.
     """
     path = find_weights(path)
     if not path.exists():
@@ -56,17 +55,17 @@ def fit_backbone(
 ) -> tuple[dict[str, Tensor], str]:
     """Return the tensors of a file that fit a backbone, and a line for the log.
 
-    The prefix that makes most tensors match in name and shape is removed. If that does not fill the
-    backbone, the order of the tensors decides, provided that all shapes and kinds (`weight`,
-    `running_mean`) of the backbone occur in it. Layers of a classifier are left out, and what
-    timm's `features_only` does not have.
+    The prefix with which most tensors match in name and shape is removed. If that does not fill the
+    backbone, tensors are matched by their order, provided that the file's first tensors have the
+    shapes and kinds (`weight`, `running_mean`) of the backbone. Layers of a classifier are left
+    out, and for models of timm also those that `features_only` does not have.
 
     Args:
         backbone: Stays as it is.
         found: The file's tensors.
         source: The file.
-        where: The backbone's key.
-        hint: What to do about a mismatch, the end of the error.
+        where: The backbone's key in the config, for the log line.
+        hint: Advice about a mismatch, which ends the error.
         strict: As for `fit`.
 
     Raises:
@@ -77,7 +76,7 @@ def fit_backbone(
     # mmseg's `TIMMBackbone` has its model in an attribute.
     wrapper = [p for p in _prefixes(next(iter(own))) if all(key.startswith(p) for key in own)][-1]
     tensors, how = _without_prefix(own, wrapper, found, source), ''
-    # Of a model of timm's, the layers after its last feature too.
+    # In timm's wrapper, layers that the backbone does not have are left out, else only HEADS.
     layers = {f'{key.removeprefix(wrapper).split(".")[0]}.' for key in own} if wrapper else ('',)
     kept = tuple(map(_plain, layers))
     extra = [key for key in tensors if key not in own]
@@ -115,7 +114,7 @@ def _without_prefix(own: Tensors, wrapper: str, found: Tensors, source: str | Pa
     if len(fitting) > 1:
         where = f'{fitting[0]!r} and {fitting[1]!r}'
         raise UserError(f'{source}: holds several backbones that fit, under {where}; save one')
-    # Names count too, so that the error about a file of another size compares shapes.
+    # Equal names count too: for a model of another size the error then lists the shapes.
     return max(candidates.values(), key=lambda x: _matching(own, x) + len(own.keys() & x.keys()))
 
 

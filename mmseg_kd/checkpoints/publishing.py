@@ -29,15 +29,15 @@ def publish(source: str | Path, target: str | Path) -> Path:
         The file.
 
     Raises:
-        UserError: The checkpoint cannot be read, the target's suffix is another one, or its folder
-            is a file.
+        UserError: The checkpoint cannot be read, or the target does not end in `.pth` or its folder
+            cannot be written to.
     """
     target = Path(target)
     if target.suffix != '.pth':
         raise UserError(f'{target}: write a name that ends in .pth')
     check_folder(target.parent, 'OUT_FILE')
     checkpoint = read_checkpoint(source)
-    # Cloned, because a view would be saved with all of its storage.
+    # torch would save a view with all of its storage, so the tensors are cloned.
     kept = {
         name: tensor.detach().clone(memory_format=torch.contiguous_format)
         for name, tensor in state_dict_of(checkpoint, source).items()

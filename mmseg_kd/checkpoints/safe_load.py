@@ -1,4 +1,4 @@
-"""Read checkpoints as data, without running what the file says."""
+"""Read checkpoints as data, without running code from the file."""
 
 import hashlib
 import re
@@ -15,7 +15,7 @@ from mmseg_kd.errors import UserError
 
 _REFUSED = re.compile(r'GLOBAL (\S+) (?:was not an allowed global|whose module)')
 _WEIGHTS = ('state_dict', 'model', 'model_state_dict')
-# Bytes. A tensor above this size must not show its storage several times over.
+# Bytes. A larger tensor must not repeat its storage, as an expanded view does.
 MOST_REPEATED = 2**20
 
 
@@ -39,8 +39,8 @@ def read_checkpoint(path: str | Path, map_location: str | torch.device = 'cpu') 
         raise UserError(f'{path}: no such file, check the path of the checkpoint')
     if not path.stat().st_size:
         raise UserError(f'{path}: is empty (0 bytes), copy or download it again')
-    # Other libraries allow names for the whole process. They are set aside, because torch would
-    # accept either the stand-in or the real thing.
+    # Other libraries allow names for the whole process. They are removed meanwhile, because torch
+    # would accept the real classes as well as the stand-ins.
     others = serialization.get_safe_globals()
     serialization.clear_safe_globals()
     try:
@@ -96,7 +96,7 @@ def state_dict_of(
 
 
 def _problem(value: Tensor) -> str | None:
-    """Say why a tensor cannot be used as a weight; None if it can."""
+    """Return why a tensor cannot be used as a weight, or None if it can."""
     if value.layout is not torch.strided or value.is_meta or value.is_quantized:
         return 'is sparse, quantized or without data, save it as a plain tensor'
     stored = value.untyped_storage().nbytes()
@@ -112,12 +112,12 @@ def _problem(value: Tensor) -> str | None:
 
 
 def sha256_of(path: str | Path) -> str:
-    """Hash a file; 64 hex digits."""
+    """Return the sha256 of a file as 64 hex digits."""
     return hashlib.sha256(Path(path).read_bytes()).hexdigest()
 
 
 def _reason(path: Path, error: Exception) -> str:
-    """Say what a file that cannot be read is, and what to do."""
+    """Return what is wrong with a file that cannot be read, and what to do."""
     message = str(error)
     if refused := _REFUSED.search(message):
         code = f'it names "{_printable(refused[1])}", which is code and not weights'
@@ -128,7 +128,7 @@ def _reason(path: Path, error: Exception) -> str:
     if start.isascii() and 0 not in start:
         text = f'is a text file such as a web page ({size}, "{_printable(start.decode())}")'
         return f'{text}, download the file itself; for a git-lfs pointer run: git lfs pull'
-    # torch's own advice comes first, which is to load the file unsafely.
+    # Remove torch's own advice before the reason: it is to load the file unsafely.
     why = message.split('WeightsUnpickler error: ')[-1].strip().split('\n')[0].split('. ')[0]
     why = type(error).__name__ if 'weights_only' in why else _printable(why)
     return f'is truncated, damaged or not a checkpoint ({size}; {why}), copy or download it again'

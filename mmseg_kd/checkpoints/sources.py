@@ -40,13 +40,13 @@ def find_weights(source: str | Path) -> Path:
         return Path(source).expanduser()
     if scheme == 'package':
         package, _, file = rest.partition('/')
-        # Not imported: nothing of the package has to run.
+        # The package is found without importing it, so none of its code runs.
         spec = find_spec(package) if package.isidentifier() else None
         if spec is None or spec.origin is None:
             raise UserError(f'package://{package} is not installed; pip install -e ".[pretrained]"')
         return Path(spec.origin).parent / file
     if scheme in NAMED:
-        # Imported late, because data-loading workers import this package and need no runner.
+        # Imported late, because the workers of a data loader import this module without a runner.
         urls = getattr(import_module('mmengine.runner.checkpoint'), NAMED[scheme])()
         if rest not in urls:
             raise UserError(f'{name}: {scheme} has no weights of this name, write a file or a URL')
