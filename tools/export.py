@@ -17,13 +17,13 @@ from mmseg_kd.deployment.predictor import Predictor, read_image
 from mmseg_kd.errors import UserError
 from mmseg_kd.paths import check_new_file
 
-# Images that are compared, and the share of equal class ids below which the file is not kept.
+# Compared images, and the share of equal class ids below which the file is removed.
 MOST_IMAGES = 8
 LEAST_AGREEMENT = 0.99
 
 
 def main() -> None:
-    """Export, and keep the file if it predicts what the model predicts."""
+    """Export, and remove the file if its predictions differ from the model's."""
     parser = argparse.ArgumentParser(description='Export a checkpoint to ONNX')
     add = parser.add_argument
     add('checkpoint')
@@ -31,7 +31,7 @@ def main() -> None:
     add('--images', nargs='+', required=True, metavar='INPUT', help='images to compare with torch')
     add('--end-to-end', action='store_true', help='uint8 images in, class ids out')
     add('--fp16', action='store_true', help='compute in float16, for GPUs')
-    add('--config', help='the config, where the checkpoint does not hold it')
+    add('--config', help='the config, if the checkpoint does not contain it')
     args = parser.parse_args()
     out = args.out
     if out.suffix.lower() != '.onnx':
@@ -39,7 +39,7 @@ def main() -> None:
     check_new_file(out, 'OUT')
     files = [source.path for source in find_sources(args.images) if not source.is_video]
     if not files:
-        raise UserError(f'--images: {args.images[0]} holds videos alone; name images')
+        raise UserError(f'--images: {args.images[0]} contains only videos; name images')
     images = [read_image(file) for file in files[:MOST_IMAGES]]
     predictor = Predictor(args.checkpoint, args.config, 'cpu')
     module = export_onnx(predictor.trained, out, args.end_to_end, args.fp16)

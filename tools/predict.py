@@ -3,8 +3,8 @@
 python tools/predict.py CHECKPOINT INPUT [INPUT ...] --out DIR [--config CONFIG]
                         [--batch-size N] [--device DEVICE]
 
-Writes class ids (`ids/NAME.png`), overlays (`overlay/NAME.jpg`; a video for a video) and
-`legend.png`. The model comes from the config inside the checkpoint; a student needs no teacher.
+Writes class ids (`ids/NAME.png`), overlays (`overlay/NAME.jpg`, or `.mp4` for a video) and
+`legend.png`. The model is built from the config inside the checkpoint; a student needs no teacher.
 """
 
 import argparse
@@ -20,13 +20,13 @@ from mmseg_kd.paths import check_new_folder
 
 
 def main() -> None:
-    """Predict."""
+    """Predict the inputs, and print the time per frame."""
     parser = argparse.ArgumentParser(description='Predict images, folders and videos')
     add = parser.add_argument
     add('checkpoint', help='a checkpoint, or an .onnx file of tools/export.py')
     add('inputs', nargs='+', metavar='INPUT', help='an image, video, folder, or pattern (*)')
     add('--out', required=True, metavar='DIR', help='a new folder for the results')
-    add('--config', help='the config, where the checkpoint does not hold it')
+    add('--config', help='the config, if the checkpoint does not contain it')
     add('--batch-size', type=at_least(1), default=1, help='frames at a time')
     add('--device', help='cpu, cuda, cuda:1 (default: a GPU if there is one)')
     args = parser.parse_args()

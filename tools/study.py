@@ -31,7 +31,7 @@ def main() -> None:
         command.set_defaults(function=function)
         if function is run:
             add = command.add_argument
-            add('--dry-run', action='store_true', help='train nothing; print plan and time')
+            add('--dry-run', action='store_true', help='train nothing; print the plan and its time')
             add('--retry-failed', action='store_true', help='train failed runs again')
             add('--no-report', action='store_true', help='write no report at the end')
     args = parser.parse_args()

@@ -5,7 +5,7 @@ python tools/test.py CONFIG CHECKPOINT [--split val] [--work-dir DIR] [--out DIR
                      [--cfg-options KEY=VALUE ...]
 """
 
-# `--help` and a mistake in the config's text come before the seconds of importing torch and mmseg.
+# Importing torch and mmseg takes seconds, so `--help` and mistakes in the config's text come first.
 REGISTER_LATE = True
 
 from mmseg_kd.command_line import at_least, config_parser, parse_run, run_tool

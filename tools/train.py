@@ -4,7 +4,7 @@ python tools/train.py CONFIG [--work-dir DIR] [--resume [PATH]] [--amp]
                              [--cfg-options KEY=VALUE ...] [--launcher pytorch]
 """
 
-# `--help` and a mistake in the config's text come before the seconds of importing torch and mmseg.
+# Importing torch and mmseg takes seconds, so `--help` and mistakes in the config's text come first.
 REGISTER_LATE = True
 
 from mmseg_kd.command_line import config_parser, parse_run, run_tool

@@ -16,11 +16,11 @@ from mmseg_kd.visualization.curves_figure import draw_curves
 
 
 def main() -> None:
-    """Write the picture."""
+    """Draw the curves."""
     parser = argparse.ArgumentParser(description='Draw the curves of runs')
     add = parser.add_argument
     add('json_logs', nargs='+', type=Path, help='work_dirs, or scalars.json files of runs')
-    add('--keys', nargs='+', default=['mIoU'], help='what to draw, one panel each')
+    add('--keys', nargs='+', default=['mIoU'], help='the keys to draw, one panel each')
     add('--legend', nargs='+', help='a name for each log (default: its path)')
     add('--out', type=Path, required=True, help='the picture file')
     args = parser.parse_args()
@@ -33,8 +33,8 @@ def main() -> None:
     known = list(dict.fromkeys(name for run in runs for name in run))
     for key in args.keys:
         if key not in known:
-            hint = did_you_mean(key, known)
-            raise UserError(f'--keys: nothing logged {key!r}; {hint} there is {", ".join(known)}')
+            hint = did_you_mean(key, known, 'no run logged it;')
+            raise UserError(f'--keys: unknown key {key!r}: {hint} the keys are {", ".join(known)}')
     with canvas(args.out, dpi=120) as figure:
         formats = figure.canvas.get_supported_filetypes()
         if args.out.suffix[1:].lower() not in formats:

@@ -2,8 +2,8 @@
 
 python tools/analysis_tools/browse_dataset.py CONFIG --output-dir DIR [--show-number N]
 
-If the config's sampler is `SeededInfiniteSampler`, the order and the augmentation are those of a
-training with its `randomness.seed`: the first pictures are the first batch.
+With the sampler `SeededInfiniteSampler`, order and augmentation are those of a training with the
+config's `randomness.seed`: the first pictures show the first batch.
 """
 
 from pathlib import Path
@@ -23,7 +23,7 @@ def main() -> None:
     """Draw one picture per image."""
     parser = config_parser('Draw the training data')
     add = parser.add_argument
-    add('--output-dir', type=Path, required=True, help='a folder for the pictures')
+    add('--output-dir', type=Path, required=True, help='a new folder for the pictures')
     add('--show-number', type=at_least(1), help='how many pictures (default: one per image)')
     args, cfg = parse_with_config(parser)
     check_new_folder(args.output_dir, '--output-dir')

@@ -1,9 +1,9 @@
-"""Look at a student and its teacher on single images: errors, entropy, attention maps.
+"""Compare a student with its teacher on single images: errors, entropy, attention maps.
 
 python tools/analysis_tools/compare_teacher.py CONFIG CHECKPOINT --out DIR [--baseline CHECKPOINT]
     [--split val] [--images N | --names STEM ...] [--taps TAP ...] [--lang ko]
 
-DIR gets `index.html`, which holds all pictures, and one PNG per image.
+DIR gets `index.html`, which contains all pictures, and one PNG per image.
 """
 
 from mmseg_kd.command_line import image_parser, parse_with_config, run_tool
@@ -21,10 +21,10 @@ from mmengine.device import get_device
 def main() -> None:
     """Choose the images, draw them and write the page."""
     text = 'images of each kind (default: 1): best, worst and median by the difference in mIoU'
-    parser = image_parser('Look at a student and its teacher on single images', 1, text)
+    parser = image_parser('Compare a student with its teacher on single images', 1, text)
     add = parser.add_argument
     add('--baseline', metavar='CHECKPOINT', help='the same model, trained without the teacher')
-    add('--taps', nargs='+', metavar='TAP', help='of the attention maps (default: of the losses)')
+    add('--taps', nargs='+', metavar='TAP', help='taps of the attention maps (default: the losses)')
     add('--lang', choices=LANGUAGES, default='en', help='language of the page (default: en)')
     args, cfg = parse_with_config(parser)
     check_new_folder(args.out, '--out')

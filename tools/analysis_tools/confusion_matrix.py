@@ -3,7 +3,7 @@
 python tools/test.py CONFIG CHECKPOINT --out PREDICTIONS
 python tools/analysis_tools/confusion_matrix.py CONFIG PREDICTIONS OUT_DIR [--split val]
 
-OUT_DIR gets `confusion_matrix.png`; `confusion_matrix.csv` has the numbers of pixels behind it.
+OUT_DIR gets `confusion_matrix.png`, and `confusion_matrix.csv` with the counted pixels.
 """
 
 import csv
@@ -26,12 +26,12 @@ NAME = 'confusion_matrix'
 
 
 def main() -> None:
-    """Count, write, draw."""
+    """Count the pixels, write the table and draw the matrix."""
     parser = config_parser('Confusion matrix of saved predictions')
     add = parser.add_argument
-    add('prediction_path', type=Path, help='the folder that tools/test.py --out filled')
+    add('prediction_path', type=Path, help='the folder that tools/test.py --out wrote')
     add('save_dir', type=Path, help='the folder to write to')
-    add('--split', choices=SPLITS, help='the split predicted (default: test)')
+    add('--split', choices=SPLITS, help='the split of the predictions (default: test)')
     args, cfg = parse_with_config(parser)
     for suffix in ('.png', '.csv'):
         check_new_file(args.save_dir / f'{NAME}{suffix}', 'OUT_DIR')

@@ -44,7 +44,7 @@ def main() -> None:
     parser = image_parser('Draw the parts of the flows between classes', 3, text)
     add = parser.add_argument
     add('--teacher', metavar='CHECKPOINT', help="the teacher (default: the config's first)")
-    text = 'the maps (default: logits, drawn as probabilities; features by principal components)'
+    text = 'the tap to draw: logits (default) as probabilities, features by principal components'
     add('--tap', default='logits', help=text)
     add('--void', nargs='+', default=[], metavar='CLASS', help='classes to leave out as void')
     args, cfg = parse_with_config(parser)
@@ -55,7 +55,7 @@ def main() -> None:
     dataset = build_dataset(cfg, args.split)
     if args.names is None:
         count = min(args.images, len(dataset))
-        # The middle of each of as many equal parts of the split.
+        # The middle image of each of `count` equal parts of the split.
         indices = [int(i) for i in (np.arange(count) + 0.5) * len(dataset) / count]
     else:
         indices = indices_of(dataset, args.names)

@@ -3,8 +3,8 @@
 python tools/analysis_tools/get_flops.py CONFIG [--shape HEIGHT WIDTH]
                                          [--cfg-options KEY=VALUE ...]
 
-What papers call FLOPs are MACs; one MAC is two floating point operations. The student and the
-teachers of a distillation config are counted separately.
+Papers call MACs FLOPs, but one MAC is two floating point operations. The student and the teachers
+of a distillation config are counted separately.
 """
 
 from mmseg_kd.command_line import at_least, config_parser, parse_with_config, run_tool
@@ -17,7 +17,7 @@ from prettytable import PrettyTable
 
 
 def table(parts: list[Part]) -> str:
-    """Lay out the counts; the last part is the total."""
+    """Format the counts as a table; the last part is the total."""
     layout = PrettyTable(['part', 'parameters (M)', 'GMACs', 'share'], align='r', float_format='.2')
     layout.align['part'] = 'l'
     for part in parts:

@@ -3,8 +3,8 @@
 python tools/analysis_tools/report.py WORK_DIR [WORK_DIR ...] [--out DIR] [--lang ko]
                                       [--baseline NAME] [--images N] [--overwrite]
 
-A WORK_DIR is that of a training, or the folder of a study. Runs that differ in the seed alone are
-taken together. Each table is also written as CSV and LaTeX, each figure also as PDF.
+A WORK_DIR is the work_dir of a training or the folder of a study. Runs that differ only in the seed
+are grouped. Each table is also written as CSV and LaTeX, and each figure as PDF.
 """
 
 import argparse
@@ -25,10 +25,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description='Report on runs')
     add = parser.add_argument
     add('work_dirs', nargs='+', type=Path, metavar='WORK_DIR', help='work_dir or study')
-    add('--out', type=Path, help='default: the one WORK_DIR, else `report` next to the first')
+    add('--out', type=Path, help='default: a single WORK_DIR, else `report` next to the first')
     add('--lang', choices=LANGUAGES, default='en', help='language (default: en)')
-    add('--baseline', metavar='NAME', help='the run that others are compared with')
-    text = 'validation images of each kind to draw (default: 1); 0 loads no model, for GMACs either'
+    add('--baseline', metavar='NAME', help='the run that the others are compared with')
+    text = 'validation images of each kind to draw (default: 1); 0 loads no model and omits GMACs'
     add('--images', type=int, default=1, metavar='N', help=text)
     add('--overwrite', action='store_true', help='replace a report of other runs')
     args = parser.parse_args()

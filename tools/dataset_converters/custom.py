@@ -3,7 +3,7 @@
 python tools/dataset_converters/custom.py SRC DEST [--classes FILE.csv] [--images DIR] [--masks DIR]
                                           [--split 70 15 15] [--seed 0]
 
-Masks may hold class ids, palettes, 0 and 255, RGB colours, or be LabelMe's JSON files.
+Masks may contain class ids, palettes, 0 and 255, or RGB colours, or be LabelMe's JSON files.
 """
 
 import argparse
@@ -31,7 +31,7 @@ def main() -> None:
     add('--classes', type=Path, metavar='FILE.csv', help='lines of name,r,g,b or name,id')
     names = ('TRAIN', 'VAL', 'TEST')
     add('--split', type=at_least(0), nargs=3, default=[70, 15, 15], metavar=names, help='shares')
-    add('--seed', type=at_least(0), default=0, help='of the split')
+    add('--seed', type=at_least(0), default=0, help='random seed of the split')
     args = parser.parse_args()
     dest = Path(args.dest)
     check_new_folder(args.dest, 'DEST')

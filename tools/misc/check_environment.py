@@ -1,10 +1,10 @@
-"""Check that this machine is ready to train, and that everything a config needs is there.
+"""Check that this machine can train, and that everything a config needs is there.
 
 python tools/misc/check_environment.py [CONFIG] [--cfg-options KEY=VALUE ...]
 
-Prints the versions and the card. With a config it also starts the training up to its first
-iteration, in a folder that is removed: data, weights, teacher and losses. What is missing is one
-line that says what to do, and exit code 2.
+Prints the versions and the GPU. With a config it also checks data, weights, teacher and losses: it
+starts the training up to its first iteration, in a folder that it removes. If something is missing,
+one line says what to do (exit code 2).
 """
 
 import argparse
@@ -27,7 +27,7 @@ import torch
 
 
 def main() -> None:
-    """Check."""
+    """Check the machine, and the config if there is one."""
     parser = argparse.ArgumentParser(description='Check what training needs')
     parser.add_argument('config', nargs='?', help='a config file')
     add_cfg_options(parser)
@@ -44,7 +44,7 @@ def main() -> None:
         return
     cfg = load_config(args.config, args.cfg_options)
     check_folder(cfg.work_dir, 'work_dir')
-    # On Windows a log that is open stays.
+    # Windows cannot remove the log file, which is still open.
     with config_errors(), TemporaryDirectory(ignore_cleanup_errors=True) as folder:
         cfg.work_dir = folder
         runner = build_runner(cfg)

@@ -2,8 +2,8 @@
 
 python tools/misc/check_teacher.py CONFIG [--cfg-options KEY=VALUE ...]
 
-Prints mIoU, next to the student's baseline (`model.teacher.baseline`: a number, or a work_dir),
-entropy and calibration on the validation split.
+Prints mIoU, entropy and calibration on the validation split, and the mIoU of the student's baseline
+(`model.teacher.baseline`: a number, or a work_dir).
 """
 
 from mmseg_kd.command_line import config_parser, parse_with_config, run_tool
@@ -25,7 +25,7 @@ def main() -> None:
         if cfg.get(key) is None:
             raise UserError(f'{args.config} has no {key}, so its teacher cannot be measured')
     _, teachers = build_student(cfg)
-    # As in training, and in its order: they decide whether two forward passes are equal.
+    # Set as in training and in the same order, so that forward passes give the same results.
     torch.backends.cudnn.benchmark = bool((cfg.get('env_cfg') or {}).get('cudnn_benchmark'))
     with config_errors():
         set_random_seed(**(cfg.get('randomness') or {}))

@@ -21,7 +21,7 @@ def main() -> None:
     height, width = args.shape
     if min(height, width) < 1:
         raise UserError(f'--shape: {min(height, width)} is not a number of pixels')
-    # They may name taps that do not exist, which this tool helps to correct.
+    # The losses may name taps that do not exist; this tool helps to correct them.
     cfg.model.pop('kd_losses', None)
     image = torch.zeros(1, value_at(cfg, 'model.backbone.in_channels') or 3, height, width)
     columns = {}

@@ -2,7 +2,7 @@
 
 python tools/misc/migrate_config.py OLD.py NEW.py
 
-What has no equal here is listed on the console and at the top of NEW.py.
+Settings without an equivalent here are listed on the console and at the top of NEW.py.
 """
 
 import argparse
@@ -22,7 +22,7 @@ RUNTIME = Path(__file__).resolve().parents[2] / 'local_configs' / '_base_' / 'de
 
 
 def main() -> None:
-    """Read, write and load."""
+    """Convert the config, and load the new one to check it."""
     parser = argparse.ArgumentParser(description='Turn a config of mmsegmentation 0.x into 1.x')
     parser.add_argument('old', help='a config of mmsegmentation 0.x or NVlabs/SegFormer')
     parser.add_argument('new', type=Path, help='the .py file to write')
@@ -44,7 +44,7 @@ def main() -> None:
             remarks.append(f'to correct before it loads: {problem}')
         head = [f'Migrated from {args.old}.']
         if remarks:
-            head += ['Without an equal here, please check:', *(f'- {line}' for line in remarks)]
+            head += ['No equivalent here, please check:', *(f'- {line}' for line in remarks)]
         head = [' '.join(line.split()) for line in head]
         text = '\n'.join(f'# {line}' for line in head)
         partial.write_text(f'{text}\n{body}', encoding='utf-8')

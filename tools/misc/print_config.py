@@ -1,4 +1,4 @@
-"""Print a config in full, with everything it inherits and `--cfg-options` applied.
+"""Print a config in full, with everything that it inherits and with `--cfg-options` applied.
 
 python tools/misc/print_config.py CONFIG [--save-path FILE.py] [--cfg-options KEY=VALUE ...]
 
@@ -21,7 +21,7 @@ def main() -> None:
     args, cfg = parse_with_config(parser)
     if args.save_path is not None:
         check_new_file(args.save_path, '--save-path', '.py')
-    # Formatted by yapf, which load_config leaves out for speed.
+    # Format with yapf, which load_config skips for speed.
     cfg = Config(cfg.to_dict(), cfg.text, cfg.filename)
     print(cfg.pretty_text.rstrip())
     if args.save_path is not None:

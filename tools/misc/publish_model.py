@@ -1,4 +1,4 @@
-"""Make a checkpoint for others: the student's weights and the classes, nothing else.
+"""Write a checkpoint for others, with only the student's weights and classes.
 
 python tools/misc/publish_model.py IN_FILE OUT_FILE.pth
 
