@@ -118,9 +118,11 @@ def check_folder(path: str | Path, option: str) -> None:
 
 
 def _check_parents(path: Path, option: str) -> None:
-    parent = next((folder for folder in path.parents if folder.exists()), Path())
+    # The last is the drive, which may be missing on Windows.
+    parent = next((folder for folder in path.parents if folder.exists()), path.parents[-1])
     if not parent.is_dir():
-        raise UserError(f'{option}: {path.parent} cannot be written, {parent} is a file')
+        problem = 'is a file' if parent.exists() else 'does not exist'
+        raise UserError(f'{option}: {path.parent} cannot be written, {parent} {problem}')
     if not os.access(parent, os.W_OK | os.X_OK):
         raise UserError(f'{option}: the folder {parent} cannot be written to; name another')
 

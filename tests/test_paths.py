@@ -73,6 +73,16 @@ def test_a_folder_that_is_read_only(root: Path, monkeypatch: pytest.MonkeyPatch)
     check_folder(root / 'empty', 'work_dir')
 
 
+def test_a_drive_that_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr('mmseg_kd.paths.Path.exists', lambda path: False)
+    monkeypatch.setattr('mmseg_kd.paths.Path.is_dir', lambda path: False)
+    folder = Path('/runs/a')
+    with pytest.raises(UserError) as error:
+        check_folder(folder, 'work_dir')
+    drive = folder.parents[-1]
+    assert str(error.value) == f'work_dir: {folder} cannot be written, {drive} does not exist'
+
+
 def test_a_file_to_read(root: Path) -> None:
     check_file(root / 'full' / 'mine', 'the list')
     with pytest.raises(UserError, match=r'^the list .*full is a folder; name the file in it$'):

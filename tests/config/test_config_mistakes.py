@@ -78,7 +78,10 @@ def write(folder: Path, text: str, base: str = B0) -> str:
             'dataset=dict(pipeline=[dict(type="RandomCrop", crop_size=(512, 512))]))',
             r'pipeline.0.crop_size: \(512, 512\) exceeds model.data_preprocessor.size=\(128, 128\)',
         ),
-        ('compile = dict(mode="reduce-overhead")', "compile.mode: 'reduce-overhead' keeps"),
+        (
+            'compile = dict(mode="reduce-overhead")',
+            "compile.mode: 'reduce-overhead' lets blocks overwrite",
+        ),
         ('compile = "yes"', "compile: 'yes' is not True, False"),
         ('train_cfg = dict(max_iters="ten")', "train_cfg.max_iters: 'ten' is not a whole number"),
         ('train_dataloader = dict(batch_size=1.5)', 'batch_size: 1.5 is not a whole number'),
