@@ -10,6 +10,7 @@ The file takes any batch, height and width: `images` (N, 3, H, W), RGB, float32 
 import argparse
 from pathlib import Path
 
+from mmseg_kd.checkpoints import atomic_path
 from mmseg_kd.command_line import run_tool
 from mmseg_kd.deployment.export import compare, export_onnx
 from mmseg_kd.deployment.inputs import find_sources
@@ -17,13 +18,13 @@ from mmseg_kd.deployment.predictor import Predictor, read_image
 from mmseg_kd.errors import UserError
 from mmseg_kd.paths import check_new_file
 
-# Compared images, and the share of equal class ids below which the file is removed.
+# Compared images, and the share of equal class ids below which the file is not kept.
 MOST_IMAGES = 8
 LEAST_AGREEMENT = 0.99
 
 
 def main() -> None:
-    """Export, and remove the file if its predictions differ from the model's."""
+    """Export, and keep the file only if its predictions are the model's."""
     parser = argparse.ArgumentParser(description='Export a checkpoint to ONNX')
     add = parser.add_argument
     add('checkpoint')
@@ -42,14 +43,15 @@ def main() -> None:
         raise UserError(f'--images: {args.images[0]} contains only videos; name images')
     images = [read_image(file) for file in files[:MOST_IMAGES]]
     predictor = Predictor(args.checkpoint, args.config, 'cpu')
-    module = export_onnx(predictor.trained, out, args.end_to_end, args.fp16)
-    difference, agreement = compare(module, out, images, predictor)
-    if not args.end_to_end:
-        print(f'largest difference of a logit: {difference:.2g}')
-    print(f'class ids are equal on {100 * agreement:.4f} % of the pixels of {len(images)} images')
-    if agreement < LEAST_AGREEMENT:
-        out.unlink()
-        raise UserError(f'{out}: the file does not predict what the model predicts; removed it')
+    with atomic_path(out) as partial:
+        module = export_onnx(predictor.trained, partial, args.end_to_end, args.fp16)
+        difference, agreement = compare(module, partial, images, predictor)
+        if not args.end_to_end:
+            print(f'largest difference of a logit: {difference:.2g}')
+        share = f'{100 * agreement:.4f} % of the pixels of {len(images)} images'
+        print(f'class ids are equal on {share}')
+        if agreement < LEAST_AGREEMENT:
+            raise UserError(f'{out}: the file does not predict what the model predicts; removed it')
     print(f'{out}: {out.stat().st_size / 2**20:.1f} MiB')
 
 

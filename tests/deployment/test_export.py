@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -21,6 +22,7 @@ from mmseg.structures import SegDataSample
 
 from mmseg_kd.deployment import load_predictor
 from mmseg_kd.deployment.export import Exported, normalisation
+from mmseg_kd.errors import UserError
 
 
 @pytest.fixture(scope='module')
@@ -107,6 +109,28 @@ def test_a_head_with_one_channel_is_exported_as_two_classes() -> None:
     assert logits.shape == (1, 2, 64, 64)
     assert ids.equal((logits[:, 1].sigmoid() > middle).byte())
     assert set(ids.flatten().tolist()) == {0, 1}
+
+
+@pytest.mark.parametrize('agreement', [0.5, None])
+def test_a_file_that_is_not_proven_equal_is_not_left(
+    images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, agreement: float | None
+) -> None:
+    def compare(module: None, file: Path, *_: object) -> tuple[float, float]:
+        assert file.read_bytes() == b'exported'
+        if agreement is None:
+            raise UserError('ONNX Runtime is not installed')
+        return 0.0, agreement
+
+    def write(trained: None, file: Path, *_: object) -> None:
+        file.write_bytes(b'exported')
+
+    monkeypatch.setattr('mmseg_kd.deployment.export.export_onnx', write)
+    monkeypatch.setattr('mmseg_kd.deployment.export.compare', compare)
+    model = SimpleNamespace(trained=None)
+    monkeypatch.setattr('mmseg_kd.deployment.predictor.Predictor', lambda *_: model)
+    folder = tmp_path / 'new'
+    assert run('export.py', 'iter_9.pth', folder / 'x.onnx', '--images', images) == 2
+    assert not list(folder.iterdir())
 
 
 def test_bad_input(trained_pair: dict[str, Path], images: Path, tmp_path: Path, capsys) -> None:
