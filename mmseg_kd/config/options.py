@@ -43,13 +43,13 @@ def apply_options(cfg: Config, options: dict[str, Any]) -> None:
         if not follows and (instead := VARIABLES.get(key.split('.')[0])):
             late = 'a variable of the config file, used before the command line is read'
             raise UserError(f'--cfg-options {key}: {late}; write {instead}')
-        for where, part in _steps(key):
+        for where, part in _keys_above(key):
             node = value_at(cfg, where)
             if isinstance(node, list | tuple) and not (part.isdecimal() and int(part) < len(node)):
                 advice = f'write a number below {len(node)}, not {part!r}'
                 raise UserError(f'--cfg-options {key}: {where} is a list; {advice}')
     # mmengine replaces a single value by a dict only with `_delete_`.
-    places = [where for key in options for where, _ in _steps(key)]
+    places = [where for key in options for where, _ in _keys_above(key)]
     single = [p for p in places if not isinstance(value_at(cfg, p), dict | list | tuple | None)]
     cfg.merge_from_dict({**options, **{f'{place}._delete_': True for place in single}})
 
@@ -80,7 +80,7 @@ def line_of(source: str, key: str) -> str:
     return f', line {text.count(chr(10), 0, found.start()) + 1}' if found else ''
 
 
-def _steps(key: str) -> list[tuple[str, str]]:
+def _keys_above(key: str) -> list[tuple[str, str]]:
     """Return each key above a dotted key, outermost first, with the part that follows it."""
     parts = key.split('.')
     return [('.'.join(parts[:i]), parts[i]) for i in range(1, len(parts))]
