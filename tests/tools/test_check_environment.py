@@ -53,9 +53,10 @@ def test_what_is_missing_says_what_to_do(
     assert 'a training can start' not in lines
 
 
+@pytest.mark.parametrize('options', [[], ['--cfg-options', 'model.pretrained=no/mit_b0.pth']])
 def test_weights_that_are_there_are_matched(
-    trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture
+    trained: Path, tmp_path: Path, options: list[str], capsys: pytest.CaptureFixture
 ) -> None:
     config = config_file(tmp_path, load_from=str(trained / 'run' / 'iter_6.pth'))
-    code, lines, _ = check(capsys, config)
+    code, lines, _ = check(capsys, config, *options)
     assert (code, lines[-1]) == (0, 'a training can start')

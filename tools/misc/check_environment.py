@@ -12,7 +12,7 @@ import platform
 from importlib.metadata import version
 from tempfile import TemporaryDirectory
 
-from mmseg_kd.checkpoints.initialization import init_weights
+from mmseg_kd.checkpoints.initialization import forget_pretrained, init_weights
 from mmseg_kd.command_line import add_cfg_options, run_tool
 from mmseg_kd.config import load_config
 from mmseg_kd.config.errors import config_errors
@@ -47,6 +47,9 @@ def main() -> None:
     # Windows cannot remove the log file, which is still open.
     with config_errors(), TemporaryDirectory(ignore_cleanup_errors=True) as folder:
         cfg.work_dir = folder
+        if cfg.get('load_from') is not None:
+            # As in training, which then needs no pretrained weights.
+            forget_pretrained(cfg.model)
         runner = build_runner(cfg)
         prepare_training(runner)
         init_weights(runner.bare_model)
