@@ -36,7 +36,8 @@ def find_weights(source: str | Path) -> Path:
     """
     name = str(source)
     scheme, separator, rest = name.partition('://')
-    if not separator:
+    # One letter is a drive of Windows, as in C://weights.
+    if not separator or len(scheme) == 1:
         return Path(source).expanduser()
     if scheme == 'package':
         package, _, file = rest.partition('/')

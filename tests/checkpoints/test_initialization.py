@@ -162,6 +162,10 @@ def test_a_name_holds_the_hash_of_its_file(
     assert find_weights(f'{server}/w.pth') != find_weights(f'{server}/w.pth?of=another')
 
 
+def test_a_drive_of_windows_is_a_path() -> None:
+    assert find_weights('C://weights/mit_b0.pth') == Path('C://weights/mit_b0.pth')
+
+
 @pytest.mark.parametrize(
     ('source', 'problem'),
     [
