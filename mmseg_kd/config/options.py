@@ -48,6 +48,10 @@ def apply_options(cfg: Config, options: dict[str, Any]) -> None:
             if isinstance(node, list | tuple) and not (part.isdecimal() and int(part) < len(node)):
                 advice = f'write a number below {len(node)}, not {part!r}'
                 raise UserError(f'--cfg-options {key}: {where} is a list; {advice}')
+            last = f'{where}.{part}' == key and not isinstance(value, dict)
+            if isinstance(node, tuple) or (isinstance(node, list) and last):
+                whole = f'a list of values is replaced as a whole; write "{where}=[a,b]"'
+                raise UserError(f'--cfg-options {key}: {whole}')
     # mmengine replaces a single value by a dict only with `_delete_`.
     places = [where for key in options for where, _ in _keys_above(key)]
     single = [p for p in places if not isinstance(value_at(cfg, p), dict | list | tuple | None)]

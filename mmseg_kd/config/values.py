@@ -44,6 +44,7 @@ RULES = {
     'model([.](data_preprocessor|backbone|test_cfg|kd_losses([.][^.]+)?))?': 'a dict',
     'optim_wrapper([.](optimizer|paramwise_cfg|clip_grad))?|default_hooks([.][^.]+)?': 'a dict',
     f'{LOADER}([.]dataset([.](.*[.])?pipeline[.][0-9]+)?)?': 'a dict',
+    '(model[.]decode_head|(train|val|test)_evaluator|param_scheduler)[.][0-9]+': 'a dict',
     '(train|val|test|env)_cfg|randomness|log_processor|visualizer': 'a dict',
     f'{LOADER}[.]dataset[.](.*[.])?pipeline|custom_hooks': 'a list',
     'model[.](data_preprocessor[.]size|teacher[.]classes)': 'a list',

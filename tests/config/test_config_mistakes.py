@@ -173,6 +173,7 @@ def write(folder: Path, text: str, base: str = B0) -> str:
             'param_scheduler = dict(_delete_=True, type="PolyLR", eta_min=-1, by_epoch=False)',
             'param_scheduler.eta_min: -1 is not a number from 0 up',
         ),
+        ('param_scheduler = [1]', 'param_scheduler.0: 1 is not a dict'),
         ('model = dict(backbone=dict(drop_path_rate=-1))', 'drop_path_rate: -1 is not a number fr'),
         (
             'model = dict(decode_head=dict(dropout_ratio=2))',
@@ -223,6 +224,20 @@ def test_mistakes_in_cfg_options(option: str, message: str) -> None:
     value = 'AttentionTransfrLoss' if option.endswith('type') else 1
     with pytest.raises(UserError, match=message):
         load_config(KD, {option: value})
+
+
+@pytest.mark.parametrize(
+    'whole',
+    [
+        'optim_wrapper.optimizer.betas',
+        'model.decode_head.in_index',
+        'train_dataloader.dataset.pipeline.2.scale',
+    ],
+)
+def test_one_value_of_a_list_on_the_command_line(whole: str) -> None:
+    with pytest.raises(UserError, match=rf'{whole}.1: a list of values .*"{whole}=\[a,b\]"$'):
+        load_config(B0, {f'{whole}.1': 1})
+    assert load_config(B0, {'param_scheduler.0.begin': 1}).param_scheduler[0].begin == 1
 
 
 def test_variables_come_too_late_on_the_command_line() -> None:
