@@ -101,7 +101,7 @@ def _being_built(error: Exception, cfg: Config | None) -> tuple[str, str]:
             key, owner = found, name
         owner = name or owner
     # The message "list index out of range" does not name the argument.
-    arguments = [argument for argument in part if argument in frames[-1].f_locals]
-    if isinstance(error, IndexError) and key and len(arguments) == 1:
-        key = f'{key}.{arguments[0]}'
+    if isinstance(error, IndexError) and key:
+        arguments = [argument for argument in part if argument in frames[-1].f_locals]
+        key = f'{key}.{arguments[0]}' if len(arguments) == 1 else key
     return key, owner

@@ -35,6 +35,12 @@ def test_an_unknown_backbone_is_named_next_to_pretrained_weights() -> None:
         MODELS.build(ConfigDict(model))
 
 
+def test_a_part_that_is_not_a_dict() -> None:
+    message = '^the config cannot be built: EncoderDecoder: cfg should be a dict'
+    with pytest.raises(UserError, match=message), config_errors():
+        MODELS.build(tiny_model(neck=3))
+
+
 @pytest.mark.parametrize(
     ('error', 'message'),
     [
