@@ -22,9 +22,9 @@ def main() -> None:
     from mmseg_kd.engine import build_runner
     from mmseg_kd.studies.time_budget import fit_time_budget
 
+    choose_start(cfg, args.resume)
     if args.amp:
         enable_amp(cfg)
-    choose_start(cfg, args.resume)
     fit_time_budget(cfg)
     build_runner(cfg).train()
 

@@ -212,6 +212,12 @@ def test_sync_bn_works_on_one_device(tmp_path: Path) -> None:
     assert run('train.py', config_file(tmp_path, model=model)) == 0
 
 
+def test_mixed_precision_needs_an_optimizer(tmp_path: Path, capfd: pytest.CaptureFixture) -> None:
+    file = config_file(tmp_path, optim_wrapper=None)
+    assert run('train.py', file, '--amp') == 2
+    assert 'optim_wrapper is missing, so it cannot be trained' in capfd.readouterr().err
+
+
 def test_help_and_wrong_flags(capfd: pytest.CaptureFixture) -> None:
     assert run('train.py', '--help') == 0
     assert run('train.py') == 2
