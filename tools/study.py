@@ -1,8 +1,10 @@
 """Run a study's trainings, show their progress, and write the report.
 
-python tools/study.py run    STUDY [--dry-run] [--retry-failed] [--no-report]
+python tools/study.py run    STUDY [--dry-run] [--retry-failed] [--no-report] [--lang en|ko]
 python tools/study.py status STUDY
 python tools/study.py report STUDY [--lang en|ko]
+
+All three take `--work-dir DIR` and `--storage URL`.
 """
 
 import argparse

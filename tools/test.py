@@ -1,8 +1,8 @@
 """Test a checkpoint on the test split.
 
 python tools/test.py CONFIG CHECKPOINT [--split val] [--work-dir DIR] [--out DIR]
-                     [--show] [--show-dir DIR] [--per-image FILE] [--tta]
-                     [--cfg-options KEY=VALUE ...]
+                     [--show] [--wait-time SECONDS] [--show-dir DIR] [--per-image FILE]
+                     [--tta] [--cfg-options KEY=VALUE ...] [--launcher pytorch]
 """
 
 # Importing torch and mmseg takes seconds, so `--help` and mistakes in the config's text come first.
