@@ -114,6 +114,10 @@ class TableDistortion(PhotoMetricDistortion):
             return super().convert(img, alpha, beta)
         return cv2.LUT(img, super().convert(LEVELS, alpha, beta))
 
+    def hue(self, img: np.ndarray) -> np.ndarray:
+        """Shift the hue; mmseg raises an error at `hue_delta=0`."""
+        return super().hue(img) if self.hue_delta else img
+
     def transform(self, results: dict) -> dict:
         """Distort `img`; return it as a view of (3, H, W), which is packed without a copy."""
         results = super().transform(results)

@@ -108,6 +108,13 @@ def test_other_images_and_maps(change):
         assert same(augmented(fused, seed, sample(0) | change), expected)
 
 
+def test_without_a_shift_of_the_hue_red_stays_red():
+    fused, red = ours(hue_delta=0), np.full((64, 96, 3), (40, 40, 200), np.uint8)
+    for seed in range(10):
+        blue, green, _ = augmented(fused, seed, sample(0) | dict(img=red.copy()))[0]
+        assert (blue == green).all(), seed
+
+
 def test_source_is_left_alone():
     fused, results = ours(), sample(2)
     image, labels = results['img'], results['gt_seg_map']
