@@ -129,7 +129,7 @@ def test_ids_next_to_palettes_that_differ_are_of_several_kinds(tmp_path: Path, c
     other.putpalette(COLOURS[::-1].ravel().tolist())
     other.save(tmp_path / 'src' / 'masks' / 'photo1_mask.png')
     assert run(TOOL, tmp_path / 'src', tmp_path / 'dest') == 2
-    assert 'the masks are of several kinds' in capsys.readouterr().err
+    assert 'are of several kinds (class ids, colours, polygons)' in capsys.readouterr().err
 
 
 def test_values_of_one_name_are_one_class(tmp_path: Path) -> None:
@@ -190,6 +190,27 @@ def test_weights_are_the_median_over_the_frequency(tmp_path: Path, capsys) -> No
     assert all(str(weight) in out for weight in weights)
     text = (tmp_path / 'dest' / 'data.py').read_text()
     assert f'class_weight=[{",".join(map(str, weights))}]' in text
+
+
+def test_a_quote_in_the_name_of_the_data_set(tmp_path: Path) -> None:
+    write(tmp_path / 'src', 3)
+    dest = tmp_path / "Kim's fields"
+    assert run(TOOL, tmp_path / 'src', dest) == 0
+    cfg = load_config(str(dest / 'student.py'))
+    assert cfg.work_dir == "work_dirs/Kim's fields_student"
+    assert cfg.model.teacher.checkpoint == "work_dirs/Kim's fields_teacher/iter_4000.pth"
+    assert cfg.model.teacher.baseline == "work_dirs/Kim's fields_baseline"
+
+
+def test_masks_below_the_images_are_not_images(tmp_path: Path, capsys) -> None:
+    src = tmp_path / 'src'
+    write(src, 4)
+    for path in (src / 'Photos').iterdir():
+        path.rename(src / path.name)
+    (src / 'Photos').rmdir()
+    assert run(TOOL, src, tmp_path / 'dest') == 0
+    out = capsys.readouterr().out
+    assert 'without a partner' not in out and 'train: 2 images, val: 1 images' in out
 
 
 def test_folders_that_are_split_keep_their_split(tmp_path: Path) -> None:
@@ -269,6 +290,8 @@ def test_what_cannot_be_converted_is_one_line(tmp_path: Path, capsys, change, wo
         ('name,r,g,b\nx,1,2\n', 'line 2: r, g and b, or id, must be whole numbers from 0 to 255'),
         ('name,r,g,b\nx,1,2,3\ny,300,1,1\n', 'line 3: r, g and b, or id, must be whole numbers'),
         ('id,name\n1,x\n2\n', 'line 3: has no name'),
+        ('name,id\nx,0\ny,1\nz,0\n', 'line 4: 0 is x in an earlier line; remove one'),
+        ('name\nx\ny\n', 'the masks and --classes, are of several kinds'),
         ('name,r,g,b\nx,1,2,3\n', '1 classes; 2 to 255 are possible'),
     ],
 )

@@ -35,8 +35,9 @@ def write_configs(
     root = dest.resolve()
     values = dict(
         root=root.as_posix(),
-        name=root.name,
         teacher=(root / 'teacher.py').as_posix(),
+        checkpoint=f'work_dirs/{root.name}_teacher/iter_4000.pth',
+        baseline=f'work_dirs/{root.name}_baseline',
         count=len(legend.names),
         classes=tuple(legend.names),
         palette=[list(colour) for colour in legend.palette],
@@ -50,6 +51,7 @@ def write_configs(
         bases = [*((BASES / part).as_posix() for part in parts), './data.py']
         template = Path(__file__).with_name(f'{"model" if size else role}.template')
         text = template.read_text(encoding='utf-8')
-        text = text.format(**values, role=role, size=size, bases=bases)
+        work_dir = f'work_dirs/{root.name}_{role}'
+        text = text.format(**values, role=role, size=size, bases=bases, work_dir=work_dir)
         (folder / f'{role}.py').write_text(text, encoding='utf-8')
     return [f'{role}.py' for role in SIZES if role != 'data']

@@ -111,11 +111,14 @@ def find_legend(pairs: Sequence[Pair], classes: Path | None) -> Legend:
     by_colour |= any(len(each) > 1 for each in colours.values())
     found |= set().union(*colours.values()) if by_colour else {*colours}
     if len({type(value) for value in (*found, *names)}) > 1:
-        raise UserError('the masks are of several kinds (class ids, colours, polygons); use one')
+        raise UserError(
+            'the masks, or the masks and --classes, are of several kinds (class ids, colours, '
+            'polygons); use one'
+        )
     if classes is None:
         values = found if found == {0, IGNORED} else found - {IGNORED}
         names = {value: _name(value) for value in sorted(values)}
-    if any(isinstance(value, str) for value in found):
+    if any(isinstance(value, str) for value in (*found, *names)):
         names = {BACKGROUND: BACKGROUND} | names
     kept = [v for v, name in names.items() if name.lower() not in IGNORED_NAMES]
     first: dict[str, Value] = {}
@@ -205,5 +208,6 @@ def _read_table(file: Path) -> dict[Value, str]:
         if not all(0 <= number <= 255 for number in numbers):
             raise UserError(f'{where}: r, g and b, or id, must be whole numbers from 0 to 255')
         value = numbers if len(numbers) == 3 else numbers[0] if numbers else row['name']
-        names[value] = row['name']
+        if names.setdefault(value, row['name']) != row['name']:
+            raise UserError(f'{where}: {value} is {names[value]} in an earlier line; remove one')
     return names

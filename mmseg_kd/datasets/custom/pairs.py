@@ -70,7 +70,10 @@ def pair_up(image_folder: Path, mask_folder: Path, suffixes: tuple[str, ...] = S
         UserError: The names of two images differ in capitals or suffix alone.
     """
     names: dict[str, Path] = {}
+    nested = image_folder in mask_folder.parents
     for path in images_in(image_folder, suffixes):
+        if nested and mask_folder in path.parents:
+            continue
         other = names.setdefault(_key(path, image_folder), path)
         if other != path:
             raise UserError(
