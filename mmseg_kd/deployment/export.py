@@ -152,5 +152,6 @@ def compare(
         pixels += ours.size
         if not module.end_to_end:
             logits = module(torch.from_numpy(batch)) - torch.from_numpy(found)
-            difference = max(difference, float(logits.abs().max()))
+            # Python's max would drop a NaN.
+            difference = np.maximum(difference, float(logits.abs().max()))
     return difference, equal / pixels

@@ -61,7 +61,7 @@ def load_segmentor(checkpoint: str | Path, config: str | Path | None = None) -> 
         model = build_segmentor(without_distillation(cfg['model']))
     matched = load_strictly(model, state_dict_of(loaded, checkpoint), checkpoint)
     print_log(f'{checkpoint}: matched {matched}/{matched} tensors', logger='current')
-    classes, palette = _classes(loaded.get('meta'), model.out_channels)
+    classes, palette = _classes(loaded.get('meta'), model.num_classes)
     return TrainedSegmentor(model.eval(), classes, palette, _pipeline(cfg))
 
 
