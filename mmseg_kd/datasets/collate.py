@@ -8,7 +8,7 @@ from mmengine.registry import FUNCTIONS
 from torch.utils.data import get_worker_info
 
 
-# The second name is that of configs of earlier versions.
+# Configs of earlier versions have the second name.
 @FUNCTIONS.register_module(name=['byte_label_collate', 'one_piece_collate'])
 def byte_label_collate(samples: Sequence[Any]) -> Any:
     """Return what mmengine's `pseudo_collate` returns; a worker sends labels as uint8.

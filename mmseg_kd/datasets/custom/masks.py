@@ -19,11 +19,11 @@ from mmseg_kd.text_files import read_text
 
 IGNORED = 255
 MOST_CLASSES = 255
-# Classes of these names, in small letters, are ignored in training and testing.
+# Classes with these names, in lower case, are ignored in training and testing.
 IGNORED_NAMES = ('void', 'ignore', 'ignored')
-# What is outside of all polygons, as in LabelMe's own converters.
+# The class of pixels outside all shapes, as in LabelMe's own converters.
 BACKGROUND = 'background'
-# Pillow's modes of masks, and those to which they are converted: class ids or colours.
+# Pillow's modes of masks, and the modes they are converted to: class ids or colours.
 MODES = {'1': 'L', 'L': 'L', 'P': 'P', 'RGB': 'RGB', 'RGBA': 'RGB'}
 COLOURS = 1 << 24
 
@@ -186,7 +186,7 @@ def _name(value: Value) -> str:
 
 
 def class_colour(number: int) -> tuple[int, int, int]:
-    """Return the RGB colour of a class that has none of its own; 20 of them repeat."""
+    """Return a default RGB colour for a class; the colours repeat after 20 classes."""
     return tuple(round(255 * x) for x in colormaps['tab20'](number % 20)[:3])
 
 

@@ -7,10 +7,10 @@ from typing import NamedTuple
 from mmseg_kd.datasets.listing import SUFFIXES, images_in
 from mmseg_kd.errors import UserError
 
-# Names of folders in small letters.
+# Names of folders in lower case.
 IMAGE_FOLDERS = ('images', 'image', 'imgs', 'img', 'jpegimages', 'photos', 'rgb')
 MASK_FOLDERS = ('masks', 'mask', 'labels', 'label', 'annotations', 'segmentationclass', 'gt')
-# What the name of a mask has behind the name of its image.
+# What may follow the image's name in the name of its mask.
 ENDINGS = ('', '_mask', '-mask', '_masks', '_label', '_labels', '_gt', '_seg', '_l', '_p')
 SPLITS = ('train', 'val', 'test')
 
@@ -56,12 +56,12 @@ def find_pairs(src: Path, images: str | None = None, masks: str | None = None) -
 
 
 def pair_up(image_folder: Path, mask_folder: Path, suffixes: tuple[str, ...] = SUFFIXES) -> Found:
-    """Pair images with masks by name; capitals and suffixes do not count.
+    """Pair images with masks by name; ignore upper and lower case, and suffixes.
 
     Args:
         image_folder: The images.
         mask_folder: The masks.
-        suffixes: Those of images.
+        suffixes: The suffixes of images.
 
     Returns:
         The pairs, the images without a mask and the masks without an image.
@@ -119,7 +119,7 @@ def split_pairs(
     Args:
         pairs: The pairs.
         shares: Parts of train, val and test; they need not sum to 100.
-        seed: Of the shuffling.
+        seed: The seed of the shuffling.
 
     Raises:
         UserError: There are fewer pairs than splits.
@@ -134,7 +134,7 @@ def split_pairs(
     random.Random(seed).shuffle(order)
     counts = [max(round(len(order) * share / sum(shares)), share > 0) for share in shares]
     while (excess := sum(counts) - len(order)) != 0:
-        # Rounding, and splits that get an image of their own: the largest split gives or takes.
+        # The rounded counts do not add up; the largest split gives or takes an image.
         counts[counts.index(max(counts))] -= 1 if excess > 0 else -1
     train, val, _ = counts
     return dict(train=order[:train], val=order[train : train + val], test=order[train + val :])
