@@ -22,7 +22,7 @@ def score_saved(
         dataset: A data set with labels, and the classes in its `metainfo`.
         folder: A folder with a PNG of class ids for each image, `STEM.png`, as written by
             `tools/test.py --out`.
-        metric: The metric; afterwards its `confusion` is the matrix.
+        metric: The metric; its `confusion` is the matrix afterwards.
 
     Returns:
         The metrics, in percent.

@@ -27,7 +27,7 @@ class QuickSegVisualizer(SegLocalVisualizer):
 
 @VISBACKENDS.register_module(name='LocalVisBackend')
 class LocalBackend(LocalVisBackend):
-    """mmengine's LocalVisBackend, fixed: on Windows it loses images in folders with Hangul."""
+    """Write images to any folder; on Windows mmengine's class loses them in paths with Hangul."""
 
     @force_init_env
     def add_image(self, name: str, image: np.ndarray, step: int = 0, **kwargs: Any) -> None:

@@ -93,7 +93,7 @@ def test_what_holds_no_picture_is_one_line(student: Path, tmp_path: Path, capsys
     empty.release()
     Image.fromarray(np.zeros((40, 40), np.float32)).save(tmp_path / 'float.tif')
     for name, words in (
-        ('empty.avi', 'can read no frame of it'),
+        ('empty.avi', 'cannot read a frame of it'),
         ('float.tif', 'OpenCV cannot read it; save it with 8 bits per channel'),
     ):
         assert run('predict.py', student, tmp_path / name, '--out', tmp_path / 'out') == 2
