@@ -56,6 +56,13 @@ def test_batches_of_a_worker(context):
         assert torch.equal(labels, wanted['data_samples'][0].gt_sem_seg.data)
 
 
+def test_samples_without_labels_arrive(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(collate, 'get_worker_info', lambda: 'a worker')
+    batch = byte_label_collate([dict(data_samples=SegDataSample(metainfo=dict(img_path='a.png')))])
+    (received,) = pickle.loads(pickle.dumps(batch))['data_samples']
+    assert received.img_path == 'a.png' and 'gt_sem_seg' not in received
+
+
 @pytest.mark.parametrize('values', [[0, 255], [0, 256], [-100, 3]], ids=str)
 def test_labels_that_do_not_fit_a_byte_keep_their_values(
     values: list[int], monkeypatch: pytest.MonkeyPatch
