@@ -134,7 +134,7 @@ def open_session(file: Path, device: str | None = None):  # noqa: ANN201 - of an
     """Open an ONNX file in ONNX Runtime.
 
     Raises:
-        UserError: ONNX Runtime is not installed, or cannot read the file.
+        UserError: ONNX Runtime is not installed, or cannot read the file or use the device.
     """
     try:
         import onnxruntime
@@ -147,10 +147,16 @@ def open_session(file: Path, device: str | None = None):  # noqa: ANN201 - of an
     try:
         # Errors only; the warnings are about optimisations that do not apply.
         onnxruntime.set_default_logger_severity(3)
-        return onnxruntime.InferenceSession(str(file), providers=providers)
+        session = onnxruntime.InferenceSession(str(file), providers=providers)
     # ONNX Runtime has a different error class for each kind of damage.
     except Exception as error:
         raise UserError(f'{file}: is not a readable ONNX file ({one_line(error)})') from error
+    if device not in (None, 'cpu') and 'CUDAExecutionProvider' not in session.get_providers():
+        raise UserError(
+            f'--device {device}: ONNX Runtime cannot use it; write --device cpu, or install '
+            'onnxruntime-gpu in place of onnxruntime'
+        )
+    return session
 
 
 def read_image(file: str | Path) -> np.ndarray:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,7 @@ from conftest import run
 from PIL import Image
 
 from mmseg_kd.config import load_config
-from mmseg_kd.datasets.custom.pairs import Pair, split_pairs
+from mmseg_kd.datasets.custom.pairs import Pair, pair_up, split_pairs
 
 TOOL = 'dataset_converters/custom.py'
 COLOURS = np.array([[0, 0, 0], [200, 10, 10], [10, 200, 10]], np.uint8)
@@ -211,6 +212,15 @@ def test_masks_below_the_images_are_not_images(tmp_path: Path, capsys) -> None:
     assert run(TOOL, src, tmp_path / 'dest') == 0
     out = capsys.readouterr().out
     assert 'without a partner' not in out and 'train: 2 images, val: 1 images' in out
+
+
+def test_hangul_of_macos_and_of_windows_is_one_name(tmp_path: Path) -> None:
+    for form, name in (('NFD', '사진.jpg'), ('NFC', '사진_label.png')):
+        (tmp_path / form).mkdir()
+        (tmp_path / form / unicodedata.normalize(form, name)).touch()
+    (pair,), images, masks = pair_up(tmp_path / 'NFD', tmp_path / 'NFC')
+    assert pair.image.parent.name == 'NFD' and pair.mask.parent.name == 'NFC'
+    assert not images and not masks
 
 
 def test_folders_that_are_split_keep_their_split(tmp_path: Path) -> None:

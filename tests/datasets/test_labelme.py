@@ -34,7 +34,8 @@ def test_photos_without_shapes_are_background(tmp_path: Path) -> None:
     src.mkdir()
     for i in range(3):
         Image.new('RGB', (60, 40)).save(src / f'{i}.jpg')
-        (src / f'{i}.json').write_text(json.dumps(dict(shapes=[])))
+        # Notepad saves with a byte order mark.
+        (src / f'{i}.json').write_text(json.dumps(dict(shapes=[])), 'utf-8-sig')
     (tmp_path / 'classes.csv').write_text('name\nsky\ncar\n')
     options = ['--classes', tmp_path / 'classes.csv']
     assert run('dataset_converters/custom.py', src, tmp_path / 'dest', *options) == 0

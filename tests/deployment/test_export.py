@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -21,6 +22,8 @@ from mmseg.structures import SegDataSample
 
 from mmseg_kd.deployment import export, load_predictor
 from mmseg_kd.deployment.export import Exported, compare, normalisation
+from mmseg_kd.deployment.predictor import open_session
+from mmseg_kd.errors import UserError
 
 
 @pytest.fixture(scope='module')
@@ -130,6 +133,18 @@ def test_a_logit_that_is_not_a_number_is_reported(monkeypatch: pytest.MonkeyPatc
     image = np.zeros((8, 8, 3), np.uint8)
     difference, agreement = compare(module, Path(), [image], lambda _: np.zeros((8, 8)))
     assert np.isnan(difference) and agreement == 1
+
+
+def test_a_device_that_onnx_runtime_cannot_use(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    session = SimpleNamespace(get_providers=lambda: ['CPUExecutionProvider'])
+    monkeypatch.setattr('onnxruntime.InferenceSession', lambda *_, **__: session)
+    (tmp_path / 'x.onnx').touch()
+    for device in (None, 'cpu'):
+        assert open_session(tmp_path / 'x.onnx', device) is session
+    with pytest.raises(UserError, match='--device cuda: ONNX Runtime cannot use it'):
+        open_session(tmp_path / 'x.onnx', 'cuda')
 
 
 def test_bad_input(trained_pair: dict[str, Path], images: Path, tmp_path: Path, capsys) -> None:

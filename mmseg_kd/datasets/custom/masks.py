@@ -58,7 +58,7 @@ def read_mask(path: Path) -> Mask:
         try:
             shapes = [
                 (x['label'], x.get('shape_type', SHAPES[0]), [tuple(p) for p in x['points']])
-                for x in json.loads(path.read_text(encoding='utf-8'))['shapes']
+                for x in json.loads(read_text(path))['shapes']
             ]
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise UserError(f"{path}: is not LabelMe's JSON ({one_line(error)})") from error

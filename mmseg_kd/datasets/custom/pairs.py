@@ -1,6 +1,7 @@
 """Find images and their masks in a folder, and split them."""
 
 import random
+import unicodedata
 from pathlib import Path
 from typing import NamedTuple
 
@@ -105,7 +106,9 @@ def _folder(
 
 
 def _key(path: Path, folder: Path) -> str:
-    return path.relative_to(folder).with_suffix('').as_posix().lower()
+    name = path.relative_to(folder).with_suffix('').as_posix().lower()
+    # macOS stores Hangul in separate letters (NFD), Windows in syllables (NFC).
+    return unicodedata.normalize('NFC', name)
 
 
 def split_pairs(
