@@ -123,6 +123,18 @@ def test_palettes_that_differ_are_colours(tmp_path: Path, table: str | None) -> 
         assert (converted(tmp_path / 'dest')[f'Photo{i}.JPG.png'] == order[ids]).all()
 
 
+def test_ids_of_a_table_count_where_palettes_differ(tmp_path: Path) -> None:
+    expected = write(tmp_path / 'src', mask=palette)
+    other = palette(expected[1])
+    other.putpalette(COLOURS[::-1].ravel().tolist())
+    other.save(tmp_path / 'src' / 'masks' / 'photo1_mask.png')
+    (tmp_path / 'classes.csv').write_text('name,id\nroad,1\nsky,0\n', encoding='utf-8')
+    options = ['--classes', tmp_path / 'classes.csv']
+    assert run(TOOL, tmp_path / 'src', tmp_path / 'dest', *options) == 0
+    order = np.array([1, 0, 255], np.uint8)
+    assert (converted(tmp_path / 'dest')['Photo1.JPG.png'] == order[expected[1]]).all()
+
+
 def test_ids_next_to_palettes_that_differ_are_of_several_kinds(tmp_path: Path, capsys) -> None:
     masks = iter([palette, palette, *[Image.fromarray] * 6])
     write(tmp_path / 'src', mask=lambda ids: next(masks)(ids))
@@ -223,15 +235,16 @@ def test_hangul_of_macos_and_of_windows_is_one_name(tmp_path: Path) -> None:
     assert not images and not masks
 
 
-def test_folders_that_are_split_keep_their_split(tmp_path: Path) -> None:
-    for split, count in (('train', 3), ('val', 2)):
+@pytest.mark.parametrize('names', [('train', 'val'), ('Training', 'validation')])
+def test_folders_that_are_split_keep_their_split(tmp_path: Path, names: tuple[str, str]) -> None:
+    for split, count in zip(names, (3, 2), strict=True):
         write(tmp_path / 'other' / split, count)
         for kind, name in (('images', 'Photos'), ('masks', 'masks')):
             (tmp_path / 'src' / kind).mkdir(parents=True, exist_ok=True)
             (tmp_path / 'other' / split / name).rename(tmp_path / 'src' / kind / split)
     assert run(TOOL, tmp_path / 'src', tmp_path / 'dest') == 0
-    names = (tmp_path / 'dest' / 'val.txt').read_text().split()
-    assert names == ['val/Photo0.JPG', 'val/Photo1.JPG']
+    listed = (tmp_path / 'dest' / 'val.txt').read_text().split()
+    assert listed == [f'{names[1]}/Photo0.JPG', f'{names[1]}/Photo1.JPG']
     cfg = load_config(str(tmp_path / 'dest' / 'baseline.py'))
     assert cfg.test_dataloader.dataset.ann_file == 'val.txt'
 

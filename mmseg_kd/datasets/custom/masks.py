@@ -79,8 +79,8 @@ def find_legend(pairs: Sequence[Pair], classes: Path | None) -> Legend:
 
     Values become ids in ascending order. 255 in masks of class ids is ignored, unless the masks
     hold 0 and 255 alone. With a table, values that it does not name are ignored, and values of one
-    name are one class. Masks with palettes hold class ids where all palettes agree and the table
-    has no colours, else colours.
+    name are one class. Masks with palettes hold colours if the table has colours, or if there is no
+    table and the palettes disagree; otherwise they hold class ids.
 
     Args:
         pairs: Images and masks.
@@ -108,7 +108,7 @@ def find_legend(pairs: Sequence[Pair], classes: Path | None) -> Legend:
                 'edges do; name the true colours with --classes FILE.csv'
             )
     by_colour = any(isinstance(value, tuple) for value in names)
-    by_colour |= any(len(each) > 1 for each in colours.values())
+    by_colour |= not names and any(len(each) > 1 for each in colours.values())
     found |= set().union(*colours.values()) if by_colour else {*colours}
     if len({type(value) for value in (*found, *names)}) > 1:
         raise UserError(

@@ -14,6 +14,9 @@ MASK_FOLDERS = ('masks', 'mask', 'labels', 'label', 'annotations', 'segmentation
 # What may follow the image's name in the name of its mask.
 ENDINGS = ('', '_mask', '-mask', '_masks', '_label', '_labels', '_gt', '_seg', '_l', '_p')
 SPLITS = ('train', 'val', 'test')
+# Splits by the names of their folders, in lower case.
+SPLIT_FOLDERS = {split: split for split in SPLITS}
+SPLIT_FOLDERS |= dict(training='train', valid='val', validation='val', testing='test')
 
 
 class Pair(NamedTuple):
@@ -116,8 +119,8 @@ def split_pairs(
 ) -> dict[str, list[Pair]]:
     """Split pairs into train, val and test.
 
-    Subfolders of these names keep their split. Otherwise equal names and seeds give equal splits,
-    and each split with a share has an image.
+    Subfolders in `SPLIT_FOLDERS` keep their split. Otherwise equal names and seeds give equal
+    splits, and each split with a share has an image.
 
     Args:
         pairs: The pairs.
@@ -127,7 +130,7 @@ def split_pairs(
     Raises:
         UserError: There are fewer pairs than splits.
     """
-    folders = [pair.name.parts[0].lower() for pair in pairs]
+    folders = [SPLIT_FOLDERS.get(pair.name.parts[0].lower()) for pair in pairs]
     if {'train', 'val'} <= set(folders) <= {*SPLITS}:
         return {s: [p for p, f in zip(pairs, folders, strict=True) if f == s] for s in SPLITS}
     wanted = sum(share > 0 for share in shares)
