@@ -62,7 +62,7 @@ def prediction_grid(
     legend_height = 0.5 + 0.22 * -(-len(classes) // columns)
     lines = sum(max(1 + str(panel.title).count('\n') for panel in row) for row in rows)
     figure_height = PANEL_WIDTH * height / width * len(rows) + TITLE_HEIGHT * lines
-    with canvas(file, figure_height + legend_height, figure_width, DPI, 10, vector) as figure:
+    with canvas(file, figure_height + legend_height, figure_width, DPI, vector=vector) as figure:
         grid = figure.subplots(len(rows), len(rows[0]), squeeze=False)
         for line, row in zip(grid, rows, strict=True):
             for i, panel in enumerate(row):

@@ -160,7 +160,7 @@ def test_cat_max_ratio_draws_again():
         return np.array([np.bincount(c.ravel()).max() / c.size for c in crops])
 
     assert (shares(1.0) > 0.75).mean() > 0.5
-    # one crop in four will do, and one draw is followed by ten
+    # One crop in four is accepted, and the first draw is followed by at most ten.
     assert (shares(0.75) > 0.75).mean() < 0.1
 
 

@@ -50,7 +50,7 @@ def test_batches_of_a_worker(context):
             assert isinstance(data, SegDataSample) and data.metainfo == other.metainfo
             assert data.gt_sem_seg.data.dtype == torch.int64
             assert torch.equal(data.gt_sem_seg.data, other.gt_sem_seg.data)
-        # tensors that can be changed, and that do not overlap
+        # The tensors can be changed and do not overlap.
         batch['inputs'][0].zero_()
         labels = batch['data_samples'][0].gt_sem_seg.data
         assert torch.equal(labels, wanted['data_samples'][0].gt_sem_seg.data)

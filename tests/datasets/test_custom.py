@@ -1,4 +1,4 @@
-"""A stranger's folder of images and masks becomes a data set that trains."""
+"""A user's folder of images and masks becomes a data set that trains."""
 
 from __future__ import annotations
 
@@ -170,7 +170,7 @@ def test_every_split_with_a_share_has_an_image(
 
 
 def test_masks_of_turned_photos(tmp_path: Path) -> None:
-    """Drawn on the photo as stored, or on the photo upright."""
+    """The masks are drawn on the photo as stored, or on the photo upright."""
     src = tmp_path / 'src'
     write(src, 4)
     image, ids = scenes(1)[0]
