@@ -46,7 +46,7 @@ class Exported(nn.Module):
         align = self.segmentor.align_corners
         logits = F.interpolate(logits, size=size, mode='bilinear', align_corners=align)
         if logits.shape[1] == 1:
-            # The channel is class 1, above a threshold; class 0 has the logit of the threshold.
+            # The channel is class 1 above a threshold, so class 0 gets the logit of the threshold.
             other = torch.full_like(logits, self.segmentor.decode_head.threshold).logit()
             logits = torch.cat([other, logits], dim=1)
         return logits.argmax(dim=1).byte() if self.end_to_end else logits.float()

@@ -33,7 +33,7 @@ def predict_sources(
         sources: The images and videos.
         out: Receives `ids/NAME.png` and `overlay/NAME.jpg` of an image, `ids/NAME/000000.png` and
             `overlay/NAME.mp4` of a video, and `legend.png`.
-        batch_size: Most frames in a batch; they follow each other and have one size.
+        batch_size: Maximum number of frames in a batch; they are consecutive and of one size.
 
     Returns:
         Seconds of prediction per frame, without reading and writing.

@@ -62,7 +62,7 @@ def band(label: np.ndarray, width: int) -> np.ndarray:
     """Return which pixels (H, W) are within `width` of another class; void is not a class."""
     valid = label != IGNORED
     square = np.ones((2 * width + 1,) * 2, np.uint8)
-    # Void changes neither: it is 255 where the smallest id is searched, and 0 for the greatest.
+    # Void must be neither the smallest nor the greatest id: it is 255 here and 0 in the next line.
     smallest = cv2.erode(label, square)
     greatest = cv2.dilate(np.where(valid, label + 1, 0).astype(np.uint8), square)
     return valid & (greatest != smallest + 1)

@@ -17,7 +17,7 @@ from mmseg_kd.records.message import message
 
 # Inches and dots per inch: 1,152 pixels, legible on a phone at half the size.
 WIDTH, DPI = 7.2, 160
-# Most characters in one line of a name in a legend.
+# Maximum number of characters per line of a name in a legend.
 NAME_WIDTH = 34
 LOOK = {
     # Keeps the text of a PDF editable.

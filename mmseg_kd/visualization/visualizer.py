@@ -32,6 +32,6 @@ class LocalBackend(LocalVisBackend):
     @force_init_env
     def add_image(self, name: str, image: np.ndarray, step: int = 0, **kwargs: Any) -> None:
         """Write an RGB image (H, W, 3) as `NAME_STEP.png`."""
-        # OpenCV cannot write to such a path; mmcv encodes with OpenCV and writes with Python.
+        # OpenCV cannot write to paths with Hangul; mmcv encodes with OpenCV and writes with Python.
         file = Path(self._img_save_dir) / f'{name}_{step}.png'
         mmcv.imwrite(mmcv.rgb2bgr(image), str(file))

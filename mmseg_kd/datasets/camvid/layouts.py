@@ -122,7 +122,7 @@ def find_ids(root: Path, layout: Layout, protocol: str) -> dict[Value, int]:
 
 
 def read_labels(pair: Pair, layout: Layout, ids: dict[Value, int]) -> np.ndarray:
-    """Return the ids (H, W) of a frame; 255 where the layout has no such colour or value."""
+    """Return the ids (H, W) of a frame; 255 for colours and values without an id."""
     mask = read_mask(pair.mask)
     if layout.labels == 'colours' and mask.mode == 'P':
         mask = mask.convert('RGB')
