@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -19,8 +20,10 @@ from mmseg.models import SegDataPreProcessor
 from mmseg.registry import MODELS
 from mmseg.structures import SegDataSample
 
-from mmseg_kd.deployment import load_predictor
-from mmseg_kd.deployment.export import Exported, normalisation
+from mmseg_kd.deployment import export, load_predictor
+from mmseg_kd.deployment.export import Exported, compare, normalisation
+from mmseg_kd.deployment.predictor import open_session
+from mmseg_kd.errors import UserError
 
 
 @pytest.fixture(scope='module')
@@ -107,6 +110,41 @@ def test_a_head_with_one_channel_is_exported_as_two_classes() -> None:
     assert logits.shape == (1, 2, 64, 64)
     assert ids.equal((logits[:, 1].sigmoid() > middle).byte())
     assert set(ids.flatten().tolist()) == {0, 1}
+
+
+def test_a_logit_that_is_not_a_number_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
+    class File:
+        def __init__(self, *_: object, **__: object) -> None:
+            """Return NaN for the first pixel."""
+
+        def run(self, batch: np.ndarray) -> np.ndarray:
+            found = np.zeros((1, 2, 8, 8), np.float32)
+            found[..., 0, 0] = np.nan
+            return found
+
+        def ids_of(self, found: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+            return found.argmax(axis=1)
+
+        batch_of, resized = staticmethod(np.stack), staticmethod(np.asarray)
+
+    monkeypatch.setattr(export, 'OnnxPredictor', File)
+    module = Exported(MODELS.build(tiny_model()).eval(), False)
+    module.forward = lambda _: torch.zeros(1, 2, 8, 8)
+    image = np.zeros((8, 8, 3), np.uint8)
+    difference, agreement = compare(module, Path(), [image], lambda _: np.zeros((8, 8)))
+    assert np.isnan(difference) and agreement == 1
+
+
+def test_a_device_that_onnx_runtime_cannot_use(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    session = SimpleNamespace(get_providers=lambda: ['CPUExecutionProvider'])
+    monkeypatch.setattr('onnxruntime.InferenceSession', lambda *_, **__: session)
+    (tmp_path / 'x.onnx').touch()
+    for device in (None, 'cpu'):
+        assert open_session(tmp_path / 'x.onnx', device) is session
+    with pytest.raises(UserError, match='--device cuda: ONNX Runtime cannot use it'):
+        open_session(tmp_path / 'x.onnx', 'cuda')
 
 
 def test_bad_input(trained_pair: dict[str, Path], images: Path, tmp_path: Path, capsys) -> None:
