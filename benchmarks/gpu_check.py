@@ -1,11 +1,11 @@
-"""Check and time training on a GPU in a few minutes, one table at the end.
+"""Check and time training on a GPU in a few minutes.
 
     python benchmarks/gpu_check.py [--minutes 9] [--only STEP ...] [--device cpu] [--out DIR]
 
-Measurements and the tests marked `gpu` run in processes of their own, each under a time limit.
-Results are written at once to `gpu_check.json` and `gpu_check.md` in `--out` (by default
-work_dirs/gpu_check), what the processes print to STEP.log; steps that the JSON file has are
-skipped. With `--device cpu` the measurements that need no GPU run at a small size.
+Each measurement and each group of tests marked `gpu` runs in its own process with a time limit.
+After each step its table is printed, and `gpu_check.json` and `gpu_check.md` in `--out` (by default
+work_dirs/gpu_check) are updated. The output of a process is in STEP.log. Steps with a result in the
+JSON file are skipped. With `--device cpu` the measurements that need no GPU run at a small size.
 """
 
 import argparse
@@ -23,14 +23,20 @@ from xml.etree import ElementTree
 ROOT = Path(__file__).resolve().parents[1]
 ENVIRONMENT = os.environ | {
     'PYTHONPATH': os.pathsep.join([str(ROOT), str(ROOT / 'benchmarks'), *sys.path]),
-    # Deterministic products of matrices.
+    # Makes matrix products deterministic.
     'CUBLAS_WORKSPACE_CONFIG': ':4096:8',
 }
 LAST_CHARACTERS = 3000
 
 
 class Step(NamedTuple):
-    """A time limit in seconds, the tests or None for a measurement, and whether a CPU can do it."""
+    """A measurement, or a group of tests.
+
+    Attributes:
+        seconds: Its time limit.
+        tests: Arguments of pytest; None for a measurement.
+        on_cpu: Whether it can run on a CPU.
+    """
 
     seconds: float
     tests: str | None = None
@@ -120,7 +126,7 @@ def _run(name: str, device: str, out: Path, deadline: float, jobs: int) -> dict[
 
 
 def _of_tests(report: Path) -> Iterator[dict[str, Any]]:
-    """Read a row for each test from pytest's XML, with what the test measured."""
+    """Read a row for each test from pytest's XML, with the values that the test measured."""
     for case in ElementTree.parse(report).iter('testcase'):
         bad = [child.tag for child in case if child.tag in ('failure', 'error', 'skipped')]
         measured = {p.get('name'): float(p.get('value')) for p in case.iter('property')}
@@ -128,7 +134,7 @@ def _of_tests(report: Path) -> Iterator[dict[str, Any]]:
 
 
 def _markdown(results: dict[str, Any]) -> str:
-    """One table a step."""
+    """Format the rows as one table per step."""
     lines = []
     for name, result in results.items():
         lines += ['', f'## {name}: {result["state"]}, {result["seconds"]} s', '']

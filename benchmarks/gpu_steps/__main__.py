@@ -1,4 +1,4 @@
-"""Run one measurement and write its rows after each."""
+"""Run one measurement and write the rows so far after each row."""
 
 import json
 import sys

@@ -19,7 +19,7 @@ from mmseg_kd.records.scalars import read_curves
 
 STUDENT = 'local_configs/segformer/B0/segformer.b0.512x512.camvid.kd.py'
 TEACHER = 'local_configs/segformer/B2/segformer.b2.512x512.camvid.py'
-# Recorded as a graph, in bfloat16, number of workers.
+# Whether the step is recorded as a graph, whether in bfloat16, and the number of workers.
 SETTINGS = ((True, True, 4), (True, False, 4), (False, True, 4), (True, True, 8), (False, False, 4))
 
 

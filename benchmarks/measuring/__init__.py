@@ -1,1 +1,1 @@
-"""Time and compare: the steps of this project and of stock mmseg, on any device."""
+"""Time the steps of this project and of stock mmseg, on any device."""

@@ -1,4 +1,4 @@
-"""What the measuring commands share: options, facts about the machine, the JSON file."""
+"""Share options, facts about the machine and the JSON file among the measuring commands."""
 
 import argparse
 import importlib.metadata
@@ -26,22 +26,22 @@ def start(
 
     Args:
         parser: The command's parser.
-        defaults: For `batch_size` and `size`; without one, the config decides.
+        defaults: Defaults of `batch_size` and `size`; without them the config decides.
 
     Returns:
         The arguments, and the facts about the machine.
 
     Raises:
-        UserError: `--out` cannot be written, or torch has no such `--device`.
+        UserError: `--out` cannot be written, or torch does not have the `--device`.
     """
     by_config = '' if defaults else " (default: the config's)"
     parser.add_argument('--repeats', type=at_least(1), default=7, help='measurements of each run')
-    parser.add_argument('--amp', action='store_true', help='in mixed precision')
+    parser.add_argument('--amp', action='store_true', help='measure in mixed precision')
     parser.add_argument('--batch-size', type=at_least(1), help=f'images per step{by_config}')
     sides = dict(type=at_least(1), nargs=2, metavar=('H', 'W'))
-    parser.add_argument('--size', help=f'of an image{by_config}', **sides)
+    parser.add_argument('--size', help=f'size of an image{by_config}', **sides)
     parser.add_argument('--device', default='cuda' if torch.cuda.is_available() else 'cpu')
-    parser.add_argument('--out', type=Path, help='a JSON file for every measurement')
+    parser.add_argument('--out', type=Path, help='JSON file for the measurements')
     add_cfg_options(parser)
     parser.set_defaults(**defaults)
     args = parser.parse_args()
@@ -66,7 +66,7 @@ def machine(device: str) -> dict[str, str | int]:
     """Return the names and versions of the device, Python and the packages.
 
     Raises:
-        UserError: Torch has no such device.
+        UserError: Torch does not have the device.
     """
     try:
         torch.empty(1, device=device)
@@ -82,6 +82,6 @@ def machine(device: str) -> dict[str, str | int]:
 
 
 def be_quiet() -> None:
-    """Log errors only, in a new logger: building a model writes lines that no table needs."""
+    """Log errors only, in a new logger, because building a model logs many lines."""
     init_default_scope('mmseg_kd')
     MMLogger.get_instance('benchmark', log_level='ERROR')

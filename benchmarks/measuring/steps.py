@@ -80,7 +80,7 @@ def train_step(
     Args:
         model: A model, on its device.
         cfg: Its config, for the optimizer.
-        batch: Of `random_batch`.
+        batch: A batch of `random_batch`.
         amp: Whether to compute in mixed precision.
         kind: `eager`, `graph` (recorded), or `stock` (without this project's settings of the
             optimizer).
@@ -104,7 +104,7 @@ def loss_runs(
     Args:
         model: A student with its teacher, on its device.
         cfg: Its config; the first of its losses is part of every step.
-        batch: Of `random_batch`.
+        batch: A batch of `random_batch`.
         amp: Whether to compute in mixed precision.
 
     Returns:
@@ -113,7 +113,7 @@ def loss_runs(
     """
     losses = dict(model.kd_losses.items())
     for loss in losses.values():
-        # A loss whose schedule starts at 0 would cost nothing, and a share is measured by itself.
+        # A schedule that starts at 0 would skip the loss, and GradientShare would add its own cost.
         loss.loss_weight = 1.0
     step = train_step(model, cfg, batch, amp)
     first, *others = losses

@@ -21,7 +21,7 @@ def stock_model(model_cfg: ConfigDict, teacher_cfg: ConfigDict | None = None) ->
 
     Args:
         model_cfg: The `model` of a config with a MiT backbone and a `SegFormerHead`.
-        teacher_cfg: That of the teacher; with it the model is a `StockStudent`.
+        teacher_cfg: The `model` of the teacher; with it the model is a `StockStudent`.
 
     Raises:
         UserError: The backbone or the head has no stock counterpart here.
@@ -50,7 +50,7 @@ def stock_model(model_cfg: ConfigDict, teacher_cfg: ConfigDict | None = None) ->
 
 
 class StockStudent(EncoderDecoder):
-    """Distil plainly: a frozen stock teacher, and the same losses on the modules' outputs.
+    """A stock student with a frozen stock teacher and the same losses on the modules' outputs.
 
     A loss that reads a stage before its norm reads the stage's output, which has the same size.
     """

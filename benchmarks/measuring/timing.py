@@ -40,8 +40,8 @@ def interleaved(
 def seconds_of(run: Callable[[], object], times: int = 1) -> float:
     """Call a run once, then time calls of it until their kernels have ended.
 
-    The first call finds the caches and the allocator as another run left them, which a training
-    loop does not.
+    The first call finds the caches and the allocator as another run left them. In a training loop
+    the same run leaves them.
 
     Returns:
         Seconds per timed call.
@@ -56,7 +56,7 @@ def seconds_of(run: Callable[[], object], times: int = 1) -> float:
 
 
 def wait_for_device() -> None:
-    """Wait until a GPU, if there is one, has done what it was given."""
+    """Wait until the GPU, if there is one, has finished its work."""
     if torch.cuda.is_available():
         torch.cuda.synchronize()
 

@@ -29,7 +29,7 @@ class SegAugment(BaseTransform):
         contrast_range: Smallest and largest factor of the contrast.
         saturation_range: Smallest and largest factor of the saturation.
         hue_delta: Largest shift of the hue, in steps of 2 degrees.
-        keep_ratio: Whether the resized image fits into the scale or fills it.
+        keep_ratio: Whether to keep the aspect ratio; otherwise the image is stretched to the scale.
 
     Raises:
         ValueError: A size is not two whole numbers, a range is empty or a share is above 1.
@@ -76,7 +76,7 @@ def _are_numbers(pair: object) -> bool:
 
 
 class HistogramCrop(RandomCrop):
-    """mmseg's crop, which counts classes by a histogram instead of sorting the pixels."""
+    """mmseg's crop; it counts the classes with a histogram instead of sorting the pixels."""
 
     def crop_bbox(self, results: dict) -> tuple[int, int, int, int]:
         """Return top, bottom, left and right of the crop."""
@@ -98,7 +98,7 @@ class HistogramCrop(RandomCrop):
 
 
 class QuickFlip(RandomFlip):
-    """mmseg's horizontal flip by OpenCV, which returns no view: views are slow to read."""
+    """mmseg's horizontal flip, done by OpenCV: mmseg returns a view, which is slow to read."""
 
     def _flip(self, results: dict) -> None:
         for key in ('img', *results['seg_fields']):
@@ -106,7 +106,7 @@ class QuickFlip(RandomFlip):
 
 
 class TableDistortion(PhotoMetricDistortion):
-    """mmseg's distortion, which looks up the 256 values of a pixel in a table."""
+    """mmseg's distortion; it looks up the 256 possible pixel values in a table."""
 
     def convert(self, img: np.ndarray, alpha: float = 1, beta: float = 0) -> np.ndarray:
         """Return `alpha * img + beta`, from 0 to 255."""
@@ -114,8 +114,12 @@ class TableDistortion(PhotoMetricDistortion):
             return super().convert(img, alpha, beta)
         return cv2.LUT(img, super().convert(LEVELS, alpha, beta))
 
+    def hue(self, img: np.ndarray) -> np.ndarray:
+        """Shift the hue; mmseg raises an error at `hue_delta=0`."""
+        return super().hue(img) if self.hue_delta else img
+
     def transform(self, results: dict) -> dict:
-        """Distort `img`; return it as a view of (3, H, W), which is packed without a copy."""
+        """Distort `img` and store it channel by channel, so that it is packed without a copy."""
         results = super().transform(results)
         results['img'] = np.stack(cv2.split(results['img'])).transpose(1, 2, 0)
         return results

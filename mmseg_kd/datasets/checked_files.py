@@ -24,16 +24,22 @@ ORIENTATION = ExifTags.Base.Orientation
 
 
 class MaskRule(NamedTuple):
-    """The ids that a mask may hold, and the end of the message "a mask is ..."."""
+    """The requirements on a mask.
+
+    Attributes:
+        greatest: The largest id.
+        text: The end of the error message "... but a mask is ...".
+        modes: Pillow's modes, separated by spaces; empty allows all with one channel.
+    """
 
     greatest: int
     text: str
-    modes: str = ''  # of Pillow, separated by spaces; any with one channel if empty
+    modes: str = ''
 
 
 ANY_IDS = MaskRule(
     255,
-    'one channel of 8 bits that holds the class id of each pixel, 255 where no class is meant; '
+    'one channel of 8 bits that holds the class id of each pixel, 255 for ignored pixels; '
     'convert it',
 )
 
@@ -56,7 +62,7 @@ def check_file(path: str | Path) -> None:
 
 @contextmanager
 def open_image(path: str | Path) -> Iterator[Image.Image]:
-    """Open an image; its errors, also those of the block that decodes it, are one line.
+    """Open an image; report errors in one line, also those of the block that decodes it.
 
     Raises:
         UserError: The file is missing, empty, truncated, damaged or not an image.
@@ -64,7 +70,7 @@ def open_image(path: str | Path) -> Iterator[Image.Image]:
     check_file(path)
     try:
         with Image.open(path) as picture:
-            # The checksums of a PNG, without decoding it; other formats have none.
+            # Checks the checksums of a PNG without decoding it; other formats have none.
             picture.verify()
         with Image.open(path) as picture:
             yield picture
@@ -93,7 +99,7 @@ def ids_of(picture: Image.Image, path: str | Path, rule: MaskRule = ANY_IDS) -> 
 
 
 def turn(labels: np.ndarray, orientation: int) -> np.ndarray:
-    """Turn labels (H, W) as a photo with this EXIF orientation is turned."""
+    """Rotate labels (H, W) by an EXIF orientation."""
     picture = Image.fromarray(labels)
     picture.getexif()[ORIENTATION] = orientation
     return np.array(ImageOps.exif_transpose(picture))
@@ -129,7 +135,7 @@ def check_sizes(results: dict, image: Sequence[int], mask: Sequence[int]) -> Non
 
 @TRANSFORMS.register_module(name='LoadImageFromFile')
 class LoadCheckedImage(LoadImageFromFile):
-    """mmcv's loading step, which checks a file before it reads it for the first time."""
+    """mmcv's loading step; it checks each file before the first read."""
 
     @cached_property
     def checked(self) -> set[str]:
@@ -146,11 +152,11 @@ class LoadCheckedImage(LoadImageFromFile):
         if path not in self.checked and self.imdecode_backend != 'tifffile':
             with open_image(path) as picture:
                 if picture.format != 'PNG':
-                    # A JPEG of reduced size is decoded faster, and to its end.
+                    # Decoding a JPEG at reduced size is faster and still reads the whole file.
                     picture.draft(None, (max(picture.width // 8, 1), max(picture.height // 8, 1)))
                     picture.load()
             self.checked.add(path)
-        # Masks are turned by their EXIF orientation where images are.
+        # LoadCheckedMask applies the EXIF orientation if the image step does.
         results['turned'] = self.color_type in ('color', 'grayscale')
         try:
             return super().transform(results)

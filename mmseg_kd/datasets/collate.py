@@ -8,7 +8,7 @@ from mmengine.registry import FUNCTIONS
 from torch.utils.data import get_worker_info
 
 
-# The second name is that of configs of earlier versions.
+# Configs of earlier versions have the second name.
 @FUNCTIONS.register_module(name=['byte_label_collate', 'one_piece_collate'])
 def byte_label_collate(samples: Sequence[Any]) -> Any:
     """Return what mmengine's `pseudo_collate` returns; a worker sends labels as uint8.
@@ -16,7 +16,7 @@ def byte_label_collate(samples: Sequence[Any]) -> Any:
     mmseg packs labels as int64, which takes eight times the shared memory and the time to fill it.
     """
     batch = pseudo_collate(samples)
-    maps = [sample.gt_sem_seg for sample in batch['data_samples']]
+    maps = [x.gt_sem_seg for x in batch['data_samples'] if 'gt_sem_seg' in x]
     if get_worker_info() is None or any(x.data.min() < 0 or x.data.max() > 255 for x in maps):
         return batch
     for labels in maps:
@@ -36,5 +36,6 @@ class _Sent:
 
 def _receive(batch: dict) -> dict:
     for sample in batch['data_samples']:
-        sample.gt_sem_seg.data = sample.gt_sem_seg.data.long()
+        if 'gt_sem_seg' in sample:
+            sample.gt_sem_seg.data = sample.gt_sem_seg.data.long()
     return batch

@@ -87,7 +87,7 @@ class CachedDataset:
         loaders = [type(step) for step in self.pipeline.transforms[: len(LOADERS)]]
         if self.cache_mib and loaders == LOADERS:
             self.cache = self._new_cache()
-        # Only once, so that a reason is logged once.
+        # Try only once, so that the reason is logged once.
         self.cache_mib = 0
 
     def prepare_data(self, idx: int) -> Any:

@@ -16,7 +16,7 @@ SUFFIXES = ('.jpg', '.jpeg', '.png', '.bmp', '.tif', '.tiff', '.webp')
 
 
 def check_listing(dataset: dict, where: str) -> None:
-    """Check what a data set of images and masks would list, if it lists as `BaseSegDataset` does.
+    """Check the files of a data set, if it lists them as `BaseSegDataset` does.
 
     Args:
         dataset: The data set's config; data sets in wrappers are checked too.
@@ -32,7 +32,7 @@ def check_listing(dataset: dict, where: str) -> None:
 
 
 def _listing(dataset: dict) -> BaseSegDataset | None:
-    """Build a data set that has not listed its files; None if it is not to be checked."""
+    """Build a data set without listing its files; return None if it cannot be checked."""
     kind = dataset.get('type')
     cls = DATASETS.get(kind) if isinstance(kind, str) else kind
     if getattr(cls, 'load_data_list', None) is not BaseSegDataset.load_data_list:
@@ -40,7 +40,7 @@ def _listing(dataset: dict) -> BaseSegDataset | None:
     try:
         listing = DATASETS.build(copy.deepcopy(dict(dataset)) | dict(lazy_init=True, pipeline=[]))
     except TypeError:
-        # The user's own class without these arguments, or a mistake that building it reports.
+        # A class of the user may lack these arguments. Mistakes are reported when it is built.
         return None
     return None if listing.backend_args else listing
 
@@ -106,7 +106,7 @@ def _check_suffix(listing: BaseSegDataset, where: str, found: set[Path]) -> None
     others = [path for path in images_in(folder) if path not in found]
     for path in others:
         if path.name.endswith(listing.img_suffix):
-            # mmseg leaves out what is not a plain file, such as a pipe.
+            # mmseg leaves out pipes and other special files.
             check_file(path)
     if masks is not None:
         # Masks may lie in the same folder, or in one below it.

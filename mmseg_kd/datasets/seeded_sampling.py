@@ -98,8 +98,8 @@ def seeded(seed: int) -> Iterator[None]:
 class SeededSamples(Dataset):
     """Any data set; the seed of a `SeededIndex` decides the augmentation of its sample.
 
-    The runner puts it around a data set that is read by a `SeededInfiniteSampler`. It has the
-    attributes of the data set inside.
+    The runner wraps the data set of a `SeededInfiniteSampler` in it. It has the attributes of the
+    wrapped data set.
 
     Args:
         dataset: The data set, or its config.

@@ -66,7 +66,7 @@ class TrainingSamples:
         for index in islice(self.sampler, count):
             item, original = self.dataset[index], self.originals[index]
             if 'data_samples' not in item:
-                raise UserError('train_dataloader.dataset.pipeline has no PackSegInputs to end it')
+                raise UserError('train_dataloader.dataset.pipeline has no PackSegInputs; add it')
             inputs, sample = item['inputs'], item['data_samples']
             if self.preprocessor is not None:
                 batch = {'inputs': [inputs], 'data_samples': [sample]}

@@ -1,4 +1,4 @@
-"""A trained student at work: predict images and videos, export to ONNX."""
+"""Use a trained model: predict images and videos, export to ONNX."""
 
 from mmseg_kd.deployment.predictor import Predictor, load_predictor
 

@@ -17,7 +17,7 @@ from mmseg_kd.deployment.predictor import OnnxPredictor, Predictor
 from mmseg_kd.deployment.segmentor import TrainedSegmentor
 from mmseg_kd.errors import UserError, one_line
 
-# Height and width of the image that the exporter follows; any other runs too.
+# Height and width of the exporter's example image; the file takes any size.
 EXAMPLE = (128, 160)
 
 
@@ -46,7 +46,7 @@ class Exported(nn.Module):
         align = self.segmentor.align_corners
         logits = F.interpolate(logits, size=size, mode='bilinear', align_corners=align)
         if logits.shape[1] == 1:
-            # The only class is present above a threshold, so the other one has its logit.
+            # The channel is class 1 above a threshold, so class 0 gets the logit of the threshold.
             other = torch.full_like(logits, self.segmentor.decode_head.threshold).logit()
             logits = torch.cat([other, logits], dim=1)
         return logits.argmax(dim=1).byte() if self.end_to_end else logits.float()
@@ -85,8 +85,8 @@ def export_onnx(
         The module that was exported, in float32.
 
     Raises:
-        UserError: The packages are not installed, the model predicts in windows, its images are
-            changed by more than a Resize, or torch cannot export it.
+        UserError: The packages are not installed, the model predicts in windows, its test pipeline
+            has more than a Resize, or torch cannot export it.
     """
     if trained.model.test_cfg.get('mode') == 'slide':
         raise UserError("model.test_cfg.mode='slide': a file predicts whole images, mode='whole'")
@@ -116,7 +116,7 @@ def export_onnx(
     except Exception as error:
         raise UserError(f'torch cannot export this model: {one_line(error)}') from error
     facts = dict(classes=trained.classes, palette=trained.palette, end_to_end=end_to_end)
-    # Of the image before the file and of its logits after it.
+    # The predictor resizes the image before the file runs, and the logits afterwards.
     resize = [{k: v for k, v in step.items() if k != 'type'} for step in trained.pipeline]
     facts |= dict(resize=resize, align_corners=trained.model.align_corners)
     program.model.metadata_props['mmseg_kd'] = json.dumps(facts)
@@ -132,8 +132,8 @@ def compare(
     """Run the exported file and the model on images (H, W, 3), BGR bytes, on the CPU.
 
     Args:
-        module: What was exported.
-        file: The file.
+        module: The exported module.
+        file: The ONNX file.
         images: The images.
         predictor: Predicts with the checkpoint, also on the CPU.
 
@@ -143,7 +143,7 @@ def compare(
     """
     exported = OnnxPredictor(file, device='cpu')
     difference, equal, pixels = 0.0, 0, 0
-    # At the size that the file gets: ids of another size are no logits to be resized.
+    # Compare at the size of the file's input, because class ids cannot be resized as logits can.
     for image in map(exported.resized, images):
         batch = exported.batch_of([image])
         found = exported.run(batch)
@@ -152,5 +152,6 @@ def compare(
         pixels += ours.size
         if not module.end_to_end:
             logits = module(torch.from_numpy(batch)) - torch.from_numpy(found)
-            difference = max(difference, float(logits.abs().max()))
+            # Python's max would drop a NaN.
+            difference = np.maximum(difference, float(logits.abs().max()))
     return difference, equal / pixels

@@ -28,7 +28,7 @@ class Source:
         return self.path.suffix.lower() in VIDEO_SUFFIXES
 
     def __len__(self) -> int:
-        """Count the frames; the file of a video may state too many."""
+        """Return the number of frames; the header of a video may state too many."""
         if not self.is_video:
             return 1
         video = cv2.VideoCapture(str(self.path))
@@ -46,11 +46,11 @@ class Source:
             empty = False
             yield read[1]
         if empty:
-            raise UserError(f'{self.path}: OpenCV can read no frame of it')
+            raise UserError(f'{self.path}: OpenCV cannot read a frame of it')
 
 
 def find_sources(inputs: Sequence[str]) -> list[Source]:
-    """List what the inputs name, in order.
+    """List the images and videos that the inputs name, in order.
 
     Args:
         inputs: Images, videos, folders (searched with their subfolders) and patterns with `*`.

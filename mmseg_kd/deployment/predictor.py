@@ -26,7 +26,7 @@ class Predictor:
         device: By default a GPU if there is one.
 
     Attributes:
-        trained: The model and what belongs to it; `OnnxPredictor` has none.
+        trained: The model, its classes and its test pipeline; `OnnxPredictor` does not have it.
         classes: Names of the classes in the order of their ids.
         palette: Their RGB colours, 0 to 255.
 
@@ -83,7 +83,7 @@ class OnnxPredictor(Predictor):
             facts = json.loads(self._session.get_modelmeta().custom_metadata_map['mmseg_kd'])
             self.classes, self.palette = facts['classes'], facts['palette']
             self._end_to_end = facts['end_to_end']
-            # Earlier files have neither. Lists in JSON are tuples in a config.
+            # Files of earlier versions have neither. JSON has lists where a config has tuples.
             self._align_corners = facts.get('align_corners', False)
             self._resize = [
                 Resize(**{k: tuple(v) if isinstance(v, list) else v for k, v in step.items()})
@@ -97,7 +97,7 @@ class OnnxPredictor(Predictor):
         return self.ids_of(self.run(self.batch_of(images)), images[0].shape[:2])
 
     def ids_of(self, found: np.ndarray, size: tuple[int, int]) -> Sequence[np.ndarray]:
-        """Turn the file's output into class ids of a height and width."""
+        """Convert the file's output to class ids of a height and width."""
         if self._end_to_end:
             return [cv2.resize(x, size[::-1], interpolation=cv2.INTER_NEAREST) for x in found]
         if found.shape[2:] != size:
@@ -134,7 +134,7 @@ def open_session(file: Path, device: str | None = None):  # noqa: ANN201 - of an
     """Open an ONNX file in ONNX Runtime.
 
     Raises:
-        UserError: ONNX Runtime is not installed, or cannot read the file.
+        UserError: ONNX Runtime is not installed, or cannot read the file or use the device.
     """
     try:
         import onnxruntime
@@ -143,18 +143,24 @@ def open_session(file: Path, device: str | None = None):  # noqa: ANN201 - of an
     cpu = ['CPUExecutionProvider']
     providers = cpu if device == 'cpu' else onnxruntime.get_available_providers()
     if not file.is_file():
-        raise UserError(f'{file}: no such file')
+        raise UserError(f'{file}: does not exist')
     try:
-        # Errors alone; its warnings are about optimisations that do not apply.
+        # Errors only; the warnings are about optimisations that do not apply.
         onnxruntime.set_default_logger_severity(3)
-        return onnxruntime.InferenceSession(str(file), providers=providers)
-    # ONNX Runtime has an error class of its own for every kind of damage.
+        session = onnxruntime.InferenceSession(str(file), providers=providers)
+    # ONNX Runtime has a different error class for each kind of damage.
     except Exception as error:
         raise UserError(f'{file}: is not a readable ONNX file ({one_line(error)})') from error
+    if device not in (None, 'cpu') and 'CUDAExecutionProvider' not in session.get_providers():
+        raise UserError(
+            f'--device {device}: ONNX Runtime cannot use it; write --device cpu, or install '
+            'onnxruntime-gpu in place of onnxruntime'
+        )
+    return session
 
 
 def read_image(file: str | Path) -> np.ndarray:
-    """Read an image (H, W, 3) as BGR bytes, turned as its EXIF tag says.
+    """Read an image (H, W, 3) as BGR bytes, turned by its EXIF orientation.
 
     Raises:
         UserError: The file is missing, truncated or not an image.

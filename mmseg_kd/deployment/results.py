@@ -29,11 +29,11 @@ def predict_sources(
     """Predict images and videos, with a progress bar.
 
     Args:
-        predictor: What predicts.
-        sources: What to predict.
+        predictor: The predictor of a checkpoint or an exported file.
+        sources: The images and videos.
         out: Receives `ids/NAME.png` and `overlay/NAME.jpg` of an image, `ids/NAME/000000.png` and
             `overlay/NAME.mp4` of a video, and `legend.png`.
-        batch_size: Neighbouring frames of one size that are predicted together.
+        batch_size: Maximum number of frames in a batch; they are consecutive and of one size.
 
     Returns:
         Seconds of prediction per frame, without reading and writing.
@@ -69,7 +69,7 @@ def _batches(frames: Iterator[Frame], size: int) -> Iterator[list[Frame]]:
 
 
 def _open(source: Source, file: Path, frame: np.ndarray, stack: ExitStack) -> cv2.VideoWriter:
-    """Open a video for frames of one size; it has its name when the stack is closed."""
+    """Open a video for frames of one size; closing the stack completes the file."""
     partial = stack.enter_context(atomic_path(file))
     code = cv2.VideoWriter_fourcc(*'mp4v')
     rate = cv2.VideoCapture(str(source.path)).get(cv2.CAP_PROP_FPS) or 25.0
@@ -79,7 +79,7 @@ def _open(source: Source, file: Path, frame: np.ndarray, stack: ExitStack) -> cv
 
 
 def overlay(image: np.ndarray, ids: np.ndarray, palette: Sequence[Sequence[int]]) -> np.ndarray:
-    """Paint class ids (H, W) over an image (H, W, 3), both BGR; other ids leave it as it is."""
+    """Paint class ids (H, W) over an image (H, W, 3), both BGR, where an id has a colour."""
     colours = np.asarray(palette, np.uint8)[:, ::-1]
     painted = image.copy()
     known = ids < len(colours)

@@ -23,7 +23,7 @@ from mmseg_kd.records.literal_config import parse_buildable
 
 @dataclass(frozen=True)
 class TrainedSegmentor:
-    """A model with its weights, in evaluation mode, and what belongs to it.
+    """A model with its weights, in evaluation mode, its classes and its test pipeline.
 
     Attributes:
         model: The segmentor; a student without its teacher.
@@ -61,7 +61,7 @@ def load_segmentor(checkpoint: str | Path, config: str | Path | None = None) -> 
         model = build_segmentor(without_distillation(cfg['model']))
     matched = load_strictly(model, state_dict_of(loaded, checkpoint), checkpoint)
     print_log(f'{checkpoint}: matched {matched}/{matched} tensors', logger='current')
-    classes, palette = _classes(loaded.get('meta'), model.out_channels)
+    classes, palette = _classes(loaded.get('meta'), model.num_classes)
     return TrainedSegmentor(model.eval(), classes, palette, _pipeline(cfg))
 
 
@@ -76,9 +76,9 @@ def _own_config(loaded: dict[str, Any], checkpoint: str | Path) -> Mapping[str, 
 
 
 def _classes(meta: Any, count: int) -> tuple[list[str], list[list[int]]]:
-    """Return names and colours of the classes; numbers and a colour map where they are missing."""
+    """Return names and colours of the classes; numbers and default colours if there are none."""
     classes = classes_of(meta) or [f'class {i}' for i in range(count)]
-    # mmseg 0.x writes it into the meta itself, in capitals.
+    # mmseg 0.x writes it directly into the meta, in capitals.
     palette = value_at(meta, 'dataset_meta.palette') or value_at(meta, 'PALETTE')
     if palette is None or len(palette) < len(classes):
         palette = [class_colour(i) for i in range(len(classes))]

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-# As in the paper.
+# As in Guo et al., see `summarise`.
 BINS = 15
 
 
@@ -11,8 +11,8 @@ def probabilities(logits: Tensor) -> Tensor:
     """Return the probability of each class (K, H, W).
 
     Args:
-        logits: Logits (K, H, W); for K = 1, as mmseg has it, the probability of the second of two
-            classes.
+        logits: Logits (K, H, W). With K = 1 mmseg gives the probability of the second of two
+            classes instead.
     """
     if len(logits) == 1:
         return torch.cat([1 - logits, logits]).float()
@@ -22,7 +22,7 @@ def probabilities(logits: Tensor) -> Tensor:
 def pixel_statistics(
     logits: Tensor, prediction: Tensor, label: Tensor, ignore_index: int = 255, bins: int = BINS
 ) -> Tensor:
-    """Sum what entropy and calibration need over the pixels of an image.
+    """Sum the confidence, accuracy and entropy of the pixels of an image in bins of confidence.
 
     Args:
         logits: Logits (K, H, W) at the size of the label, as for `probabilities`.
@@ -32,8 +32,8 @@ def pixel_statistics(
         bins: Equal parts of the confidences; part i holds those in (i / bins, (i + 1) / bins].
 
     Returns:
-        Sums (4, bins) by confidence, float64 on the CPU: pixels, their confidence, those predicted
-        rightly, and their entropy in nats of the softmax at temperature 1.
+        Sums (4, bins), float64 on the CPU: pixels, confidence, correctly predicted pixels, and
+        entropy in nats of the softmax at temperature 1.
     """
     probability = probabilities(logits)
     counted = (label != ignore_index).cpu()
@@ -41,15 +41,15 @@ def pixel_statistics(
     confidence = probability.amax(dim=0).cpu()[counted].double()
     entropy = torch.special.entr(probability).sum(dim=0).cpu()[counted].double()
     right = (prediction.cpu() == label.cpu())[counted].double()
-    # NaN has no bin; the sums are NaN in any case.
+    # NaN is counted in the first bin, because its sums become NaN in any bin.
     part = (confidence.nan_to_num() * bins).ceil().long().sub(1).clamp(0, bins - 1)
     values = (torch.ones_like(confidence), confidence, right, entropy)
-    # Of no pixel at all, bincount returns whole numbers.
+    # Without pixels bincount returns integers.
     return torch.stack([torch.bincount(part, value, bins) for value in values]).double()
 
 
 def summarise(statistics: Tensor) -> tuple[float | None, float | None]:
-    """Mean entropy and expected calibration error.
+    """Return the mean entropy and the expected calibration error.
 
     The error is the mean over the pixels of |accuracy - confidence|, both of a pixel's bin
     (Guo et al., On Calibration of Modern Neural Networks, ICML 2017, eq. 3).

@@ -1,14 +1,15 @@
 """Count pixels near the edges between classes, for metrics of edges.
 
-Distances are those of a square (Chebyshev): two pixels that touch at a corner are 1 apart.
+Distances are Chebyshev distances: two pixels that touch at a corner are 1 apart.
 """
 
 import cv2
 import numpy as np
 
 IGNORED = 255
-# Of boundary IoU, as a share of the image's diagonal.
+# Distance of boundary IoU, as a share of the image's diagonal.
 DISTANCE = 0.02
+# Distances of the trimaps, in pixels.
 BANDS = (1, 3, 5)
 JUNCTION_WINDOW = 5
 
@@ -16,7 +17,7 @@ JUNCTION_WINDOW = 5
 def edge_counts(
     label: np.ndarray, prediction: np.ndarray, num_classes: int, metric: str
 ) -> dict[str, np.ndarray]:
-    """Count what an IoU near edges needs in one image.
+    """Count the pixels near edges in one image, for an IoU.
 
     Args:
         label: True ids (H, W), uint8; 255 is not counted.
@@ -25,12 +26,12 @@ def edge_counts(
         metric: `mBoundaryIoU`, `mTrimapIoU` or `mJunctionIoU`.
 
     Returns:
-        By name (the trimaps have one for each of `BANDS`) the counts (3, K): pixels predicted
-        rightly, true pixels and predicted pixels of each class.
+        By name (the trimaps have one for each of `BANDS`) the counts (3, K): correctly
+        predicted pixels, true pixels and predicted pixels of each class.
     """
     valid = label != IGNORED
     if metric == 'mBoundaryIoU':
-        # The void parts of the image are the same in both.
+        # Void pixels of the label are void in the prediction too.
         prediction = np.where(valid, prediction, IGNORED).astype(np.uint8)
         regions = {metric: (valid & rim(label), valid & rim(prediction))}
     elif metric == 'mTrimapIoU':
@@ -46,10 +47,10 @@ def edge_counts(
 
 
 def rim(ids: np.ndarray) -> np.ndarray:
-    """Return the pixels (H, W) within 2 % of the diagonal of another class or of the outside.
+    """Return which pixels (H, W) are near another class or the border of the image.
 
-    For each class it is the inner boundary of boundary IoU (Cheng et al., Boundary IoU, CVPR
-    2021): the mask minus its erosion.
+    Near is within 2 % of the image's diagonal. For each class these pixels are the inner boundary
+    of boundary IoU (Cheng et al., Boundary IoU, CVPR 2021): the mask minus its erosion.
     """
     distance = max(1, round(DISTANCE * float(np.hypot(*ids.shape))))
     outside = cv2.copyMakeBorder(ids, 1, 1, 1, 1, cv2.BORDER_CONSTANT, value=IGNORED - 1)
@@ -58,17 +59,17 @@ def rim(ids: np.ndarray) -> np.ndarray:
 
 
 def band(label: np.ndarray, width: int) -> np.ndarray:
-    """Return the pixels (H, W) within `width` of another class; void is not a class."""
+    """Return which pixels (H, W) are within `width` of another class; void is not a class."""
     valid = label != IGNORED
     square = np.ones((2 * width + 1,) * 2, np.uint8)
-    # Void is the greatest id for the smallest, and the smallest for the greatest.
+    # Void must be neither the smallest nor the greatest id: it is 255 here and 0 in the next line.
     smallest = cv2.erode(label, square)
     greatest = cv2.dilate(np.where(valid, label + 1, 0).astype(np.uint8), square)
     return valid & (greatest != smallest + 1)
 
 
 def junctions(label: np.ndarray) -> np.ndarray:
-    """Return the pixels (H, W) with three or more classes in the 5x5 window around them."""
+    """Return which pixels (H, W) have three or more classes in the 5x5 window around them."""
     valid = label != IGNORED
     square = np.ones((JUNCTION_WINDOW,) * 2, np.uint8)
     near = (cv2.dilate((label == i).astype(np.uint8), square) for i in np.unique(label[valid]))

@@ -22,7 +22,7 @@ def score_saved(
         dataset: A data set with labels, and the classes in its `metainfo`.
         folder: A folder with a PNG of class ids for each image, `STEM.png`, as written by
             `tools/test.py --out`.
-        metric: The metric; afterwards its `confusion` is the matrix.
+        metric: The metric; its `confusion` is the matrix afterwards.
 
     Returns:
         The metrics, in percent.
@@ -30,7 +30,8 @@ def score_saved(
     Raises:
         UserError: A prediction is missing, of another size, unreadable or not of class ids.
     """
-    names = [Path(dataset.get_data_info(i)['img_path']).stem for i in range(len(dataset))]
+    images = [dataset.get_data_info(i)['img_path'] for i in range(len(dataset))]
+    names = [Path(image).stem for image in images]
     if len(set(names)) < len(names):
         raise UserError(f'{max(names, key=names.count)}: two images have this name; rename one')
     files = [Path(folder, f'{name}.png') for name in names]
@@ -50,8 +51,8 @@ def score_saved(
         if prediction.shape != label.shape[1:]:
             size, expected = (f'{x.shape[-1]}x{x.shape[-2]}' for x in (prediction, label))
             raise UserError(f'{file}: is {size}, but the labels are {expected} (width x height)')
-        sample = dict(pred_sem_seg=dict(data=prediction), gt_sem_seg=dict(data=label))
-        metric.process({}, [sample])
+        both = dict(pred_sem_seg=dict(data=prediction), gt_sem_seg=dict(data=label))
+        metric.process({}, [both | dict(img_path=images[index])])
     return metric.evaluate(len(dataset))
 
 

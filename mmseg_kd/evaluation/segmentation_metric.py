@@ -35,9 +35,9 @@ class SegmentationMetric(BaseMetric):
 
     Keys, rounding and values are those of mmseg's `IoUMetric`.
 
-    On request there are metrics of the edges, which also leave the void class out: boundary IoU,
-    the mIoU in trimaps of 1, 3 and 5 pixels and at junctions of three classes
-    (`mmseg_kd.evaluation.edges`), and the expected calibration error.
+    `iou_metrics` can add metrics near edges (`mmseg_kd.evaluation.edges`): boundary IoU, and the
+    mIoU in trimaps of 1, 3 and 5 pixels and at junctions of three classes. It can also add the
+    expected calibration error. These metrics leave the void class out.
 
     After an evaluation `confusion` holds the matrix (K, K), row = truth.
 
@@ -62,7 +62,7 @@ class SegmentationMetric(BaseMetric):
         per_image: str | None = None,
         format_only: bool = False,
     ) -> None:
-        # Through the process group, on any device; 'cpu' would leave files in the current folder.
+        # 'gpu' uses the process group, on any device; 'cpu' writes files to the current folder.
         super().__init__(collect_device='gpu')
         self.ignore_index = ignore_index
         self.iou_metrics = [iou_metrics] if isinstance(iou_metrics, str) else list(iou_metrics)
@@ -74,12 +74,12 @@ class SegmentationMetric(BaseMetric):
         self.per_image = per_image
         self.format_only = format_only
         self.confusion: Tensor | None = None
-        # Images by the name of their predictions.
+        # The path of each image, by the name of its saved prediction.
         self._saved: dict[str, str] = {}
 
     @property
     def metric_names(self) -> list[str]:
-        """Names of what an evaluation returns, known once `dataset_meta` is."""
+        """Names of the metrics that an evaluation returns; `dataset_meta` must be set."""
         names = ['aAcc', 'mIoU', 'mAcc', f'mIoU{len(self._kept)}']
         for name in OPTIONS[1:]:
             if name in self.iou_metrics:
@@ -115,7 +115,8 @@ class SegmentationMetric(BaseMetric):
                     'move LoadAnnotations behind Resize in the pipeline'
                 )
             counts = self._count(sample, label, prediction)
-            # By image where each is written, and where mmengine drops those that two processes saw.
+            # One result per image for the CSV file, and for mmengine, which drops images that two
+            # processes evaluated.
             if self.per_image is not None or is_distributed():
                 on_cpu = {name: count.cpu() for name, count in counts.items()}
                 self.results.append((sample.get('img_path', ''), on_cpu))
@@ -160,7 +161,7 @@ class SegmentationMetric(BaseMetric):
         return metrics
 
     def _scores(self, counts: dict[str, Tensor]) -> tuple[dict[str, float], dict[str, Tensor]]:
-        """Compute metrics, and those that are means also by class (K,), in percent."""
+        """Compute the metrics in percent, and for those that are means the values by class (K,)."""
         matrix, kept = counts['confusion'].double(), self._kept
         columns = dict(zip(('mIoU', 'mAcc'), iou_and_accuracy(matrix), strict=True))
         without_void = matrix.new_full((len(matrix),), torch.nan)

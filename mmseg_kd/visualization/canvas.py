@@ -1,4 +1,4 @@
-"""What all figures share: how they look and how they are written."""
+"""Give all figures one look, and write them to files."""
 
 import logging
 from collections.abc import Iterator
@@ -17,7 +17,7 @@ from mmseg_kd.records.message import message
 
 # Inches and dots per inch: 1,152 pixels, legible on a phone at half the size.
 WIDTH, DPI = 7.2, 160
-# Characters of a name in one line of a legend.
+# Maximum number of characters per line of a name in a legend.
 NAME_WIDTH = 34
 LOOK = {
     # Keeps the text of a PDF editable.
@@ -40,7 +40,7 @@ WITH_HANGUL = ('Malgun Gothic', 'NanumGothic', 'Noto Sans CJK KR', 'AppleGothic'
 # How matplotlib begins the labels of a logarithmic axis.
 POWER = r'$\mathdefault{'
 
-# They warn about tables of a font that nobody needs, and about a bold that a font lacks.
+# These loggers warn about unused tables of a font, and about fonts without a bold weight.
 for _name in ('fontTools.subset', 'matplotlib.font_manager'):
     logging.getLogger(_name).setLevel(logging.ERROR)
 
@@ -57,7 +57,7 @@ def canvas(
     """Make a figure and write it when the block ends.
 
     Args:
-        file: Where to write, in the format of its ending.
+        file: Where to write; the suffix decides the format.
         height: In inches.
         width: In inches.
         dpi: Dots per inch.
@@ -75,7 +75,7 @@ def canvas(
 
 
 def font_family() -> list[str]:
-    """Return fonts; a character that the first lacks is drawn in the next, for one Hangul."""
+    """Return the fonts to try in order for each character; the later ones have Hangul."""
     installed = {font.name for font in fontManager.ttflist}
     # matplotlib warns at every text if a font is not installed.
     # Some fonts with Hangul lack the minus sign of exponents, so they come second.

@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 
 from mmseg_kd.records.message import message, number
 
-# Inches.
+# In inches; a plain cell has no number.
 CELL, PLAIN_CELL, MARGIN = 0.62, 0.18, 2.4
 # With more classes the numbers would be too small on the page of a report.
 MOST_NUMBERED = 30
@@ -29,9 +29,9 @@ def draw_confusion(
         matrix: Counts (K, K). A class without a true pixel has an empty row.
         classes: K names.
         title: Title of the figure.
-        baseline: Counts (K, K) whose shares are subtracted, in points.
+        baseline: Counts (K, K) whose shares are subtracted; the difference is in percentage points.
     """
-    # Its lightness varies, which suits colour-blind people and black-and-white printers.
+    # The lightness of Blues varies, which suits colour-blind people and black-and-white printers.
     theme, shares, highest, lowest = 'Blues', _shares(matrix), 100.0, 0.0
     label = message('share of the true class (%)')
     if baseline is not None:

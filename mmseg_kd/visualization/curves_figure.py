@@ -1,4 +1,4 @@
-"""A figure of what runs logged, one panel per key."""
+"""A figure of the values that runs logged, one panel per key."""
 
 from collections.abc import Mapping, Sequence
 
@@ -8,7 +8,7 @@ from mmseg_kd.visualization.canvas import iteration_axis
 from mmseg_kd.visualization.line_styles import line_style
 
 PANEL_WIDTH, PANEL_HEIGHT = 9.0, 3.6
-# With more points, such as the losses, markers hide the line.
+# With more points, as for losses, markers hide the line.
 FEW_POINTS = 60
 LEGEND_WIDTH = 110
 LEGEND_ROW = 0.28
@@ -24,8 +24,8 @@ def draw_curves(
 
     Args:
         figure: An empty figure; its size is set.
-        runs: For each run, value by iteration by name (`mmseg_kd.records.scalars`).
-        keys: The names to draw, one per panel; a run without one has no curve there.
+        runs: For each run, the value by iteration of each key (`mmseg_kd.records.scalars`).
+        keys: The keys to draw, one per panel; a run without the key has no curve there.
         labels: The name of each run.
     """
     columns = max(1, LEGEND_WIDTH // (8 + max(map(len, labels))))

@@ -29,13 +29,14 @@ def gradient_figure(
 ) -> None:
     """Draw gradient norm share, cosine with the labels' gradient and weighted losses.
 
-    With more than 40 reports each curve is a running mean over a twentieth of them, drawn over
-    the single reports in a pale tone.
+    With more than 40 reports each curve is a running mean over a twentieth of them; the reports
+    themselves are drawn in a pale tone.
 
     Args:
         reports: The lines of `gradients.jsonl`, at least one.
         file: Where to write the PNG, 1000 pixels wide.
-        guides: Shares below and above which a loss is useless, drawn as lines.
+        guides: Two shares, drawn as lines: below the first a loss has almost no effect, above the
+            second it dominates the others.
     """
     names = list(dict.fromkeys(name for report in reports for name in report['losses']))
     looks = {'labels': BLACK} | {name: line_style(i) for i, name in enumerate(names)}

@@ -26,7 +26,7 @@ class Panel:
         title: Its title; empty for none.
         image: An RGB image (H, W, 3) or a heat map (H, W).
         labels: The class ids.
-        highest: The value that has the last colour of the heat map; the first colour is 0.
+        highest: The value of the heat map's last colour; the first colour is 0.
         unit: Label of a colour bar for this heat map and the panel to its left.
     """
 
@@ -47,7 +47,7 @@ def prediction_grid(
     """Draw rows of panels with a legend of the classes and write the picture.
 
     Args:
-        rows: Panels, as many in each row; one without content leaves its place empty.
+        rows: Panels, equally many in each row; one without content leaves its place empty.
         classes: Class names.
         palette: Their RGB colours, 0 to 255. Other ids (255 = ignore) are white.
         file: Where to write.
@@ -62,7 +62,7 @@ def prediction_grid(
     legend_height = 0.5 + 0.22 * -(-len(classes) // columns)
     lines = sum(max(1 + str(panel.title).count('\n') for panel in row) for row in rows)
     figure_height = PANEL_WIDTH * height / width * len(rows) + TITLE_HEIGHT * lines
-    with canvas(file, figure_height + legend_height, figure_width, DPI, 10, vector) as figure:
+    with canvas(file, figure_height + legend_height, figure_width, DPI, vector=vector) as figure:
         grid = figure.subplots(len(rows), len(rows[0]), squeeze=False)
         for line, row in zip(grid, rows, strict=True):
             for i, panel in enumerate(row):

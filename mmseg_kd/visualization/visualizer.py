@@ -27,11 +27,11 @@ class QuickSegVisualizer(SegLocalVisualizer):
 
 @VISBACKENDS.register_module(name='LocalVisBackend')
 class LocalBackend(LocalVisBackend):
-    """mmengine's LocalVisBackend, fixed: on Windows it loses images in folders with Hangul."""
+    """Write images to any folder; on Windows mmengine's class loses them in paths with Hangul."""
 
     @force_init_env
     def add_image(self, name: str, image: np.ndarray, step: int = 0, **kwargs: Any) -> None:
         """Write an RGB image (H, W, 3) as `NAME_STEP.png`."""
-        # OpenCV cannot write to such a path; mmcv encodes with OpenCV and writes with Python.
+        # OpenCV cannot write to paths with Hangul; mmcv encodes with OpenCV and writes with Python.
         file = Path(self._img_save_dir) / f'{name}_{step}.png'
         mmcv.imwrite(mmcv.rgb2bgr(image), str(file))

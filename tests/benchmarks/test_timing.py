@@ -1,4 +1,4 @@
-"""What is timed is the run, in turns."""
+"""Runs are timed in turns."""
 
 import time
 

@@ -108,6 +108,13 @@ def test_other_images_and_maps(change):
         assert same(augmented(fused, seed, sample(0) | change), expected)
 
 
+def test_without_a_shift_of_the_hue_red_stays_red():
+    fused, red = ours(hue_delta=0), np.full((64, 96, 3), (40, 40, 200), np.uint8)
+    for seed in range(10):
+        blue, green, _ = augmented(fused, seed, sample(0) | dict(img=red.copy()))[0]
+        assert (blue == green).all(), seed
+
+
 def test_source_is_left_alone():
     fused, results = ours(), sample(2)
     image, labels = results['img'], results['gt_seg_map']
@@ -153,7 +160,7 @@ def test_cat_max_ratio_draws_again():
         return np.array([np.bincount(c.ravel()).max() / c.size for c in crops])
 
     assert (shares(1.0) > 0.75).mean() > 0.5
-    # one crop in four will do, and one draw is followed by ten
+    # One crop in four is accepted, and the first draw is followed by at most ten.
     assert (shares(0.75) > 0.75).mean() < 0.1
 
 

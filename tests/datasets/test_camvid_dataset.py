@@ -1,4 +1,4 @@
-"""Listing CamVid, and saying what is wrong with a copy of it."""
+"""CamVid is listed, and problems with a copy of it are reported."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def test_lists_in_the_encodings_that_windows_writes(root, encoding, separator):
     assert [dataset[i]['gt_seg_map'][10, 10] for i in range(2)] == [2, 1]
 
 
-def test_a_list_that_is_no_text(root):
+def test_a_list_that_is_not_text(root):
     (root / 'train.txt').write_bytes(b'\xff\xff\x80 \x81')
     with pytest.raises(UserError, match=r'train\.txt cannot be read as text; save it as UTF-8'):
         build(root)

@@ -50,10 +50,17 @@ def test_batches_of_a_worker(context):
             assert isinstance(data, SegDataSample) and data.metainfo == other.metainfo
             assert data.gt_sem_seg.data.dtype == torch.int64
             assert torch.equal(data.gt_sem_seg.data, other.gt_sem_seg.data)
-        # tensors that can be changed, and that do not overlap
+        # The tensors can be changed and do not overlap.
         batch['inputs'][0].zero_()
         labels = batch['data_samples'][0].gt_sem_seg.data
         assert torch.equal(labels, wanted['data_samples'][0].gt_sem_seg.data)
+
+
+def test_samples_without_labels_arrive(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(collate, 'get_worker_info', lambda: 'a worker')
+    batch = byte_label_collate([dict(data_samples=SegDataSample(metainfo=dict(img_path='a.png')))])
+    (received,) = pickle.loads(pickle.dumps(batch))['data_samples']
+    assert received.img_path == 'a.png' and 'gt_sem_seg' not in received
 
 
 @pytest.mark.parametrize('values', [[0, 255], [0, 256], [-100, 3]], ids=str)

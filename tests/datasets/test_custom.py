@@ -1,7 +1,8 @@
-"""A stranger's folder of images and masks becomes a data set that trains."""
+"""A user's folder of images and masks becomes a data set that trains."""
 
 from __future__ import annotations
 
+import unicodedata
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,7 @@ from conftest import run
 from PIL import Image
 
 from mmseg_kd.config import load_config
-from mmseg_kd.datasets.custom.pairs import Pair, split_pairs
+from mmseg_kd.datasets.custom.pairs import Pair, pair_up, split_pairs
 
 TOOL = 'dataset_converters/custom.py'
 COLOURS = np.array([[0, 0, 0], [200, 10, 10], [10, 200, 10]], np.uint8)
@@ -122,6 +123,18 @@ def test_palettes_that_differ_are_colours(tmp_path: Path, table: str | None) -> 
         assert (converted(tmp_path / 'dest')[f'Photo{i}.JPG.png'] == order[ids]).all()
 
 
+def test_ids_of_a_table_count_where_palettes_differ(tmp_path: Path) -> None:
+    expected = write(tmp_path / 'src', mask=palette)
+    other = palette(expected[1])
+    other.putpalette(COLOURS[::-1].ravel().tolist())
+    other.save(tmp_path / 'src' / 'masks' / 'photo1_mask.png')
+    (tmp_path / 'classes.csv').write_text('name,id\nroad,1\nsky,0\n', encoding='utf-8')
+    options = ['--classes', tmp_path / 'classes.csv']
+    assert run(TOOL, tmp_path / 'src', tmp_path / 'dest', *options) == 0
+    order = np.array([1, 0, 255], np.uint8)
+    assert (converted(tmp_path / 'dest')['Photo1.JPG.png'] == order[expected[1]]).all()
+
+
 def test_ids_next_to_palettes_that_differ_are_of_several_kinds(tmp_path: Path, capsys) -> None:
     masks = iter([palette, palette, *[Image.fromarray] * 6])
     write(tmp_path / 'src', mask=lambda ids: next(masks)(ids))
@@ -129,7 +142,7 @@ def test_ids_next_to_palettes_that_differ_are_of_several_kinds(tmp_path: Path, c
     other.putpalette(COLOURS[::-1].ravel().tolist())
     other.save(tmp_path / 'src' / 'masks' / 'photo1_mask.png')
     assert run(TOOL, tmp_path / 'src', tmp_path / 'dest') == 2
-    assert 'the masks are of several kinds' in capsys.readouterr().err
+    assert 'are of several kinds (class ids, colours, polygons)' in capsys.readouterr().err
 
 
 def test_values_of_one_name_are_one_class(tmp_path: Path) -> None:
@@ -157,7 +170,7 @@ def test_every_split_with_a_share_has_an_image(
 
 
 def test_masks_of_turned_photos(tmp_path: Path) -> None:
-    """Drawn on the photo as stored, or on the photo upright."""
+    """The masks are drawn on the photo as stored, or on the photo upright."""
     src = tmp_path / 'src'
     write(src, 4)
     image, ids = scenes(1)[0]
@@ -192,15 +205,46 @@ def test_weights_are_the_median_over_the_frequency(tmp_path: Path, capsys) -> No
     assert f'class_weight=[{",".join(map(str, weights))}]' in text
 
 
-def test_folders_that_are_split_keep_their_split(tmp_path: Path) -> None:
-    for split, count in (('train', 3), ('val', 2)):
+def test_a_quote_in_the_name_of_the_data_set(tmp_path: Path) -> None:
+    write(tmp_path / 'src', 3)
+    dest = tmp_path / "Kim's fields"
+    assert run(TOOL, tmp_path / 'src', dest) == 0
+    cfg = load_config(str(dest / 'student.py'))
+    assert cfg.work_dir == "work_dirs/Kim's fields_student"
+    assert cfg.model.teacher.checkpoint == "work_dirs/Kim's fields_teacher/iter_4000.pth"
+    assert cfg.model.teacher.baseline == "work_dirs/Kim's fields_baseline"
+
+
+def test_masks_below_the_images_are_not_images(tmp_path: Path, capsys) -> None:
+    src = tmp_path / 'src'
+    write(src, 4)
+    for path in (src / 'Photos').iterdir():
+        path.rename(src / path.name)
+    (src / 'Photos').rmdir()
+    assert run(TOOL, src, tmp_path / 'dest') == 0
+    out = capsys.readouterr().out
+    assert 'without a partner' not in out and 'train: 2 images, val: 1 images' in out
+
+
+def test_hangul_of_macos_and_of_windows_is_one_name(tmp_path: Path) -> None:
+    for form, name in (('NFD', '사진.jpg'), ('NFC', '사진_label.png')):
+        (tmp_path / form).mkdir()
+        (tmp_path / form / unicodedata.normalize(form, name)).touch()
+    (pair,), images, masks = pair_up(tmp_path / 'NFD', tmp_path / 'NFC')
+    assert pair.image.parent.name == 'NFD' and pair.mask.parent.name == 'NFC'
+    assert not images and not masks
+
+
+@pytest.mark.parametrize('names', [('train', 'val'), ('Training', 'validation')])
+def test_folders_that_are_split_keep_their_split(tmp_path: Path, names: tuple[str, str]) -> None:
+    for split, count in zip(names, (3, 2), strict=True):
         write(tmp_path / 'other' / split, count)
         for kind, name in (('images', 'Photos'), ('masks', 'masks')):
             (tmp_path / 'src' / kind).mkdir(parents=True, exist_ok=True)
             (tmp_path / 'other' / split / name).rename(tmp_path / 'src' / kind / split)
     assert run(TOOL, tmp_path / 'src', tmp_path / 'dest') == 0
-    names = (tmp_path / 'dest' / 'val.txt').read_text().split()
-    assert names == ['val/Photo0.JPG', 'val/Photo1.JPG']
+    listed = (tmp_path / 'dest' / 'val.txt').read_text().split()
+    assert listed == [f'{names[1]}/Photo0.JPG', f'{names[1]}/Photo1.JPG']
     cfg = load_config(str(tmp_path / 'dest' / 'baseline.py'))
     assert cfg.test_dataloader.dataset.ann_file == 'val.txt'
 
@@ -269,6 +313,8 @@ def test_what_cannot_be_converted_is_one_line(tmp_path: Path, capsys, change, wo
         ('name,r,g,b\nx,1,2\n', 'line 2: r, g and b, or id, must be whole numbers from 0 to 255'),
         ('name,r,g,b\nx,1,2,3\ny,300,1,1\n', 'line 3: r, g and b, or id, must be whole numbers'),
         ('id,name\n1,x\n2\n', 'line 3: has no name'),
+        ('name,id\nx,0\ny,1\nz,0\n', 'line 4: 0 is x in an earlier line; remove one'),
+        ('name\nx\ny\n', 'the masks and --classes, are of several kinds'),
         ('name,r,g,b\nx,1,2,3\n', '1 classes; 2 to 255 are possible'),
     ],
 )

@@ -117,7 +117,7 @@ def test_workers_share_it_and_samples_stay_the_same(root, workers, context):
     dataset = build(root, pipeline=TRAIN)
     loader = dict(num_workers=workers, multiprocessing_context=context)
     streams = [stream(dataset, **loader)]
-    # what the workers decoded is here, and in workers that start now
+    # The images that the workers decoded are here, and in workers that start now.
     assert kept(dataset) == COUNT
     forget_files(root)
     streams += [stream(dataset, **loader), stream(dataset)]

@@ -29,6 +29,19 @@ def test_polygons_of_labelme(tmp_path: Path) -> None:
     assert mask.shape == (60, 40) and (mask[:30] == 1).all() and (mask[30:] == 0).all()
 
 
+def test_photos_without_shapes_are_background(tmp_path: Path) -> None:
+    src = tmp_path / 'src'
+    src.mkdir()
+    for i in range(3):
+        Image.new('RGB', (60, 40)).save(src / f'{i}.jpg')
+        # Notepad saves with a byte order mark.
+        (src / f'{i}.json').write_text(json.dumps(dict(shapes=[])), 'utf-8-sig')
+    (tmp_path / 'classes.csv').write_text('name\nsky\ncar\n')
+    options = ['--classes', tmp_path / 'classes.csv']
+    assert run('dataset_converters/custom.py', src, tmp_path / 'dest', *options) == 0
+    assert not np.asarray(Image.open(tmp_path / 'dest' / 'masks' / '0.jpg.png')).any()
+
+
 def test_other_shapes_of_labelme(tmp_path: Path, capsys) -> None:
     src = tmp_path / 'src'
     src.mkdir()

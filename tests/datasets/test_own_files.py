@@ -1,4 +1,4 @@
-"""What is wrong with an own image or mask is one line."""
+"""Problems with a user's images and masks are reported in one line."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ def test_a_damaged_file(
     ],
     ids=['RGB', 'RGBA', 'LA', '16 bits', 'turned', 'larger'],
 )
-def test_a_mask_that_is_none(
+def test_a_file_that_is_not_a_mask(
     root: Path, labels: np.ndarray, mode: str | None, message: str
 ) -> None:
     save_mask(root, 1, labels, mode)

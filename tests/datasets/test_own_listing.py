@@ -1,4 +1,4 @@
-"""What a data set of own images does not find is one line."""
+"""Missing files of a user's data set are reported in one line."""
 
 from __future__ import annotations
 

@@ -67,7 +67,7 @@ def test_registered():
 def test_batches_do_not_depend_on_workers(workers, context):
     if context not in torch.multiprocessing.get_all_start_methods():
         pytest.skip(f'no {context} here')
-    # other random state in the workers must not matter either
+    # The random state of the workers must not matter either.
     random.seed(99)
     expected = batches(6)
     assert torch.equal(batches(6, num_workers=workers, context=context), expected)

@@ -1,4 +1,4 @@
-"""The pictures are of what training gets."""
+"""The samples shown are the samples that training gets."""
 
 from pathlib import Path
 
@@ -34,7 +34,7 @@ def test_they_are_the_first_batch_of_the_training(tmp_path: Path) -> None:
         assert np.array_equal(sample.seen_labels, truth.gt_sem_seg.data[0].cpu())
 
 
-def test_the_original_is_beside_it(tmp_path: Path) -> None:
+def test_the_original_is_next_to_it(tmp_path: Path) -> None:
     cfg = tiny_config(tmp_path)
     pipeline = cfg.train_dataloader.dataset.pipeline
     cfg.train_dataloader.dataset.pipeline = [pipeline[0], pipeline[-1]]

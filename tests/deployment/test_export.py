@@ -20,8 +20,9 @@ from mmseg.models import SegDataPreProcessor
 from mmseg.registry import MODELS
 from mmseg.structures import SegDataSample
 
-from mmseg_kd.deployment import load_predictor
-from mmseg_kd.deployment.export import Exported, normalisation
+from mmseg_kd.deployment import export, load_predictor
+from mmseg_kd.deployment.export import Exported, compare, normalisation
+from mmseg_kd.deployment.predictor import open_session
 from mmseg_kd.errors import UserError
 
 
@@ -115,7 +116,7 @@ def test_a_head_with_one_channel_is_exported_as_two_classes() -> None:
 def test_a_file_that_is_not_proven_equal_is_not_left(
     images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, agreement: float | None
 ) -> None:
-    def compare(module: None, file: Path, *_: object) -> tuple[float, float]:
+    def compared(module: None, file: Path, *_: object) -> tuple[float, float]:
         assert file.read_bytes() == b'exported'
         if agreement is None:
             raise UserError('ONNX Runtime is not installed')
@@ -125,12 +126,47 @@ def test_a_file_that_is_not_proven_equal_is_not_left(
         file.write_bytes(b'exported')
 
     monkeypatch.setattr('mmseg_kd.deployment.export.export_onnx', write)
-    monkeypatch.setattr('mmseg_kd.deployment.export.compare', compare)
+    monkeypatch.setattr('mmseg_kd.deployment.export.compare', compared)
     model = SimpleNamespace(trained=None)
     monkeypatch.setattr('mmseg_kd.deployment.predictor.Predictor', lambda *_: model)
     folder = tmp_path / 'new'
     assert run('export.py', 'iter_9.pth', folder / 'x.onnx', '--images', images) == 2
     assert not list(folder.iterdir())
+
+
+def test_a_logit_that_is_not_a_number_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
+    class File:
+        def __init__(self, *_: object, **__: object) -> None:
+            """Return NaN for the first pixel."""
+
+        def run(self, batch: np.ndarray) -> np.ndarray:
+            found = np.zeros((1, 2, 8, 8), np.float32)
+            found[..., 0, 0] = np.nan
+            return found
+
+        def ids_of(self, found: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+            return found.argmax(axis=1)
+
+        batch_of, resized = staticmethod(np.stack), staticmethod(np.asarray)
+
+    monkeypatch.setattr(export, 'OnnxPredictor', File)
+    module = Exported(MODELS.build(tiny_model()).eval(), False)
+    module.forward = lambda _: torch.zeros(1, 2, 8, 8)
+    image = np.zeros((8, 8, 3), np.uint8)
+    difference, agreement = compare(module, Path(), [image], lambda _: np.zeros((8, 8)))
+    assert np.isnan(difference) and agreement == 1
+
+
+def test_a_device_that_onnx_runtime_cannot_use(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    session = SimpleNamespace(get_providers=lambda: ['CPUExecutionProvider'])
+    monkeypatch.setattr('onnxruntime.InferenceSession', lambda *_, **__: session)
+    (tmp_path / 'x.onnx').touch()
+    for device in (None, 'cpu'):
+        assert open_session(tmp_path / 'x.onnx', device) is session
+    with pytest.raises(UserError, match='--device cuda: ONNX Runtime cannot use it'):
+        open_session(tmp_path / 'x.onnx', 'cuda')
 
 
 def test_bad_input(trained_pair: dict[str, Path], images: Path, tmp_path: Path, capsys) -> None:

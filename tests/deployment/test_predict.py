@@ -9,8 +9,9 @@ import cv2
 import numpy as np
 import pytest
 import torch
-from conftest import ROOT, run
+from conftest import ROOT, run, tiny_model
 from mmengine.config import Config
+from mmseg.registry import MODELS
 from PIL import Image
 
 from mmseg_kd.deployment import load_predictor
@@ -92,7 +93,7 @@ def test_what_holds_no_picture_is_one_line(student: Path, tmp_path: Path, capsys
     empty.release()
     Image.fromarray(np.zeros((40, 40), np.float32)).save(tmp_path / 'float.tif')
     for name, words in (
-        ('empty.avi', 'can read no frame of it'),
+        ('empty.avi', 'cannot read a frame of it'),
         ('float.tif', 'OpenCV cannot read it; save it with 8 bits per channel'),
     ):
         assert run('predict.py', student, tmp_path / name, '--out', tmp_path / 'out') == 2
@@ -107,6 +108,16 @@ def test_a_resize_in_a_wrapped_data_set_is_found(student: Path, tmp_path: Path) 
     cfg.dump(tmp_path / 'config.py')
     trained = load_segmentor(student, tmp_path / 'config.py')
     assert trained.pipeline == [dict(type='Resize', scale=(40, 32), keep_ratio=True)]
+
+
+def test_one_channel_is_two_classes(tmp_path: Path) -> None:
+    head = tiny_model()['decode_head'] | dict(num_classes=2, out_channels=1, threshold=0.3)
+    head['loss_decode'] = dict(type='CrossEntropyLoss', use_sigmoid=True)
+    model = tiny_model(decode_head=head)
+    torch.save(dict(state_dict=MODELS.build(model).state_dict()), tmp_path / 'binary.pth')
+    Config(dict(model=model)).dump(tmp_path / 'config.py')
+    trained = load_segmentor(tmp_path / 'binary.pth', tmp_path / 'config.py')
+    assert trained.classes == ['class 0', 'class 1'] and len(trained.palette) == 2
 
 
 def test_overlay() -> None:

@@ -1,5 +1,6 @@
 """Scores of predictions in a folder."""
 
+import csv
 from pathlib import Path
 
 import numpy as np
@@ -45,6 +46,14 @@ def test_one_confusion(dataset: BaseDataset, folder: Path) -> None:
     assert np.count_nonzero(matrix - np.diag(matrix.diagonal())) == 1
     assert metrics['aAcc'] == pytest.approx(100 - 100 * counts[3] / counts.sum(), abs=0.01)
     assert worst_confusions(matrix, dataset.metainfo['classes']) == [('Road', 'Pavement', 1.0)]
+
+
+def test_the_rows_of_images_have_their_names(dataset: BaseDataset, folder: Path) -> None:
+    """A `per_image` in the config also applies to saved predictions."""
+    file = folder.parent / 'images.csv'
+    score_saved(dataset, folder, SegmentationMetric(per_image=str(file)))
+    rows = csv.DictReader(file.open(encoding='utf-8-sig', newline=''))
+    assert [Path(row['image']).stem for row in rows] == ['0000', '0001']
 
 
 def test_two_images_of_one_name_are_refused(dataset: BaseDataset, folder: Path) -> None:

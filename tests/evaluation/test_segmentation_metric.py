@@ -29,7 +29,7 @@ def evaluate(
 ) -> dict:
     metric = SegmentationMetric(**kw)
     metric.dataset_meta = meta
-    # In two batches: figures are of the split, not means of batches.
+    # In two batches: the metrics are of the whole split, not means over batches.
     for part in (slice(0, 1), slice(1, None)):
         metric.process({}, samples(labels[part], predictions[part]))
     return metric.evaluate(len(labels))

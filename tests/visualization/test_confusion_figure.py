@@ -1,4 +1,4 @@
-"""What the picture of a confusion matrix says."""
+"""Numbers and names in the picture of a confusion matrix."""
 
 from pathlib import Path
 
@@ -30,7 +30,7 @@ def test_many_classes_have_no_numbers() -> None:
     assert not figure.axes[0].texts
 
 
-def test_names_that_are_no_formula_are_drawn(tmp_path: Path) -> None:
+def test_names_that_are_not_formulas_are_drawn(tmp_path: Path) -> None:
     with canvas(tmp_path / 'confusion.png') as figure:
         draw_confusion(figure, np.eye(2), [r'$\frac{1}$', '$x'])
     assert (tmp_path / 'confusion.png').stat().st_size > 10_000

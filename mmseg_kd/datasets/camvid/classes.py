@@ -25,7 +25,7 @@ class CamVidClasses:
 
     @classmethod
     def get_label_map(cls, new_classes: Sequence[str] | None = None) -> dict[int, int] | None:
-        """Return new ids by old ids, or None if all classes are kept."""
+        """Return the new id of each old id, or None if all classes are kept."""
         if new_classes and len(set(new_classes)) < len(new_classes):
             raise UserError(f'dataset.metainfo.classes: {tuple(new_classes)} has a class twice')
         return super().get_label_map(new_classes)

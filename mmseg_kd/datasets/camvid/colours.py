@@ -21,13 +21,13 @@ COLOURS: dict[str, tuple[tuple[int, int, int], int]] = {
     'Tunnel': ((64, 0, 64), 1),                   'VegetationMisc': ((192, 192, 0), 5),
     'Void': ((0, 0, 0), UNLABELLED),              'Wall': ((64, 192, 0), 1),
 }  # fmt: skip
-# The colours after which the 11 classes are named, two of them under another name; the ignore
-# protocol keeps only these.
+# The names that are classes themselves; Column_Pole and Sidewalk are the classes Pole and Pavement.
+# The ignore protocol keeps only these.
 NAMESAKES = {'Column_Pole', 'Sidewalk'} | (COLOURS.keys() & set(CLASSES))
 PROTOCOLS = ('merge', 'ignore')
 
 
 def merged_id(name: str, protocol: str) -> int:
-    """Return the id among the 11 classes of one of the 32 names, or `UNLABELLED`."""
+    """Return the class id of one of the 32 names, or `UNLABELLED` if the protocol drops it."""
     kept = protocol == 'merge' or name in NAMESAKES
     return COLOURS[name][1] if kept else UNLABELLED

@@ -23,6 +23,7 @@ MASK_RULE = MaskRule(
     f'{CONVERTER} SRC DEST',
     modes='L P',
 )
+# The start of an error message about a pair, its image and its mask.
 Pairs = Iterator[tuple[str, Path, Path]]
 
 
@@ -37,7 +38,7 @@ class CamVidDataset(CachedDataset, CamVidClasses, BaseSegDataset):
             val/ ...          valannot/ ...          val.txt
             test/ ...         testannot/ ...         test.txt
 
-    A split without a list is all of its folder. Every file is checked the first time it is loaded.
+    Without a list, a split has all images of its folder. A file is checked when it is first loaded.
 
     Args:
         data_root: The folder above.
@@ -79,7 +80,7 @@ class CamVidDataset(CachedDataset, CamVidClasses, BaseSegDataset):
 
 
 def _of_split(root: Path, split: str) -> Pairs:
-    """Yield where a pair comes from, its image and its mask."""
+    """Yield the pairs of one split, from its list or its folder."""
     images, masks, names = root / split, root / f'{split}annot', root / f'{split}.txt'
     for folder in (images, masks):
         if not folder.is_dir():

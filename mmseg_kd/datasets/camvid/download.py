@@ -23,7 +23,7 @@ def download(dest: Path, url: str = URL) -> Summary:
         archive = Path(scratch) / 'archive.zip'
         try:
             download_url_to_file(url, str(archive))
-            # It leaves out names that lead out of the folder.
+            # It skips names that lead out of the folder.
             shutil.unpack_archive(archive, scratch, 'zip')
         except (OSError, ValueError, HTTPException, zipfile.BadZipFile, zlib.error) as error:
             raise UserError(

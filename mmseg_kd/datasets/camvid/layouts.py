@@ -32,7 +32,7 @@ class Layout(NamedTuple):
     labels: str
 
     def fits(self, root: Path) -> bool:
-        """Whether a folder is a copy in this layout."""
+        """Return whether a folder is a copy in this layout."""
         names = [self.images, self.masks, *(['codes.txt'] if self.labels == 'codes' else ())]
         return all((root / name.format(split=s)).exists() for name in names for s in SPLITS)
 
@@ -48,7 +48,7 @@ LAYOUTS = (
 
 
 class Summary(NamedTuple):
-    """Numbers of images in a copy of CamVid, and of pixels without a class by name of the mask."""
+    """Images in each split of a copy of CamVid, and pixels without a class in each mask."""
 
     images: dict[str, int]
     off_palette: dict[str, int]
@@ -56,7 +56,7 @@ class Summary(NamedTuple):
     def __str__(self) -> str:
         lines = [', '.join(f'{split}: {count} images' for split, count in self.images.items())]
         for name, count in self.off_palette.items():
-            lines.append(f'{name}: {count} pixels of no CamVid colour are now Unlabelled')
+            lines.append(f'{name}: {count} pixels without a CamVid class are now Unlabelled')
         if self.images != PUBLISHED_COUNTS:
             split = '/'.join(map(str, self.images.values()))
             published = '367/101/233, which --split segnet gives to a complete copy'
@@ -75,7 +75,7 @@ def detect_layout(src: Path) -> tuple[Path, Layout]:
     looked_for = '; '.join(f'{it.images}/ + {it.masks}/ ({it.name})' for it in LAYOUTS)
     raise UserError(
         f'SRC: {src.resolve()} is in no known CamVid layout; looked for {looked_for}, '
-        f'{{split}} being each of {", ".join(SPLITS)}'
+        f'where {{split}} is each of {", ".join(SPLITS)}'
     )
 
 
@@ -103,7 +103,7 @@ def list_pairs(root: Path, layout: Layout, resplit: bool) -> list[tuple[str, Pai
             own = split if split and not resplit else segnet_split(pair.image.stem)
             pairs.append((own, pair))
     if not pairs:
-        raise UserError(f'SRC: {root.resolve()} has the folders of a CamVid but no .png in them')
+        raise UserError(f'SRC: {root.resolve()} has the folders of CamVid, but no .png in them')
     return pairs
 
 
@@ -117,12 +117,12 @@ def find_ids(root: Path, layout: Layout, protocol: str) -> dict[Value, int]:
         return {colour: merged_id(name, protocol) for name, (colour, _) in COLOURS.items()}
     names = read_text(root / 'codes.txt').split()
     if len(names) > len(COLOURS) or not set(names) <= COLOURS.keys():
-        raise UserError(f"{root / 'codes.txt'}: names other classes than CamVid's 32; use another")
+        raise UserError(f"{root / 'codes.txt'}: has a class that CamVid lacks; use CamVid's file")
     return {code: merged_id(name, protocol) for code, name in enumerate(names)}
 
 
 def read_labels(pair: Pair, layout: Layout, ids: dict[Value, int]) -> np.ndarray:
-    """Return the ids (H, W) of a frame; 255 where the layout has no such colour or value."""
+    """Return the ids (H, W) of a frame; 255 for colours and values without an id."""
     mask = read_mask(pair.mask)
     if layout.labels == 'colours' and mask.mode == 'P':
         mask = mask.convert('RGB')

@@ -1,1 +1,1 @@
-"""Turn a folder of images and masks, as people have them, into a data set with configs."""
+"""Convert a folder of images and masks into a data set with configs."""

@@ -7,9 +7,9 @@ from mmseg_kd.datasets.custom.converting import Counts
 from mmseg_kd.datasets.custom.masks import Legend
 
 BASES = Path(__file__).resolve().parents[3] / 'local_configs' / '_base_'
-# Pixels of the longer side and of the crop's sides at most; the crop is a multiple of 32.
+# In pixels: limits of an image's longer side and of the crop's sides, which are multiples of STEP.
 LONGEST, LARGEST_CROP, STEP = 1024, 512, 32
-# The files, and the size of the SegFormer where one is defined.
+# The config files, and the size of the SegFormer in those that define one.
 SIZES = dict(data='', baseline='b0', teacher='b2', student='')
 
 
@@ -20,13 +20,13 @@ def write_configs(
 
     Args:
         folder: Where to write.
-        dest: The folder of the data set in the end.
+        dest: The folder of the data set, to which `folder` is renamed later.
         legend: The classes.
-        counts: Of the images.
-        tested: Whether there is a test split; else the test reads val.
+        counts: The sizes of the images and the pixels of the classes.
+        tested: Whether there is a test split; otherwise the test reads val.
 
     Returns:
-        The names of the last three.
+        The names of the configs to train: all but `data.py`.
     """
     width, height = (round(statistics.median(sides)) for sides in zip(*counts.sizes, strict=True))
     scale = min(1.0, LONGEST / max(width, height))
@@ -35,8 +35,9 @@ def write_configs(
     root = dest.resolve()
     values = dict(
         root=root.as_posix(),
-        name=root.name,
         teacher=(root / 'teacher.py').as_posix(),
+        checkpoint=f'work_dirs/{root.name}_teacher/iter_4000.pth',
+        baseline=f'work_dirs/{root.name}_baseline',
         count=len(legend.names),
         classes=tuple(legend.names),
         palette=[list(colour) for colour in legend.palette],
@@ -50,6 +51,7 @@ def write_configs(
         bases = [*((BASES / part).as_posix() for part in parts), './data.py']
         template = Path(__file__).with_name(f'{"model" if size else role}.template')
         text = template.read_text(encoding='utf-8')
-        text = text.format(**values, role=role, size=size, bases=bases)
+        work_dir = f'work_dirs/{root.name}_{role}'
+        text = text.format(**values, role=role, size=size, bases=bases, work_dir=work_dir)
         (folder / f'{role}.py').write_text(text, encoding='utf-8')
     return [f'{role}.py' for role in SIZES if role != 'data']

@@ -20,7 +20,7 @@ class Counts(NamedTuple):
 
     Attributes:
         sizes: Width and height of each image, upright.
-        pixels: Pixels of each class in each image, (images, K + 1); the last have no class.
+        pixels: Pixels of each class in each image, (images, K + 1); the last column has no class.
     """
 
     sizes: list[tuple[int, int]]
@@ -61,8 +61,8 @@ def write_dataset(splits: Mapping[str, Sequence[Pair]], legend: Legend, dest: Pa
 def labels_of(pair: Pair, mask: Mask, ids: Mapping[Value, int]) -> np.ndarray:
     """Return the class ids (H, W) of a mask on the upright image.
 
-    A mask is turned where only the image has an EXIF orientation and the mask is drawn on the image
-    as stored.
+    If the mask has the size of the image as stored, and the upright image has another size, the
+    mask is turned by the image's EXIF orientation.
 
     Raises:
         UserError: The image cannot be read, or the mask has another size.

@@ -19,11 +19,11 @@ from mmseg_kd.text_files import read_text
 
 IGNORED = 255
 MOST_CLASSES = 255
-# Classes of these names, in small letters, are ignored in training and testing.
+# Classes with these names, in lower case, are ignored in training and testing.
 IGNORED_NAMES = ('void', 'ignore', 'ignored')
-# What is outside of all polygons, as in LabelMe's own converters.
+# The class of pixels outside all shapes, as in LabelMe's own converters.
 BACKGROUND = 'background'
-# Pillow's modes of masks, and those to which they are converted: class ids or colours.
+# Pillow's modes of masks, and the modes they are converted to: class ids or colours.
 MODES = {'1': 'L', 'L': 'L', 'P': 'P', 'RGB': 'RGB', 'RGBA': 'RGB'}
 COLOURS = 1 << 24
 
@@ -58,7 +58,7 @@ def read_mask(path: Path) -> Mask:
         try:
             shapes = [
                 (x['label'], x.get('shape_type', SHAPES[0]), [tuple(p) for p in x['points']])
-                for x in json.loads(path.read_text(encoding='utf-8'))['shapes']
+                for x in json.loads(read_text(path))['shapes']
             ]
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise UserError(f"{path}: is not LabelMe's JSON ({one_line(error)})") from error
@@ -79,8 +79,8 @@ def find_legend(pairs: Sequence[Pair], classes: Path | None) -> Legend:
 
     Values become ids in ascending order. 255 in masks of class ids is ignored, unless the masks
     hold 0 and 255 alone. With a table, values that it does not name are ignored, and values of one
-    name are one class. Masks with palettes hold class ids where all palettes agree and the table
-    has no colours, else colours.
+    name are one class. Masks with palettes hold colours if the table has colours, or if there is no
+    table and the palettes disagree; otherwise they hold class ids.
 
     Args:
         pairs: Images and masks.
@@ -108,14 +108,17 @@ def find_legend(pairs: Sequence[Pair], classes: Path | None) -> Legend:
                 'edges do; name the true colours with --classes FILE.csv'
             )
     by_colour = any(isinstance(value, tuple) for value in names)
-    by_colour |= any(len(each) > 1 for each in colours.values())
+    by_colour |= not names and any(len(each) > 1 for each in colours.values())
     found |= set().union(*colours.values()) if by_colour else {*colours}
     if len({type(value) for value in (*found, *names)}) > 1:
-        raise UserError('the masks are of several kinds (class ids, colours, polygons); use one')
+        raise UserError(
+            'the masks, or the masks and --classes, are of several kinds (class ids, colours, '
+            'polygons); use one'
+        )
     if classes is None:
         values = found if found == {0, IGNORED} else found - {IGNORED}
         names = {value: _name(value) for value in sorted(values)}
-    if any(isinstance(value, str) for value in found):
+    if any(isinstance(value, str) for value in (*found, *names)):
         names = {BACKGROUND: BACKGROUND} | names
     kept = [v for v, name in names.items() if name.lower() not in IGNORED_NAMES]
     first: dict[str, Value] = {}
@@ -183,7 +186,7 @@ def _name(value: Value) -> str:
 
 
 def class_colour(number: int) -> tuple[int, int, int]:
-    """Return the RGB colour of a class that has none of its own; 20 of them repeat."""
+    """Return a default RGB colour for a class; the colours repeat after 20 classes."""
     return tuple(round(255 * x) for x in colormaps['tab20'](number % 20)[:3])
 
 
@@ -205,5 +208,6 @@ def _read_table(file: Path) -> dict[Value, str]:
         if not all(0 <= number <= 255 for number in numbers):
             raise UserError(f'{where}: r, g and b, or id, must be whole numbers from 0 to 255')
         value = numbers if len(numbers) == 3 else numbers[0] if numbers else row['name']
-        names[value] = row['name']
+        if names.setdefault(value, row['name']) != row['name']:
+            raise UserError(f'{where}: {value} is {names[value]} in an earlier line; remove one')
     return names

@@ -1,18 +1,22 @@
 """Find images and their masks in a folder, and split them."""
 
 import random
+import unicodedata
 from pathlib import Path
 from typing import NamedTuple
 
 from mmseg_kd.datasets.listing import SUFFIXES, images_in
 from mmseg_kd.errors import UserError
 
-# Names of folders in small letters.
+# Names of folders in lower case.
 IMAGE_FOLDERS = ('images', 'image', 'imgs', 'img', 'jpegimages', 'photos', 'rgb')
 MASK_FOLDERS = ('masks', 'mask', 'labels', 'label', 'annotations', 'segmentationclass', 'gt')
-# What the name of a mask has behind the name of its image.
+# What may follow the image's name in the name of its mask.
 ENDINGS = ('', '_mask', '-mask', '_masks', '_label', '_labels', '_gt', '_seg', '_l', '_p')
 SPLITS = ('train', 'val', 'test')
+# Splits by the names of their folders, in lower case.
+SPLIT_FOLDERS = {split: split for split in SPLITS}
+SPLIT_FOLDERS |= dict(training='train', valid='val', validation='val', testing='test')
 
 
 class Pair(NamedTuple):
@@ -56,12 +60,12 @@ def find_pairs(src: Path, images: str | None = None, masks: str | None = None) -
 
 
 def pair_up(image_folder: Path, mask_folder: Path, suffixes: tuple[str, ...] = SUFFIXES) -> Found:
-    """Pair images with masks by name; capitals and suffixes do not count.
+    """Pair images with masks by name; ignore upper and lower case, and suffixes.
 
     Args:
         image_folder: The images.
         mask_folder: The masks.
-        suffixes: Those of images.
+        suffixes: The suffixes of images.
 
     Returns:
         The pairs, the images without a mask and the masks without an image.
@@ -70,7 +74,10 @@ def pair_up(image_folder: Path, mask_folder: Path, suffixes: tuple[str, ...] = S
         UserError: The names of two images differ in capitals or suffix alone.
     """
     names: dict[str, Path] = {}
+    nested = image_folder in mask_folder.parents
     for path in images_in(image_folder, suffixes):
+        if nested and mask_folder in path.parents:
+            continue
         other = names.setdefault(_key(path, image_folder), path)
         if other != path:
             raise UserError(
@@ -102,7 +109,9 @@ def _folder(
 
 
 def _key(path: Path, folder: Path) -> str:
-    return path.relative_to(folder).with_suffix('').as_posix().lower()
+    name = path.relative_to(folder).with_suffix('').as_posix().lower()
+    # macOS stores Hangul in separate letters (NFD), Windows in syllables (NFC).
+    return unicodedata.normalize('NFC', name)
 
 
 def split_pairs(
@@ -110,18 +119,18 @@ def split_pairs(
 ) -> dict[str, list[Pair]]:
     """Split pairs into train, val and test.
 
-    Subfolders of these names keep their split. Otherwise equal names and seeds give equal splits,
-    and each split with a share has an image.
+    Subfolders in `SPLIT_FOLDERS` keep their split. Otherwise equal names and seeds give equal
+    splits, and each split with a share has an image.
 
     Args:
         pairs: The pairs.
         shares: Parts of train, val and test; they need not sum to 100.
-        seed: Of the shuffling.
+        seed: The seed of the shuffling.
 
     Raises:
         UserError: There are fewer pairs than splits.
     """
-    folders = [pair.name.parts[0].lower() for pair in pairs]
+    folders = [SPLIT_FOLDERS.get(pair.name.parts[0].lower()) for pair in pairs]
     if {'train', 'val'} <= set(folders) <= {*SPLITS}:
         return {s: [p for p, f in zip(pairs, folders, strict=True) if f == s] for s in SPLITS}
     wanted = sum(share > 0 for share in shares)
@@ -131,7 +140,7 @@ def split_pairs(
     random.Random(seed).shuffle(order)
     counts = [max(round(len(order) * share / sum(shares)), share > 0) for share in shares]
     while (excess := sum(counts) - len(order)) != 0:
-        # Rounding, and splits that get an image of their own: the largest split gives or takes.
+        # The rounded counts do not add up; the largest split gives or takes an image.
         counts[counts.index(max(counts))] -= 1 if excess > 0 else -1
     train, val, _ = counts
     return dict(train=order[:train], val=order[train : train + val], test=order[train + val :])

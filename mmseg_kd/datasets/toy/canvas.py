@@ -17,7 +17,7 @@ CAMERA_HEIGHT = 1.5
 NEAR, FAR = 1.8, 90.0
 # Drawn larger and then reduced, so that edges are as soft as a camera's.
 SUPERSAMPLING = 2
-# Strength of the mottle of each class.
+# Strength of the texture of each class.
 TEXTURE = np.array([0.03, 0.1, 0.1, 0.09, 0.12, 0.34, 0.05, 0.16, 0.06, 0.14, 0.14, 0.07])
 
 
@@ -52,7 +52,7 @@ class Canvas:
         return [np.rint(np.stack([across, down], 1)).astype(np.int32)]
 
     def fill(self, points: Sequence[Point], colour: Colour, label: str | None = None) -> None:
-        """Draw a polygon in this light and through the air in front of it."""
+        """Draw a polygon in the light of the scene; haze covers it with distance."""
         pixels, z = self.project(points), min(point[2] for point in points)
         air = z / (z + 110.0)
         seen = np.array(colour) * self.light * (1 - air) + self.haze * min(self.light, 1.0) * air
@@ -94,7 +94,7 @@ class Canvas:
         self.panel(x, y, z[0], colour * 0.9, label)
 
     def shade(self, points: Sequence[Point], factor: float) -> None:
-        """Draw a shadow on what is there."""
+        """Darken a polygon of the picture, as a shadow does."""
         shadow = cv2.fillPoly(np.zeros_like(self.labels), self.project(points), 1).astype(bool)
         self.image[shadow] = self.image[shadow] * factor
 

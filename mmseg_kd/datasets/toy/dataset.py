@@ -70,7 +70,7 @@ class LoadToyScene(BaseTransform):
         new_ids = np.arange(256, dtype=np.uint8)
         for old, new in (results['label_map'] or {}).items():
             new_ids[old] = new
-        # Without the zero label, 0 becomes 255.
+        # With reduce_zero_label, 0 wraps around to 255.
         results['gt_seg_map'] = new_ids[labels - np.uint8(results['reduce_zero_label'])]
         results['seg_fields'].append('gt_seg_map')
         return results

@@ -75,7 +75,7 @@ def draw_building(canvas: Canvas, side: int, wall: float, z: Span) -> None:
 
 
 def draw_park(canvas: Canvas, side: int, wall: float, z: Span) -> None:
-    """Draw trees behind a fence of palings, which can be seen through."""
+    """Draw trees that are visible between the palings of a fence."""
     rng = canvas.rng
     for _ in range(7):
         depth, size = rng.uniform(*z), rng.uniform(1.4, 3.4)
@@ -183,8 +183,8 @@ def draw_bonnet(canvas: Canvas) -> None:
     canvas.disc((x, y, 1), (0.5, height * 0.7), paint * 1.12, 'Unlabelled')
 
 
-# What stands or moves on the street: how many (from, up to), their distance, and how far they are
-# behind the kerb.
+# What stands or moves on the street: the range of its number (the end excluded), and in metres its
+# distance from the camera and its offset behind the kerb.
 TRAFFIC = (
     (draw_tree, (0, 4), (8, 45), (0.4, 1.4)),
     (draw_lamp_post, (1, 4), (8, 45), (0.2, 0.5)),
