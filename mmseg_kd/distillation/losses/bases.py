@@ -32,6 +32,13 @@ class TemperatureLoss(KDLoss):
             f'temperature={temperature!r} is not a number above 0',
         )
 
+    def set_iteration(self, iteration: int) -> None:
+        """Set the iteration; errors as in `current_temperature` where the loss has a weight."""
+        super().set_iteration(iteration)
+        # The replay of a CUDA graph reads the tensor of the temperature without a check.
+        if self.weight:
+            self.current_temperature()
+
     def current_temperature(self) -> float | Tensor:
         """Return the temperature of the current iteration.
 
