@@ -15,7 +15,7 @@ LARGEST = 1e15
 # A map (N, C, H, W), or one for each stage.
 Maps = Tensor | Sequence[Tensor]
 # Attributes of a loss that are not settings.
-STATE = ('training', 'iteration', 'zero_at_equality')
+STATE = ('training', 'iteration', 'zero_at_equality', 'of_classes', 'equal_channels')
 
 
 class KDLoss(nn.Module):

@@ -9,7 +9,13 @@ from conftest import KD_LOSSES, tiny_config, tiny_model
 from mmengine.config import ConfigDict
 from mmseg.registry import MODELS
 
-from mmseg_kd.distillation import AttentionFlowLoss, FitNetLoss, KDLoss, KLDivergenceLoss
+from mmseg_kd.distillation import (
+    AttentionFlowLoss,
+    EdgeFlowLoss,
+    FitNetLoss,
+    KDLoss,
+    KLDivergenceLoss,
+)
 from mmseg_kd.distillation.controls import SMOOTHING, label_logits
 from mmseg_kd.distillation.schedules import LinearWarmup
 from mmseg_kd.engine import build_runner
@@ -148,6 +154,10 @@ def test_a_control_is_printed_and_keeps_weight_and_schedules() -> None:
     assert isinstance(loss.loss_weight, LinearWarmup)
     assert (loss.weight, loss.current_temperature()) == (1.0, 2.5)
     assert not loss.zero_at_equality
+    flows = EdgeFlowLoss(control='other_image')
+    assert not flows.zero_at_equality
+    # What a loss needs of its taps is not a setting.
+    assert 'of_classes' not in flows.extra_repr()
 
 
 @pytest.mark.parametrize('loss', [AttentionFlowLoss(), KLDivergenceLoss()])

@@ -83,7 +83,8 @@ class EdgeFlowLoss(ClassLoss):
             'student_channels and teacher_channels are given both, for features, or neither',
         )
         self.flows, self.seed = flows, seed
-        self.of_classes = self.equal_channels = self.zero_at_equality = student_channels is None
+        self.of_classes = self.equal_channels = student_channels is None
+        self.zero_at_equality = self.zero_at_equality and self.of_classes
         if student_channels is None:
             self.require(dims == 12, f'dims={dims} has no effect without student_channels')
             return
@@ -183,11 +184,11 @@ class HodgeFlowLoss(EdgeFlowLoss):
         weights = components if isinstance(components, Mapping) else dict.fromkeys(components, 1.0)
         self.require(
             len(weights) > 0 and set(weights) <= set(COMPONENTS),
-            f'components={components!r} are not names, or weights by name, of {COMPONENTS}',
+            f'components={components!r}: write a list, or weights by name, of {COMPONENTS}',
         )
         self.require(
             len(band_weights) > 0 and min([*weights.values(), *band_weights]) >= 0,
-            f'components={components!r} or band_weights={band_weights!r} has a negative weight',
+            f'components={components!r}, band_weights={band_weights!r}: missing or negative weight',
         )
         self.components, self.band_weights = dict(weights), tuple(band_weights)
         self.require(
@@ -202,7 +203,8 @@ class HodgeFlowLoss(EdgeFlowLoss):
             parts = split_masked(difference, valid[:, None])
             # 0, with a gradient: that of the energy of a projection is twice the projection.
             zero = Flow(*(x.detach() - x for x in difference))
-            return sum(w * (getattr(parts, x) - zero).energy() for x, w in self.components.items())
+            parts = [w * (getattr(parts, x) - zero).energy() for x, w in self.components.items()]
+            return self.band_weights[0] * sum(parts)
         size, like = valid.shape[1:], difference.x
         parts = spectrum_of(difference, self.angle(size, like))
         factors = band_factors(size, self.band_weights, like.dtype, like.device).sum(dim=0)
