@@ -29,12 +29,12 @@ def controlled(
         target: Labels (N, H'', W''), for 'labels'.
 
     Raises:
-        UserError: There is one image, or there are no labels or too few channels.
+        UserError: The batch has one image, or labels or a channel for each class are missing.
     """
     if control == 'other_image':
         if len(teacher[0]) == 1:
             raise UserError(
-                "control='other_image' needs another image in the batch, and there is one a "
+                "control='other_image' needs another image in the batch, which has one per "
                 'process: write a larger train_dataloader.batch_size'
             )
         return [x.roll(1, dims=0) for x in teacher]

@@ -135,7 +135,7 @@ class LinearDecay(CosineDecay):
 @TASK_UTILS.register_module()
 @dataclass
 class Stop(Schedule):
-    """Keep the value until an iteration, then 0: the loss no longer counts.
+    """Keep the value until an iteration; from then on return 0, so that the loss is not computed.
 
     Args:
         value: See `Schedule`.

@@ -66,7 +66,7 @@ from mmseg_kd.errors import UserError
             dict(type='AffinityContrastLoss', student_channels=8, teacher_channels=16, tau=0),
             'tau=0: not above 0',
         ),
-        (dict(type='AttentionTransferLoss', stages=[]), 'names no tap'),
+        (dict(type='AttentionTransferLoss', stages=[]), 'is not a tap or a list of taps'),
         (dict(type='AttentionTransferLoss', p=0.5), 'must be at least 1'),
         (dict(type='AttentionTransferLoss', ignore_index=11), 'ignore_index=11 has no effect'),
         (dict(type='PermutedSpectrumLoss', seed='a'), "seed='a' is not a whole number"),

@@ -157,5 +157,5 @@ def test_wrong_settings_are_named(settings: dict, said: str) -> None:
 
 
 def test_more_flows_than_channels_allow_are_named() -> None:
-    with pytest.raises(ValueError, match='flows=3 needs at least 2'):
+    with pytest.raises(ValueError, match='flows=3 is not from 1 to half of the 4'):
         EdgeFlowLoss(flows=3)(STUDENT, TEACHER)

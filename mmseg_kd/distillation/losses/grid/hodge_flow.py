@@ -14,8 +14,8 @@ from mmseg_kd.distillation.losses.bases import ClassLoss
 from mmseg_kd.distillation.losses.features.fitnet import adapted, own_random_stream
 
 COMPONENTS = ('gradient', 'curl', 'harmonic')
-# Added to the mean energy of an edge: an image of one class has no flow to be relative to.
-FLOOR = 1e-3
+# Added to the teacher's mean energy per edge, which is 0 in an image of one class.
+SMALLEST_ENERGY = 1e-3
 
 
 @MODELS.register_module()
@@ -80,7 +80,7 @@ class EdgeFlowLoss(ClassLoss):
         super().__init__(temperature=temperature, **kwargs)
         self.require(
             (student_channels is None) == (teacher_channels is None),
-            'student_channels and teacher_channels are given both, for features, or neither',
+            'give both student_channels and teacher_channels, for features, or neither',
         )
         self.flows, self.seed = flows, seed
         self.of_classes = self.equal_channels = student_channels is None
@@ -104,11 +104,11 @@ class EdgeFlowLoss(ClassLoss):
         edges = Flow(*(mask[:, None] for mask in valid_edges(valid)))
         flows = [self._flow(u) * edges for u in self._maps(student, teacher)]
         number = sum(mask.sum(dim=(1, 2, 3)) for mask in edges).clamp(min=1).to(student.dtype)
-        scale = flows[1].energy().sum(dim=1) + FLOOR * number
+        scale = flows[1].energy().sum(dim=1) + SMALLEST_ENERGY * number
         return (self.energy(flows[0] - flows[1], valid).sum(dim=1) / scale).mean()
 
     def energy(self, difference: Flow, valid: Tensor) -> Tensor:
-        """Return what counts of the difference of two flows.
+        """Return the energy of the difference of two flows, as the loss counts it.
 
         Args:
             difference: Flows of maps (N, P, H, W), 0 at void pixels.
@@ -136,7 +136,7 @@ class EdgeFlowLoss(ClassLoss):
         first, second = directions(maps.shape[1], self.flows, self.seed, maps.dtype, maps.device)
         self.require(
             len(first) > 0,
-            f'flows={self.flows} needs at least 2 * flows channels; the map has {maps.shape[1]}',
+            f'flows={self.flows} is not from 1 to half of the {maps.shape[1]} channels of the map',
         )
         return pair_flow(mixed(first, maps), mixed(second, maps))
 
@@ -150,11 +150,11 @@ class HodgeFlowLoss(EdgeFlowLoss):
     :math:`\lambda_g \lVert \delta_g \rVert^2 + \lambda_c \lVert \delta_c \rVert^2 +
     \lambda_h \lVert \delta_h \rVert^2`. With u class probabilities, the gradient part is where one
     class takes over from another, and the curl part where three or more classes meet
-    (docs/hodge.md). Of two classes the curl part is 0.
+    (docs/hodge.md). With two classes the curl part is 0.
 
-    Edges at void pixels count as 0 and the split is that of the full grid, unless 'harmonic' is
-    among the components: then the grid has holes where the labels are void. That costs about 40
-    times the transforms.
+    Edges at void pixels count as 0, and the split is that of the full grid. If 'harmonic' is among
+    the components, the grid has holes where the labels are void. This needs about 40 times as many
+    transforms.
 
     Config: ``dict(type='HodgeFlowLoss', components=dict(gradient=1.0, curl=4.0))``
 
@@ -162,7 +162,7 @@ class HodgeFlowLoss(EdgeFlowLoss):
         components: Parts that count: names, or weights by name.
         band_weights: Factors of equal bands of the frequency, from low to high. The frequency is
             the square root of the Laplacian's eigenvalue over its maximum, from 0 to 1.
-        **kwargs: As for `EdgeFlowLoss`, of which shapes and errors hold too.
+        **kwargs: As for `EdgeFlowLoss`. Shapes and errors are also those of `EdgeFlowLoss`.
 
     Raises:
         ValueError: On an unknown component, a negative weight, or 'harmonic' without void pixels
@@ -201,7 +201,8 @@ class HodgeFlowLoss(EdgeFlowLoss):
         """Return the weighted energy of the parts, (N, P); arguments as in `EdgeFlowLoss`."""
         if 'harmonic' in self.components:
             parts = split_masked(difference, valid[:, None])
-            # 0, with a gradient: that of the energy of a projection is twice the projection.
+            # A zero with a gradient, so that the gradient of a part's energy is twice the part, as
+            # for every orthogonal projection.
             zero = Flow(*(x.detach() - x for x in difference))
             parts = [w * (getattr(parts, x) - zero).energy() for x, w in self.components.items()]
             return self.band_weights[0] * sum(parts)
@@ -214,17 +215,17 @@ class HodgeFlowLoss(EdgeFlowLoss):
         )
 
     def angle(self, size: Sequence[int], like: Tensor) -> Tensor | None:
-        """Return the angles of another split; None for that into gradient and curl."""
+        """Return the angles by frequency of another split; None for gradient and curl."""
         return None
 
 
 @MODELS.register_module()
 class RandomSplitFlowLoss(HodgeFlowLoss):
-    """`HodgeFlowLoss` with a random orthogonal split in the place of gradient and curl.
+    """A control of `HodgeFlowLoss`: a random orthogonal split instead of gradient and curl.
 
-    The control that shows whether the curl matters or any subspace does. The two subspaces keep
-    their ranks and their frequencies: at each frequency the angle that separates gradient from curl
-    is replaced by a random one, drawn with `seed`.
+    It shows whether the curl matters or any other subspace would do. The two subspaces keep their
+    ranks and their frequencies: at each frequency a random angle, drawn with `seed`, replaces the
+    one that separates gradient from curl.
 
     Config: ``dict(type='RandomSplitFlowLoss', components=['curl'])``
 
