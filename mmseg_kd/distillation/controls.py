@@ -1,7 +1,7 @@
-"""Controls: what a loss gets in place of its teacher's maps, to see what the teacher adds.
+"""Controls: maps that replace the teacher's, to measure how much the teacher contributes.
 
 `control='other_image'`  The teacher's maps of another image, the one before it in the batch. A gain
-                         that remains does not come from what the teacher knows of the image.
+                         that remains does not come from the teacher's knowledge of the image.
 `control='labels'`       Log-probabilities of the smoothed labels, in losses that read only the
                          logits. A gain that remains comes from the labels, not from the teacher.
 """

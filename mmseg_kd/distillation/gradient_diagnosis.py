@@ -64,7 +64,7 @@ def make_report(
         iteration: Number of the iteration, from 0.
         gradients: The gradient of the labels' losses, and those of the weighted losses by name.
         losses: The distillation losses by name.
-        outputs: What the training step returned.
+        outputs: The scalars that the training step returned, by name.
 
     Returns:
         `iter`, `task` and, by name, `losses`. A value is None if it is not finite, as a cosine
@@ -110,8 +110,8 @@ def diagnose(reports: Sequence[Report], weights: Mapping[str, FullWeight]) -> di
     of them is reported as having no effect.
 
     Args:
-        reports: In order; fewer than three find nothing. The last three decide what is wrong;
-            the better weight is computed from the median of all.
+        reports: In order. The last three are judged; with fewer there are no findings. The better
+            weight is computed from the medians of all.
         weights: Weights of the losses by name. A loss of weight 0 is not judged, and the size of a
             `GradientShare` is not.
 
@@ -151,7 +151,7 @@ def _judge(name: str, weight: FullWeight, reports: Sequence[Report]) -> Finding 
     if any(row['features'] is None or not row['raw'] for row in rows):
         return None
     # A `GradientShare` that finds no gradient keeps the weight 0, and at weight 0 every norm is 0.
-    # What shows that there is no gradient is then the cosine, which is missing.
+    # Then only the missing cosine shows that there is no gradient.
     if all(
         row['features'] == 0
         and (row['weight'] or (row['cosine'] is None and report['task']['features']))

@@ -185,7 +185,7 @@ class GradientShare(Constant):
         self.value = keep * self.value + (1 - keep) * weight
 
     def state_dict(self) -> dict[str, float]:
-        """Return what a checkpoint has to keep."""
+        """Return the state that a checkpoint keeps."""
         return {'weight': self.value, 'measurements': self.measurements}
 
     def load_state_dict(self, state: dict[str, float]) -> None:

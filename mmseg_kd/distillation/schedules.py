@@ -43,7 +43,7 @@ class Schedule(ABC):
 
     @abstractmethod
     def factor(self, iteration: int) -> float:
-        """Return what the value is multiplied with in an iteration."""
+        """Return the factor of the value in an iteration."""
 
 
 @TASK_UTILS.register_module()
@@ -78,7 +78,7 @@ class _Ramp(Schedule):
             )
 
     def progress(self, iteration: int) -> float:
-        """Return 0 up to `begin`, 1 from `end` on, and in proportion between them."""
+        """Return 0 up to `begin`, 1 from `end` on, and a number between them in proportion."""
         return min(max((iteration - self.begin) / (self.end - self.begin), 0.0), 1.0)
 
 

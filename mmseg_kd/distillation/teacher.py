@@ -29,9 +29,9 @@ class Teacher(BaseTeacher):
         config: Path of the teacher's config, or its model dict.
         checkpoint: Path of the teacher's checkpoint.
         dtype: As for `BaseTeacher`.
-        baseline: What the student reaches without a teacher, where it is known: its mIoU on the
-            validation split in percent, or the work_dir of that run. The teacher's mIoU is
-            compared with it before training (`mmseg_kd.teacher_report.card`).
+        baseline: The student's result without a teacher, if it is known: its mIoU on the validation
+            split in percent, or the work_dir of that run. The teacher's mIoU is compared with it
+            before training (`mmseg_kd.teacher_report.card`).
         classes: Names of its classes in the order of their ids, which replace those in the
             checkpoint. They must be the student's classes.
 
@@ -119,7 +119,7 @@ class EMATeacher(BaseTeacher):
                 mine.copy_(theirs)
 
     def state_dict(self) -> dict[str, Any]:
-        """Return what a checkpoint has to keep."""
+        """Return the state that a checkpoint keeps."""
         return {'updates': self.updates, 'average': self.segmentor.state_dict()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:

@@ -50,7 +50,7 @@ class BaseTeacher:
         self._cast: dict[torch.dtype, nn.Module] = {}
 
     def to(self, device: torch.device | str) -> BaseTeacher:
-        """Move the teacher to a device; a call moves it to that of its input."""
+        """Move the teacher to a device; every call moves it to the device of its input."""
         if next(self.segmentor.parameters()).device != device:
             self.segmentor.to(device)
         return self
@@ -64,7 +64,7 @@ class BaseTeacher:
         """Follow the student after a step of its optimizer."""
 
     def state_dict(self) -> dict[str, Any]:
-        """Return what a checkpoint has to keep; a frozen teacher has nothing."""
+        """Return the state that a checkpoint keeps: none for a frozen teacher."""
         return {}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:

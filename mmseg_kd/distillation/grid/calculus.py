@@ -45,7 +45,7 @@ def gradient(potential: Tensor) -> Flow:
 
 
 def divergence(flow: Flow) -> Tensor:
-    """Return what flows out of each node (..., H, W): minus the transpose of `gradient`.
+    """Return the outflow of each node (..., H, W): minus the transpose of `gradient`.
 
     Example:
         >>> divergence(Flow(torch.tensor([[1.0, 1.0]]), torch.zeros(0, 3)))

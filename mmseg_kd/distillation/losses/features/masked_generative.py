@@ -1,4 +1,4 @@
-"""Distillation of features that the student has to complete from a masked map."""
+"""Distillation of features that the student generates from a masked map."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -33,8 +33,8 @@ class MaskedGenerativeLoss(FitNetLoss):
     The authors' weight for segmentation, 2e-5, is for 'sum_per_image' of the whole map
     (``grid=None``). The loss is not 0 where student equals teacher.
 
-    The masks come from torch's random stream, like dropout: a resumed run draws those of an
-    uninterrupted one, and each step that a CUDA graph replays draws a new one.
+    The masks come from torch's random stream, like dropout: a resumed run draws the same masks
+    as an uninterrupted one, and every replay of a CUDA graph draws new ones.
 
     Config: ``dict(type='MaskedGenerativeLoss', student_channels=256, teacher_channels=512)``
 

@@ -162,7 +162,7 @@ class HodgeFlowLoss(EdgeFlowLoss):
         components: Parts that count: names, or weights by name.
         band_weights: Factors of equal bands of the frequency, from low to high. The frequency is
             the square root of the Laplacian's eigenvalue over its maximum, from 0 to 1.
-        **kwargs: As for `EdgeFlowLoss`. Shapes and errors are also those of `EdgeFlowLoss`.
+        **kwargs: As for `EdgeFlowLoss`, with the same shapes and errors.
 
     Raises:
         ValueError: On an unknown component, a negative weight, or 'harmonic' without void pixels

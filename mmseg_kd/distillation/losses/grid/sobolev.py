@@ -126,7 +126,7 @@ class SobolevLoss(CentredLoss):
         return band_factors(maps.shape[2:], weights, *settings)
 
     def _difference(self, student: Tensor, teacher: Tensor) -> Tensor:
-        """Return what is squared for each frequency, (N, C, H, W)."""
+        """Return the differences by frequency that are squared, (N, C, H, W)."""
         if self.mode == 'mse':
             return transform(student - teacher)
         a, b = transform(student), transform(teacher)
@@ -150,7 +150,7 @@ class PermutedSpectrumLoss(SobolevLoss):
     A seed permutes the weights once over all frequencies but the mean, which keeps its own. If a
     loss works because it favours low or high frequencies, a student of this loss must be worse.
 
-    Cost, shapes and errors are those of `SobolevLoss`.
+    Cost, shapes and errors are the same as for `SobolevLoss`.
 
     Config: ``dict(type='PermutedSpectrumLoss', exponent=1.0, loss_weight=1.0)``
 

@@ -30,7 +30,7 @@ class BoundarySplitLoss(ClassLoss):
 
     .. math:: L_\mathrm{body} = \mathrm{CWD}_T \big((1 - E) z^S, (1 - E) z^T \big)
 
-    with V the pixels that are not void and CWD that of `ChannelWiseDivergence`. Void is not a
+    with V the pixels that are not void and CWD the loss `ChannelWiseDivergence`. Void is not a
     class and makes no boundary.
 
     The authors published no training code; the normalisation is this project's. The terms
