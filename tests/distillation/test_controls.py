@@ -1,4 +1,4 @@
-"""Controls: what takes the teacher's place, and where it cannot."""
+"""Controls: maps that replace the teacher's, and where they cannot."""
 
 from pathlib import Path
 
@@ -76,7 +76,7 @@ def test_labels_in_the_teachers_place_by_hand() -> None:
     assert 0 < count < 48
     loss = KLDivergenceLoss(temperature=temperature, control='labels')
     assert float(loss(student, teacher, target)) == pytest.approx(total / count, rel=1e-6)
-    # What the teacher says does not matter, only the size of its map.
+    # Only the size of the teacher's map matters, not its values.
     assert torch.equal(loss(student, teacher + 1, target), loss(student, -teacher, target))
 
 
@@ -86,7 +86,7 @@ def test_smoothed_labels() -> None:
     rest = SMOOTHING / CLASSES
     assert p[:, 0, 0].tolist() == pytest.approx([1 - SMOOTHING + rest] + 4 * [rest])
     assert p[:, 0, 1].tolist() == pytest.approx(4 * [rest] + [1 - SMOOTHING + rest])
-    # Neither 255 nor a label that is none of the classes says anything.
+    # 255, or another label that is not a class, gives equal probabilities.
     for void in (p[:, 1, 0], p[:, 1, 1]):
         assert void.tolist() == pytest.approx(CLASSES * [1 / CLASSES])
 

@@ -66,7 +66,7 @@ def test_a_scheduled_temperature(kind: type[KDLoss]) -> None:
 def test_a_temperature_is_checked_where_the_loss_has_a_weight() -> None:
     falls = dict(type='LinearDecay', value=4.0, end=10)
     loss = KLDivergenceLoss(temperature=falls)
-    # As in a CUDA graph, whose replay computes without a check.
+    # As with a CUDA graph, whose replay does not call current_temperature.
     loss.put_numbers_on(torch.device('cpu'))
     loss.set_iteration(9)
     with pytest.raises(UserError, match='temperature is 0 in iteration 10'):
