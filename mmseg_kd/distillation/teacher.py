@@ -48,8 +48,7 @@ class Teacher(BaseTeacher):
         baseline: float | str | None = None,
         classes: Sequence[str] | None = None,
     ) -> None:
-        self.model_cfg = read_model(config)
-        segmentor = build_segmentor(self.model_cfg)
+        segmentor = build_segmentor(config)
         if not Path(checkpoint).is_file():
             make = f', `python tools/train.py {config}`,' if isinstance(config, str) else ''
             hint = f'train the teacher{make} or point model.teacher.checkpoint at your file'
