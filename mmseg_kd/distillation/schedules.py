@@ -29,13 +29,16 @@ class Schedule(ABC):
         value: The number where the factor is 1, or another schedule, as an object or a dict.
 
     Raises:
-        ValueError: The value is neither a finite number nor a schedule.
+        ValueError: The value is neither a finite number nor a schedule, or a factor is negative.
     """
 
     value: float | dict | Schedule
 
     def __post_init__(self) -> None:
         self.value = scheduled(self.value)
+        for name in ('start', 'stop', 'gamma'):
+            if not (factor := getattr(self, name, 0)) >= 0:
+                raise ValueError(f'{type(self).__name__}: {name}={factor} must be at least 0')
 
     def at(self, iteration: int) -> float:
         """Return the number in the given iteration, counted from 0."""
@@ -64,7 +67,7 @@ class _Ramp(Schedule):
     """A schedule that changes between two iterations.
 
     Raises:
-        ValueError: `end` is not after `begin`.
+        ValueError: `end` is not after `begin`, or `begin` is negative.
     """
 
     end: int
@@ -74,7 +77,8 @@ class _Ramp(Schedule):
         super().__post_init__()
         if not 0 <= self.begin < self.end:
             raise ValueError(
-                f'{type(self).__name__}: end={self.end} must be after begin={self.begin}'
+                f'{type(self).__name__}: end={self.end} must be after begin={self.begin}, and '
+                'begin at least 0'
             )
 
     def progress(self, iteration: int) -> float:

@@ -32,6 +32,7 @@ from mmseg_kd.errors import UserError
         (dict(type='ChannelWiseDivergence', temperature=0), 'not a number above 0'),
         (dict(type='DISTLoss', temperature=-1), 'not a number above 0'),
         (dict(type='DISTLoss', stages=['stage1', 'logits']), 'compares one tap'),
+        (dict(type='DISTLoss', gamma=-1), 'beta=1.0 and gamma=-1 must be at least 0'),
         (dict(type='JunctionLoss', temperature=0), 'not a number above 0'),
         (dict(type='JunctionLoss', trace_weight=-1), 'trace_weight=-1 is not a number from 0'),
         (dict(type='JunctionLoss', softmax=False, temperature=4), 'temperature=4 has no effect'),

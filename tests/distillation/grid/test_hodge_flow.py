@@ -147,7 +147,8 @@ def test_features_need_no_equal_channels() -> None:
         (dict(components=['harmonic'], band_weights=(1, 2)), 'no bands'),
         (dict(type='RandomSplitFlowLoss', components=['harmonic']), 'only the full grid'),
         (dict(student_channels=4), 'both'),
-        (dict(student_channels=4, teacher_channels=6), 'dims=12'),
+        (dict(student_channels=4, teacher_channels=6), 'dims=12 is not from 2 to the 6 channels'),
+        (dict(student_channels=4, teacher_channels=6, dims=1), 'dims=1 is not'),
     ],
 )
 def test_wrong_settings_are_named(settings: dict, said: str) -> None:

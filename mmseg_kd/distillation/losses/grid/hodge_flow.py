@@ -48,7 +48,7 @@ class EdgeFlowLoss(ClassLoss):
             with `seed`, and paired one to one. At most half of the channels.
         student_channels: C of the features; None for class probabilities.
         teacher_channels: C' of the features.
-        dims: Common channels of the features.
+        dims: Common channels of the features, from 2 to C'.
         seed: Seed of the projections and of the convolution's initial weights.
         temperature: T of the class probabilities softmax(z / T).
         ignore_index: Label of void pixels; None keeps every pixel.
@@ -92,7 +92,10 @@ class EdgeFlowLoss(ClassLoss):
             self.temperature == 1,
             f'temperature={temperature!r} has no effect on features; leave it out',
         )
-        self.require(dims <= teacher_channels, f'dims={dims} is more than the teacher has channels')
+        self.require(
+            2 <= dims <= teacher_channels,
+            f'dims={dims} is not from 2 to the {teacher_channels} channels of the teacher',
+        )
         with own_random_stream(seed):
             self.adapter = nn.Conv2d(student_channels, dims, kernel_size=1, device='cpu')
         projection = orthonormal(dims, teacher_channels, seed)

@@ -49,7 +49,8 @@ class DISTLoss(ClassLoss):
         **kwargs: `loss_weight`, `teacher_stages` and `teacher`, as for every `KDLoss`.
 
     Raises:
-        ValueError: On temperature <= 0, several taps, or different channel counts.
+        ValueError: On temperature <= 0, a negative factor, several taps, or different channel
+            counts.
         UserError: When a scheduled temperature is no longer above 0.
 
     Example:
@@ -62,6 +63,7 @@ class DISTLoss(ClassLoss):
         self, temperature: float | dict = 1.0, beta: float = 1.0, gamma: float = 1.0, **kwargs: Any
     ) -> None:
         super().__init__(temperature, **kwargs)
+        self.require(min(beta, gamma) >= 0, f'beta={beta!r} and gamma={gamma!r} must be at least 0')
         self.beta, self.gamma = beta, gamma
 
     def compare(self, student: Tensor, teacher: Tensor, target: Tensor | None) -> Tensor:
