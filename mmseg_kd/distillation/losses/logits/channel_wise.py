@@ -79,7 +79,8 @@ class ChannelGroupDivergenceLoss(ChannelWiseDivergence):
 
     SegDistill has groups of 10 of ADE20K's 150 classes, T = 2 and weight 3 without the factor
     T^2, which is 0.75 here, raised over the first 2,000 of 160,000 iterations and lowered to 0 from
-    110,000 to 120,000; it enlarges the logits to the size of the labels first, and masks nothing.
+    110,000 to 120,000. It enlarges the logits to the size of the labels first, masks nothing, and
+    shuffles the channels in every 1,000th iteration.
 
     Config: ``dict(type='ChannelGroupDivergenceLoss', group_size=4, temperature=2.0,
     loss_weight=dict(type='LinearWarmup', end=500, value=dict(type='LinearDecay', value=0.75,
