@@ -135,8 +135,8 @@ class GradientShare(Constant):
 
         w = s / (1 - sum s) * (sum w_j g_j) / g
 
-    with g the gradient norm of the loss at weight 1 and s its share. `sum s` is over all losses
-    with a `GradientShare`, `sum w_j g_j` over the others, among them cross-entropy of weight 1.
+    with g the gradient norm of the loss at weight 1 and s its share. `sum s` is over the active
+    losses with a `GradientShare`, `sum w_j g_j` over the others and the losses of the labels.
 
     The weight is measured every `interval` iterations from `begin` on and averaged exponentially.
     From `until` on it is fixed, and the log prints it as a number for the config. The same training
