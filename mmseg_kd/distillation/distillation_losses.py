@@ -74,15 +74,16 @@ class DistillationLosses(nn.ModuleDict):
         key = f'model.kd_losses.{name}'
         if not isinstance(loss, KDLoss):
             raise UserError(f'{key}: {type(loss).__name__} is not a distillation loss')
-        for unknown in set(self.teachers_of(loss)) - set(self._teachers):
+        teachers = list(self.teachers_of(loss))
+        for unknown in set(teachers) - set(self._teachers):
             raise UserError(
                 f'{key}.teacher: there is no teacher {unknown!r}; model.teacher has '
                 f'{", ".join(self._teachers)}'
             )
-        if len(self.teachers_of(loss)) > 1 and list(loss.parameters()):
+        if len(teachers) > 1 and list(loss.parameters()):
             raise UserError(
-                f'{key}: one adapter cannot fit {len(self._teachers)} '
-                f'teachers; name one, such as teacher={self._teachers[0]!r}'
+                f'{key}: one adapter cannot fit {len(teachers)} teachers; name one, such as '
+                f'teacher={teachers[0]!r}'
             )
 
     @property
