@@ -1,6 +1,6 @@
 """Teachers, taps, schedules, gradient statistics and distillation losses.
 
-`distillation_losses.DistillationLosses` and `teachers.Teachers` are what a student holds.
+A student holds a `distillation_losses.DistillationLosses` and a `teachers.Teachers`.
 """
 
 # ruff: noqa: F401, F403  (the imports register, and are the public names)

@@ -10,12 +10,12 @@ from mmseg_kd.distillation.controls import CONTROLS, controlled
 from mmseg_kd.distillation.maps import class_logits, resize_map, valid_pixels
 from mmseg_kd.distillation.schedules import Schedule, scheduled, unnested, value_at
 
-# Larger magnitudes are clamped: float32 can sum a hundred million squares of this size.
+# Maps are clamped to this magnitude: float32 can sum a hundred million squares of this size.
 LARGEST = 1e15
 # A map (N, C, H, W), or one for each stage.
 Maps = Tensor | Sequence[Tensor]
 # Attributes of a loss that are not settings.
-STATE = ('training', 'iteration', 'zero_at_equality')
+STATE = ('training', 'iteration', 'zero_at_equality', 'of_classes', 'equal_channels')
 
 
 class KDLoss(nn.Module):
@@ -43,21 +43,22 @@ class KDLoss(nn.Module):
     Raises:
         ValueError: On an unknown reduction or control, a weight that is neither a finite number
             from 0 nor a schedule, tap lists that are empty, of different length or too long, or an
-            ignore_index of a loss of whole maps.
+            ignore_index for a loss that compares whole maps.
     """
 
     reductions: tuple[str, ...] = ('mean',)
     default_stages: str | tuple[str, ...] = 'stage4'
-    # What a loss requires of its taps: a single one, equal channels at student and teacher, a
-    # channel for each class. For the last, the single channel of a sigmoid becomes two.
+    # Whether the loss compares a single tap.
     one_tap = False
+    # Whether student and teacher must have equal channels at a tap.
     equal_channels = False
+    # Whether a tap must have one channel per class. The single channel of a sigmoid becomes two.
     of_classes = False
     # Whether the loss cannot be computed without labels.
     needs_labels = False
     # Whether maps are compared as wholes: the teacher's keep their size, and void pixels count.
     whole_maps = False
-    # Whether the loss is 0 where student equals teacher; not so with a trained map between them.
+    # Whether the loss is 0 where student equals teacher. False if a trained map is between them.
     zero_at_equality = True
 
     def __init__(
@@ -132,7 +133,7 @@ class KDLoss(nn.Module):
         names = (stages,) if isinstance(stages, str) else stages
         self.require(
             isinstance(names, Sequence) and bool(names) and all(isinstance(x, str) for x in names),
-            f"stages={stages!r} is not a tap or a list of taps, as ['stage3']: it names no tap",
+            f"stages={stages!r} is not a tap or a list of taps, such as ['stage3']",
         )
         return tuple(names)
 
@@ -142,13 +143,13 @@ class KDLoss(nn.Module):
         return value_at(self.loss_weight, self.iteration)
 
     def number(self, name: str) -> float | Tensor:
-        """Return a setting that may have a schedule, such as `loss_weight`, to compute with.
+        """Return the value of a setting, such as `loss_weight`, in the current iteration.
 
         Args:
-            name: An attribute: a number or a `Schedule`.
+            name: Name of an attribute that is a number or a `Schedule`.
 
         Returns:
-            Its value in the current iteration; a tensor after `put_numbers_on`.
+            A number; for a `Schedule` a tensor after `put_numbers_on`.
         """
         if name in self._tensors:
             return self._tensors[name]
@@ -161,7 +162,7 @@ class KDLoss(nn.Module):
             tensor.fill_(value_at(getattr(self, name), iteration))
 
     def put_numbers_on(self, device: torch.device) -> None:
-        """Keep scheduled settings in tensors on a device, which `set_iteration` fills."""
+        """Keep scheduled settings in tensors on a device; `set_iteration` fills them."""
         for name, value in vars(self).items():
             if isinstance(value, Schedule):
                 self._tensors[name] = torch.empty((), device=device)
@@ -255,10 +256,10 @@ class KDLoss(nn.Module):
 
 
 def log_names(name: str) -> tuple[str, str]:
-    """Return the names under which a loss is logged, weighted and raw.
+    """Return the names under which the weighted and the raw value of a loss are logged.
 
-    mmengine backpropagates what has 'loss' in its name, so the weighted one must have it and
-    the raw one must not: `kl_loss` gives ('kl_loss', 'kl_raw'), `cwd` ('cwd_loss', 'cwd_raw').
+    mmengine backpropagates every value with 'loss' in its name, so the weighted one must have it
+    and the raw one must not.
 
     Example:
         >>> log_names('kl_loss'), log_names('cwd')

@@ -1,4 +1,4 @@
-"""Tensors that depend on sizes alone are computed once."""
+"""A cache of tensors that depend on sizes alone."""
 
 from collections.abc import Callable
 from functools import lru_cache, wraps
@@ -10,11 +10,11 @@ import torch
 def cached(maxsize: int) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Keep the tensors that a function of hashable arguments returns.
 
-    What a step reads while it is recorded as a CUDA graph is kept for ever, because each replay
-    reads the same memory.
+    A result that is read while a CUDA graph is recorded is kept forever, because each replay reads
+    the same memory.
 
     Args:
-        maxsize: How many of the latest results are kept.
+        maxsize: Number of the latest results that are kept.
 
     Example:
         >>> @cached(maxsize=8)
@@ -25,7 +25,7 @@ def cached(maxsize: int) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """
 
     def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
-        # A tensor of inference mode could not be kept for a backward pass later.
+        # Autograd cannot save a tensor of inference mode for a later backward pass.
         latest = lru_cache(maxsize=maxsize)(torch.inference_mode(False)(function))
         recorded: dict[tuple, Any] = {}
 

@@ -1,7 +1,7 @@
-"""Controls: what a loss gets in place of its teacher's maps, to see what the teacher adds.
+"""Controls: maps that replace the teacher's, to measure how much the teacher contributes.
 
 `control='other_image'`  The teacher's maps of another image, the one before it in the batch. A gain
-                         that remains does not come from what the teacher knows of the image.
+                         that remains does not come from the teacher's knowledge of the image.
 `control='labels'`       Log-probabilities of the smoothed labels, in losses that read only the
                          logits. A gain that remains comes from the labels, not from the teacher.
 """
@@ -29,12 +29,12 @@ def controlled(
         target: Labels (N, H'', W''), for 'labels'.
 
     Raises:
-        UserError: There is one image, or there are no labels or too few channels.
+        UserError: The batch has one image, or labels or a channel for each class are missing.
     """
     if control == 'other_image':
         if len(teacher[0]) == 1:
             raise UserError(
-                "control='other_image' needs another image in the batch, and there is one a "
+                "control='other_image' needs another image in the batch, which has one per "
                 'process: write a larger train_dataloader.batch_size'
             )
         return [x.roll(1, dims=0) for x in teacher]

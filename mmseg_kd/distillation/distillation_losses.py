@@ -34,12 +34,12 @@ class DistillationLosses(nn.ModuleDict):
     not computed and has no raw value.
 
     Args:
-        losses: Losses by name, as configs of a registered `KDLoss` or built.
+        losses: Losses by name: configs of registered classes, or built losses.
         teachers: Names of the teachers.
 
     Raises:
-        UserError: A loss is not a `KDLoss` or names an unknown teacher, two losses have one name,
-            or the shares of `GradientShare` leave nothing to the labels.
+        UserError: A loss is not a `KDLoss` or names an unknown teacher, two losses would be logged
+            under one name, or the shares of `GradientShare` leave nothing to the labels.
     """
 
     def __init__(self, losses: Mapping[str, dict | KDLoss], teachers: Iterable[str]) -> None:
@@ -74,15 +74,16 @@ class DistillationLosses(nn.ModuleDict):
         key = f'model.kd_losses.{name}'
         if not isinstance(loss, KDLoss):
             raise UserError(f'{key}: {type(loss).__name__} is not a distillation loss')
-        for unknown in set(self.teachers_of(loss)) - set(self._teachers):
+        teachers = list(self.teachers_of(loss))
+        for unknown in set(teachers) - set(self._teachers):
             raise UserError(
                 f'{key}.teacher: there is no teacher {unknown!r}; model.teacher has '
                 f'{", ".join(self._teachers)}'
             )
-        if len(self.teachers_of(loss)) > 1 and list(loss.parameters()):
+        if len(teachers) > 1 and list(loss.parameters()):
             raise UserError(
-                f'{key}: one adapter cannot fit {len(self._teachers)} '
-                f'teachers; name one, such as teacher={self._teachers[0]!r}'
+                f'{key}: one adapter cannot fit {len(teachers)} teachers; name one, such as '
+                f'teacher={teachers[0]!r}'
             )
 
     @property
@@ -97,7 +98,7 @@ class DistillationLosses(nn.ModuleDict):
 
     def active_losses(self) -> dict[str, KDLoss]:
         """Return the losses that the current iteration computes."""
-        # DDP waits for the gradient of every parameter.
+        # A loss with parameters is always active: DDP waits for the gradient of each of them.
         return {
             name: loss
             for name, loss in self.items()
@@ -123,11 +124,11 @@ class DistillationLosses(nn.ModuleDict):
     def record_student(
         self, student: nn.Module
     ) -> Iterator[tuple[dict[str, Tensor], list[Tensor]]]:
-        """Record what the active losses, and the measurement of their gradients, read.
+        """Record the taps that the active losses read, and the features to measure gradients at.
 
         Yields:
-            Filled once the context has ended: maps (N, C, H, W) by tap, and the features at which
-            gradients are measured; empty in an iteration that does not measure.
+            Maps (N, C, H, W) by tap, and the features, empty in an iteration that does not
+            measure. Both are filled once the context has ended.
 
         Raises:
             UserError: No gradient passes through a tap.
@@ -139,8 +140,8 @@ class DistillationLosses(nn.ModuleDict):
         for name in names:
             if torch.is_grad_enabled() and not taps[name].requires_grad:
                 raise UserError(
-                    f'no gradient passes through the tap {name!r}, so its loss could teach '
-                    'nothing: it lies in a frozen or activation-checkpointed module'
+                    f'no gradient passes through the tap {name!r}, because it is in a frozen or '
+                    'activation-checkpointed module: choose another tap'
                 )
 
     def forward(
@@ -177,7 +178,7 @@ class DistillationLosses(nn.ModuleDict):
         return values[0] if len(values) == 1 else sum(values)
 
     def measure(self, losses: Tensors, raw: Tensors, taps: Tensors, features: list[Tensor]) -> None:
-        """Measure the gradients where asked to, and update the weights of `GradientShare`.
+        """Measure the gradients if this step has to, and update the weights of `GradientShare`.
 
         Args:
             losses: The student's own losses by name.
@@ -214,7 +215,7 @@ class DistillationLosses(nn.ModuleDict):
             update_shares(self, *read_table(self._table, self))
 
     def log(self, raw: Tensors, like: Tensor) -> dict[str, Tensor]:
-        """Return the scalars to log, of which those with 'loss' in their name are minimised.
+        """Return the scalars to log. Those with 'loss' in their name are minimised.
 
         Args:
             raw: The losses of `forward`.
@@ -242,7 +243,7 @@ class DistillationLosses(nn.ModuleDict):
             loss.put_numbers_on(device)
 
     def step_kind(self) -> tuple | None:
-        """Return what the next step computes; None if it finds the weight of a `GradientShare`."""
+        """Return a key for what the next step computes; None if it measures a `GradientShare`."""
         return None if self._finds_weight else (self._requested, *self.active_losses())
 
     def request_gradients(self) -> None:

@@ -64,11 +64,11 @@ def make_report(
         iteration: Number of the iteration, from 0.
         gradients: The gradient of the labels' losses, and those of the weighted losses by name.
         losses: The distillation losses by name.
-        outputs: What the training step returned.
+        outputs: The scalars that the training step returned, by name.
 
     Returns:
-        `iter`, `task` and, by name, `losses`. What is not finite, and a cosine where there is
-        no gradient, is None.
+        `iter`, `task` and, by name, `losses`. A value is None if it is not finite, as a cosine
+        without a gradient is.
     """
     task, weighted = gradients
     values = {k: float(v) for k, v in outputs.items() if isinstance(v, Tensor) and v.numel() == 1}
@@ -110,10 +110,10 @@ def diagnose(reports: Sequence[Report], weights: Mapping[str, FullWeight]) -> di
     of them is reported as having no effect.
 
     Args:
-        reports: In order; fewer than three find nothing. The last three decide what is wrong;
-            the better weight is computed from the median of all.
-        weights: Weights of the losses by name. One of weight 0 is not judged, nor the size of a
-            `GradientShare`.
+        reports: In order. The last three are judged; with fewer there are no findings. The better
+            weight is computed from the medians of all.
+        weights: Weights of the losses by name. A loss of weight 0 is not judged, and the size of a
+            `GradientShare` is not.
 
     Returns:
         Findings by name of the loss.
@@ -129,7 +129,7 @@ def diagnose(reports: Sequence[Report], weights: Mapping[str, FullWeight]) -> di
 
 
 def full_weight(name: str, loss_weight: float | Schedule) -> FullWeight:
-    """Find the weight that schedules multiply, and its config key."""
+    """Return the weight that schedules multiply, and its config key."""
     key = f'model.kd_losses.{name}.loss_weight'
     if share_of(loss_weight):
         return FullWeight(key, None)
@@ -150,7 +150,8 @@ def _judge(name: str, weight: FullWeight, reports: Sequence[Report]) -> Finding 
         )
     if any(row['features'] is None or not row['raw'] for row in rows):
         return None
-    # A `GradientShare` without a gradient stays at weight 0, where only the cosine is missing.
+    # A `GradientShare` that finds no gradient keeps the weight 0, and at weight 0 every norm is 0.
+    # Then only the missing cosine shows that there is no gradient.
     if all(
         row['features'] == 0
         and (row['weight'] or (row['cosine'] is None and report['task']['features']))
@@ -191,7 +192,7 @@ def _judge_scale(name: str, weight: FullWeight, reports: Sequence[Report]) -> Fi
 
 
 def _at_weight_one(report: Report, name: str) -> tuple[float, float] | None:
-    """Gradient norms of a loss at weight 1 and of all others; None where one is not known."""
+    """Return the gradient norms of a loss at weight 1 and of all others; None if one is unknown."""
     row = report['losses'].get(name)
     others = [r['features'] for key, r in report['losses'].items() if key != name]
     others.append(report['task']['features'])

@@ -43,20 +43,20 @@ def measure_gradients(
 ) -> Tensor:
     """Measure the gradient of each loss, keeping the graph for the training step.
 
-    The features are what every loss passes on its way to the backbone's weights: its stages,
-    before their last normalisation. Differentiating up to there costs a part of a backward
-    pass per loss; gradients of weights are not computed.
+    The features are the backbone's stages before their last normalisation: the gradient of every
+    loss passes through them to the backbone's weights. Differentiating up to them costs a part of a
+    backward pass per loss; gradients of weights are not computed.
 
     Args:
         task: Sum of the losses on the labels, a scalar.
         losses: Distillation losses, scalars by name.
         features: Maps (N, C, H, W) of the student, on the graph of the losses.
-        logits: The student's logits (N, K, H, W), on it too.
+        logits: The student's logits (N, K, H, W), on the same graph.
 
     Returns:
         A table (1 + losses, 3) on the losses' device, the task's row first: norm at the features,
         norm at the logits, inner product with the task's gradient at the features. With several
-        processes means over them. `read_table` reads it.
+        processes they are the means over the processes. `read_table` reads it.
     """
     # Frozen stages are on no graph.
     inputs = [x for x in (*features, logits) if x.requires_grad]
@@ -108,7 +108,7 @@ def shares(task: GradientStats, stats: Mapping[str, GradientStats]) -> dict[str,
 
 
 def weight_for(share: float, stats: GradientStats, others: float) -> float:
-    """Return the weight at which a loss has a share of the gradient.
+    """Return the weight at which a loss has the given share of the gradient.
 
     Args:
         share: Between 0 and 1.
@@ -130,16 +130,17 @@ def weight_for(share: float, stats: GradientStats, others: float) -> float:
 class GradientShare(Constant):
     """The weight at which a loss has a given share of the gradient at the student's features.
 
-    Losses differ by orders of magnitude (`docs/results.md`), so a share means more than
-    a weight. With g the norm of a loss' gradient (see `mmseg_kd.distillation.gradients`), s
-    the shares asked for and the sum over the losses with a weight of their own, cross-entropy
-    first of all, the weight is
+    At equal weights the gradients of losses differ by orders of magnitude (`docs/results.md`), so a
+    share is easier to choose than a weight. The weight of a loss is
 
         w = s / (1 - sum s) * (sum w_j g_j) / g
 
-    The ratio is measured every `interval` iterations from `begin` on and averaged
-    exponentially; from `until` on the weight is fixed, and the log prints it as a number for
-    the config. The same training finds the same weight; a resumed one reads it from the checkpoint.
+    with g the gradient norm of the loss at weight 1 and s its share. `sum s` is over the active
+    losses with a `GradientShare`, `sum w_j g_j` over the others and the losses of the labels.
+
+    The weight is measured every `interval` iterations from `begin` on and averaged exponentially.
+    From `until` on it is fixed, and the log prints it as a number for the config. The same training
+    finds the same weight; a resumed one reads it from the checkpoint.
 
     Args:
         share: Share of the summed gradient norms, between 0 and 1.
@@ -179,12 +180,12 @@ class GradientShare(Constant):
     def update(self, weight: float) -> None:
         """Add a measurement: the weight that gives the share in this batch."""
         self.measurements += 1
-        # Early on the plain mean, so that the first batch does not dominate.
+        # The plain mean of the first measurements, so that the first batch does not dominate.
         keep = min(self.momentum, 1 - 1 / self.measurements)
         self.value = keep * self.value + (1 - keep) * weight
 
     def state_dict(self) -> dict[str, float]:
-        """Return what a checkpoint has to keep."""
+        """Return the state that a checkpoint keeps."""
         return {'weight': self.value, 'measurements': self.measurements}
 
     def load_state_dict(self, state: dict[str, float]) -> None:
@@ -193,7 +194,7 @@ class GradientShare(Constant):
 
 
 def share_of(value: float | Schedule) -> GradientShare | None:
-    """Return the `GradientShare` of a weight, which other schedules may contain, or None."""
+    """Return the `GradientShare` of a weight, also from within other schedules, or None."""
     return next((each for each in unnested(value) if isinstance(each, GradientShare)), None)
 
 
@@ -220,9 +221,9 @@ def update_shares(
         losses[name].weight * each.features for name, each in stats.items() if name not in given
     )
     for name, share in due.items():
-        # With several shares the others' sum grows with them: s / (1 - sum of all).
+        # `weight_for` divides by 1 - share. With several shares the divisor is 1 - their sum.
         weight = weight_for(share.share, stats[name], others) * (1 - share.share) / (1 - total)
-        # A gradient that float16 cannot hold would give the weight 0.
+        # A gradient that overflows float16 would give the weight 0.
         if 0 < weight < math.inf:
             share.update(weight)
             # Fills the tensor of the weight.
@@ -233,7 +234,7 @@ def _gradients(loss: Tensor, inputs: Sequence[Tensor]) -> list[Tensor]:
     if not loss.requires_grad:
         return [torch.zeros_like(x, dtype=torch.float32) for x in inputs]
     scale = FLOAT16_SCALE if any(x.dtype == torch.float16 for x in inputs) else 1.0
-    # As the training step goes backward, outside the forward pass' autocast.
+    # Outside autocast, like the backward pass of the training step.
     with torch.autocast(loss.device.type, enabled=False):
         gradients = torch.autograd.grad(
             loss, inputs, torch.full_like(loss, scale), retain_graph=True, materialize_grads=True

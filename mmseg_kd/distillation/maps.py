@@ -1,4 +1,4 @@
-"""Sizes of maps, channels of classes, and labels and values of the pixels that are not void."""
+"""Functions on maps and labels: resizing, class masks, void pixels, standardisation."""
 
 from collections.abc import Sequence
 
@@ -6,8 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-# Above the rounding of a mean, so that constant values stay constant, and below what the
-# probabilities of a rare class vary by.
+# The smallest standard deviation by which maps are divided. It is above the rounding error of a
+# mean, so that constant maps stay constant, and below the deviation of a rare class' probabilities.
 SMALLEST_DEVIATION = 1e-6
 
 
@@ -50,7 +50,9 @@ def class_logits(x: Tensor) -> Tensor:
 
 
 def class_masks(target: Tensor, classes: int, ignore_index: int | None = None) -> Tensor:
-    """Return where labels (N, H, W) are each class, as booleans (N, K, H, W); void is not a class.
+    """Return a mask for each class of labels (N, H, W), as booleans (N, K, H, W).
+
+    Void is not a class.
 
     Example:
         >>> class_masks(torch.tensor([[[0, 1, 255]]]), 2, ignore_index=255).int()
@@ -97,7 +99,7 @@ def standardised(
 
     Args:
         x: Maps (..., N, C, H, W).
-        valid: 1 or 0 for each pixel, (N, 1, H, W). The result is 0 where it is 0.
+        valid: 1 at the valid pixels, 0 at the others, (N, 1, H, W). The result is 0 at the others.
         dim: The axes.
         count: Number of valid values along the axes, at least 1.
 

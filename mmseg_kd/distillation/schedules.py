@@ -29,13 +29,16 @@ class Schedule(ABC):
         value: The number where the factor is 1, or another schedule, as an object or a dict.
 
     Raises:
-        ValueError: The value is neither a finite number nor a schedule.
+        ValueError: The value is neither a finite number nor a schedule, or a factor is negative.
     """
 
     value: float | dict | Schedule
 
     def __post_init__(self) -> None:
         self.value = scheduled(self.value)
+        for name in ('start', 'stop', 'gamma'):
+            if not (factor := getattr(self, name, 0)) >= 0:
+                raise ValueError(f'{type(self).__name__}: {name}={factor} must be at least 0')
 
     def at(self, iteration: int) -> float:
         """Return the number in the given iteration, counted from 0."""
@@ -43,7 +46,7 @@ class Schedule(ABC):
 
     @abstractmethod
     def factor(self, iteration: int) -> float:
-        """Return what the value is multiplied with in an iteration."""
+        """Return the factor of the value in an iteration."""
 
 
 @TASK_UTILS.register_module()
@@ -64,7 +67,7 @@ class _Ramp(Schedule):
     """A schedule that changes between two iterations.
 
     Raises:
-        ValueError: `end` is not after `begin`.
+        ValueError: `end` is not after `begin`, or `begin` is negative.
     """
 
     end: int
@@ -74,11 +77,12 @@ class _Ramp(Schedule):
         super().__post_init__()
         if not 0 <= self.begin < self.end:
             raise ValueError(
-                f'{type(self).__name__}: end={self.end} must be after begin={self.begin}'
+                f'{type(self).__name__}: end={self.end} must be after begin={self.begin}, and '
+                'begin at least 0'
             )
 
     def progress(self, iteration: int) -> float:
-        """Return 0 up to `begin`, 1 from `end` on, and in proportion between them."""
+        """Return 0 up to `begin`, 1 from `end` on, and a number between them in proportion."""
         return min(max((iteration - self.begin) / (self.end - self.begin), 0.0), 1.0)
 
 
@@ -135,7 +139,7 @@ class LinearDecay(CosineDecay):
 @TASK_UTILS.register_module()
 @dataclass
 class Stop(Schedule):
-    """Keep the value until an iteration, then 0: the loss no longer counts.
+    """Keep the value until an iteration; from then on return 0, so that the loss is not computed.
 
     Args:
         value: See `Schedule`.

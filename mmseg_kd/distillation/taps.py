@@ -1,13 +1,13 @@
 """Taps: the names of the maps that losses read.
 
-`logits`              what the decode head predicts with, in training as in testing
-`stage1` ... `stageN` the backbone's outputs, in order; those of testing, in training too
-`stageN.pre_norm`     what stage N computes before its last LayerNorm, in a MiT backbone;
-                      on other backbones the stage's output
-`stageN.attention`    the attention matrix (N, heads, L, L) of stage N's last block, in a MiT
-                      backbone of this project where it is square (stage 4); computed where it is
-                      read, and only then
-any module path       what that module returns, e.g. `decode_head.linear_fuse`
+`logits`              the output of the decode head that prediction uses, also in training
+`stage1` ... `stageN` the outputs that the backbone has in testing, in order, also in training
+`stageN.pre_norm`     of a MiT backbone: the output of stage N before its last LayerNorm; of other
+                      backbones: the stage's output
+`stageN.attention`    of a MiT backbone of this project: the attention matrix (N, heads, L, L) of
+                      stage N's last block, where it is square (stage 4); it is computed only if a
+                      loss reads it
+any module path       the output of that module, e.g. `decode_head.linear_fuse`
 
 If an in-place activation changes a module's output afterwards, the tap has the changed values.
 """
@@ -30,8 +30,8 @@ ATTENTION = re.compile(r'stage[1-9]\d*\.attention')
 # of your own sets the class attribute `logits_index`.
 LOGITS_INDEX = {'DAHead': 0, 'DDRHead': 0, 'EncHead': 0, 'IterativeDecodeHead': -1, 'PIDHead': 1}
 
-# mmseg's backbones that return maps of auxiliary branches too in training, and the index of the map
-# that they return in testing.
+# mmseg's backbones that also return maps of auxiliary branches in training, and the index of the
+# map that they return in testing.
 STAGE_INDEX = {'DDRNet': 1, 'PIDNet': 1}
 
 
@@ -40,7 +40,7 @@ def check_taps(segmentor: nn.Module, names: Iterable[str], whose: str) -> None:
     paths = set(dict(segmentor.named_modules())) - {'', 'backbone'}
     backbone = segmentor.backbone
     aliases = getattr(backbone, 'tap_aliases', {})
-    # None: the backbone does not say.
+    # None if the backbone has neither attribute.
     stages = len(getattr(backbone, 'out_indices', ())) or getattr(backbone, 'num_stages', None)
     for name in names:
         stage = STAGE.fullmatch(name)
@@ -49,8 +49,8 @@ def check_taps(segmentor: nn.Module, names: Iterable[str], whose: str) -> None:
         elif name == 'logits' or stage or name in aliases or name in paths:
             continue
         elif ATTENTION.fullmatch(name):
-            reason = 'only MixTransformer (mit_b0 to mit_b5) has it, where queries and keys lie '
-            reason += 'on one grid (sr_ratio=1): stage4.attention'
+            reason = 'only MixTransformer (mit_b0 to mit_b5) has it, in stages with sr_ratio=1: '
+            reason += 'stage4.attention'
         else:
             hint = did_you_mean(name, ['logits', 'stage1', 'stage4', *paths])
             reason = f'{hint} there are logits, stage1 to stageN, stageN.pre_norm and {len(paths)} '
@@ -73,7 +73,7 @@ def record_taps(segmentor: nn.Module, names: Iterable[str]) -> Iterator[dict[str
 
     Raises:
         UserError: A tap was not reached, or gives no tensor; or the head returns several outputs
-            and does not say which of them are its logits.
+            and has no `logits_index`.
     """
     names = list(dict.fromkeys(names))
     taps: dict[str, Tensor] = {}
@@ -101,7 +101,7 @@ def record_features(segmentor: nn.Module) -> Iterator[list[Tensor]]:
 
     Yields:
         A list that holds, once the context has ended, the backbone's stages before their last
-        normalisation (after it where the backbone has no such tap), each as it lies on the
+        normalisation (after it if the backbone has no tap there). Each is the tensor on the
         graph: a map (N, C, H, W) or tokens (N, H*W, C).
     """
     features: list[Tensor] = []
@@ -126,7 +126,7 @@ def _maps(output: Any) -> tuple[Any, ...]:
 
 
 def _stages(backbone: nn.Module, output: Any) -> tuple[Any, ...]:
-    """Return the maps of a backbone without those that it returns in training only."""
+    """Return the maps of a backbone without those that it only returns in training."""
     maps, index = _maps(output), _of_class(STAGE_INDEX, backbone)
     return maps if index is None or len(maps) == 1 else (maps[index],)
 
@@ -178,9 +178,9 @@ def _predicted(head: nn.Module, output: Any) -> Tensor:
     index = getattr(head, 'logits_index', _of_class(LOGITS_INDEX, head))
     if index is None or not isinstance(output, list | tuple):
         raise UserError(
-            f"the tap 'logits': {name} returns a {type(output).__name__} and does not say which of "
-            f'its outputs are the logits: set the class attribute {name}.logits_index, or choose '
-            'another tap if it predicts masks or points instead'
+            f"the tap 'logits': {name} returns a {type(output).__name__}: set the class attribute "
+            f'{name}.logits_index to the index of the logits in it, or choose another tap if it '
+            'predicts masks or points'
         )
     return output[index]
 

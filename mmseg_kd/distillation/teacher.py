@@ -29,11 +29,11 @@ class Teacher(BaseTeacher):
         config: Path of the teacher's config, or its model dict.
         checkpoint: Path of the teacher's checkpoint.
         dtype: As for `BaseTeacher`.
-        baseline: What the student reaches without a teacher, where it is known: its mIoU on the
-            validation split in percent, or the work_dir of that run. The teacher's own is
-            compared with it before training (`mmseg_kd.teacher_report.card`).
-        classes: Names of its classes in the order of their ids, in the place of those in the
-            checkpoint. They have to be the student's.
+        baseline: The student's result without a teacher, if it is known: its mIoU on the validation
+            split in percent, or the work_dir of that run. The teacher's mIoU is compared with it
+            before training (`mmseg_kd.teacher_report.card`).
+        classes: Names of its classes in the order of their ids, which replace those in the
+            checkpoint. They must be the student's classes.
 
     Raises:
         UserError: The config or the checkpoint is missing, or they do not fit; or the dtype is
@@ -48,23 +48,19 @@ class Teacher(BaseTeacher):
         baseline: float | str | None = None,
         classes: Sequence[str] | None = None,
     ) -> None:
-        self.model_cfg = read_model(config)
-        segmentor = build_segmentor(self.model_cfg)
+        segmentor = build_segmentor(config)
         if not Path(checkpoint).is_file():
             make = f', `python tools/train.py {config}`,' if isinstance(config, str) else ''
-            advice = f'train the teacher{make} or point model.teacher.checkpoint at your file'
+            hint = f'train the teacher{make} or point model.teacher.checkpoint at your file'
             if latest := find_latest_checkpoint(Path(checkpoint).parent):
-                advice = f'write model.teacher.checkpoint={latest}'
-            raise UserError(
-                f"the teacher's checkpoint {checkpoint} {no_file(checkpoint)}: {advice}"
-            )
+                hint = f'write model.teacher.checkpoint={latest}'
+            raise UserError(f"the teacher's checkpoint {checkpoint} {no_file(checkpoint)}: {hint}")
         self.config = config if isinstance(config, str) else '(inline)'
         self.checkpoint = str(checkpoint)
         self.baseline = baseline
         self.sha256 = sha256_of(checkpoint)
         loaded = read_checkpoint(checkpoint)
-        tensors = state_dict_of(loaded, checkpoint)
-        load_strictly(segmentor, tensors, source=str(checkpoint))
+        load_strictly(segmentor, state_dict_of(loaded, checkpoint), source=self.checkpoint)
         self.classes = classes or classes_of(loaded.get('meta'))
         super().__init__(segmentor, dtype)
         self.source = f'{self.checkpoint} (sha256 {self.sha256[:8]})'
@@ -122,7 +118,7 @@ class EMATeacher(BaseTeacher):
                 mine.copy_(theirs)
 
     def state_dict(self) -> dict[str, Any]:
-        """Return what a checkpoint has to keep."""
+        """Return the state that a checkpoint keeps."""
         return {'updates': self.updates, 'average': self.segmentor.state_dict()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -132,13 +128,12 @@ class EMATeacher(BaseTeacher):
 
 
 def classes_of(meta: Any) -> list[str] | None:
-    """The class names that a checkpoint of mmseg 1.x or 0.x keeps; None where it has none."""
+    """Return the class names in the `meta` of a checkpoint of mmseg 1.x or 0.x, or None."""
     meta = meta if isinstance(meta, dict) else {}
     dataset = meta.get('dataset_meta')
-    # A list in place of the dict is taken for the names.
-    other = dataset or meta.get('CLASSES')
-    classes = dataset.get('classes') if isinstance(dataset, dict) else other
-    return list(classes) if isinstance(classes, list | tuple) and classes else None
+    # `dataset_meta` may be the list of names itself.
+    names = dataset.get('classes') if isinstance(dataset, dict) else dataset or meta.get('CLASSES')
+    return list(names) if isinstance(names, list | tuple) and names else None
 
 
 def read_model(config: str | dict) -> ConfigDict:
@@ -164,15 +159,15 @@ def read_model(config: str | dict) -> ConfigDict:
 
 
 def without_distillation(model: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a model dict without teacher and losses: that of the plain student."""
+    """Return the model dict of the plain student: without teacher and distillation losses."""
     return {key: part for key, part in model.items() if key not in ('teacher', 'kd_losses')}
 
 
 def build_segmentor(config: str | dict) -> nn.Module:
     """Build the model of a config, with no pretrained weights and without SyncBN.
 
-    The global random stream stays where it was: a student's must not depend on there being
-    a teacher.
+    torch's random stream stays as it was, so that a student starts the same with and without a
+    teacher.
 
     Args:
         config: Path of a config, or its model dict, which stays as it is.
@@ -180,7 +175,7 @@ def build_segmentor(config: str | dict) -> nn.Module:
     Raises:
         UserError: As `read_model`.
     """
-    # A report imports this module and does not need the 90 MB of these two.
+    # Imported here, because they take 90 MB and a report, which imports this module, needs neither.
     from mmengine.model import revert_sync_batchnorm
 
     from mmseg_kd.checkpoints.initialization import forget_pretrained

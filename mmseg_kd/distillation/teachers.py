@@ -31,10 +31,10 @@ class BaseTeacher:
             student. Losses are computed in float32 in any case.
 
     Raises:
-        UserError: The dtype is none of these.
+        UserError: The dtype is not one of these.
     """
 
-    # Whether the weights change during training; the first argument is then the student.
+    # Whether the weights follow the student's. The first argument is then the student.
     follows_student = False
     # Where the weights come from, for the log.
     source: str
@@ -46,25 +46,25 @@ class BaseTeacher:
         self.segmentor = segmentor.eval().requires_grad_(False)
         # Whether student and teacher normalise images alike; found in the first batch.
         self._same_input: bool | None = None
-        # A copy of a frozen segmentor for the precision of autocast, which is the key.
+        # A copy of a frozen segmentor with weights in the precision of autocast, by precision.
         self._cast: dict[torch.dtype, nn.Module] = {}
 
     def to(self, device: torch.device | str) -> BaseTeacher:
-        """Move the teacher to a device; a call moves it to that of its input."""
+        """Move the teacher to a device; every call moves it to the device of its input."""
         if next(self.segmentor.parameters()).device != device:
             self.segmentor.to(device)
         return self
 
     def start(self, student: nn.Module) -> None:
         """Prepare for training, after the student's weights are loaded."""
-        # What was copied to try the losses is not compiled.
+        # The copy made when the losses were tried is not compiled.
         self._cast.clear()
 
     def step(self, student: nn.Module) -> None:
         """Follow the student after a step of its optimizer."""
 
     def state_dict(self) -> dict[str, Any]:
-        """Return what a checkpoint has to keep; a frozen teacher has nothing."""
+        """Return the state that a checkpoint keeps: none for a frozen teacher."""
         return {}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -79,8 +79,8 @@ class BaseTeacher:
         Args:
             inputs: Images (N, 3, H, W) as the student gets them.
             names: Taps to return.
-            preprocessor: The student's data preprocessor. Where the teacher's normalises
-                images differently, they are brought to the teacher's.
+            preprocessor: The student's data preprocessor. If the teacher's normalises images
+                differently, the images are normalised again for the teacher.
 
         Returns:
             A map (N, C, H, W) for each name, without gradients.
@@ -122,10 +122,10 @@ class BaseTeacher:
 
 
 def _with_weights_in(segmentor: nn.Module, dtype: torch.dtype) -> nn.Module:
-    """Return a copy whose backbone keeps the weights of its products in `dtype`."""
+    """Return a copy whose backbone has its linear and convolution layers in `dtype`."""
     segmentor = copy.deepcopy(segmentor)
     for module in segmentor.backbone.modules():
-        # Autocast computes norms and the like in float32.
+        # Autocast computes other layers, such as norms, in float32.
         if type(module) in (nn.Linear, nn.Conv2d):
             module.to(dtype)
     return segmentor
@@ -244,7 +244,7 @@ def _build(cfg: dict, name: str, student: nn.Module) -> BaseTeacher:
     # Registry.build would build the model dict in `config` first.
     cls = TASK_UTILS.get(kind)
     if not (isinstance(cls, type) and issubclass(cls, BaseTeacher)):
-        raise UserError(f"model.teacher: type={kind!r} is not a teacher; there is 'EMATeacher'")
+        raise UserError(f"model.teacher: {kind!r} is not a teacher; use 'Teacher' or 'EMATeacher'")
     settings = {key: value for key, value in cfg.items() if key != 'type'}
     teacher = cls(student, **settings) if cls.follows_student else cls(**settings)
     classes = teacher.segmentor.num_classes

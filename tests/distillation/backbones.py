@@ -96,7 +96,7 @@ MMSEG: dict[str, dict[str, Any]] = {
         img_size=SIZE, embed_dims=48, num_layers=2, num_heads=2, out_indices=(1,)
     ),
 }  # fmt: skip
-# What is not walked, and why.
+# Backbones that are not tried, and why.
 OTHERS = {
     'DDRNet': 'works with `DDRHead`, its own',
     'PIDNet': 'works with `PIDHead`, its own',

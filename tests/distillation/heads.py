@@ -146,7 +146,7 @@ HEADS = dict(
     UPerHead=dict(ALL, pool_scales=(1, 2)),
 )
 
-# What mmseg's heads need that an installation without compiled operators and mmdet lacks.
+# mmseg's heads that need compiled operators or mmdet, and the error without them.
 REFUSED = dict(
     CCHead=(dict(LAST), 'CCHead: Please install onedl-mmcv'),
     PSAHead=(dict(LAST, mask_size=(2, 2)), 'PSAHead: Please install onedl-mmcv'),
@@ -154,5 +154,5 @@ REFUSED = dict(
     MaskFormerHead=(dict(LAST), 'MaskFormerHead: '),
     PointHead=(dict(LAST, in_channels=[32], in_index=[3]), 'PointHead: Please install onedl-mmcv'),
 )
-# Built by segmentors and backbones of other tasks alone: text and image, depth; parts of a head.
+# Heads for other tasks (text and image, depth), and parts of a head.
 OTHERS = {'SideAdapterCLIPHead', 'VPDDepthHead', 'KernelUpdateHead', 'KernelUpdator'}

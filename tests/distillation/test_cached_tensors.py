@@ -1,4 +1,4 @@
-"""Tensors are kept for the latest calls, and those of a recorded step for ever."""
+"""Tensors are kept for the latest calls, and those of a recorded step forever."""
 
 import gc
 import weakref

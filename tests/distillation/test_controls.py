@@ -1,4 +1,4 @@
-"""Controls: what takes the teacher's place, and where it cannot."""
+"""Controls: maps that replace the teacher's, and where they cannot."""
 
 from pathlib import Path
 
@@ -9,7 +9,13 @@ from conftest import KD_LOSSES, tiny_config, tiny_model
 from mmengine.config import ConfigDict
 from mmseg.registry import MODELS
 
-from mmseg_kd.distillation import AttentionFlowLoss, FitNetLoss, KDLoss, KLDivergenceLoss
+from mmseg_kd.distillation import (
+    AttentionFlowLoss,
+    EdgeFlowLoss,
+    FitNetLoss,
+    KDLoss,
+    KLDivergenceLoss,
+)
 from mmseg_kd.distillation.controls import SMOOTHING, label_logits
 from mmseg_kd.distillation.schedules import LinearWarmup
 from mmseg_kd.engine import build_runner
@@ -70,7 +76,7 @@ def test_labels_in_the_teachers_place_by_hand() -> None:
     assert 0 < count < 48
     loss = KLDivergenceLoss(temperature=temperature, control='labels')
     assert float(loss(student, teacher, target)) == pytest.approx(total / count, rel=1e-6)
-    # What the teacher says does not matter, only the size of its map.
+    # Only the size of the teacher's map matters, not its values.
     assert torch.equal(loss(student, teacher + 1, target), loss(student, -teacher, target))
 
 
@@ -80,7 +86,7 @@ def test_smoothed_labels() -> None:
     rest = SMOOTHING / CLASSES
     assert p[:, 0, 0].tolist() == pytest.approx([1 - SMOOTHING + rest] + 4 * [rest])
     assert p[:, 0, 1].tolist() == pytest.approx(4 * [rest] + [1 - SMOOTHING + rest])
-    # Neither 255 nor a label that is none of the classes says anything.
+    # 255, or another label that is not a class, gives equal probabilities.
     for void in (p[:, 1, 0], p[:, 1, 1]):
         assert void.tolist() == pytest.approx(CLASSES * [1 / CLASSES])
 
@@ -148,6 +154,10 @@ def test_a_control_is_printed_and_keeps_weight_and_schedules() -> None:
     assert isinstance(loss.loss_weight, LinearWarmup)
     assert (loss.weight, loss.current_temperature()) == (1.0, 2.5)
     assert not loss.zero_at_equality
+    flows = EdgeFlowLoss(control='other_image')
+    assert not flows.zero_at_equality
+    # What a loss needs of its taps is not a setting.
+    assert 'of_classes' not in flows.extra_repr()
 
 
 @pytest.mark.parametrize('loss', [AttentionFlowLoss(), KLDivergenceLoss()])

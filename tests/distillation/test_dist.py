@@ -87,8 +87,8 @@ def test_all_void_images_give_zero() -> None:
 
 
 def test_constant_predictions() -> None:
-    # Neither term has a correlation: half of each.
+    # Without a correlation each term is 1/2.
     varied, constant = torch.randn(2, 12, 64, 64), torch.zeros(2, 12, 64, 64)
     assert float(DISTLoss()(constant, varied)) == pytest.approx(0.5 + 0.5, rel=1e-3)
-    # The mean of equal probabilities is rounded; the rest must not count as a direction.
+    # The mean of equal probabilities is rounded; the rounding error must not count.
     assert float(DISTLoss()(constant + 0.3, constant)) == pytest.approx(0, abs=1e-3)

@@ -1,4 +1,4 @@
-"""What is measured of the losses' gradients is what plain differentiation says."""
+"""The measured gradients of losses equal those of plain differentiation."""
 
 import math
 

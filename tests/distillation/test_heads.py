@@ -24,7 +24,7 @@ from mmseg_kd.errors import UserError
 def head_cfg(kind: str, settings: dict) -> dict:
     common = dict(num_classes=CLASSES, norm_cfg=BN, loss_decode=CE)
     if kind == 'IterativeDecodeHead':
-        # Its settings are of the heads inside it.
+        # These settings belong to the heads inside it.
         common = {}
     return dict(type=kind, **(common | settings))
 
@@ -87,7 +87,7 @@ def test_a_logits_loss_teaches_what_predicts_and_nothing_else(kind: str, tutor: 
     labels, stats = model.kd_losses.take_gradients()
     assert labels.logits > 0 and stats['kl_loss'].logits > 0 and stats['kl_loss'].features > 0
     assert reached(model, losses['kl_loss']) == predicting
-    # The layer right before the logits really moves.
+    # Most layers of the head have a gradient that is not 0.
     head = [name for name in predicting if name.startswith('decode_head')]
     moved = [name for name in head if model.get_parameter(name).grad.abs().sum() > 0]
     assert moved and len(moved) > len(head) / 2
@@ -137,7 +137,7 @@ def test_every_head_of_mmseg_is_tried_and_documented() -> None:
 
 
 class PairHead(BaseDecodeHead):
-    """A head of one's own with two outputs."""
+    """A user's head with two outputs."""
 
     def forward(self, inputs: list[torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
         logits = self.cls_seg(self._transform_inputs(inputs))

@@ -1,4 +1,4 @@
-"""What every distillation loss promises."""
+"""The contract of every distillation loss."""
 
 import copy
 
@@ -170,7 +170,7 @@ def test_gradcheck(loss: KDLoss) -> None:
     target = torch.randint(0, 3, (2, 4, 6), generator=generator)
     target[0, 0] = 255
     double = copy.deepcopy(loss).double()
-    # Along a direction, not along each of the inputs.
+    # The fast mode checks one direction, not each input.
     assert torch.autograd.gradcheck(
         lambda x: seeded(double, x, teacher, target),
         student.clone().requires_grad_(),

@@ -40,6 +40,10 @@ def test_value_by_iteration(schedule: object, expected: dict) -> None:
     ('schedule', 'message'),
     [
         (dict(type='LinearWarmup', value=1.0, begin=5, end=5), 'end=5 must be after begin=5'),
+        (dict(type='LinearWarmup', value=1.0, begin=-5, end=5), 'begin=-5, and begin at least 0'),
+        (dict(type='LinearWarmup', value=1.0, end=5, start=-1), 'start=-1 must be at least 0'),
+        (dict(type='CosineDecay', value=1.0, end=5, stop=-0.5), 'CosineDecay: stop=-0.5 must be'),
+        (dict(type='Milestones', value=1.0, milestones=[3], gamma=math.nan), 'gamma=nan must be'),
         (dict(type='Milestones', value=1.0, milestones=[6, 3]), 'do not ascend'),
         (dict(type='Stop', value='a', at_iter=3), "'a' is neither a number"),
         (dict(value=1.0), 'nor a schedule'),

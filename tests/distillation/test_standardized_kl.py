@@ -61,3 +61,15 @@ def test_a_scheduled_temperature(kind: type[KDLoss]) -> None:
     loss.iteration = 0
     with pytest.raises(UserError, match=rf'^{kind.__name__}: temperature is 0 in iteration 0; .*$'):
         loss(student, teacher)
+
+
+def test_a_temperature_is_checked_where_the_loss_has_a_weight() -> None:
+    falls = dict(type='LinearDecay', value=4.0, end=10)
+    loss = KLDivergenceLoss(temperature=falls)
+    # As with a CUDA graph, whose replay does not call current_temperature.
+    loss.put_numbers_on(torch.device('cpu'))
+    loss.set_iteration(9)
+    with pytest.raises(UserError, match='temperature is 0 in iteration 10'):
+        loss.set_iteration(10)
+    stopped = dict(type='Stop', value=1.0, at_iter=10)
+    KLDivergenceLoss(temperature=falls, loss_weight=stopped).set_iteration(10)

@@ -28,7 +28,7 @@ def test_taps_are_what_the_model_computes(segmentor: torch.nn.Module, images: to
     assert torch.equal(taps['logits'], logits)
     assert torch.equal(taps['stage1'], stages[0])
     assert torch.equal(taps['stage4'], stages[3])
-    # What precedes the stage's LayerNorm, as a map: normalising it gives the stage's output.
+    # The map before the stage's LayerNorm: normalising it gives the stage's output.
     normalised = segmentor.backbone.norm2(taps['stage2.pre_norm'].permute(0, 2, 3, 1))
     assert torch.equal(normalised.permute(0, 3, 1, 2), stages[1])
     expected = segmentor.decode_head.linear_pred(taps['decode_head.linear_fuse'])
@@ -94,7 +94,7 @@ def test_the_attention_matrix(segmentor: torch.nn.Module, images: torch.Tensor) 
     matrix = taps['stage4.attention']
     assert (matrix.shape, matrix.dtype) == ((2, 2, 6, 6), torch.float32)
     torch.testing.assert_close(matrix.sum(dim=-1), torch.ones(2, 2, 6))
-    # With it the values give what the attention in the forward pass does.
+    # The matrix times the values is the output of the forward pass' attention.
     outputs = []
     hook = block.attn.register_forward_hook(lambda *args: outputs.extend(args[1:]))
     assert torch.equal(segmentor(images, mode='tensor'), logits)
@@ -118,7 +118,7 @@ def test_the_attention_matrix_teaches_queries_and_keys(
     parameters = [attn.q.weight, attn.kv.weight, segmentor.backbone.block1[0].attn.q.weight]
     gradients = torch.autograd.grad(taps['stage4.attention'].square().sum(), parameters)
     assert all(gradient.abs().sum() > 0 for gradient in gradients)
-    # The second half belongs to the values.
+    # The second half of the weight computes the values.
     keys, values = gradients[1].chunk(2)
     assert keys.any() and not values.any()
 

@@ -45,7 +45,7 @@ def gradient(potential: Tensor) -> Flow:
 
 
 def divergence(flow: Flow) -> Tensor:
-    """Return what flows out of each node (..., H, W): minus the transpose of `gradient`.
+    """Return the outflow of each node (..., H, W): minus the transpose of `gradient`.
 
     Example:
         >>> divergence(Flow(torch.tensor([[1.0, 1.0]]), torch.zeros(0, 3)))
@@ -65,7 +65,9 @@ def curl(flow: Flow) -> Tensor:
 
 
 def rotation(stream: Tensor) -> Flow:
-    """Return the flow around faces of given strengths (..., H-1, W-1): the transpose of `curl`.
+    """Return the flow that circulates around faces, from strengths (..., H-1, W-1).
+
+    It is the transpose of `curl`.
 
     Example:
         >>> rotation(torch.ones(1, 1)).y
@@ -77,8 +79,8 @@ def rotation(stream: Tensor) -> Flow:
 def pair_flow(a: Tensor, b: Tensor) -> Flow:
     """Return the flow a_i b_j - b_i a_j along the edges i to j of two maps (..., H, W).
 
-    It is the antisymmetric product of two maps. Unlike the gradient of one map it has a curl, which
-    is 0 where b is an affine function of a, so for the probabilities of two classes.
+    It is the antisymmetric product of two maps. Unlike the gradient of one map it has a curl. The
+    curl is 0 where b is an affine function of a, as for the probabilities of two classes.
 
     Example:
         >>> flow = pair_flow(torch.tensor([[1.0, 0.0]]), torch.tensor([[0.0, 1.0]]))
@@ -94,8 +96,8 @@ def pair_flow(a: Tensor, b: Tensor) -> Flow:
 def structure_tensor(maps: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Return the sum over channels of the products of the differences at each face.
 
-    The differences are averaged over the two parallel edges of a face. With them the determinant
-    is a quarter of the summed squared curls of the `pair_flow` of all pairs of channels, exactly.
+    The differences are averaged over the two parallel edges of a face. The determinant is then
+    exactly a quarter of the squared curls of `pair_flow`, summed over all pairs of channels.
 
     Args:
         maps: Maps (N, C, H, W).

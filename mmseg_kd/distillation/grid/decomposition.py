@@ -29,8 +29,8 @@ from mmseg_kd.distillation.grid.calculus import (
     valid_faces,
 )
 
-# Iterations of conjugate gradients. With the void of six CamVid images at a quarter of their size
-# they leave an error of at most 0.011 % of the flow's norm.
+# Iterations of conjugate gradients. With the void of six CamVid images, at a quarter of the images'
+# height and width, the error is at most 0.011 % of the flow's norm.
 ITERATIONS = 20
 
 
@@ -184,8 +184,8 @@ class Split(NamedTuple):
 def split_masked(flow: Flow, valid: Tensor, iterations: int = ITERATIONS) -> Split:
     """Split the flow between valid pixels into its gradient, curl and harmonic part.
 
-    The potentials are found by conjugate gradients, preconditioned with the solution of the full
-    grid. The parts are constants: no gradient passes back to the flow.
+    Conjugate gradients find the potentials, preconditioned with the solution of the full grid. The
+    parts are constants: no gradient passes back to the flow.
 
     Args:
         flow: The flow along the edges of maps (..., H, W).
@@ -223,9 +223,9 @@ def _project(
 ) -> Flow:
     """Project flows onto the image of `transpose`, by preconditioned conjugate gradients.
 
-    They solve boundary(transpose(x)) = boundary(flow) for each map. The products below estimate the
-    energy of what is left of a flow. Where they are within rounding of nothing, further steps would
-    amplify noise.
+    The steps solve boundary(transpose(x)) = boundary(flow) for each map. `product` estimates the
+    energy of the rest of a flow. Once it is below the rounding error, further steps would amplify
+    noise.
     """
     residual = boundary(flow)
     x = torch.zeros_like(residual)

@@ -1,4 +1,4 @@
-"""The bases of losses with a temperature, of class scores, and of centred maps."""
+"""Base classes of losses: with a temperature, of class scores, of centred maps."""
 
 from typing import Any
 
@@ -32,6 +32,13 @@ class TemperatureLoss(KDLoss):
             f'temperature={temperature!r} is not a number above 0',
         )
 
+    def set_iteration(self, iteration: int) -> None:
+        """Set the iteration; errors as in `current_temperature` where the loss has a weight."""
+        super().set_iteration(iteration)
+        # The replay of a CUDA graph reads the tensor of the temperature without a check.
+        if self.weight:
+            self.current_temperature()
+
     def current_temperature(self) -> float | Tensor:
         """Return the temperature of the current iteration.
 
@@ -57,11 +64,11 @@ class ClassLoss(TemperatureLoss):
 
 
 class CentredLoss(KDLoss):
-    """A `KDLoss` of maps with equal channels, from which their mean over the channels is taken.
+    """A `KDLoss` of maps with equal channels that are centred over the channels.
 
     Args:
         centre: Subtract from each pixel its mean over the channels. The softmax of logits does not
-            depend on it, so that a student need not learn it; features need False.
+            depend on this mean, so a student need not learn it. Set False for features.
         **kwargs: As for `KDLoss`.
     """
 

@@ -1,4 +1,4 @@
-"""The loss of the directions of edges: NumPy's values, and what it does not see."""
+"""The loss of the directions of edges: NumPy's values, and what does not change it."""
 
 import numpy as np
 import pytest

@@ -83,6 +83,13 @@ def test_weights_of_the_parts() -> None:
     torch.testing.assert_close(weighted, gradient + 4 * curl)
 
 
+def test_a_single_band_weighs_the_harmonic_part_too() -> None:
+    once, twice = (HodgeFlowLoss(components=['harmonic'], band_weights=[w]) for w in (1, 2))
+    torch.testing.assert_close(
+        twice(STUDENT, TEACHER, TARGET), 2 * once(STUDENT, TEACHER, TARGET), rtol=0, atol=0
+    )
+
+
 def test_two_classes_have_no_curl() -> None:
     loss = HodgeFlowLoss(components=['curl'])
     assert float(loss(STUDENT[:, :2], TEACHER[:, :2])) < 1e-25
@@ -134,11 +141,14 @@ def test_features_need_no_equal_channels() -> None:
         (dict(components=['rotation']), "components=['rotation']"),
         (dict(components=dict(curl=-1.0)), 'negative'),
         (dict(components=[]), 'components=[]'),
+        (dict(components='curl'), "components='curl': write a list"),
+        (dict(band_weights=[]), 'band_weights=[]: missing or negative'),
         (dict(components=['harmonic'], ignore_index=None), 'a full grid has no harmonic part'),
         (dict(components=['harmonic'], band_weights=(1, 2)), 'no bands'),
         (dict(type='RandomSplitFlowLoss', components=['harmonic']), 'only the full grid'),
         (dict(student_channels=4), 'both'),
-        (dict(student_channels=4, teacher_channels=6), 'dims=12'),
+        (dict(student_channels=4, teacher_channels=6), 'dims=12 is not from 2 to the 6 channels'),
+        (dict(student_channels=4, teacher_channels=6, dims=1), 'dims=1 is not'),
     ],
 )
 def test_wrong_settings_are_named(settings: dict, said: str) -> None:
@@ -148,5 +158,5 @@ def test_wrong_settings_are_named(settings: dict, said: str) -> None:
 
 
 def test_more_flows_than_channels_allow_are_named() -> None:
-    with pytest.raises(ValueError, match='flows=3 needs at least 2'):
+    with pytest.raises(ValueError, match='flows=3 is not from 1 to half of the 4'):
         EdgeFlowLoss(flows=3)(STUDENT, TEACHER)

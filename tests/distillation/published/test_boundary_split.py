@@ -38,7 +38,7 @@ def by_loops(
     """Edge and body for labels at twice the resolution of the logits."""
     n, _, height, width = student.shape
     edges = boundaries(target, reach).reshape(n, CLASSES, height, 2, width, 2).mean(axis=(3, 5))
-    # Of each cell of 2x2 labels, the nearest one to its centre that torch takes.
+    # torch takes this label of each cell of 2x2 as the one nearest to its centre.
     valid = target[:, 1::2, 1::2] != 255
     p, q = (softmax(x / temperature, axis=1) for x in (teacher, student))
     edge, weight = 0.0, 0.0
@@ -76,7 +76,7 @@ def test_boundaries_are_dilation_minus_erosion(kernel_size: int) -> None:
     masks = class_masks(torch.from_numpy(target), CLASSES, ignore_index=255)
     found = class_boundaries(masks, kernel_size)
     assert np.array_equal(found.numpy(), boundaries(target, kernel_size // 2))
-    # Where nothing is void: with torch's pooling, the image continuing beyond its border.
+    # Without void it equals torch's pooling, which ignores pixels outside of the image.
     whole = class_masks(torch.from_numpy(target[1:]), CLASSES, ignore_index=255)
     pool = torch.nn.MaxPool2d(kernel_size, 1, kernel_size // 2)
     expected = pool(whole.double()) + pool(-whole.double())
@@ -90,7 +90,7 @@ def test_void_is_not_a_class_and_makes_no_boundary() -> None:
     only_edge = BoundarySplitLoss(body_weight=0.0)
     assert float(only_edge(student, teacher, target)) == 0
     assert float(only_edge(student, teacher, torch.where(target == 255, 1, target))) > 0
-    # With no boundary all of it is body.
+    # Without a boundary the whole image is body.
     body = BoundarySplitLoss(edge_weight=0.0, body_weight=1.0)(student, teacher, target)
     expected = ChannelWiseDivergence(temperature=1.0)(student, teacher, target)
     assert float(body) == pytest.approx(float(expected), rel=1e-6)

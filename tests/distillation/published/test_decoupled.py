@@ -79,7 +79,7 @@ def test_pixels_without_a_class_change_nothing() -> None:
     value = float(loss(student, teacher, target))
     others = [torch.where(void, 100 * noise, x) for x in (student, teacher)]
     assert float(loss(*others, target)) == pytest.approx(value, rel=1e-6)
-    # 255 is not a class without ignore_index either.
+    # Also without ignore_index 255 is not a class.
     assert float(DecoupledKDLoss(ignore_index=None)(student, teacher, target)) == value
     assert float(loss(student, teacher, torch.full_like(target, 255))) == 0
     # A class as void, as `Unlabelled` is in the 12-class configs.

@@ -1,1 +1,1 @@
-"""Losses that compare maps inside the networks; `pooling` has a fast backward pass."""
+"""Losses that compare maps inside the networks, and the `pooling` that they use."""

@@ -16,24 +16,24 @@ EPS = 1e-6
 class AttentionFlowLoss(KDLoss):
     r"""Compare which way attention flows, in its exact and its cyclic part.
 
-    For the attention matrix A (L, L) of a head, the flow from token i to token j is antisymmetric,
-    and it splits like an edge flow on the complete graph of the tokens (Jiang et al., Statistical
-    Ranking and Combinatorial Hodge Theory, Math. Programming 2011, https://arxiv.org/abs/0811.1067;
-    as a loss it has not been published):
+    The flow from token i to token j is the antisymmetric half of a head's attention matrix A, which
+    is (L, L). It splits like an edge flow on the complete graph of the tokens (Jiang et al.,
+    Statistical Ranking and Combinatorial Hodge Theory, Math. Programming 2011,
+    https://arxiv.org/abs/0811.1067; as a loss it has not been published):
 
     .. math:: K = \tfrac{1}{2} (A - A^\top), \quad m_i = \frac{1}{L} \sum_j K_{ij}, \quad
               G_{ij} = m_i - m_j, \quad C = K - G
 
-    G is the gradient of a score for each token: which tokens are looked at more than they look.
-    C has no score; it is what runs in cycles. Both are orthogonal, so that with equal weights
-    and without the normalisation this is the squared error of K. With e the energy of the teacher's
-    part, summed over the heads of an image:
+    G is the gradient of a score m per token: how much more a token attends than it is attended to.
+    C is the rest, which runs in cycles. G and C are orthogonal, so that with equal weights and
+    without the normalisation this loss is the squared error of K. With e the energy of the
+    teacher's part, summed over the heads of an image:
 
     .. math:: L = w_G \frac{\lVert G^S - G^T \rVert^2}{e(G^T)}
                 + w_C \frac{\lVert C^S - C^T \rVert^2}{e(C^T)}
 
-    averaged over the images. Each fraction is 1 where the student has no flow. Heads are
-    compared one to one where student and teacher have as many, else the means over the heads.
+    averaged over the images. Each fraction is 1 if the student has no flow. Heads are compared one
+    to one if student and teacher have equally many, otherwise the means over the heads.
 
     Config: ``dict(type='AttentionFlowLoss', loss_weight=1.0)``
 
@@ -43,13 +43,13 @@ class AttentionFlowLoss(KDLoss):
 
     Args:
         exact_weight: w_G, from 0.
-        cyclic_weight: w_C, from 0; one of both is above 0.
-        permute_heads: Compare each head with the teacher's head before it: a control, which
-            has the teacher's flows but not where they belong.
+        cyclic_weight: w_C, from 0; one of the two is above 0.
+        permute_heads: Compare each head with the teacher's head before it: a control, which has
+            the teacher's flows in the wrong heads.
         **kwargs: `loss_weight`, `stages`, `teacher_stages` and `teacher`, as for every `KDLoss`.
 
     Raises:
-        ValueError: On weights that are negative or both 0; from a call, where a tap is not an
+        ValueError: On weights that are negative or both 0. From a call, if a tap is not an
             attention matrix, student and teacher have different L, or `permute_heads` has no heads
             to permute.
 
@@ -131,5 +131,5 @@ def flow_parts(attention: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _energy(flow: Tensor) -> Tensor:
-    """The squares of flows (N, heads, L, L), summed over j, averaged over i and heads: (N,)."""
+    """Return the squares of flows (N, heads, L, L), summed over j and averaged over i and heads."""
     return flow.square().sum(dim=-1).mean(dim=(1, 2))

@@ -37,16 +37,15 @@ class AttentionTransferLoss(KDLoss):
     Config: ``dict(type='AttentionTransferLoss', loss_weight=1.0)``
 
     Shapes: student maps (N, C, H, W); teacher maps (N, C', H', W'), whose attention maps are
-    resized to (H, W) (bilinear, align_corners=False). Channels may differ. Void pixels count:
-    the map is of the whole image.
+    resized to (H, W) (bilinear, align_corners=False). Channels may differ. Void pixels count,
+    because an attention map is normalised over the whole image.
 
     Args:
         p: Exponent of the activations, at least 1.
         reduction: One of the table's names.
-        stages: Taps to compare. The default is what a MiT stage computes before its last
-            LayerNorm; after it the sum over channels is nearly the same at every pixel
-            (measured in `docs/results.md`). On
-            backbones without that tap it is the stage's output.
+        stages: Taps to compare. The default are the outputs of a MiT backbone's stages before their
+            last LayerNorm; after it the sum over channels is nearly the same at every pixel
+            (measured in `docs/results.md`). On other backbones they are the stages' outputs.
         **kwargs: `loss_weight`, `teacher_stages` and `teacher`, as for every `KDLoss`.
 
     Raises:
@@ -64,7 +63,7 @@ class AttentionTransferLoss(KDLoss):
 
     def __init__(self, p: float = 2, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        # Below, the gradient is infinite at activations of 0.
+        # With a smaller p the gradient is infinite at activations of 0.
         self.require(p >= 1, f'p={p} must be at least 1')
         self.p = p
 
@@ -82,7 +81,7 @@ class AttentionTransferLoss(KDLoss):
 
 
 def _norm_map(x: Tensor, p: float) -> Tensor:
-    """Return `attention_map` times a factor for each image, finite for all p."""
+    """Return `attention_map` times a factor for each image, which keeps it finite for all p."""
     if p > 2:
         # The p-th power of a large value would overflow.
         x = x / x.detach().abs().amax(dim=(1, 2, 3), keepdim=True).clamp(min=SMALLEST)

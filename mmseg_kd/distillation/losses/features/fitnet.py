@@ -20,7 +20,7 @@ class FitNetLoss(KDLoss):
     r"""Distance between the teacher's features and the student's, brought to its channels.
 
     Romero et al., FitNets: Hints for Thin Deep Nets, ICLR 2015,
-    https://arxiv.org/abs/1412.6550. With r a 1x1 convolution of one stage, trained with the
+    https://arxiv.org/abs/1412.6550. With r a 1x1 convolution for each stage, trained with the
     student, and V the pixels that are not void:
 
     =========== =====================================================================
@@ -29,9 +29,9 @@ class FitNetLoss(KDLoss):
     =========== =====================================================================
 
     summed over the stages. 'mean' grows with the square of the teacher's features, 'cosine' is 0
-    to 2 at any scale; it is computed as half the squared difference of the unit vectors,
-    and counts 1/2 where one of them is zero. The loss is 0 where r(F^S) equals F^T, so where
-    student equals teacher if r is the identity, which it is not at the start.
+    to 2 at any scale. It is computed as half the squared difference of the unit vectors, and is 1/2
+    where one of them is zero. The loss is 0 where r(F^S) equals F^T: where student equals teacher,
+    if r is the identity, which it is not at the start.
 
     Config: ``dict(type='FitNetLoss', student_channels=256, teacher_channels=512)``
 
@@ -39,7 +39,7 @@ class FitNetLoss(KDLoss):
     align_corners=False); target (N, H'', W'') or None, resized to (H, W) (nearest).
 
     Args:
-        student_channels: C, of every stage or a list with one entry a stage.
+        student_channels: C, for every stage or a list with one entry per stage.
         teacher_channels: C', likewise.
         reduction: One of the table's names.
         ignore_index: Label of void pixels, which are left out; None keeps every pixel.
@@ -117,9 +117,9 @@ class FitNetLoss(KDLoss):
 
 @contextmanager
 def own_random_stream(seed: int) -> Iterator[None]:
-    """Draw from a seed inside the context, on the CPU, and leave torch's random stream alone."""
+    """Seed torch's random stream of the CPU inside the context, and put it back afterwards."""
     with torch.random.fork_rng(devices=[]):
-        # torch.manual_seed would seed the accelerators too, which are not put back.
+        # torch.manual_seed would also seed the accelerators, whose streams are not put back.
         torch.default_generator.manual_seed(seed)
         yield
 

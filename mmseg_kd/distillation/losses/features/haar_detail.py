@@ -23,8 +23,8 @@ class HaarDetailLoss(KDLoss):
               \big| W_{jb} (\bar F^S_c - \bar F^T_c)_i \big|
 
     with :math:`B_j` the blocks of 2^j x 2^j pixels of the batch without a void pixel. A last row or
-    column that has no partner is repeated. The mean of the image, and what varies more slowly than
-    the blocks of the last level, is not compared.
+    column that has no partner is repeated. The means of the blocks of the last level are not
+    compared.
 
     Config: ``dict(type='HaarDetailLoss', levels=3, loss_weight=1.0)``
 
@@ -76,8 +76,8 @@ def haar(x: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Do one level of the orthonormal Haar transform of maps (N, C, H, W).
 
     Returns:
-        The low band and the differences along the width, the height and the diagonal, each half as
-        large; an odd last row or column is repeated.
+        The low band and the differences along the width, the height and the diagonal, each of half
+        the height and width; an odd last row or column is repeated.
 
     Example:
         >>> [float(band) for band in haar(torch.tensor([[[[1.0, 3.0], [1.0, 3.0]]]]))]

@@ -1,4 +1,4 @@
-"""Distillation of features that the student has to complete from a masked map."""
+"""Distillation of features that the student generates from a masked map."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -16,7 +16,7 @@ from mmseg_kd.distillation.maps import mean_of_valid, resize_map
 
 @MODELS.register_module()
 class MaskedGenerativeLoss(FitNetLoss):
-    r"""Compute the squared distance to the teacher's features of a map generated from masked ones.
+    r"""Compute the squared distance of the teacher's features to those generated from masked ones.
 
     Yang et al., Masked Generative Distillation (MGD), ECCV 2022,
     https://arxiv.org/abs/2205.01529. With r the 1x1 convolution of `FitNetLoss`, M a random mask
@@ -33,8 +33,8 @@ class MaskedGenerativeLoss(FitNetLoss):
     The authors' weight for segmentation, 2e-5, is for 'sum_per_image' of the whole map
     (``grid=None``). The loss is not 0 where student equals teacher.
 
-    The masks come from torch's random stream, like dropout: a resumed run draws those of an
-    uninterrupted one, and each step that a CUDA graph replays draws a new one.
+    The masks come from torch's random stream, like dropout: a resumed run draws the same masks
+    as an uninterrupted one, and every replay of a CUDA graph draws new ones.
 
     Config: ``dict(type='MaskedGenerativeLoss', student_channels=256, teacher_channels=512)``
 
@@ -46,8 +46,8 @@ class MaskedGenerativeLoss(FitNetLoss):
         student_channels: C.
         teacher_channels: C'.
         mask_ratio: Share of places that are masked, from 0 to below 1.
-        grid: Both maps are averaged to at most this many cells (height, width); None takes them
-            whole, as the authors do.
+        grid: Both maps are averaged over at most this many cells (height, width); None compares
+            whole maps, as the authors do.
         reduction: One of the table's names.
         ignore_index: Label of void pixels, which are left out; None keeps every pixel.
         stages: The tap.
@@ -108,7 +108,7 @@ class MaskedGenerativeLoss(FitNetLoss):
         return self.squared_distance(self.generate(student), teacher, valid)
 
     def generate(self, x: Tensor) -> Tensor:
-        """Mask a map (N, C', H, W) and generate the masked places from the others."""
+        """Mask a map (N, C', H, W) and generate a whole one from the places that are left."""
         n, _, height, width = x.shape
         kept = torch.rand(n, 1, height, width, device=x.device) >= self.mask_ratio
         first, second = self.generator
@@ -125,7 +125,7 @@ class MaskedGenerativeLoss(FitNetLoss):
 
 @MODELS.register_module()
 class AffinityContrastLoss(MaskedGenerativeLoss):
-    r"""Add to `MaskedGenerativeLoss` a contrast of places and channel groups inside of patches.
+    r"""Add to `MaskedGenerativeLoss` a contrast of places and channel groups within patches.
 
     Fan et al., Augmentation-free Dense Contrastive Knowledge Distillation for Efficient Semantic
     Segmentation (Af-DCD), NeurIPS 2023, https://arxiv.org/abs/2312.04168. The generated map
@@ -146,9 +146,10 @@ class AffinityContrastLoss(MaskedGenerativeLoss):
     Void places have no :math:`\ell` and are left out of the sum. The authors report a low gain on
     Cityscapes without the first term.
 
-    For CamVid they weigh the two terms of 'sum_per_image' by 8e-6 and 0.01:
-    ``reduction='sum_per_image', loss_weight=8e-6, contrast_weight=1250, grid=None``. For 'mean' the
-    same proportion is 0.16 to 33 at their map (2,048 channels, 45 x 45): 0.005, the default.
+    For CamVid the authors weigh the two terms of 'sum_per_image' by 8e-6 and 0.01:
+    ``reduction='sum_per_image', loss_weight=8e-6, contrast_weight=1250, grid=None``. With 'mean'
+    the same weights are 33 and 0.16 for their map of 2,048 channels and 45 x 45 places. The ratio
+    0.005 is the default of `contrast_weight`.
 
     Config: ``dict(type='AffinityContrastLoss', student_channels=256, teacher_channels=512)``
 
@@ -215,8 +216,8 @@ class AffinityContrastLoss(MaskedGenerativeLoss):
     def contrast(self, student: Tensor, teacher: Tensor, valid: Tensor) -> Tensor:
         """Reduce the contrast of two maps (N, C', H, W) of whole patches to a scalar."""
         pairs = zip(self._patches(student), self._patches(teacher), strict=True)
-        # One image at a time: on a GPU the backward pass holds a difference for each pair of groups
-        # and channel.
+        # One image at a time saves memory: on a GPU the backward pass keeps a difference for each
+        # pair of groups and each channel.
         distances = torch.stack([torch.cdist(ours, theirs, p=1) for ours, theirs in pairs])
         valid = valid[:, None].to(student.dtype).expand(-1, self.groups, -1, -1)
         places = self._patches(valid)[..., 0]

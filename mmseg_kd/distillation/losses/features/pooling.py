@@ -1,4 +1,4 @@
-"""Pooling whose gradients are the same in every run: torch's own is not on a GPU."""
+"""Pooling with gradients that are the same in every run, unlike those of torch on a GPU."""
 
 from collections.abc import Sequence
 
@@ -24,7 +24,7 @@ def average_pool(x: Tensor, cells: Sequence[int]) -> Tensor:
 
 
 def _averages(size: int, cells: int, like: Tensor) -> Tensor:
-    """Averages over the cells of a line of `size` places, as a matrix (cells, size)."""
+    """Return the matrix (cells, size) that averages a line of `size` places over cells."""
     first = torch.arange(cells, device=like.device)
     place = torch.arange(size, device=like.device)
     start, end = first * size // cells, ((first + 1) * size + cells - 1) // cells

@@ -1,4 +1,4 @@
-"""Distillation of which samples, places or patches look alike."""
+"""Distillation of similarities: between images, places or patches."""
 
 from typing import Any
 
@@ -21,11 +21,11 @@ class SimilarityPreservingLoss(KDLoss):
     .. math:: L = \frac{1}{b^2} \lVert G_T - G_S \rVert_F^2, \quad
               G = \mathrm{rows}(A A^\top) / \lVert \cdot \rVert_2
 
-    mode='batch' (the paper): A holds one row an image, its features flattened, b is the
-    batch size. With random crops it compares different scenes position by position, and at
-    batch 4 there are 12 numbers in it.
+    mode='batch' (the paper): A holds one row per image, its features flattened, b is the
+    batch size. With random crops it compares different scenes position by position, and a batch
+    of 4 gives only 12 similarities.
 
-    mode='pixel': the same distance within each image, between places. Maps are pooled to at
+    mode='pixel': the same distance between the places of each image. Maps are averaged over at
     most `grid` cells, every cell's features are L2-normalised, b is the number of cells; the
     result is a mean over the batch. This is the pair-wise loss of Liu et al., Structured
     Knowledge Distillation for Semantic Segmentation, CVPR 2019; `PairwiseLoss` is its published
@@ -34,7 +34,7 @@ class SimilarityPreservingLoss(KDLoss):
     Config: ``dict(type='SimilarityPreservingLoss', loss_weight=1.0)``
 
     Shapes: student maps (N, C, H, W), teacher maps (N, C', H', W'); channels and sizes may
-    differ. Void pixels count. Under several processes each sees its own part of the batch.
+    differ. Void pixels count. With several processes each compares its own part of the batch.
 
     Args:
         reduction: 'paper' as above, or 'sum' without the division by b^2.
@@ -69,8 +69,8 @@ class SimilarityPreservingLoss(KDLoss):
         if self.mode == 'batch':
             if len(student) == 1:
                 raise UserError(
-                    "SimilarityPreservingLoss(mode='batch') compares the images of a batch, and "
-                    "there is one a process: use mode='pixel' or a larger batch_size"
+                    "SimilarityPreservingLoss(mode='batch') compares the images of a batch, which "
+                    "has one per process: use mode='pixel' or a larger batch_size"
                 )
             difference = batch_similarity(student) - batch_similarity(teacher)
         else:
@@ -97,9 +97,9 @@ class PairwiseLoss(KDLoss):
 
     The gradient is that of the formula; the authors' code holds the norms constant in it.
 
-    `SimilarityPreservingLoss(mode='pixel')` is the same distance; it averages over a grid of 16
-    x 16 cells where this one takes the maximum over patches of `scale` times the map, 2 x 2 by
-    default, and it knows no void.
+    `SimilarityPreservingLoss(mode='pixel')` is the same distance between the means over a grid of
+    16 x 16 cells, and void pixels count in it. This loss compares the maxima over patches, by
+    default a grid of 2 x 2.
 
     Config: ``dict(type='PairwiseLoss', loss_weight=1.0)``, the authors' weight.
 
@@ -141,7 +141,7 @@ class PairwiseLoss(KDLoss):
 
 
 def batch_similarity(x: Tensor) -> Tensor:
-    """Similarity (N, N) of the images of a batch (N, C, H, W), rows of unit length.
+    """Return the similarities (N, N) of the images of a batch (N, C, H, W), rows of unit length.
 
     Example:
         >>> batch_similarity(torch.eye(2).reshape(2, 2, 1, 1))
@@ -149,13 +149,13 @@ def batch_similarity(x: Tensor) -> Tensor:
                 [0., 1.]])
     """
     x = x.flatten(1)
-    # A common factor cancels in the row norm; taking it out keeps the products finite.
+    # Dividing by the maximum keeps the products finite, and the row norm cancels it.
     x = x / x.detach().abs().max().clamp(min=1e-12)
     return F.normalize(x @ x.T)
 
 
 def place_similarity(x: Tensor) -> Tensor:
-    """Cosine similarities (N, HW, HW) between the places of a map (N, C, H, W).
+    """Return the cosine similarities (N, HW, HW) between the places of a map (N, C, H, W).
 
     Example:
         >>> place_similarity(torch.eye(2).reshape(1, 2, 1, 2))

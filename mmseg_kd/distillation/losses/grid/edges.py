@@ -13,9 +13,9 @@ from mmseg_kd.distillation.maps import mean_of_valid
 # student below this share of the teacher's mean, hardly count. It is above the rounding of a
 # determinant in float32.
 SMALLEST_SHARE = 1e-2
-# A teacher without edges has no mean trace: what its edges would have at least.
+# Added to the teacher's mean trace, which is 0 if it has no edges.
 SMALLEST_TRACE = 1e-6
-# The smallest divisor. Added to squared differences, so that a flat teacher has no direction.
+# Added to mean squared differences, which are 0 in flat maps, before dividing by them.
 SMALLEST = 1e-12
 
 
@@ -32,14 +32,14 @@ class JunctionLoss(TemperatureLoss):
               \sqrt{\mathrm{tr} J^T_f + e}\big)^2 \Big]
 
     with V the faces without a void corner, and e 1 % of the mean of :math:`\mathrm{tr} J^T` over V.
-    The gradients of two classes alone are opposite, so det J is 0 along the edge between two
-    classes and above 0 at a junction: 4 det J is the summed squared curl of the flows
-    :math:`p_a \wedge p_b` of all pairs of classes. The trace is large at every edge.
+    Along an edge between two classes the two gradients are opposite, so det J is 0. It is above 0
+    at a junction: 4 det J is the sum of the squared curls of the flows :math:`p_a \wedge p_b` over
+    all pairs of classes. The trace is large at every edge.
 
     With `softmax=False` the maps are features. Their J is divided by the image's mean trace. It
     is 2x2 for any number of channels, so no adapter is needed.
 
-    Cost: that of a few maps of differences, without a loop over the pairs of classes.
+    Cost: a few maps of differences, without a loop over the pairs of classes.
 
     Source: the structure tensor of several channels is that of Di Zenzo, A Note on the Gradient of
     a Multi-image, CVGIP 1986, https://doi.org/10.1016/0734-189X(86)90223-9.
@@ -53,7 +53,7 @@ class JunctionLoss(TemperatureLoss):
 
     Args:
         temperature: T, above 0: a number or a schedule. 1 gives the predicted probabilities.
-        trace_weight: gamma, from 0. With 0 the loss ignores where only two classes meet.
+        trace_weight: gamma, from 0. With 0 the loss ignores edges between only two classes.
         softmax: False to compare features.
         reduction: 'mean' as above.
         ignore_index: Label of void pixels; None keeps every face.
@@ -126,13 +126,13 @@ class EdgeDirectionLoss(CentredLoss):
               \quad e = 0.01 \, \overline{|t|^2}
 
     which is the mean of :math:`|t|^2 (1 - \cos^2)` where the student has edges. It is exactly 0
-    at equality and 1 for a flat student. The teacher's edges decide where it counts. Their height
-    hardly matters, nor does the sign of the student's: it is where an edge runs, and which way.
+    at equality and 1 for a flat student. It compares the place and direction of edges, where the
+    teacher has them. The height and sign of the student's edges hardly matter.
 
     Logits are centred over the classes first, because the softmax does not depend on their mean.
     An image with a flat teacher counts at most 0.01, a wholly void one 0.
 
-    Cost: that of a few maps of differences.
+    Cost: a few maps of differences.
 
     Source: normalised gradient fields, Haber and Modersitzki, Intensity Gradient Based
     Registration and Fusion of Multi-modal Images, MICCAI 2006,
@@ -169,7 +169,7 @@ class EdgeDirectionLoss(CentredLoss):
         d_x, d_y = s_x - t_x, s_y - t_y
         # The wedge of t and s - t is that of t and s, and exactly 0 where s equals t.
         wedge = t_x * d_y - t_y * d_x
-        # Each factor before its square, which would leave float32.
+        # Multiplied before it is squared: the squares alone could leave float32.
         inverse = (s_x.square() + s_y.square() + e).rsqrt()
         distance = (wedge * inverse).square()
         for part in (d_x, d_y):

@@ -14,8 +14,8 @@ from mmseg_kd.distillation.losses.bases import ClassLoss
 from mmseg_kd.distillation.losses.features.fitnet import adapted, own_random_stream
 
 COMPONENTS = ('gradient', 'curl', 'harmonic')
-# Added to the mean energy of an edge: an image of one class has no flow to be relative to.
-FLOOR = 1e-3
+# Added to the teacher's mean energy per edge, which is 0 in an image of one class.
+SMALLEST_ENERGY = 1e-3
 
 
 @MODELS.register_module()
@@ -48,7 +48,7 @@ class EdgeFlowLoss(ClassLoss):
             with `seed`, and paired one to one. At most half of the channels.
         student_channels: C of the features; None for class probabilities.
         teacher_channels: C' of the features.
-        dims: Common channels of the features.
+        dims: Common channels of the features, from 2 to C'.
         seed: Seed of the projections and of the convolution's initial weights.
         temperature: T of the class probabilities softmax(z / T).
         ignore_index: Label of void pixels; None keeps every pixel.
@@ -80,10 +80,11 @@ class EdgeFlowLoss(ClassLoss):
         super().__init__(temperature=temperature, **kwargs)
         self.require(
             (student_channels is None) == (teacher_channels is None),
-            'student_channels and teacher_channels are given both, for features, or neither',
+            'give both student_channels and teacher_channels, for features, or neither',
         )
         self.flows, self.seed = flows, seed
-        self.of_classes = self.equal_channels = self.zero_at_equality = student_channels is None
+        self.of_classes = self.equal_channels = student_channels is None
+        self.zero_at_equality = self.zero_at_equality and self.of_classes
         if student_channels is None:
             self.require(dims == 12, f'dims={dims} has no effect without student_channels')
             return
@@ -91,7 +92,10 @@ class EdgeFlowLoss(ClassLoss):
             self.temperature == 1,
             f'temperature={temperature!r} has no effect on features; leave it out',
         )
-        self.require(dims <= teacher_channels, f'dims={dims} is more than the teacher has channels')
+        self.require(
+            2 <= dims <= teacher_channels,
+            f'dims={dims} is not from 2 to the {teacher_channels} channels of the teacher',
+        )
         with own_random_stream(seed):
             self.adapter = nn.Conv2d(student_channels, dims, kernel_size=1, device='cpu')
         projection = orthonormal(dims, teacher_channels, seed)
@@ -103,11 +107,11 @@ class EdgeFlowLoss(ClassLoss):
         edges = Flow(*(mask[:, None] for mask in valid_edges(valid)))
         flows = [self._flow(u) * edges for u in self._maps(student, teacher)]
         number = sum(mask.sum(dim=(1, 2, 3)) for mask in edges).clamp(min=1).to(student.dtype)
-        scale = flows[1].energy().sum(dim=1) + FLOOR * number
+        scale = flows[1].energy().sum(dim=1) + SMALLEST_ENERGY * number
         return (self.energy(flows[0] - flows[1], valid).sum(dim=1) / scale).mean()
 
     def energy(self, difference: Flow, valid: Tensor) -> Tensor:
-        """Return what counts of the difference of two flows.
+        """Return the energy of the difference of two flows, as the loss counts it.
 
         Args:
             difference: Flows of maps (N, P, H, W), 0 at void pixels.
@@ -135,7 +139,7 @@ class EdgeFlowLoss(ClassLoss):
         first, second = directions(maps.shape[1], self.flows, self.seed, maps.dtype, maps.device)
         self.require(
             len(first) > 0,
-            f'flows={self.flows} needs at least 2 * flows channels; the map has {maps.shape[1]}',
+            f'flows={self.flows} is not from 1 to half of the {maps.shape[1]} channels of the map',
         )
         return pair_flow(mixed(first, maps), mixed(second, maps))
 
@@ -149,11 +153,11 @@ class HodgeFlowLoss(EdgeFlowLoss):
     :math:`\lambda_g \lVert \delta_g \rVert^2 + \lambda_c \lVert \delta_c \rVert^2 +
     \lambda_h \lVert \delta_h \rVert^2`. With u class probabilities, the gradient part is where one
     class takes over from another, and the curl part where three or more classes meet
-    (docs/hodge.md). Of two classes the curl part is 0.
+    (docs/hodge.md). With two classes the curl part is 0.
 
-    Edges at void pixels count as 0 and the split is that of the full grid, unless 'harmonic' is
-    among the components: then the grid has holes where the labels are void. That costs about 40
-    times the transforms.
+    Edges at void pixels count as 0, and the split is that of the full grid. If 'harmonic' is among
+    the components, the grid has holes where the labels are void. This needs about 40 times as many
+    transforms.
 
     Config: ``dict(type='HodgeFlowLoss', components=dict(gradient=1.0, curl=4.0))``
 
@@ -161,7 +165,7 @@ class HodgeFlowLoss(EdgeFlowLoss):
         components: Parts that count: names, or weights by name.
         band_weights: Factors of equal bands of the frequency, from low to high. The frequency is
             the square root of the Laplacian's eigenvalue over its maximum, from 0 to 1.
-        **kwargs: As for `EdgeFlowLoss`, of which shapes and errors hold too.
+        **kwargs: As for `EdgeFlowLoss`, with the same shapes and errors.
 
     Raises:
         ValueError: On an unknown component, a negative weight, or 'harmonic' without void pixels
@@ -183,11 +187,11 @@ class HodgeFlowLoss(EdgeFlowLoss):
         weights = components if isinstance(components, Mapping) else dict.fromkeys(components, 1.0)
         self.require(
             len(weights) > 0 and set(weights) <= set(COMPONENTS),
-            f'components={components!r} are not names, or weights by name, of {COMPONENTS}',
+            f'components={components!r}: write a list, or weights by name, of {COMPONENTS}',
         )
         self.require(
             len(band_weights) > 0 and min([*weights.values(), *band_weights]) >= 0,
-            f'components={components!r} or band_weights={band_weights!r} has a negative weight',
+            f'components={components!r}, band_weights={band_weights!r}: missing or negative weight',
         )
         self.components, self.band_weights = dict(weights), tuple(band_weights)
         self.require(
@@ -200,9 +204,11 @@ class HodgeFlowLoss(EdgeFlowLoss):
         """Return the weighted energy of the parts, (N, P); arguments as in `EdgeFlowLoss`."""
         if 'harmonic' in self.components:
             parts = split_masked(difference, valid[:, None])
-            # 0, with a gradient: that of the energy of a projection is twice the projection.
+            # A zero with a gradient, so that the gradient of a part's energy is twice the part, as
+            # for every orthogonal projection.
             zero = Flow(*(x.detach() - x for x in difference))
-            return sum(w * (getattr(parts, x) - zero).energy() for x, w in self.components.items())
+            parts = [w * (getattr(parts, x) - zero).energy() for x, w in self.components.items()]
+            return self.band_weights[0] * sum(parts)
         size, like = valid.shape[1:], difference.x
         parts = spectrum_of(difference, self.angle(size, like))
         factors = band_factors(size, self.band_weights, like.dtype, like.device).sum(dim=0)
@@ -212,17 +218,17 @@ class HodgeFlowLoss(EdgeFlowLoss):
         )
 
     def angle(self, size: Sequence[int], like: Tensor) -> Tensor | None:
-        """Return the angles of another split; None for that into gradient and curl."""
+        """Return the angles by frequency of another split; None for gradient and curl."""
         return None
 
 
 @MODELS.register_module()
 class RandomSplitFlowLoss(HodgeFlowLoss):
-    """`HodgeFlowLoss` with a random orthogonal split in the place of gradient and curl.
+    """A control of `HodgeFlowLoss`: a random orthogonal split instead of gradient and curl.
 
-    The control that shows whether the curl matters or any subspace does. The two subspaces keep
-    their ranks and their frequencies: at each frequency the angle that separates gradient from curl
-    is replaced by a random one, drawn with `seed`.
+    It shows whether the curl matters or any other subspace would do. The two subspaces keep their
+    ranks and their frequencies: at each frequency a random angle, drawn with `seed`, replaces the
+    one that separates gradient from curl.
 
     Config: ``dict(type='RandomSplitFlowLoss', components=['curl'])``
 

@@ -13,7 +13,7 @@ from mmseg_kd.distillation.losses.bases import CentredLoss
 # Energies below this share of the teacher's mean energy hardly count. On six images of CamVid, a
 # fifth of the coefficients of a teacher's logits are above it.
 SMALLEST_SHARE = 1e-2
-# Of squares of maps, so that constant ones have a logarithm and a sign.
+# Added to squares, so that constant maps have a logarithm and a sign.
 SMALLEST = 1e-12
 
 MODES = ('mse', 'amplitude', 'log_energy', 'phase')
@@ -34,7 +34,7 @@ class SobolevLoss(CentredLoss):
     mode         :math:`d(a, b)`
     ============ =====================================================================
     'mse'        :math:`(a - b)^2`
-    'amplitude'  :math:`(|a| - |b|)^2`: how much there is of a frequency
+    'amplitude'  :math:`(|a| - |b|)^2`: how strong a frequency is
     'phase'      :math:`(\sigma(a) - \sigma(b))^2`, :math:`\sigma(a) = a / \sqrt{a^2 + e}`: where
                  its waves lie. e is 1 % of the mean of the image's :math:`b^2`
     'log_energy' see below
@@ -42,10 +42,10 @@ class SobolevLoss(CentredLoss):
 
     'mse' with s = 0 is the mean squared error of the maps, by Parseval's theorem, and with s = 1
     that of their differences along the edges between neighbouring pixels; s = -1 favours large
-    regions. For s < 0 the mean of each map, of eigenvalue 0, is left out. s = 0 and
-    `PermutedSpectrumLoss` are the controls of a claim on frequencies.
+    regions. For s < 0 the mean of each map, of eigenvalue 0, is left out. The controls of a claim
+    about frequencies are s = 0 and `PermutedSpectrumLoss`.
 
-    'log_energy' compares how much energy the bands have, not where in the image:
+    'log_energy' compares the energy of the bands, wherever it is in the image:
 
     .. math:: L = \frac{1}{N C} \sum_{n, c, b} \beta_b \big(\log(E^S_{ncb} + e) -
               \log(E^T_{ncb} + e)\big)^2, \quad E_{ncb} = \sum_{k \in b} \lambda_k^s a_{nck}^2
@@ -126,7 +126,7 @@ class SobolevLoss(CentredLoss):
         return band_factors(maps.shape[2:], weights, *settings)
 
     def _difference(self, student: Tensor, teacher: Tensor) -> Tensor:
-        """Return what is squared for each frequency, (N, C, H, W)."""
+        """Return the differences by frequency that are squared, (N, C, H, W)."""
         if self.mode == 'mse':
             return transform(student - teacher)
         a, b = transform(student), transform(teacher)
@@ -145,13 +145,12 @@ class SobolevLoss(CentredLoss):
 
 @MODELS.register_module()
 class PermutedSpectrumLoss(SobolevLoss):
-    """A `SobolevLoss` whose weights are dealt to the frequencies at random: a control.
+    """A control of `SobolevLoss`: its weights, assigned to the frequencies at random.
 
-    The weights are those of `SobolevLoss`, permuted once by a seed over all frequencies but the
-    mean, which keeps its own. A claim that a loss works because it favours low or high
-    frequencies needs the student of this loss to be worse.
+    A seed permutes the weights once over all frequencies but the mean, which keeps its own. If a
+    loss works because it favours low or high frequencies, a student of this loss must be worse.
 
-    Cost, shapes and errors are those of `SobolevLoss`.
+    Cost, shapes and errors are the same as for `SobolevLoss`.
 
     Config: ``dict(type='PermutedSpectrumLoss', exponent=1.0, loss_weight=1.0)``
 

@@ -1,4 +1,4 @@
-"""Distillation of the boundaries of the classes, and of their insides, apart."""
+"""Separate distillation of the boundaries and of the insides of the classes."""
 
 from typing import Any
 
@@ -30,12 +30,12 @@ class BoundarySplitLoss(ClassLoss):
 
     .. math:: L_\mathrm{body} = \mathrm{CWD}_T \big((1 - E) z^S, (1 - E) z^T \big)
 
-    with V the pixels that are not void and CWD that of `ChannelWiseDivergence`. Void is not a
+    with V the pixels that are not void and CWD the loss `ChannelWiseDivergence`. Void is not a
     class and makes no boundary.
 
     The authors published no training code; the normalisation is this project's. The terms
-    :math:`p^S - p^T`, whose sum over all classes is 0, keep each class' part at least 0: weighted
-    parts of KL alone can be negative, and are least where the student does not equal the teacher.
+    :math:`p^S - p^T`, whose sum over all classes is 0, keep each class' part at least 0. Without
+    them weighted parts of KL can be negative, and are least where student and teacher differ.
 
     Config: ``dict(type='BoundarySplitLoss', loss_weight=1.0)``, with the paper's factors of 50
     for the edge and 20 for the body.
@@ -104,10 +104,10 @@ class BoundarySplitLoss(ClassLoss):
 
 
 def class_boundaries(masks: Tensor, kernel_size: int) -> Tensor:
-    """Dilate minus erode class masks (N, K, H, W), booleans, by a square of `kernel_size` pixels.
+    """Return dilated minus eroded class masks (N, K, H, W), booleans.
 
-    Pixels without a class, and those outside of the image, neither dilate nor erode: a class has a
-    boundary where it and another one are in the square.
+    A class has a boundary where the square of `kernel_size` pixels contains it and another class.
+    Pixels without a class, and those outside of the image, make no boundary.
 
     Example:
         >>> masks = torch.tensor([[1, 1, 0, 0], [0, 0, 1, 1]]).reshape(1, 2, 1, 4).bool()

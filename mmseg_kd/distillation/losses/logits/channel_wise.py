@@ -67,19 +67,20 @@ class ChannelGroupDivergenceLoss(ChannelWiseDivergence):
     r"""Compute the KL divergence between the distributions over the places of channel groups.
 
     The channel group distillation (CGD) of SegDistill, https://github.com/wzpscott/SegDistill.
-    It is the formula of `ChannelWiseDivergence` with one softmax over all places and channels of
-    a group G of g channels in a row; the last group has the rest:
+    It is `ChannelWiseDivergence` with one softmax over all places and channels of a group G of g
+    consecutive channels; the last group has the remaining ones:
 
     .. math:: L = \frac{T^2}{N \lceil C / g \rceil} \sum_{n, G} \sum_{c \in G, i \in V_n}
               p^T_{nci} (\log p^T_{nci} - \log p^S_{nci}), \quad
               p_{nG} = \mathrm{softmax}_{c \in G, i \in V_n}(F_{nc} / T)
 
-    so it also transfers how strong the channels of a group are relative to each other. A group of
-    one channel gives `ChannelWiseDivergence`.
+    It also transfers how strong the channels of a group are relative to each other. With g = 1 it
+    is `ChannelWiseDivergence`.
 
     SegDistill has groups of 10 of ADE20K's 150 classes, T = 2 and weight 3 without the factor
     T^2, which is 0.75 here, raised over the first 2,000 of 160,000 iterations and lowered to 0 from
-    110,000 to 120,000; it enlarges the logits to the size of the labels first, and masks nothing.
+    110,000 to 120,000. It enlarges the logits to the size of the labels first, masks nothing, and
+    shuffles the channels in every 1,000th iteration.
 
     Config: ``dict(type='ChannelGroupDivergenceLoss', group_size=4, temperature=2.0,
     loss_weight=dict(type='LinearWarmup', end=500, value=dict(type='LinearDecay', value=0.75,
@@ -129,7 +130,7 @@ def place_divergence(
         teacher: Map of the same shape.
         valid: Places that count, booleans (N, H, W).
         temperature: T.
-        group_size: Channels of one softmax.
+        group_size: Number of channels g of one softmax.
 
     Example:
         >>> student, teacher = torch.zeros(1, 1, 1, 2), torch.tensor([0.0, 1.0]).reshape(1, 1, 1, 2)
@@ -137,14 +138,13 @@ def place_divergence(
         >>> place_divergence(student, teacher, valid, temperature=1.0)
         tensor(0.1109)
     """
-    log_p = _log_places(teacher / temperature, valid, group_size)
-    log_q = _log_places(student / temperature, valid, group_size)
+    log_p, log_q = (_log_places(x / temperature, valid, group_size) for x in (teacher, student))
     divergence = (log_p.exp() * (log_p - log_q)).sum(dim=2)
     return temperature**2 * divergence.mean()
 
 
 def _log_places(x: Tensor, valid: Tensor, group_size: int) -> Tensor:
-    """Log-softmax (N, groups, group_size * HW) over the valid places of a map (N, C, H, W)."""
+    """Return the log-softmax (N, groups, g * HW) over the valid places of a map (N, C, H, W)."""
     # Not -inf: an image without valid places would give nan, and so would 0 * (inf - inf).
     nothing = torch.finfo(x.dtype).min
     x = x.masked_fill(~valid[:, None], nothing)

@@ -1,4 +1,4 @@
-"""Distillation of how classes rank, and of how pixels rank within a class."""
+"""Distillation of the ranking of the classes of a pixel, and of the pixels of a class."""
 
 from typing import Any
 
@@ -16,8 +16,8 @@ class DISTLoss(ClassLoss):
     r"""One minus the correlation between the teacher's and the student's probabilities.
 
     Huang et al., Knowledge Distillation from A Stronger Teacher, NeurIPS 2022,
-    https://arxiv.org/abs/2205.10536. With :math:`P = \mathrm{softmax}_k(z / T)` as a matrix of
-    one row a pixel that is not void, all images of the batch together, and one column a class:
+    https://arxiv.org/abs/2205.10536. With :math:`P = \mathrm{softmax}_k(z / T)` as a matrix of one
+    row per pixel of the batch that is not void, and one column per class:
 
     .. math:: L = T^2 \Big[ \frac{\beta}{|V|} \sum_{i \in V} d(P^S_{i \cdot}, P^T_{i \cdot})
               + \frac{\gamma}{K} \sum_k d(P^S_{\cdot k}, P^T_{\cdot k}) \Big], \quad
@@ -25,8 +25,8 @@ class DISTLoss(ClassLoss):
 
     with Pearson's correlation. d is computed as half the mean squared difference of the
     standardised values, which is the same and exactly 0 at equality. Constant values have no
-    correlation; their d is 0 to one another and 1/2 to others. The student need not match
-    the teacher's confidence, only its order.
+    correlation: d is 0 between two of them, and 1/2 between one and values that vary. The student
+    need not match the teacher's confidence, only its ranking.
 
     Config: ``dict(type='DISTLoss', loss_weight=1.0)``, the authors' setting for segmentation
     (T = 1, beta = gamma = 1).
@@ -36,8 +36,8 @@ class DISTLoss(ClassLoss):
 
     Shapes: student (N, K, H, W), K = 1 being the logit of class 1 of two (mmseg's
     `out_channels=1`); teacher (N, K, H', W'), resized to (H, W) (bilinear, align_corners=False);
-    target (N, H'', W'') or None, resized to (H, W) (nearest). Under
-    several processes each correlates over its own part of the batch.
+    target (N, H'', W'') or None, resized to (H, W) (nearest). With several processes each
+    correlates over its own part of the batch.
 
     Args:
         temperature: T, above 0: a number or a schedule.
@@ -49,7 +49,8 @@ class DISTLoss(ClassLoss):
         **kwargs: `loss_weight`, `teacher_stages` and `teacher`, as for every `KDLoss`.
 
     Raises:
-        ValueError: On temperature <= 0, several taps, or different channel counts.
+        ValueError: On temperature <= 0, a negative factor, several taps, or different channel
+            counts.
         UserError: When a scheduled temperature is no longer above 0.
 
     Example:
@@ -62,6 +63,7 @@ class DISTLoss(ClassLoss):
         self, temperature: float | dict = 1.0, beta: float = 1.0, gamma: float = 1.0, **kwargs: Any
     ) -> None:
         super().__init__(temperature, **kwargs)
+        self.require(min(beta, gamma) >= 0, f'beta={beta!r} and gamma={gamma!r} must be at least 0')
         self.beta, self.gamma = beta, gamma
 
     def compare(self, student: Tensor, teacher: Tensor, target: Tensor | None) -> Tensor:

@@ -1,4 +1,4 @@
-"""Pixel-wise KL divergence of the classes: whole, or with the labelled class apart."""
+"""Pixel-wise KL divergence of the classes: whole, or split at the labelled class."""
 
 from typing import Any
 
@@ -32,9 +32,8 @@ class KLDivergenceLoss(ClassLoss):
     Args:
         temperature: T, above 0: a number or a schedule.
         reduction: 'pixel_mean' as above. 'batchmean' divides by the batch size N instead of
-            |V|, as `torch.nn.KLDivLoss` does to a map: the value then grows with the number
-            of pixels, about 10,000 times at stride 4 of 512x512 (for comparison with
-            toolkits that have it).
+            |V|, as `torch.nn.KLDivLoss` does to a map, for comparison with toolkits that do so.
+            The value then grows with the number of pixels: 16,384 times at stride 4 of 512x512.
         ignore_index: Label of void pixels, which are left out; None keeps every pixel.
         stages: The tap, the logits.
         standardize: Bring each pixel's logits to mean 0 and standard deviation 1 over the classes
@@ -64,13 +63,12 @@ class KLDivergenceLoss(ClassLoss):
         if self.standardize:
             self.require(
                 student.shape[1] >= 3,
-                'standardize=True needs at least 3 classes: of two, the standardized logits are '
+                'standardize=True needs at least 3 classes: with two, the standardized logits are '
                 'always 1 and -1',
             )
             teacher, student = z_score(teacher), z_score(student)
         temperature = self.current_temperature()
-        log_p = F.log_softmax(teacher / temperature, dim=1)
-        log_q = F.log_softmax(student / temperature, dim=1)
+        log_p, log_q = (F.log_softmax(x / temperature, dim=1) for x in (teacher, student))
         divergence = F.kl_div(log_q, log_p, reduction='none', log_target=True).sum(dim=1)
         valid = self.valid(target, student)
         if self.reduction == 'batchmean':
