@@ -207,12 +207,16 @@ class Collection:
     def gap_closed(self, group: Group) -> float | None:
         """Return the share of the gap from baseline to teacher that a student closes.
 
-        None without a teacher above the baseline. The best of several teachers counts.
+        None without a teacher above the baseline. The best of several teachers counts. The
+        baseline's score is the mean over the seeds that both have, as in `compare`.
         """
         cards = [run.teachers.values() for run in group.counted if run.teachers]
         scores = [max(c['metrics'].get(self.metric, math.nan) for c in row) for row in cards]
         compared = self.compare(group)
-        gap = fmean(scores) - self.baseline.score if compared and scores else math.nan
+        if not (compared and scores):
+            return None
+        base = by_seed(self.baseline.scores)
+        gap = fmean(scores) - fmean(base[seed] for seed in compared.seeds)
         return compared.mean / gap if gap > 0 else None
 
     def points(self, study: StudyRecord) -> list[Group]:
