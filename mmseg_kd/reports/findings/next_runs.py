@@ -1,5 +1,6 @@
 """Suggestions of further runs, as lines to copy."""
 
+import itertools
 import json
 import re
 from collections.abc import Iterator, Mapping
@@ -60,14 +61,18 @@ def _seeds(collection: Collection) -> Iterator[Suggestion]:
         baseline=baseline.name,
         n=count,
     )
+    # Seeds that both have already count.
+    known = compared.seeds
+    others = (seed for seed in itertools.count() if seed not in known)
+    seeds = sorted([*known, *itertools.islice(others, count - len(known))])
     commands = [
         _train(group.runs[0], f's{seed}', {'randomness.seed': seed})
         for group in (baseline, best)
-        for seed in range(count)
+        for seed in seeds
         if seed not in by_seed(group.scores)
     ]
     inside = best.runs[0].study_config
-    yield Suggestion(reason, f'seeds={list(range(count))},' if inside else '\n'.join(commands))
+    yield Suggestion(reason, f'seeds={seeds},' if inside else '\n'.join(commands))
 
 
 def _loss_weights(collection: Collection) -> Iterator[Suggestion]:
@@ -91,7 +96,9 @@ def _loss_weights(collection: Collection) -> Iterator[Suggestion]:
 def _longer_runs(collection: Collection) -> Iterator[Suggestion]:
     students = collection.students
     groups = sorted(collection.ranked, key=lambda group: group not in students)
-    found = [group for group in groups if group.runs[0].max_iters and _improving(group)]
+    # A run that is not finished improves in any case.
+    groups = [group for group in groups if group.finished and group.runs[0].max_iters]
+    found = list(filter(_improving, groups))
     for group in found[:MOST]:
         reason = message('Train {name} 1.5x longer: it was still improving.', name=group.name)
         options = _longer(group.runs[0], round(LONGER * group.runs[0].max_iters))

@@ -73,8 +73,12 @@ def _classes(collection: Collection) -> Iterator[Message]:
     best = collection.best
     if best is None:
         return
-    iou = mean_class_iou([scores for _, scores in best.classes])
-    if unseen := [name for name, value in iou.items() if value < UNSEEN]:
+    evaluated = [scores for _, scores in best.classes]
+    # A class without a labelled pixel has an IoU of 0 where it is predicted.
+    known = [(s.iou, s.confusion) for s in evaluated if s.confusion is not None]
+    absent = {n for names, x in known for n, row in zip(names, x, strict=True) if not row.any()}
+    iou = mean_class_iou(evaluated)
+    if unseen := [n for n, value in iou.items() if value < UNSEEN and n not in absent]:
         names = ', '.join(unseen[:MOST])
         values = dict(name=best.name, classes=names, limit=f'{UNSEEN:g}')
         yield message('{name} hardly recognises {classes} (IoU below {limit} %).', **values)
