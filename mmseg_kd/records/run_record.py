@@ -127,6 +127,9 @@ def read_run(folder: str | Path, name: str | None = None) -> RunRecord:
         UserError: There is no such folder, or no training is logged in it.
     """
     folder = Path(folder)
+    if folder.name in ('', '..'):
+        # '.' has no name to show, nor one from which to derive others.
+        folder = folder.resolve()
     if not folder.is_dir():
         raise UserError(f'the work_dir {folder} does not exist')
     files = scalar_files(folder)

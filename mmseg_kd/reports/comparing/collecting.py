@@ -55,7 +55,7 @@ def read_collection(folders: Sequence[str | Path], baseline: str | None = None) 
     notes += [note for group in groups for run in group.runs for note in run.notes]
     wanted = next((study.baseline for study in studies if study.baseline), None)
     chosen = _named(groups, baseline) if baseline else _baseline(groups, wanted)
-    return Collection(_title(studies, folders), groups, metric, chosen, studies, notes)
+    return Collection(_title(studies or plain), groups, metric, chosen, studies, notes)
 
 
 def _by_name(study: StudyRecord) -> list[Group]:
@@ -110,8 +110,8 @@ def _metric(groups: list[Group]) -> str:
     return next((name for name in common if re.fullmatch(r'mIoU\d+', name)), 'mIoU')
 
 
-def _title(studies: list[StudyRecord], folders: Sequence[str | Path]) -> str:
-    names = [study.name for study in studies] or [Path(folder).stem for folder in folders]
+def _title(parts: Sequence[StudyRecord | RunRecord]) -> str:
+    names = [part.name for part in parts]
     return ', '.join(names if len(names) <= 4 else [*names[:3], '…'])
 
 
