@@ -129,6 +129,8 @@ def draw_images(
     scores = samples.image_scores(compared, dataset, range(len(dataset)))
     differences = [row['student'] - row['baseline'] for row in scores.values()]
     chosen = choose_images(differences, count)
+    if not chosen:
+        raise UserError('no image of the split has a labelled pixel')
     rows = [_row(dataset[i], models) for i, _ in chosen]
     meta = dataset.metainfo
     prediction_grid(rows, meta['classes'], meta['palette'], file, vector=True)
