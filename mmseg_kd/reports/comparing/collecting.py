@@ -24,10 +24,10 @@ def read_collection(folders: Sequence[str | Path], baseline: str | None = None) 
     Args:
         folders: Folders of studies, and work_dirs.
         baseline: Name of the run to compare with. By default the study's baseline, else a run
-            named so, else the only run without distillation.
+            named `base` or `baseline`, else the only run without distillation.
 
     Raises:
-        UserError: The only folder cannot be read, or there is no such baseline.
+        UserError: No run can be read, a folder is missing, or there is no such baseline.
     """
     plain: list[RunRecord] = []
     studies: list[StudyRecord] = []
@@ -132,4 +132,4 @@ def _baseline(groups: list[Group], wanted: str | None) -> Group | None:
         [g for g in inside if re.search(r'(^|[/_.-])base(line)?($|[/_.-])', g.name)],
         plain if len(plain) < len(inside) else [],
     )
-    return next((groups[0] for groups in choices if len(groups) == 1), None)
+    return next((found[0] for found in choices if len(found) == 1), None)

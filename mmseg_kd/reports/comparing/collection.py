@@ -34,7 +34,7 @@ class Group:
 
     @property
     def params(self) -> dict[str, Any]:
-        """What a grid or search chose, by dotted key."""
+        """The values that a grid or search chose, by dotted key."""
         return self.runs[0].params
 
     @property
@@ -63,7 +63,7 @@ class Group:
 
     @property
     def scores(self) -> list[tuple[RunRecord, float]]:
-        """The metric at `best`."""
+        """The metric of each run at its `best`."""
         return self.scores_of(self.metric)
 
     @property
@@ -73,7 +73,7 @@ class Group:
         return fmean(score for _, score in scores) if scores else math.nan
 
     def scores_of(self, metric: str, test: bool = False) -> list[tuple[RunRecord, float]]:
-        """Return any metric at `best`, or of the checkpoints tested on the test split."""
+        """Return any metric at `best`, or the one of the checkpoint tested on the test split."""
         rows = [(run, run.test) for run in self.counted] if test else self.best
         return [(run, row[metric]) for run, row in rows if metric in row]
 
@@ -84,7 +84,10 @@ class Group:
         return [(run, scores) for run, scores in rows if scores is not None]
 
     def curves(self) -> tuple[np.ndarray, np.ndarray]:
-        """Return the iterations (N,) that all counted runs evaluated, and the metric (runs, N)."""
+        """Return the iterations (N,) that all counted runs evaluated, and the metric (runs, N).
+
+        If the runs have no iteration in common, these are the iterations of the first run.
+        """
         tables = [
             {row['iteration']: row.get(self.metric, math.nan) for row in run.evaluations}
             for run, _ in self.best
@@ -135,7 +138,7 @@ class Collection:
 
     @property
     def cards(self) -> list[tuple[str, dict[str, Any]]]:
-        """The reports on teachers, one per file and split, each after 'group: teacher'."""
+        """The teacher reports, one per checkpoint and split, each after 'group: teacher'."""
         found: dict[tuple[str, str | None], tuple[str, dict[str, Any]]] = {}
         for group in self.groups:
             for name, card in (item for run in group.runs for item in run.teachers.items()):
@@ -147,7 +150,7 @@ class Collection:
         """Groups that taught another run and are not the baseline, the best mean first."""
         cards = (card for run in self.runs for card in run.teachers.values())
         folders = {Path(str(card.get('checkpoint'))).parent.parts for card in cards} - {()}
-        # A study that was moved has other paths, but knows which run taught.
+        # The paths of a study that was moved are old, but it names the runs that taught.
         needs = (item for run in self.runs for item in run.needs.items())
         names = {name for key, name in needs if key.startswith('model.teacher')}
         return [
@@ -156,7 +159,7 @@ class Collection:
             if group is not self.baseline
             and any(
                 run.name in names
-                # The card may have the path as it is seen from another folder.
+                # The path may be relative to another folder.
                 or any(run.source.resolve().parts[-len(p) :] == p for p in folders)
                 for run in group.runs
             )
@@ -179,7 +182,7 @@ class Collection:
         return next(iter([*self.students, *self.ranked]), None)
 
     def compare(self, group: Group, test: bool = False) -> PairedDifference | None:
-        """Compare a group with the baseline by seed, the one number of a report.
+        """Compare a group with the baseline by seed, the same way in every part of the report.
 
         Args:
             group: The group.

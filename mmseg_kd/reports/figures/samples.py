@@ -105,7 +105,7 @@ def image_scores(
         if (own := getattr(model, 'num_classes', classes)) > classes:
             raise UserError(f'the {name} predicts {own} classes, but the images have {classes}')
     scores: dict[int, dict[str, float]] = {}
-    # None: no bar where standard error is not a terminal.
+    # None hides the bar where standard error is not a terminal.
     for i in tqdm(indices, 'images', leave=False, disable=None):
         sample, scores[i] = dataset[i], {}
         for name, model in models.items():
