@@ -36,7 +36,7 @@ def teacher_card(
 
         - `config`, `checkpoint`, `sha256`: the teacher's files
         - `data`: what it was measured on
-        - `metrics`: the evaluator's, by name; `mIoU` and others in percent; empty without data
+        - `metrics`: the evaluator's finite ones, by name, in percent; empty without data
         - `entropy`, `ece`: see `summarise`; None without data or without a labelled pixel
         - `deterministic`: whether two forwards of one batch gave the same bits, or None
         - `baseline`: `dict(mIoU=..., source=...)` of `find_baseline`, or None

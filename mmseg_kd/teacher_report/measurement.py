@@ -1,5 +1,6 @@
 """Measurement of a teacher on labelled images: score, entropy and calibration."""
 
+import math
 from typing import Any
 
 import torch
@@ -67,7 +68,8 @@ def measure(teacher: Teacher, dataloader: DataLoader, evaluator: Evaluator) -> d
     same = torch.tensor(float(deterministic))
     all_reduce(same, op='min')
     entropy, ece = summarise(statistics)
-    metrics = evaluator.evaluate(size)
+    # A metric is NaN if the split has nothing for it, such as junctions. JSON has no NaN.
+    metrics = {k: v for k, v in evaluator.evaluate(size).items() if math.isfinite(v)}
     return dict(metrics=metrics, entropy=entropy, ece=ece, deterministic=bool(same))
 
 

@@ -125,6 +125,14 @@ def test_a_run_keeps_the_card(tmp_path: Path, teacher: dict, measured: list[str]
     assert '| deterministic |' in text.read_text()
 
 
+def test_a_metric_that_is_nan_is_left_out(
+    tmp_path: Path, teacher: dict, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = {'mIoU': 40.0, 'mJunctionIoU': float('nan')}
+    monkeypatch.setattr(Evaluator, 'evaluate', lambda self, size: found)
+    assert card(tmp_path, teacher)['metrics'] == {'mIoU': 40.0}
+
+
 def test_an_inline_teacher_is_named(tmp_path: Path, teacher: dict) -> None:
     assert card(tmp_path, teacher | dict(config=tiny_model()))['config'] == '(inline)'
 

@@ -75,7 +75,7 @@ class Group:
     def scores_of(self, metric: str, test: bool = False) -> list[tuple[RunRecord, float]]:
         """Return any metric at `best`, or the one of the checkpoint tested on the test split."""
         rows = [(run, run.test) for run in self.counted] if test else self.best
-        return [(run, row[metric]) for run, row in rows if metric in row]
+        return [(run, row[metric]) for run, row in rows if math.isfinite(row.get(metric, math.nan))]
 
     @property
     def classes(self) -> list[tuple[RunRecord, ClassScores]]:

@@ -1,6 +1,7 @@
 """The sections on scores: the comparison, the teachers, every run, and the controls."""
 
 import itertools
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import timedelta
 from statistics import fmean
@@ -164,8 +165,8 @@ def verdict_text(compared: PairedDifference | None) -> Text:
 
 
 def mean_of(values: Iterable[float | None]) -> str:
-    """Format the mean of the values that are not None."""
-    known = [value for value in values if value is not None]
+    """Format the mean of the values that are neither None nor NaN."""
+    known = [value for value in values if value is not None and math.isfinite(value)]
     return number(fmean(known) if known else None)
 
 
