@@ -51,7 +51,8 @@ def teacher_card(
     data, measured = 'none', dict(metrics={}, entropy=None, ece=None, deterministic=None)
     if dataloader is not None:
         dataset = dataloader.dataset
-        data = f'{type(dataset).__name__} {getattr(dataset, "split", "")}, {len(dataset)} images'
+        data = f'{type(dataset).__name__} {getattr(dataset, "split", "")}'.strip()
+        data += f', {len(dataset)} images'
         print_log(f'evaluating the teacher {teacher.checkpoint} on the validation split', 'current')
         measured = measure(teacher, dataloader, evaluator)
     miou = measured['metrics'].get('mIoU')

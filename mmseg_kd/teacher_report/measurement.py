@@ -54,10 +54,11 @@ def measure(teacher: Teacher, dataloader: DataLoader, evaluator: Evaluator) -> d
                 samples = segmentor.test_step(batch)
                 second = [sample.seg_logits.data for sample in samples]
                 deterministic = all(map(torch.equal, first, second))
+            # First, because it checks the size of the labels.
+            evaluator.process(data_samples=samples, data_batch=batch)
             for sample in samples:
                 ids, label = sample.pred_sem_seg.data[0], sample.gt_sem_seg.data[0]
                 rows.append(pixel_statistics(sample.seg_logits.data, ids, label, ignore_index))
-            evaluator.process(data_samples=samples, data_batch=batch)
     size = len(dataloader.dataset)
     statistics = _sum_over_images(rows, size)
     if not statistics.isfinite().all():
