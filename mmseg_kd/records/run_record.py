@@ -26,7 +26,8 @@ CARD |= {'baseline': (NoneType, {'mIoU': NUMBER})}
 TEST = {'checkpoint': str, 'metrics': {str: NUMBER}}
 
 
-@dataclass
+# Records are compared by identity, because arrays have no single truth value.
+@dataclass(eq=False)
 class RunRecord:
     """The settings, scores and logs of a run.
 

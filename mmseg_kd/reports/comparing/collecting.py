@@ -90,7 +90,9 @@ def _common_name(names: list[str]) -> str:
     """Return the common beginning of the names, or the first name, without the seed."""
     if len(names) == 1:
         return names[0]
-    common = re.sub(r'[-_.]*(seed|s)?[-_.]*$', '', commonprefix(names))  # noqa: RUF071
+    # Seeds 41 and 42 have a digit in common. The s of `losses` begins no seed.
+    ending = r'[-_.]*(seed[-_.]*\d*|(?<![^-_.])s[-_.]*\d*)?$'
+    common = re.sub(ending, '', commonprefix(names))  # noqa: RUF071
     return common or re.sub(r'[-_.]+(seed|s)?\d+$', '', names[0])
 
 
@@ -125,7 +127,7 @@ def _named(groups: list[Group], name: str) -> Group:
 
 def _baseline(groups: list[Group], wanted: str | None) -> Group | None:
     inside = [group for group in groups if group.measured]
-    plain = [group for group in inside if not group.runs[0].kd_losses]
+    plain = [group for group in inside if not group.first.kd_losses]
     choices = (
         [g for g in groups if g.name == wanted],
         [g for g in inside if g.name in ('base', 'baseline')],

@@ -33,6 +33,11 @@ class Group:
     metric: str = 'mIoU'
 
     @property
+    def first(self) -> RunRecord:
+        """The first counted run, else the first run; its config is that of the group."""
+        return (self.counted or self.runs)[0]
+
+    @property
     def params(self) -> dict[str, Any]:
         """The values that a grid or search chose, by dotted key."""
         return self.runs[0].params

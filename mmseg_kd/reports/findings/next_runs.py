@@ -64,19 +64,19 @@ def _seeds(collection: Collection) -> Iterator[Suggestion]:
     others = [seed for seed in range(count) if seed not in compared.seeds]
     seeds = sorted([*compared.seeds, *others[: count - len(compared.seeds)]])
     commands = [
-        _train(group.runs[0], f's{seed}', {'randomness.seed': seed})
+        _train(group.first, f's{seed}', {'randomness.seed': seed})
         for group in (baseline, best)
         for seed in seeds
         if seed not in by_seed(group.scores)
     ]
-    inside = best.runs[0].study_config
+    inside = best.first.study_config
     yield Suggestion(reason, f'seeds={seeds},' if inside else '\n'.join(commands))
 
 
 def _loss_weights(collection: Collection) -> Iterator[Suggestion]:
     found = []
     for group in collection.ranked:
-        faults = loss_faults(group.runs[0]).values()
+        faults = loss_faults(group.first).values()
         options = {key: _rounded(fault.better) for key, fault in faults if fault.better is not None}
         if options:
             found.append((group, options))
@@ -94,10 +94,10 @@ def _loss_weights(collection: Collection) -> Iterator[Suggestion]:
 def _longer_runs(collection: Collection) -> Iterator[Suggestion]:
     students = collection.students
     groups = sorted(collection.ranked, key=lambda group: group not in students)
-    found = [group for group in groups if group.runs[0].max_iters and _improving(group)]
+    found = [group for group in groups if group.first.max_iters and _improving(group)]
     for group in found[:MOST]:
         reason = message('Train {name} 1.5x longer: it was still improving.', name=group.name)
-        options = _longer(group.runs[0], round(LONGER * group.runs[0].max_iters))
+        options = _longer(group.first, round(LONGER * group.first.max_iters))
         yield Suggestion(reason, _lines(group, 'longer', options))
 
 
@@ -129,7 +129,7 @@ def _rounded(value: float) -> float:
 
 def _lines(group: Group, what: str, options: dict[str, Any]) -> str:
     """Return an entry of the study's config, or a command if the group is not in a study."""
-    run = group.runs[0]
+    run = group.first
     if not run.study_config:
         return _train(run, what, options)
     # The study fills in the path of a needed checkpoint.

@@ -119,7 +119,7 @@ def _losses(collection: Collection) -> Iterator[Message]:
     by_condition = dict(zip(('cut', 'zero', 'off', 'dominates'), sentences, strict=True))
     found = defaultdict(list)
     for group in collection.ranked:
-        for loss, (_, fault) in loss_faults(group.runs[0]).items():
+        for loss, (_, fault) in loss_faults(group.first).items():
             share = '' if fault.share is None else f' ({100 * fault.share:.2g} %)'
             found[group.name, fault.condition].append(f'{loss}{share}')
     for (name, condition), losses in list(found.items())[:MOST_FAULTS]:
