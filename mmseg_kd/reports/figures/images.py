@@ -58,7 +58,7 @@ def differing_images(collection: Collection, folder: Path, count: int) -> list[B
 
 
 def comparable_pair(collection: Collection) -> tuple[RunRecord, RunRecord] | None:
-    """Return runs of the baseline and of the best student with one seed, both with checkpoints."""
+    """Return runs of the baseline and the best student that have the same seed and checkpoints."""
     bases = collection.baseline.counted if collection.baseline else []
     students = [run for group in collection.students for run in group.counted]
     for run, base in itertools.product(students, bases):

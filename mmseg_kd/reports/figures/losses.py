@@ -18,7 +18,7 @@ OF_LABELS = ('decode', 'aux')
 
 
 def losses(collection: Collection, folder: Path) -> list[Block]:
-    """Draw the losses of one seed of a few runs, each run in a panel with logarithmic axis."""
+    """Draw the losses of one seed of a few runs, one panel with a logarithmic axis per run."""
     groups = first_groups(collection, MOST_PANELS)
     runs = {g.name: g.first for g in groups if _losses_of(g.first)}
     if not runs:
