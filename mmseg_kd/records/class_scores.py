@@ -32,7 +32,7 @@ class ClassScores:
 
 
 def read_confusions(file: str | Path) -> list[dict[str, Any]]:
-    """Read `confusion.jsonl` by iteration; of two lines of one iteration the later counts.
+    """Return the records of `confusion.jsonl` by iteration; the last line of an iteration counts.
 
     Damaged lines, as after a kill or a power cut, are left out.
     """
@@ -52,7 +52,7 @@ def read_class_scores(file: Path, rows: Iterable[dict[str, Any]]) -> dict[int, C
 
     Args:
         file: `confusion.jsonl`; it need not exist.
-        rows: The logged rows, in which mmseg 0.x has the IoU of the classes as `IoU.NAME`.
+        rows: The logged rows; mmseg 0.x logs the IoU of a class as `IoU.NAME`.
     """
     found = {}
     for row in rows:

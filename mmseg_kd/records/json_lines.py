@@ -40,8 +40,8 @@ def read_json_lines(file: str | Path) -> tuple[list[dict[str, Any]], list[int]]:
         file: One JSON object per line; a missing file has no records.
 
     Returns:
-        The records in order, and the numbers, from 1, of lines that are not records. A last line
-        that is not one, as after a kill, is ignored unless it is the only line.
+        The records in order, and the numbers (from 1) of the lines that are not records. A broken
+        last line, as after a kill, is ignored unless it is the only line.
     """
     file = Path(file)
     lines = file.read_text('utf-8', errors='replace').splitlines() if file.is_file() else []
@@ -61,10 +61,10 @@ def read_json(text: str) -> Any:
     """Read JSON from a file that may be damaged.
 
     Raises:
-        ValueError: It is not JSON, or nested more deeply than Python reads.
+        ValueError: It is not JSON, or it is nested too deeply for Python.
     """
     try:
-        # NumPy takes no int of more digits than a float holds.
+        # NumPy has no integers of this length, so a long one becomes a float.
         return json.loads(text, parse_int=lambda x: int(x) if len(x) < 16 else float(x))
     except RecursionError as error:
         raise ValueError('nested too deeply') from error

@@ -11,7 +11,7 @@ from mmseg_kd.errors import UserError
 from mmseg_kd.nested import nodes, value_at
 from mmseg_kd.registry import registered_types
 
-# Stands for code in place of a value.
+# Marks a value that was code and is left out.
 LEFT_OUT = object()
 
 
@@ -19,8 +19,8 @@ def parse_literals(text: str, code: Callable[[ast.AST], Any] = ast.unparse) -> d
     """Read the assignments of a config that mmengine wrote out in full.
 
     Args:
-        text: Holds `name=value` of literals and `dict(...)`.
-        code: What it returns takes the place of any other value; by default its source text.
+        text: Assignments `name=value`, where a value consists of literals and `dict(...)`.
+        code: Returns what replaces any other value; by default its source text.
 
     Raises:
         ValueError: It is not Python.
@@ -32,7 +32,7 @@ def parse_literals(text: str, code: Callable[[ast.AST], Any] = ast.unparse) -> d
                 found[node.targets[0].id] = _value(node.value, code)
             elif not (isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)):
                 code(node)
-    # A damaged config may be of any depth and length.
+    # A damaged config may be nested too deeply or be too long.
     except (SyntaxError, TypeError, RecursionError, MemoryError) as error:
         raise ValueError(getattr(error, 'msg', None) or error) from error
     return _kept(found)
@@ -74,7 +74,7 @@ def parse_buildable(text: str, source: str | Path) -> tuple[ConfigDict, list[str
 
 
 def _value(node: ast.expr, code: Callable[[ast.AST], Any]) -> Any:
-    """Return a literal; what `code` returns takes the place of each part that is not one."""
+    """Return the value of a node, in which `code` replaces each part that is not a literal."""
     if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == 'dict':
         names = [word.arg and ast.Constant(word.arg) for word in node.keywords]
         node = ast.Dict(names, [word.value for word in node.keywords])

@@ -14,7 +14,7 @@ NONE = '\u2013'
 
 @dataclass(frozen=True)
 class Message:
-    """An English sentence and the facts in it; `str` writes it in the language of the moment.
+    """An English sentence and the facts in it; `str` writes it in the current language.
 
     A message without a translation is written in English.
 
@@ -45,6 +45,6 @@ def messages(*templates: str) -> list[Message]:
 
 
 def number(value: float | None, form: str = '.2f') -> str:
-    """Format a number with a true minus sign; None is a dash."""
+    """Format a number with a true minus sign; None becomes a dash."""
     text = NONE if value is None else format(value, form)
     return text.replace('-', MINUS) if form.endswith('f') else text

@@ -1,4 +1,4 @@
-"""The progress of a run: how far it is and how good."""
+"""The progress of a run: its iteration and its scores."""
 
 import math
 from pathlib import Path
@@ -28,7 +28,7 @@ class Progress(NamedTuple):
 
 def read_progress(work_dir: Path) -> Progress:
     """Read the scalars of all starts of a run; broken lines are left out."""
-    # Rows of hooks, such as the gradient report, have neither.
+    # Rows of hooks, such as the gradient report, have neither a loss nor a time.
     rows = [r for r in read_rows(files_of_starts(work_dir))[0] if 'loss' in r or 'time' in r]
     times = [r['time'] for r in rows if 'loss' in r and isinstance(r.get('time'), float)]
     evaluations = {r['step']: r for r in rows if 'loss' not in r}

@@ -18,7 +18,7 @@ from mmseg_kd.records.message import Message, message
 from mmseg_kd.records.scalars import SUFFIX, config_of_log, read_rows, scalar_files, split_rows
 from mmseg_kd.records.training_log import LogFacts, read_logs
 
-# What a report reads of a teacher.
+# The form of a teacher report, as far as a report on runs reads it.
 CARD = {'sha256': str, 'metrics': {str: NUMBER}, 'deterministic': (bool, NoneType)}
 CARD |= dict.fromkeys(('checkpoint', 'data'), OPTIONAL_TEXT)
 CARD |= dict.fromkeys(('entropy', 'ece'), OPTIONAL_NUMBER)
@@ -26,7 +26,8 @@ CARD |= {'baseline': (NoneType, {'mIoU': NUMBER})}
 TEST = {'checkpoint': str, 'metrics': {str: NUMBER}}
 
 
-@dataclass
+# Records are compared by identity, because arrays have no single truth value.
+@dataclass(eq=False)
 class RunRecord:
     """The settings, scores and logs of a run.
 
@@ -34,7 +35,7 @@ class RunRecord:
         name: Name of the run; runs that differ only in the seed share it.
         source: Its work_dir.
         seed: Its random seed; None if not known.
-        evaluations: By iteration: dicts of `iteration` and metrics in percent.
+        evaluations: In order: dicts of `iteration` and metrics in percent.
         training: Columns of the training log, among them `step`.
         config: The full config; empty if there is none.
         teachers: The teacher reports by name.
@@ -44,10 +45,10 @@ class RunRecord:
         notes: What could not be read.
         state: As in `study.json`; 'done' or 'unfinished' for a plain work_dir.
         error: Why it failed, in one line.
-        params: What a grid or search chose, by dotted key.
+        params: Values that a grid or search chose, by dotted key.
         options: All overrides of its study, by dotted key.
         study_config: The config that its study names; empty outside a study.
-        needs: Config keys that take another run's checkpoint in its study, and that run's name.
+        needs: Names of the runs in its study whose checkpoints it takes, by config key.
         test: Metrics of its best checkpoint on the test split; empty if it was not tested.
     """
 
@@ -97,7 +98,7 @@ class RunRecord:
         return value if fits(value, int) else None
 
     def best(self, metric: str) -> dict[str, float] | None:
-        """Return the evaluation with the highest value of a metric, the first of equals."""
+        """Return the evaluation with the highest value of a metric, the first of equal ones."""
         rows = [row for row in self.evaluations if math.isfinite(row.get(metric, math.nan))]
         return max(rows, key=lambda row: row[metric], default=None)
 
@@ -105,8 +106,8 @@ class RunRecord:
         """Find the existing checkpoint with the highest value of a metric.
 
         Returns:
-            The file and its value; the value is None if its iteration was not evaluated, which
-            only counts where no other checkpoint was. None without a checkpoint.
+            The file and its value; None without a checkpoint. If no checkpoint is of an evaluated
+            iteration, the file is the latest and its value None.
         """
         scores = {row['iteration']: row.get(metric, math.nan) for row in self.evaluations}
         scores = {step: score for step, score in scores.items() if math.isfinite(score)}
@@ -127,6 +128,9 @@ def read_run(folder: str | Path, name: str | None = None) -> RunRecord:
         UserError: There is no such folder, or no training is logged in it.
     """
     folder = Path(folder)
+    if folder.name in ('', '..'):
+        # A run is shown by the name of its folder.
+        folder = folder.resolve()
     if not folder.is_dir():
         raise UserError(f'the work_dir {folder} does not exist')
     files = scalar_files(folder)

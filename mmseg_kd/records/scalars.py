@@ -1,4 +1,4 @@
-"""The one reader of `scalars.json`, or 0.x's `*.log.json`, the numbers that a run logged."""
+"""Reads the numbers that a run logged: `scalars.json`, or `*.log.json` of mmseg 0.x."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
@@ -13,7 +13,7 @@ from mmseg_kd.records.literal_config import parse_literals
 
 # The log of a training with mmsegmentation 0.x, in its work_dir.
 SUFFIX = '.log.json'
-# What a line of an evaluation has besides the metrics.
+# Keys in the line of an evaluation that are not metrics.
 NO_METRICS = ('mode', 'step', 'iter', 'epoch', 'lr', 'time', 'data_time', 'memory')
 
 Row = dict[str, Any]
@@ -27,7 +27,7 @@ def files_of_starts(work_dir: Path) -> list[Path]:
 
 
 def scalar_files(source: str | Path) -> list[Path]:
-    """Find the `scalars.json` of each start of a run, in order; of mmseg 0.x its `*.log.json`.
+    """Find the `scalars.json` of each start of a run, in order, or the `*.log.json` of mmseg 0.x.
 
     Args:
         source: One of these files, a work_dir, or the folder of one start.
@@ -83,7 +83,7 @@ def read_curves(source: str | Path) -> dict[str, Curve]:
         raise UserError(f'{file}, line {lines[0]}: is not a JSON record of a run')
     curves: dict[str, Curve] = defaultdict(dict)
     for row in rows:
-        # An evaluation's own times would hide those of training.
+        # An evaluation logs times too, which would replace those of training.
         left_out = ('step', 'iter') if 'iter' in row else NO_METRICS
         for name, value in row.items():
             if type(value) in NUMBER and name not in left_out:
@@ -103,7 +103,7 @@ def split_rows(rows: Iterable[Row]) -> tuple[list[dict[str, float]], dict[str, n
     training: dict[int, Row] = {}
     evaluations: dict[int, dict[str, float]] = {}
     for row in rows:
-        # A logged number may be infinite or NaN.
+        # Unlike in `is_number`, a logged number may be infinite or NaN.
         step, values = row['step'], {k: v for k, v in row.items() if type(v) in NUMBER}
         if any(name.startswith('mIoU') for name in values):
             # 0.x logs scores of the classes too, such as IoU.road.
@@ -118,10 +118,10 @@ def split_rows(rows: Iterable[Row]) -> tuple[list[dict[str, float]], dict[str, n
 
 
 def _rows_of_log(records: Iterable[Row]) -> Iterator[Row]:
-    """Yield the lines of a 0.x log as `scalars.json` has them: with a step, metrics in percent.
+    """Convert the lines of a 0.x log to those of `scalars.json`: with a step, metrics in percent.
 
-    An evaluation's `iter` is its iteration in early versions and the number of images in later
-    ones. It is the iteration where it lies within a log interval after the last line of training.
+    Early versions log the iteration of an evaluation as `iter`, later ones the number of images.
+    It counts as the iteration if it lies within one log interval after the last line of training.
     """
     last = interval = 0
     for record in records:

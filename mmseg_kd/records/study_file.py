@@ -22,9 +22,9 @@ FORM = {
     'space': {str: (list, {'choices': list}, {'low': NUMBER, 'high': NUMBER})},
     'runs': [{**TEXTS, **DICTS, 'seed': (int, NoneType), 'error': OPTIONAL_TEXT}],
 }
-# Of two choices both are an edge.
+# With two choices, both are edges.
 FEWEST_CHOICES = 3
-# Part of a range that counts as its edge.
+# Fraction of a range, at each end, that counts as its edge.
 MARGIN = 0.05
 
 
@@ -36,7 +36,7 @@ class StudyRecord:
         name: Name of the study.
         runs: In the order of the file; a run that has not begun has no evaluations.
         baseline: Name of the run that others are compared with, or None.
-        controls: Names of further runs that a run is compared with, by its name.
+        controls: Names of further runs that a run is compared with, by the run's name.
         metric: The metric that is compared, at the best evaluation.
         kind: 'list', 'grid' or 'search'.
         space: Choices of a grid or search, by dotted key.
@@ -88,7 +88,7 @@ def _run(folder: Path, entry: Mapping[str, Any]) -> RunRecord:
 
 
 def at_the_edge(space: Mapping[str, Any], params: Mapping[str, Any]) -> dict[str, tuple[Any, str]]:
-    """Return the chosen numbers that lie at the edge of what could be chosen.
+    """Return the chosen numbers that lie at the edge of the search space.
 
     Args:
         space: A list of choices for a grid, or a dict with `low` and `high`, by dotted key.
@@ -106,14 +106,14 @@ def at_the_edge(space: Mapping[str, Any], params: Mapping[str, Any]) -> dict[str
 
 
 def _edges(choices: Any) -> tuple[float, float]:
-    """Return the numbers at and beyond which a value lies at an edge; equal ones if none does."""
+    """Return the bounds at or beyond which a value is at an edge; equal ones if none is."""
     if isinstance(choices, Mapping) and 'choices' not in choices:
         low, high = choices['low'], choices['high']
         if is_logarithmic(choices):
             step = (high / low) ** MARGIN
             return low * step, high / step
         return low + MARGIN * (high - low), high - MARGIN * (high - low)
-    # A grid has nothing between its points.
+    # In a grid only the lowest and the highest choice are at an edge.
     numbers = [c for c in choices if is_number(c)] if isinstance(choices, list) else []
     return (min(numbers), max(numbers)) if len(numbers) >= FEWEST_CHOICES else (0, 0)
 

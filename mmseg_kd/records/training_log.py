@@ -38,7 +38,7 @@ def read_logs(files: Iterable[Path]) -> LogFacts:
     facts = LogFacts()
     for file in files:
         text = file.read_text(encoding='utf-8', errors='replace')
-        # There is no line, or its date is not in the calendar.
+        # A damaged log may have no date, or one that is not in the calendar.
         with suppress(IndexError, ValueError):
             stamps = STAMP.findall(text)
             begin, end = (datetime.strptime(stamps[i], '%Y/%m/%d %H:%M:%S') for i in (0, -1))

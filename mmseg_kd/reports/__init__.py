@@ -1,4 +1,4 @@
 """Reports on runs, made from the files in their work_dirs.
 
-Imports run from `comparing` to `findings` and `figures` to `sections` to `report.py`.
+Imports go one way: from `report.py` to `sections`, then `findings` and `figures`, then `comparing`.
 """

@@ -27,7 +27,7 @@ CONFIGS = '*/vis_data/config.py'
 # Forward passes that are timed, after some that are not.
 WARM_UP, TIMED = 3, 10
 DEFAULT_SIZE = (512, 512)
-# Why a model or its data cannot be used; a training may hold the memory.
+# Errors that mean that a model or its data cannot be used. A training may hold the memory.
 UNUSABLE = (UserError, OSError, KeyError, MemoryError, torch.OutOfMemoryError)
 
 
@@ -61,7 +61,7 @@ def model_sizes(collection: Collection) -> dict[str, ModelSize]:
 
 
 def _size(run: RunRecord, collection: Collection) -> ModelSize | None:
-    # A report without models needs neither these 120 MB nor the second.
+    # Imported only if needed, because it takes 120 MB and a second.
     from mmseg_kd.models.complexity import measure_complexity
 
     prepare()

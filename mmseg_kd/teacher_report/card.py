@@ -28,15 +28,15 @@ def teacher_card(
     Args:
         teacher: The teacher, measured in float32.
         dataloader: Data loader of the validation split; None skips the measurement.
-        evaluator: Counts the metrics; with a data loader only.
-        name: The teacher's among several, for its place in the config.
+        evaluator: Computes the metrics; needed with a data loader only.
+        name: Name of the teacher in the config, if there are several.
 
     Returns:
         A record that JSON can hold:
 
         - `config`, `checkpoint`, `sha256`: the teacher's files
         - `data`: what it was measured on
-        - `metrics`: the evaluator's, by name; `mIoU` and others in percent; empty without data
+        - `metrics`: the evaluator's finite ones, by name, in percent; empty without data
         - `entropy`, `ece`: see `summarise`; None without data or without a labelled pixel
         - `deterministic`: whether two forwards of one batch gave the same bits, or None
         - `baseline`: `dict(mIoU=..., source=...)` of `find_baseline`, or None
@@ -45,13 +45,14 @@ def teacher_card(
     Raises:
         UserError: The baseline cannot be read, or the teacher's logits are not finite.
     """
-    # First, because a mistake in it should not cost an evaluation.
+    # Read first, because a mistake in it should not cost an evaluation.
     key = 'model.teacher' if name == 'teacher' else f'model.teacher.{name}'
     baseline = find_baseline(teacher.baseline, f'{key}.baseline')
     data, measured = 'none', dict(metrics={}, entropy=None, ece=None, deterministic=None)
     if dataloader is not None:
         dataset = dataloader.dataset
-        data = f'{type(dataset).__name__} {getattr(dataset, "split", "")}, {len(dataset)} images'
+        data = f'{type(dataset).__name__} {getattr(dataset, "split", "")}'.strip()
+        data += f', {len(dataset)} images'
         print_log(f'evaluating the teacher {teacher.checkpoint} on the validation split', 'current')
         measured = measure(teacher, dataloader, evaluator)
     miou = measured['metrics'].get('mIoU')
@@ -75,17 +76,17 @@ def find_baseline(
     Args:
         baseline: mIoU in percent, the work_dir of the student's plain training, of which the
             best evaluation counts, or None.
-        key: Where the config says so.
+        key: Its config key, for messages.
 
     Returns:
-        `dict(mIoU=..., source=...)`, in percent and its source; None where unknown.
+        `dict(mIoU=..., source=...)`, the mIoU in percent; None without a baseline.
 
     Raises:
-        UserError: It is neither, or the work_dir is missing or has no evaluation.
+        UserError: It is none of these, or the work_dir is missing or has no evaluation.
     """
     if baseline is None:
         return None
-    # A fraction would make every teacher look good.
+    # With a fraction such as 0.64, every teacher would look good.
     if is_number(baseline) and (baseline == 0 or 1 < baseline <= 100):
         return {'mIoU': float(baseline), 'source': key}
     if not isinstance(baseline, str):
@@ -110,7 +111,7 @@ def check_classes(teacher: Teacher, classes: Sequence[str] | None) -> None:
     """Raise UserError where the class ids of teacher and student differ.
 
     Args:
-        teacher: Its checkpoint may say which classes it knows.
+        teacher: The teacher, whose checkpoint may name its classes.
         classes: The student's, in the order of their ids.
     """
     if not (teacher.classes and classes):
@@ -130,13 +131,13 @@ def check_classes(teacher: Teacher, classes: Sequence[str] | None) -> None:
             f'model.teacher.classes={list(classes)} in the config'
         )
     raise UserError(
-        f'the teacher {teacher.checkpoint} knows {list(teacher.classes)}, the student '
-        f'{list(classes)}. It was trained on {problem}'
+        f'the teacher {teacher.checkpoint} has the classes {list(teacher.classes)}, the student '
+        f'{list(classes)}. The teacher was trained on {problem}'
     )
 
 
 def _spelling(name: object) -> str:
-    """Return a class' name without what data sets spell differently: case, spaces, `_` and `-`."""
+    """Return a class name without case, spaces, `_` and `-`, in which data sets differ."""
     return re.sub(r'[\s_-]', '', str(name)).casefold()
 
 
@@ -175,6 +176,6 @@ def card_warnings(cards: Mapping[str, Mapping[str, Any]]) -> list[str]:
             found.append(
                 f"{who} does not beat the student's baseline: its mIoU is "
                 f'{card["metrics"]["mIoU"]:.2f}, {lead} the {card["baseline"]["mIoU"]:.2f} of '
-                f'{card["baseline"]["source"]}. Such a teacher can hardly help: improve it first'
+                f'{card["baseline"]["source"]}. A teacher like this rarely helps: improve it first'
             )
     return found

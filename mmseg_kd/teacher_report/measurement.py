@@ -1,5 +1,6 @@
 """Measurement of a teacher on labelled images: score, entropy and calibration."""
 
+import math
 from typing import Any
 
 import torch
@@ -17,14 +18,14 @@ from mmseg_kd.evaluation.calibration import pixel_statistics, summarise
 
 @torch.no_grad()
 def measure(teacher: Teacher, dataloader: DataLoader, evaluator: Evaluator) -> dict[str, Any]:
-    """Run a teacher once over a data loader, in float32; the random streams stay as they are.
+    """Measure a teacher on a data loader, in float32, without changing the random streams.
 
     Each process runs its share. Images that several see, to make the shares equal, count once.
 
     Args:
         teacher: The teacher.
         dataloader: Data loader of labelled images.
-        evaluator: Counts the metrics. Pixels that it ignores count for nothing else either.
+        evaluator: Computes the metrics. Pixels that it ignores count nowhere else either.
 
     Returns:
         `metrics`, `entropy`, `ece` and `deterministic`, as in `teacher_card`.
@@ -42,21 +43,22 @@ def measure(teacher: Teacher, dataloader: DataLoader, evaluator: Evaluator) -> d
     # The data loader draws its seed from the stream that the student trains with.
     devices = [torch.cuda.current_device()] if torch.cuda.is_available() else []
     with torch.random.fork_rng(devices):
-        # None: no bar where standard error is not a terminal.
+        # None hides the bar where standard error is not a terminal.
         hidden = None if is_main_process() else True
         bar = tqdm(dataloader, 'teacher', leave=False, dynamic_ncols=True, disable=hidden)
         for i, batch in enumerate(bar):
             samples = segmentor.test_step(batch)
             if i == 0:
-                # Taken out first: a sample may be the batch's own, and hold the last answer.
+                # Read before the second pass, which may write into the same samples.
                 first = [sample.seg_logits.data for sample in samples]
                 samples = segmentor.test_step(batch)
                 second = [sample.seg_logits.data for sample in samples]
                 deterministic = all(map(torch.equal, first, second))
+            # First, because it checks the size of the labels.
+            evaluator.process(data_samples=samples, data_batch=batch)
             for sample in samples:
                 ids, label = sample.pred_sem_seg.data[0], sample.gt_sem_seg.data[0]
                 rows.append(pixel_statistics(sample.seg_logits.data, ids, label, ignore_index))
-            evaluator.process(data_samples=samples, data_batch=batch)
     size = len(dataloader.dataset)
     statistics = _sum_over_images(rows, size)
     if not statistics.isfinite().all():
@@ -67,13 +69,14 @@ def measure(teacher: Teacher, dataloader: DataLoader, evaluator: Evaluator) -> d
     same = torch.tensor(float(deterministic))
     all_reduce(same, op='min')
     entropy, ece = summarise(statistics)
-    metrics = evaluator.evaluate(size)
+    # A metric is NaN if the split has nothing for it, such as junctions. JSON has no NaN.
+    metrics = {k: v for k, v in evaluator.evaluate(size).items() if math.isfinite(v)}
     return dict(metrics=metrics, entropy=entropy, ece=ece, deterministic=bool(same))
 
 
 def _sum_over_images(rows: list[Tensor], size: int) -> Tensor:
-    # 'gpu' gathers through the process group on every device. As for the metrics, images
-    # that only fill up a share are dropped.
+    # 'gpu' gathers through the process group on every device. Images that only fill up a share
+    # are dropped, as for the metrics.
     gathered = collect_results(rows, size, 'gpu')
     total = [torch.stack(gathered).sum(dim=0) if is_main_process() else None]
     broadcast_object_list(total)

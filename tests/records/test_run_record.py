@@ -35,6 +35,17 @@ def test_a_real_run(trained_pair: dict[str, Path]) -> None:
     assert not run.notes
 
 
+def test_the_current_folder_has_a_name(
+    trained_pair: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = trained_pair['student']
+    start = next(folder.glob('*/vis_data')).parent
+    for current, given in ((folder, '.'), (start, '..')):
+        monkeypatch.chdir(current)
+        run = read_run(given)
+        assert run.name == run.source.name == 'student'
+
+
 def test_the_checkpoint_offered_has_the_score_shown(
     trained_pair: dict[str, Path], tmp_path: Path
 ) -> None:

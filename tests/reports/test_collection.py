@@ -7,8 +7,10 @@ from reports.run_copies import copy_run, set_curve, write_study
 
 from mmseg_kd.errors import UserError
 from mmseg_kd.records.class_scores import ClassScores
-from mmseg_kd.reports.comparing.collecting import read_collection
+from mmseg_kd.records.run_record import RunRecord
+from mmseg_kd.reports.comparing.collecting import _baseline, _common_name, read_collection
 from mmseg_kd.reports.findings.scores import find
+from mmseg_kd.reports.sections.facts import settings
 from mmseg_kd.reports.sections.scores import comparison_table
 
 
@@ -26,8 +28,8 @@ def folders(trained_pair: dict[str, Path], tmp_path: Path) -> list[Path]:
 
 
 def test_seeds_are_found_by_the_config(folders: list[Path], tmp_path: Path) -> None:
-    settings = {'max_iters=9': 'max_iters=8'}
-    other = copy_run(folders[0], tmp_path / 'plain_short', 3, settings=settings)
+    short = {'max_iters=9': 'max_iters=8'}
+    other = copy_run(folders[0], tmp_path / 'plain_short', 3, settings=short)
     again = copy_run(folders[0], tmp_path / 'plain_again', 0)
     collection = read_collection([*folders, other, again])
     seeds = {group.name: [run.seed for run in group.runs] for group in collection.groups}
@@ -38,6 +40,37 @@ def test_seeds_are_found_by_the_config(folders: list[Path], tmp_path: Path) -> N
         'plain_again': [0],
     }
     assert collection.metric == 'mIoU11'
+
+
+@pytest.mark.parametrize(
+    ('names', 'common'),
+    [
+        (['kd_s0', 'kd_s1'], 'kd'),
+        (['kd_s41', 'kd_s42'], 'kd'),
+        (['kd.seed_10', 'kd.seed_11'], 'kd'),
+        (['kd_losses', 'kd_losses_s1'], 'kd_losses'),
+        (['b0', 'b0_s1'], 'b0'),
+        (['lr_0.01', 'lr_0.01_s1'], 'lr_0.01'),
+        (['s0', 's1'], 's0'),
+    ],
+)
+def test_seeds_are_not_in_the_name(names: list[str], common: str) -> None:
+    assert _common_name(names) == common
+
+
+def test_a_run_without_a_config_does_not_stand_for_its_group(folders: list[Path]) -> None:
+    collection = read_collection(folders)
+    (student,) = collection.students
+    student.runs.insert(0, RunRecord('kd', Path('failed'), state='failed'))
+    assert student.first is student.runs[1]
+    assert 'kd_losses' in str(settings(collection))
+    assert _baseline(collection.groups, None) is collection.baseline
+
+
+def test_a_study_can_be_given_twice(folders: list[Path], tmp_path: Path) -> None:
+    runs = [dict(name='a', work_dir='plain_s0'), dict(name='b', work_dir='kd_seed0')]
+    write_study(tmp_path, runs, baseline='a', controls={'b': ['a']})
+    assert len(read_collection([tmp_path, tmp_path]).controlled) == 2
 
 
 def test_seeds_with_a_budget_belong_together(folders: list[Path], tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """Runs against their controls: paired, corrected for the number of comparisons."""
 
+import math
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,8 @@ from mmseg_kd.records.run_record import RunRecord
 from mmseg_kd.records.study_file import StudyRecord
 from mmseg_kd.reports.comparing.collecting import read_collection
 from mmseg_kd.reports.comparing.collection import Collection, Group
-from mmseg_kd.reports.sections.scores import controls
+from mmseg_kd.reports.sections.scores import controls, mean_of
+from mmseg_kd.reports.writing.document import NONE
 from mmseg_kd.studies.config import load_study
 
 SCORES = {'loss': (43.0, 44.0, 46.0), 'flow': (40.0, 42.4, 42.6), 'random': (43.0, 44.5, 45.0)}
@@ -54,6 +56,15 @@ def test_the_interval_is_wider_for_more_comparisons() -> None:
     # Alone, the same difference is more than noise.
     _, table, _ = controls(collection({'loss': ['flow']}))
     assert [str(cell) for cell in table.rows[0]][-1] == 'better'
+
+
+def test_a_metric_that_is_nan_is_not_compared() -> None:
+    runs = collection({'loss': ['flow']})
+    for run in runs.groups[0].runs:
+        run.evaluations[0]['mJunctionIoU'] = math.nan
+    _, table, _ = controls(runs)
+    assert [row[2] for row in table.rows] == ['mIoU11, val', 'mIoU11, test']
+    assert (mean_of([math.nan, 2.0, None]), mean_of([math.nan])) == ('2.00', NONE)
 
 
 def test_two_studies_with_runs_of_the_same_names(

@@ -47,6 +47,14 @@ def test_still_improving(pair: dict[str, Path]) -> None:
     assert 'train_cfg.max_iters=14' in command
 
 
+def test_a_run_in_progress_needs_no_longer_training(pair: dict[str, Path]) -> None:
+    set_curve(pair['student'], [20.0, 25.0, 29.5])
+    collection = read_collection(list(pair.values()))
+    assert '1.5x longer' in str(suggest(collection))
+    collection.students[0].runs[0].state = 'running'
+    assert '1.5x longer' not in str(suggest(collection))
+
+
 def test_a_longer_training_of_a_run_with_a_budget(pair: dict[str, Path]) -> None:
     set_curve(pair['student'], [20.0, 25.0, 29.5])
     for config in pair['student'].glob('*/vis_data/config.py'):
@@ -109,7 +117,8 @@ def test_weights_that_did_not_arrive(pair: dict[str, Path]) -> None:
         log.read_text() + 'unexpected key in source state_dict: a, b\n\n'
         'missing keys in source state_dict: c, d, e\n\n'
     )
-    assert '3 tensors of the model found nothing in it, 2 of the file' in said(pair)
+    text = said(pair)
+    assert '3 tensors of the model are not in the file, 2 of the file are not in the model' in text
 
 
 def test_divergence(pair: dict[str, Path]) -> None:
@@ -132,7 +141,13 @@ def test_classes(pair: dict[str, Path]) -> None:
     file.write_text('\n'.join(map(json.dumps, records)))
     text = said(pair)
     assert 'student hardly recognises Pole (IoU below 1 %).' in text
-    assert 'student against baseline by class: most gained by' in text
+    assert 'IoU by class, student minus baseline: ' in text
+    # A class without a labelled pixel in the split.
+    for record in records:
+        record['matrix'][2] = [0] * size
+        record['matrix'][0][2] = 1
+    file.write_text('\n'.join(map(json.dumps, records)))
+    assert 'hardly recognises' not in said(pair)
 
 
 def test_more_seeds_are_counted(trained_pair: dict[str, Path], tmp_path: Path) -> None:
@@ -146,6 +161,17 @@ def test_more_seeds_are_counted(trained_pair: dict[str, Path], tmp_path: Path) -
     (reason,) = [reason for reason in lines if 'More seeds' in reason]
     assert '5 seeds would separate' in reason
     assert lines[reason].count('randomness.seed=') == 4
+
+
+def test_seeds_that_exist_are_kept(trained_pair: dict[str, Path], tmp_path: Path) -> None:
+    folders = []
+    for seed in (1, 42):
+        for name, level in (('baseline', 30.0), ('student', 31.0)):
+            folders.append(copy_run(trained_pair[name], tmp_path / f'{name}_s{seed}', seed))
+            set_curve(folders[-1], [level - 1, level, level])
+    lines = suggested(*folders)
+    (command,) = [text for reason, text in lines.items() if 'More seeds' in reason]
+    assert command.count('randomness.seed=') == command.count('randomness.seed=0') == 2
 
 
 def test_a_study_gets_lines_for_its_config(pair: dict[str, Path], tmp_path: Path) -> None:
@@ -172,7 +198,7 @@ def test_a_best_value_at_the_edge(pair: dict[str, Path], tmp_path: Path) -> None
     runs = [dict(name='g/0', work_dir='student', params={key: 8.0})]
     write_study(tmp_path, runs, kind='grid', space={key: [None, 2.0, 4.0, 8.0]})
     text = '\n'.join(map(str, find(read_collection([tmp_path]))))
-    assert f'The best value of {key}, 8, is the highest that could be chosen' in text
+    assert f'The best value of {key}, 8, is at the upper end of the search space' in text
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,5 @@
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -7,8 +8,10 @@ from conftest import tiny_model
 from mmseg.registry import MODELS
 from PIL import Image
 
+from mmseg_kd.errors import UserError
 from mmseg_kd.records.run_record import RunRecord
 from mmseg_kd.reports.comparing.collecting import read_collection
+from mmseg_kd.reports.figures import images, samples
 from mmseg_kd.reports.figures.images import (
     BETTER,
     WORSE,
@@ -48,6 +51,23 @@ def test_real_checkpoints_are_drawn(trained_pair: dict[str, Path], tmp_path: Pat
     with Image.open(tmp_path / 'images.png') as picture:
         # Six columns: input, truth, baseline, teacher, student, difference.
         assert picture.width == pytest.approx(6 * 3.2 * 110, abs=2)
+
+
+def test_images_that_cannot_be_compared_are_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class NoImages(list):
+        metainfo = dict(classes=('a', 'b'), palette=[[0, 0, 0], [9, 9, 9]])
+
+    models = {'baseline': SimpleNamespace(num_classes=3)}
+    with pytest.raises(UserError, match='the baseline predicts 3 classes, but the images have 2'):
+        samples.image_scores(models, NoImages(), range(0))
+    (tmp_path / 'iter_1.pth').touch()
+    run = RunRecord('kd', tmp_path)
+    monkeypatch.setattr(images, '_dataset', lambda *args: NoImages())
+    monkeypatch.setattr(images, 'load_model', lambda file: SimpleNamespace(num_classes=2))
+    with pytest.raises(UserError, match='no image of the split has a labelled pixel'):
+        draw_images(run, run, 1, tmp_path / 'images.png', 'mIoU', [])
 
 
 def test_a_published_teacher_with_its_config_in_the_run_is_drawn(tmp_path: Path) -> None:

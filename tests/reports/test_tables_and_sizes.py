@@ -53,6 +53,14 @@ def test_the_first_findings_are_the_difference_and_the_teacher(seeds: list[Path]
     )
 
 
+def test_the_gap_is_that_of_the_common_seeds(seeds: list[Path]) -> None:
+    set_curve(seeds[0], [10.0, 15.0, 24.0])
+    # Without the student of seed 0: 32.1 and 32.2 against 30.0, where the teacher has 40.0.
+    collection = read_collection([seeds[0], *seeds[2:]])
+    assert collection.baseline.score == 28.0
+    assert collection.gap_closed(collection.students[0]) == pytest.approx(0.215)
+
+
 def test_a_row_of_the_comparison(seeds: list[Path]) -> None:
     row = cells(seeds)
     assert row['mIoU11, val'] == '32.10 ± 0.10'

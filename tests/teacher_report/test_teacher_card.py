@@ -17,6 +17,7 @@ from conftest import KD_LOSSES, ROOT, tiny_config, tiny_model
 from mmengine.config import Config
 from mmengine.evaluator import Evaluator
 from mmengine.runner import Runner
+from mmengine.structures import PixelData
 from teacher_report.calibration_reference import reference
 
 from mmseg_kd.checkpoints import read_checkpoint
@@ -125,6 +126,32 @@ def test_a_run_keeps_the_card(tmp_path: Path, teacher: dict, measured: list[str]
     assert '| deterministic |' in text.read_text()
 
 
+def test_a_metric_that_is_nan_is_left_out(
+    tmp_path: Path, teacher: dict, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = {'mIoU': 40.0, 'mJunctionIoU': float('nan')}
+    monkeypatch.setattr(Evaluator, 'evaluate', lambda self, size: found)
+    assert card(tmp_path, teacher)['metrics'] == {'mIoU': 40.0}
+
+
+def test_labels_of_another_size_are_one_line(
+    tmp_path: Path, teacher: dict, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cfg, known = student_config(tmp_path, teacher), Teacher(**teacher)
+    predict = known.segmentor.test_step
+
+    def with_small_labels(batch: dict) -> list:
+        samples = predict(batch)
+        for sample in samples:
+            sample.gt_sem_seg = PixelData(data=sample.gt_sem_seg.data[:, :9])
+        return samples
+
+    monkeypatch.setattr(known.segmentor, 'test_step', with_small_labels)
+    data = Runner.build_dataloader(cfg.val_dataloader)
+    with pytest.raises(UserError, match='move LoadAnnotations behind Resize'):
+        measure(known, data, Evaluator(cfg.val_evaluator))
+
+
 def test_an_inline_teacher_is_named(tmp_path: Path, teacher: dict) -> None:
     assert card(tmp_path, teacher | dict(config=tiny_model()))['config'] == '(inline)'
 
@@ -186,7 +213,7 @@ def test_a_teacher_below_the_baseline_is_told(
     (warning,) = card_warnings({'teacher': worse})
     assert warning.startswith("the teacher does not beat the student's baseline: its mIoU is ")
     assert f'{miou:.2f}, 3.80 points less than the {miou + 3.8:.2f} of' in warning
-    assert 'can hardly help: improve it first' in warning
+    assert 'A teacher like this rarely helps: improve it first' in warning
     (equal,) = card_warnings({'teacher': card(tmp_path, teacher | dict(baseline=max(miou, 1.01)))})
     assert ('only as much as' in equal) == (miou > 1.01)
 

@@ -1,4 +1,4 @@
 """The runs of a report: their groups, statistics, differing settings and search points.
 
-A comparison is always one number: the mean over common seeds.
+Every comparison is the mean difference over the common seeds.
 """

@@ -24,10 +24,10 @@ def read_collection(folders: Sequence[str | Path], baseline: str | None = None) 
     Args:
         folders: Folders of studies, and work_dirs.
         baseline: Name of the run to compare with. By default the study's baseline, else a run
-            named so, else the only run without distillation.
+            named `base` or `baseline`, else the only run without distillation.
 
     Raises:
-        UserError: The only folder cannot be read, or there is no such baseline.
+        UserError: No run can be read, a folder is missing, or there is no such baseline.
     """
     plain: list[RunRecord] = []
     studies: list[StudyRecord] = []
@@ -55,7 +55,7 @@ def read_collection(folders: Sequence[str | Path], baseline: str | None = None) 
     notes += [note for group in groups for run in group.runs for note in run.notes]
     wanted = next((study.baseline for study in studies if study.baseline), None)
     chosen = _named(groups, baseline) if baseline else _baseline(groups, wanted)
-    return Collection(_title(studies, folders), groups, metric, chosen, studies, notes)
+    return Collection(_title(studies or plain), groups, metric, chosen, studies, notes)
 
 
 def _by_name(study: StudyRecord) -> list[Group]:
@@ -90,7 +90,9 @@ def _common_name(names: list[str]) -> str:
     """Return the common beginning of the names, or the first name, without the seed."""
     if len(names) == 1:
         return names[0]
-    common = re.sub(r'[-_.]*(seed|s)?[-_.]*$', '', commonprefix(names))  # noqa: RUF071
+    # Seeds 41 and 42 have a digit in common. The s of `losses` begins no seed.
+    ending = r'[-_.]*(seed[-_.]*\d*|(?<![^-_.])s[-_.]*\d*)?$'
+    common = re.sub(ending, '', commonprefix(names))  # noqa: RUF071
     return common or re.sub(r'[-_.]+(seed|s)?\d+$', '', names[0])
 
 
@@ -110,8 +112,8 @@ def _metric(groups: list[Group]) -> str:
     return next((name for name in common if re.fullmatch(r'mIoU\d+', name)), 'mIoU')
 
 
-def _title(studies: list[StudyRecord], folders: Sequence[str | Path]) -> str:
-    names = [study.name for study in studies] or [Path(folder).stem for folder in folders]
+def _title(parts: Sequence[StudyRecord | RunRecord]) -> str:
+    names = [part.name for part in parts]
     return ', '.join(names if len(names) <= 4 else [*names[:3], '…'])
 
 
@@ -125,11 +127,11 @@ def _named(groups: list[Group], name: str) -> Group:
 
 def _baseline(groups: list[Group], wanted: str | None) -> Group | None:
     inside = [group for group in groups if group.measured]
-    plain = [group for group in inside if not group.runs[0].kd_losses]
+    plain = [group for group in inside if not group.first.kd_losses]
     choices = (
         [g for g in groups if g.name == wanted],
         [g for g in inside if g.name in ('base', 'baseline')],
         [g for g in inside if re.search(r'(^|[/_.-])base(line)?($|[/_.-])', g.name)],
         plain if len(plain) < len(inside) else [],
     )
-    return next((groups[0] for groups in choices if len(groups) == 1), None)
+    return next((found[0] for found in choices if len(found) == 1), None)

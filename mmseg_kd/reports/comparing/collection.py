@@ -33,8 +33,13 @@ class Group:
     metric: str = 'mIoU'
 
     @property
+    def first(self) -> RunRecord:
+        """The first counted run, else the first run; its config is that of the group."""
+        return (self.counted or self.runs)[0]
+
+    @property
     def params(self) -> dict[str, Any]:
-        """What a grid or search chose, by dotted key."""
+        """The values that a grid or search chose, by dotted key."""
         return self.runs[0].params
 
     @property
@@ -63,7 +68,7 @@ class Group:
 
     @property
     def scores(self) -> list[tuple[RunRecord, float]]:
-        """The metric at `best`."""
+        """The metric of each run at its `best`."""
         return self.scores_of(self.metric)
 
     @property
@@ -73,9 +78,9 @@ class Group:
         return fmean(score for _, score in scores) if scores else math.nan
 
     def scores_of(self, metric: str, test: bool = False) -> list[tuple[RunRecord, float]]:
-        """Return any metric at `best`, or of the checkpoints tested on the test split."""
+        """Return any metric at `best`, or the one of the checkpoint tested on the test split."""
         rows = [(run, run.test) for run in self.counted] if test else self.best
-        return [(run, row[metric]) for run, row in rows if metric in row]
+        return [(run, row[metric]) for run, row in rows if math.isfinite(row.get(metric, math.nan))]
 
     @property
     def classes(self) -> list[tuple[RunRecord, ClassScores]]:
@@ -84,7 +89,10 @@ class Group:
         return [(run, scores) for run, scores in rows if scores is not None]
 
     def curves(self) -> tuple[np.ndarray, np.ndarray]:
-        """Return the iterations (N,) that all counted runs evaluated, and the metric (runs, N)."""
+        """Return the iterations (N,) that all counted runs evaluated, and the metric (runs, N).
+
+        If the runs have no iteration in common, these are the iterations of the first run.
+        """
         tables = [
             {row['iteration']: row.get(self.metric, math.nan) for row in run.evaluations}
             for run, _ in self.best
@@ -135,7 +143,7 @@ class Collection:
 
     @property
     def cards(self) -> list[tuple[str, dict[str, Any]]]:
-        """The reports on teachers, one per file and split, each after 'group: teacher'."""
+        """The teacher reports, one per checkpoint and split, each after 'group: teacher'."""
         found: dict[tuple[str, str | None], tuple[str, dict[str, Any]]] = {}
         for group in self.groups:
             for name, card in (item for run in group.runs for item in run.teachers.items()):
@@ -147,7 +155,7 @@ class Collection:
         """Groups that taught another run and are not the baseline, the best mean first."""
         cards = (card for run in self.runs for card in run.teachers.values())
         folders = {Path(str(card.get('checkpoint'))).parent.parts for card in cards} - {()}
-        # A study that was moved has other paths, but knows which run taught.
+        # The paths of a study that was moved are old, but it names the runs that taught.
         needs = (item for run in self.runs for item in run.needs.items())
         names = {name for key, name in needs if key.startswith('model.teacher')}
         return [
@@ -156,7 +164,7 @@ class Collection:
             if group is not self.baseline
             and any(
                 run.name in names
-                # The card may have the path as it is seen from another folder.
+                # The path may be relative to another folder.
                 or any(run.source.resolve().parts[-len(p) :] == p for p in folders)
                 for run in group.runs
             )
@@ -179,7 +187,7 @@ class Collection:
         return next(iter([*self.students, *self.ranked]), None)
 
     def compare(self, group: Group, test: bool = False) -> PairedDifference | None:
-        """Compare a group with the baseline by seed, the one number of a report.
+        """Compare a group with the baseline by seed, the same way in every part of the report.
 
         Args:
             group: The group.
@@ -207,12 +215,16 @@ class Collection:
     def gap_closed(self, group: Group) -> float | None:
         """Return the share of the gap from baseline to teacher that a student closes.
 
-        None without a teacher above the baseline. The best of several teachers counts.
+        None without a teacher above the baseline. The best of several teachers counts. The
+        baseline's score is the mean over the seeds that both have, as in `compare`.
         """
         cards = [run.teachers.values() for run in group.counted if run.teachers]
         scores = [max(c['metrics'].get(self.metric, math.nan) for c in row) for row in cards]
         compared = self.compare(group)
-        gap = fmean(scores) - self.baseline.score if compared and scores else math.nan
+        if not (compared and scores):
+            return None
+        base = by_seed(self.baseline.scores)
+        gap = fmean(scores) - fmean(base[seed] for seed in compared.seeds)
         return compared.mean / gap if gap > 0 else None
 
     def points(self, study: StudyRecord) -> list[Group]:

@@ -4,15 +4,15 @@ import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-# Other parts repeat these settings or do not change the training.
+from mmseg_kd.records.message import NONE
+
+# Other parts of a config repeat these settings or do not change the training.
 PARTS = (
     'model', 'train_dataloader', 'optim_wrapper', 'param_scheduler', 'train_cfg',
     'val_dataloader', 'val_evaluator', 'load_from', 'custom_hooks', 'env_cfg',
 )  # fmt: skip
+# Characters of a text.
 LONGEST = 90
-
-
-MISSING = '–'  # noqa: RUF001
 
 
 def differing_settings(configs: Sequence[Mapping[str, Any]]) -> dict[str, list[str]]:
@@ -35,7 +35,7 @@ def _differ(key: str, values: list[Any]) -> Iterator[tuple[str, list[Any]]]:
         return
     parts = _parts(values)
     if parts is None:
-        yield key, [MISSING if value is None else value for value in values]
+        yield key, [NONE if value is None else value for value in values]
         return
     for name in dict.fromkeys(name for part in parts for name in part):
         yield from _differ(f'{key}.{name}', [part.get(name) for part in parts])

@@ -10,7 +10,7 @@ from scipy import stats
 from mmseg_kd.records.message import Message, messages, number
 
 CONFIDENCE = 0.95
-# With two differences an interval has a single degree of freedom.
+# With two differences the interval has one degree of freedom and is too wide to be of use.
 FEWEST_SEEDS = 3
 VERDICTS = ('better', 'worse', 'noise', 'few seeds')
 
@@ -55,8 +55,8 @@ def paired_difference(
     Args:
         group: Score by seed.
         baseline: Score by seed.
-        comparisons: Number of comparisons that shall all be right with a confidence of 95 %
-            (Bonferroni's correction).
+        comparisons: Number of intervals that hold together with 95 % confidence (Bonferroni's
+            correction).
 
     Returns:
         The comparison, or None where the groups have no seed in common.
@@ -87,7 +87,7 @@ def sentence(name: str, baseline: str, metric: str, compared: PairedDifference) 
     Args:
         name: The group.
         baseline: The group that it is compared with.
-        metric: Name of what the differences are in, in points.
+        metric: Name of the metric, in whose points the differences are.
         compared: Group minus baseline.
     """
     sentences = messages(

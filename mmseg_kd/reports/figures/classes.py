@@ -25,7 +25,7 @@ def classes(collection: Collection, folder: Path) -> list[Block]:
         return []
     means = {group: mean_class_iou([row for _, row in group.classes]) for group in groups}
     names = list(means[groups[0]])
-    # Runs on other classes have no place in the same figure.
+    # Runs with other classes do not fit into the same figure.
     alike = [group for group in groups if list(means[group]) == names]
     scores = {group.name: means[group] for group in alike}
     deltas = {g.name: row for g in alike if (row := collection.class_differences(g))}
@@ -79,7 +79,7 @@ def _draw_class_iou(collection: Collection, scores: Scores, deltas: Scores, file
         panels = figure.subplots(1, 2 if deltas else 1, sharey=True, squeeze=False)[0]
         for axes, part in zip(panels, (scores, deltas), strict=False):
             for i, (name, row) in enumerate(part.items()):
-                # Below each other, so that equal values do not hide each other.
+                # One below the other, so that equal values do not hide each other.
                 places = np.arange(len(names)) + 0.2 * (i - (len(part) - 1) / 2)
                 style = dict(color=looks[name]['color'], label=fill(name, NAME_WIDTH))
                 values = [row.get(c, np.nan) for c in names]

@@ -13,7 +13,7 @@ from mmseg_kd.visualization.line_styles import BLACK, COLOURS, LineStyle, line_s
 LEGEND = dict(loc='outside upper left', ncols=2, fontsize='small')
 # More lines of teachers hide the curves.
 MOST_TEACHERS = 3
-# Each has a colour of its own.
+# Each has its own colour.
 MOST_CURVES = len(COLOURS)
 
 
@@ -62,7 +62,7 @@ def line_styles(collection: Collection) -> dict[str, LineStyle]:
     """Return line styles by name of the group: black for the baseline, a colour for the best."""
     baseline = collection.baseline
     best = [group for group in collection.ranked if group is not baseline][:MOST_CURVES]
-    # In the order of the runs, so that a new run at the end leaves the others as they were.
+    # In the order of the runs, so that a new run at the end does not change the other colours.
     names = [group.name for group in collection.groups if group in best]
     looks = {} if baseline is None else {baseline.name: BLACK}
     return looks | {name: line_style(i) for i, name in enumerate(names)}

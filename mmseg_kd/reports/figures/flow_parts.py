@@ -24,13 +24,14 @@ from mmseg_kd.visualization import Panel, prediction_grid
 from mmseg_kd.visualization.prediction_grid import HEAT_COLOURS
 
 PARTS = ('gradient', 'curl', 'harmonic')
-# A harmonic part is a small remainder: the error of the other two has to be smaller still.
+# Iterations of conjugate gradients. The harmonic part is a small remainder, so the error of the
+# other two must be smaller still.
 ITERATIONS = 100
 # Principal components of features.
 COMPONENTS = 12
-# Of the largest value of the gradient part: the others are not enlarged further.
+# The smallest scale of the other parts, as a fraction of the largest value of the gradient part.
 SMALLEST_SCALE = 0.05
-# Of the width of a panel, which shows larger images reduced.
+# Width of a panel; larger images are shown reduced.
 PANEL_PIXELS = 240
 # Names and colours of the edges in the first column.
 LEGEND = (('edges of the prediction', 'edges of the label'), (WORSE, (255, 255, 255)))
@@ -71,7 +72,7 @@ def flow_parts(
         tap: Name of the tap. Logits become probabilities, other maps their first principal
             components.
         like: The student, whose preprocessor prepares the image.
-        void: Ids to leave out as void, next to 255.
+        void: Ids to leave out as void, in addition to 255.
         grid: Height and width to which the map is resized, as losses resize a teacher's; its own
             if None.
 
@@ -84,7 +85,7 @@ def flow_parts(
     size, padded = sample['inputs'].shape[1:], inputs.shape[2:]
     label = resize_labels(samples.label_of(sample)[None], size)
     label = torch.where(torch.isin(label, label.new_tensor(void)), samples.IGNORED, label)
-    # What was padded is void.
+    # The padding is void.
     label = F.pad(label, (0, padded[1] - size[1], 0, padded[0] - size[0]), value=samples.IGNORED)
     valid = valid_pixels(label, maps, samples.IGNORED)[0]
     u = _potentials(maps[0].double().cpu(), valid, tap == 'logits')
@@ -115,7 +116,7 @@ def _potentials(x: Tensor, valid: Tensor, logits: bool) -> Tensor:
     if not values.numel():
         return torch.zeros_like(x[:COMPONENTS])
     mean = values.mean(dim=1, keepdim=True)
-    # In ascending order of their variance.
+    # `eigh` returns them in ascending order of their variance.
     variances, directions = torch.linalg.eigh(torch.cov(values, correction=0).view(len(x), -1))
     scale = variances.sum().clamp(min=1e-12).sqrt()
     directions = directions[:, -COMPONENTS:]
@@ -133,7 +134,7 @@ def pair_energies(u: Tensor, valid: Tensor) -> dict[str, Tensor]:
         By part, the energy at each pixel (H, W): half of that of its edges.
     """
     energies = {name: torch.zeros_like(u[0]) for name in PARTS}
-    # One map and those after it at a time: all pairs would take too much memory.
+    # One map with all later ones at a time: all pairs at once would take too much memory.
     for i in range(len(u) - 1):
         parts = split_masked(pair_flow(u[i], u[i + 1 :]), valid, ITERATIONS)
         for name, part in zip(PARTS, parts, strict=True):

@@ -58,7 +58,7 @@ def differing_images(collection: Collection, folder: Path, count: int) -> list[B
 
 
 def comparable_pair(collection: Collection) -> tuple[RunRecord, RunRecord] | None:
-    """Return runs of the baseline and the best student that have a seed and checkpoints."""
+    """Return runs of the baseline and the best student that have the same seed and checkpoints."""
     bases = collection.baseline.counted if collection.baseline else []
     students = [run for group in collection.students for run in group.counted]
     for run, base in itertools.product(students, bases):
@@ -129,6 +129,8 @@ def draw_images(
     scores = samples.image_scores(compared, dataset, range(len(dataset)))
     differences = [row['student'] - row['baseline'] for row in scores.values()]
     chosen = choose_images(differences, count)
+    if not chosen:
+        raise UserError('no image of the split has a labelled pixel')
     rows = [_row(dataset[i], models) for i, _ in chosen]
     meta = dataset.metainfo
     prediction_grid(rows, meta['classes'], meta['palette'], file, vector=True)
@@ -136,7 +138,7 @@ def draw_images(
 
 
 def _dataset(run: RunRecord, notes: list[Message]) -> BaseDataset:
-    """Build the validation images of a run without running its config, a stranger's perhaps."""
+    """Build the validation images of a run without running its config, which may be untrusted."""
     file = max(run.source.glob(CONFIGS))
     cfg, left_out = parse_buildable(file.read_text(encoding='utf-8'), file)
     if left_out:
@@ -156,7 +158,7 @@ def _teacher(run: RunRecord, notes: list[Message]) -> nn.Module | None:
             return Teacher(config, checkpoint).segmentor.eval().to(get_device())
         return load_model(checkpoint)
     except UserError as error:
-        # The advice is for tools that take a config.
+        # The rest is advice for tools that take a config.
         reason = str(error).partition('; name the config')[0]
         notes.append(message('The teacher is not drawn: {error}', error=reason))
         return None

@@ -18,9 +18,9 @@ OF_LABELS = ('decode', 'aux')
 
 
 def losses(collection: Collection, folder: Path) -> list[Block]:
-    """Draw the losses of one seed of a few runs, on logarithmic axes of their own."""
+    """Draw the losses of one seed of a few runs, one panel with a logarithmic axis per run."""
     groups = first_groups(collection, MOST_PANELS)
-    runs = {g.name: g.counted[0] for g in groups if _losses_of(g.counted[0])}
+    runs = {g.name: g.first for g in groups if _losses_of(g.first)}
     if not runs:
         return []
     file = folder / 'losses.png'
@@ -35,13 +35,13 @@ def losses(collection: Collection, folder: Path) -> list[Block]:
             axes.set_title(fill(name, NAME_WIDTH))
             iteration_axis(axes)
             for loss in _losses_of(run):
-                # A loss with weight 0 has no place on a logarithmic axis.
+                # A logarithmic axis cannot show a loss of weight 0.
                 values = np.where(run.training[loss] > 0, run.training[loss], np.nan)
                 (lines[loss],) = axes.plot(run.training['step'], values, label=loss, **looks[loss])
         figure.legend(handles=lines.values(), **LEGEND)
     caption = message(
-        'Weighted losses of one seed each, means over the logging interval. Each panel has axes '
-        'of its own. The share of each loss in the gradient is in gradients.png of its work_dir.'
+        'Weighted losses of one seed each, means over the logging interval. Each panel has its '
+        'own axes. The share of each loss in the gradient is in gradients.png of its work_dir.'
     )
     return [Heading(message('Losses')), Picture(file, caption)]
 

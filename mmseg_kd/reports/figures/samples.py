@@ -95,10 +95,17 @@ def tap_maps(
 def image_scores(
     models: Mapping[str, nn.Module], dataset: BaseDataset, indices: Iterable[int]
 ) -> dict[int, dict[str, float]]:
-    """Return the mIoU of single images in percent, by index and by model."""
+    """Return the mIoU of single images in percent, by index and by model.
+
+    Raises:
+        UserError: A model predicts more classes than the images have.
+    """
     classes = len(dataset.metainfo['classes'])
+    for name, model in models.items():
+        if (own := getattr(model, 'num_classes', classes)) > classes:
+            raise UserError(f'the {name} predicts {own} classes, but the images have {classes}')
     scores: dict[int, dict[str, float]] = {}
-    # None: no bar where standard error is not a terminal.
+    # None hides the bar where standard error is not a terminal.
     for i in tqdm(indices, 'images', leave=False, disable=None):
         sample, scores[i] = dataset[i], {}
         for name, model in models.items():

@@ -1,7 +1,8 @@
 """The section on a grid or search: the score over each parameter.
 
-The figures of `optuna.visualization.matplotlib` were tried: their labels overlap, low scores are
-pale lines on grey, and slices are coloured by trial number, which means nothing for a grid.
+The figures of `optuna.visualization.matplotlib` were tried and not used: their labels overlap, low
+scores are pale lines on grey, and slices are coloured by trial number, which means nothing for a
+grid.
 """
 
 from collections.abc import Mapping, Sequence
@@ -65,7 +66,7 @@ def slice_plots(points: Sequence[Group], space: Mapping[str, Any], metric: str, 
             if ranged and all(map(is_number, values)):
                 axes.set_xscale('log' if is_logarithmic(choices) else 'linear')
             else:
-                # Texts are drawn at 0, 1, 2, ..., in the order in which they are seen first.
+                # matplotlib draws texts at 0, 1, 2, ..., in the order in which it first gets them.
                 known = choices if isinstance(choices, list) else choices.get('choices', ())
                 axes.xaxis.update_units([_label(value) for value in known])
                 values = [_label(value) for value in values]

@@ -35,7 +35,7 @@ TAP_WIDTH = 18
 
 Models = Mapping[str, nn.Module]
 TapPairs = Sequence[tuple[str, str]]
-# What an image is chosen as, and its mIoU by model.
+# Why an image is chosen, and its mIoU by model.
 Chosen = tuple[Message, Mapping[str, float]]
 
 
@@ -83,10 +83,10 @@ def choose(
         models: The models.
         dataset: Labelled images.
         count: Number of images of each kind: the best, the worst and the median ones.
-        stems: Names of images to take in their place, without the ending.
+        stems: Names, without the ending, of images to take instead.
 
     Returns:
-        By index of the image, what it is chosen as and the mIoU in percent by model.
+        By index of the image, why it is chosen and its mIoU in percent by model.
 
     Raises:
         UserError: There is no such image, or no image has a labelled pixel.
@@ -121,7 +121,7 @@ def compare(models: Models, sample: samples.Sample, taps: TapPairs) -> Compariso
 
 
 def _attention(models: Models, sample: samples.Sample, taps: TapPairs) -> list[Attention]:
-    """Compare attention maps on the whole image, even where a test moves a window over it."""
+    """Compare attention maps of the whole image, even if the test uses a sliding window."""
     student = models['student']
     inputs = student.data_preprocessor(samples.batch_of(sample), False)['inputs']
     # As in training, the teacher sees what the student sees.
@@ -147,7 +147,7 @@ def panels(one: Comparison, highest: float) -> list[list[Panel]]:
 
     Args:
         one: The image.
-        highest: The entropy that has the last colour.
+        highest: The entropy at the end of the colour scale.
     """
     labels = {name: Panel(name, labels=ids) for name, ids in one.ids.items()}
     difference = difference_picture(one.label, one.ids['teacher'], one.ids['student'])

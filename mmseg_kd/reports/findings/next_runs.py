@@ -18,7 +18,7 @@ from mmseg_kd.reports.findings.training import FEWEST_EVALUATIONS, loss_faults
 MOST_SEEDS = 20
 # Factor that is enough to see whether a longer training helps.
 LONGER = 1.5
-# In points. Two evaluations in a row differ by less than this anyway.
+# In points. Smaller differences between two evaluations can be chance.
 STILL_IMPROVING = 0.5
 MOST = 3
 
@@ -36,7 +36,7 @@ def suggest(collection: Collection) -> list[Suggestion]:
 
 
 def seeds_needed(compared: PairedDifference) -> int | None:
-    """Return the seeds with which this difference would be significant; None above 20."""
+    """Return how many seeds would make this difference significant; None if more than 20."""
     if compared.verdict == 'few seeds':
         return FEWEST_SEEDS
     counts = range(len(compared.seeds) + 1, MOST_SEEDS + 1)
@@ -54,26 +54,29 @@ def _seeds(collection: Collection) -> Iterator[Suggestion]:
     reason = message(
         'More seeds of {name} and {baseline}: fewer than {n} cannot show a difference.'
         if compared.verdict == 'few seeds'
-        else 'More seeds of {name} and {baseline}: if difference and spread stay as they are, '
+        else 'More seeds of {name} and {baseline}: if the difference and its spread stay the same, '
         '{n} seeds would separate it from noise.',
         name=best.name,
         baseline=baseline.name,
         n=count,
     )
+    # The seeds that both groups have are kept.
+    others = [seed for seed in range(count) if seed not in compared.seeds]
+    seeds = sorted([*compared.seeds, *others[: count - len(compared.seeds)]])
     commands = [
-        _train(group.runs[0], f's{seed}', {'randomness.seed': seed})
+        _train(group.first, f's{seed}', {'randomness.seed': seed})
         for group in (baseline, best)
-        for seed in range(count)
+        for seed in seeds
         if seed not in by_seed(group.scores)
     ]
-    inside = best.runs[0].study_config
-    yield Suggestion(reason, f'seeds={list(range(count))},' if inside else '\n'.join(commands))
+    inside = best.first.study_config
+    yield Suggestion(reason, f'seeds={seeds},' if inside else '\n'.join(commands))
 
 
 def _loss_weights(collection: Collection) -> Iterator[Suggestion]:
     found = []
     for group in collection.ranked:
-        faults = loss_faults(group.runs[0]).values()
+        faults = loss_faults(group.first).values()
         options = {key: _rounded(fault.better) for key, fault in faults if fault.better is not None}
         if options:
             found.append((group, options))
@@ -91,18 +94,19 @@ def _loss_weights(collection: Collection) -> Iterator[Suggestion]:
 def _longer_runs(collection: Collection) -> Iterator[Suggestion]:
     students = collection.students
     groups = sorted(collection.ranked, key=lambda group: group not in students)
-    found = [group for group in groups if group.runs[0].max_iters and _improving(group)]
+    found = [group for group in groups if group.first.max_iters and _improving(group)]
     for group in found[:MOST]:
         reason = message('Train {name} 1.5x longer: it was still improving.', name=group.name)
-        options = _longer(group.runs[0], round(LONGER * group.runs[0].max_iters))
+        options = _longer(group.first, round(LONGER * group.first.max_iters))
         yield Suggestion(reason, _lines(group, 'longer', options))
 
 
 def _improving(group: Group) -> bool:
-    """Return whether the last evaluation is clearly the best."""
+    """Return whether a finished group's last evaluation is clearly the best."""
     iterations, values = group.curves()
     means = values.mean(axis=0)
-    enough = len(iterations) >= FEWEST_EVALUATIONS
+    # A run in progress improves in any case.
+    enough = group.finished and len(iterations) >= FEWEST_EVALUATIONS
     return enough and means[-1] - means[:-1].max() >= STILL_IMPROVING
 
 
@@ -125,10 +129,10 @@ def _rounded(value: float) -> float:
 
 def _lines(group: Group, what: str, options: dict[str, Any]) -> str:
     """Return an entry of the study's config, or a command if the group is not in a study."""
-    run = group.runs[0]
+    run = group.first
     if not run.study_config:
         return _train(run, what, options)
-    # The study fills in where a needed checkpoint came from.
+    # The study fills in the path of a needed checkpoint.
     entry = {'config': run.study_config, 'needs': run.needs, 'options': {**run.options, **options}}
     name = f'{group.name}_{what}'.replace('/', '_')
     filled = {key: value for key, value in entry.items() if value}
@@ -155,5 +159,5 @@ def _quoted(text: str) -> str:
     """Quote an argument for bash, PowerShell and cmd alike, as far as they agree."""
     if not re.search(r'[^\w./:=+-]', text):
         return text
-    # A dollar is a variable to bash and PowerShell between double quotes; cmd has no single ones.
+    # Bash and PowerShell read `$` between double quotes as a variable. cmd has no single quotes.
     return f"'{text}'" if re.search(r'[$`"]', text) else f'"{text}"'

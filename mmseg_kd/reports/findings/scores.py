@@ -10,7 +10,7 @@ from mmseg_kd.reports.comparing.statistics import sentence
 from mmseg_kd.reports.findings.training import MOST, training_findings, weak_teachers
 
 MOST_COMPARED = 3
-# Percent: a class below is not recognised.
+# IoU in percent below which a class counts as not recognised.
 UNSEEN = 1.0
 
 
@@ -29,8 +29,7 @@ def find(collection: Collection) -> list[Message]:
 
 def _best(collection: Collection) -> Iterator[Message]:
     for group in [group for group in collection.compared if group.finished][:1]:
-        score = f'{group.score:.2f}'
-        values = dict(name=group.name, score=score, metric=collection.metric)
+        values = dict(name=group.name, score=f'{group.score:.2f}', metric=collection.metric)
         yield message('{name} reached {score} {metric}, the highest mean.', **values)
 
 
@@ -73,20 +72,25 @@ def _classes(collection: Collection) -> Iterator[Message]:
     best = collection.best
     if best is None:
         return
-    iou = mean_class_iou([scores for _, scores in best.classes])
-    if unseen := [name for name, value in iou.items() if value < UNSEEN]:
+    evaluated = [scores for _, scores in best.classes]
+    # A class without a labelled pixel has an IoU of 0 where it is predicted.
+    known = [(s.iou, s.confusion) for s in evaluated if s.confusion is not None]
+    absent = {n for names, x in known for n, row in zip(names, x, strict=True) if not row.any()}
+    iou = mean_class_iou(evaluated)
+    if unseen := [n for n, value in iou.items() if value < UNSEEN and n not in absent]:
         names = ', '.join(unseen[:MOST])
         values = dict(name=best.name, classes=names, limit=f'{UNSEEN:g}')
         yield message('{name} hardly recognises {classes} (IoU below {limit} %).', **values)
     if deltas := collection.class_differences(best):
-        up, down = max(deltas, key=deltas.get), min(deltas, key=deltas.get)
-        values = dict(name=best.name, baseline=collection.baseline.name, up=up, down=down)
+        low, high = min(deltas, key=deltas.get), max(deltas, key=deltas.get)
         yield message(
-            '{name} against {baseline} by class: most gained by {up} ({gain} points of IoU), '
-            'least by {down} ({loss}).',
-            gain=number(deltas[up], '+.2f'),
-            loss=number(deltas[down], '+.2f'),
-            **values,
+            'IoU by class, {name} minus {baseline}: {least} ({low}) to {most} ({high}) points.',
+            name=best.name,
+            baseline=collection.baseline.name,
+            low=low,
+            high=high,
+            least=number(deltas[low], '+.2f'),
+            most=number(deltas[high], '+.2f'),
         )
 
 
@@ -96,9 +100,9 @@ def _edges(collection: Collection) -> Iterator[Message]:
         found = at_the_edge(study.space, best.params) if best else {}
         for key, (value, edge) in found.items():
             yield message(
-                'The best value of {key}, {value}, is the {edge} that could be chosen: values '
-                'beyond it may be better.',
+                'The best value of {key}, {value}, is at the {edge} end of the search space: '
+                'values beyond it may be better.',
                 key=key,
                 value=f'{value:.4g}',
-                edge=message('lowest' if edge == 'lowest' else 'highest'),
+                edge=message('lower' if edge == 'lowest' else 'upper'),
             )

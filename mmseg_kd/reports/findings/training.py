@@ -13,9 +13,9 @@ from mmseg_kd.reports.comparing.collection import Collection, run_name
 
 # Sentences of one kind; the tables have the rest.
 MOST, MOST_FAULTS = 6, 3
-# In points. Two evaluations in a row differ by less than this anyway.
+# In points. Smaller differences between two evaluations can be chance.
 FELL = 1.0
-# Fewer do not show how a training ends.
+# Fewer evaluations do not show how a training ends.
 FEWEST_EVALUATIONS = 3
 
 
@@ -79,13 +79,13 @@ def _diverged(collection: Collection) -> Iterator[Message]:
 
 
 def _misfits(collection: Collection) -> Iterator[Message]:
-    # Runs of stock mmsegmentation, which trains on; here loading stops.
+    # Stock mmsegmentation trains on after a misfit; this project stops.
     for group in collection.groups:
         for unexpected, missing in [run.log.misfit for run in group.runs if run.log.misfit][:1]:
             yield message(
-                '{name}: its pretrained file does not fit. {missing} tensors of the model found '
-                'nothing in it, {unexpected} of the file had no place, so a part of the model '
-                'began at random.',
+                '{name}: its pretrained file does not fit. {missing} tensors of the model are not '
+                'in the file, {unexpected} of the file are not in the model, so a part of the '
+                'model started from random weights.',
                 name=group.name,
                 unexpected=unexpected,
                 missing=missing,
@@ -119,7 +119,7 @@ def _losses(collection: Collection) -> Iterator[Message]:
     by_condition = dict(zip(('cut', 'zero', 'off', 'dominates'), sentences, strict=True))
     found = defaultdict(list)
     for group in collection.ranked:
-        for loss, (_, fault) in loss_faults(group.runs[0]).items():
+        for loss, (_, fault) in loss_faults(group.first).items():
             share = '' if fault.share is None else f' ({100 * fault.share:.2g} %)'
             found[group.name, fault.condition].append(f'{loss}{share}')
     for (name, condition), losses in list(found.items())[:MOST_FAULTS]:

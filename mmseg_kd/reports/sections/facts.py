@@ -8,16 +8,16 @@ from mmseg_kd.reports.writing.document import NONE, Block, Heading, Paragraph, T
 
 def settings(collection: Collection) -> list[Block]:
     """Return what differs in the settings of each group from the baseline, or from the first."""
-    groups = [group for group in collection.groups if group.runs[0].config]
+    groups = [group for group in collection.groups if group.first.config]
     if not groups:
         return []
-    first = collection.baseline if collection.baseline in groups else groups[0]
+    base = collection.baseline if collection.baseline in groups else groups[0]
     rows = []
     for group in groups:
-        own = differing_settings([first.runs[0].config, group.runs[0].config])
+        own = differing_settings([base.first.config, group.first.config])
         lines = [f'{key} = {text}' for key, (_, text) in own.items()]
         rows.append([group.name, '\n'.join(lines) or NONE])
-    text = message('Differences from {name}; all other settings are equal.', name=first.name)
+    text = message('Differences from {name}; all other settings are equal.', name=base.name)
     table = Table(messages('run', 'settings'), rows, 'settings')
     differ = any(lines != NONE for _, lines in rows)
     return [Heading(message('Settings that differ')), Paragraph(text), table] if differ else []

@@ -1,6 +1,7 @@
 """The sections on scores: the comparison, the teachers, every run, and the controls."""
 
 import itertools
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import timedelta
 from statistics import fmean
@@ -38,9 +39,9 @@ def comparison(collection: Collection, sizes: dict[str, ModelSize]) -> list[Bloc
         'the baseline in this report is the mean over the seeds that both have, with its 95 % '
         "confidence interval by Student's t. The verdict is better or worse only if the interval "
         'excludes 0, and never with fewer than 3 seeds; one interval in 20 excludes 0 by chance '
-        'alone. Gap closed: the share of the gap from baseline to teacher. GMACs and ms per image '
-        'are of one image of the size that the model was trained on, measured when this report '
-        'was written.'
+        'alone. Gap closed: the share of the gap from baseline to teacher that the student '
+        'closes. GMACs and ms per image are for one image of the training size, measured when '
+        'this report was written.'
     )
     own = comparison_table(collection, collection.teachers, sizes)._replace(name='teacher_runs')
     return [
@@ -117,7 +118,7 @@ def runs_table(collection: Collection) -> Table:
 
 
 def _checkpoint(run: RunRecord, metric: str) -> str:
-    """Return the checkpoint; with its own score where the best evaluation has none."""
+    """Return the best checkpoint, with its own score if it is not of the best evaluation."""
     found, best = run.best_checkpoint(metric), run.best(metric)
     if found is None:
         return NONE
@@ -125,7 +126,7 @@ def _checkpoint(run: RunRecord, metric: str) -> str:
 
 
 def controls(collection: Collection) -> list[Block]:
-    """Return the paired differences of the runs to their controls, corrected for their number."""
+    """Compare runs with their controls, corrected for the number of comparisons."""
     pairs, known = collection.controlled, metric_names(collection.runs)
     metrics = [collection.metric, *(name for name in REGIONS if name in known)]
     rows = []
@@ -136,8 +137,8 @@ def controls(collection: Collection) -> list[Block]:
             row = [run.name, control.name, f'{metric}, {split}', seeds, difference]
             rows.append([*row, interval_text(compared), verdict_text(compared)])
     explanation = message(
-        'The intervals are corrected for {count} comparisons of each metric (Bonferroni): with a '
-        'confidence of 95 % all of them are right at once.',
+        'The intervals are corrected for {count} comparisons of each metric (Bonferroni): with '
+        '95 % confidence all of them hold at once.',
         count=len(pairs),
     )
     headings = messages('run', 'control', 'metric', 'seeds', 'difference', 'interval', 'verdict')
@@ -163,10 +164,10 @@ def verdict_text(compared: PairedDifference | None) -> Text:
     return NONE if compared is None else VERDICT_TEXTS[VERDICTS.index(compared.verdict)]
 
 
-def mean_of(values: Iterable[float | None], form: str = '.2f') -> str:
-    """Format the mean of the values that are not None."""
-    known = [value for value in values if value is not None]
-    return number(fmean(known) if known else None, form)
+def mean_of(values: Iterable[float | None]) -> str:
+    """Format the mean of the values that are neither None nor NaN."""
+    known = [value for value in values if value is not None and math.isfinite(value)]
+    return number(fmean(known) if known else None)
 
 
 def _mean_and_sd(scores: Sequence[tuple[RunRecord, float]]) -> str:

@@ -79,5 +79,5 @@ def titled(heading: Text, table: Table, level: int = 2) -> list[Block]:
 
 
 def _is_text(cell: Text) -> bool:
-    # Yes and no are as narrow as numbers.
+    # Short words are as narrow as numbers.
     return len(str(cell)) > 3 and any(map(str.isalpha, str(cell)))

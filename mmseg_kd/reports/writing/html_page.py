@@ -12,7 +12,7 @@ from mmseg_kd.reports.writing import document as d
 
 
 def to_html(blocks: Sequence[d.Block], lang: str) -> str:
-    """Write blocks, the first of them the title, as a page in the language of the moment."""
+    """Write blocks, the first of them the title, as a page in the current language."""
     body, links = [], []
     for i, block in enumerate(blocks):
         body.append(f'<div id="part{i}">{_block(block)}</div>')

@@ -9,7 +9,7 @@ from mmseg_kd.reports.writing import document as d
 
 
 def to_markdown(blocks: Sequence[d.Block]) -> str:
-    """Write blocks as GitHub Markdown, in the language of the moment."""
+    """Write blocks as GitHub Markdown, in the current language."""
     return '\n\n'.join(map(_block, blocks))
 
 

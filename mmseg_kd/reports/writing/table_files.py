@@ -19,7 +19,7 @@ def write_table(table: Table, folder: Path) -> list[Path]:
     """Write a table as `NAME.csv` and, for the package booktabs, as `NAME.tex`."""
     rows = [[str(cell) for cell in row] for row in (table.headings, *table.rows)]
     files = [folder / f'{table.name}{ending}' for ending in ('.csv', '.tex')]
-    # Excel reads UTF-8 only behind a byte order mark.
+    # Excel recognises UTF-8 only by a byte order mark.
     with atomic_path(files[0]) as partial, partial.open('w', newline='', encoding='utf-8-sig') as f:
         csv.writer(f).writerows([[_plain(cell) for cell in row] for row in rows])
     heading, *lines = (' & '.join(map(_latex, row)) + r' \\' for row in rows)
