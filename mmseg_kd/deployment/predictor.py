@@ -140,8 +140,11 @@ def open_session(file: Path, device: str | None = None):  # noqa: ANN201 - of an
         import onnxruntime
     except ImportError as error:
         raise UserError(f'{file}: needs ONNX Runtime: pip install -e ".[export]"') from error
-    cpu = ['CPUExecutionProvider']
-    providers = cpu if device == 'cpu' else onnxruntime.get_available_providers()
+    providers = ['CPUExecutionProvider']
+    if device != 'cpu':
+        providers = onnxruntime.get_available_providers()
+    if (device or '').startswith('cuda:'):
+        providers = [('CUDAExecutionProvider', {'device_id': device[5:]}), *providers]
     if not file.is_file():
         raise UserError(f'{file}: does not exist')
     try:

@@ -71,7 +71,8 @@ def make_report(
         without a gradient is.
     """
     task, weighted = gradients
-    values = {k: float(v) for k, v in outputs.items() if isinstance(v, Tensor) and v.numel() == 1}
+    scalars = {k: v for k, v in outputs.items() if isinstance(v, Tensor) and v.numel() == 1}
+    values = {k: float(v.detach()) for k, v in scalars.items()}
     share = shares(task, weighted)
     rows, own = {}, {'loss'}
     for name, loss in losses.items():

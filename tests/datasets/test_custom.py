@@ -194,10 +194,12 @@ def test_weights_are_the_median_over_the_frequency(tmp_path: Path, capsys) -> No
     # A class that is in one image alone: its frequency is its share of that image.
     odd = np.zeros((56, 72), np.uint8)
     odd[:28] = 2
-    Image.fromarray(odd).save(src / 'masks' / 'photo3_mask.png')
+    Image.fromarray(odd).save(src / 'masks' / 'photo0_mask.png')
     assert run(TOOL, src, tmp_path / 'dest', '--split', 50, 25, 25) == 0
-    # Frequencies: 0 has 3 * 0.75 + 0.5 of 4 images, 1 a quarter of three, 2 half of one.
-    frequency = np.array([2.75 / 4, 0.25, 0.5])
+    names = (tmp_path / 'dest' / 'train.txt').read_text().split()
+    assert names == ['Photo2.JPG', 'Photo0.JPG']
+    # Frequencies in these two: 0 has 0.75 + 0.5 of 2 images, 1 a quarter of one, 2 half of one.
+    frequency = np.array([1.25 / 2, 0.25, 0.5])
     weights = (0.5 / frequency).round(3).tolist()
     out = capsys.readouterr().out
     assert all(str(weight) in out for weight in weights)

@@ -98,6 +98,16 @@ def test_a_share_that_begins_after_the_training_is_an_error(tmp_path: Path, teac
     assert not list(tmp_path.glob('iter_*.pth'))
 
 
+def test_a_temperature_that_ends_at_0_is_an_error_at_the_start(
+    tmp_path: Path, teacher: dict
+) -> None:
+    falls = dict(type='LinearDecay', value=4.0, end=5)
+    cfg = config(tmp_path, teacher, dict(kl_loss=KL['kl_loss'] | dict(temperature=falls)))
+    with pytest.raises(UserError, match='temperature is 0 in iteration 5'):
+        build_runner(cfg).train()
+    assert not list(tmp_path.glob('iter_*.pth'))
+
+
 def test_activation_checkpointing_has_no_report_but_trains(tmp_path: Path, teacher: dict) -> None:
     options = dict(activation_checkpointing=['backbone.block2.0'])
     with pytest.warns(UserWarning, match='no gradient report'):

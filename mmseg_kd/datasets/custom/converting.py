@@ -21,19 +21,22 @@ class Counts(NamedTuple):
     Attributes:
         sizes: Width and height of each image, upright.
         pixels: Pixels of each class in each image, (images, K + 1); the last column has no class.
+        train: Number of training images; they are the first ones.
     """
 
     sizes: list[tuple[int, int]]
     pixels: np.ndarray
+    train: int
 
     def weights(self) -> list[float]:
-        """Return median-frequency class weights (Eigen and Fergus, ICCV 2015).
+        """Return median-frequency class weights of the training images (Eigen and Fergus, ICCV 2015).
 
         A class' frequency is its share of the pixels of the images in which it occurs; its weight
         is the median of all frequencies over its own. A class without a pixel has weight 1.
         """
-        pixels, weights = self.pixels[:, :-1], np.ones(self.pixels.shape[1] - 1)
-        images = self.pixels.sum(1) @ (pixels > 0)
+        counted = self.pixels[: self.train]
+        pixels, weights = counted[:, :-1], np.ones(counted.shape[1] - 1)
+        images = counted.sum(1) @ (pixels > 0)
         frequency = pixels.sum(0)[images > 0] / images[images > 0]
         weights[images > 0] = np.median(frequency) / frequency
         return weights.round(3).tolist()
@@ -55,7 +58,7 @@ def write_dataset(splits: Mapping[str, Sequence[Pair]], legend: Legend, dest: Pa
     for split, pairs in splits.items():
         lines = ''.join(f'{pair.name.as_posix()}\n' for pair in pairs)
         (dest / f'{split}.txt').write_text(lines, encoding='utf-8')
-    return Counts(sizes, np.array(pixels))
+    return Counts(sizes, np.array(pixels), len(splits['train']))
 
 
 def labels_of(pair: Pair, mask: Mask, ids: Mapping[Value, int]) -> np.ndarray:

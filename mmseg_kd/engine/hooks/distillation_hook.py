@@ -30,6 +30,8 @@ class DistillationHook(Hook):
                     f'model.kd_losses.{name}: GradientShare(begin={share.begin}) measures nothing '
                     f'in {runner.max_iters} iterations; write an earlier begin'
                 )
+        # Schedules that end at an impossible value are reported now, not hours later.
+        runner.kd_losses.set_iteration(runner.max_iters - 1)
         runner.teachers.start(runner.bare_model)
 
     def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None) -> None:
