@@ -191,11 +191,13 @@ def _capturable(optimizer: torch.optim.Optimizer) -> Iterator[None]:
 
 def cannot_record(model: Any, optim_wrapper: OptimWrapper) -> str | None:
     """Why the training step of a model cannot become a CUDA graph; None if it can be tried."""
+    if is_distributed():
+        # The wrapper of several processes has no data_preprocessor.
+        return 'several processes exchange gradients'
     packs = isinstance(model.data_preprocessor, BatchDataPreProcessor)
     scales = isinstance(optim_wrapper, AmpOptimWrapper)
     fused = all(group.get('fused') for group in optim_wrapper.optimizer.param_groups)
     reasons = {
-        'several processes exchange gradients': is_distributed(),
         "it needs model.data_preprocessor.type='BatchDataPreProcessor'": not packs,
         'it needs optim_wrapper.optimizer.fused=True': not fused,
         'the loss scale of float16 is read in every step: use bfloat16': scales,

@@ -115,6 +115,16 @@ def test_what_cannot_be_recorded_is_named(options: dict, reason: str | None) -> 
     assert found is None if reason is None else reason in found
 
 
+def test_a_model_of_several_processes_is_not_recorded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr('mmseg_kd.engine.graphed_step.is_distributed', lambda: True)
+    cfg = load_config('local_configs/toy/segformer.b0.toy.py')
+    model = MODELS.build(cfg.model)
+    wrapper = build_optim_wrapper(model, cfg.optim_wrapper)
+    # As MMDistributedDataParallel: the model is its `module`.
+    wrapped = torch.nn.Sequential(model)
+    assert cannot_record(wrapped, wrapper) == 'several processes exchange gradients'
+
+
 @pytest.mark.parametrize('clip_grad', [None, dict(max_norm=1.0)], ids=['can', 'cannot'])
 def test_a_run_on_a_gpu_is_told_of_the_faster_way(
     clip_grad: dict | None, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
