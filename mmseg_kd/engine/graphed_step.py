@@ -67,6 +67,7 @@ class GraphedStep:
         self._steps: Counter[Hashable] = Counter()
         self._recordings: dict[Hashable, Recording] = {}
         self._rates: list[Tensor] = []
+        self._stopped = False
         self._kd_losses = getattr(model, 'kd_losses', None)
         self._device = next(model.parameters()).device
         if self._kd_losses:
@@ -92,7 +93,7 @@ class GraphedStep:
     def _kind(self, batch: PackedBatch | None, optim_wrapper: OptimWrapper) -> Hashable | None:
         """Return what steps of one recording have in common; None where a step runs eagerly."""
         losses = self._kd_losses.step_kind() if self._kd_losses else ()
-        if batch is None or losses is None:
+        if batch is None or losses is None or self._stopped:
             return None
         settings = tuple(
             tuple((k, v) for k, v in group.items() if k not in ('params', 'lr', 'initial_lr'))
@@ -112,6 +113,9 @@ class GraphedStep:
     def _record(
         self, kind: Hashable, batch: PackedBatch, data: dict, optim_wrapper: OptimWrapper
     ) -> None:
+        if len(self._recordings) >= MOST_GRAPHS:
+            self._refuse(kind, f'{MOST_GRAPHS} other kinds of steps are recorded')
+            return
         optimizer, model = optim_wrapper.optimizer, self.model
         static = batch.to(model.data_preprocessor.device)
         tensors = (static.images.clone(), static.labels.clone(), static.sizes.clone())
@@ -124,9 +128,9 @@ class GraphedStep:
         graph = torch.cuda.CUDAGraph()
         optimizer.zero_grad(set_to_none=True)
         try:
-            if len(self._recordings) >= MOST_GRAPHS:
-                raise RuntimeError(f'{MOST_GRAPHS} other kinds of steps are recorded')
             with (
+                # A capture that fails leaves its stream as the current one.
+                torch.cuda.stream(torch.cuda.current_stream()),
                 _capturable(optimizer),
                 torch.cuda.graph(
                     graph, pool=self._pool, stream=self._stream, capture_error_mode='thread_local'
@@ -137,12 +141,27 @@ class GraphedStep:
                 )
                 values = torch.stack([x.detach().float().reshape(()) for x in logs.values()])
         except RuntimeError as error:
-            reason = one_line(error, 200)
-            self._warn(f'cuda_graph: the step cannot be recorded and runs eagerly ({reason})')
-            self._steps[kind] = -(10**9)
+            self._refuse(kind, one_line(error, 200))
             optimizer.zero_grad(set_to_none=True)
+            if not isinstance(error, torch.OutOfMemoryError):
+                self._stop()
         else:
             self._recordings[kind] = Recording(graph, static, list(logs), values)
+
+    def _refuse(self, kind: Hashable, reason: str) -> None:
+        self._warn(f'cuda_graph: the step cannot be recorded and runs eagerly ({reason})')
+        self._steps[kind] = -(10**9)
+
+    def _stop(self) -> None:
+        """Run all further steps eagerly, after a capture that failed.
+
+        torch 2.11 takes its random generator to be in that capture for ever, and refuses to draw
+        from it. A copy continues at the same place; recordings would still use the old one.
+        """
+        self._stopped = True
+        self._recordings.clear()
+        generator = torch.cuda.default_generators[self._device.index]
+        generator.graphsafe_set_state(generator.clone_state())
 
     @contextmanager
     def _rates_on_device(self, optimizer: torch.optim.Optimizer) -> Iterator[None]:
