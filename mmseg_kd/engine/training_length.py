@@ -5,7 +5,7 @@ from typing import Any
 
 from mmengine.logging import print_log
 from mmengine.optim import ConstantParamScheduler, LinearParamScheduler
-from mmengine.runner import Runner
+from mmengine.runner import IterBasedTrainLoop, Runner
 
 from mmseg_kd.distillation.schedules import Schedule
 
@@ -48,7 +48,9 @@ def follow_length(schedulers: Any, length: int) -> Any:
 
 
 def misfits(runner: Runner) -> Iterator[str]:
-    """Yield the schedules that end before or after the training, each in a sentence.
+    """Yield the schedules that do not fit the training, each in a sentence.
+
+    They end before or after it, or follow epochs, which a training by iterations does not have.
 
     A resumed run continues with the schedulers of its checkpoint.
     """
@@ -63,6 +65,12 @@ def misfits(runner: Runner) -> Iterator[str]:
         if runner.iter > 0:
             advice = 'a resumed run keeps the schedule of its checkpoint'
         yield f'param_scheduler ends at iteration {last.end}, the training at {length}; {advice}'
+    for scheduler in schedulers:
+        if scheduler.by_epoch and isinstance(runner.train_loop, IterBasedTrainLoop):
+            yield (
+                f'param_scheduler: {type(scheduler).__name__} changes its value at the end of an '
+                'epoch, and this training has no epochs; write by_epoch=False'
+            )
     for name, loss in runner.kd_losses.items():
         for key, value in vars(loss).items():
             while isinstance(value, Schedule):
