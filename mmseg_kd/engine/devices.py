@@ -72,7 +72,8 @@ def _memory_message(runner: Runner, error: Exception) -> str | None:
         )
     if not is_out_of_memory(error):
         return None
-    if torch.cuda.is_available():
+    on_host = isinstance(error, MemoryError) or 'DefaultCPUAllocator' in str(error)
+    if torch.cuda.is_available() and not on_host:
         peak, (_, total) = torch.cuda.max_memory_allocated(), torch.cuda.mem_get_info()
         held = f'peak {peak / GIB:.1f} of {total / GIB:.1f} GiB ({torch.cuda.get_device_name()})'
     if runner.trains and runner.bare_model.training:
