@@ -1,7 +1,7 @@
 """A training step that is recorded once as a CUDA graph and then replayed.
 
-A distillation step launches more than a thousand small kernels, and to launch them takes longer
-than to run them. A replay launches all of them at once. See docs/performance.md.
+A distillation step launches more than a thousand small kernels. Launching them takes longer than
+running them. A replay launches all of them at once. See docs/performance.md.
 """
 
 from collections import Counter
@@ -21,9 +21,9 @@ from mmseg_kd.errors import one_line
 from mmseg_kd.models.batch_preprocessor import BatchDataPreProcessor, PackedBatch
 from mmseg_kd.models.launches import let_launches_be_free
 
-# Steps of a kind that run eagerly first: kernels are chosen, the optimizer's state is made.
+# Eager steps of a kind before its recording: they choose kernels and create the optimizer's state.
 WARMUP_STEPS = 3
-# Kinds of steps that are recorded; more would mean that a setting changes all the time.
+# Kinds of steps that are recorded at most; more kinds mean that a setting changes all the time.
 MOST_GRAPHS = 8
 
 
@@ -32,10 +32,10 @@ class Recording:
     """A recorded step.
 
     Attributes:
-        graph: What is replayed.
-        batch: The batch that it reads, to be filled before a replay.
+        graph: The CUDA graph.
+        batch: The batch that the graph reads; a replay fills it first.
         names: Names of the logged scalars.
-        values: The scalars, one vector.
+        values: The scalars in one vector, which every replay overwrites.
     """
 
     graph: torch.cuda.CUDAGraph
@@ -45,18 +45,20 @@ class Recording:
 
 
 class GraphedStep:
-    """Takes the place of a model's `train_step`, with the same arguments and results.
+    """A replacement of a model's `train_step`, with the same arguments and results.
 
     Preprocessing, forward pass, losses, backward pass and optimizer become one CUDA graph.
     The learning rate and scheduled weights and temperatures are tensors that are filled before
-    each step. An iteration that finds the weight of a `GradientShare` runs eagerly between
-    replays, and so do the first three steps of each kind: a kind is a shape of the batch, a set of
-    losses that count, whether gradients are measured, and the optimizer's settings other than the
-    learning rate. What cannot be recorded keeps running eagerly, after one line in the log.
+    each step.
+
+    Each kind of step has its own recording. A kind is the shape of the batch, the active losses,
+    whether gradients are measured, and the optimizer's settings other than the learning rate. The
+    first three steps of each kind run eagerly, and so do iterations that find the weight of a
+    `GradientShare`. A step that cannot be recorded runs eagerly, after one line in the log.
 
     Args:
         model: The model, on its GPU.
-        warn: Called with that line.
+        warn: Logs that line.
     """
 
     def __init__(self, model: BaseModel, warn: Callable[[str], None]) -> None:
@@ -77,7 +79,7 @@ class GraphedStep:
     def __call__(self, data: dict, optim_wrapper: OptimWrapper) -> dict[str, Tensor]:
         """Train on a batch and return the scalars to log."""
         with self._rates_on_device(optim_wrapper.optimizer):
-            # Packed once, also where no thread has done it: an eager step would do it again.
+            # Packed here if no thread did it, so that the step below does not pack it again.
             data = self.model.data_preprocessor.prepare(data)
             batch = data.get('packed')
             kind = self._kind(batch, optim_wrapper)
@@ -91,7 +93,7 @@ class GraphedStep:
             return self._warm_up(data, optim_wrapper)
 
     def _kind(self, batch: PackedBatch | None, optim_wrapper: OptimWrapper) -> Hashable | None:
-        """Return what steps of one recording have in common; None where a step runs eagerly."""
+        """Return the kind of the step; None if it is not to be recorded."""
         losses = self._kd_losses.step_kind() if self._kd_losses else ()
         if batch is None or losses is None or self._stopped:
             return None
@@ -102,7 +104,7 @@ class GraphedStep:
         return batch.images.shape, batch.labels.dtype, losses, repr(settings)
 
     def _warm_up(self, data: dict, optim_wrapper: OptimWrapper) -> dict[str, Tensor]:
-        """A real step, on the stream that records later."""
+        """Run an eager step on the stream that records later."""
         current = torch.cuda.current_stream()
         self._stream.wait_stream(current)
         with torch.cuda.stream(self._stream):
@@ -119,7 +121,7 @@ class GraphedStep:
         optimizer, model = optim_wrapper.optimizer, self.model
         static = batch.to(model.data_preprocessor.device)
         tensors = (static.images.clone(), static.labels.clone(), static.sizes.clone())
-        # Later batches may hold smaller images.
+        # As padded, because later batches may hold smaller images.
         static = PackedBatch(*tensors, padded=True)
         samples = [
             SegDataSample(metainfo=sample.metainfo, gt_sem_seg=sample.gt_sem_seg.clone())
@@ -155,8 +157,8 @@ class GraphedStep:
     def _stop(self) -> None:
         """Run all further steps eagerly, after a capture that failed.
 
-        torch 2.11 takes its random generator to be in that capture for ever, and refuses to draw
-        from it. A copy continues at the same place; recordings would still use the old one.
+        torch 2.11 leaves its random generator in capture mode, so no eager step could draw from
+        it. A copy continues the same random stream. The recordings would use the old generator.
         """
         self._stopped = True
         self._recordings.clear()
@@ -165,10 +167,10 @@ class GraphedStep:
 
     @contextmanager
     def _rates_on_device(self, optimizer: torch.optim.Optimizer) -> Iterator[None]:
-        """Let the optimizer read learning rates from tensors; schedulers see the numbers."""
+        """Give the optimizer the learning rates as tensors in this block; after it, as numbers."""
         groups = optimizer.param_groups
         rates = [group['lr'] for group in groups]
-        # A recording reads the same tensors as long as it is replayed.
+        # Made once: every replay reads the memory of the tensors that were recorded.
         self._rates = self._rates or [torch.zeros((), device=self._device) for _ in groups]
         for group, rate, tensor in zip(groups, rates, self._rates, strict=True):
             group['lr'] = tensor.fill_(rate)
@@ -180,7 +182,10 @@ class GraphedStep:
 
 
 def _detached(logs: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Copy the scalars of an eager step: their graph would tie a recording to its stream."""
+    """Copy the scalars of an eager step without their autograd graph.
+
+    The graph keeps nodes on the stream of its step, which a later capture must not wait for.
+    """
     return {name: value.detach().clone() for name, value in logs.items()}
 
 
@@ -190,13 +195,13 @@ def _replay(recording: Recording, batch: PackedBatch) -> dict[str, Tensor]:
     own.labels.copy_(batch.labels, non_blocking=True)
     own.sizes.copy_(batch.sizes, non_blocking=True)
     recording.graph.replay()
-    # The next replay overwrites what this one has written.
+    # A copy, because the next replay overwrites the values.
     return dict(zip(recording.names, recording.values.clone().unbind(), strict=True))
 
 
 @contextmanager
 def _capturable(optimizer: torch.optim.Optimizer) -> Iterator[None]:
-    """Let torch record the optimizer; a fused one works on tensors alone in any case."""
+    """Set `capturable`, which torch checks in a capture, although a fused optimizer ignores it."""
     groups = [group for group in optimizer.param_groups if 'capturable' in group]
     before = [group['capturable'] for group in groups]
     for group in groups:
@@ -209,7 +214,7 @@ def _capturable(optimizer: torch.optim.Optimizer) -> Iterator[None]:
 
 
 def cannot_record(model: Any, optim_wrapper: OptimWrapper) -> str | None:
-    """Why the training step of a model cannot become a CUDA graph; None if it can be tried."""
+    """Return why a model's training step cannot become a CUDA graph; None if it may."""
     if is_distributed():
         # The wrapper of several processes has no data_preprocessor.
         return 'several processes exchange gradients'
@@ -221,7 +226,7 @@ def cannot_record(model: Any, optim_wrapper: OptimWrapper) -> str | None:
         'it needs optim_wrapper.optimizer.fused=True': not fused,
         'the loss scale of float16 is read in every step: use bfloat16': scales,
         'optim_wrapper.clip_grad reads the norm in every step': optim_wrapper.clip_grad_kwargs,
-        # The wrapper divides a loss by the number of batches.
+        # With accumulation the wrapper divides the loss.
         'optim_wrapper.accumulative_counts is not 1': optim_wrapper.scale_loss(torch.ones(())) != 1,
     }
     return next((reason for reason, applies in reasons.items() if applies), None)
