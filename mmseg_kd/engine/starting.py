@@ -183,7 +183,7 @@ def try_training(model: nn.Module, sample: dict[str, Any]) -> None:
         parts = {id(part): f'model.{name}' for name, part in model.named_children()}
         running = [parts[id(owner)] for owner in _owners(error) if id(owner) in parts]
         channels = [stage.shape[1] for stage in stages]
-        hint = f'; what in_index and in_channels of a head choose from has {channels} channels'
+        hint = f'; the maps for in_index and in_channels of a head have {channels} channels'
         raise UserError(
             f'{["model", *running][-1]} fails on a training crop of {size} pixels: '
             f'{one_line(error)}{hint if channels else ""}'

@@ -128,7 +128,7 @@ class KDEncoderDecoder(EncoderDecoder):
             raise UserError(
                 'the checkpoint was trained with other model.kd_losses or model.teacher, whose '
                 f'adapters, shares or averages it lacks ({one_line(error, 120)}): '
-                'resume with the config of before, or start from its weights with load_from'
+                'resume with its own config, or start from its weights with load_from'
             ) from error
 
 

@@ -61,9 +61,9 @@ class DistillationHook(Hook):
                     "gradient, or the labels', is 0 or not finite at the backbone's stages; write "
                     'a number'
                 )
-            state = 'now fixed at' if runner.iter + 1 == share.until else 'at last'
+            state = 'is now fixed at' if runner.iter + 1 == share.until else 'ended at'
             runner.logger.info(
-                f'{name}: GradientShare(share={share.share:g}) is {state} '
+                f'{name}: GradientShare(share={share.share:g}) {state} '
                 f'loss_weight={share.value:.4g}'
             )
 

@@ -186,8 +186,8 @@ class TeacherRecordHook(Hook):
             if name in earlier and earlier[name]['sha256'] != teacher.sha256:
                 who = 'teacher' if name == 'teacher' else f'teacher {name!r}'
                 runner.logger.warning(
-                    f'until here the {who} was {earlier[name]["checkpoint"]} (sha256 '
-                    f'{earlier[name]["sha256"][:8]}); this is another file'
+                    f'the {who} has changed since the checkpoint was written: it was '
+                    f'{earlier[name]["checkpoint"]} (sha256 {earlier[name]["sha256"][:8]})'
                 )
         measures = self.evaluate and runner.val_loop is not None
         data = (runner.val_dataloader, runner.val_loop.evaluator) if measures else (None, None)
