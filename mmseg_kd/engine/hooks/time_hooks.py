@@ -34,8 +34,10 @@ class ProgressHook(Hook):
         if not (is_main_process() and sys.stderr.isatty()) or (training and self._bars):
             return
         if not self._bars:
-            # Log lines are written above the bar instead of into it.
+            # Log lines are written above the bar instead of into it, by a handler without a level.
+            level = runner.logger.handlers[0].level
             self._redirection.enter_context(logging_redirect_tqdm(loggers=[runner.logger]))
+            runner.logger.handlers[-1].setLevel(level)
         bar = tqdm(
             desc=mode,
             total=runner.max_iters if training else len(getattr(runner, f'{mode}_dataloader')),
