@@ -78,7 +78,8 @@ class GraphedStep:
 
     def __call__(self, data: dict, optim_wrapper: OptimWrapper) -> dict[str, Tensor]:
         """Train on a batch and return the scalars to log."""
-        with self._rates_on_device(optim_wrapper.optimizer):
+        groups = optim_wrapper.optimizer.param_groups
+        with _setting(groups, 'lr', self._rates_on_device(groups)):
             # Packed here if no thread did it, so that the step below does not pack it again.
             data = self.model.data_preprocessor.prepare(data)
             batch = data.get('packed')
@@ -118,11 +119,12 @@ class GraphedStep:
         if len(self._recordings) >= MOST_GRAPHS:
             self._refuse(kind, f'{MOST_GRAPHS} other kinds of steps are recorded')
             return
-        optimizer, model = optim_wrapper.optimizer, self.model
-        static = batch.to(model.data_preprocessor.device)
-        tensors = (static.images.clone(), static.labels.clone(), static.sizes.clone())
+        optimizer = optim_wrapper.optimizer
+        # torch checks it in a capture, although a fused optimizer ignores it. SGD does not have it.
+        checked = [group for group in optimizer.param_groups if 'capturable' in group]
+        tensors = (batch.images, batch.labels, batch.sizes)
         # As padded, because later batches may hold smaller images.
-        static = PackedBatch(*tensors, padded=True)
+        static = PackedBatch(*(x.to(self._device, copy=True) for x in tensors), padded=True)
         samples = [
             SegDataSample(metainfo=sample.metainfo, gt_sem_seg=sample.gt_sem_seg.clone())
             for sample in data['data_samples']
@@ -133,7 +135,7 @@ class GraphedStep:
             with (
                 # A capture that fails leaves its stream as the current one.
                 torch.cuda.stream(torch.cuda.current_stream()),
-                _capturable(optimizer),
+                _setting(checked, 'capturable', [True] * len(checked)),
                 torch.cuda.graph(
                     graph, pool=self._pool, stream=self._stream, capture_error_mode='thread_local'
                 ),
@@ -165,20 +167,24 @@ class GraphedStep:
         generator = torch.cuda.default_generators[self._device.index]
         generator.graphsafe_set_state(generator.clone_state())
 
-    @contextmanager
-    def _rates_on_device(self, optimizer: torch.optim.Optimizer) -> Iterator[None]:
-        """Give the optimizer the learning rates as tensors in this block; after it, as numbers."""
-        groups = optimizer.param_groups
-        rates = [group['lr'] for group in groups]
+    def _rates_on_device(self, groups: list[dict[str, Any]]) -> list[Tensor]:
+        """Return the learning rates of the optimizer's groups as tensors."""
         # Made once: every replay reads the memory of the tensors that were recorded.
         self._rates = self._rates or [torch.zeros((), device=self._device) for _ in groups]
-        for group, rate, tensor in zip(groups, rates, self._rates, strict=True):
-            group['lr'] = tensor.fill_(rate)
-        try:
-            yield
-        finally:
-            for group, rate in zip(groups, rates, strict=True):
-                group['lr'] = rate
+        return [x.fill_(group['lr']) for x, group in zip(self._rates, groups, strict=True)]
+
+
+@contextmanager
+def _setting(groups: list[dict[str, Any]], key: str, values: list[Any]) -> Iterator[None]:
+    """Replace a setting of the optimizer's groups in this block."""
+    before = [group[key] for group in groups]
+    for group, value in zip(groups, values, strict=True):
+        group[key] = value
+    try:
+        yield
+    finally:
+        for group, value in zip(groups, before, strict=True):
+            group[key] = value
 
 
 def _detached(logs: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -197,20 +203,6 @@ def _replay(recording: Recording, batch: PackedBatch) -> dict[str, Tensor]:
     recording.graph.replay()
     # A copy, because the next replay overwrites the values.
     return dict(zip(recording.names, recording.values.clone().unbind(), strict=True))
-
-
-@contextmanager
-def _capturable(optimizer: torch.optim.Optimizer) -> Iterator[None]:
-    """Set `capturable`, which torch checks in a capture, although a fused optimizer ignores it."""
-    groups = [group for group in optimizer.param_groups if 'capturable' in group]
-    before = [group['capturable'] for group in groups]
-    for group in groups:
-        group['capturable'] = True
-    try:
-        yield
-    finally:
-        for group, value in zip(groups, before, strict=True):
-            group['capturable'] = value
 
 
 def cannot_record(model: Any, optim_wrapper: OptimWrapper) -> str | None:

@@ -191,7 +191,7 @@ def test_training_continues_after_a_capture_that_failed(
 
 @pytest.mark.gpu
 @needs_gpu
-def test_training_continues_after_a_loss_that_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_loss_that_waits_is_not_recorded(monkeypatch: pytest.MonkeyPatch) -> None:
     cfg, notes = student(), []
     # It draws random numbers after the capture that failed.
     cfg.model.decode_head.dropout_ratio = 0.1
