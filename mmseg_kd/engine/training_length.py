@@ -64,8 +64,9 @@ def misfits(runner: Runner) -> Iterator[str]:
         if runner.iter > 0:
             advice = 'a resumed run keeps the schedule of its checkpoint'
         yield f'param_scheduler ends at iteration {last.end}, the training at {length}; {advice}'
-    for scheduler in schedulers:
-        if scheduler.by_epoch and isinstance(runner.train_loop, IterBasedTrainLoop):
+    for scheduler in schedulers if isinstance(runner.train_loop, IterBasedTrainLoop) else ():
+        # ReduceOnPlateauLR, which has need_val_args, changes after an evaluation.
+        if scheduler.by_epoch and not getattr(scheduler, 'need_val_args', False):
             yield (
                 f'param_scheduler: {type(scheduler).__name__} changes its value at the end of an '
                 'epoch, and this training has no epochs; write by_epoch=False'

@@ -89,6 +89,7 @@ def ready(cfg: Config) -> KDRunner:
         ([dict(type='PolyLR', end=20)], 'PolyLR changes its value at the end of an epoch, and'),
         ([dict(type='LrUpdater', policy='poly')], 'write by_epoch=False'),
         ([dict(type='LrUpdater', policy='poly', by_epoch=False)], None),
+        ([dict(type='ReduceOnPlateauLR', monitor='mIoU', rule='greater')], None),
     ],
 )
 def test_a_learning_rate_that_ends_elsewhere(
