@@ -54,7 +54,7 @@ class GraphedStep:
     Each kind of step has its own recording. A kind is the shape of the batch, the active losses,
     whether gradients are measured, and the optimizer's settings other than the learning rate. The
     first three steps of each kind run eagerly, and so do iterations that find the weight of a
-    `GradientShare`. A step that cannot be recorded runs eagerly, after one line in the log.
+    `GradientShare`. If a recording fails, one line in the log says why, and all steps run eagerly.
 
     Args:
         model: The model, on its GPU.
@@ -147,8 +147,7 @@ class GraphedStep:
         except RuntimeError as error:
             self._refuse(kind, one_line(error, 200))
             optimizer.zero_grad(set_to_none=True)
-            if not isinstance(error, torch.OutOfMemoryError):
-                self._stop()
+            self._stop()
         else:
             self._recordings[kind] = Recording(graph, static, list(logs), values)
 
@@ -159,8 +158,9 @@ class GraphedStep:
     def _stop(self) -> None:
         """Run all further steps eagerly, after a capture that failed.
 
-        torch 2.11 leaves its random generator in capture mode, so no eager step could draw from
-        it. A copy continues the same random stream. The recordings would use the old generator.
+        Without the recordings their memory is free for eager steps. torch 2.11 leaves its random
+        generator in capture mode, so no eager step could draw from it; a copy continues the same
+        random stream.
         """
         self._stopped = True
         self._recordings.clear()
