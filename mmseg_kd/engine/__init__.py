@@ -1,6 +1,6 @@
-"""What trains and tests: the runner, its loop, the optimizer, and hooks."""
+"""Training and testing: the runner, its loop, the optimizer, and the hooks."""
 
-# ruff: noqa: F401  (the imports register what a config names)
+# ruff: noqa: F401  (the imports register the types that a config names)
 
 from mmseg_kd.engine import hooks
 from mmseg_kd.engine.optim import Bf16OptimWrapper, GroupedOptimWrapperConstructor, LrUpdater

@@ -1,4 +1,4 @@
-"""`torch.compile` for the blocks of a backbone, mmengine's `compile` key."""
+"""The config keys `compile`, `torch.compile` for the blocks of a backbone, and `cuda_graph`."""
 
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -48,22 +48,22 @@ def record_training_step(runner: Runner) -> None:
 
 
 def compile_blocks(model: nn.Module, options: dict[str, Any]) -> int:
-    """Compile the blocks of a segmentor's backbone; they stay the modules they were.
+    """Compile the blocks of a segmentor's backbone, in place.
 
-    mmengine compiles the whole training step, whose data samples, hooks and logged numbers
-    torch.compile cannot read. A block is tensors in, tensors out, and what listens to it (the
-    taps of distillation) is outside.
+    mmengine compiles the whole training step, but torch.compile cannot trace its data samples,
+    hooks and logged numbers. A block takes and returns tensors only; the hooks of the distillation
+    taps are outside.
 
     Args:
-        model: A segmentor with a `backbone`. One that trains is not compiled for evaluation,
-            whose images have other sizes; a frozen one is compiled as it is.
-        options: Arguments of `torch.compile`, such as `mode`.
+        model: A segmentor with a `backbone`. If it trains, evaluation runs it uncompiled, because
+            images of other sizes would be compiled anew; a frozen one always runs compiled.
+        options: Arguments of `torch.compile`, for example `mode`.
 
     Returns:
-        How many blocks there are.
+        The number of blocks.
     """
     configure_compiler()
-    # Sizes that differ by stage are constants; inductor cannot order what it does not know.
+    # The sizes differ by stage. As constants: inductor cannot compare symbolic sizes.
     options = {'dynamic': False, **options}
     trains = any(parameter.requires_grad for parameter in model.backbone.parameters())
     blocks = list(_blocks(model.backbone))
@@ -72,7 +72,7 @@ def compile_blocks(model: nn.Module, options: dict[str, Any]) -> int:
         forward = torch.compile(plain, **options)
         if trains:
             forward = partial(_with_gradients, forward, plain)
-        # As a partial it is copied with the block; a bound method would stay with the old one.
+        # A partial, so that a copy of the block calls the copy; a bound method calls the original.
         block.forward = partial(forward, block)
     return len(blocks)
 
@@ -82,10 +82,10 @@ def _with_gradients(compiled: Callable, plain: Callable, *args: Any) -> Any:
 
 
 def cannot_compile(device: torch.device, options: dict[str, Any]) -> str | None:
-    """Return why this machine cannot compile, such as a missing compiler; None if it can.
+    """Return why this machine cannot compile, for example without a compiler; None if it can.
 
     Raises:
-        UserError: `torch.compile` does not have such options.
+        UserError: `torch.compile` does not accept the options.
     """
     try:
         compiled = torch.compile(nn.SiLU(), **options)
@@ -102,11 +102,11 @@ def cannot_compile(device: torch.device, options: dict[str, Any]) -> str | None:
 
 
 def _blocks(module: nn.Module) -> Iterator[nn.Module]:
-    """The members of a module's lists and sequences, of lists in lists too."""
+    """Yield the blocks in a module's `ModuleList`s and `Sequential`s, at any depth."""
     for child in module.children():
         if isinstance(child, nn.ModuleList | nn.Sequential):
             for block in child:
-                # A convolution or a norm alone has nothing to be fused with.
+                # A single convolution or norm has no neighbour to be fused with.
                 if not isinstance(block, nn.ModuleList) and next(block.children(), None):
                     yield block
             yield from _blocks(child)

@@ -1,4 +1,4 @@
-"""Explain problems of the devices: a card that torch cannot use, memory that ran out."""
+"""Messages about devices: a card that torch cannot use, memory that ran out."""
 
 import os
 import shutil
@@ -13,14 +13,14 @@ from mmseg_kd.compat import DEAD_WORKER
 from mmseg_kd.errors import UserError
 
 GIB = 2**30
-# In the messages of torch's allocators, of cuBLAS and of cuDNN.
+# Parts of the messages of torch's allocators, cuBLAS and cuDNN.
 NO_MEMORY = ('out of memory', "can't allocate memory", 'not enough memory', 'ALLOC_FAILED')
 
 
 def unused_card() -> str | None:
-    """Return what to do about an NVIDIA card that torch cannot use, or None without such a card.
+    """Return what to do about an NVIDIA card that torch cannot use; None if there is none.
 
-    A card is there if its driver is, which brings `nvidia-smi`.
+    The machine has a card if it has `nvidia-smi`, which comes with the driver.
     """
     hidden = os.environ.get('CUDA_VISIBLE_DEVICES') in ('', '-1')
     if hidden or torch.cuda.is_available() or shutil.which('nvidia-smi') is None:
@@ -42,10 +42,11 @@ def unused_card() -> str | None:
 
 @contextmanager
 def memory_errors(runner: Runner) -> Iterator[None]:
-    """Train or test in this block: memory that runs out becomes one line.
+    """Report memory that runs out in this block in one line; for training or testing.
 
     Raises:
-        UserError: Names the iteration, batch, crop, peak of memory, and what to lower.
+        UserError: The memory ran out. The message has the iteration, batch, crop and peak memory,
+            and names the keys to lower.
     """
     try:
         yield
@@ -56,7 +57,7 @@ def memory_errors(runner: Runner) -> Iterator[None]:
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether an allocator of torch, cuBLAS, cuDNN or Python found no more memory."""
+    """Return whether an allocator of torch, cuBLAS, cuDNN or Python ran out of memory."""
     memory = isinstance(error, torch.OutOfMemoryError | MemoryError)
     return memory or any(part in str(error) for part in NO_MEMORY)
 
@@ -72,7 +73,8 @@ def _memory_message(runner: Runner, error: Exception) -> str | None:
         )
     if not is_out_of_memory(error):
         return None
-    if torch.cuda.is_available():
+    on_host = isinstance(error, MemoryError) or 'DefaultCPUAllocator' in str(error)
+    if torch.cuda.is_available() and not on_host:
         peak, (_, total) = torch.cuda.max_memory_allocated(), torch.cuda.mem_get_info()
         held = f'peak {peak / GIB:.1f} of {total / GIB:.1f} GiB ({torch.cuda.get_device_name()})'
     if runner.trains and runner.bare_model.training:

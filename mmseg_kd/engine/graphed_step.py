@@ -1,7 +1,7 @@
 """A training step that is recorded once as a CUDA graph and then replayed.
 
-A distillation step launches more than a thousand small kernels, and to launch them takes longer
-than to run them. A replay launches all of them at once. See docs/performance.md.
+A distillation step launches more than a thousand small kernels. Launching them takes longer than
+running them. A replay launches all of them at once. See docs/performance.md.
 """
 
 from collections import Counter
@@ -21,9 +21,9 @@ from mmseg_kd.errors import one_line
 from mmseg_kd.models.batch_preprocessor import BatchDataPreProcessor, PackedBatch
 from mmseg_kd.models.launches import let_launches_be_free
 
-# Steps of a kind that run eagerly first: kernels are chosen, the optimizer's state is made.
+# Eager steps of a kind before its recording: they choose kernels and create the optimizer's state.
 WARMUP_STEPS = 3
-# Kinds of steps that are recorded; more would mean that a setting changes all the time.
+# Kinds of steps that are recorded at most; more kinds mean that a setting changes all the time.
 MOST_GRAPHS = 8
 
 
@@ -32,10 +32,10 @@ class Recording:
     """A recorded step.
 
     Attributes:
-        graph: What is replayed.
-        batch: The batch that it reads, to be filled before a replay.
+        graph: The CUDA graph.
+        batch: The batch that the graph reads; a replay fills it first.
         names: Names of the logged scalars.
-        values: The scalars, one vector.
+        values: The scalars in one vector, which every replay overwrites.
     """
 
     graph: torch.cuda.CUDAGraph
@@ -45,18 +45,20 @@ class Recording:
 
 
 class GraphedStep:
-    """Takes the place of a model's `train_step`, with the same arguments and results.
+    """A replacement of a model's `train_step`, with the same arguments and results.
 
     Preprocessing, forward pass, losses, backward pass and optimizer become one CUDA graph.
     The learning rate and scheduled weights and temperatures are tensors that are filled before
-    each step. An iteration that finds the weight of a `GradientShare` runs eagerly between
-    replays, and so do the first three steps of each kind: a kind is a shape of the batch, a set of
-    losses that count, whether gradients are measured, and the optimizer's settings other than the
-    learning rate. What cannot be recorded keeps running eagerly, after one line in the log.
+    each step.
+
+    Each kind of step has its own recording. A kind is the shape of the batch, the active losses,
+    whether gradients are measured, and the optimizer's settings other than the learning rate. The
+    first three steps of each kind run eagerly, and so do iterations that find the weight of a
+    `GradientShare`. If a recording fails, one line in the log says why, and all steps run eagerly.
 
     Args:
         model: The model, on its GPU.
-        warn: Called with that line.
+        warn: Logs that line.
     """
 
     def __init__(self, model: BaseModel, warn: Callable[[str], None]) -> None:
@@ -67,6 +69,7 @@ class GraphedStep:
         self._steps: Counter[Hashable] = Counter()
         self._recordings: dict[Hashable, Recording] = {}
         self._rates: list[Tensor] = []
+        self._stopped = False
         self._kd_losses = getattr(model, 'kd_losses', None)
         self._device = next(model.parameters()).device
         if self._kd_losses:
@@ -75,8 +78,9 @@ class GraphedStep:
 
     def __call__(self, data: dict, optim_wrapper: OptimWrapper) -> dict[str, Tensor]:
         """Train on a batch and return the scalars to log."""
-        with self._rates_on_device(optim_wrapper.optimizer):
-            # Packed once, also where no thread has done it: an eager step would do it again.
+        groups = optim_wrapper.optimizer.param_groups
+        with _setting(groups, 'lr', self._rates_on_device(groups)):
+            # Packed here if no thread did it, so that the step below does not pack it again.
             data = self.model.data_preprocessor.prepare(data)
             batch = data.get('packed')
             kind = self._kind(batch, optim_wrapper)
@@ -90,9 +94,9 @@ class GraphedStep:
             return self._warm_up(data, optim_wrapper)
 
     def _kind(self, batch: PackedBatch | None, optim_wrapper: OptimWrapper) -> Hashable | None:
-        """Return what steps of one recording have in common; None where a step runs eagerly."""
+        """Return the kind of the step; None if it is not to be recorded."""
         losses = self._kd_losses.step_kind() if self._kd_losses else ()
-        if batch is None or losses is None:
+        if batch is None or losses is None or self._stopped:
             return None
         settings = tuple(
             tuple((k, v) for k, v in group.items() if k not in ('params', 'lr', 'initial_lr'))
@@ -101,7 +105,7 @@ class GraphedStep:
         return batch.images.shape, batch.labels.dtype, losses, repr(settings)
 
     def _warm_up(self, data: dict, optim_wrapper: OptimWrapper) -> dict[str, Tensor]:
-        """A real step, on the stream that records later."""
+        """Run an eager step on the stream that records later."""
         current = torch.cuda.current_stream()
         self._stream.wait_stream(current)
         with torch.cuda.stream(self._stream):
@@ -112,11 +116,15 @@ class GraphedStep:
     def _record(
         self, kind: Hashable, batch: PackedBatch, data: dict, optim_wrapper: OptimWrapper
     ) -> None:
-        optimizer, model = optim_wrapper.optimizer, self.model
-        static = batch.to(model.data_preprocessor.device)
-        tensors = (static.images.clone(), static.labels.clone(), static.sizes.clone())
-        # Later batches may hold smaller images.
-        static = PackedBatch(*tensors, padded=True)
+        if len(self._recordings) >= MOST_GRAPHS:
+            self._refuse(kind, f'{MOST_GRAPHS} other kinds of steps are recorded')
+            return
+        optimizer = optim_wrapper.optimizer
+        # torch checks it in a capture, although a fused optimizer ignores it. SGD does not have it.
+        checked = [group for group in optimizer.param_groups if 'capturable' in group]
+        tensors = (batch.images, batch.labels, batch.sizes)
+        # As padded, because later batches may hold smaller images.
+        static = PackedBatch(*(x.to(self._device, copy=True) for x in tensors), padded=True)
         samples = [
             SegDataSample(metainfo=sample.metainfo, gt_sem_seg=sample.gt_sem_seg.clone())
             for sample in data['data_samples']
@@ -124,10 +132,10 @@ class GraphedStep:
         graph = torch.cuda.CUDAGraph()
         optimizer.zero_grad(set_to_none=True)
         try:
-            if len(self._recordings) >= MOST_GRAPHS:
-                raise RuntimeError(f'{MOST_GRAPHS} other kinds of steps are recorded')
             with (
-                _capturable(optimizer),
+                # A capture that fails leaves its stream as the current one.
+                torch.cuda.stream(torch.cuda.current_stream()),
+                _setting(checked, 'capturable', [True] * len(checked)),
                 torch.cuda.graph(
                     graph, pool=self._pool, stream=self._stream, capture_error_mode='thread_local'
                 ),
@@ -137,31 +145,53 @@ class GraphedStep:
                 )
                 values = torch.stack([x.detach().float().reshape(()) for x in logs.values()])
         except RuntimeError as error:
-            reason = one_line(error, 200)
-            self._warn(f'cuda_graph: the step cannot be recorded and runs eagerly ({reason})')
-            self._steps[kind] = -(10**9)
+            self._refuse(kind, one_line(error, 200))
             optimizer.zero_grad(set_to_none=True)
+            self._stop()
         else:
             self._recordings[kind] = Recording(graph, static, list(logs), values)
 
-    @contextmanager
-    def _rates_on_device(self, optimizer: torch.optim.Optimizer) -> Iterator[None]:
-        """Let the optimizer read learning rates from tensors; schedulers see the numbers."""
-        groups = optimizer.param_groups
-        rates = [group['lr'] for group in groups]
-        # A recording reads the same tensors as long as it is replayed.
+    def _refuse(self, kind: Hashable, reason: str) -> None:
+        self._warn(f'cuda_graph: the step cannot be recorded and runs eagerly ({reason})')
+        self._steps[kind] = -(10**9)
+
+    def _stop(self) -> None:
+        """Run all further steps eagerly, after a capture that failed.
+
+        Without the recordings their memory is free for eager steps. torch 2.11 leaves its random
+        generator in capture mode, so no eager step could draw from it; a copy continues the same
+        random stream.
+        """
+        self._stopped = True
+        self._recordings.clear()
+        generator = torch.cuda.default_generators[self._device.index]
+        generator.graphsafe_set_state(generator.clone_state())
+
+    def _rates_on_device(self, groups: list[dict[str, Any]]) -> list[Tensor]:
+        """Return the learning rates of the optimizer's groups as tensors."""
+        # Made once: every replay reads the memory of the tensors that were recorded.
         self._rates = self._rates or [torch.zeros((), device=self._device) for _ in groups]
-        for group, rate, tensor in zip(groups, rates, self._rates, strict=True):
-            group['lr'] = tensor.fill_(rate)
-        try:
-            yield
-        finally:
-            for group, rate in zip(groups, rates, strict=True):
-                group['lr'] = rate
+        return [x.fill_(group['lr']) for x, group in zip(self._rates, groups, strict=True)]
+
+
+@contextmanager
+def _setting(groups: list[dict[str, Any]], key: str, values: list[Any]) -> Iterator[None]:
+    """Replace a setting of the optimizer's groups in this block."""
+    before = [group[key] for group in groups]
+    for group, value in zip(groups, values, strict=True):
+        group[key] = value
+    try:
+        yield
+    finally:
+        for group, value in zip(groups, before, strict=True):
+            group[key] = value
 
 
 def _detached(logs: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Copy the scalars of an eager step: their graph would tie a recording to its stream."""
+    """Copy the scalars of an eager step without their autograd graph.
+
+    The graph keeps nodes on the stream of its step, which a later capture must not wait for.
+    """
     return {name: value.detach().clone() for name, value in logs.items()}
 
 
@@ -171,36 +201,24 @@ def _replay(recording: Recording, batch: PackedBatch) -> dict[str, Tensor]:
     own.labels.copy_(batch.labels, non_blocking=True)
     own.sizes.copy_(batch.sizes, non_blocking=True)
     recording.graph.replay()
-    # The next replay overwrites what this one has written.
+    # A copy, because the next replay overwrites the values.
     return dict(zip(recording.names, recording.values.clone().unbind(), strict=True))
 
 
-@contextmanager
-def _capturable(optimizer: torch.optim.Optimizer) -> Iterator[None]:
-    """Let torch record the optimizer; a fused one works on tensors alone in any case."""
-    groups = [group for group in optimizer.param_groups if 'capturable' in group]
-    before = [group['capturable'] for group in groups]
-    for group in groups:
-        group['capturable'] = True
-    try:
-        yield
-    finally:
-        for group, value in zip(groups, before, strict=True):
-            group['capturable'] = value
-
-
 def cannot_record(model: Any, optim_wrapper: OptimWrapper) -> str | None:
-    """Why the training step of a model cannot become a CUDA graph; None if it can be tried."""
+    """Return why a model's training step cannot become a CUDA graph; None if it may."""
+    if is_distributed():
+        # The wrapper of several processes has no data_preprocessor.
+        return 'several processes exchange gradients'
     packs = isinstance(model.data_preprocessor, BatchDataPreProcessor)
     scales = isinstance(optim_wrapper, AmpOptimWrapper)
     fused = all(group.get('fused') for group in optim_wrapper.optimizer.param_groups)
     reasons = {
-        'several processes exchange gradients': is_distributed(),
         "it needs model.data_preprocessor.type='BatchDataPreProcessor'": not packs,
         'it needs optim_wrapper.optimizer.fused=True': not fused,
         'the loss scale of float16 is read in every step: use bfloat16': scales,
         'optim_wrapper.clip_grad reads the norm in every step': optim_wrapper.clip_grad_kwargs,
-        # The wrapper divides a loss by the number of batches.
+        # With accumulation the wrapper divides the loss.
         'optim_wrapper.accumulative_counts is not 1': optim_wrapper.scale_loss(torch.ones(())) != 1,
     }
     return next((reason for reason, applies in reasons.items() if applies), None)

@@ -26,7 +26,8 @@ WARM_UPS = {
 class Bf16OptimWrapper(OptimWrapper):
     """OptimWrapper that computes in bfloat16 autocast, on the CPU or a GPU.
 
-    bfloat16 has float32's range, so no loss is scaled. Weights and optimizer stay float32.
+    bfloat16 has the range of float32, so the loss needs no scaling. Weights and optimizer state
+    stay float32.
     """
 
     @contextmanager
@@ -38,25 +39,26 @@ class Bf16OptimWrapper(OptimWrapper):
 
 
 def set_matmul_precision(precision: str | None) -> None:
-    """Set how float32 products are computed.
+    """Set how float32 matrix products and convolutions are computed.
 
     Args:
         precision: 'highest' (float32), 'high' (TF32 on a GPU) or 'medium', as for
-            `torch.set_float32_matmul_precision`; None is 'high' on a GPU and leaves a CPU alone.
+            `torch.set_float32_matmul_precision`. None means 'high' on a GPU; without a GPU it
+            changes nothing.
     """
     if precision or torch.cuda.is_available():
         torch.set_float32_matmul_precision(precision or 'high')
-        # Convolutions have a switch of their own, which torch leaves on.
+        # The switch of convolutions, which torch turns on by default.
         torch.backends.cudnn.allow_tf32 = precision != 'highest'
 
 
 @OPTIM_WRAPPER_CONSTRUCTORS.register_module()
 class GroupedOptimWrapperConstructor(DefaultOptimWrapperConstructor):
-    """mmengine's constructor, with parameters of equal settings in one group.
+    """mmengine's constructor; parameters with equal settings share one group.
 
-    With `paramwise_cfg` mmengine makes a group of every parameter, and optimizer and schedulers
-    work group by group: hundreds of small updates instead of a few large ones. Each parameter
-    keeps its settings, so the training is the same.
+    With `paramwise_cfg` mmengine makes one group per parameter. Optimizer and schedulers then do
+    hundreds of small updates instead of a few large ones. Each parameter keeps its settings, so
+    the training is the same.
     """
 
     def __call__(self, model: nn.Module) -> OptimWrapper:
@@ -73,25 +75,26 @@ class GroupedOptimWrapperConstructor(DefaultOptimWrapperConstructor):
 
 @PARAM_SCHEDULERS.register_module()
 class LrUpdater(LRSchedulerMixin, _ParamScheduler):
-    """mmcv 1.x's `LrUpdaterHook` by iteration: a decay from iteration 0 on, times a warm-up.
+    """The learning rate of mmcv 1.x's `LrUpdaterHook` by iteration: a decay times a warm-up.
 
-    `LinearLR` and `PolyLR` end one iteration earlier, and a chain of them has another value where
-    `min_lr` and a warm-up come together.
+    The decay begins at iteration 0. A chain of mmengine's `LinearLR` and `PolyLR` differs: it ends
+    one iteration earlier, and has other values during the warm-up if `min_lr` is not 0.
 
     Args:
         optimizer: The optimizer wrapper.
         policy: 'fixed', 'poly', 'CosineAnnealing' or 'step'.
-        power: Of 'poly'.
-        min_lr: Where 'poly' and 'CosineAnnealing' end; the least of 'step'.
-        step: Of 'step': an interval, or the iterations of the steps.
-        gamma: The factor of a step.
+        power: The exponent of 'poly'.
+        min_lr: The last value of 'poly' and 'CosineAnnealing'; the lower bound of 'step'.
+        step: For 'step': the iterations from one step to the next, or a list of the steps.
+        gamma: The factor of each step.
         warmup: None, 'constant', 'linear' or 'exp'.
         warmup_iters: Iterations of the warm-up.
-        warmup_ratio: Its first factor.
-        **kwargs: `end`, the length of the training by default, and mmengine's other arguments.
+        warmup_ratio: The first factor of the warm-up.
+        **kwargs: `by_epoch=False`; `end`, the length of the training by default; and mmengine's
+            other arguments.
 
     Raises:
-        UserError: There is no such policy or warm-up.
+        UserError: The policy or the warm-up is unknown, or 'step' has no `step`.
     """
 
     def __init__(

@@ -13,25 +13,24 @@ from mmseg_kd.errors import UserError
 
 @LOOPS.register_module()
 class PrefetchingTrainLoop(IterBasedTrainLoop):
-    """mmengine's IterBasedTrainLoop; a thread takes the batches from the data loader's workers.
+    """mmengine's IterBasedTrainLoop; a thread receives the batches from the data loader's workers.
 
-    To receive a prepared batch takes several round trips to a worker that is busy with the next
-    one. The thread also packs the batch into page-locked memory. Batches and their order are the
-    same.
+    Receiving a batch takes several round trips to a worker that is busy with its next one. The
+    thread also packs the batch into page-locked memory. The batches and their order stay the same.
 
-    Where there are no workers, or the sampler has no random stream of its own and would draw
-    numbers in the thread, this is mmengine's loop.
+    The thread is not used without workers, or with a sampler that draws from the global random
+    stream instead of its own.
 
     Args:
         *args: As for mmengine's loop.
         time_budget: Seconds of training, without start-up, evaluations and checkpoints.
             `tools/train.py` and studies turn them into `max_iters`
             (`mmseg_kd.studies.time_budget`), and the schedules end there.
-        seconds_per_iter: How many of them an iteration takes; measured by default.
+        seconds_per_iter: Seconds of one iteration; measured by default.
         **kwargs: As for mmengine's loop.
 
     Raises:
-        UserError: From `run`: there is a budget that was not turned into iterations.
+        UserError: From `run`: the budget was not turned into iterations.
     """
 
     def __init__(
@@ -48,7 +47,7 @@ class PrefetchingTrainLoop(IterBasedTrainLoop):
             self.dataloader_iterator = Prefetched(self.dataloader_iterator, prepare)
 
     def run(self) -> nn.Module:
-        """Train; a run with a budget reports its length and keeps it for its checkpoints."""
+        """Train; with a budget, log the length and store the pace in the checkpoints."""
         if self.time_budget is not None:
             if self.seconds_per_iter is None:
                 raise UserError(
@@ -64,14 +63,14 @@ class PrefetchingTrainLoop(IterBasedTrainLoop):
 
 
 class Prefetched:
-    """An iterator whose next item a thread gets while the last one is in use.
+    """An iterator whose next item a thread gets while the current one is in use.
 
-    The first item comes from the caller's thread, where workers start and seeds are drawn. An
-    error comes with the item that it belongs to.
+    The caller's thread gets the first item, because that starts workers and draws seeds. An error
+    is raised when its item is asked for.
 
     Args:
-        iterator: Where the items come from.
-        prepare: What the thread does to each item.
+        iterator: The source of the items.
+        prepare: Applied to each item in the thread.
     """
 
     def __init__(self, iterator: Iterator, prepare: Callable | None = None) -> None:

@@ -1,4 +1,4 @@
-"""Check what a run resumes from, before it is used, and continue its random state."""
+"""Check a checkpoint before a run resumes from it, and restore its random state."""
 
 import random
 from collections.abc import Iterator
@@ -18,10 +18,10 @@ NEEDED = ('optimizer', 'message_hub', 'meta')
 
 @contextmanager
 def resuming(source: str | Path) -> Iterator[None]:
-    """Resume from a checkpoint in this block, which may be that of any other run.
+    """Report any error of this block, which resumes from a checkpoint, in one line.
 
     Raises:
-        UserError: It cannot be resumed; with the file and the reason.
+        UserError: The checkpoint cannot be resumed. The message has the file and the reason.
     """
     try:
         yield
@@ -30,7 +30,7 @@ def resuming(source: str | Path) -> Iterator[None]:
             raise
         raise UserError(f'{source}: {error}') from error
     except Exception as error:
-        # An entry that is missing or of another kind raises errors of many types.
+        # A missing or invalid entry of the checkpoint raises errors of many types.
         kind = '' if isinstance(error, ValueError) else f'{type(error).__name__}: '
         raise UserError(
             f'{source} cannot be resumed: {kind}{one_line(error)}; resume from another checkpoint, '
@@ -39,18 +39,18 @@ def resuming(source: str | Path) -> Iterator[None]:
 
 
 def check_resumable(checkpoint: dict[str, Any], runner: Runner, source: str | Path) -> None:
-    """Make sure that a run can resume from a checkpoint of a run with its model.
+    """Check that a run can resume from a checkpoint, and adapt it to the run's folder.
 
-    Paths of best checkpoints are replaced by those of the run's own folder; one that is not
-    there is forgotten with its score, so that the run keeps a new one.
+    The paths of the best checkpoints become those in the run's own folder. A file that is missing
+    there is dropped with its score, so that the run saves a new best checkpoint.
 
     Args:
-        checkpoint: What `read_checkpoint` returned, changed in place.
+        checkpoint: The checkpoint from `read_checkpoint`, changed in place.
         runner: The run.
         source: The file, for messages.
 
     Raises:
-        UserError: The checkpoint has the weights alone.
+        UserError: The checkpoint has only the weights.
         ValueError: It is of another kind of run.
     """
     needed = (*NEEDED, 'param_schedulers') if runner.param_schedulers else NEEDED
@@ -61,31 +61,31 @@ def check_resumable(checkpoint: dict[str, Any], runner: Runner, source: str | Pa
             'its weights with load_from'
         )
     meta, hub = checkpoint['meta'], checkpoint['message_hub']
-    # mmengine runs the config text of a checkpoint of mmsegmentation 0.x.
+    # mmengine would run the config text of a checkpoint of mmsegmentation 0.x.
     meta.pop('config', None)
     if meta['iter'] not in range(runner.max_iters + 1):
         raise ValueError(f'it is of iteration {meta["iter"]}, this run ends at {runner.max_iters}')
-    # A run saves only what is to be resumed.
+    # All entries are to be resumed: a checkpoint has no others.
     hub['resumed_keys'] = dict.fromkeys([*hub['log_scalars'], *hub['runtime_info']], True)
     _adopt_best_checkpoints(hub['runtime_info'], runner)
 
 
 def check_optimizer(checkpoint: dict[str, Any], runner: Runner) -> None:
-    """Make sure that optimizer and schedules can take a saved state.
+    """Check that optimizer and schedulers can load the state in a checkpoint.
 
-    A fused optimizer crashes on a state of another shape.
+    A fused optimizer would crash on a state of another shape.
 
     Raises:
-        ValueError: It is of other parameters, or of another kind of optimizer or schedule.
+        ValueError: The state is of other parameters, or of another kind of optimizer or scheduler.
     """
     if isinstance(runner.param_schedulers, list):
         saved, schedulers = checkpoint['param_schedulers'], runner.param_schedulers
         if len(saved) != len(schedulers):
             raise ValueError(f'it has {len(saved)} param_schedulers, the config {len(schedulers)}')
         for i, state in enumerate(saved):
-            # What is loaded becomes attributes, so no others than the schedule's own.
+            # A scheduler sets every loaded entry as an attribute, so others are left out.
             saved[i] = {key: state[key] for key in schedulers[i].state_dict() if key in state}
-    # An optimizer wrapper of the user's own, or several, have states of their own.
+    # Other wrappers, of the user or for several optimizers, have other states.
     if isinstance(runner.optim_wrapper, OptimWrapper):
         _check_optimizer(checkpoint['optimizer'], runner)
 
@@ -100,17 +100,17 @@ def _check_optimizer(saved: dict[str, Any], runner: Runner) -> None:
     parameters = {}
     for group, mine in zip(groups, own, strict=True):
         parameters |= zip(group['params'], mine['params'], strict=True)
-        # A torch of another version alone has more settings, or fewer, which torch fills in.
+        # Another version of torch has more or fewer settings; torch adds those that are missing.
         other, missing = ({*a} - {*b} for a, b in ((group, mine), (mine, group)))
         if other and missing:
             raise ValueError(f'its optimizer has {sorted(other)} in place of {sorted(missing)}')
-        # torch would take the checkpoint's choice, while GradScaler asks the config's.
+        # torch would use the checkpoint's setting, but GradScaler uses the config's.
         if 'fused' in mine:
             group['fused'] = runner.cfg.optim_wrapper.get('optimizer', {}).get('fused')
     fused = any(group.get('fused') for group in own)
     for name, entry in saved['state'].items():
         for key, value in entry.items():
-            # An older torch counts steps in a plain number.
+            # An older torch stores the number of steps as a plain number.
             shape = torch.as_tensor(value).shape
             if fused and shape not in ((), parameters[name].shape):
                 raise ValueError(
@@ -122,7 +122,7 @@ def _check_optimizer(saved: dict[str, Any], runner: Runner) -> None:
 def _adopt_best_checkpoints(info: dict[str, Any], runner: Runner) -> None:
     folder = Path(runner.work_dir)
     for key in [key for key in info if key.startswith('best_ckpt')]:
-        # A Windows path splits at both kinds of slash, wherever the run began.
+        # A Windows path splits at both kinds of slash: the run may be from another system.
         file = folder / PureWindowsPath(info[key]).name
         if file.is_file() and not file.is_symlink():
             info[key] = str(file)
@@ -136,7 +136,7 @@ def _adopt_best_checkpoints(info: dict[str, Any], runner: Runner) -> None:
 
 
 def rng_state() -> dict[str, Any]:
-    """Return the random state, of plain types and tensors, so that it can be read as data."""
+    """Return the random state as plain types and tensors, which a checkpoint can hold as data."""
     # mmseg's transforms draw from numpy's global generator.
     name, keys, *rest = np.random.get_state()  # noqa: NPY002
     return {

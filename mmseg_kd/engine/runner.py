@@ -1,4 +1,4 @@
-"""mmengine's Runner, made safe to kill and quiet to read."""
+"""mmengine's Runner with exact resuming, checked checkpoints, and a short console log."""
 
 import logging
 import uuid
@@ -44,23 +44,24 @@ from mmseg_kd.errors import UserError, one_line
 
 @RUNNERS.register_module()
 class KDRunner(Runner):
-    """Runner whose checkpoints are read as data, matched strictly, and written whole or not at all.
+    """mmengine's Runner with safe checkpoints and early checks of the config.
 
-    The console shows what a user looks for, the log file all. Mistakes of the config are a
-    `UserError` before training starts.
+    Checkpoints are read as data, without running code, and must have exactly the model's tensors.
+    They are written completely or not at all. The console leaves out mmengine's details, which are
+    in the log file. Mistakes in the config are a `UserError` before training starts.
     """
 
     _lock: FileLock | None = None
 
     def __init__(self, *args: Any, experiment_name: str | None = None, **kwargs: Any) -> None:
-        # What cannot be written was reported, by hook and reason.
+        # Hooks that cannot write, with the reason, which are reported already.
         self._unwritable: set[tuple[str, int | None]] = set()
         # mmengine shares logger and message hub between runs of one name in one second.
         name = experiment_name or uuid.uuid4().hex[:8]
         super().__init__(*args, experiment_name=name, **kwargs)
 
     def train(self) -> nn.Module:
-        """Train; the teacher, if any, is loaded before the first iteration."""
+        """Train. Teachers are loaded and the config is checked before the first iteration."""
         try:
             with memory_errors(self):
                 prepare_training(self)
@@ -84,7 +85,7 @@ class KDRunner(Runner):
 
     @property
     def loops(self) -> dict[str, BaseLoop]:
-        """The loops of the training by split, or that of the test."""
+        """The loops by split: 'train' and 'val' of a training, or 'test'."""
         if not self.trains:
             return {'test': self.test_loop}
         loops = {'train': self.train_loop, 'val': self.val_loop}
@@ -92,7 +93,7 @@ class KDRunner(Runner):
 
     @property
     def trains(self) -> bool:
-        """Whether this is a training, not only a test."""
+        """Whether this is a training rather than a test."""
         return self.cfg.get('train_cfg') is not None
 
     @property
@@ -140,30 +141,33 @@ class KDRunner(Runner):
             super().resume(filename, *args, **kwargs)
 
     def load_or_resume(self) -> None:
-        """Load what the run starts from, then write its config: that of a run refused stays."""
+        """Load what the run starts from, then write its config.
+
+        In this order a run that is refused does not replace the config of the earlier run.
+        """
         super().load_or_resume()
-        # A test leaves the config of the training alone.
+        # A test does not replace the config of the training.
         if self.trains:
             super().dump_config()
             for problem in misfits(self):
                 self.logger.warning(problem)
 
     def dump_config(self) -> None:
-        """Do nothing, where mmengine writes the config before it has looked at the checkpoint."""
+        """Do nothing: mmengine would write the config before the checkpoint is checked."""
 
     def save_checkpoint(self, out_dir: str, filename: str, *args: object, **kwargs: object) -> None:
-        """Write a checkpoint; its name appears when it is complete. Arguments as mmengine's."""
+        """Write a checkpoint completely or not at all. Arguments as mmengine's."""
         if not is_main_process():
             return
         with atomic_path(Path(out_dir) / filename) as partial:
             super().save_checkpoint(str(partial.parent), partial.name, *args, **kwargs)
 
     def call_hook(self, fn_name: str, **kwargs: Any) -> None:
-        """Call a method of the hooks; a record that cannot be written does not stop training."""
+        """Call a method of all hooks; a hook that cannot write its file does not stop training."""
         for hook in [hook for hook in self.hooks if hasattr(hook, fn_name)]:
             name = type(hook).__name__
             try:
-                # Some hooks build parts of the config.
+                # Some hooks build parts from the config.
                 with config_errors(self.cfg) if fn_name == 'before_run' else nullcontext():
                     getattr(hook, fn_name)(self, **kwargs)
             except OSError as error:
@@ -178,7 +182,7 @@ class KDRunner(Runner):
                     )
 
     def build_model(self, model: nn.Module | dict) -> nn.Module:
-        """Build the model; timm's backbones may download weights.
+        """Build the model, for which timm may download weights.
 
         Raises:
             UserError: A download failed.
@@ -194,7 +198,7 @@ class KDRunner(Runner):
     def wrap_model(self, model_wrapper_cfg: dict | None, model: nn.Module) -> nn.Module:
         """Move the model to its device and, with several processes, wrap it in DDP."""
         if self.distributed and get_device() == 'cpu':
-            # mmengine would name a GPU for it.
+            # mmengine would pass the index of a GPU.
             options = dict(device_ids=None, broadcast_buffers=False)
             unused = self.cfg.get('find_unused_parameters', False)
             model_wrapper_cfg = dict(options, find_unused_parameters=unused)
@@ -203,11 +207,11 @@ class KDRunner(Runner):
         return super().wrap_model(model_wrapper_cfg, model)
 
     def setup_env(self, env_cfg: dict) -> None:
-        """Set up processes and devices, and hold the work_dir until training ends."""
+        """Set up processes and devices, and lock the work_dir until training ends."""
         launcher = self.cfg.get('launcher', 'none')
         try:
             if launcher == 'pytorch' and get_device() == 'cpu' and not is_distributed():
-                # mmengine would ask for a GPU.
+                # mmengine would need a GPU.
                 init_process_group(backend='gloo')
             super().setup_env(env_cfg)
         except (KeyError, ValueError) as error:
@@ -224,7 +228,7 @@ class KDRunner(Runner):
     def build_dataloader(
         dataloader: DataLoader | dict, seed: int | None = None, diff_rank_seed: bool = False
     ) -> DataLoader:
-        """Build a data loader whose files are listed and checked. Arguments as mmengine's."""
+        """Build a data loader after checking its files. Arguments as mmengine's."""
         if isinstance(dataloader, dict) and isinstance(dataloader.get('dataset'), dict):
             check_listing(dataloader['dataset'], 'dataset')
             if (dataloader.get('sampler') or {}).get('type') == 'SeededInfiniteSampler':
@@ -234,7 +238,7 @@ class KDRunner(Runner):
 
     def build_logger(self, *args: Any, **kwargs: Any) -> MMLogger:
         """Build the logger, with a log file in UTF-8 and a console without mmengine's details."""
-        # mmengine gives its own FileHandler no encoding. Without `maxBytes` this one never rotates.
+        # mmengine's own FileHandler has no encoding. Without `maxBytes` this handler never rotates.
         handler = dict(type='RotatingFileHandler', encoding='utf-8', errors='backslashreplace')
         kwargs.setdefault('file_handler_cfg', handler)
         logger = super().build_logger(*args, **kwargs)
@@ -244,7 +248,7 @@ class KDRunner(Runner):
         return logger
 
     def register_default_hooks(self, hooks: dict[str, Hook | dict | None] | None = None) -> None:
-        """Register the hooks; None, which mmengine takes for its own alone, does nothing."""
+        """Register the hooks. None switches off any hook; in mmengine only its own hooks."""
         hooks = {'non_finite_loss': dict(type='NonFiniteLossHook'), **(hooks or {})}
         super().register_default_hooks({name: hook or Hook() for name, hook in hooks.items()})
         if hasattr(self.bare_model, 'num_classes'):
@@ -253,7 +257,7 @@ class KDRunner(Runner):
             self.register_hook(TrainingTimeHook())
 
     def build_param_scheduler(self, scheduler: Any) -> Any:
-        """Build the schedulers; those without an `end` follow the length of the training."""
+        """Build the schedulers; one without `end` follows the length of the training."""
         with config_errors(self.cfg):
             return super().build_param_scheduler(follow_length(scheduler, self.max_iters))
 
@@ -263,7 +267,7 @@ class KDRunner(Runner):
             broadcast(tensor)
 
     def _maybe_compile(self, target: str) -> None:
-        # mmengine would compile the whole step.
+        # In place of mmengine, which would compile the whole step.
         if target == 'train_step':
             compile_training(self)
             record_training_step(self)
@@ -275,7 +279,7 @@ def _for_the_console(record: logging.LogRecord) -> bool:
 
 
 def build_runner(cfg: Config) -> KDRunner:
-    """Build the runner of a checked config; what its constructors refuse is a UserError."""
+    """Build the runner of a checked config; UserError if a part cannot be built."""
     with config_errors(cfg):
         runner = KDRunner.from_cfg(cfg)
     if problem := unused_card():

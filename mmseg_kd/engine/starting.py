@@ -1,4 +1,4 @@
-"""What locks, checks and reports a training before its first iteration."""
+"""Lock the work_dir, check the config and log the run, before the first iteration."""
 
 import json
 import os
@@ -30,21 +30,20 @@ from mmseg_kd.engine.optim import set_matmul_precision
 from mmseg_kd.errors import UserError, one_line
 from mmseg_kd.paths import relative
 
-# What `float32_matmul_precision` means.
+# Meanings of `float32_matmul_precision`.
 PRECISIONS = {
     'highest': 'float32 products in float32',
     'high': 'float32 products in TF32 where the GPU has it',
     'medium': 'float32 products in bfloat16 where the device has it',
 }
-# Seconds to wait for a process that was just stopped.
+# Seconds to wait for the lock of a process that was just stopped.
 PATIENCE = 3
 
 
 def lock_work_dir(work_dir: str) -> FileLock | None:
-    """Lock a work_dir for this training; the main process does it, and the others get None.
+    """Lock a work_dir for this training in the main process; return None in the others.
 
-    The lock is one of the operating system, which ends with the process. Runners of one process
-    share it.
+    The operating system releases the lock when the process ends. Runners of one process share it.
 
     Raises:
         UserError: Another process trains there.
@@ -61,7 +60,7 @@ def lock_work_dir(work_dir: str) -> FileLock | None:
             'another --work-dir'
         ) from None
     except (OSError, NotImplementedError):
-        # A network file system. Where nothing can be written at all, the record below fails.
+        # A network file system, or a folder that cannot be written: then the record below fails.
         print(f'the file system of {work_dir} has no locks: start no second training there')
     owner = dict(pid=os.getpid(), host=platform.node(), started=time.ctime())
     with atomic_path(record) as partial:
@@ -79,7 +78,7 @@ def _owner(record: Path) -> str:
 
 
 def prepare_training(runner: Runner) -> None:
-    """Build what mmengine would build later, check what no constructor does, log what the run is.
+    """Build the teachers and the optimizer early, try the data and the model, describe the run.
 
     Raises:
         UserError: The teacher or a key of the config cannot be used.
@@ -95,7 +94,7 @@ def prepare_training(runner: Runner) -> None:
     for name in runner.cfg.get('activation_checkpointing') or ():
         if name not in dict(model.named_modules()):
             raise UserError(f'activation_checkpointing: the model has no module {name!r}')
-    # A run that was killed while it wrote left these.
+    # Left by a run that was killed while it wrote.
     for leftover in Path(runner.work_dir).glob('.*.tmp*') if is_main_process() else ():
         remove_file(leftover)
     set_matmul_precision(runner.cfg.get('float32_matmul_precision'))
@@ -105,12 +104,12 @@ def prepare_training(runner: Runner) -> None:
 
 
 def try_run(runner: Runner) -> None:
-    """Try one sample of each data set, and the student's losses on it.
+    """Load one sample of each data set, and compute the student's losses on the training one.
 
-    What a pipeline or a model cannot do is an error of a worker or of a layer otherwise, which
-    names no key, and for the validation split comes after hours. The pixels' values do not count:
-    every label of the trial is class 0. The random streams and the model stay as they were. Costs
-    one image of each split and one forward pass of one crop, without gradients.
+    Without the trial a pipeline or model that fails raises an error in a worker or a layer, which
+    names no config key and, for the validation split, comes after hours. All labels of the trial
+    are class 0. The random streams and the model stay unchanged. It loads one image per split and
+    runs one forward pass on one crop, without gradients.
 
     Raises:
         UserError: A step of a pipeline or a part of the model failed; with its config key.
@@ -126,7 +125,7 @@ def try_data(dataset: Dataset, where: str) -> dict[str, Any]:
     """Return the first sample of a data set.
 
     Raises:
-        UserError: A step of its pipeline failed, or the last one did not pack the sample.
+        UserError: A step of its pipeline failed, or the last step did not pack the sample.
     """
     try:
         with seeded(0):
@@ -152,10 +151,10 @@ def try_data(dataset: Dataset, where: str) -> dict[str, Any]:
 
 @torch.no_grad()
 def try_training(model: nn.Module, sample: dict[str, Any]) -> None:
-    """Compute a segmentor's own losses on a sample, all of whose pixels are of class 0.
+    """Compute a segmentor's own losses on a sample whose labels are all set to class 0.
 
     Raises:
-        UserError: A part of the model failed, such as for `in_channels` that do not fit.
+        UserError: A part of the model failed, for example because `in_channels` do not fit.
     """
     if not isinstance(model, EncoderDecoder):
         return
@@ -178,13 +177,13 @@ def try_training(model: nn.Module, sample: dict[str, Any]) -> None:
         raise
     except Exception as error:
         if is_out_of_memory(error):
-            # Not a type of error that a wrong value in the config raises.
+            # Another type, so that it is not reported as a wrong value in the config.
             raise torch.OutOfMemoryError(one_line(error)) from error
         size = 'x'.join(map(str, sample['inputs'].shape[1:]))
         parts = {id(part): f'model.{name}' for name, part in model.named_children()}
         running = [parts[id(owner)] for owner in _owners(error) if id(owner) in parts]
         channels = [stage.shape[1] for stage in stages]
-        hint = f'; what in_index and in_channels of a head choose from has {channels} channels'
+        hint = f'; the maps for in_index and in_channels of a head have {channels} channels'
         raise UserError(
             f'{["model", *running][-1]} fails on a training crop of {size} pixels: '
             f'{one_line(error)}{hint if channels else ""}'
@@ -195,7 +194,7 @@ def try_training(model: nn.Module, sample: dict[str, Any]) -> None:
 
 
 def _owners(error: Exception) -> list[Any]:
-    """The objects whose methods were running, the innermost last."""
+    """Return the objects whose methods were running, the innermost last."""
     return [frame.f_locals.get('self') for frame, _ in traceback.walk_tb(error.__traceback__)]
 
 
@@ -229,12 +228,12 @@ def describe_run(runner: Runner) -> str:
 
 
 def padded_size(cfg: Config) -> tuple[int, ...]:
-    """The height and width that the config pads every training input to, if it does."""
+    """Return the height and width to which the config pads training inputs; () if it does not."""
     return tuple((cfg.model.get('data_preprocessor') or {}).get('size') or ())
 
 
 def differing_crops(cfg: Config) -> list[str]:
-    """The crops that the preprocessor pads to another size, in words."""
+    """Return a warning for each crop that the preprocessor pads to another size."""
     size = padded_size(cfg)
     return [
         f'{where}.crop_size={crop_of(step)} is padded to '
@@ -253,7 +252,7 @@ def _precision_line(wrapper: Config) -> str:
 
 def _model_line(model: nn.Module) -> str:
     parameters = sum(p.numel() for p in model.parameters()) / 1e6
-    # A cascade decodes in several heads.
+    # A cascade has several heads.
     head = model.decode_head
     parts = [model.backbone, *(head if isinstance(head, nn.ModuleList) else [head])]
     return (

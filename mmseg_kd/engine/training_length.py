@@ -1,38 +1,38 @@
-"""Schedules and the length of the training."""
+"""Fit schedules to the length of the training, and find those that do not fit."""
 
 from collections.abc import Iterator
 from typing import Any
 
 from mmengine.logging import print_log
 from mmengine.optim import ConstantParamScheduler, LinearParamScheduler
-from mmengine.runner import Runner
+from mmengine.runner import IterBasedTrainLoop, Runner
 
 from mmseg_kd.distillation.schedules import Schedule
 
-# The longest warm-up of a schedule that follows the training's length.
+# The warm-up of a schedule that follows the training takes at most 1 / 10 of it.
 WARM_UP_SHARE = 10
 
 
 def follow_length(schedulers: Any, length: int) -> Any:
-    """Fit a config's `param_scheduler` to a training; what says where it ends stays as it is.
+    """Fit a config's `param_scheduler` to the length of the training.
 
-    A scheduler without `end` ends with the training, as mmengine has it. The warm-up in front of
-    it takes at most a tenth of the training.
+    A scheduler without `end` ends with the training, as in mmengine. The warm-up before it is
+    shortened to a tenth of the training if it is longer. A scheduler with `end` is not changed.
 
     Args:
-        schedulers: The list of schedulers; anything else is returned.
+        schedulers: The list of schedulers; anything else is returned unchanged.
         length: Iterations of the training.
     """
     if not isinstance(schedulers, list | tuple):
         return schedulers
-    # When it resumes, mmengine passes the schedulers that are built.
+    # When resuming, mmengine passes schedulers that are built already.
     fitted = [dict(s) if isinstance(s, dict) else s for s in schedulers]
     by_iter = [s for s in fitted if isinstance(s, dict) and not s.get('by_epoch', True)]
     following = [s for s in by_iter if 'end' not in s]
     first = by_iter[0] if by_iter else {}
     warms_up = first.get('type') == 'LinearLR' and not first.get('begin')
     warm_up = first.get('end', 0) if warms_up else 0
-    # The number of schedulers stays the same for every length: a checkpoint has the state of each.
+    # At least 1, so that no scheduler is left out: a checkpoint has the state of each.
     longest = max(length // WARM_UP_SHARE, 1)
     if following and warm_up > longest:
         print_log(
@@ -48,21 +48,29 @@ def follow_length(schedulers: Any, length: int) -> Any:
 
 
 def misfits(runner: Runner) -> Iterator[str]:
-    """Yield the schedules that end before or after the training, each in a sentence.
+    """Yield the schedules that do not fit the training, each in a sentence.
 
-    A resumed run continues with the schedulers of its checkpoint.
+    They end before or after it, or follow epochs, which a training by iterations does not have.
+    A resumed run continues with the schedules of its checkpoint.
     """
     length = runner.max_iters
     schedulers = runner.param_schedulers if isinstance(runner.param_schedulers, list) else []
     by_iter = [scheduler for scheduler in schedulers if not scheduler.by_epoch]
     last = max(by_iter, key=lambda scheduler: scheduler.end, default=None)
-    # A warm-up alone ends early. After a single iteration of it there is no training left.
+    # A warm-up alone may end early. It fills a training of one iteration, so the next ends later.
     warms_up = isinstance(last, LinearParamScheduler | ConstantParamScheduler)
     if last and length > 1 and (last.end > length or (last.end < length and not warms_up)):
         advice = 'leave `end` out, and it follows the training'
         if runner.iter > 0:
             advice = 'a resumed run keeps the schedule of its checkpoint'
         yield f'param_scheduler ends at iteration {last.end}, the training at {length}; {advice}'
+    for scheduler in schedulers if isinstance(runner.train_loop, IterBasedTrainLoop) else ():
+        # ReduceOnPlateauLR, which has need_val_args, changes after an evaluation.
+        if scheduler.by_epoch and not getattr(scheduler, 'need_val_args', False):
+            yield (
+                f'param_scheduler: {type(scheduler).__name__} changes its value at the end of an '
+                'epoch, and this training has no epochs; write by_epoch=False'
+            )
     for name, loss in runner.kd_losses.items():
         for key, value in vars(loss).items():
             while isinstance(value, Schedule):

@@ -1,4 +1,4 @@
-"""From the samples of a batch to the network's input, in one piece."""
+"""A data preprocessor that handles a training batch as one tensor."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from mmseg_kd.errors import UserError
 
 @dataclass(frozen=True)
 class PackedBatch:
-    """A training batch in one piece, before normalisation.
+    """A training batch in one tensor each for images and labels, before normalisation.
 
     Attributes:
         images: uint8 (N, 3, H, W), each image in the upper left corner.
-        labels: (N, 1, H, W); uint8 on their way to a GPU where every label fits, else int64.
+        labels: (N, 1, H, W); uint8 if they go to a GPU and every label fits, else as they came.
         sizes: Height and width of each image, (N, 2), int32.
-        padded: Whether an image is smaller than (H, W).
+        padded: Whether an image may be smaller than (H, W).
     """
 
     images: Tensor
@@ -33,7 +33,7 @@ class PackedBatch:
     padded: bool
 
     def to(self, device: torch.device) -> PackedBatch:
-        """Copy the batch to a device, without a wait where it lies in page-locked memory."""
+        """Copy the batch to a device; from page-locked memory without waiting for the copy."""
         tensors = (x.to(device, non_blocking=True) for x in (self.images, self.labels, self.sizes))
         return PackedBatch(*tensors, self.padded)
 
@@ -42,21 +42,22 @@ class PackedBatch:
 class BatchDataPreProcessor(SegDataPreProcessor):
     """mmseg's SegDataPreProcessor, a batch at a time in training; the arguments are the same.
 
-    Images and labels go to the device in one copy each, from page-locked memory and without a
-    wait, and are normalised together: the same bits. Tests, images that are not uint8, and
-    samples with maps other than `gt_sem_seg` take mmseg's way.
+    Images and labels go to the device in one copy each, from page-locked memory and without
+    waiting, and the images are normalised together. The result is the same, bit for bit. mmseg's
+    own code processes tests, images that are not uint8, and samples with maps other than
+    `gt_sem_seg`.
     """
 
     def forward(self, data: dict, training: bool = False) -> dict[str, Any]:
         """Bring a batch to the device, normalise and pad it.
 
         Args:
-            data: `inputs`, images (3, H, W), and `data_samples` with labels (1, H, W). A batch
-                that `prepare` has seen has its `packed` form too.
-            training: Whether to pad; in a test all images have one size.
+            data: `inputs`, images (3, H, W), and `data_samples` with labels (1, H, W); after
+                `prepare` also `packed`.
+            training: Whether to pad; in a test all images have the same size.
 
         Returns:
-            `inputs` (N, 3, H', W') in float32 and the `data_samples`, their labels of that size.
+            `inputs` (N, 3, H', W') in float32, and the `data_samples` with labels of that size.
         """
         packed = self.packed(data) if training else None
         if packed is None:
@@ -66,7 +67,7 @@ class BatchDataPreProcessor(SegDataPreProcessor):
         samples = data['data_samples']
         for sample, label, image in zip(samples, packed.labels, data['inputs'], strict=True):
             size = image.shape[1:]
-            # PixelData takes no map of another size in place of one.
+            # PixelData refuses to replace a map by one of another size.
             del sample.gt_sem_seg.data
             sample.gt_sem_seg.data = label.long()
             padding = (0, shape[1] - size[1], 0, shape[0] - size[0])
@@ -74,13 +75,13 @@ class BatchDataPreProcessor(SegDataPreProcessor):
         return dict(inputs=self.normalised(packed), data_samples=samples)
 
     def packed(self, data: dict) -> PackedBatch | None:
-        """Return a training batch in one piece, in page-locked memory if the model is on a GPU.
+        """Return a training batch as a `PackedBatch`, in page-locked memory for a model on a GPU.
 
         Args:
             data: As for `forward`.
 
         Returns:
-            The batch; None if it has to take mmseg's way.
+            The batch; None if mmseg's own code has to process it.
 
         Raises:
             UserError: An image and its labels differ in size.
@@ -94,7 +95,7 @@ class BatchDataPreProcessor(SegDataPreProcessor):
         shape = self._padded(tuple(map(max, zip(*sizes, strict=True))))
         maps = [sample.gt_sem_seg.data for sample in samples]
         for size, labels, sample in zip(sizes, maps, samples, strict=True):
-            # The labels of a batch that is used again are padded.
+            # If a batch is used again, its labels are padded already.
             if labels.shape[1:] != (shape if 'padding_size' in sample else size):
                 raise UserError(
                     f'{sample.get("img_path", "a sample")}: image of {size}, labels of '
@@ -109,12 +110,12 @@ class BatchDataPreProcessor(SegDataPreProcessor):
         )
 
     def prepare(self, data: dict) -> dict:
-        """Add the `packed` form to a batch, which a thread can do before the batch is needed."""
+        """Add `packed` to a batch; a thread can do it before the batch is needed."""
         packed = self.packed(data)
         return data if packed is None else data | dict(packed=packed)
 
     def normalised(self, batch: PackedBatch) -> Tensor:
-        """Normalise images on their device and set what lies outside of them to `pad_val`."""
+        """Normalise images on their device, and set the padding around them to `pad_val`."""
         inputs = (batch.images.flip(1) if swaps_channels(self) else batch.images).float()
         if normalises(self):
             inputs.sub_(self.mean).div_(self.std)
@@ -131,7 +132,7 @@ class BatchDataPreProcessor(SegDataPreProcessor):
         return (
             isinstance(images, list)
             and self.batch_augments is None
-            # mmseg says that it takes one of the two.
+            # mmseg reports an error unless exactly one of the two is set.
             and (self.size is None) != (self.size_divisor is None)
             and all(x.dtype == torch.uint8 and x.dim() == 3 and len(x) == 3 for x in images)
             and all('gt_sem_seg' in s for s in samples)
@@ -145,7 +146,7 @@ class BatchDataPreProcessor(SegDataPreProcessor):
 
 
 def _label_dtype(maps: Sequence[Tensor], on_gpu: bool) -> torch.dtype:
-    """Bytes for labels that go to a GPU, an eighth of the traffic, if all of them fit."""
+    """Return uint8 for labels that go to a GPU, an eighth of the bytes, if all of them fit."""
     if not on_gpu or maps[0].is_cuda:
         return maps[0].dtype
     fits = all(x.min() >= 0 and x.max() <= torch.iinfo(torch.uint8).max for x in maps)
@@ -155,7 +156,7 @@ def _label_dtype(maps: Sequence[Tensor], on_gpu: bool) -> torch.dtype:
 def _in_one_piece(
     maps: Sequence[Tensor], shape: tuple[int, int], fill: int, dtype: torch.dtype, pinned: bool
 ) -> Tensor:
-    """Maps (C, h, w) in the upper left corners of one tensor (N, C, H, W)."""
+    """Copy maps (C, h, w) into the upper left corners of one tensor (N, C, H, W)."""
     size = (len(maps), len(maps[0]), *shape)
     batch = maps[0].new_full(size, fill, dtype=dtype, pin_memory=pinned and not maps[0].is_cuda)
     for place, x in zip(batch, maps, strict=True):

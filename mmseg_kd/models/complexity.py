@@ -25,8 +25,8 @@ class Part:
 
     Attributes:
         name: Its attribute, e.g. 'backbone'.
-        parameters: How many numbers it learns.
-        macs: MACs of one image; of SegFormer's head by the formula of the paper.
+        parameters: Number of its parameters.
+        macs: MACs per image; for SegFormer's head by the formula of the paper.
     """
 
     name: str
@@ -42,8 +42,8 @@ class Part:
 def measure_complexity(model: nn.Module, size: tuple[int, int], in_channels: int = 3) -> list[Part]:
     """Count the MACs of one image's forward pass, up to the logits.
 
-    Counted are products of matrices, convolutions and attention, by torch's `FlopCounterMode`,
-    on tensors without data; norms, activations and interpolation are not, as in publications.
+    torch's `FlopCounterMode` counts matrix products, convolutions and attention, on tensors without
+    data. As in publications, norms, activations and interpolation are not counted.
 
     Args:
         model: The segmentor; it is not changed.
@@ -51,11 +51,11 @@ def measure_complexity(model: nn.Module, size: tuple[int, int], in_channels: int
         in_channels: Channels of the image.
 
     Returns:
-        The child modules that have parameters or MACs, and last the sum of those that inference
-        runs, 'total'.
+        The child modules that have parameters or MACs, and last 'total', the sum of those that
+        inference runs.
 
     Raises:
-        UserError: The model cannot take the image, or needs its data to run.
+        UserError: The model fails on images of this size, or on tensors without data.
     """
     model = revert_sync_batchnorm(copy.deepcopy(model)).eval().to('meta')
     for module in model.modules():
@@ -74,9 +74,9 @@ def measure_complexity(model: nn.Module, size: tuple[int, int], in_channels: int
 def published_fusion(
     fuse: LevelFusion, features: Sequence[Tensor], levels: Sequence[LevelProjection]
 ) -> Tensor:
-    """Fuse the levels as SegFormer's paper has it, the wide convolution at the finest stride.
+    """Fuse the levels as in SegFormer's paper, with the wide convolution at the finest stride.
 
-    The same function as `LevelFusion.forward`, which has the shapes.
+    It computes the same as `LevelFusion.forward`, which documents the shapes.
     """
     size = features[0].shape[2:]
     maps = [
@@ -104,6 +104,6 @@ def _macs(model: nn.Module, image: Tensor) -> dict[str, int]:
     macs = {name: sum(ops.values()) // FLOPS_PER_MAC for name, ops in counts.items()}
     root = type(model).__name__
     found = {name: macs.get(f'{root}.{name}', 0) for name, _ in model.named_children()}
-    # mmseg calls the head's `forward` itself, so the counter does not know of that module.
+    # mmseg calls the head's `forward` directly, so the counter does not see that module.
     found['decode_head'] += macs.get('Global', 0) - sum(found.values())
     return found

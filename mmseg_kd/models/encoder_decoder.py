@@ -1,4 +1,4 @@
-"""From the logits of whole images to their class ids."""
+"""mmseg's `EncoderDecoder`, with faster class ids and losses."""
 
 import inspect
 from typing import Any
@@ -13,23 +13,23 @@ from mmseg_kd.models.upsampled_cross_entropy import without_waiting
 from mmseg_kd.registry import MODELS
 
 
-# Configs of earlier versions name it so, and are of the scope mmseg.
+# The name in configs of earlier versions, whose scope is mmseg.
 @MMSEG_MODELS.register_module(name='WholeImageEncoderDecoder')
 @MODELS.register_module()
 class EncoderDecoder(MMSegEncoderDecoder):
-    """mmseg's `EncoderDecoder`, with the same results in less time at testing.
+    """mmseg's `EncoderDecoder`, faster and with the same results.
 
-    The class ids of a batch are computed at once where no resizing, flip or padding has to be
-    undone. mmseg resizes the logits of each image to its own size, also where they have it, and
-    takes an argmax that is slow over the first axis of a tensor on the CPU.
+    In testing it computes the class ids of the whole batch at once, unless a resizing, flip or
+    padding has to be undone. mmseg resizes the logits of each image even to the size that they
+    have, and its argmax over the first axis is slow on the CPU.
 
-    The losses of heads that use mmseg's cross-entropy are computed without waiting for a GPU
+    Heads with mmseg's cross-entropy compute their losses without waiting for a GPU
     (`mmseg_kd.models.upsampled_cross_entropy`).
     """
 
     def __init__(self, backbone: dict, pretrained: str | None = None, **kwargs: Any) -> None:
         if pretrained is not None:
-            # A type that is not registered is reported where it is built.
+            # An unknown type is reported when it is built.
             kind = MODELS.get(backbone['type'])
             arguments = inspect.signature(kind).parameters if kind else ()
             if 'init_cfg' in arguments and 'pretrained' not in arguments:
@@ -48,7 +48,7 @@ class EncoderDecoder(MMSegEncoderDecoder):
             data_samples: The samples, with their `metainfo`.
 
         Returns:
-            The samples, or new ones where there were none.
+            The samples; new ones if none were given.
         """
         size = tuple(seg_logits.shape[2:])
         whole = data_samples and all(_as_it_is(sample, size) for sample in data_samples)
@@ -64,9 +64,12 @@ class EncoderDecoder(MMSegEncoderDecoder):
 
 
 def class_ids(logits: Tensor) -> Tensor:
-    """The first of the greatest logits (N, K, H, W) of every pixel, as ids (N, H, W)."""
+    """Return the class with the greatest logit (N, K, H, W) of every pixel, as ids (N, H, W).
+
+    Of equal logits the first class is taken.
+    """
     if logits.is_cuda:
-        # Where two are equal, max does not promise the first there.
+        # On a GPU max may return any of several equal logits.
         return logits.argmax(dim=1)
     return logits.max(dim=1).indices
 

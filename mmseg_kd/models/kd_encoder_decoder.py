@@ -1,4 +1,4 @@
-"""The student: an `EncoderDecoder` that learns from labels and from teachers."""
+"""The student: an `EncoderDecoder` that is trained on labels and by teachers."""
 
 import copy
 import re
@@ -32,15 +32,16 @@ class KDEncoderDecoder(EncoderDecoder):
         teacher: `dict(config=..., checkpoint=...)`, the arguments of
             `mmseg_kd.distillation.teacher.Teacher`; `dict(type='EMATeacher', ...)`, an average
             of the student; or several of these by name, `dict(cnn=dict(...), mit=dict(...))`.
-            They are built when training starts: testing needs no teacher file. A teacher runs only
-            in iterations in which a loss reads it.
+            Teachers are built when training starts, so testing needs no teacher file. A teacher
+            runs only in iterations in which a loss reads it.
         kd_losses: The distillation losses by name, see
-            `mmseg_kd.distillation.distillation_losses.DistillationLosses`. None leaves one out.
+            `mmseg_kd.distillation.distillation_losses.DistillationLosses`. A loss that is None is
+            left out.
         **kwargs: The keys of `EncoderDecoder`.
 
     Raises:
-        UserError: Losses without a teacher, two losses of one name, an unknown tap or teacher,
-            or shares of the gradient that leave nothing to the labels.
+        UserError: There are losses but no teacher, two losses have one name, a tap or teacher is
+            unknown, or the shares of the gradient leave nothing to the labels.
     """
 
     def __init__(
@@ -74,7 +75,7 @@ class KDEncoderDecoder(EncoderDecoder):
         if not self.kd_losses:
             return super().loss(inputs, data_samples)
         self.build_teacher()
-        # The teachers first: their activations are freed before the student's are kept.
+        # The teachers run first, so that their activations are freed before the student's exist.
         teacher_taps = self.teachers(inputs, self.kd_losses.teacher_taps(), self.data_preprocessor)
         with self.kd_losses.record_student(self) as (taps, features):
             losses = super().loss(inputs, data_samples)
@@ -84,14 +85,14 @@ class KDEncoderDecoder(EncoderDecoder):
         return losses | self.kd_losses.log(raw, inputs)
 
     def build_teacher(self) -> BaseTeacher | None:
-        """Build and check the teachers, once; training does so by itself.
+        """Build and check the teachers, unless they are built; training calls this.
 
         Returns:
-            The first teacher; None where no loss needs one.
+            The first teacher; None if there is none.
 
         Raises:
-            UserError: A teacher without losses, a file that is missing or does not fit, another
-                number of classes, or a loss that cannot compare its taps.
+            UserError: There are teachers but no losses, a file is missing or does not fit, a
+                teacher has another number of classes, or a loss cannot compare its taps.
         """
         if self.teachers.cfgs and not self.kd_losses:
             raise UserError(
@@ -104,7 +105,7 @@ class KDEncoderDecoder(EncoderDecoder):
         return next(iter(self.teachers.values()), None)
 
     def distillation_state(self) -> dict[str, dict]:
-        """Return what a run needs to be resumed, beyond the student's weights."""
+        """Return the state that resuming needs in addition to the student's weights."""
         shares = self.kd_losses.gradient_shares
         return {
             'losses': self.kd_losses.state_dict(),
@@ -127,15 +128,15 @@ class KDEncoderDecoder(EncoderDecoder):
             raise UserError(
                 'the checkpoint was trained with other model.kd_losses or model.teacher, whose '
                 f'adapters, shares or averages it lacks ({one_line(error, 120)}): '
-                'resume with the config of before, or start from its weights with load_from'
+                'resume with its own config, or start from its weights with load_from'
             ) from error
 
 
 @MODELS.register_module()
 class KDCascadeEncoderDecoder(KDEncoderDecoder, CascadeEncoderDecoder):
-    """mmseg's `CascadeEncoderDecoder`, as OCRNet is one, with the keys of `KDEncoderDecoder`.
+    """mmseg's `CascadeEncoderDecoder`, for example OCRNet, with the keys of `KDEncoderDecoder`.
 
-    The tap `logits` is what the last head predicts with.
+    The tap `logits` has the logits of the last head.
     """
 
 
@@ -151,10 +152,10 @@ def _not_missing_losses(model: nn.Module, incompatible: Any) -> None:
 
 @torch.no_grad()
 def _try_losses(student: KDEncoderDecoder) -> None:
-    """Compute every loss once on a blank image, to report maps that do not fit before training.
+    """Compute every loss once on blank images, so that maps that do not fit are reported early.
 
-    The student runs in training mode, in which some heads return other outputs than in testing.
-    The random stream stays as it was.
+    The student runs in training mode, because some heads return other outputs in testing. The
+    random stream does not change.
 
     Raises:
         UserError: A loss cannot compare its taps.

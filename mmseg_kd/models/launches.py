@@ -1,8 +1,8 @@
-"""What computes in another way where kernel launches cost nothing, as in a CUDA graph.
+"""Modules that choose other kernels in a CUDA graph, where launches cost almost nothing.
 
-A small model that runs step by step spends its time launching kernels: the fewest launches win. In
-a CUDA graph launches cost almost nothing: the fastest kernels win. Both ways give the same numbers
-except for rounding.
+A small model that runs eagerly spends its time launching kernels, so the fewest launches are
+fastest. In a CUDA graph the fastest kernels win. Both ways give the same numbers except for
+rounding.
 """
 
 import itertools
@@ -11,21 +11,21 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.function import FunctionCtx, once_differentiable
 
-# Where the operators beat the kernel on an H200: rows that are short and many.
+# On an H200 `ShortRowNorm` beats torch's kernel for at least this many rows of at most this width.
 MOST_CHANNELS = 128
 FEWEST_ROWS = 2**15
-# Rows that one thread sums up in the first pass over a column.
+# Rows that one thread sums in the first pass of `column_sum`.
 ROWS_PER_SUM = 64
 
 
 class KnowsLaunches(nn.Module):
-    """A module that computes in another way where launches cost nothing, as in a CUDA graph."""
+    """A module that may choose other kernels after `let_launches_be_free`."""
 
     launches_are_free = False
 
 
 def let_launches_be_free(model: nn.Module) -> None:
-    """Make the modules of a model and of its teachers choose kernels by their time alone."""
+    """Let the modules of a model and of its teachers choose the kernels for a CUDA graph."""
     teachers = [teacher.segmentor for teacher in getattr(model, 'teachers', {}).values()]
     for module in itertools.chain(*(each.modules() for each in (model, *teachers))):
         if isinstance(module, KnowsLaunches):
@@ -35,16 +35,16 @@ def let_launches_be_free(model: nn.Module) -> None:
 class LayerNorm(nn.LayerNorm, KnowsLaunches):
     """`torch.nn.LayerNorm` over the last axis; the same parameters and function.
 
-    torch's kernels give every row a block of its own, also a row of 32 numbers. On an H200 they
-    take 334 us for 65,536 rows of 32, as in the first stage of a MiT, forward and backward;
-    reductions and elementwise operators, which read the same numbers several times, take 161 us.
+    torch's kernels run one block of threads per row, even for a row of 32 numbers. On an H200 they
+    take 334 us for 65,536 rows of 32, as in the first stage of a MiT, forward and backward.
+    Reductions and elementwise operators, which read the same numbers several times, take 161 us.
     """
 
     def forward(self, x: Tensor) -> Tensor:
         """Normalise (..., C); float32 under autocast, as torch's."""
         rows = x.numel() // x.shape[-1]
         many = rows >= FEWEST_ROWS and x.shape[-1] <= MOST_CHANNELS
-        # The compiler makes one kernel of torch's.
+        # The compiler fuses torch's operator into a kernel of its own.
         if not (self.launches_are_free and many) or torch.compiler.is_compiling():
             return super().forward(x)
         with torch.autocast(x.device.type, enabled=False):
@@ -79,7 +79,7 @@ class ShortRowNorm(torch.autograd.Function):
 
 
 def column_sum(x: Tensor) -> Tensor:
-    """Sum (..., C) over all but the last axis; in two passes, of which both fill a GPU."""
+    """Sum (..., C) over all but the last axis, in two passes that both keep a GPU busy."""
     x = x.reshape(-1, x.shape[-1])
     if len(x) % ROWS_PER_SUM == 0:
         x = x.reshape(ROWS_PER_SUM, -1).sum(0).view(-1, x.shape[-1])

@@ -19,12 +19,12 @@ from mmseg_kd.errors import UserError
 from mmseg_kd.models.launches import LayerNorm
 from mmseg_kd.models.mit_blocks import BLOCK_NORM_EPS, Block, OverlapPatchEmbed, to_map
 
-# Stage 1 reduces its keys by 8 at stride 4: below this side nothing would be left of them.
+# Stage 1 reduces its keys by 8 at stride 4, so a smaller image has no keys.
 SMALLEST_SIDE = 32
 
 
 class SmallImageError(UserError, ValueError):
-    """An image has no pixel left at one of the strides."""
+    """An image is too small for the strides of the model."""
 
 
 @MODELS.register_module()
@@ -35,8 +35,8 @@ class MixTransformer(BaseModule):
         embed_dims: Channels of each stage.
         depths: Blocks of each stage.
         num_heads: Attention heads of each stage.
-        mlp_ratios: Hidden width of the Mix-FFN over the stage's width.
-        sr_ratios: Spatial reduction of keys and values.
+        mlp_ratios: Hidden width of the Mix-FFN divided by the stage's width.
+        sr_ratios: Spatial reduction of keys and values, per side.
         qkv_bias: Whether the query, key and value projections have a bias.
         drop_path_rate: Stochastic depth of the last block; it grows linearly from 0.
         in_channels: Channels of the image.
@@ -44,9 +44,9 @@ class MixTransformer(BaseModule):
             `mmseg_kd.checkpoints.load_pretrained`), or None to train from scratch.
 
     Raises:
-        UserError: A list is shorter than `depths` or has a number that is not above 0, or heads do
-            not divide their width; from `init_weights`, when `pretrained` is missing or does not
-            fit.
+        UserError: A list is shorter than `depths` or has a number that is not above 0, or the
+            number of heads does not divide the width; from `init_weights`: `pretrained` is missing
+            or does not fit.
     """
 
     def __init__(
@@ -92,10 +92,10 @@ class MixTransformer(BaseModule):
 
     @property
     def tap_aliases(self) -> dict[str, str]:
-        """Short tap names and the blocks that they are read from, each the last of its stage.
+        """The modules of the short tap names: for each the last block of its stage.
 
-        `stageN.pre_norm` is its output, before the stage's LayerNorm. `stageN.attention` is its
-        attention matrix, in stages whose keys are on the grid of the queries (sr_ratio=1).
+        `stageN.pre_norm` is the block's output, before the stage's LayerNorm. `stageN.attention` is
+        the block's attention matrix, in stages with as many keys as queries (sr_ratio=1).
         """
         last = {i: len(getattr(self, f'block{i}')) - 1 for i in range(1, self.num_stages + 1)}
         square = [i for i in last if getattr(self, f'block{i}')[last[i]].attn.sr_ratio == 1]
@@ -103,7 +103,7 @@ class MixTransformer(BaseModule):
         return {f'stage{i}.{name}': f'block{i}.{last[i]}' for i, name in names}
 
     def init_weights(self) -> None:
-        """Initialise as published, then load `pretrained` where one is given."""
+        """Initialise as published, then load `pretrained` if it is given."""
         for module in self.modules():
             if isinstance(module, nn.Linear):
                 trunc_normal_init(module, std=0.02)
@@ -117,7 +117,7 @@ class MixTransformer(BaseModule):
         """Compute the four stage outputs.
 
         Args:
-            x: Images (N, 3, H, W), normalised; H and W at least 32, of any parity.
+            x: Images (N, 3, H, W), normalised; H and W are at least 32, odd or even.
 
         Returns:
             Maps (N, C_i, ceil(H / s_i), ceil(W / s_i)) for strides s_i = 4, 8, 16, 32.
@@ -141,7 +141,7 @@ class MixTransformer(BaseModule):
         return tuple(outputs)
 
 
-# Widths and depths of the stages by the name of the variant.
+# Widths and depths of the stages, by the variant's name.
 VARIANTS: dict[str, tuple[Sequence[int], Sequence[int]]] = {}
 
 
@@ -153,7 +153,7 @@ class PublishedMiT(MixTransformer):
     def __init_subclass__(
         cls, depths: Sequence[int] = (), embed_dims: Sequence[int] = (64, 128, 320, 512)
     ) -> None:
-        # A subclass of a variant has its size.
+        # A subclass of a variant inherits the size.
         if depths:
             cls.sizes = VARIANTS[cls.__name__] = embed_dims, depths
             MODELS.register_module(module=cls)

@@ -6,9 +6,9 @@ from torch import Tensor, nn
 
 from mmseg_kd.models.launches import KnowsLaunches, LayerNorm
 
-# The authors' eps: 1e-6 for the norms of a block and of a stage, torch's default elsewhere.
+# The authors' eps for the norms of a block and of a stage. Other norms have torch's default.
 BLOCK_NORM_EPS = 1e-6
-# Attention weights of an image that may be held at once, 64 MiB in bfloat16.
+# Most attention weights per image that `attend` computes as a matrix: 64 MiB in bfloat16.
 MOST_WEIGHTS = 2**25
 
 
@@ -51,14 +51,14 @@ class EfficientAttention(KnowsLaunches):
             self.norm = LayerNorm(dim)
 
     def forward(self, x: Tensor, height: int, width: int) -> Tensor:
-        """Attend from every token of x (N, H*W, C) to the reduced grid; same shape out."""
+        """Attend from every token of x (N, H*W, C) to the reduced grid; the shape stays."""
         x = attend(*self.project(x, height, width), self.launches_are_free)
         return self.proj(x.transpose(1, 2).flatten(2))
 
     def project(self, x: Tensor, height: int, width: int) -> tuple[Tensor, Tensor, Tensor]:
         """Map tokens to queries (N, heads, H*W, d), and keys and values (N, heads, S, d)."""
         if not x.is_meta and torch.is_autocast_enabled(x.device.type):
-            # Once, where the queries and the reduction would each convert the tokens.
+            # Converted once; otherwise autocast would do it for the queries and for the reduction.
             x = x.to(torch.get_autocast_dtype(x.device.type))
         source = x
         if self.sr_ratio > 1:
@@ -69,12 +69,11 @@ class EfficientAttention(KnowsLaunches):
 
 
 def attend(q: Tensor, k: Tensor, v: Tensor, launches_are_free: bool = False) -> Tensor:
-    """Scaled dot-product attention of queries (N, heads, L, d) to S keys, by the faster way.
+    """Compute scaled dot-product attention of queries (N, heads, L, d) to S keys.
 
-    The formula as written wins in two cases, as long as the (L, S) matrix is of moderate size: in
-    bfloat16 on a CPU, where torch's fused kernel computes in float32, and in float32 on a GPU that
-    is not kept waiting for launches: on an H200 the backward pass of torch's kernel took 10 of the
-    28 ms of a training step.
+    If the (L, S) matrix is of moderate size, the plain formula is faster than torch's fused kernel
+    in two cases. In bfloat16 on a CPU the kernel computes in float32. In float32 in a CUDA graph
+    its backward pass took 10 of the 28 ms of a training step on an H200.
     """
     moderate = q.shape[1:3].numel() * k.shape[2] <= MOST_WEIGHTS
     on_cpu = q.device.type == 'cpu' and q.dtype == torch.bfloat16
@@ -85,14 +84,14 @@ def attend(q: Tensor, k: Tensor, v: Tensor, launches_are_free: bool = False) -> 
 
 
 class DepthwiseConv(nn.Module):
-    """The 3x3 depthwise convolution that gives the tokens their position."""
+    """A 3x3 depthwise convolution, from which the tokens learn their position."""
 
     def __init__(self, dim: int) -> None:
         super().__init__()
         self.dwconv = nn.Conv2d(dim, dim, 3, 1, 1, groups=dim)
 
     def forward(self, x: Tensor, height: int, width: int) -> Tensor:
-        """Tokens (N, H*W, C) in, same shape out."""
+        """Convolve tokens (N, H*W, C); the shape stays."""
         return to_tokens(self.dwconv(to_map(x, height, width)))
 
 
@@ -106,7 +105,7 @@ class MixFFN(nn.Module):
         self.fc2 = nn.Linear(hidden_dim, dim)
 
     def forward(self, x: Tensor, height: int, width: int) -> Tensor:
-        """Tokens (N, H*W, C) in, same shape out."""
+        """Transform tokens (N, H*W, C); the shape stays."""
         return self.fc2(F.gelu(self.dwconv(self.fc1(x), height, width)))
 
 
@@ -130,15 +129,15 @@ class Block(nn.Module):
         self.mlp = MixFFN(dim, int(dim * mlp_ratio))
 
     def forward(self, x: Tensor, height: int, width: int) -> Tensor:
-        """Tokens (N, H*W, C) in, same shape out."""
+        """Transform tokens (N, H*W, C); the shape stays."""
         x = self._add(x, self.attn(self.norm1(x), height, width))
         return self._add(x, self.mlp(self.norm2(x), height, width))
 
     def attention(self, x: Tensor, height: int, width: int) -> Tensor:
         """Compute the attention weights (N, heads, H*W, S) of the block's input, in float32.
 
-        `forward` never holds them. They are computed from the input once more, and only where a tap
-        asks for them, so that compiled, recorded and exported models stay as they are.
+        `forward` does not keep them. If a tap asks for them, they are computed once more from the
+        input, so compiled, recorded and exported models do not change.
         """
         q, k, _ = self.attn.project(self.norm1(x), height, width)
         with torch.autocast(q.device.type, enabled=False):
@@ -146,7 +145,7 @@ class Block(nn.Module):
             return scores.softmax(dim=-1)
 
     def _add(self, x: Tensor, branch: Tensor) -> Tensor:
-        """Add a residual branch; in training it is dropped for some samples, more in later blocks.
+        """Add a residual branch; training drops it for random samples, at `drop_path_rate`.
 
         Deep Networks with Stochastic Depth, Huang et al., ECCV 2016.
         """
@@ -154,5 +153,5 @@ class Block(nn.Module):
         if keep == 1 or not self.training:
             return x + branch
         draw = torch.rand((len(x), 1, 1), dtype=branch.dtype, device=branch.device)
-        # One pass over the tokens, forward and backward, where a module before a sum takes three.
+        # One pass over the tokens, forward and backward; a drop path module and a sum take three.
         return torch.addcmul(x, branch, (draw + keep).floor_().div_(keep))

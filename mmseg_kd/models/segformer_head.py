@@ -21,7 +21,7 @@ from mmseg_kd.models.launches import KnowsLaunches
 
 
 class LevelProjection(nn.Module):
-    """The linear map of one level; `LevelFusion` reads its factors rather than calling it."""
+    """The linear map of one level; `LevelFusion` reads its weights instead of calling it."""
 
     def __init__(self, in_channels: int, embed_dim: int) -> None:
         super().__init__()
@@ -29,12 +29,12 @@ class LevelProjection(nn.Module):
 
 
 class LevelFusion(KnowsLaunches):
-    """Project four levels, bring them to the finest grid, concatenate, fuse by a 1x1 convolution.
+    """Project the levels, upsample them to the finest, and fuse them by a 1x1 convolution.
 
     The published formula is `fuse(concat_i(up(L_i x_i + b_i)))`. Both maps are linear and
     bilinear upsampling keeps constants, so it equals
-    `sum_i up((W_i L_i) x_i) + sum_i W_i b_i` with W_i the kernel's slice for level i: the
-    wide convolution at stride 4 never runs, and gradients reach both factors.
+    `sum_i up((W_i L_i) x_i) + sum_i W_i b_i` with W_i the kernel's slice for level i. In this form
+    the wide convolution at stride 4 does not run, and gradients reach W_i and L_i.
     """
 
     def __init__(
@@ -48,7 +48,7 @@ class LevelFusion(KnowsLaunches):
         super().__init__()
         self.conv = nn.Conv2d(num_levels * embed_dim, embed_dim, 1, bias=norm_cfg is None)
         kaiming_init(self.conv)
-        # The published name, whichever normalisation it is.
+        # The published name, also of other normalisations.
         self.bn = build_norm_layer(norm_cfg, embed_dim)[1] if norm_cfg else nn.Identity()
         self.activate = build_activation_layer(act_cfg)
         self.align_corners = align_corners
@@ -88,15 +88,15 @@ class LevelFusion(KnowsLaunches):
 
 @MODELS.register_module()
 class SegFormerHead(BaseDecodeHead):
-    """SegFormer's head: a linear map a level, upsampling, fusion, dropout, classification.
+    """SegFormer's head: a linear map per level, upsampling, fusion, dropout, classification.
 
-    Unlike mmseg's `SegformerHead` it has no BN and ReLU per level, as in the paper, so the
-    published SegFormer checkpoints fit and mmseg's do not.
+    As in the paper, it has no BN and ReLU per level. The published SegFormer checkpoints fit;
+    those of mmseg's `SegformerHead`, which has them, do not.
 
     Args:
         in_channels: Channels of the levels, finest first.
         embed_dim: Common width of the levels (256 for B0 and B1, 768 from B2 on).
-        in_index: Which backbone outputs are the levels.
+        in_index: Indices of the backbone's outputs that are the levels.
         **kwargs: `num_classes`, `dropout_ratio`, `norm_cfg`, `act_cfg`, `loss_decode`,
             `align_corners`, `ignore_index` and the other keys of mmseg's `BaseDecodeHead`.
     """
@@ -118,7 +118,7 @@ class SegFormerHead(BaseDecodeHead):
             init_cfg=None,
             **kwargs,
         )
-        # The base class' classifier; the published name of it is linear_pred.
+        # The base class' classifier; linear_pred, the published name, replaces it.
         del self.conv_seg
         for i, channels in enumerate(in_channels, start=1):
             self.add_module(f'linear_c{i}', LevelProjection(channels, embed_dim))
@@ -133,7 +133,7 @@ class SegFormerHead(BaseDecodeHead):
         return [getattr(self, f'linear_c{i}') for i in range(1, len(self.in_channels) + 1)]
 
     def forward(self, inputs: Sequence[Tensor]) -> Tensor:
-        """Map the backbone's outputs to logits (N, num_classes, H_1, W_1), at the finest stride."""
+        """Map the backbone's outputs to logits (N, num_classes, H_1, W_1) at the finest stride."""
         features = self._transform_inputs(inputs)
         x = self.linear_fuse(features, self.levels)
         if self.dropout is not None:
@@ -142,10 +142,10 @@ class SegFormerHead(BaseDecodeHead):
 
 
 def sum_at_finest(maps: Sequence[Tensor], align_corners: bool = False) -> Tensor:
-    """Bring channels-last maps to the size of the first and add them up.
+    """Upsample channels-last maps to the size of the first, and add them up.
 
-    torch's interpolation of channels-last maps leaves a GPU's memory waiting; products of
-    matrices do not, forward and backward.
+    On a GPU, matrix products do this faster, forward and backward, than torch's interpolation of
+    channels-last maps.
 
     Args:
         maps: (N, h_i, w_i, E), the largest first.
@@ -175,7 +175,7 @@ def bilinear_matrix(
     dtype: torch.dtype = torch.float64,
     device: torch.device | str = 'cpu',
 ) -> Tensor:
-    """Interpolation of `source` values at `target` places, as a matrix (source, target)."""
+    """Return the matrix (source, target) that interpolates `source` values at `target` places."""
     ones = torch.eye(source, dtype=torch.float64)[:, None]
     weights = F.interpolate(ones, target, mode='linear', align_corners=align_corners)[:, 0]
     return weights.to(device, dtype)

@@ -9,17 +9,17 @@ from torch import Tensor
 from mmseg_kd.errors import UserError, one_line
 
 
-# In the place of mmseg's, whose `checkpoint_path` timm would load.
+# Replaces mmseg's class, in which timm itself would read `checkpoint_path`.
 @MODELS.register_module(force=True)
 class TIMMBackbone(MMSegTIMMBackbone):
     """mmseg's `TIMMBackbone`, for CNNs and transformers.
 
-    A file is read as data and may be of the full model or of a part. Features are (N, C, H, W) for
-    every model; some of timm's transformers return (N, H, W, C).
+    A checkpoint is read as data, without running its code, and may have the full model or a part.
+    The features of every model are (N, C, H, W), also if timm returns (N, H, W, C).
 
     Args:
-        pretrained: True downloads timm's weights, a string names a file.
-        checkpoint_path: Another name for such a file.
+        pretrained: True downloads timm's weights; a string is the path of a file.
+        checkpoint_path: The path of a file, instead of `pretrained`.
         **kwargs: The other arguments of mmseg's class and of `timm.create_model`.
     """
 
@@ -36,7 +36,7 @@ class TIMMBackbone(MMSegTIMMBackbone):
         """Compute the features of images (N, 3, H, W), one map (N, C_i, H_i, W_i) per stage.
 
         Raises:
-            UserError: The model takes images of one size only, and these have another.
+            UserError: The model accepts only images of another size.
         """
         try:
             features = super().forward(x)

@@ -1,8 +1,7 @@
-"""Cross-entropy at full resolution of logits at a lower one, and the losses of a head made of it.
+"""Cross-entropy of logits at a lower resolution than the labels, and the losses of a head by it.
 
-mmseg's cross-entropy reads the number of labelled pixels in every step, and its accuracy picks
-them out: on a GPU both wait for the device, and neither can be recorded in a CUDA graph.
-
+mmseg's cross-entropy reads the number of labelled pixels in every step, and its accuracy selects
+these pixels. On a GPU both wait for the device, and neither can be recorded in a CUDA graph.
 """
 
 from collections.abc import Sequence
@@ -27,8 +26,8 @@ def plain_cross_entropy(
 ) -> tuple[Tensor, Tensor]:
     """Upsample logits and compare them with their labels, without waiting for a GPU.
 
-    It is deterministic where torch is asked to be, which its own negative log-likelihood of maps
-    is not.
+    With deterministic algorithms it replaces torch's negative log-likelihood of maps, which has no
+    deterministic form on a GPU.
 
     Args:
         logits: (N, K, H, W).
@@ -38,8 +37,8 @@ def plain_cross_entropy(
         align_corners: As for `torch.nn.functional.interpolate`.
 
     Returns:
-        The sum of the cross-entropy over the pixels that count (float32; of float64 logits
-        float64), and the number of these pixels whose class is right, without gradient.
+        The sum of the cross-entropy over the pixels that count, in float32 or, for float64 logits,
+        float64; and the number of these pixels that are classified correctly, without gradient.
     """
     dtype = torch.promote_types(logits.dtype, torch.float32)
     weight = None if class_weight is None else class_weight.to(dtype)
@@ -63,7 +62,7 @@ def plain_cross_entropy(
 
 
 def without_waiting(segmentor: nn.Module) -> None:
-    """Let the heads of a segmentor that use mmseg's own losses compute them without a wait."""
+    """Replace the losses of heads that use mmseg's cross-entropy by ones that do not wait."""
     for head in segmentor.modules():
         if isinstance(head, BaseDecodeHead) and _has_plain_losses(head):
             head.loss_by_feat = partial(head_losses, head)
@@ -72,10 +71,10 @@ def without_waiting(segmentor: nn.Module) -> None:
 def head_losses(
     head: BaseDecodeHead, seg_logits: Tensor, batch_data_samples: list[SegDataSample]
 ) -> dict[str, Tensor]:
-    """Compute what `BaseDecodeHead.loss_by_feat` does, on any device.
+    """Compute the losses of `BaseDecodeHead.loss_by_feat` without waiting for the device.
 
     Args:
-        head: The head, for its losses, which are cross-entropies over classes.
+        head: The head, all of whose losses are cross-entropies over classes.
         seg_logits: Logits (N, K, h, w).
         batch_data_samples: The N labels (1, H, W).
 
@@ -105,7 +104,7 @@ def _losses(head: BaseDecodeHead) -> Sequence[nn.Module]:
 
 
 def _has_plain_losses(head: BaseDecodeHead) -> bool:
-    """Whether a head has cross-entropies over classes alone, averaged over the pixels."""
+    """Return whether a head's losses are all cross-entropies over classes, averaged over pixels."""
     if type(head).loss_by_feat is not BaseDecodeHead.loss_by_feat or head.sampler is not None:
         return False
     return head.out_channels > 1 and all(
@@ -118,5 +117,5 @@ def _has_plain_losses(head: BaseDecodeHead) -> bool:
 
 @cached(maxsize=16)
 def _weights_on(device: torch.device, weights: tuple[float, ...]) -> Tensor:
-    # Copied once: a copy in every step would wait.
+    # Cached, because a copy to the device in every step would wait.
     return torch.tensor(weights, device=device)

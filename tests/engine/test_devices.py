@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 from pathlib import Path
 
@@ -9,7 +10,7 @@ import torch
 from conftest import config_file, run, tiny_config, tiny_model
 
 from mmseg_kd.engine import build_runner
-from mmseg_kd.engine.devices import unused_card
+from mmseg_kd.engine.devices import GIB, memory_errors, unused_card
 from mmseg_kd.errors import UserError
 
 # 1.8 TiB a tensor, which no allocator gives.
@@ -109,6 +110,31 @@ def test_every_way_in_which_memory_ends(
     monkeypatch.setattr(runner.model, 'train_step', fail)
     with pytest.raises(UserError, match=expected):
         runner.train()
+
+
+@pytest.mark.parametrize(
+    ('error', 'held'),
+    [
+        (torch.OutOfMemoryError('CUDA out of memory'), 'peak 7.0 of 8.0 GiB (a card)'),
+        (RuntimeError('cuDNN error: CUDNN_STATUS_ALLOC_FAILED'), 'peak 7.0 of 8.0 GiB (a card)'),
+        (MemoryError(), 'GiB of memory'),
+        (RuntimeError('DefaultCPUAllocator: not enough memory: you tried'), 'GiB of memory'),
+    ],
+    ids=['torch', 'cuDNN', 'Python', 'CPU'],
+)
+def test_the_memory_that_ran_out_is_named(
+    error: Exception, held: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    runner = build_runner(tiny_config(tmp_path / 'run'))
+    for name, value in {
+        'is_available': True,
+        'max_memory_allocated': 7 * GIB,
+        'mem_get_info': (0, 8 * GIB),
+        'get_device_name': 'a card',
+    }.items():
+        monkeypatch.setattr(torch.cuda, name, lambda value=value: value)
+    with pytest.raises(UserError, match=re.escape(f'{held}; write')), memory_errors(runner):
+        raise error
 
 
 def test_other_errors_stay_what_they_are(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from logging import getLogger
 from types import SimpleNamespace
 from typing import Any
@@ -15,6 +17,7 @@ from mmengine.structures import PixelData
 from mmseg.structures import SegDataSample
 
 from mmseg_kd.config import enable_amp, load_config
+from mmseg_kd.distillation.base import KDLoss
 from mmseg_kd.engine.compilation import record_training_step
 from mmseg_kd.engine.graphed_step import GraphedStep, cannot_record
 from mmseg_kd.models.launches import let_launches_be_free
@@ -24,10 +27,12 @@ needs_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason='needs a GP
 SCHEDULED = dict(
     kl_loss=dict(
         type='KLDivergenceLoss',
-        temperature=dict(type='CosineDecay', value=8.0, end=8, stop=0.5),
-        loss_weight=dict(type='LinearWarmup', value=1.0, end=6, start=0.1),
+        temperature=dict(type='CosineDecay', value=8.0, end=12, stop=0.5),
+        loss_weight=dict(type='LinearWarmup', value=1.0, end=12, start=0.1),
     ),
-    at_loss=dict(type='AttentionTransferLoss', loss_weight=dict(type='Stop', value=1.0, at_iter=6)),
+    at_loss=dict(
+        type='AttentionTransferLoss', loss_weight=dict(type='Stop', value=1.0, at_iter=10)
+    ),
 )
 
 
@@ -61,7 +66,8 @@ def train(cfg: Config, device: str, graph: bool, notes: list[str]) -> list[dict[
     let_launches_be_free(model)
     step = GraphedStep(model, notes.append) if graph else model.train_step
     logs = []
-    for i in range(10):
+    # Iterations 6 to 9 replay two kinds of steps, with gradients and without.
+    for i in range(12):
         model.kd_losses.set_iteration(i)
         if i % 2 == 0:
             model.kd_losses.request_gradients()
@@ -70,6 +76,7 @@ def train(cfg: Config, device: str, graph: bool, notes: list[str]) -> list[dict[
             own, stats = model.kd_losses.take_gradients()
             logs[-1] |= {'own': own.features, 'kl': stats['kl_loss'].cosine}
         model.teachers.step(model)
+    assert not graph or notes or len(step._recordings) == 2
     return logs
 
 
@@ -79,7 +86,7 @@ def test_tensors_in_the_place_of_scheduled_numbers() -> None:
     model.build_teacher()
     copied = copy.deepcopy(model)
     copied.kd_losses.put_numbers_on(torch.device('cpu'))
-    for iteration in (0, 3, 5, 7):
+    for iteration in (0, 3, 9, 12):
         values = []
         for each in (model, copied):
             each.kd_losses.set_iteration(iteration)
@@ -115,6 +122,16 @@ def test_what_cannot_be_recorded_is_named(options: dict, reason: str | None) -> 
     assert found is None if reason is None else reason in found
 
 
+def test_a_model_of_several_processes_is_not_recorded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr('mmseg_kd.engine.graphed_step.is_distributed', lambda: True)
+    cfg = load_config('local_configs/toy/segformer.b0.toy.py')
+    model = MODELS.build(cfg.model)
+    wrapper = build_optim_wrapper(model, cfg.optim_wrapper)
+    # As MMDistributedDataParallel: the model is its `module`.
+    wrapped = torch.nn.Sequential(model)
+    assert cannot_record(wrapped, wrapper) == 'several processes exchange gradients'
+
+
 @pytest.mark.parametrize('clip_grad', [None, dict(max_norm=1.0)], ids=['can', 'cannot'])
 def test_a_run_on_a_gpu_is_told_of_the_faster_way(
     clip_grad: dict | None, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
@@ -129,6 +146,58 @@ def test_a_run_on_a_gpu_is_told_of_the_faster_way(
         SimpleNamespace(cfg=cfg, model=model, optim_wrapper=wrapper, logger=getLogger('run'))
     )
     assert ('cuda_graph=True would record' in caplog.text) == (clip_grad is None)
+
+
+@pytest.mark.parametrize(
+    'error',
+    [
+        # As after an operation that waits for the GPU.
+        RuntimeError('CUDA error: operation failed due to a previous error during capture'),
+        torch.OutOfMemoryError('CUDA out of memory'),
+    ],
+    ids=['invalid', 'memory'],
+)
+def test_training_continues_after_a_capture_that_failed(
+    error: RuntimeError, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stream = SimpleNamespace(wait_stream=lambda other: None)
+    begun, states = [], []
+
+    @contextmanager
+    def capture(graph: object, **_: Any) -> Iterator[None]:
+        begun.append(graph)
+        yield
+        raise error
+
+    generator = SimpleNamespace(clone_state=lambda: 'copy', graphsafe_set_state=states.append)
+    for name, value in {
+        'Stream': lambda: stream,
+        'current_stream': lambda: stream,
+        'stream': nullcontext,
+        'graph_pool_handle': lambda: None,
+        'CUDAGraph': lambda: None,
+        'graph': capture,
+        'default_generators': {None: generator},
+    }.items():
+        monkeypatch.setattr(torch.cuda, name, value)
+    notes: list[str] = []
+    logs = train(student(), 'cpu', True, notes)
+    assert len(logs) == 12
+    assert len(begun) == len(notes) == 1
+    assert str(error) in notes[0]
+    assert states == ['copy']
+
+
+@pytest.mark.gpu
+@needs_gpu
+def test_a_loss_that_waits_is_not_recorded(monkeypatch: pytest.MonkeyPatch) -> None:
+    cfg, notes = student(), []
+    # It draws random numbers after the capture that failed.
+    cfg.model.decode_head.dropout_ratio = 0.1
+    raw = KDLoss.raw
+    monkeypatch.setattr(KDLoss, 'raw', lambda *args: raw(*args) * raw(*args).item() ** 0)
+    train(cfg, 'cuda', True, notes)
+    assert len(notes) == 1 and 'runs eagerly' in notes[0]
 
 
 @pytest.mark.gpu

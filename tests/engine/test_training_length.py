@@ -86,6 +86,10 @@ def ready(cfg: Config) -> KDRunner:
         ([WARM_UP, POLY], None),
         ([dict(WARM_UP, end=4)], None),
         ([dict(type='MultiStepLR', by_epoch=False, milestones=[5, 9])], None),
+        ([dict(type='PolyLR', end=20)], 'PolyLR changes its value at the end of an epoch, and'),
+        ([dict(type='LrUpdater', policy='poly')], 'write by_epoch=False'),
+        ([dict(type='LrUpdater', policy='poly', by_epoch=False)], None),
+        ([dict(type='ReduceOnPlateauLR', monitor='mIoU', rule='greater')], None),
     ],
 )
 def test_a_learning_rate_that_ends_elsewhere(
@@ -146,3 +150,11 @@ def test_epochs_with_a_sampler_that_ends(tmp_path: Path) -> None:
     # Two epochs of four batches; the schedule ends with them.
     assert (runner.epoch, runner.iter) == (2, 8)
     assert [scheduler.end for scheduler in runner.param_schedulers] == [1, 8]
+
+
+def test_a_schedule_by_epoch_fits_a_training_by_epoch(tmp_path: Path) -> None:
+    loop = dict(type='EpochBasedTrainLoop', max_epochs=2, val_interval=1, _delete_=True)
+    schedule = dict(type='MultiStepLR', milestones=[1])
+    cfg = tiny_config(tmp_path, train_cfg=loop, param_scheduler=[schedule])
+    cfg.train_dataloader.sampler = dict(type='DefaultSampler', shuffle=True)
+    assert not list(misfits(ready(cfg)))

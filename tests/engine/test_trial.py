@@ -33,7 +33,7 @@ STEP = 'train_dataloader__dataset__pipeline__1__'
         (
             {'model__decode_head__in_channels': [8, 16, 16, 64]},
             r'model.decode_head fails on a training crop of 64x64 pixels: .* '
-            r'in_index and in_channels of a head choose from has \[8, 16, 16, 32\] channels$',
+            r'the maps for in_index and in_channels of a head have \[8, 16, 16, 32\] channels$',
         ),
         (
             {'model__decode_head__in_index': [0, 1, 2, 7]},

@@ -12,16 +12,16 @@ from torch import Tensor
 
 
 class DeferredBuffer(HistoryBuffer):
-    """A HistoryBuffer that takes tensors as they are and fetches them together when it is read.
+    """A HistoryBuffer that keeps tensors and fetches them from their device when it is read.
 
-    A fetch waits until the device has done all that it was given, so a fetch per step would keep
-    a GPU from working ahead. A copy or a pickle is a plain HistoryBuffer.
+    A fetch waits until the GPU has finished its work, so with a fetch per step the CPU could not
+    prepare the next step. A copy or a pickle is a plain HistoryBuffer.
 
     Args:
         history: The buffer to continue.
 
     Attributes:
-        pending: The values that are still to be fetched, with their counts.
+        pending: The values that are not fetched yet, with their counts.
     """
 
     def __init__(self, history: HistoryBuffer) -> None:
@@ -32,15 +32,15 @@ class DeferredBuffer(HistoryBuffer):
         """Append a number, or a tensor that holds one."""
         if isinstance(log_val, Tensor):
             log_val = log_val.detach().reshape(())
-        # Numbers wait too: mmengine copies the whole log for each.
+        # Numbers are collected too: mmengine copies the whole log for each of them.
         self.pending.append((log_val, count))
 
     def current(self) -> float:
-        """Return the latest number, without the history: IterTimerHook reads it in every step."""
+        """Return the latest value; a number without a fetch: IterTimerHook reads it every step."""
         last = self.pending[-1][0] if self.pending else None
         return super().current() if last is None or isinstance(last, Tensor) else last
 
-    # HistoryBuffer's methods read it before the counts.
+    # HistoryBuffer's methods read this before the counts, so both are complete.
     @property
     def _log_history(self) -> np.ndarray:
         self._fetch()
@@ -69,25 +69,25 @@ class DeferredBuffer(HistoryBuffer):
 class DeferredInfoHook(RuntimeInfoHook):
     """mmengine's RuntimeInfoHook that does not read the losses from the device in every iteration.
 
-    What is logged goes into a `DeferredBuffer` per name, and tensors become numbers when someone
-    reads them: a log line, a checkpoint, another hook. The numbers are the same.
+    Each logged name has a `DeferredBuffer`. Tensors become numbers when a log line, a checkpoint or
+    another hook reads them. The numbers are the same.
     """
 
     def after_train_iter(
         self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: dict | None = None
     ) -> None:
-        """Note what the step returned."""
+        """Log the scalars that the step returned."""
         logs = runner.message_hub.log_scalars
         for name, log in logs.items():
             if not isinstance(log, DeferredBuffer):
                 logs[name] = DeferredBuffer(log)
         outputs = {f'train/{name}': value for name, value in (outputs or {}).items()}
-        # The mean of a loss that is no longer computed would stay the same for ever.
+        # A loss that is no longer computed would be logged with its last mean.
         for name in {x for x in logs if x.endswith('_raw') and outputs} - outputs.keys():
             del logs[name]
         for name, value in outputs.items():
             if name in logs and isinstance(value, Tensor):
                 logs[name].update(value)
             else:
-                # The first number of a name makes its log.
+                # mmengine creates the log of a new name.
                 runner.message_hub.update_scalar(name, value)

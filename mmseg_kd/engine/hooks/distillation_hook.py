@@ -1,4 +1,4 @@
-"""The hook that distillation needs."""
+"""The hook that updates and saves what distillation needs."""
 
 from typing import Any
 
@@ -13,15 +13,19 @@ from mmseg_kd.errors import UserError
 
 @HOOKS.register_module()
 class DistillationHook(Hook):
-    """Set the iteration of the schedules, update the teachers, keep both in the checkpoints.
+    """Set the iteration of the schedules, update the teachers, and save the distillation's state.
 
     Checkpoints that can be resumed get an entry `distillation` with the losses' adapters, the
-    weights of `GradientShare` and the averaged teachers; the student's `state_dict` stays the
-    plain model's. Without distillation losses the hook does nothing.
+    weights of `GradientShare` and the averaged teachers. Their `state_dict` is that of the plain
+    student. Without distillation losses the hook does nothing.
     """
 
     def before_train(self, runner: Runner) -> None:
-        """Start the teachers; the student's weights are loaded now."""
+        """Start the teachers, now that the student's weights are loaded.
+
+        Raises:
+            UserError: A `GradientShare` begins after the end of the training.
+        """
         if not runner.kd_losses:
             return
         for name, share in runner.kd_losses.gradient_shares.items():
@@ -35,7 +39,7 @@ class DistillationHook(Hook):
         runner.teachers.start(runner.bare_model)
 
     def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None) -> None:
-        """Set the iteration that the schedules see."""
+        """Set the iteration of the schedules."""
         if runner.kd_losses:
             runner.kd_losses.set_iteration(runner.iter)
 
@@ -47,7 +51,7 @@ class DistillationHook(Hook):
         """
         if not runner.kd_losses:
             return
-        # Gradients may be accumulated over several iterations.
+        # With accumulated gradients only some iterations change the student.
         if runner.optim_wrapper.should_update():
             runner.teachers.step(runner.bare_model)
         for name, share in runner.kd_losses.gradient_shares.items():
@@ -59,9 +63,9 @@ class DistillationHook(Hook):
                     "gradient, or the labels', is 0 or not finite at the backbone's stages; write "
                     'a number'
                 )
-            state = 'now fixed at' if runner.iter + 1 == share.until else 'at last'
+            state = 'is now fixed at' if runner.iter + 1 == share.until else 'ended at'
             runner.logger.info(
-                f'{name}: GradientShare(share={share.share:g}) is {state} '
+                f'{name}: GradientShare(share={share.share:g}) {state} '
                 f'loss_weight={share.value:.4g}'
             )
 

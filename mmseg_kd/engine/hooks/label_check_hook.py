@@ -1,4 +1,4 @@
-"""Labels that the model has no class for, and classes that no label has."""
+"""Report labels for which the model has no class, and classes that no label has."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -11,25 +11,26 @@ from torch import Tensor, nn
 
 from mmseg_kd.errors import UserError
 
-# Labels are 8 bits.
+# Labels have 8 bits.
 LABELS = 256
-# Images after which a class without a pixel is reported, where there are more.
+# Classes without a pixel are reported after this many images, or after all if there are fewer.
 ENOUGH = 1000
 
 
 class LabelCheckHook(Hook):
-    """Refuse data whose classes are not the model's; `KDRunner` has this hook for segmentors.
+    """Refuse data whose classes are not the model's; `KDRunner` adds this hook for segmentors.
 
-    A label without a class is an index out of bounds, which on a GPU ends the process at some
-    later step and names nothing. The data set's number of classes is compared before the run, the
-    labels of each image as its first batch leaves the data loader, where they are not on the GPU
-    yet: in training those of its first crop. Costs up to 1 ms an image of 512x512, once.
+    A label without a class is an index out of bounds. On a GPU it ends the process at a later step,
+    with a message that names neither image nor label. The hook compares the number of classes of
+    the data set before the run. It checks the labels of each image once, on the CPU, when the data
+    loader first returns it; in training these are the labels of its first crop. A check takes up to
+    1 ms per image of 512x512.
 
-    Once the training images have been seen, it reports the classes that have no pixel in them.
+    When it has seen the training images, it reports the classes without a pixel.
 
     Raises:
-        UserError: Another number of classes, a label beyond them, or a sample without labels where
-            labels are needed.
+        UserError: The data set has another number of classes, a label has no class, or a sample
+            lacks labels that are needed.
     """
 
     priority = 'HIGHEST'
@@ -42,7 +43,7 @@ class LabelCheckHook(Hook):
         self._reported = False
 
     def before_run(self, runner: Runner) -> None:
-        """Compare the numbers of classes."""
+        """Compare the number of classes of each data set with the model's."""
         known = runner.bare_model.num_classes
         for split, loop in runner.loops.items():
             classes = getattr(loop.dataloader.dataset, 'metainfo', {}).get('classes')
@@ -74,7 +75,7 @@ class LabelCheckHook(Hook):
             self.after_train(runner)
 
     def after_train(self, runner: Runner) -> None:
-        """Report the classes without a pixel, once, also of a training that saw few images."""
+        """Report the classes without a pixel, once; also if the training saw only a few images."""
         if self._reported or not self._trained_on:
             return
         self._reported = True
@@ -96,18 +97,18 @@ class LabelCheckHook(Hook):
 
 def _ignore_index(model: nn.Module) -> int:
     head = model.decode_head
-    # The last head of a cascade gives the model's answer.
+    # The last head of a cascade predicts.
     return getattr(head[-1] if isinstance(head, nn.ModuleList) else head, 'ignore_index', 255)
 
 
 def _samples(batch: Any) -> Iterator[SegDataSample]:
     for item in batch.get('data_samples') or () if isinstance(batch, dict) else ():
-        # Test-time augmentation has several of an image.
+        # Test-time augmentation gives a list of samples for each image.
         yield from item if isinstance(item, list | tuple) else [item]
 
 
 def _check_labels(pixels: Tensor, path: str | None, known: int, ignored: int) -> None:
-    """Refuse an image's labels beyond the classes that the model knows."""
+    """Raise UserError if an image has a label for which the model has no class."""
     beyond = [x for x in torch.nonzero(pixels).flatten().tolist() if x >= known and x != ignored]
     if not beyond:
         return
@@ -123,7 +124,7 @@ def _check_labels(pixels: Tensor, path: str | None, known: int, ignored: int) ->
 
 
 def _check_not_needed(runner: Runner, mode: str, path: str | None) -> None:
-    """Refuse a sample without labels, but where predictions are only saved."""
+    """Raise UserError for a sample without labels, unless predictions are only saved."""
     metrics = [] if mode == 'train' else getattr(runner, f'{mode}_loop').evaluator.metrics
     if metrics and all(getattr(metric, 'format_only', False) for metric in metrics):
         return

@@ -1,4 +1,4 @@
-"""Stop a training whose loss is no longer a number."""
+"""Stop a training whose loss or weights are NaN or infinite."""
 
 from itertools import takewhile
 from typing import Any
@@ -15,14 +15,14 @@ from mmseg_kd.errors import UserError
 
 @HOOKS.register_module()
 class NonFiniteLossHook(Hook):
-    """Stop training when the loss stays NaN or infinite, or when the weights are.
+    """Stop training when the loss stays NaN or infinite, or when a weight is.
 
-    The logged losses are looked at whenever they have been fetched from the device, at the
-    latest when a log line is written, so no iteration waits for it. Before a checkpoint is
-    written its weights are checked; so the latest checkpoint is always a good one. A step that
-    `--amp` skips because its gradients overflow has a finite loss and is not counted.
+    The hook checks the logged losses whenever another reader, at the latest a log line, has fetched
+    them from the device, so no iteration waits for the check. It checks the weights before a
+    checkpoint is written, so the latest checkpoint is always finite. A step that `--amp` skips
+    because its gradients overflow has a finite loss and does not count.
 
-    It is on by default; `default_hooks.non_finite_loss=None` switches it off.
+    The hook is on by default; `default_hooks.non_finite_loss=None` switches it off.
 
     Args:
         max_consecutive: Number of consecutive iterations with a non-finite loss at which training
@@ -39,7 +39,7 @@ class NonFiniteLossHook(Hook):
         self.max_consecutive = max_consecutive
 
     def after_train_iter(self, runner: Runner, *args: Any, **kwargs: Any) -> None:
-        """Count the latest losses that are not finite, if they are on the host already."""
+        """Count the latest losses that are not finite, if they are fetched already."""
         log = runner.message_hub.log_scalars.get('train/loss')
         if log is None or getattr(log, 'pending', ()):
             return
@@ -50,7 +50,7 @@ class NonFiniteLossHook(Hook):
             raise UserError(_message(runner, what))
 
     def before_save_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
-        """Refuse to save weights that are not finite."""
+        """Raise UserError instead of saving weights that are not finite."""
         for name, tensor in checkpoint['state_dict'].items():
             if tensor.is_floating_point() and not tensor.isfinite().all():
                 what = f'{name} is not finite, so no checkpoint was written'
@@ -58,14 +58,14 @@ class NonFiniteLossHook(Hook):
 
 
 def _streak(runner: Runner) -> int:
-    """The number of losses at the end of the log that are not finite."""
+    """Return the number of losses at the end of the log that are not finite."""
     log = runner.message_hub.log_scalars.get('train/loss')
     latest = log.data[0][::-1] if log is not None else []
     return sum(1 for _ in takewhile(lambda loss: not np.isfinite(loss), latest))
 
 
 def _message(runner: Runner, what: str) -> str:
-    """What is wrong, the losses where it began, and what to lower."""
+    """Return a message with the problem, the losses where it began, and the keys to lower."""
     first = max(1, _streak(runner))
     losses = {
         name.removeprefix('train/'): log.data[0][-first]

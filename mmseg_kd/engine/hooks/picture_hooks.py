@@ -1,4 +1,4 @@
-"""Pictures of predictions: over their images, and a grid at the end of training."""
+"""Pictures of predictions: drawn over their images, and as a grid after training."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -25,9 +25,10 @@ Samples = Sequence[SegDataSample]
 
 @HOOKS.register_module()
 class PaintingHook(SegVisualizationHook):
-    """mmseg's SegVisualizationHook for images that may be in no file, such as generated ones.
+    """mmseg's SegVisualizationHook, also for images without a file, for example generated ones.
 
-    Arguments are SegVisualizationHook's; it is off until `draw=True`, as `--show-dir` sets it.
+    The arguments are those of SegVisualizationHook. It is off unless `draw=True`, which
+    `--show-dir` sets.
     """
 
     def after_val_iter(
@@ -51,7 +52,7 @@ class PaintingHook(SegVisualizationHook):
         if path.is_file():
             image = mmcv.imread(path, channel_order='rgb')
         else:
-            # The pixels that the model saw, BGR.
+            # The model's input, in BGR.
             image = data_batch['inputs'][i].permute(1, 2, 0).numpy()[..., ::-1]
         self._visualizer.add_datasample(
             f'{split}_{path.stem}',
@@ -65,23 +66,23 @@ class PaintingHook(SegVisualizationHook):
 
 @HOOKS.register_module()
 class PredictionGridHook(Hook):
-    """After training: `predictions.png` in the work_dir, and the evaluations as a table.
+    """Draw `predictions.png` in the work_dir after training, and log a table of the evaluations.
 
-    The picture shows, for images spread over the validation split, the input, the ground
-    truth, the prediction of each teacher, and the model's.
+    The picture shows images spread over the validation split: the input, the ground truth, and the
+    predictions of each teacher and of the model.
 
     Args:
         num_images: Rows of the picture.
     """
 
-    # Before the checkpoint, which keeps the evaluations.
+    # Before the checkpoint, which stores the evaluations.
     priority = 'LOW'
 
     def __init__(self, num_images: int = 4) -> None:
         self.num_images = num_images
 
     def after_val_epoch(self, runner: Runner, metrics: dict | None = None) -> None:
-        """Keep an evaluation for the table."""
+        """Store an evaluation for the table."""
         scores = {k: v for k, v in (metrics or {}).items() if isinstance(v, int | float)}
         history = runner.message_hub.get_info('evaluations', [])
         history = [row for row in history if row['iter'] != runner.iter]
@@ -126,7 +127,7 @@ def _table(history: list[dict], teacher: dict | None) -> str:
     table = PrettyTable(['iteration', *names])
     table.align = 'r'
     for row in [*history, *([{'iter': 'teacher', **teacher}] if teacher else [])]:
-        # After resuming with another metric, rows differ.
+        # A run that was resumed with another metric has other columns in earlier rows.
         cells = (f'{row[name]:.2f}' if name in row else '-' for name in names)
         mark = ' best' if row is best and len(history) > 1 else ''
         table.add_row([f'{row["iter"]}{mark}', *cells], divider=row is history[-1])

@@ -26,9 +26,9 @@ class ConfusionRecordHook(Hook):
     """Write the confusion matrix of each evaluation into `work_dir/confusion.jsonl`.
 
     A line has `iter`, `classes`, `void` (the name of the void class, or None) and `matrix`,
-    the pixels by true class (row) and predicted class (column). Every class's IoU and accuracy
-    follow from it. A metric that keeps no `confusion`, as `SegmentationMetric` does, leaves
-    nothing to write. Costs a line of text per evaluation.
+    the pixels by true class (row) and predicted class (column). The IoU and accuracy of every
+    class follow from it. The matrix is the attribute `confusion` of the metric, which
+    `SegmentationMetric` has; without such a metric nothing is written.
     """
 
     priority = 'LOW'
@@ -37,7 +37,7 @@ class ConfusionRecordHook(Hook):
     def before_train(self, runner: Runner) -> None:
         """When resuming, drop the evaluations that will be repeated."""
         file, last = Path(runner.work_dir) / 'confusion.jsonl', runner.iter
-        # That of the checkpoint is not, where the checkpoint was written again after it.
+        # The checkpoint's own evaluation is repeated unless the checkpoint was written after it.
         repeats = runner.message_hub.get_info('evaluated_iter') != last
         kept = [r for r in read_confusions(file) if r['iter'] < last + (not repeats)]
         write_json_lines(file, kept)
@@ -64,20 +64,22 @@ class ConfusionRecordHook(Hook):
 class GradientReportHook(Hook):
     """Measure regularly how much each distillation loss contributes to the student's gradient.
 
-    A report has, for the labels' losses and each distillation loss, the norm of the gradient
-    at the student's features and logits and the share of the summed norms at the features;
-    and for a distillation loss its raw and weighted value, its weight, and the cosine of its
-    gradient with the labels'. It is one line on the console, one in `work_dir/gradients.jsonl`,
-    and scalars `gradient/NAME_share`, `_cosine`, `_features` and `_logits` next to those of the
-    log. A warning names a loss that is much too weak or too strong, and a better weight. After
-    training `gradients.png` in the work_dir shows all reports.
+    For the losses on the labels and for each distillation loss, a report has the gradient norm at
+    the student's features and at its logits, and the share of the summed norms at the features. For
+    each distillation loss it also has the raw and weighted value, the weight, and the cosine
+    similarity of its gradient with that of the losses on the labels.
 
-    With several processes norms and cosines are of all of them, values of the main one, as in
-    the log. The training is the same with the hook and without. Without distillation losses
-    the hook does nothing.
+    A report is one line on the console, one line in `work_dir/gradients.jsonl`, and the scalars
+    `gradient/NAME_share`, `_cosine`, `_features` and `_logits` in the log. A warning names a loss
+    that is much too weak or too strong, and a better weight. After training, `gradients.png` in the
+    work_dir shows all reports.
+
+    With several processes, norms and cosines cover all of them; the values are those of the main
+    one, as in the log. The hook does not change the training. Without distillation losses it does
+    nothing.
 
     Args:
-        interval: Iterations from one report to the next; the first is of iteration 0.
+        interval: Iterations from one report to the next; the first report is of iteration 0.
     """
 
     # After the log line of the iteration, before its checkpoint.
@@ -151,16 +153,15 @@ class GradientReportHook(Hook):
 class TeacherRecordHook(Hook):
     """Measure the teacher on the student's validation split and write `teacher.json`.
 
-    Training starts with a warning if the teacher does not beat the baseline. The
-    record of `mmseg_kd.teacher_report.card.teacher_card` also goes into the student's
-    checkpoints, under 'teacher' in the message hub. With several teachers both hold a record
-    for each name.
+    A warning says so if the teacher does not beat the baseline. The record of
+    `mmseg_kd.teacher_report.card.teacher_card` is also stored in the student's checkpoints, under
+    'teacher' in the message hub. With several teachers both have a record per name.
 
-    An average of the student has no file and is not measured. Without a teacher the hook does
-    nothing.
+    An averaged teacher (`EMATeacher`) has no file and is not measured. Without a teacher the hook
+    does nothing.
 
     Args:
-        evaluate: False records the file alone, without the measurement.
+        evaluate: False records the teacher's file without measuring it.
 
     Raises:
         UserError: At the start of training: a teacher has other classes, its baseline cannot
@@ -173,7 +174,7 @@ class TeacherRecordHook(Hook):
         self.evaluate = evaluate
 
     def before_train(self, runner: Runner) -> None:
-        """Measure the teachers, log and store the measurements."""
+        """Measure the teachers, then log and store the measurements."""
         teachers = {name: t for name, t in runner.teachers.items() if isinstance(t, Teacher)}
         if not teachers:
             return
@@ -185,8 +186,8 @@ class TeacherRecordHook(Hook):
             if name in earlier and earlier[name]['sha256'] != teacher.sha256:
                 who = 'teacher' if name == 'teacher' else f'teacher {name!r}'
                 runner.logger.warning(
-                    f'until here the {who} was {earlier[name]["checkpoint"]} (sha256 '
-                    f'{earlier[name]["sha256"][:8]}); this is another file'
+                    f'the {who} has changed since the checkpoint was written: it was '
+                    f'{earlier[name]["checkpoint"]} (sha256 {earlier[name]["sha256"][:8]})'
                 )
         measures = self.evaluate and runner.val_loop is not None
         data = (runner.val_dataloader, runner.val_loop.evaluator) if measures else (None, None)

@@ -21,28 +21,27 @@ BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm)
 
 @HOOKS.register_module()
 class ResumableCheckpointHook(CheckpointHook):
-    """mmengine's CheckpointHook that also keeps what an exact resumption needs.
+    """mmengine's CheckpointHook, with the random state of every process in the checkpoint.
 
-    Beyond the weights, optimizer and schedule: the random state of every process. A run killed at
-    any point and resumed ends at the same weights as one that was not, and misses no evaluation:
-    that of the checkpoint is repeated. What validation draws from the random stream is given back,
-    so that the interval of evaluation does not change the training.
+    A run that is killed at any point and resumed ends with the same weights as an uninterrupted
+    run. It misses no evaluation: the one at the checkpoint is repeated. After a validation the
+    random state is set back, so the evaluation interval does not change the training.
 
-    Arguments are CheckpointHook's.
+    The arguments are those of CheckpointHook.
     """
 
     _resumed_rng: dict | None = None
     _rng_before_val: dict | None = None
 
     def before_run(self, runner: Runner) -> None:
-        """Raise UserError where `save_best` names a metric that the evaluation does not have."""
+        """Raise UserError if `save_best` names a metric that the evaluation does not have."""
         metrics = runner.loops['val'].evaluator.metrics if 'val' in runner.loops else ()
-        # Metrics of other projects do not say beforehand what they return.
+        # Metrics of other projects do not list their names before they are computed.
         if metrics and all(hasattr(metric, 'metric_names') for metric in metrics):
             self._check_save_best([name for metric in metrics for name in metric.metric_names])
 
     def before_train(self, runner: Runner) -> None:
-        """Let mmengine set up; from here on this hook removes the files."""
+        """Let mmengine set up; afterwards this hook removes the files instead of mmengine."""
         super().before_train(runner)
         self.file_backend = _NoFiles()
 
@@ -50,13 +49,13 @@ class ResumableCheckpointHook(CheckpointHook):
         """Remember the random state of a run that is resumed."""
         if not runner.resumes:
             return
-        # None where fewer processes wrote it.
+        # This process has no state if fewer processes wrote the checkpoint.
         states = dict(enumerate(checkpoint.get('rng_states', ())))
         self._resumed_rng = states.get(get_rank())
         if get_rank() in states:
-            # Now, so that a state of another kind is refused with its file.
+            # Already here, so that the error for an invalid state names the file.
             restore_rng(self._resumed_rng)
-        # The sampler was built before the checkpoint with the seed of its run was read.
+        # The sampler was built before the checkpoint, which has the seed of its run, was read.
         sampler = runner.train_dataloader.sampler
         if hasattr(sampler, 'seed') and checkpoint['meta'].get('seed') is not None:
             sampler.seed = checkpoint['meta']['seed']
@@ -82,17 +81,17 @@ class ResumableCheckpointHook(CheckpointHook):
             self._resumed_rng = None
 
     def before_val(self, runner: Runner) -> None:
-        """Set the training's random state aside and agree on the running statistics."""
+        """Store the training's random state; average the running statistics of the processes."""
         average_buffers(runner.bare_model)
         self._rng_before_val = self._resumed_rng or rng_state()
 
     def after_val(self, runner: Runner) -> None:
-        """Give the random state back."""
+        """Restore the random state."""
         restore_rng(self._rng_before_val)
         self._rng_before_val = None
 
     def after_val_epoch(self, runner: Runner, metrics: dict) -> None:
-        """Save the best checkpoint; the iteration's own, written again then, was evaluated."""
+        """Save the best checkpoint, and record that this iteration was evaluated."""
         runner.message_hub.update_info('evaluated_iter', runner.iter)
         super().after_val_epoch(runner, metrics)
 
@@ -102,15 +101,15 @@ class ResumableCheckpointHook(CheckpointHook):
             checkpoint['rng_states'] = self._rng_states
 
     def _save_checkpoint_with_step(self, runner: Runner, step: int, meta: dict) -> None:
-        # Collective calls, so here, where every process comes, and not where only one writes.
+        # Collective calls: every process runs this method, but only the main one writes.
         average_buffers(runner.bare_model)
         self._rng_states = all_gather_object(self._rng_before_val or rng_state())
         with self._removing_replaced(runner):
             pointer = Path(runner.work_dir) / 'last_checkpoint'
             try:
                 super()._save_checkpoint_with_step(runner, step, meta)
-            # mmengine writes the pointer last, at once and in the encoding of the console, which
-            # may lack a letter of the path.
+            # mmengine writes the pointer last, in the system's encoding, which may lack a letter of
+            # the path. It is written again below.
             except UnicodeEncodeError:
                 pass
             except PermissionError as error:
@@ -135,7 +134,7 @@ class ResumableCheckpointHook(CheckpointHook):
 
     @contextmanager
     def _removing_replaced(self, runner: Runner) -> Iterator[None]:
-        """Remove the checkpoints that this block replaces, once the new ones are there."""
+        """Remove the checkpoints that this block replaces, after it has written the new ones."""
         before = self._kept(runner)
         yield
         for name in before - self._kept(runner) if is_main_process() else ():
@@ -144,7 +143,7 @@ class ResumableCheckpointHook(CheckpointHook):
                 remove_file(file)
 
     def _kept(self, runner: Runner) -> set[str]:
-        """The names of the checkpoints that mmengine keeps: the latest and the best."""
+        """Return the names of the checkpoints that mmengine keeps: the latest and the best."""
         info = runner.message_hub.runtime_info
         latest = {self.filename_tmpl.format(step) for step in info.get('keep_ckpt_ids', ())}
         return latest | {Path(info[key]).name for key in info if key.startswith('best_ckpt')}
@@ -152,7 +151,7 @@ class ResumableCheckpointHook(CheckpointHook):
 
 @contextmanager
 def _not_needed(runner: Runner, file: Path) -> Iterator[None]:
-    """Warn where another program holds a file that the training can do without."""
+    """Warn if another program holds a file that the training does not need."""
     try:
         yield
     except PermissionError as error:
@@ -160,8 +159,8 @@ def _not_needed(runner: Runner, file: Path) -> Iterator[None]:
 
 
 def average_buffers(model: nn.Module) -> None:
-    """Bring BN's running statistics of all processes to their mean; nothing for one process."""
-    # An averaged teacher follows each process' own statistics, and is not part of the model.
+    """Set the running statistics of BN to their mean over all processes."""
+    # An averaged teacher is not part of the model, and follows the statistics of its process.
     teachers = getattr(model, 'teachers', {}).values()
     models = [model, *(t.segmentor for t in teachers if t.follows_student)]
     norms = (m for x in models for m in x.modules() if isinstance(m, BATCH_NORMS))
@@ -170,7 +169,7 @@ def average_buffers(model: nn.Module) -> None:
 
 
 class _NoFiles(LocalBackend):
-    """Finds no file: mmengine would remove a checkpoint before the next one is there."""
+    """A backend that finds no file, so that mmengine removes none: it does so too early."""
 
     def isfile(self, filepath: str | Path) -> bool:
         """Return False."""

@@ -1,4 +1,4 @@
-"""How long a run takes: a live progress line, the seconds of a training, those of an iteration."""
+"""Times of a run: a progress bar, the seconds of a training, the seconds of an iteration."""
 
 import sys
 import time
@@ -17,9 +17,9 @@ from tqdm.contrib.logging import logging_redirect_tqdm
 
 @HOOKS.register_module()
 class ProgressHook(Hook):
-    """Show how far training, validation or testing is, and when it will be done.
+    """Show a progress bar with the remaining time of training, validation or testing.
 
-    On a terminal only; in a file the log lines, which have the ETA too, are enough.
+    The bar is shown on a terminal only. The log lines have the remaining time, too.
     """
 
     priority = 'LOW'
@@ -30,12 +30,14 @@ class ProgressHook(Hook):
 
     def _before_epoch(self, runner: Runner, mode: str = 'train') -> None:
         training = mode == 'train'
-        # The bar of a training over epochs is that of all epochs.
+        # A training by epochs has one bar for all epochs.
         if not (is_main_process() and sys.stderr.isatty()) or (training and self._bars):
             return
         if not self._bars:
-            # Log lines go above the bar instead of through it.
+            # Log lines are written above the bar instead of into it, by a handler without a level.
+            level = runner.logger.handlers[0].level
             self._redirection.enter_context(logging_redirect_tqdm(loggers=[runner.logger]))
+            runner.logger.handlers[-1].setLevel(level)
         bar = tqdm(
             desc=mode,
             total=runner.max_iters if training else len(getattr(runner, f'{mode}_dataloader')),
@@ -64,15 +66,15 @@ class ProgressHook(Hook):
 class TrainingTimeHook(Hook):
     """Measure the seconds of training, without start-up, evaluations and checkpoints.
 
-    The end of the log and the scalar `training_seconds` have them. A resumed run adds to the
-    seconds of its checkpoint. A run with `train_cfg.time_budget` has this hook by itself.
+    They are the scalar `training_seconds` and a line at the end of the log. A resumed run adds to
+    the seconds of its checkpoint. A run with `train_cfg.time_budget` always has this hook.
     """
 
     priority = 'VERY_HIGH'
 
     def __init__(self) -> None:
         self.seconds = 0.0
-        # When the clock was started; None while it stands.
+        # When the clock was started; None while it is stopped.
         self._since: float | None = None
 
     def before_train(self, runner: Runner) -> None:
@@ -80,7 +82,7 @@ class TrainingTimeHook(Hook):
         self.seconds = runner.message_hub.get_info('training_seconds', 0.0)
 
     def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None) -> None:
-        """Start the clock, when the first batch or the first one after a pause has arrived."""
+        """Start the clock if it is stopped, now that a batch has arrived."""
         if self._since is None:
             self._since = _now()
 
@@ -89,7 +91,7 @@ class TrainingTimeHook(Hook):
         self._stop()
 
     def before_save_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
-        """Stop the clock while a checkpoint is written, and put the seconds into it."""
+        """Stop the clock while a checkpoint is written, and store the seconds in it."""
         self._stop()
         checkpoint['message_hub']['runtime_info']['training_seconds'] = self.seconds
 
@@ -111,14 +113,14 @@ class TrainingTimeHook(Hook):
 class PaceHook(Hook):
     """Time blocks of iterations, then stop the training.
 
-    The scalar `seconds_per_iter` is that of the median block, so that other work on the machine
-    that lasts for less than half of the time does not change it.
+    The scalar `seconds_per_iter` is the median over the blocks, so other work on the machine does
+    not change it if it lasts for less than half of the time.
 
     Args:
-        skip: Number of iterations at the start that do not count. The rest of the first epoch does
-            not count either, in which images are read for the first time, but for 15 s at most.
+        skip: Number of iterations at the start that are not timed. The rest of the first epoch,
+            which reads images for the first time, is not timed either, but for at most 15 s.
         blocks: Number of blocks.
-        seconds: The shortest time of a block, which has two iterations at least.
+        seconds: Least seconds of a block, which also has at least two iterations.
     """
 
     priority = 'VERY_HIGH'
@@ -135,7 +137,7 @@ class PaceHook(Hook):
         reading = done <= len(runner.train_dataloader) and time.perf_counter() < self._began + 15
         if done <= self.skip or reading:
             self._first, self._since = done, _now()
-        # Without waiting for the device, as the training itself does not.
+        # This check does not wait for the device, because the training does not either.
         elif done - self._first >= 2 and time.perf_counter() - self._since >= self.seconds:
             now = _now()
             self._paces.append((now - self._since) / (done - self._first))
