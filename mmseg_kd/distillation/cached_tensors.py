@@ -31,6 +31,9 @@ def cached(maxsize: int) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
 
         @wraps(function)
         def call(*arguments: Any) -> Any:
+            if arguments in recorded:
+                # An older recording reads this tensor too, so a newer one must not replace it.
+                return recorded[arguments]
             found = latest(*arguments)
             if torch.cuda.is_initialized() and torch.cuda.is_current_stream_capturing():
                 recorded[arguments] = found

@@ -82,7 +82,7 @@ def _memory_message(runner: Runner, error: Exception) -> str | None:
         where = f'training, iteration {runner.iter + 1}'
         size = (runner.cfg.model.get('data_preprocessor') or {}).get('size')
         advice = (
-            f'write train_dataloader.batch_size={max(1, batch // 2)} (with '
+            f'write train_dataloader.batch_size={max(1, (batch or 2) // 2)} (with '
             'optim_wrapper.accumulative_counts=2 the gradient is that of both halves), add --amp, '
             'or lower the crop'
         )

@@ -182,7 +182,7 @@ def try_training(model: nn.Module, sample: dict[str, Any]) -> None:
         size = 'x'.join(map(str, sample['inputs'].shape[1:]))
         parts = {id(part): f'model.{name}' for name, part in model.named_children()}
         running = [parts[id(owner)] for owner in _owners(error) if id(owner) in parts]
-        channels = [stage.shape[1] for stage in stages]
+        channels = [stage.shape[1] for stage in stages if torch.is_tensor(stage)]
         hint = f'; the maps for in_index and in_channels of a head have {channels} channels'
         raise UserError(
             f'{["model", *running][-1]} fails on a training crop of {size} pixels: '
