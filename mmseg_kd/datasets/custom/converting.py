@@ -29,7 +29,7 @@ class Counts(NamedTuple):
     train: int
 
     def weights(self) -> list[float]:
-        """Return median-frequency class weights of the training images (Eigen and Fergus, ICCV 2015).
+        """Return the median-frequency weights of the training images (Eigen, Fergus, ICCV 2015).
 
         A class' frequency is its share of the pixels of the images in which it occurs; its weight
         is the median of all frequencies over its own. A class without a pixel has weight 1.
