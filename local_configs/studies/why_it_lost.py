@@ -23,11 +23,11 @@ study = dict(
     seeds=[0, 1],
     options={'optim_wrapper.type': 'Bf16OptimWrapper'},
     runs={
-        'teacher': dict(config=f'{_FOLDER}/fpn.lite2.camvid.py'),
+        'teacher': dict(config=f'{_FOLDER}/segformer.lite2.camvid.py'),
         'none': _alone('segformer.lite0', {}),
         'kd': _kd(),
         # The pretrained weights do not load, which stock mmsegmentation does not say.
-        'teacher-unloaded': _alone('fpn.lite2', _UNLOADED),
+        'teacher-unloaded': _alone('segformer.lite2', _UNLOADED),
         'none-unloaded': _alone('segformer.lite0', _UNLOADED),
         'kd-unloaded': _kd(**_UNLOADED),
         # The teacher is worse than its student.
@@ -41,11 +41,11 @@ study = dict(
         ),
         'kd-authors-at': _kd(**{'model.kd_losses.at_loss.reduction': 'authors_code'}),
         # A crop higher than the images: a quarter of each input is padding.
-        'teacher-padded': _alone('fpn.lite2', _PADDED),
+        'teacher-padded': _alone('segformer.lite2', _PADDED),
         'none-padded': _alone('segformer.lite0', _PADDED),
         'kd-padded': _kd(**_PADDED),
         # The learning rate of fine-tuning for 40,000 iterations.
-        'teacher-lr3e-5': _alone('fpn.lite2', _LR),
+        'teacher-lr3e-5': _alone('segformer.lite2', _LR),
         'none-lr3e-5': _alone('segformer.lite0', _LR),
         'kd-lr3e-5': _kd(**_LR),
     },

@@ -41,8 +41,12 @@ def test_a_shipped_study_plans(file: Path) -> None:
         [run for run in planned if not run.space]
     )
     places = {run.key: number for number, run in enumerate(planned)}
+    configs = {run.key: run.config for run in planned}
     for run in planned:
         assert all(places[need] < places[run.key] for need in run.needs.values())
+        # The checkpoint of another model would not fit, hours after the start.
+        if need := run.needs.get('model.teacher.checkpoint'):
+            assert run.settings['model.teacher.config'] == configs[need]
 
 
 def test_the_shipped_studies_have_what_they_say() -> None:
