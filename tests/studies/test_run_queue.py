@@ -216,9 +216,12 @@ def test_workers_that_start_at_once_share_the_runs(tmp_path: Path, storage: str)
     assert Counter(taken) == Counter({'a seed 0': 1, **{f'b seed {k}': 1 for k in range(12)}})
 
 
-@pytest.mark.parametrize('sampler', ['Random', 'TPE'])
-def test_a_point_is_chosen_once_and_kept(tmp_path: Path, sampler: str) -> None:
-    study, plan = planned(tmp_path, SEARCH, SAMPLER=sampler)
+@pytest.mark.parametrize(
+    ('sampler', 'seed'), [('Random', 5), ('TPE', 5), ('Random', 20261127), ('TPE', 20261127)]
+)
+def test_a_point_is_chosen_once_and_kept(tmp_path: Path, sampler: str, seed: int) -> None:
+    text = SEARCH.replace('seed=5', f'seed={seed}')
+    study, plan = planned(tmp_path, text, SAMPLER=sampler)
     runs = queue(study, plan, str(tmp_path / 'study.db'))
     one, two = runs.claim(), runs.claim()
     assert (one.run.key, two.run.key) == (('a/0', 0), ('a/0', 1))

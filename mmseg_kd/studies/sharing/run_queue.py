@@ -181,8 +181,8 @@ class RunQueue:
         """Let the sampler choose the values of a search, given those of all trials so far."""
         if not run.space:
             return {}
-        # A point does not depend on who runs it.
-        seed = self.study.variation.seed * 100_003 + run.point
+        # The same for every process; numpy takes seeds of 32 bits.
+        seed = (self.study.variation.seed * 100_003 + run.point) % 2**32
         if self.study.variation.sampler == 'Random':
             sampler = optuna.samplers.RandomSampler(seed=seed)
         else:
