@@ -1,4 +1,4 @@
-"""The keys that a grid or a search varies, as Optuna's distributions."""
+"""Read the keys that a grid or a search varies, as Optuna's distributions."""
 
 import itertools
 import json

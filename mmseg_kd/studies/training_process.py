@@ -76,7 +76,7 @@ def run_training(task: Task, meanwhile: Callable[[], None] = lambda: None) -> st
 
 def enter(task: Task, study: Connection) -> None:
     """Run a task in the process that was started for it."""
-    # Ctrl-C in a terminal reaches this process too; only the study is to receive it.
+    # Ctrl-C in a terminal reaches this process too; only the study handles it.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     if sys.platform == 'win32':
         # The data loader's workers inherit this, and not the handler.

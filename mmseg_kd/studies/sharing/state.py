@@ -56,7 +56,7 @@ def write_state(queue: RunQueue, folder: Path) -> dict[str, Any]:
         with atomic_path(folder / 'study.json') as partial:
             partial.write_text(json.dumps(state, indent=1, default=str), encoding='utf-8')
     except OSError as error:
-        # It is for readers; the storage has the truth.
+        # The study itself reads the storage, not this file.
         print(f'warning: study.json cannot be written ({error.strerror})', flush=True)
     return state
 
