@@ -140,7 +140,8 @@ class StudyRunner:
             best = {f'{CHECKPOINT}.save_best': self.study.metric, f'{CHECKPOINT}.rule': 'greater'}
             options |= best
         planned = fingerprint(without(run.settings, [*options, 'study']))
-        return Task(run.config, options, str(self.folder / run.work_dir), planned)
+        drawn = tuple(parameter.key for parameter in run.space)
+        return Task(run.config, options, str(self.folder / run.work_dir), planned, drawn)
 
     def _finish(self, lease: Lease, error: str | None) -> str:
         """Store how a training ended, and describe it."""

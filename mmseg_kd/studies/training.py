@@ -55,10 +55,12 @@ def _stop_with(study: Connection) -> None:
 
 def _train(task: Task) -> None:
     """Train as `tools/train.py --resume` does."""
-    cfg = load_config(task.config, task.options)
-    settings = without(flat_settings(cfg), task.options)
+    # Without the drawn values, which other settings follow, such as the size of a padded batch.
+    planned = {key: value for key, value in task.options.items() if key not in task.drawn}
+    settings = without(flat_settings(load_config(task.config, planned)), task.options)
     if task.fingerprint not in (None, fingerprint(settings)):
         raise UserError(f'{task.config} was edited while the study ran; run the command again')
+    cfg = load_config(task.config, task.options)
     cfg.work_dir = task.work_dir
     choose_start(cfg, 'auto' if find_latest_checkpoint(cfg.work_dir) else None)
     fit_time_budget(cfg)

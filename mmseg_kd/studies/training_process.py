@@ -26,6 +26,7 @@ class Task:
         work_dir: Where it writes, and continues from.
         fingerprint: Fingerprint of the planned settings without those that `options` sets; None
             to train any.
+        drawn: The keys of `options` whose values a search has drawn since the plan was made.
         checkpoint: Checkpoint to test on the test split; None trains.
     """
 
@@ -33,6 +34,7 @@ class Task:
     options: dict[str, Any]
     work_dir: str
     fingerprint: str | None = None
+    drawn: tuple[str, ...] = ()
     checkpoint: str | None = None
 
 

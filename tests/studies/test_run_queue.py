@@ -5,14 +5,17 @@ import time
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from unittest.mock import Mock
 from uuid import uuid4
 
 import pytest
 from conftest import ROOT
+from mmengine.config import Config
 from optuna.exceptions import UpdateFinishedTrialError
 from optuna.trial import TrialState, create_trial
 
 from mmseg_kd.errors import UserError
+from mmseg_kd.studies import training
 from mmseg_kd.studies.config import Study, load_study
 from mmseg_kd.studies.plan import PlannedRun, plan_study
 from mmseg_kd.studies.runner import StudyRunner
@@ -237,6 +240,29 @@ def test_a_point_is_chosen_once_and_kept(tmp_path: Path, sampler: str, seed: int
     other = runs.claim()
     assert other.run.key == ('a/1', 0)
     assert other.params != one.params
+
+
+def test_a_search_may_draw_what_other_settings_follow(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    built: list[Config] = []
+    monkeypatch.setattr(training, 'build_runner', lambda cfg: built.append(cfg) or Mock())
+    config = tmp_path / 'mine.py'
+    config.write_text(f'_base_ = {(ROOT / TOY).as_posix()!r}')
+    space = {'crop_size': dict(type='choice', choices=[(64, 64), (64, 96)])}
+    text = (
+        f'study = dict(name=NAME, runs=dict(a=dict(config={config.as_posix()!r})), '
+        f'search=dict(run="a", trials=1, space={space!r}))'
+    )
+    study, plan = planned(tmp_path, text)
+    runs = queue(study, plan, str(tmp_path / 'study.db'))
+    lease = runs.claim()
+    task = StudyRunner(runs, tmp_path / 'out')._task(lease)
+    training._train(task)
+    assert built[0].model.data_preprocessor.size == lease.params['crop_size']
+    config.write_text(f'{config.read_text()}\nmodel = dict(backbone=dict(drop_path_rate=0.1))')
+    with pytest.raises(UserError, match=r'mine.py was edited while the study ran'):
+        training._train(task)
 
 
 @pytest.mark.parametrize(
