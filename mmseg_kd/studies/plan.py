@@ -194,8 +194,12 @@ class _Planner:
 
 
 def kind_of(config: str, options: dict[str, Any]) -> str:
-    """Return a key that trainings share if only the numbers in their options differ."""
-    named = {k: type(v).__name__ if isinstance(v, int | float) else v for k, v in options.items()}
+    """Return a key that trainings share if only the numbers in their options differ.
+
+    Keys of the top level count with their values: other settings follow `crop_size`.
+    """
+    plain = {k for k, v in options.items() if '.' in k and isinstance(v, int | float)}
+    named = {k: type(v).__name__ if k in plain else v for k, v in options.items()}
     return json.dumps([config, named], default=repr)
 
 

@@ -136,6 +136,12 @@ def test_a_run_on_another_crop(tmp_path: Path) -> None:
     assert load_config(run.config, run.options).model.data_preprocessor.size == (64, 96)
 
 
+def test_a_grid_of_crops_changes_what_follows_them(tmp_path: Path) -> None:
+    grid = 'grid=dict(run="a", space={"crop_size": [64, 96]})'
+    planned = plan(tmp_path, f'study = dict(runs=dict(a=dict(config=KD)), {grid})')
+    assert [run.settings['model.data_preprocessor.size.1'] for run in planned] == [64, 96]
+
+
 def test_an_unknown_key_of_a_search_is_found(tmp_path: Path) -> None:
     space = "{'model.kd_losses.kl_loss.temprature': dict(type='uniform', low=1, high=2)}"
     with pytest.raises(UserError, match="did you mean 'temperature'"):
