@@ -21,6 +21,7 @@ from mmseg_kd.studies.plan import PlannedRun, plan_study
 from mmseg_kd.studies.runner import StudyRunner
 from mmseg_kd.studies.sharing import run_queue
 from mmseg_kd.studies.sharing.run_queue import GRACE, RunQueue
+from mmseg_kd.studies.sharing.state import study_state
 from mmseg_kd.studies.sharing.storage import open_storage
 
 TOY = 'local_configs/toy/segformer.b0.toy.py'
@@ -240,6 +241,13 @@ def test_a_point_is_chosen_once_and_kept(tmp_path: Path, sampler: str, seed: int
     other = runs.claim()
     assert other.run.key == ('a/1', 0)
     assert other.params != one.params
+
+
+def test_controls_are_those_of_each_point_of_a_grid(tmp_path: Path) -> None:
+    grid = "grid=dict(run='b', space={'optim_wrapper.optimizer.lr': [0.1, 0.2]})"
+    text = LIST.replace('runs=', f"controls={{'b': ['a']}}, {grid}, runs=")
+    runs = queue(*planned(tmp_path, text, SEEDS='[0, 1]'), str(tmp_path / 'study.db'))
+    assert study_state(runs)['controls'] == {'b/0': ['a'], 'b/1': ['a']}
 
 
 def test_a_search_may_draw_what_other_settings_follow(
