@@ -88,8 +88,9 @@ def describe_plan(queue: RunQueue, folder: Path) -> None:
     rows = zip(queue.plan, state['runs'], strict=True)
     for run in tqdm([run for run, row in rows if row['state'] != 'done'], desc='timing'):
         budget = run.settings.get('train_cfg.time_budget')
-        # Runs whose options differ only in numbers take the same time.
-        kind = kind_of(run.config, run.options)
+        # Runs whose options differ only in other numbers take the same time.
+        batch_size = run.settings.get('train_dataloader.batch_size')
+        kind = kind_of(run.config, run.options), batch_size
         if budget is None and kind not in paces:
             paces[kind] = _pace(queue, run)
         iterations = (run.max_iters or 0) - read_progress(folder / run.work_dir).iteration
