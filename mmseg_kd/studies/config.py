@@ -113,12 +113,15 @@ def _study(path: str, stem: str, node: Any) -> Study:
     _one_of('study.objective.direction', objective.pop('direction'), ('maximize',))
     runs = _runs(study)
     variation = _variation(study, runs)
+    varied = {(variation.run, p.key) for p in variation.space} if variation else set()
     for run, spec in runs.items():
         for key, needed in spec.needs.items():
             where = f'study.runs.{run}.needs[{key!r}]'
             _one_of(where, needed, runs)
             if variation is not None and needed == variation.run:
                 raise UserError(f'{where}: {needed!r} is a whole {variation.kind}; name one run')
+            if (run, key) in varied:
+                raise UserError(f'{where}: the {variation.kind} varies this key too; remove one')
     if study['baseline'] is not None:
         fixed = [run for run in runs if variation is None or run != variation.run]
         _one_of('study.baseline', study['baseline'], fixed)
@@ -182,7 +185,8 @@ def _variation(study: dict, runs: Mapping[str, Run]) -> Variation | None:
         _one_of('study.search.sampler', spec['sampler'], SAMPLERS)
         if spec['trials'] < 1:
             raise UserError(f'study.search.trials: {spec["trials"]} is not a number from 1 up')
-    return Variation(**{**spec, 'kind': kind, 'space': read_space(spec['space'], kind)})
+    space = read_space(_options(f'study.{kind}.space', spec['space']), kind)
+    return Variation(**{**spec, 'kind': kind, 'space': space})
 
 
 def _in_order(runs: Mapping[str, Run]) -> dict[str, Run]:
