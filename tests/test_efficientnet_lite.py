@@ -125,10 +125,11 @@ def test_the_whole_chain_runs_without_a_network(
         raise OSError('no network')
 
     monkeypatch.setattr(socket.socket, 'connect', refuse)
-    teacher = train('fpn.lite2.camvid.py', tmp_path / 'teacher', camvid)
-    options = {'model.teacher.checkpoint': teacher}
-    for student in ('fpn.lite0.camvid.kd.py', 'segformer.b0.camvid.kd.py'):
-        assert train(student, tmp_path / student, camvid, **options).endswith('iter_2.pth')
+    for head, student in {'fpn': 'fpn.lite0', 'segformer': 'segformer.b0'}.items():
+        teacher = train(f'{head}.lite2.camvid.py', tmp_path / head, camvid)
+        options = {'model.teacher.checkpoint': teacher}
+        checkpoint = train(f'{student}.camvid.kd.py', tmp_path / student, camvid, **options)
+        assert checkpoint.endswith('iter_2.pth')
 
 
 @pytest.mark.parametrize('file', sorted(FOLDER.glob('*.py')), ids=lambda file: file.stem)

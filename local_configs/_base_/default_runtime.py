@@ -42,7 +42,7 @@ default_hooks = dict(
     prediction_grid=dict(type='PredictionGridHook'),
 )
 
-# Losses, weighted (`*loss*`) and raw (`*_raw`), are logged as means over the interval.
+# Losses, weighted (`*loss*`) and raw (`*_raw`), are logged as means over the last 50 iterations.
 log_processor = dict(
     by_epoch=False, window_size=50, mean_pattern=r'.*(loss|_raw|acc_seg|time|grad_norm).*'
 )

@@ -1,4 +1,4 @@
-# Student: Lite0, taught by Lite2.
+# Student: Lite0 taught by Lite2, both with the FPN decoder.
 _base_ = './fpn.lite0.camvid.py'
 model = dict(
     type='KDEncoderDecoder',

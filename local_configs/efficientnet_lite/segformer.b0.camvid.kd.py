@@ -1,4 +1,5 @@
-# Student: SegFormer-B0 without pretrained weights, taught by the pretrained Lite2.
+# Student: SegFormer-B0 without pretrained weights, taught by the pretrained Lite2 with SegFormer's
+# head.
 _base_ = './segformer.b0.camvid.py'
 model = dict(
     type='KDEncoderDecoder',

@@ -1,4 +1,4 @@
-# Baseline: SegFormer-B0 without pretrained weights, on the teacher's images and schedule.
+# Baseline: SegFormer-B0 without pretrained weights, on the images and schedule of the others.
 _base_ = [
     '../_base_/models/segformer_b0.py',
     '../_base_/datasets/camvid11_512x512.py',

@@ -1,4 +1,4 @@
-# Student: Lite0 with SegFormer's head, taught by Lite2 with the losses of the first experiments.
+# Student: Lite0 taught by Lite2, both with SegFormer's head; the losses of the first experiments.
 _base_ = './segformer.lite0.camvid.py'
 model = dict(
     type='KDEncoderDecoder',

@@ -1,4 +1,4 @@
-# Baseline: EfficientNet-Lite0 with ImageNet weights and SegFormer's head, the teacher's schedule.
+# Baseline: EfficientNet-Lite0 with ImageNet weights and SegFormer's head.
 _base_ = './segformer.b0.camvid.py'
 model = dict(
     data_preprocessor=dict(mean=[127.5, 127.5, 127.5], std=[127.5, 127.5, 127.5]),

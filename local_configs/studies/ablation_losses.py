@@ -1,4 +1,4 @@
-# Each loss alone, each pair and all three, against no distillation; three seeds each.
+# Each loss alone, each pair and all three, compared with no distillation; three seeds each.
 _KD = 'local_configs/segformer/B0/segformer.b0.512x512.camvid.kd.py'
 _NEEDS = {'model.teacher.checkpoint': 'teacher'}
 _KL, _AT, _SP = (f'model.kd_losses.{name}_loss' for name in ('kl', 'at', 'sp'))

@@ -1,7 +1,7 @@
-# What of a teacher's map helps its student: values, edges, junctions, frequencies? The first round:
-# every loss and its controls at one share of the gradient (docs/hodge.md has what came out).
+# Which part of a teacher's map helps its student: values, edges, junctions or frequencies? First
+# round: every loss and its controls at an equal share of the gradient. Results: docs/hodge.md.
 _SCRATCH = 'local_configs/scratch'
-# Losses differ by orders of magnitude, so they are compared at an equal share of the gradient.
+# At equal weights their gradients would differ by orders of magnitude.
 _SHARE = dict(type='GradientShare', share=0.4, until=200)
 
 
@@ -44,7 +44,7 @@ study = dict(
         'sobolev+1': _only(type='SobolevLoss', exponent=1.0),
         'junction': _only(type='JunctionLoss'),
         'direction': _only(type='EdgeDirectionLoss'),
-        # Exponents between, and controls that matter for what does well above.
+        # Exponents between these, and controls of the losses that may do well.
         'sobolev-half': _only(type='SobolevLoss', exponent=-0.5),
         'sobolev+half': _only(type='SobolevLoss', exponent=0.5),
         'permuted-1': _only(type='PermutedSpectrumLoss', exponent=-1.0),

@@ -1,5 +1,5 @@
-# Attention flow of MiT's stage 4: SegFormer-B2 teaches B0 which tokens are looked at more than they
-# look, against heads that are paired wrongly.
+# Attention flow of MiT's stage 4: SegFormer-B2 teaches B0 which tokens attend to which more than
+# they are attended to. Controls: the same with permuted heads.
 _CAMVID = 'local_configs/segformer/{0}/segformer.{1}.512x512.camvid'
 _NONE = {f'model.kd_losses.{name}_loss': None for name in ('kl', 'at', 'sp')}
 

@@ -1,5 +1,5 @@
-# The finalists of `hodge.py` next to their controls: five new seeds, so that the choice does not
-# flatter them.
+# The finalists of `hodge.py` and their controls. Five new seeds, because the seeds that chose the
+# finalists would favour them.
 _base_ = './hodge.py'
 
 study = dict(

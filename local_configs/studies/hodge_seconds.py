@@ -1,9 +1,9 @@
-# The finalists of `hodge.py` at equal seconds in place of equal iterations: a loss that costs more
-# trains for fewer iterations.
+# The finalists of `hodge.py` at equal seconds instead of equal iterations: a loss that takes longer
+# per step trains for fewer iterations.
 _base_ = './hodge_finals.py'
 
 study = dict(
-    # About 600 iterations of the student alone on one core of the CPU that was measured.
+    # About 500 iterations without a teacher on one core of the CPU that was measured.
     options={'train_cfg.time_budget': 120, 'train_cfg.val_interval': 5000},
     runs=dict(
         teacher=dict(options={'train_cfg.time_budget': None}),

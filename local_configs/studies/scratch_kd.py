@@ -1,5 +1,5 @@
-# Without pretrained weights, on a CPU in two hours: the first experiments' losses and the best ones
-# against the baseline, five seeds each (docs/results.md has what came out).
+# Without pretrained weights, on a CPU in two hours: the losses of the first experiments and the
+# best losses, compared with the baseline; five seeds each. Results: docs/results.md.
 _TEACHER = {'model.teacher.checkpoint': 'teacher'}
 
 study = dict(

@@ -7,7 +7,7 @@ study = dict(
         '40k': dict(config=f'{_B2}.py'),
         '60k': dict(config=f'{_B2}.60k.py'),
         'aug': dict(config=f'{_B2}.aug.py'),
-        # Stronger augmentation takes longer to pay.
+        # Stronger augmentation needs longer training.
         'aug-60k': dict(
             config=f'{_B2}.aug.py',
             options={'train_cfg.max_iters': 60000},

@@ -1,7 +1,7 @@
-# Weights of AT and SP, each 0.1 to 1, in the reductions in which these weights have an effect. With
-# a cross-entropy of 2.1 to 2.4 (toy scenes, batch 4, iterations 1 to 20) the raw losses were: AT
-# 0.56 to 0.67 in 'paper'; SP 0.26 to 0.46 in 'sum', and 0.016 to 0.029 in 'paper', where a weight
-# below 1 has almost no effect.
+# Weights of AT and SP from 0.1 to 1, in the reductions in which these weights have an effect. On
+# toy scenes (batch 4, iterations 1 to 20, cross-entropy 2.1 to 2.4) the raw losses were 0.56 to
+# 0.67 for AT in 'paper' and 0.26 to 0.46 for SP in 'sum'. SP in 'paper' was 0.016 to 0.029: at a
+# weight below 1 it has almost no effect.
 study = dict(
     baseline='baseline',
     runs=dict(

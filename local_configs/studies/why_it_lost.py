@@ -1,5 +1,5 @@
-# Why did a distilled student end below its baseline, and its teacher below both? Each suspected
-# cause alone, on the pair of `pretrained_kd.py`.
+# Why can a distilled student end below its baseline, and its teacher below both? Each suspected
+# cause alone, with the teacher and the student of `pretrained_kd.py`.
 _FOLDER = 'local_configs/efficientnet_lite'
 _LR = {'optim_wrapper.optimizer.lr': 3e-5}
 _UNLOADED = {'model.pretrained': None}
@@ -31,7 +31,7 @@ study = dict(
         'teacher': _alone('segformer.lite2', {}),
         'none': _alone('segformer.lite0', {}),
         'kd': _kd(),
-        # The pretrained weights do not load, which stock mmsegmentation does not say.
+        # The pretrained weights do not load; stock mmsegmentation does not report that.
         'teacher-unloaded': _alone('segformer.lite2', _UNLOADED),
         'none-unloaded': _alone('segformer.lite0', _UNLOADED),
         'kd-unloaded': _kd(**_UNLOADED),
@@ -45,7 +45,7 @@ study = dict(
             }
         ),
         'kd-authors-at': _kd(**{'model.kd_losses.at_loss.reduction': 'authors_code'}),
-        # A crop higher than the images: a quarter of each input is padding.
+        # A crop larger than the images: a quarter of each input is padding.
         'teacher-padded': _alone('segformer.lite2', _PADDED),
         'none-padded': _alone('segformer.lite0', _PADDED),
         'kd-padded': _kd(**_PADDED),

@@ -32,7 +32,7 @@ class Run:
     Attributes:
         config: The config file.
         options: Overrides by dotted key, including those of the whole study.
-        needs: Name of the run whose checkpoint a dotted key gets.
+        needs: By dotted key, the name of the run whose last checkpoint the key gets.
         seeds: Seeds, one training for each.
     """
 
@@ -72,7 +72,7 @@ class Study:
         name: Name of its folder in `work_dirs`, and in the storage.
         metric: The evaluator's metric that is compared.
         baseline: Name of the run that the others are compared with.
-        controls: Names of further runs that a run is compared with, by its name.
+        controls: By name of a run, the names of further runs that it is compared with.
         runs: Runs by name, each after those that it needs.
         variation: The grid or search, if any.
         test: Whether to test the best checkpoint of each run on the test split at the end.
@@ -109,16 +109,19 @@ def load_study(path: str) -> Study:
 def _study(path: str, stem: str, node: Any) -> Study:
     study = _read('study', node, STUDY)
     objective = _read('study.objective', study['objective'], OBJECTIVE)
-    # The best value is the highest everywhere: in checkpoints, reports and searches.
+    # Checkpoints, reports and searches all take the highest value as the best.
     _one_of('study.objective.direction', objective.pop('direction'), ('maximize',))
     runs = _runs(study)
     variation = _variation(study, runs)
+    varied = {(variation.run, p.key) for p in variation.space} if variation else set()
     for run, spec in runs.items():
         for key, needed in spec.needs.items():
             where = f'study.runs.{run}.needs[{key!r}]'
             _one_of(where, needed, runs)
             if variation is not None and needed == variation.run:
-                raise UserError(f'{where}: {needed!r} has a {variation.kind}: which checkpoint?')
+                raise UserError(f'{where}: {needed!r} is a whole {variation.kind}; name one run')
+            if (run, key) in varied:
+                raise UserError(f'{where}: the {variation.kind} varies this key too; remove one')
     if study['baseline'] is not None:
         fixed = [run for run in runs if variation is None or run != variation.run]
         _one_of('study.baseline', study['baseline'], fixed)
@@ -148,10 +151,10 @@ def _runs(study: dict) -> dict[str, Run]:
     for name, node in study['runs'].items():
         where = f'study.runs.{name}'
         if node is None:
-            # A run of the base config that is left out.
+            # None leaves out a run of the base config.
             continue
         run = _read(where, node, RUN)
-        # Windows and macOS ignore case, and how an accented or Korean letter is composed.
+        # Windows and macOS ignore case, and macOS how an accented or Korean letter is composed.
         folder = unicodedata.normalize('NFC', _name(where, name)).casefold()
         if other := folders.get(folder):
             raise UserError(f'{where}: {name!r} and {other!r} are one folder on Windows')
@@ -181,12 +184,13 @@ def _variation(study: dict, runs: Mapping[str, Run]) -> Variation | None:
     if kind == 'search':
         _one_of('study.search.sampler', spec['sampler'], SAMPLERS)
         if spec['trials'] < 1:
-            raise UserError(f'study.search.trials: {spec["trials"]} is not a number of runs')
-    return Variation(**{**spec, 'kind': kind, 'space': read_space(spec['space'], kind)})
+            raise UserError(f'study.search.trials: {spec["trials"]} is not a number from 1 up')
+    space = read_space(_options(f'study.{kind}.space', spec['space']), kind)
+    return Variation(**{**spec, 'kind': kind, 'space': space})
 
 
 def _in_order(runs: Mapping[str, Run]) -> dict[str, Run]:
-    """Return the runs, each after those that it needs, else as in the file.
+    """Return the runs in the order of the file, but each after those that it needs.
 
     Raises:
         UserError: Runs need each other.

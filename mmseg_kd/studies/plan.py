@@ -98,7 +98,7 @@ def check_files(plan: list[PlannedRun]) -> None:
     """Raise UserError if a file that a training reads is missing and no training makes it."""
     # All seeds of a run read the same files.
     for run in {run.name: run for run in plan}.values():
-        # Weights of another checkpoint take the place of pretrained ones.
+        # `load_from` replaces the pretrained weights.
         unread = {*run.needs} | ({'model.pretrained'} if run.settings.get('load_from') else set())
         choices = [(p.key, choice) for p in run.space for choice in p.examples()]
         for key, path in (*run.settings.items(), *choices):
@@ -111,7 +111,7 @@ def check_files(plan: list[PlannedRun]) -> None:
 
 
 def _is_available(path: str) -> bool:
-    # What has to be downloaded is left to the training.
+    # The training itself downloads a URL.
     scheme, separator, _ = path.partition('://')
     return (bool(separator) and scheme != 'package') or find_weights(path).is_file()
 
@@ -134,7 +134,7 @@ class _Planner:
             points = enumerate(grid_points(variation.space))
             if variation.kind == 'search':
                 points, space = enumerate([{}] * variation.trials), variation.space
-        # Each value once, with the other keys at their first value, instead of every combination.
+        # Check each value once, with the other keys at their first value.
         first = {parameter.key: parameter.examples()[0] for parameter in space}
         for parameter in space:
             for value in parameter.examples():
@@ -174,7 +174,7 @@ class _Planner:
         )
 
     def _load(self, name: str, options: dict[str, Any]) -> Config:
-        """Return a run's config with its options, others, and checkpoints for what it needs."""
+        """Return a run's config with its own and further options, and names of checkpoints."""
         run = self.study.runs[name]
         options = {**run.options, **options, **dict.fromkeys(run.needs, 'iter_1.pth')}
         kind = kind_of(name, options)
@@ -194,8 +194,12 @@ class _Planner:
 
 
 def kind_of(config: str, options: dict[str, Any]) -> str:
-    """Return a key that trainings share if only the numbers in their options differ."""
-    named = {k: type(v).__name__ if isinstance(v, int | float) else v for k, v in options.items()}
+    """Return a key that trainings share if only the numbers in their options differ.
+
+    Keys of the top level count with their values: other settings follow `crop_size`.
+    """
+    plain = {k for k, v in options.items() if '.' in k and isinstance(v, int | float)}
+    named = {k: type(v).__name__ if k in plain else v for k, v in options.items()}
     return json.dumps([config, named], default=repr)
 
 
@@ -204,7 +208,7 @@ def _check_new_key(cfg: Config, key: str, value: Any) -> None:
     above, _, name = key.rpartition('.')
     node = value_at(cfg, above)
     if above and node is None:
-        # A part of the key that is missing is what was misspelt.
+        # The first part of the key that is missing is the misspelt one.
         _check_new_key(cfg, above, None)
     elif isinstance(node, dict) and name not in node:
         typed = 'type' in node or (isinstance(value, dict) and 'type' in value)

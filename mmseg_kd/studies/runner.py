@@ -22,9 +22,9 @@ from mmseg_kd.studies.sharing.state import write_state
 from mmseg_kd.studies.training_process import Task, run_training
 
 CHECKPOINT = 'default_hooks.checkpoint'
-# Seconds between two looks of a process that waits for others.
+# Seconds after which a process that waits for others looks again.
 LOOK_AGAIN = 2.0
-# A job's log file shows a line at once.
+# Flushed, so that a job's log file shows each line at once.
 say = partial(print, flush=True)
 
 
@@ -70,14 +70,14 @@ class StudyRunner:
         return state
 
     def test(self) -> None:
-        """Test what was trained before the study was asked to test."""
+        """Test the finished runs that were trained while `study.test` was False."""
         current = self.queue.current()
         for run in self.plan:
             if self.queue.state_of(current.get(run.key)) == 'done':
                 self._test(run)
 
     def _test(self, run: PlannedRun, meanwhile: Callable[[], None] = lambda: None) -> None:
-        """Test the best checkpoint of a run on the test split, unless it is tested."""
+        """Test the best checkpoint of a run on the test split, unless that was done before."""
         work_dir = self.folder / run.work_dir
         found = read_run(work_dir).best_checkpoint(self.study.metric)
         if found is None or read_test(work_dir).get('checkpoint') == found[0].name:
@@ -121,7 +121,7 @@ class StudyRunner:
         try:
             error = run_training(self._task(lease), lease.beat)
             if self.study.test and error is None:
-                # Before it is done, so that several processes test several runs.
+                # Before the run counts as done, so that each process tests its own runs.
                 self._test(run, lease.beat)
             result = self._finish(lease, error)
             say(f'{place} {result}, {time.monotonic() - started:.0f} s')
@@ -135,12 +135,13 @@ class StudyRunner:
         for key, need in run.needs.items():
             needed = self.folder / self.queue.runs[need].work_dir
             options[key] = str(find_latest_checkpoint(needed) or '')
-        # The checkpoint that is kept is the one whose score the study reports.
+        # Keep the checkpoint whose score the study reports.
         if run.settings.get(f'{CHECKPOINT}.save_best') and f'{CHECKPOINT}.save_best' not in options:
             best = {f'{CHECKPOINT}.save_best': self.study.metric, f'{CHECKPOINT}.rule': 'greater'}
             options |= best
         planned = fingerprint(without(run.settings, [*options, 'study']))
-        return Task(run.config, options, str(self.folder / run.work_dir), planned)
+        drawn = tuple(parameter.key for parameter in run.space)
+        return Task(run.config, options, str(self.folder / run.work_dir), planned, drawn)
 
     def _finish(self, lease: Lease, error: str | None) -> str:
         """Store how a training ended, and describe it."""

@@ -13,7 +13,7 @@ from mmengine.config import Config
 NOT_COMPARED = ('work_dir', 'resume', 'launcher', 'log_level', 'visualizer', 'vis_backends')
 # Keys of data loaders that change how fast a run is, not what it computes.
 SPEED = re.compile(r'\w+_dataloader\.(num_workers|persistent_workers|prefetch_factor|pin_memory)')
-# Characters of a message about changed settings.
+# The longest description of changed settings, in characters.
 LONGEST = 200
 
 
@@ -39,13 +39,13 @@ def without(settings: Mapping[str, Any], keys: Iterable[str]) -> dict[str, Any]:
 
 
 def fingerprint(settings: Mapping[str, Any]) -> str:
-    """Return a hash of flat settings that is the same for those that train the same."""
+    """Return a hash of those flat settings that affect the training."""
     text = json.dumps(_compared(settings), sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def changed_keys(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
-    """Return the keys in which two flat settings differ, without those that train the same."""
+    """Return the keys that affect the training and differ between two flat settings."""
     old, new = _compared(old), _compared(new)
     return [key for key in {**old, **new} if old.get(key, ...) != new.get(key, ...)]
 

@@ -1,4 +1,4 @@
-"""The keys that a grid or a search varies, as Optuna's distributions."""
+"""Read the keys that a grid or a search varies, as Optuna's distributions."""
 
 import itertools
 import json
@@ -71,7 +71,7 @@ def grid_points(space: Sequence[Parameter]) -> Iterator[dict[str, Any]]:
 
 
 def _parameter(key: str, spec: Any, where: str) -> Parameter:
-    kind = spec.get('type') if isinstance(spec, dict) else None
+    kind = str(spec.get('type')) if isinstance(spec, dict) else None
     if kind not in KINDS or set(spec) != KINDS[kind]:
         keys = ', '.join(sorted(KINDS.get(kind, {'type', '...'})))
         raise UserError(f'{where}: write dict({keys}) with type one of {", ".join(KINDS)}')

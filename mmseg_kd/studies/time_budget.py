@@ -13,7 +13,7 @@ from mmseg_kd.nested import nodes, value_at
 from mmseg_kd.records.scalars import files_of_starts, read_rows
 from mmseg_kd.studies.training_process import Task, run_training
 
-# What times a training: see `PaceHook`.
+# The hook that times a training.
 PACE_HOOK = dict(type='PaceHook')
 # More iterations than are timed.
 ENDLESS = 10**6
@@ -24,9 +24,9 @@ NOT_TIMED = ('checkpoint', 'gradient_report', 'teacher_record', 'prediction_grid
 def fit_time_budget(cfg: Config) -> None:
     """Set `train_cfg.max_iters` of a config with a `time_budget`, and the schedules that end there.
 
-    `max_iters` becomes `time_budget / seconds_per_iter`. A run that is resumed has the latter in
-    its checkpoint; a config may have it, as that of a finished run has; otherwise it is measured in
-    a short training in a process of its own, which leaves this one's random streams alone.
+    `max_iters` becomes `time_budget / seconds_per_iter`. A resumed run takes `seconds_per_iter`
+    from its checkpoint, and a config may set it. Otherwise a short training in a separate process
+    measures it, so that the random streams of this process stay the same.
 
     The `end` of a learning rate scheduler or of a loss' schedule that was the old `max_iters`
     becomes the new one; `begin` of the latter moves in proportion. Other iterations stay.
@@ -48,7 +48,7 @@ def fit_time_budget(cfg: Config) -> None:
         loop.seconds_per_iter = _pace_of(file)
     elif loop.get('seconds_per_iter') is None:
         print('time_budget: the iterations are timed in a process of their own', flush=True)
-        # As many digits as it is worth.
+        # Further digits would be noise.
         loop.seconds_per_iter = float(f'{measure(cfg, "train_cfg.time_budget"):.4g}')
     set_length(cfg, max(round(loop.time_budget / loop.seconds_per_iter), 1))
 
@@ -62,7 +62,7 @@ def set_length(cfg: Config, length: int) -> None:
     schedulers = cfg.get('param_scheduler')
     for scheduler in schedulers if isinstance(schedulers, list) else [schedulers]:
         if isinstance(scheduler, dict) and scheduler.get('end') == before:
-            # Without it a scheduler of a list ends with the training, and its warm-up may shorten.
+            # In a list, a scheduler without `end` follows the training (`follow_length`).
             scheduler.pop('end') if isinstance(schedulers, list) else scheduler.update(end=length)
     for _, node in nodes(cfg.model.get('kd_losses') or {}):
         if isinstance(node, dict) and node.get('end') == before:
@@ -111,10 +111,10 @@ def _short(cfg: Config) -> Config:
     short.update(dict.fromkeys(['val_dataloader', 'val_cfg', 'val_evaluator']))
     short.default_hooks = (cfg.get('default_hooks') or {}) | dict.fromkeys(NOT_TIMED)
     short.custom_hooks = [*(cfg.get('custom_hooks') or ()), PACE_HOOK]
-    # Other backends may send the numbers somewhere.
+    # Other backends may upload the numbers.
     short.visualizer = dict(type='Visualizer', vis_backends=[dict(type='LocalVisBackend')])
     for _, node in nodes(short.model.get('kd_losses') or {}):
         if isinstance(node, dict) and node.get('type') == 'GradientShare':
-            # Its measurements, which end early in a training, are not timed.
+            # A training measures the share only at its start, which is not timed.
             node.update(begin=0, until=1)
     return short

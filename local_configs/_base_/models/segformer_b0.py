@@ -25,7 +25,7 @@ model = dict(
             type='CrossEntropyLoss',
             use_sigmoid=False,
             loss_weight=1.0,
-            avg_non_ignore=True,  # the mean over the pixels that count, as torch has it
+            avg_non_ignore=True,  # the mean over the pixels that are not ignored, as in torch
         ),
     ),
     train_cfg=dict(),

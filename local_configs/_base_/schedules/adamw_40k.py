@@ -9,7 +9,7 @@ optim_wrapper = dict(
             'pos_block': dict(decay_mult=0.0),
             'norm': dict(decay_mult=0.0),
             'head': dict(lr_mult=10.0),
-            # The head's norm is both; the longest key wins.
+            # For the head's norm both settings count; the longest key wins.
             'linear_fuse.bn': dict(lr_mult=10.0, decay_mult=0.0),
         }
     ),

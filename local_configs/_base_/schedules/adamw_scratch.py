@@ -1,5 +1,5 @@
-# From scratch in 1,200 iterations: 40 times the rate of fine-tuning, everywhere. Of 6e-4, 1.2e-3
-# and 2.4e-3 the second gave the best baseline (validation split, one seed).
+# From scratch in 1,200 iterations: 40 times the learning rate of fine-tuning, for all parameters.
+# Among 6e-4, 1.2e-3 and 2.4e-3 it gave the best baseline (validation split, one seed).
 optim_wrapper = dict(
     type='OptimWrapper',
     constructor='GroupedOptimWrapperConstructor',

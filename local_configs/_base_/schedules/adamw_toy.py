@@ -1,4 +1,4 @@
-# From scratch in a few hundred iterations: a higher rate than fine-tuning takes.
+# From scratch in a few hundred iterations: a higher learning rate than for fine-tuning.
 optim_wrapper = dict(
     type='OptimWrapper',
     constructor='GroupedOptimWrapperConstructor',

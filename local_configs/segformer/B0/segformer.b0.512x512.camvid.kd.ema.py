@@ -1,4 +1,4 @@
-# Student taught by its own average: no teacher's file is needed, and none can be worse.
+# Student taught by its own moving average, which needs no teacher's file.
 _base_ = './segformer.b0.512x512.camvid.py'
 model = dict(
     type='KDEncoderDecoder',
@@ -7,7 +7,7 @@ model = dict(
         kl_loss=dict(
             type='KLDivergenceLoss',
             temperature=1.0,
-            # The average knows nothing at first.
+            # At first the average has learned nothing.
             loss_weight=dict(type='LinearWarmup', value=1.0, end=4000),
         ),
     ),

@@ -1,1 +1,1 @@
-"""A study shared by processes and machines: its storage, who runs what, and who is alive."""
+"""What processes and machines share of a study: storage, run queue, heartbeats and state."""

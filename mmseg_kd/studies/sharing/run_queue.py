@@ -1,13 +1,13 @@
 """The trainings of a study as the trials of one Optuna study that many processes share.
 
-Each attempt at a training is a trial. A process takes a training by adding a trial that runs from
-the start. Optuna numbers trials in the order in which they are added: of processes that begin the
-same attempt at the same time, the one with the first trial has it. Trials are never removed, and
+Each attempt at a training is a trial. A process takes a training by adding a trial in the state
+RUNNING. Optuna numbers trials in the order in which they are added: if several processes begin the
+same attempt at the same time, the one with the lowest number has it. Trials are never removed, and
 an ended trial never changes. The process writes a heartbeat into its trial, and a trial without
 one for `GRACE` seconds is taken over.
 
-`Study.optimize` and Optuna's own heartbeat are not used: that heartbeat ends at the first error of
-the database, and a trial would be taken before its run is known.
+`Study.optimize` is not used, because it takes a trial before its run is known. Optuna's own
+heartbeat is not used, because it ends at the first error of the database.
 """
 
 from __future__ import annotations
@@ -30,8 +30,8 @@ from mmseg_kd.studies.plan import PlannedRun
 from mmseg_kd.studies.settings import changed_keys
 
 STATES = dict(WAITING='waiting', RUNNING='running', COMPLETE='done', PRUNED='done', FAIL='failed')
-# Seconds between heartbeats, and those after which a process without one counts as dead. Clocks of
-# machines must not differ by more than the rest.
+# Seconds between heartbeats, and seconds without one after which a process counts as dead. The
+# clocks of machines may differ by as much as these two do.
 HEARTBEAT, GRACE = 20.0, 120.0
 Key = tuple[str, int]
 
@@ -53,7 +53,7 @@ class Lease:
         self.params = {p.key: p.decode(drawn[p.key]) for p in run.space} or run.params
 
     def set(self, name: str, value: Any) -> None:
-        """Store something with the trial."""
+        """Store a value with the trial."""
         self._queue.storage.set_trial_user_attr(self._id, name, value)
 
     def beat(self) -> None:
@@ -67,7 +67,7 @@ class Lease:
                 print(f'warning: the storage does not answer: {error}', flush=True)
 
     def finish(self, state: TrialState, value: float | None = None) -> None:
-        """End the trial, with the best value of a training that was not stopped by an error."""
+        """End the trial; that of a training without an error stores its best value."""
         values = None if value is None else [value]
         self._queue.storage.set_trial_state_values(self._id, state, values)
 
@@ -106,8 +106,8 @@ class RunQueue:
     def state_of(self, trial: FrozenTrial | None) -> str:
         """Return a training's state, one of the values of `STATES`, from the trial that counts.
 
-        A training waits for its next attempt if its process has died, or if it was interrupted:
-        that is a FAIL without the user attribute 'error'.
+        A training waits for its next attempt if its process has died or was interrupted. An
+        interrupted trial is a FAIL without the user attribute 'error'.
         """
         if trial is None or (trial.state == TrialState.FAIL and 'error' not in trial.user_attrs):
             return 'waiting'
@@ -121,7 +121,7 @@ class RunQueue:
         return [t for t in self.optuna.get_trials(deepcopy=False) if 'run' in t.user_attrs]
 
     def same_settings(self, run: PlannedRun, trial: FrozenTrial) -> bool:
-        """Return whether a trial's settings train the same as those of now."""
+        """Return whether a trial has the settings of a planned run, as far as they matter."""
         attrs = trial.user_attrs
         changed = changed_keys(attrs['settings'], run.settings)
         # Earlier versions, which stored a work_dir, had other fingerprints of the needed runs.
@@ -152,7 +152,7 @@ class RunQueue:
             except UpdateFinishedTrialError:
                 continue
             except ValueError as error:
-                # Optuna keeps the kind of each key, and what a choice is among.
+                # Optuna refuses a key whose kind or choices have changed.
                 raise UserError(
                     f'the search space was edited ({one_line(error)}): write another study.name'
                 ) from error
@@ -169,7 +169,7 @@ class RunQueue:
         return self.state_of(current.get(run.key)) == 'waiting' and set(needed) <= {'done'}
 
     def _drawn(self, run: PlannedRun) -> dict[str, Any]:
-        """Return the values of a search that were drawn first for any seed of a point, if any."""
+        """Return the values of a search that the first seed of a point has; {} if none has."""
         for trial in self._trials() if run.space else ():
             other = self.runs.get((trial.user_attrs['run'], trial.user_attrs['seed']))
             drawn = trial.params and other is not None and other.name == run.name
@@ -181,13 +181,13 @@ class RunQueue:
         """Let the sampler choose the values of a search, given those of all trials so far."""
         if not run.space:
             return {}
-        # A point does not depend on who runs it.
-        seed = self.study.variation.seed * 100_003 + run.point
+        # The same for every process; numpy takes seeds of 32 bits.
+        seed = (self.study.variation.seed * 100_003 + run.point) % 2**32
         if self.study.variation.sampler == 'Random':
             sampler = optuna.samplers.RandomSampler(seed=seed)
         else:
-            # In groups, since an edited search has other keys than before. Running points count
-            # as bad ones, so that processes do not try the same.
+            # In groups, because an edited search may have other keys. Running points count as bad
+            # ones, so that processes try different points.
             settings = dict(multivariate=True, group=True, constant_liar=True)
             sampler = optuna.samplers.TPESampler(seed=seed, **settings)
         copy = optuna.create_study(direction='maximize', sampler=sampler)
@@ -197,7 +197,7 @@ class RunQueue:
     def _add(
         self, run: PlannedRun, state: TrialState, earlier: FrozenTrial | None, params: dict
     ) -> int:
-        """Add the attempt that follows a trial; its id."""
+        """Add the attempt that follows a trial, and return its id."""
         if earlier is not None and earlier.state == TrialState.RUNNING:
             # Its owner, asleep or cut off, finds out at its next heartbeat.
             self._fail(earlier)
@@ -219,7 +219,7 @@ class RunQueue:
                 self._fail(trial)
 
     def busy(self) -> list[str]:
-        """Return what somebody trains: others may need it, or its process may die."""
+        """Return the runs that a process trains now: others may need them, or it may die."""
         current = self.current()
         return [run.label for run in self.plan if self.state_of(current.get(run.key)) == 'running']
 

@@ -19,12 +19,20 @@ def study_state(queue: RunQueue) -> dict[str, Any]:
     """Return the state of a study and its runs, the content of `study.json`."""
     study, current = queue.study, queue.current()
     variation = study.variation
+    # A run with a grid or a search has a name for each point.
+    points: dict[str, dict[str, None]] = {}
+    for run in queue.plan:
+        points.setdefault(run.name.partition('/')[0], {})[run.name] = None
     return {
         'name': study.name,
         'config': Path(study.file).as_posix(),
         'objective': {'metric': study.metric},
         'baseline': study.baseline,
-        'controls': study.controls,
+        'controls': {
+            point: [control for name in names for control in points[name]]
+            for run, names in study.controls.items()
+            for point in points[run]
+        },
         'kind': variation.kind if variation else 'list',
         'space': {p.key: p.spec for p in variation.space} if variation else {},
         'runs': [_run_state(queue, run, current.get(run.key)) for run in queue.plan],
@@ -56,7 +64,7 @@ def write_state(queue: RunQueue, folder: Path) -> dict[str, Any]:
         with atomic_path(folder / 'study.json') as partial:
             partial.write_text(json.dumps(state, indent=1, default=str), encoding='utf-8')
     except OSError as error:
-        # It is for readers; the storage has the truth.
+        # The study itself reads the storage, not this file.
         print(f'warning: study.json cannot be written ({error.strerror})', flush=True)
     return state
 
