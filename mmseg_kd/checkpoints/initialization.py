@@ -15,7 +15,7 @@ from torch import nn
 from torch.utils.hooks import RemovableHandle
 
 from mmseg_kd.checkpoints.pretrained import fit_backbone
-from mmseg_kd.checkpoints.safe_load import read_checkpoint, state_dict_of
+from mmseg_kd.checkpoints.safe_load import read_checkpoint
 from mmseg_kd.checkpoints.sources import NAMED, URLS, find_weights
 from mmseg_kd.errors import UserError
 from mmseg_kd.nested import nodes
@@ -60,8 +60,7 @@ def _watch(where: str, module: nn.Module, init_cfg: dict, loaded: set[str]) -> R
         # With a prefix, torch loads a module that contains this one.
         if not prefix:
             hint = f'to load only what fits, write strict=False in {where}.init_cfg'
-            found = state_dict_of(state_dict, source)
-            fitting, report = fit_backbone(module, found, source, where, hint, strict)
+            fitting, report = fit_backbone(module, state_dict, source, where, hint, strict)
             # Both torch and mmengine load a copy.
             state_dict.clear()
             state_dict.update(fitting)
