@@ -2,7 +2,7 @@
 
 # ruff: noqa: F401  (the imports are the public names)
 
-from mmseg_kd.checkpoints.atomic import atomic_path, remove_file
+from mmseg_kd.checkpoints.atomic import atomic_path, remove_file, write_csv, write_text
 from mmseg_kd.checkpoints.latest import find_latest_checkpoint
 from mmseg_kd.checkpoints.matching import load_strictly
 from mmseg_kd.checkpoints.pretrained import load_pretrained

@@ -6,10 +6,9 @@ python tools/analysis_tools/confusion_matrix.py CONFIG PREDICTIONS OUT_DIR [--sp
 OUT_DIR gets `confusion_matrix.png`, and `confusion_matrix.csv` with the counted pixels.
 """
 
-import csv
 from pathlib import Path
 
-from mmseg_kd.checkpoints import atomic_path
+from mmseg_kd.checkpoints import write_csv
 from mmseg_kd.command_line import config_parser, parse_with_config, run_tool
 from mmseg_kd.config.errors import config_errors
 from mmseg_kd.config.preparing import choose_split
@@ -48,12 +47,9 @@ def main() -> None:
     metrics = score_saved(dataset, args.prediction_path, metric)
     classes = dataset.metainfo['classes']
     matrix = metric.confusion.long().numpy()
-    with (
-        atomic_path(args.save_dir / f'{NAME}.csv') as partial,
-        partial.open('w', encoding='utf-8', newline='') as file,
-    ):
-        rows = ([name, *row] for name, row in zip(classes, matrix.tolist(), strict=True))
-        csv.writer(file).writerows([['truth \\ predicted', *classes], *rows])
+    rows = ([name, *row] for name, row in zip(classes, matrix.tolist(), strict=True))
+    table = [['truth \\ predicted', *classes], *rows]
+    write_csv(args.save_dir / f'{NAME}.csv', table, encoding='utf-8')
     with canvas(args.save_dir / f'{NAME}.png', dpi=120) as figure:
         draw_confusion(figure, matrix, classes, f'mIoU {metrics["mIoU"]:.2f}')
     print('  '.join(f'{name} {value:.2f}' for name, value in metrics.items()))

@@ -12,7 +12,7 @@ from mmengine.runner import Runner
 from mmseg.registry import HOOKS
 from torch import nn
 
-from mmseg_kd.checkpoints import atomic_path, remove_file
+from mmseg_kd.checkpoints import remove_file, write_text
 from mmseg_kd.engine.resuming import restore_rng, rng_state
 from mmseg_kd.errors import UserError
 
@@ -116,8 +116,8 @@ class ResumableCheckpointHook(CheckpointHook):
                 if Path(str(error.filename)).name != pointer.name:
                     raise
             if is_main_process():
-                with _not_needed(runner, pointer), atomic_path(pointer) as partial:
-                    partial.write_text(self.last_ckpt, encoding='utf-8')
+                with _not_needed(runner, pointer):
+                    write_text(pointer, self.last_ckpt)
 
     def _save_best_checkpoint(self, runner: Runner, metrics: dict) -> None:
         self._check_save_best(metrics)
