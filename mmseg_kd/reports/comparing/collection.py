@@ -93,11 +93,7 @@ class Group:
 
         If the runs have no iteration in common, these are the iterations of the first run.
         """
-        tables = [
-            {row['iteration']: row.get(self.metric, math.nan) for row in run.evaluations}
-            for run, _ in self.best
-        ]
-        tables = [{i: v for i, v in table.items() if math.isfinite(v)} for table in tables]
+        tables = [run.curve(self.metric) for run, _ in self.best]
         if not tables:
             return np.empty(0), np.empty((0, 0))
         common = sorted(set.intersection(*map(set, tables))) or sorted(tables[0])
