@@ -108,8 +108,8 @@ def _without_prefix(own: Tensors, wrapper: str, found: Tensors, source: str | Pa
     for prefix in dict.fromkeys(prefix for key in found for prefix in _prefixes(key)):
         inside = {k[len(prefix) :]: x for k, x in found.items() if k.startswith(prefix)}
         candidates[prefix] = {names.get(_plain(k), k): x for k, x in inside.items()}
-    matching = {prefix: _matching(own, tensors) for prefix, tensors in candidates.items()}
-    fitting = [prefix for prefix in matching if matching[prefix] == len(_needed(own))]
+    whole = len(_needed(own))
+    fitting = [prefix for prefix, x in candidates.items() if _matching(own, x) == whole]
     if len(fitting) > 1:
         where = f'{fitting[0]!r} and {fitting[1]!r}'
         raise UserError(f'{source}: holds several backbones that fit, under {where}; save one')

@@ -233,8 +233,7 @@ def iou_and_accuracy(matrix: Tensor, kept: Sequence[int] | None = None) -> tuple
 
 
 def _table(classes: Sequence[str], columns: dict[str, Tensor], metrics: dict[str, float]) -> str:
-    table = PrettyTable(['class', *(name.removeprefix('m') for name in columns)])
-    table.align = 'r'
+    table = PrettyTable(['class', *(name.removeprefix('m') for name in columns)], align='r')
     table.align['class'] = 'l'
     for i, name in enumerate(classes):
         cells = ('-' if x != x else f'{x:.2f}' for x in (float(c[i]) for c in columns.values()))
