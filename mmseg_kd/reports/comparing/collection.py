@@ -154,17 +154,14 @@ class Collection:
         # The paths of a study that was moved are old, but it names the runs that taught.
         needs = (item for run in self.runs for item in run.needs.items())
         names = {name for key, name in needs if key.startswith('model.teacher')}
-        return [
-            group
-            for group in self.ranked
-            if group is not self.baseline
-            and any(
-                run.name in names
-                # The path may be relative to another folder.
-                or any(run.source.resolve().parts[-len(p) :] == p for p in folders)
-                for run in group.runs
-            )
-        ]
+
+        def taught(run: RunRecord) -> bool:
+            # The path in a record may be relative to another folder.
+            parts = run.source.resolve().parts
+            return run.name in names or any(parts[-len(p) :] == p for p in folders)
+
+        others = [group for group in self.ranked if group is not self.baseline]
+        return [group for group in others if any(map(taught, group.runs))]
 
     @property
     def compared(self) -> list[Group]:
