@@ -221,11 +221,9 @@ class KDLoss(nn.Module):
                 'which adapts them',
             )
         with torch.autocast(student[0].device.type, enabled=False):
-            return self.distance(
-                [_full_precision(x) for x in student],
-                [_full_precision(x.detach()) for x in teacher],
-                target,
-            )
+            student = [_full_precision(x) for x in student]
+            teacher = [_full_precision(x.detach()) for x in teacher]
+            return self.distance(student, teacher, target)
 
     def forward(self, student: Maps, teacher: Maps, target: Tensor | None = None) -> Tensor:
         """Compute the weighted loss.
