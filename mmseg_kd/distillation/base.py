@@ -245,12 +245,9 @@ class KDLoss(nn.Module):
 
     def extra_repr(self) -> str:
         """Return the settings as text, for the printed model."""
-        settings = {
-            name: value
-            for name, value in vars(self).items()
-            if value is not None and name not in STATE and not name.startswith('_')
-        }
-        return ', '.join(f'{name}={value!r}' for name, value in settings.items())
+        names = [name for name in vars(self) if name not in STATE and not name.startswith('_')]
+        values = {name: getattr(self, name) for name in names}
+        return ', '.join(f'{name}={value!r}' for name, value in values.items() if value is not None)
 
 
 def log_names(name: str) -> tuple[str, str]:
