@@ -65,11 +65,9 @@ class ResumableCheckpointHook(CheckpointHook):
         if self.by_epoch or runner.val_loop is None or runner.iter == 0:
             return
         loop = runner.train_loop
-        if (
-            runner.iter >= loop.val_begin
-            and (runner.iter % loop.val_interval == 0 or runner.iter == loop.max_iters)
-            and runner.message_hub.get_info('evaluated_iter') != runner.iter
-        ):
+        due = runner.iter % loop.val_interval == 0 or runner.iter == loop.max_iters
+        evaluated = runner.message_hub.get_info('evaluated_iter') == runner.iter
+        if runner.iter >= loop.val_begin and due and not evaluated:
             runner.logger.info(f'evaluating iteration {runner.iter}, from which the run continues')
             self.last_ckpt = runner.cfg.load_from
             runner.val_loop.run()
