@@ -72,11 +72,9 @@ class KDLoss(nn.Module):
         ignore_index: int | None = 255,
     ) -> None:
         super().__init__()
-        self.reduction = self.reductions[0] if reduction is None else reduction
-        self.require(
-            self.reduction in self.reductions,
-            f'reduction={reduction!r} is not one of {self.reductions}',
-        )
+        known = self.reductions
+        self.reduction = known[0] if reduction is None else reduction
+        self.require(self.reduction in known, f'reduction={reduction!r} is not one of {known}')
         self.loss_weight = self.scheduled('loss_weight', loss_weight)
         self.require(
             unnested(self.loss_weight)[-1] >= 0,

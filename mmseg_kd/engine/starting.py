@@ -254,7 +254,6 @@ def _model_line(model: nn.Module) -> str:
     # A cascade has several heads.
     head = model.decode_head
     parts = [model.backbone, *(head if isinstance(head, nn.ModuleList) else [head])]
-    return (
-        f'{type(model).__name__}, {" + ".join(type(part).__name__ for part in parts)}, '
-        f'{parameters:.2f} M parameters, {model.num_classes} classes'
-    )
+    kinds = ' + '.join(type(part).__name__ for part in parts)
+    size = f'{parameters:.2f} M parameters, {model.num_classes} classes'
+    return f'{type(model).__name__}, {kinds}, {size}'
