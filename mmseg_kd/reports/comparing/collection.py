@@ -106,6 +106,25 @@ def by_seed(values: Iterable[tuple[RunRecord, T]]) -> dict[int, T]:
     return {run.seed: v for run, v in values if run.state == 'done' and run.seed is not None}
 
 
+def compare_groups(
+    group: Group, other: Group, metric: str, test: bool = False, comparisons: int = 1
+) -> PairedDifference | None:
+    """Compare the finished runs of two groups by seed.
+
+    Args:
+        group: The group.
+        other: The group that it is compared with.
+        metric: The metric.
+        test: Whether to compare on the test split, not at the best evaluation.
+        comparisons: As for `paired_difference`.
+
+    Returns:
+        The comparison; None without a common seed.
+    """
+    scores = (by_seed(g.scores_of(metric, test)) for g in (group, other))
+    return paired_difference(*scores, comparisons)
+
+
 @dataclass
 class Collection:
     """All runs of a report.
@@ -191,8 +210,7 @@ class Collection:
         """
         if self.baseline is None or group is self.baseline:
             return None
-        pair = (group, self.baseline)
-        return paired_difference(*(by_seed(g.scores_of(self.metric, test)) for g in pair))
+        return compare_groups(group, self.baseline, self.metric, test)
 
     @property
     def controlled(self) -> list[tuple[Group, Group]]:
