@@ -91,15 +91,9 @@ def configure_compiler() -> None:
 
 def swaps_channels(preprocessor: nn.Module | None) -> bool:
     """Return whether a data preprocessor swaps BGR and RGB."""
-    return _takes_images(preprocessor) and preprocessor._channel_conversion
+    return getattr(preprocessor, '_channel_conversion', False)
 
 
 def normalises(preprocessor: nn.Module | None) -> bool:
     """Return whether a data preprocessor subtracts a mean and divides by a deviation."""
-    return _takes_images(preprocessor) and preprocessor._enable_normalize
-
-
-def _takes_images(preprocessor: nn.Module | None) -> bool:
-    from mmengine.model import ImgDataPreprocessor
-
-    return isinstance(preprocessor, ImgDataPreprocessor)
+    return getattr(preprocessor, '_enable_normalize', False)

@@ -16,6 +16,11 @@ def nodes(node: Any, where: str = '') -> Iterator[tuple[str, Any]]:
         yield from nodes(value, f'{where}.{key}'.lstrip('.'))
 
 
+def dicts(node: Any, where: str = '') -> Iterator[tuple[str, dict]]:
+    """Yield the dotted key and value of each dict among the `nodes`."""
+    return ((key, value) for key, value in nodes(node, where) if isinstance(value, dict))
+
+
 def value_at(node: Any, key: str) -> Any:
     """Return the value at a dotted key, or None."""
     for part in key.split('.'):

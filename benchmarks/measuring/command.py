@@ -11,7 +11,7 @@ import torch
 from mmengine.logging import MMLogger
 from mmengine.registry import init_default_scope
 
-from mmseg_kd.checkpoints import atomic_path
+from mmseg_kd.checkpoints import write_text
 from mmseg_kd.command_line import add_cfg_options, at_least
 from mmseg_kd.errors import UserError
 from mmseg_kd.paths import check_new_file
@@ -57,8 +57,7 @@ def write(path: Path | None, **content: Any) -> None:
     """Write measurements as JSON where `--out` says."""
     if path is None:
         return
-    with atomic_path(path) as partial:
-        partial.write_text(json.dumps(content, indent=1), encoding='utf-8')
+    write_text(path, json.dumps(content, indent=1))
     print(f'measurements: {path}')
 
 

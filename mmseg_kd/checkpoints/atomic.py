@@ -1,7 +1,8 @@
 """Write files atomically: a reader sees the old file or the whole new one."""
 
+import csv
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from uuid import uuid4
@@ -50,3 +51,21 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
     finally:
         with suppress(OSError):
             retry_locked(temporary.unlink, missing_ok=True)
+
+
+def write_text(path: str | Path, text: str) -> None:
+    """Write a text file in UTF-8; paths and errors as for `atomic_path`."""
+    with atomic_path(path) as partial:
+        partial.write_text(text, encoding='utf-8')
+
+
+def write_csv(path: str | Path, rows: Iterable[Sequence], encoding: str = 'utf-8-sig') -> None:
+    """Write a CSV file; paths and errors as for `atomic_path`.
+
+    Args:
+        path: The file.
+        rows: The cells, row by row.
+        encoding: By default UTF-8 with a byte order mark, without which Excel does not read it.
+    """
+    with atomic_path(path) as partial, partial.open('w', encoding=encoding, newline='') as file:
+        csv.writer(file).writerows(rows)

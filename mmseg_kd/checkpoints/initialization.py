@@ -15,10 +15,10 @@ from torch import nn
 from torch.utils.hooks import RemovableHandle
 
 from mmseg_kd.checkpoints.pretrained import fit_backbone
-from mmseg_kd.checkpoints.safe_load import read_checkpoint, state_dict_of
+from mmseg_kd.checkpoints.safe_load import read_checkpoint
 from mmseg_kd.checkpoints.sources import NAMED, URLS, find_weights
 from mmseg_kd.errors import UserError
-from mmseg_kd.nested import nodes
+from mmseg_kd.nested import dicts, nodes
 
 # The schemes that mmengine has loaders for.
 SCHEMES = [f'{name}://' for name in ('pavi', r'(\S+\:)?s3', r'(\S+\:)?petrel', *NAMED)]
@@ -60,8 +60,7 @@ def _watch(where: str, module: nn.Module, init_cfg: dict, loaded: set[str]) -> R
         # With a prefix, torch loads a module that contains this one.
         if not prefix:
             hint = f'to load only what fits, write strict=False in {where}.init_cfg'
-            found = state_dict_of(state_dict, source)
-            fitting, report = fit_backbone(module, found, source, where, hint, strict)
+            fitting, report = fit_backbone(module, state_dict, source, where, hint, strict)
             # Both torch and mmengine load a copy.
             state_dict.clear()
             state_dict.update(fitting)
@@ -74,9 +73,8 @@ def _watch(where: str, module: nn.Module, init_cfg: dict, loaded: set[str]) -> R
 def _pretrained(model: nn.Module) -> Iterator[tuple[str, nn.Module, dict]]:
     """Yield each `init_cfg` that names a file, and each override in one, with key and module."""
     for name, module in model.named_modules():
-        for where, init_cfg in nodes(getattr(module, 'init_cfg', None)):
-            kind = init_cfg.get('type') if isinstance(init_cfg, dict) else None
-            if kind in ('Pretrained', PretrainedInit):
+        for where, init_cfg in dicts(getattr(module, 'init_cfg', None)):
+            if init_cfg.get('type') in ('Pretrained', PretrainedInit):
                 # An override applies to the part that it names.
                 part = f'.{init_cfg["name"]}' if 'override' in where else ''
                 path = f'{name}{part}'.strip('.')
@@ -88,8 +86,8 @@ def forget_pretrained(model: Any) -> None:
 
     Teachers keep theirs.
     """
-    for where, part in list(nodes(model)):
-        if not isinstance(part, dict) or 'teacher' in where.split('.'):
+    for where, part in list(dicts(model)):
+        if 'teacher' in where.split('.'):
             continue
         if any(key.endswith('checkpoint') for key, _ in nodes(part.get('init_cfg'))):
             part.pop('init_cfg')

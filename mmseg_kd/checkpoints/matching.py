@@ -7,6 +7,7 @@ from mmengine.logging import print_log
 from torch import Tensor, nn
 
 from mmseg_kd.checkpoints.mit_layouts import to_segformer
+from mmseg_kd.checkpoints.safe_load import state_dict_of
 from mmseg_kd.errors import UserError
 
 Tensors = Mapping[str, Tensor]
@@ -85,18 +86,26 @@ def _classes(shapes: Iterable[tuple[tuple, tuple]]) -> tuple[int, int] | None:
 
 
 def load_strictly(
-    model: nn.Module, state_dict: Tensors, source: str | Path, reset_classifier: bool | None = None
+    model: nn.Module, checkpoint: dict, source: str | Path, reset_classifier: bool | None = None
 ) -> int:
-    """Load weights if all of them match the model; otherwise load nothing and raise.
+    """Load the weights of a checkpoint if all match the model; otherwise load nothing and raise.
 
-    A SegFormer may have any layout of `mit_layouts`. Arguments and errors are those of `fit`. The
-    log reports a classifier that is left out.
+    A SegFormer may have any layout of `mit_layouts`. The log reports a classifier that is left out.
+
+    Args:
+        model: The model.
+        checkpoint: As for `state_dict_of`.
+        source: The file it came from, for the error.
+        reset_classifier: As for `fit`.
 
     Returns:
         The number of tensors loaded.
+
+    Raises:
+        UserError: As `state_dict_of` and `fit`.
     """
-    state_dict = to_segformer(model.state_dict(), state_dict)
-    fitting, report = fit(model, state_dict, source, reset_classifier=reset_classifier)
+    tensors = to_segformer(model.state_dict(), state_dict_of(checkpoint, source))
+    fitting, report = fit(model, tensors, source, reset_classifier=reset_classifier)
     model.load_state_dict(fitting, strict=False)
     if reset_classifier and 'another shape' in report:
         print_log(f'{source}: {report}: the classifier starts anew', logger='current')

@@ -39,21 +39,20 @@ def load_pretrained(backbone: nn.Module, path: str | Path, strict: bool = True) 
             " (not shipped: NVIDIA's licence is non-commercial), or train from scratch with"
             ' --cfg-options model.pretrained=None'
         )
-    found = state_dict_of(read_checkpoint(path), path)
-    fitting, report = fit_backbone(backbone, found, path, strict=strict)
+    fitting, report = fit_backbone(backbone, read_checkpoint(path), path, strict=strict)
     backbone.load_state_dict(fitting, strict=False)
     return report
 
 
 def fit_backbone(
     backbone: nn.Module,
-    found: Tensors,
+    checkpoint: dict,
     source: str | Path,
     where: str = 'the backbone',
     hint: str = '',
     strict: bool = True,
 ) -> tuple[dict[str, Tensor], str]:
-    """Return the tensors of a file that fit a backbone, and a line for the log.
+    """Return the tensors of a checkpoint that fit a backbone, and a line for the log.
 
     The prefix with which most tensors match in name and shape is removed. If that does not fill the
     backbone, tensors are matched by their order, provided that the file's first tensors have the
@@ -62,16 +61,16 @@ def fit_backbone(
 
     Args:
         backbone: Stays as it is.
-        found: The file's tensors.
+        checkpoint: As for `state_dict_of`.
         source: The file.
         where: The backbone's key in the config, for the log line.
         hint: Advice about a mismatch, which ends the error.
         strict: As for `fit`.
 
     Raises:
-        UserError: The file does not fit, or holds several backbones that do.
+        UserError: As `state_dict_of`; or the file does not fit, or holds several backbones that do.
     """
-    own = backbone.state_dict()
+    own, found = backbone.state_dict(), state_dict_of(checkpoint, source)
     found = to_nvlabs(found) if EMBEDDING in own else found
     # mmseg's `TIMMBackbone` has its model in an attribute.
     wrapper = [p for p in _prefixes(next(iter(own))) if all(key.startswith(p) for key in own)][-1]
@@ -109,8 +108,8 @@ def _without_prefix(own: Tensors, wrapper: str, found: Tensors, source: str | Pa
     for prefix in dict.fromkeys(prefix for key in found for prefix in _prefixes(key)):
         inside = {k[len(prefix) :]: x for k, x in found.items() if k.startswith(prefix)}
         candidates[prefix] = {names.get(_plain(k), k): x for k, x in inside.items()}
-    matching = {prefix: _matching(own, tensors) for prefix, tensors in candidates.items()}
-    fitting = [prefix for prefix in matching if matching[prefix] == len(_needed(own))]
+    whole = len(_needed(own))
+    fitting = [prefix for prefix, x in candidates.items() if _matching(own, x) == whole]
     if len(fitting) > 1:
         where = f'{fitting[0]!r} and {fitting[1]!r}'
         raise UserError(f'{source}: holds several backbones that fit, under {where}; save one')

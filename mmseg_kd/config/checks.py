@@ -11,7 +11,7 @@ from mmseg_kd.config.defaults import crop_of, cropping_steps
 from mmseg_kd.config.keys import check_top_level, unknown_keys
 from mmseg_kd.config.values import wrong_values
 from mmseg_kd.errors import UserError
-from mmseg_kd.nested import nodes, value_at
+from mmseg_kd.nested import dicts, value_at
 
 # The key of each mistake, and what is wrong with it.
 Problems = Iterator[tuple[str, str]]
@@ -63,12 +63,11 @@ def _endless_epochs(cfg: Config) -> Problems:
 def _heads(cfg: Config) -> Problems:
     """Find losses of heads that cannot be computed, and heads with different class counts."""
     counts = []
-    for where, head in nodes(cfg.model, 'model'):
-        if re.fullmatch(r'model.(decode|auxiliary)_head(.\d+)?', where) and isinstance(head, dict):
+    for where, head in dicts(cfg.model, 'model'):
+        if re.fullmatch(r'model.(decode|auxiliary)_head(.\d+)?', where):
             counts.append(head.get('num_classes'))
-            for _, loss in nodes(head.get('loss_decode')):
-                if isinstance(loss, dict):
-                    yield from _loss(f'{where}.loss_decode', loss, counts[-1])
+            for _, loss in dicts(head.get('loss_decode')):
+                yield from _loss(f'{where}.loss_decode', loss, counts[-1])
     if len(set(counts) - {None}) > 1:
         yield 'model.auxiliary_head', f'the heads have {counts} classes; write one num_classes'
 

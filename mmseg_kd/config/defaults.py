@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 from mmengine.config import Config
 
-from mmseg_kd.nested import nodes, value_at
+from mmseg_kd.nested import dicts, value_at
 
 # Steps of a pipeline that crop an image.
 CROPPING = ('SegAugment', 'RandomCrop')
@@ -23,11 +23,11 @@ def fill_in(cfg: Config) -> None:
     """
     if cfg.model.get('test_cfg') is None:
         cfg.model.test_cfg = dict(mode='whole')
-    for _, node in nodes(cfg.model):
-        loss = node if isinstance(node, dict) and node.get('type') == 'CrossEntropyLoss' else {}
+    for _, loss in dicts(cfg.model):
         # With class weights and without sigmoid, mmseg's cross-entropy always takes the mean over
         # the pixels that are not ignored, and raises an IndexError if `avg_non_ignore` is True.
-        if loss.get('class_weight') and not (loss.get('use_sigmoid') or loss.get('use_mask')):
+        weighted = loss.get('type') == 'CrossEntropyLoss' and loss.get('class_weight')
+        if weighted and not (loss.get('use_sigmoid') or loss.get('use_mask')):
             loss.avg_non_ignore = False
     crops = []
     for _, step in cropping_steps(cfg):
@@ -61,8 +61,8 @@ def open_crop(cfg: Config) -> bool:
 def cropping_steps(cfg: Config) -> Iterator[tuple[str, dict]]:
     """Yield key and dict of each step that crops, also of data sets inside wrappers."""
     key = 'train_dataloader.dataset'
-    for where, step in nodes(value_at(cfg, key), key):
-        is_step = isinstance(step, dict) and re.search(r'[.]pipeline[.]\d+$', where)
+    for where, step in dicts(value_at(cfg, key), key):
+        is_step = re.search(r'[.]pipeline[.]\d+$', where)
         if is_step and (step.get('type') in CROPPING or step.get('crop_size')):
             yield where, step
 

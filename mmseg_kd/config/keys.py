@@ -14,7 +14,7 @@ from mmseg_kd.config.options import VARIABLES, line_of
 from mmseg_kd.config.values import SPLITS
 from mmseg_kd.errors import UserError, did_you_mean
 from mmseg_kd.models.kd_encoder_decoder import teachers_by_name
-from mmseg_kd.nested import nodes, value_at
+from mmseg_kd.nested import dicts, value_at
 from mmseg_kd.registry import registered_types
 
 LOOP = "train_cfg=dict(type='IterBasedTrainLoop', max_iters=40000, val_interval=4000)"
@@ -93,9 +93,9 @@ def unknown_keys(cfg: Config) -> Iterator[tuple[str, str]]:
     if teacher and not isinstance(teacher, dict):
         yield 'model.teacher', 'write teacher=dict(config=..., checkpoint=...)'
     teachers, classes = teachers_by_name(teacher or {}).values(), registered_types()
-    for where, node in nodes(cfg):
+    for where, node in dicts(cfg):
         *above, last = where.split('.')
-        if not isinstance(node, dict) or PASSED_ON & set(above) or not where:
+        if PASSED_ON & set(above):
             continue
         kind = node.get('type', 'Teacher' if any(node is one for one in teachers) else None)
         kind = kind if isinstance(kind, str) else ''

@@ -13,7 +13,7 @@ from mmseg.registry import MODELS
 from mmseg_kd.config.loading import read_config
 from mmseg_kd.config.migrating_data import loaders, preprocessor
 from mmseg_kd.errors import UserError, one_line
-from mmseg_kd.nested import nodes, value_at
+from mmseg_kd.nested import dicts, nodes, value_at
 from mmseg_kd.paths import check_file
 
 # Keys of 0.x and their names here, for settings whose values stay the same.
@@ -58,9 +58,8 @@ def read_old_config(path: str | Path) -> dict[str, Any]:
     check_file(path, 'the config')
     # The user's modules need the libraries of 0.x.
     old = read_config(path, import_custom_modules=False).to_dict()
-    for _, node in nodes(old):
-        if isinstance(node, dict):
-            node.pop('_delete_', None)
+    for _, node in dicts(old):
+        node.pop('_delete_', None)
     if 'train_dataloader' in old or 'optim_wrapper' in old:
         raise UserError(f'{path} is a config of mmsegmentation 1.x already')
     for key in ('model', 'data', 'optimizer', 'lr_config'):
@@ -121,8 +120,8 @@ def _model(old: dict[str, Any], remarks: list[str]) -> dict[str, Any]:
     backbone = model.get('backbone', {})
     if re.fullmatch(r'mit_b\d', backbone.get('type', '')):
         backbone.pop('style', None)
-    for where, part in nodes(model):
-        kind = part.get('type') if isinstance(part, dict) else None
+    for where, part in dicts(model):
+        kind = part.get('type')
         if kind == 'SegFormerHead':
             part |= part.pop('decoder_params', {})
             for unused in ('channels', 'feature_strides'):

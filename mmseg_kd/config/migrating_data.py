@@ -10,7 +10,7 @@ from mmengine.config import Config
 from mmseg.registry import DATASETS, TRANSFORMS
 
 from mmseg_kd.datasets.camvid.dataset import SPLITS
-from mmseg_kd.nested import nodes
+from mmseg_kd.nested import dicts
 
 Step = dict[str, Any]
 # Steps that the preprocessor, PackSegInputs or the test loop replaces.
@@ -71,8 +71,7 @@ def preprocessor(data: dict[str, Any], remarks: list[str]) -> dict[str, Any]:
 
 def _steps(dataset: Any) -> dict[str, Step]:
     """Return the steps of a data set's pipelines by type, also those inside other steps."""
-    typed = [node for _, node in nodes(dataset) if isinstance(node, dict) and 'type' in node]
-    return {node['type']: node for node in typed}
+    return {node['type']: node for _, node in dicts(dataset) if 'type' in node}
 
 
 def _parts(old: Any) -> Any:

@@ -5,7 +5,7 @@ from mmengine.device import get_device
 from mmseg.registry import MODELS
 from torch import nn
 
-from mmseg_kd.checkpoints import load_strictly, read_checkpoint, state_dict_of
+from mmseg_kd.checkpoints import load_strictly, read_checkpoint
 from mmseg_kd.checkpoints.initialization import forget_pretrained
 from mmseg_kd.config.errors import config_errors
 from mmseg_kd.distillation.teacher import Teacher, build_segmentor, without_distillation
@@ -61,5 +61,5 @@ def load_student(cfg: Config, checkpoint: str) -> nn.Module:
     """
     with config_errors():
         model = build_segmentor(without_distillation(cfg.model))
-    load_strictly(model, state_dict_of(read_checkpoint(checkpoint), checkpoint), checkpoint)
+    load_strictly(model, read_checkpoint(checkpoint), checkpoint)
     return model.eval().to(get_device())

@@ -1,5 +1,5 @@
 """Use a trained model: predict images and videos, export to ONNX."""
 
-from mmseg_kd.deployment.predictor import Predictor, load_predictor
+# ruff: noqa: F401  (the imports are the public names)
 
-__all__ = ['Predictor', 'load_predictor']
+from mmseg_kd.deployment.predictor import Predictor, load_predictor

@@ -75,16 +75,13 @@ def find_sources(inputs: Sequence[str]) -> list[Source]:
 
 def _sources_of(text: str) -> list[Source]:
     path, known = Path(text), (*SUFFIXES, *VIDEO_SUFFIXES)
-    if path.is_dir():
-        files = sorted(path.rglob('*'))
-    elif path.exists():
-        files = [path]
-    else:
+    files = sorted(path.rglob('*')) if path.is_dir() else [path]
+    if not path.exists():
         # Windows' consoles do not expand patterns.
         found = sorted(glob.glob(text, recursive=True))  # noqa: PTH207 - it may be absolute
-        if not found:
-            raise UserError(f'{text}: does not exist')
         files = [Path(file) for file in found]
+        if not files:
+            raise UserError(f'{text}: does not exist')
     files = [file for file in files if file.suffix.lower() in known and file.is_file()]
     if not files:
         problem = 'is not an image or a video' if path.is_file() else 'holds no image or video'

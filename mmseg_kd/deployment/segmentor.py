@@ -10,7 +10,7 @@ from mmengine.logging import print_log
 from mmengine.registry import init_default_scope
 from torch import nn
 
-from mmseg_kd.checkpoints import load_strictly, read_checkpoint, state_dict_of
+from mmseg_kd.checkpoints import load_strictly, read_checkpoint
 from mmseg_kd.config import load_config
 from mmseg_kd.config.errors import config_errors
 from mmseg_kd.datasets.custom.masks import class_colour
@@ -59,7 +59,7 @@ def load_segmentor(checkpoint: str | Path, config: str | Path | None = None) -> 
         raise UserError(f'{config or checkpoint}: the config has no `model`')
     with config_errors():
         model = build_segmentor(without_distillation(cfg['model']))
-    matched = load_strictly(model, state_dict_of(loaded, checkpoint), checkpoint)
+    matched = load_strictly(model, loaded, checkpoint)
     print_log(f'{checkpoint}: matched {matched}/{matched} tensors', logger='current')
     classes, palette = _classes(loaded.get('meta'), model.num_classes)
     return TrainedSegmentor(model.eval(), classes, palette, _pipeline(cfg))

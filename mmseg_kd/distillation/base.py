@@ -72,11 +72,9 @@ class KDLoss(nn.Module):
         ignore_index: int | None = 255,
     ) -> None:
         super().__init__()
-        self.reduction = self.reductions[0] if reduction is None else reduction
-        self.require(
-            self.reduction in self.reductions,
-            f'reduction={reduction!r} is not one of {self.reductions}',
-        )
+        known = self.reductions
+        self.reduction = known[0] if reduction is None else reduction
+        self.require(self.reduction in known, f'reduction={reduction!r} is not one of {known}')
         self.loss_weight = self.scheduled('loss_weight', loss_weight)
         self.require(
             unnested(self.loss_weight)[-1] >= 0,
@@ -221,11 +219,9 @@ class KDLoss(nn.Module):
                 'which adapts them',
             )
         with torch.autocast(student[0].device.type, enabled=False):
-            return self.distance(
-                [_full_precision(x) for x in student],
-                [_full_precision(x.detach()) for x in teacher],
-                target,
-            )
+            student = [_full_precision(x) for x in student]
+            teacher = [_full_precision(x.detach()) for x in teacher]
+            return self.distance(student, teacher, target)
 
     def forward(self, student: Maps, teacher: Maps, target: Tensor | None = None) -> Tensor:
         """Compute the weighted loss.
@@ -247,12 +243,9 @@ class KDLoss(nn.Module):
 
     def extra_repr(self) -> str:
         """Return the settings as text, for the printed model."""
-        settings = {
-            name: value
-            for name, value in vars(self).items()
-            if value is not None and name not in STATE and not name.startswith('_')
-        }
-        return ', '.join(f'{name}={value!r}' for name, value in settings.items())
+        names = [name for name in vars(self) if name not in STATE and not name.startswith('_')]
+        values = {name: getattr(self, name) for name in names}
+        return ', '.join(f'{name}={value!r}' for name, value in values.items() if value is not None)
 
 
 def log_names(name: str) -> tuple[str, str]:

@@ -98,15 +98,13 @@ class DistillationLosses(nn.ModuleDict):
 
     def active_losses(self) -> dict[str, KDLoss]:
         """Return the losses that the current iteration computes."""
-        # A loss with parameters is always active: DDP waits for the gradient of each of them.
-        return {
-            name: loss
-            for name, loss in self.items()
-            if not isinstance(loss.loss_weight, Schedule)
-            or loss.weight != 0
-            or is_due(loss)
-            or list(loss.parameters())
-        }
+
+        def is_active(loss: KDLoss) -> bool:
+            fixed = not isinstance(loss.loss_weight, Schedule)
+            # A loss with parameters is always active: DDP waits for the gradient of each of them.
+            return fixed or loss.weight != 0 or is_due(loss) or bool(list(loss.parameters()))
+
+        return {name: loss for name, loss in self.items() if is_active(loss)}
 
     def teacher_taps(self, losses: Iterable[KDLoss] | None = None) -> dict[str, list[str]]:
         """Return the taps that losses read, by teacher.

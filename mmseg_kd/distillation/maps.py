@@ -110,3 +110,19 @@ def standardised(
     x = (x - (x * valid).sum(dim=dim, keepdim=True) / count) * valid
     variance = x.square().sum(dim=dim, keepdim=True) / count
     return x * (variance + SMALLEST_DEVIATION**2).rsqrt()
+
+
+def z_score(x: Tensor, dim: int | tuple[int, ...], eps: float) -> Tensor:
+    """Bring maps to mean 0 and standard deviation 1 along axes.
+
+    Args:
+        x: Maps.
+        dim: The axes.
+        eps: Added to the variance, before its root is the divisor.
+
+    Example:
+        >>> z_score(torch.tensor([0.0, 2.0]), dim=0, eps=1e-7).round()
+        tensor([-1.,  1.])
+    """
+    centred = x - x.mean(dim=dim, keepdim=True)
+    return centred / (centred.square().mean(dim=dim, keepdim=True) + eps).sqrt()

@@ -83,7 +83,7 @@ def record_taps(segmentor: nn.Module, names: Iterable[str]) -> Iterator[dict[str
     for name in names:
         if name in aliased or not (name == 'logits' or STAGE.fullmatch(name)):
             modules[name] = aliased.get(name) or segmentor.get_submodule(name)
-    head = _last_head(segmentor) if 'logits' in names else None
+    head = last_head(segmentor) if 'logits' in names else None
     with _recorded(modules, head) as outputs:
         yield taps
     stages = _stages(segmentor.backbone, outputs.pop('backbone', ()))
@@ -164,8 +164,8 @@ def _recorded(
         yield outputs
 
 
-def _last_head(segmentor: nn.Module) -> nn.Module:
-    # A cascade decodes in several heads; the last one's logits are the model's.
+def last_head(segmentor: nn.Module) -> nn.Module:
+    """Return the head that predicts: the last one of a cascade."""
     head = segmentor.decode_head
     return head[-1] if isinstance(head, nn.ModuleList) else head
 
@@ -216,7 +216,7 @@ def list_taps(segmentor: nn.Module, images: Tensor) -> dict[str, tuple[int, ...]
     """
     aliased = _aliased_modules(segmentor.backbone)
     modules = aliased | {name: module for name, module in segmentor.named_modules() if name}
-    with _recorded(modules, _last_head(segmentor)) as outputs:
+    with _recorded(modules, last_head(segmentor)) as outputs:
         segmentor(images, mode='tensor')
     stages = _stages(segmentor.backbone, outputs.pop('backbone'))
     taps = {'logits': outputs['logits']} | {f'stage{i}': x for i, x in enumerate(stages, start=1)}

@@ -10,13 +10,7 @@ from mmengine.config import Config, ConfigDict
 from mmseg.registry import MODELS, TASK_UTILS
 from torch import nn
 
-from mmseg_kd.checkpoints import (
-    find_latest_checkpoint,
-    load_strictly,
-    read_checkpoint,
-    sha256_of,
-    state_dict_of,
-)
+from mmseg_kd.checkpoints import find_latest_checkpoint, load_strictly, read_checkpoint, sha256_of
 from mmseg_kd.distillation.teachers import BaseTeacher
 from mmseg_kd.errors import UserError, no_file
 
@@ -60,7 +54,7 @@ class Teacher(BaseTeacher):
         self.baseline = baseline
         self.sha256 = sha256_of(checkpoint)
         loaded = read_checkpoint(checkpoint)
-        load_strictly(segmentor, state_dict_of(loaded, checkpoint), source=self.checkpoint)
+        load_strictly(segmentor, loaded, self.checkpoint)
         self.classes = classes or classes_of(loaded.get('meta'))
         super().__init__(segmentor, dtype)
         self.source = f'{self.checkpoint} (sha256 {self.sha256[:8]})'

@@ -132,8 +132,7 @@ def _with_weights_in(segmentor: nn.Module, dtype: torch.dtype) -> nn.Module:
 
 
 def _normalises_alike(student: nn.Module, teacher: nn.Module, like: Tensor) -> bool:
-    pairs = zip(_statistics(student, like), _statistics(teacher, like), strict=True)
-    alike = all(torch.equal(s, t) for s, t in pairs)
+    alike = all(map(torch.equal, _statistics(student, like), _statistics(teacher, like)))
     return alike and swaps_channels(student) == swaps_channels(teacher)
 
 
@@ -209,11 +208,7 @@ class Teachers(dict[str, BaseTeacher]):
         Returns:
             Maps (N, C, H, W) by teacher and tap.
         """
-        return {
-            name: teacher(inputs, taps[name], preprocessor)
-            for name, teacher in self.items()
-            if name in taps
-        }
+        return {name: self[name](inputs, names, preprocessor) for name, names in taps.items()}
 
     def start(self, student: nn.Module) -> None:
         """Prepare the teachers for training, after the student's weights are loaded."""

@@ -98,10 +98,8 @@ class GraphedStep:
         losses = self._kd_losses.step_kind() if self._kd_losses else ()
         if batch is None or losses is None or self._stopped:
             return None
-        settings = tuple(
-            tuple((k, v) for k, v in group.items() if k not in ('params', 'lr', 'initial_lr'))
-            for group in optim_wrapper.optimizer.param_groups
-        )
+        groups, others = optim_wrapper.optimizer.param_groups, ('params', 'lr', 'initial_lr')
+        settings = [{k: v for k, v in group.items() if k not in others} for group in groups]
         return batch.images.shape, batch.labels.dtype, losses, repr(settings)
 
     def _warm_up(self, data: dict, optim_wrapper: OptimWrapper) -> dict[str, Tensor]:

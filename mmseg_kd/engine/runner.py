@@ -20,13 +20,7 @@ from torch import nn
 from torch.distributed import init_process_group
 from torch.utils.data import DataLoader
 
-from mmseg_kd.checkpoints import (
-    atomic_path,
-    find_latest_checkpoint,
-    load_strictly,
-    read_checkpoint,
-    state_dict_of,
-)
+from mmseg_kd.checkpoints import atomic_path, find_latest_checkpoint, load_strictly, read_checkpoint
 from mmseg_kd.checkpoints.initialization import init_weights
 from mmseg_kd.command_line import OF_THE_SYSTEM
 from mmseg_kd.compat import DEVELOPER_MESSAGES
@@ -125,10 +119,9 @@ class KDRunner(Runner):
         if self.resumes:
             check_resumable(checkpoint, self, filename)
         self.call_hook('after_load_checkpoint', checkpoint=checkpoint)
-        tensors = state_dict_of(checkpoint, filename)
         # Only a new training changes the classifier.
         reset = bool(self.cfg.get('reset_classifier')) if self.trains and not self.resumes else None
-        matched = load_strictly(self.bare_model, tensors, str(filename), reset_classifier=reset)
+        matched = load_strictly(self.bare_model, checkpoint, filename, reset_classifier=reset)
         if self.resumes:
             check_optimizer(checkpoint, self)
         self._has_loaded = True

@@ -20,7 +20,7 @@ from mmseg.models import EncoderDecoder
 from torch import nn
 from torch.utils.data import Dataset
 
-from mmseg_kd.checkpoints import atomic_path, remove_file
+from mmseg_kd.checkpoints import remove_file, write_text
 from mmseg_kd.config.defaults import crop_of, cropping_steps
 from mmseg_kd.config.errors import config_errors
 from mmseg_kd.datasets.seeded_sampling import seeded
@@ -63,8 +63,7 @@ def lock_work_dir(work_dir: str) -> FileLock | None:
         # A network file system, or a folder that cannot be written: then the record below fails.
         print(f'the file system of {work_dir} has no locks: start no second training there')
     owner = dict(pid=os.getpid(), host=platform.node(), started=time.ctime())
-    with atomic_path(record) as partial:
-        partial.write_text(json.dumps(owner), encoding='utf-8')
+    write_text(record, json.dumps(owner))
     return lock
 
 
@@ -255,7 +254,6 @@ def _model_line(model: nn.Module) -> str:
     # A cascade has several heads.
     head = model.decode_head
     parts = [model.backbone, *(head if isinstance(head, nn.ModuleList) else [head])]
-    return (
-        f'{type(model).__name__}, {" + ".join(type(part).__name__ for part in parts)}, '
-        f'{parameters:.2f} M parameters, {model.num_classes} classes'
-    )
+    kinds = ' + '.join(type(part).__name__ for part in parts)
+    size = f'{parameters:.2f} M parameters, {model.num_classes} classes'
+    return f'{type(model).__name__}, {kinds}, {size}'

@@ -7,7 +7,7 @@ from mmengine.logging import print_log
 from mmengine.optim import ConstantParamScheduler, LinearParamScheduler
 from mmengine.runner import IterBasedTrainLoop, Runner
 
-from mmseg_kd.distillation.schedules import Schedule
+from mmseg_kd.distillation.schedules import unnested
 
 # The warm-up of a schedule that follows the training takes at most 1 / 10 of it.
 WARM_UP_SHARE = 10
@@ -73,8 +73,8 @@ def misfits(runner: Runner) -> Iterator[str]:
             )
     for name, loss in runner.kd_losses.items():
         for key, value in vars(loss).items():
-            while isinstance(value, Schedule):
-                if (end := getattr(value, 'end', length)) > length:
+            # A number, the last of these, has no end.
+            for part in unnested(value):
+                if (end := getattr(part, 'end', length)) > length:
                     where = f'model.kd_losses.{name}.{key}'
                     yield f'{where}: the schedule ends at {end}, the training at {length}'
-                value = value.value

@@ -1,5 +1,5 @@
 """Metrics and the scoring of saved predictions."""
 
-from mmseg_kd.evaluation.segmentation_metric import SegmentationMetric
+# ruff: noqa: F401  (the import registers the metric)
 
-__all__ = ['SegmentationMetric']
+from mmseg_kd.evaluation.segmentation_metric import SegmentationMetric

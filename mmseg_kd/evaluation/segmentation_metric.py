@@ -1,6 +1,5 @@
 """Compute segmentation metrics from one confusion matrix."""
 
-import csv
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -14,7 +13,7 @@ from PIL import Image
 from prettytable import PrettyTable
 from torch import Tensor
 
-from mmseg_kd.checkpoints.atomic import atomic_path
+from mmseg_kd.checkpoints.atomic import write_csv
 from mmseg_kd.errors import UserError
 from mmseg_kd.evaluation.calibration import pixel_statistics, summarise
 from mmseg_kd.evaluation.edges import BANDS, IGNORED, edge_counts
@@ -189,10 +188,7 @@ class SegmentationMetric(BaseMetric):
             values = (*metrics.values(), *columns['mIoU'].tolist())
             rows.append([path, *('' if x != x else round(x, 2) for x in values)])
         header = ['image', *metrics, *(f'IoU {name}' for name in self.dataset_meta['classes'])]
-        # Excel reads UTF-8 only with a byte order mark.
-        form = dict(encoding='utf-8-sig', newline='')
-        with atomic_path(self.per_image) as partial, partial.open('w', **form) as file:
-            csv.writer(file).writerows([header, *rows])
+        write_csv(self.per_image, [header, *rows])
 
 
 def confusion_matrix(
@@ -237,8 +233,7 @@ def iou_and_accuracy(matrix: Tensor, kept: Sequence[int] | None = None) -> tuple
 
 
 def _table(classes: Sequence[str], columns: dict[str, Tensor], metrics: dict[str, float]) -> str:
-    table = PrettyTable(['class', *(name.removeprefix('m') for name in columns)])
-    table.align = 'r'
+    table = PrettyTable(['class', *(name.removeprefix('m') for name in columns)], align='r')
     table.align['class'] = 'l'
     for i, name in enumerate(classes):
         cells = ('-' if x != x else f'{x:.2f}' for x in (float(c[i]) for c in columns.values()))

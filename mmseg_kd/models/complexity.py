@@ -78,16 +78,10 @@ def published_fusion(
 
     It computes the same as `LevelFusion.forward`, which documents the shapes.
     """
-    size = features[0].shape[2:]
-    maps = [
-        F.interpolate(
-            level.proj(x.permute(0, 2, 3, 1)).permute(0, 3, 1, 2),
-            size,
-            mode='bilinear',
-            align_corners=fuse.align_corners,
-        )
-        for x, level in zip(features, levels, strict=True)
-    ]
+    pairs = zip(features, levels, strict=True)
+    maps = [level.proj(x.permute(0, 2, 3, 1)).permute(0, 3, 1, 2) for x, level in pairs]
+    finest = dict(size=features[0].shape[2:], mode='bilinear', align_corners=fuse.align_corners)
+    maps = [F.interpolate(x, **finest) for x in maps]
     return fuse.activate(fuse.bn(fuse.conv(torch.cat(maps[::-1], dim=1))))
 
 

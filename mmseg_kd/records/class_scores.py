@@ -21,12 +21,10 @@ class ClassScores:
     """Scores of the classes in an evaluation.
 
     Attributes:
-        iteration: Iteration of the evaluation.
         iou: IoU by class in percent; NaN if a class does not occur.
         confusion: Pixels (K, K) by true and predicted class; None if unknown.
     """
 
-    iteration: int
     iou: Mapping[str, float]
     confusion: np.ndarray | None = None
 
@@ -57,12 +55,12 @@ def read_class_scores(file: Path, rows: Iterable[dict[str, Any]]) -> dict[int, C
     found = {}
     for row in rows:
         if iou := {key[4:]: value for key, value in row.items() if key.startswith('IoU.')}:
-            found[row['step']] = ClassScores(row['step'], iou)
+            found[row['step']] = ClassScores(iou)
     for record in read_confusions(file):
-        matrix, step = np.array(record['matrix'], dtype=float), record['iter']
+        matrix = np.array(record['matrix'], dtype=float)
         iou = (100 * iou_and_accuracy(torch.from_numpy(matrix))[0]).tolist()
         iou = dict(zip(record['classes'], iou, strict=True))
-        found[step] = ClassScores(step, iou, matrix)
+        found[record['iter']] = ClassScores(iou, matrix)
     return found
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from types import NoneType
 from typing import Any
 
-from mmseg_kd.checkpoints.atomic import atomic_path, remove_file
+from mmseg_kd.checkpoints.atomic import remove_file, write_text
 from mmseg_kd.paths import retry_locked
 
 # Forms for `fits`.
@@ -26,11 +26,10 @@ def append_json_line(file: str | Path, record: Mapping[str, Any]) -> None:
 def write_json_lines(file: str | Path, records: Iterable[Mapping[str, Any]]) -> None:
     """Replace the records of a file; without records the file is removed."""
     lines = ''.join(map(_line, records))
-    if not lines:
+    if lines:
+        write_text(file, lines)
+    else:
         remove_file(file)
-        return
-    with atomic_path(file) as partial:
-        partial.write_text(lines, encoding='utf-8')
 
 
 def read_json_lines(file: str | Path) -> tuple[list[dict[str, Any]], list[int]]:

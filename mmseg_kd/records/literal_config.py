@@ -8,7 +8,7 @@ from typing import Any
 from mmengine.config import ConfigDict
 
 from mmseg_kd.errors import UserError
-from mmseg_kd.nested import nodes, value_at
+from mmseg_kd.nested import dicts, value_at
 from mmseg_kd.registry import registered_types
 
 # Marks a value that was code and is left out.
@@ -66,8 +66,8 @@ def parse_buildable(text: str, source: str | Path) -> tuple[ConfigDict, list[str
         raise UserError(f'{source}: the config cannot be read ({error})') from error
     known = registered_types()
     built = ('model', 'val_dataloader.dataset', 'test_dataloader.dataset')
-    for _, node in nodes([value_at(config, key) for key in built]):
-        kind = node.get('type') if isinstance(node, dict) else None
+    for _, node in dicts([value_at(config, key) for key in built]):
+        kind = node.get('type')
         if isinstance(kind, str) and kind not in known:
             raise UserError(f'{source}: type {kind!r} is not registered, so it is not built')
     return ConfigDict(config), left_out

@@ -97,6 +97,11 @@ class RunRecord:
         value = self.setting(*keys)
         return value if fits(value, int) else None
 
+    def curve(self, metric: str) -> dict[int, float]:
+        """Return the finite values of a metric by iteration."""
+        values = {row['iteration']: row.get(metric, math.nan) for row in self.evaluations}
+        return {step: value for step, value in values.items() if math.isfinite(value)}
+
     def best(self, metric: str) -> dict[str, float] | None:
         """Return the evaluation with the highest value of a metric, the first of equal ones."""
         rows = [row for row in self.evaluations if math.isfinite(row.get(metric, math.nan))]
@@ -109,8 +114,7 @@ class RunRecord:
             The file and its value; None without a checkpoint. If no checkpoint is of an evaluated
             iteration, the file is the latest and its value None.
         """
-        scores = {row['iteration']: row.get(metric, math.nan) for row in self.evaluations}
-        scores = {step: score for step, score in scores.items() if math.isfinite(score)}
+        scores = self.curve(metric)
         # `best_*.pth` holds only the weights and is smaller, so it comes last and wins a tie.
         found = [file for p in ('iter_*.pth', 'best_*.pth') for file in self.source.glob(p)]
         found.sort(key=lambda file: (scores.get(_iteration(file), -math.inf), _iteration(file)))

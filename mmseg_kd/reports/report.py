@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from mmseg_kd.checkpoints import atomic_path
+from mmseg_kd.checkpoints import write_text
 from mmseg_kd.errors import UserError
 from mmseg_kd.paths import check_folder
 from mmseg_kd.reports.comparing.collecting import read_collection
@@ -76,8 +76,7 @@ def write_report(
     with language(lang):
         texts = f'{to_markdown(blocks)}\n\n<!-- report of {names} -->\n', to_html(blocks, lang)
     for page, text in zip(pages, texts, strict=True):
-        with atomic_path(page) as partial:
-            partial.write_text(text, encoding='utf-8')
+        write_text(page, text)
     return [*pages, *(block.file for block in blocks if isinstance(block, Picture))]
 
 

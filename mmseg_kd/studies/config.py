@@ -159,8 +159,7 @@ def _runs(study: dict) -> dict[str, Run]:
         if other := folders.get(folder):
             raise UserError(f'{where}: {name!r} and {other!r} are one folder on Windows')
         folders[folder] = name
-        if not Path(run['config']).is_file():
-            raise UserError(f'{where}.config: {run["config"]} does not exist')
+        check_file(run['config'], f'{where}.config:')
         found[name] = Run(
             config=Path(run['config']).as_posix(),
             options=common | _options(f'{where}.options', run['options']),

@@ -9,6 +9,8 @@ from typing import Any
 
 from mmengine.config import Config
 
+from mmseg_kd.nested import nodes
+
 # Keys that change neither weights nor metrics: where a run writes and what it shows.
 NOT_COMPARED = ('work_dir', 'resume', 'launcher', 'log_level', 'visualizer', 'vis_backends')
 # Keys of data loaders that change how fast a run is, not what it computes.
@@ -20,15 +22,10 @@ LONGEST = 200
 def flat_settings(cfg: Config) -> dict[str, Any]:
     """Flatten a config into values by dotted key, in the types of JSON."""
     found: dict[str, Any] = {}
-
-    def flatten(node: Any, path: str) -> None:
-        if isinstance(node, dict | list) and node:
-            for key, value in node.items() if isinstance(node, dict) else enumerate(node):
-                flatten(value, f'{path}.{key}'.lstrip('.'))
-        elif not path.startswith('_'):
-            found[path] = node
-
-    flatten(json.loads(json.dumps(cfg.to_dict(), default=repr)), '')
+    for key, value in nodes(json.loads(json.dumps(cfg.to_dict(), default=repr))):
+        has_items = isinstance(value, dict | list) and value
+        if not has_items and not key.startswith('_'):
+            found[key] = value
     return without(found, NOT_COMPARED)
 
 

@@ -87,9 +87,8 @@ def _parameter(key: str, spec: Any, where: str) -> Parameter:
         raise UserError(f'{where}: low={low!r} has no logarithm; write a number above 0')
     if kind == 'int':
         return Parameter(key, distributions.IntDistribution(low, high), spec)
-    return Parameter(
-        key, distributions.FloatDistribution(low, high, log=kind == 'loguniform'), spec
-    )
+    numbers = distributions.FloatDistribution(low, high, log=kind == 'loguniform')
+    return Parameter(key, numbers, spec)
 
 
 def _list(key: str, values: Any, where: str) -> Parameter:

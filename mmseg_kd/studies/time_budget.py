@@ -9,7 +9,7 @@ from mmengine.config import Config
 
 from mmseg_kd.checkpoints import find_latest_checkpoint, read_checkpoint
 from mmseg_kd.errors import UserError
-from mmseg_kd.nested import nodes, value_at
+from mmseg_kd.nested import dicts, value_at
 from mmseg_kd.records.scalars import files_of_starts, read_rows
 from mmseg_kd.studies.training_process import Task, run_training
 
@@ -64,8 +64,8 @@ def set_length(cfg: Config, length: int) -> None:
         if isinstance(scheduler, dict) and scheduler.get('end') == before:
             # In a list, a scheduler without `end` follows the training (`follow_length`).
             scheduler.pop('end') if isinstance(schedulers, list) else scheduler.update(end=length)
-    for _, node in nodes(cfg.model.get('kd_losses') or {}):
-        if isinstance(node, dict) and node.get('end') == before:
+    for _, node in dicts(cfg.model.get('kd_losses')):
+        if node.get('end') == before:
             node['end'] = length
             if node.get('begin'):
                 node['begin'] = round(node['begin'] * length / before)
@@ -113,8 +113,8 @@ def _short(cfg: Config) -> Config:
     short.custom_hooks = [*(cfg.get('custom_hooks') or ()), PACE_HOOK]
     # Other backends may upload the numbers.
     short.visualizer = dict(type='Visualizer', vis_backends=[dict(type='LocalVisBackend')])
-    for _, node in nodes(short.model.get('kd_losses') or {}):
-        if isinstance(node, dict) and node.get('type') == 'GradientShare':
+    for _, node in dicts(short.model.get('kd_losses')):
+        if node.get('type') == 'GradientShare':
             # A training measures the share only at its start, which is not timed.
             node.update(begin=0, until=1)
     return short

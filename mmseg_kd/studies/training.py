@@ -11,7 +11,7 @@ from contextlib import suppress
 from multiprocessing.connection import Connection
 from pathlib import Path
 
-from mmseg_kd.checkpoints import atomic_path, find_latest_checkpoint
+from mmseg_kd.checkpoints import find_latest_checkpoint, write_text
 from mmseg_kd.command_line import prepare_process, user_message
 from mmseg_kd.config import choose_start, load_config, prepare_test
 from mmseg_kd.engine import build_runner
@@ -75,5 +75,4 @@ def _test(task: Task, checkpoint: str) -> None:
     # A metric is NaN if no pixel of the split counts for it.
     metrics = {k: v for k, v in build_runner(cfg).test().items() if math.isfinite(v)}
     content = {'checkpoint': Path(checkpoint).name, 'metrics': metrics}
-    with atomic_path(Path(checkpoint).with_name('test.json')) as partial:
-        partial.write_text(json.dumps(content), encoding='utf-8')
+    write_text(Path(checkpoint).with_name('test.json'), json.dumps(content))

@@ -1,5 +1,5 @@
 """Figures: confusion matrices, curves, gradient shares and predictions."""
 
-from mmseg_kd.visualization.prediction_grid import Panel, prediction_grid
+# ruff: noqa: F401  (the imports are the public names)
 
-__all__ = ['Panel', 'prediction_grid']
+from mmseg_kd.visualization.prediction_grid import Panel, prediction_grid

@@ -104,10 +104,10 @@ def test_one_comparison_is_one_number(folders: list[Path], tmp_path: Path) -> No
     # So with the classes.
     for run in baseline.runs:
         step = run.best('mIoU11')['iteration']
-        run.classes[step] = ClassScores(step, {'Sky': 50.0 + 10 * run.seed})
+        run.classes[step] = ClassScores({'Sky': 50.0 + 10 * run.seed})
     for run in student.runs:
         step = run.best('mIoU11')['iteration']
-        run.classes[step] = ClassScores(step, {'Sky': 51.0 + 10 * run.seed})
+        run.classes[step] = ClassScores({'Sky': 51.0 + 10 * run.seed})
     assert collection.class_differences(student) == {'Sky': 1.0}
     assert collection.compare(baseline) is None
 

@@ -6,21 +6,19 @@ python tools/analysis_tools/confusion_matrix.py CONFIG PREDICTIONS OUT_DIR [--sp
 OUT_DIR gets `confusion_matrix.png`, and `confusion_matrix.csv` with the counted pixels.
 """
 
-import csv
 from pathlib import Path
 
-from mmseg_kd.checkpoints import atomic_path
+from mmseg_kd.checkpoints import write_csv
 from mmseg_kd.command_line import config_parser, parse_with_config, run_tool
 from mmseg_kd.config.errors import config_errors
-from mmseg_kd.config.preparing import choose_split
 from mmseg_kd.config.values import SPLITS
-from mmseg_kd.errors import UserError
 from mmseg_kd.evaluation.saved_predictions import score_saved, worst_confusions
 from mmseg_kd.paths import check_new_file
+from mmseg_kd.reports.figures.samples import build_dataset
 from mmseg_kd.visualization.canvas import canvas
 from mmseg_kd.visualization.confusion_figure import draw_confusion
 
-from mmseg.registry import DATASETS, METRICS
+from mmseg.registry import METRICS
 
 NAME = 'confusion_matrix'
 
@@ -35,25 +33,18 @@ def main() -> None:
     args, cfg = parse_with_config(parser)
     for suffix in ('.png', '.csv'):
         check_new_file(args.save_dir / f'{NAME}{suffix}', 'OUT_DIR')
-    if cfg.get('test_dataloader') is None:
-        raise UserError(f'{args.config} has no test_dataloader, so the labels are unknown')
-    if args.split is not None:
-        choose_split(cfg, args.split)
+    dataset = build_dataset(cfg, args.split, default='test')
     settings, evaluator = dict(type='SegmentationMetric'), cfg.get('test_evaluator')
     if isinstance(evaluator, dict) and evaluator.get('type') == settings['type']:
         settings = {**evaluator, 'output_dir': None, 'format_only': False}
     with config_errors():
-        dataset = DATASETS.build(cfg.test_dataloader.dataset)
         metric = METRICS.build(settings)
     metrics = score_saved(dataset, args.prediction_path, metric)
     classes = dataset.metainfo['classes']
     matrix = metric.confusion.long().numpy()
-    with (
-        atomic_path(args.save_dir / f'{NAME}.csv') as partial,
-        partial.open('w', encoding='utf-8', newline='') as file,
-    ):
-        rows = ([name, *row] for name, row in zip(classes, matrix.tolist(), strict=True))
-        csv.writer(file).writerows([['truth \\ predicted', *classes], *rows])
+    rows = ([name, *row] for name, row in zip(classes, matrix.tolist(), strict=True))
+    table = [['truth \\ predicted', *classes], *rows]
+    write_csv(args.save_dir / f'{NAME}.csv', table, encoding='utf-8')
     with canvas(args.save_dir / f'{NAME}.png', dpi=120) as figure:
         draw_confusion(figure, matrix, classes, f'mIoU {metrics["mIoU"]:.2f}')
     print('  '.join(f'{name} {value:.2f}' for name, value in metrics.items()))

@@ -57,8 +57,7 @@ class DeferredBuffer(HistoryBuffer):
             tensors = [value for value in values if isinstance(value, Tensor)]
             fetched = iter(torch.stack(tensors).tolist() if tensors else ())
             new = [next(fetched) if isinstance(value, Tensor) else value for value in values]
-            numbers = np.append(self._numbers, new)
-            self._numbers = numbers[-self.max_length :]
+            self._numbers = np.append(self._numbers, new)[-self.max_length :]
             self._count_history = np.append(self._count_history, counts)[-self.max_length :]
 
     def __reduce__(self) -> tuple:

@@ -9,6 +9,7 @@ from mmengine.runner import Runner
 from mmseg.structures import SegDataSample
 from torch import Tensor, nn
 
+from mmseg_kd.distillation.taps import last_head
 from mmseg_kd.errors import UserError
 
 # Labels have 8 bits.
@@ -96,9 +97,7 @@ class LabelCheckHook(Hook):
 
 
 def _ignore_index(model: nn.Module) -> int:
-    head = model.decode_head
-    # The last head of a cascade predicts.
-    return getattr(head[-1] if isinstance(head, nn.ModuleList) else head, 'ignore_index', 255)
+    return getattr(last_head(model), 'ignore_index', 255)
 
 
 def _samples(batch: Any) -> Iterator[SegDataSample]:

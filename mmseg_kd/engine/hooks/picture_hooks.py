@@ -124,8 +124,7 @@ class PredictionGridHook(Hook):
 def _table(history: list[dict], teacher: dict | None) -> str:
     names = [name for name in history[-1] if name != 'iter']
     best = max(history, key=lambda row: row.get('mIoU', 0))
-    table = PrettyTable(['iteration', *names])
-    table.align = 'r'
+    table = PrettyTable(['iteration', *names], align='r')
     for row in [*history, *([{'iter': 'teacher', **teacher}] if teacher else [])]:
         # A run that was resumed with another metric has other columns in earlier rows.
         cells = (f'{row[name]:.2f}' if name in row else '-' for name in names)

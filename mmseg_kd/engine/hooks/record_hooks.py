@@ -10,7 +10,7 @@ from mmengine.hooks import Hook
 from mmengine.runner import Runner
 from mmseg.registry import HOOKS
 
-from mmseg_kd.checkpoints import atomic_path
+from mmseg_kd.checkpoints import write_text
 from mmseg_kd.distillation import gradient_diagnosis as diagnosis
 from mmseg_kd.distillation.teacher import Teacher
 from mmseg_kd.paths import relative
@@ -199,5 +199,4 @@ class TeacherRecordHook(Hook):
         for warning in card_warnings(cards):
             runner.logger.warning(warning)
         if is_main_process():
-            with atomic_path(Path(runner.work_dir) / 'teacher.json') as partial:
-                partial.write_text(json.dumps(record, indent=2), encoding='utf-8')
+            write_text(Path(runner.work_dir) / 'teacher.json', json.dumps(record, indent=2))

@@ -12,7 +12,7 @@ from mmengine.runner import Runner
 from mmseg.registry import HOOKS
 from torch import nn
 
-from mmseg_kd.checkpoints import atomic_path, remove_file
+from mmseg_kd.checkpoints import remove_file, write_text
 from mmseg_kd.engine.resuming import restore_rng, rng_state
 from mmseg_kd.errors import UserError
 
@@ -65,11 +65,9 @@ class ResumableCheckpointHook(CheckpointHook):
         if self.by_epoch or runner.val_loop is None or runner.iter == 0:
             return
         loop = runner.train_loop
-        if (
-            runner.iter >= loop.val_begin
-            and (runner.iter % loop.val_interval == 0 or runner.iter == loop.max_iters)
-            and runner.message_hub.get_info('evaluated_iter') != runner.iter
-        ):
+        due = runner.iter % loop.val_interval == 0 or runner.iter == loop.max_iters
+        evaluated = runner.message_hub.get_info('evaluated_iter') == runner.iter
+        if runner.iter >= loop.val_begin and due and not evaluated:
             runner.logger.info(f'evaluating iteration {runner.iter}, from which the run continues')
             self.last_ckpt = runner.cfg.load_from
             runner.val_loop.run()
@@ -116,8 +114,8 @@ class ResumableCheckpointHook(CheckpointHook):
                 if Path(str(error.filename)).name != pointer.name:
                     raise
             if is_main_process():
-                with _not_needed(runner, pointer), atomic_path(pointer) as partial:
-                    partial.write_text(self.last_ckpt, encoding='utf-8')
+                with _not_needed(runner, pointer):
+                    write_text(pointer, self.last_ckpt)
 
     def _save_best_checkpoint(self, runner: Runner, metrics: dict) -> None:
         self._check_save_best(metrics)

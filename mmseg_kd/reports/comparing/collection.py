@@ -93,11 +93,7 @@ class Group:
 
         If the runs have no iteration in common, these are the iterations of the first run.
         """
-        tables = [
-            {row['iteration']: row.get(self.metric, math.nan) for row in run.evaluations}
-            for run, _ in self.best
-        ]
-        tables = [{i: v for i, v in table.items() if math.isfinite(v)} for table in tables]
+        tables = [run.curve(self.metric) for run, _ in self.best]
         if not tables:
             return np.empty(0), np.empty((0, 0))
         common = sorted(set.intersection(*map(set, tables))) or sorted(tables[0])
@@ -108,6 +104,25 @@ class Group:
 def by_seed(values: Iterable[tuple[RunRecord, T]]) -> dict[int, T]:
     """Return the values of finished runs by seed."""
     return {run.seed: v for run, v in values if run.state == 'done' and run.seed is not None}
+
+
+def compare_groups(
+    group: Group, other: Group, metric: str, test: bool = False, comparisons: int = 1
+) -> PairedDifference | None:
+    """Compare the finished runs of two groups by seed.
+
+    Args:
+        group: The group.
+        other: The group that it is compared with.
+        metric: The metric.
+        test: Whether to compare on the test split, not at the best evaluation.
+        comparisons: As for `paired_difference`.
+
+    Returns:
+        The comparison; None without a common seed.
+    """
+    scores = (by_seed(g.scores_of(metric, test)) for g in (group, other))
+    return paired_difference(*scores, comparisons)
 
 
 @dataclass
@@ -158,17 +173,14 @@ class Collection:
         # The paths of a study that was moved are old, but it names the runs that taught.
         needs = (item for run in self.runs for item in run.needs.items())
         names = {name for key, name in needs if key.startswith('model.teacher')}
-        return [
-            group
-            for group in self.ranked
-            if group is not self.baseline
-            and any(
-                run.name in names
-                # The path may be relative to another folder.
-                or any(run.source.resolve().parts[-len(p) :] == p for p in folders)
-                for run in group.runs
-            )
-        ]
+
+        def taught(run: RunRecord) -> bool:
+            # The path in a record may be relative to another folder.
+            parts = run.source.resolve().parts
+            return run.name in names or any(parts[-len(p) :] == p for p in folders)
+
+        others = [group for group in self.ranked if group is not self.baseline]
+        return [group for group in others if any(map(taught, group.runs))]
 
     @property
     def compared(self) -> list[Group]:
@@ -198,8 +210,7 @@ class Collection:
         """
         if self.baseline is None or group is self.baseline:
             return None
-        pair = (group, self.baseline)
-        return paired_difference(*(by_seed(g.scores_of(self.metric, test)) for g in pair))
+        return compare_groups(group, self.baseline, self.metric, test)
 
     @property
     def controlled(self) -> list[tuple[Group, Group]]:

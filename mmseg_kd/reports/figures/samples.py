@@ -22,15 +22,20 @@ IGNORED = 255
 Sample = Mapping[str, Any]
 
 
-def build_dataset(cfg: Config, split: str | None) -> BaseDataset:
-    """Build the labelled images of a split; those of validation if it is None.
+def build_dataset(cfg: Config, split: str | None, default: str = 'val') -> BaseDataset:
+    """Build the labelled images of a split.
+
+    Args:
+        cfg: The config.
+        split: The split; None takes the config's data for `default`.
+        default: 'val' or 'test'.
 
     Raises:
         UserError: The config has no such data, or it cannot be built.
     """
-    key = 'val_dataloader' if split is None else 'test_dataloader'
+    key = f'{default}_dataloader' if split is None else 'test_dataloader'
     if cfg.get(key) is None:
-        raise UserError(f'{cfg.filename} has no {key}')
+        raise UserError(f'{cfg.filename} has no {key}, so the labels are unknown')
     if split is not None:
         choose_split(cfg, split)
     with config_errors():

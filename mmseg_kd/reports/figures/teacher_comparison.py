@@ -16,7 +16,6 @@ import torch.nn.functional as F
 from mmengine.dataset import BaseDataset
 from torch import nn
 
-from mmseg_kd.distillation.losses.features.attention_transfer import attention_map
 from mmseg_kd.distillation.maps import resize_map
 from mmseg_kd.errors import UserError
 from mmseg_kd.evaluation.calibration import probabilities
@@ -133,7 +132,8 @@ def _attention(models: Models, sample: samples.Sample, taps: TapPairs) -> list[A
     found = []
     for pair in taps:
         features = [maps[tap] for maps, tap in zip(recorded, pair, strict=True)]
-        maps = [resize_map(attention_map(x.float()), features[0].shape[2:]) for x in features]
+        maps = [x.float().square().sum(dim=1, keepdim=True) for x in features]
+        maps = [resize_map(x, maps[0].shape[2:]) for x in maps]
         normed = F.normalize(torch.cat(maps).flatten(1))
         distance = float((normed[0] - normed[1]).norm())
         # Without the padding.

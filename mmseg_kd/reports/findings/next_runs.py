@@ -142,11 +142,9 @@ def _lines(group: Group, what: str, options: dict[str, Any]) -> str:
 def _train(run: RunRecord, what: str, options: Mapping[str, Any]) -> str:
     config = _config_of(run) or 'CONFIG'
     folder = relative(run.source.with_name(f'{run.source.name}_{what}'))
-    pairs = ' '.join(_quoted(f'{key}={json.dumps(value)}') for key, value in options.items())
-    return (
-        f'python tools/train.py {_quoted(config)} --work-dir {_quoted(folder)} '
-        f'--cfg-options {pairs}'
-    )
+    pairs = [_quoted(f'{key}={json.dumps(value)}') for key, value in options.items()]
+    start = ['python tools/train.py', _quoted(config), '--work-dir', _quoted(folder)]
+    return ' '.join([*start, '--cfg-options', *pairs])
 
 
 def _config_of(run: RunRecord) -> str | None:

@@ -12,14 +12,9 @@ import numpy as np
 from mmseg_kd.paths import relative
 from mmseg_kd.records.message import message, messages, number
 from mmseg_kd.records.run_record import RunRecord
-from mmseg_kd.reports.comparing.collection import Collection, Group, by_seed
+from mmseg_kd.reports.comparing.collection import Collection, Group, compare_groups
 from mmseg_kd.reports.comparing.differing_settings import setting_text, short_keys
-from mmseg_kd.reports.comparing.statistics import (
-    VERDICTS,
-    PairedDifference,
-    mean_and_sd,
-    paired_difference,
-)
+from mmseg_kd.reports.comparing.statistics import VERDICTS, PairedDifference, mean_and_sd
 from mmseg_kd.reports.models import ModelSize
 from mmseg_kd.reports.writing.document import NONE, Block, Paragraph, Table, Text, titled
 
@@ -131,8 +126,7 @@ def controls(collection: Collection) -> list[Block]:
     metrics = [collection.metric, *(name for name in REGIONS if name in known)]
     rows = []
     for split, metric, (run, control) in itertools.product(('val', 'test'), metrics, pairs):
-        scores = (by_seed(g.scores_of(metric, split == 'test')) for g in (run, control))
-        if compared := paired_difference(*scores, len(pairs)):
+        if compared := compare_groups(run, control, metric, split == 'test', len(pairs)):
             seeds, difference = str(len(compared.seeds)), number(compared.mean, '+.2f')
             row = [run.name, control.name, f'{metric}, {split}', seeds, difference]
             rows.append([*row, interval_text(compared), verdict_text(compared)])

@@ -40,13 +40,12 @@ def identity(collection: Collection) -> list[Text]:
     groups = [group for group in (collection.baseline, *collection.ranked) if group]
     logs = [run.log for group in groups for run in group.counted]
     devices = dict.fromkeys(log.device for log in logs if log.device)
-    versions = {'mmseg_kd': f'{mmseg_kd.__version__} {_commit()}'.strip()}
-    versions['mmseg'] = version('onedl-mmsegmentation')
+    own = f'{mmseg_kd.__version__} {_commit()}'.strip()
     origin = message(
         '{date}: {command}. Versions: {versions}. Trained on: {device}.',
         date=f'{datetime.now():%Y-%m-%d %H:%M}',
         command=shlex.join([Path(sys.argv[0]).name, *map(without_password, sys.argv[1:])]),
-        versions=', '.join(f'{name} {number}' for name, number in versions.items()),
+        versions=f'mmseg_kd {own}, mmseg {version("onedl-mmsegmentation")}',
         device=', '.join(devices) or NONE,
     )
     protocols = list(dict.fromkeys(log.protocol for log in logs if log.protocol))

@@ -97,10 +97,9 @@ class RunQueue:
     def current(self) -> dict[Key, FrozenTrial]:
         """Return the trial that counts of each training that was begun, planned or not."""
         found: dict[Key, FrozenTrial] = {}
-        for trial in self._trials():
-            key = (trial.user_attrs['run'], trial.user_attrs['seed'])
-            if key not in found or _attempt(trial) > _attempt(found[key]):
-                found[key] = trial
+        # The sort keeps the order of the trials of one attempt.
+        for trial in sorted(self._trials(), key=_attempt, reverse=True):
+            found.setdefault((trial.user_attrs['run'], trial.user_attrs['seed']), trial)
         return found
 
     def state_of(self, trial: FrozenTrial | None) -> str:

@@ -9,7 +9,7 @@ from typing import Any
 from optuna.trial import FrozenTrial
 from prettytable import PrettyTable
 
-from mmseg_kd.checkpoints import atomic_path
+from mmseg_kd.checkpoints import write_text
 from mmseg_kd.records.progress import read_progress
 from mmseg_kd.studies.plan import PlannedRun
 from mmseg_kd.studies.sharing.run_queue import RunQueue
@@ -61,8 +61,7 @@ def write_state(queue: RunQueue, folder: Path) -> dict[str, Any]:
     """Write `study.json` into a study's folder and return what it holds."""
     state = study_state(queue)
     try:
-        with atomic_path(folder / 'study.json') as partial:
-            partial.write_text(json.dumps(state, indent=1, default=str), encoding='utf-8')
+        write_text(folder / 'study.json', json.dumps(state, indent=1, default=str))
     except OSError as error:
         # The study itself reads the storage, not this file.
         print(f'warning: study.json cannot be written ({error.strerror})', flush=True)

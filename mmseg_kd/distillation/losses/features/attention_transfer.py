@@ -81,19 +81,9 @@ class AttentionTransferLoss(KDLoss):
 
 
 def _norm_map(x: Tensor, p: float) -> Tensor:
-    """Return `attention_map` times a factor for each image, which keeps it finite for all p."""
+    """Return Q(F) times a factor for each image, which keeps it finite for all p, (N, 1, H, W)."""
     if p > 2:
         # The p-th power of a large value would overflow.
         x = x / x.detach().abs().amax(dim=(1, 2, 3), keepdim=True).clamp(min=SMALLEST)
     norms = torch.linalg.vector_norm(x, p, dim=1, keepdim=True)
     return (norms / norms.detach().amax(dim=(2, 3), keepdim=True).clamp(min=SMALLEST)).pow(p)
-
-
-def attention_map(x: Tensor, p: float = 2) -> Tensor:
-    """Sum |F_c|^p over the channels of a map (N, C, H, W), giving (N, 1, H, W).
-
-    Example:
-        >>> attention_map(torch.tensor([3.0, 4.0]).reshape(1, 2, 1, 1)).flatten()
-        tensor([25.])
-    """
-    return x.abs().pow(p).sum(dim=1, keepdim=True)

@@ -12,6 +12,7 @@ from mmseg_kd.distillation.grid.calculus import Flow, pair_flow, valid_edges
 from mmseg_kd.distillation.grid.decomposition import band_factors, spectrum_of, split_masked
 from mmseg_kd.distillation.losses.bases import ClassLoss
 from mmseg_kd.distillation.losses.features.fitnet import adapted, own_random_stream
+from mmseg_kd.distillation.maps import z_score
 
 COMPONENTS = ('gradient', 'curl', 'harmonic')
 # Added to the teacher's mean energy per edge, which is 0 in an image of one class.
@@ -132,8 +133,8 @@ class EdgeFlowLoss(ClassLoss):
         self.require(
             found == channels, f'(student_channels, teacher_channels)={channels}, but has {found}'
         )
-        student, teacher = adapted(self.adapter, student), mixed(self.projection, teacher)
-        return _standardised(student), _standardised(teacher)
+        features = adapted(self.adapter, student), mixed(self.projection, teacher)
+        return tuple(z_score(x, dim=(2, 3), eps=1e-6) for x in features)
 
     def _flow(self, maps: Tensor) -> Flow:
         first, second = directions(maps.shape[1], self.flows, self.seed, maps.dtype, maps.device)
@@ -294,8 +295,3 @@ def _random_angles(
 ) -> Tensor:
     generator = torch.Generator().manual_seed(seed)
     return (torch.rand(height, width, generator=generator) * torch.pi).to(device, dtype)
-
-
-def _standardised(maps: Tensor) -> Tensor:
-    centred = maps - maps.mean(dim=(2, 3), keepdim=True)
-    return centred / (centred.square().mean(dim=(2, 3), keepdim=True) + 1e-6).sqrt()

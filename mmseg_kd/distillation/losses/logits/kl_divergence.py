@@ -8,7 +8,7 @@ from mmseg.registry import MODELS
 from torch import Tensor
 
 from mmseg_kd.distillation.losses.bases import ClassLoss
-from mmseg_kd.distillation.maps import class_masks, mean_of_valid, resize_labels
+from mmseg_kd.distillation.maps import class_masks, mean_of_valid, resize_labels, z_score
 
 
 @MODELS.register_module()
@@ -66,7 +66,7 @@ class KLDivergenceLoss(ClassLoss):
                 'standardize=True needs at least 3 classes: with two, the standardized logits are '
                 'always 1 and -1',
             )
-            teacher, student = z_score(teacher), z_score(student)
+            teacher, student = (z_score(x, dim=1, eps=1e-7) for x in (teacher, student))
         temperature = self.current_temperature()
         log_p, log_q = (F.log_softmax(x / temperature, dim=1) for x in (teacher, student))
         divergence = F.kl_div(log_q, log_p, reduction='none', log_target=True).sum(dim=1)
@@ -74,17 +74,6 @@ class KLDivergenceLoss(ClassLoss):
         if self.reduction == 'batchmean':
             return temperature**2 * (divergence * valid).sum() / len(divergence)
         return temperature**2 * mean_of_valid(divergence, valid)
-
-
-def z_score(logits: Tensor) -> Tensor:
-    """Bring logits (N, K, H, W) to mean 0 and standard deviation 1 over the classes.
-
-    Example:
-        >>> z_score(torch.tensor([0.0, 2.0]).reshape(1, 2, 1, 1)).flatten().round()
-        tensor([-1.,  1.])
-    """
-    centred = logits - logits.mean(dim=1, keepdim=True)
-    return centred / (centred.square().mean(dim=1, keepdim=True) + 1e-7).sqrt()
 
 
 @MODELS.register_module()
