@@ -91,9 +91,15 @@ def configure_compiler() -> None:
 
 def swaps_channels(preprocessor: nn.Module | None) -> bool:
     """Return whether a data preprocessor swaps BGR and RGB."""
-    return getattr(preprocessor, '_channel_conversion', False)
+    return _takes_images(preprocessor) and preprocessor._channel_conversion
 
 
 def normalises(preprocessor: nn.Module | None) -> bool:
     """Return whether a data preprocessor subtracts a mean and divides by a deviation."""
-    return getattr(preprocessor, '_enable_normalize', False)
+    return _takes_images(preprocessor) and preprocessor._enable_normalize
+
+
+def _takes_images(preprocessor: nn.Module | None) -> bool:
+    from mmengine.model import ImgDataPreprocessor
+
+    return isinstance(preprocessor, ImgDataPreprocessor)
