@@ -59,13 +59,10 @@ def write_text(path: str | Path, text: str) -> None:
         partial.write_text(text, encoding='utf-8')
 
 
-def write_csv(path: str | Path, rows: Iterable[Sequence], encoding: str = 'utf-8-sig') -> None:
-    """Write a CSV file; paths and errors as for `atomic_path`.
+def write_csv(path: str | Path, rows: Iterable[Sequence]) -> None:
+    """Write a CSV file of rows of cells; paths and errors as for `atomic_path`.
 
-    Args:
-        path: The file.
-        rows: The cells, row by row.
-        encoding: By default UTF-8 with a byte order mark, without which Excel does not read it.
+    Excel recognises UTF-8 only by a byte order mark.
     """
-    with atomic_path(path) as partial, partial.open('w', encoding=encoding, newline='') as file:
+    with atomic_path(path) as partial, partial.open('w', encoding='utf-8-sig', newline='') as file:
         csv.writer(file).writerows(rows)

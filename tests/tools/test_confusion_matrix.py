@@ -30,9 +30,10 @@ def test_it_agrees_with_the_test(
     for key in ('aAcc', 'mIoU', 'mAcc'):
         assert f'{key} {metrics[key]:.2f}' in printed
     assert 'is taken for' in printed
-    with (tmp_path / 'matrix' / 'confusion_matrix.csv').open(encoding='utf-8', newline='') as file:
+    table = tmp_path / 'matrix' / 'confusion_matrix.csv'
+    with table.open(encoding='utf-8-sig', newline='') as file:
         head, *rows = csv.reader(file)
-    assert head[1:] == [row[0] for row in rows]
+    assert head == ['truth \\ predicted', *(row[0] for row in rows)]
     matrix = np.array([row[1:] for row in rows], dtype=int)
     hit = matrix.diagonal()
     iou = hit / np.maximum(matrix.sum(0) + matrix.sum(1) - hit, 1)

@@ -44,7 +44,7 @@ def main() -> None:
     matrix = metric.confusion.long().numpy()
     rows = ([name, *row] for name, row in zip(classes, matrix.tolist(), strict=True))
     table = [['truth \\ predicted', *classes], *rows]
-    write_csv(args.save_dir / f'{NAME}.csv', table, encoding='utf-8')
+    write_csv(args.save_dir / f'{NAME}.csv', table)
     with canvas(args.save_dir / f'{NAME}.png', dpi=120) as figure:
         draw_confusion(figure, matrix, classes, f'mIoU {metrics["mIoU"]:.2f}')
     print('  '.join(f'{name} {value:.2f}' for name, value in metrics.items()))
