@@ -79,7 +79,7 @@ def test_a_teacher_below_the_baseline(pair: dict[str, Path]) -> None:
     for score, expected in ((29.0, True), (31.0, False)):
         card['metrics']['mIoU11'] = score
         (pair['student'] / 'teacher.json').write_text(json.dumps(card))
-        assert ('does not beat the baseline: 29.00 mIoU11' in said(pair)) is expected
+        assert (f'does not beat the baseline: {score:.2f} mIoU11' in said(pair)) is expected
 
 
 def test_a_loss_that_was_exactly_0(pair: dict[str, Path]) -> None:
