@@ -136,7 +136,8 @@ def read_run(folder: str | Path, name: str | None = None) -> RunRecord:
         # A run is shown by the name of its folder.
         folder = folder.resolve()
     if not folder.is_dir():
-        raise UserError(f'the work_dir {folder} does not exist')
+        problem = 'is a file; name a folder' if folder.exists() else 'does not exist'
+        raise UserError(f'the work_dir {folder} {problem}')
     files = scalar_files(folder)
     rows, broken = read_rows(files)
     evaluations, training = split_rows(rows)

@@ -47,4 +47,4 @@ def test_a_model_that_stock_does_not_have(tmp_path: Path, capsys: pytest.Capture
     )
     assert run(TOOL, config) == 2
     (line,) = capsys.readouterr().err.splitlines()
-    assert 'FCNHead' in line
+    assert 'mmseg has no counterpart of mit_b0 with FCNHead' in line

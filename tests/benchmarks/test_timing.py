@@ -1,23 +1,28 @@
 """Runs are timed in turns."""
 
-import time
+from types import SimpleNamespace
 
-from measuring.timing import interleaved, ratio
+import pytest
+
+from measuring import timing
+from measuring.timing import interleaved, ratio, seconds_of
 
 
-def test_each_turn_times_the_second_call_of_each() -> None:
-    ran = []
+def test_each_turn_times_the_second_call_of_each(monkeypatch: pytest.MonkeyPatch) -> None:
+    # The n-th call takes n seconds.
+    ran, now = [], [0]
+    monkeypatch.setattr(timing, 'time', SimpleNamespace(perf_counter=lambda: now[0]))
 
-    def run(name: str, seconds: float) -> None:
+    def run(name: str) -> None:
         ran.append(name)
-        time.sleep(seconds)
+        now[0] += len(ran)
 
-    runs = dict(slow=lambda: run('slow', 0.04), fast=lambda: run('fast', 0.01))
+    runs = dict(slow=lambda: run('slow'), fast=lambda: run('fast'))
     seconds = interleaved(runs, repeats=2, warmup=1)
     assert ran == 3 * ['slow', 'slow', 'fast', 'fast']
-    # A loaded machine may sleep longer, never shorter.
-    assert [x >= 0.04 for x in seconds['slow']] == [True, True]
-    assert [x >= 0.01 for x in seconds['fast']] == [True, True]
+    assert seconds == dict(slow=[6, 10], fast=[8, 12])
+    # After call 13, the mean of 14, 15 and 16.
+    assert seconds_of(lambda: run('more'), 3) == 15
 
 
 def test_ratios_are_of_one_turn_each() -> None:

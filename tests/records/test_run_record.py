@@ -10,6 +10,7 @@ from reports.run_copies import copy_run, set_curve
 
 from mmseg_kd.errors import UserError
 from mmseg_kd.records.run_record import read_run
+from mmseg_kd.records.training_log import read_logs
 
 
 def scalars(folder: Path) -> Path:
@@ -33,6 +34,14 @@ def test_a_real_run(trained_pair: dict[str, Path]) -> None:
         assert score == run.best(metric)[metric]
         assert file.stem.endswith(f'_{run.best(metric)["iteration"]}')
     assert not run.notes
+
+
+def test_the_time_is_that_of_all_starts(tmp_path: Path) -> None:
+    days = ((1, '10:00:00', '10:00:30'), (2, '23:59:00', '23:59:30'))
+    for day, begin, end in days:
+        lines = [f'2026/01/{day:02d} {time} - mmengine - INFO - a\n' for time in (begin, end)]
+        (tmp_path / f'{day}.log').write_text('no time\n'.join(lines))
+    assert read_logs(sorted(tmp_path.glob('*.log'))).seconds == 60
 
 
 def test_the_current_folder_has_a_name(
@@ -137,7 +146,7 @@ def test_nothing_to_read_is_one_line(
 
 
 def test_a_folder_without_a_run(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match='does not exist'):
+    with pytest.raises(UserError, match=r'the work_dir .*nowhere does not exist'):
         read_run(tmp_path / 'nowhere')
     with pytest.raises(UserError, match='holds no'):
         read_run(tmp_path)

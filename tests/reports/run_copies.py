@@ -20,7 +20,7 @@ def copy_run(
 ) -> Path:
     """Copy a work_dir with another seed, its metrics raised by `shift` points.
 
-    Settings are replacements in the text of its config.
+    The config names the new folder. Settings are replacements in its text.
     """
     shutil.copytree(source, target, ignore=LEFT_OUT)
     for file in target.glob('*/vis_data/scalars.json'):
@@ -32,6 +32,8 @@ def copy_run(
         file.write_text(''.join(json.dumps(row) + '\n' for row in rows))
     for file in target.glob('*/vis_data/config.py'):
         text = file.read_text().replace('seed=0', f'seed={seed}')
+        assert repr(str(source)) in text
+        text = text.replace(repr(str(source)), repr(str(target)))
         for old, new in (settings or {}).items():
             assert old in text
             text = text.replace(old, new)

@@ -1,5 +1,6 @@
 """Which runs belong together, and what they are compared with."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -8,6 +9,7 @@ from reports.run_copies import copy_run, set_curve, write_study
 from mmseg_kd.errors import UserError
 from mmseg_kd.records.class_scores import ClassScores
 from mmseg_kd.records.run_record import RunRecord
+from mmseg_kd.records.study_file import read_study
 from mmseg_kd.reports.comparing.collecting import _baseline, _common_name, read_collection
 from mmseg_kd.reports.findings.scores import find
 from mmseg_kd.reports.sections.facts import settings
@@ -187,16 +189,23 @@ def test_a_study(folders: list[Path], tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ('text', 'words'),
+    'change',
     [
-        ('{"name"', 'study.json is damaged'),
-        ('{"name": "x"}', 'is not the state of a study'),
-        ('[]', 'is not the state of a study'),
-        ('{"name": "x", "runs": [{"name": "a"}]}', 'is not the state of a study'),
+        lambda text: text[:-1],
+        lambda text: '[]',
+        lambda text: text.replace('"mIoU11"', '5'),
+        lambda text: text.replace('"seed": 0', '"seed": "0"'),
+        lambda text: text.replace('"space": {}', f'"space": {5000 * "9"}'),
+        lambda text: text.replace('"space": {}', f'"space": {50_000 * "[" + 50_000 * "]"}'),
     ],
+    ids=['torn', 'list', 'metric', 'seed', 'digits', 'deep'],
 )
-def test_a_damaged_study_is_one_line(tmp_path: Path, text: str, words: str) -> None:
-    (tmp_path / 'study.json').write_text(text)
-    with pytest.raises(UserError, match=words) as error:
+def test_a_damaged_study_is_one_line(tmp_path: Path, change: Callable[[str], str]) -> None:
+    file = write_study(tmp_path, [dict(name='a', work_dir='a')]) / 'study.json'
+    assert read_study(tmp_path).metric == 'mIoU11'
+    text = file.read_text()
+    file.write_text(change(text))
+    assert file.read_text() != text
+    with pytest.raises(UserError, match=r'study\.json is damaged or is not') as error:
         read_collection([tmp_path])
     assert '\n' not in str(error.value)

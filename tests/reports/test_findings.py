@@ -43,8 +43,15 @@ def test_one_seed_shows_nothing(pair: dict[str, Path]) -> None:
 def test_still_improving(pair: dict[str, Path]) -> None:
     assert '1.5x longer' not in str(suggested(*pair.values()))
     set_curve(pair['student'], [20.0, 25.0, 29.5])
+    (config,) = pair['student'].glob('*/vis_data/config.py')
+    text = config.read_text(encoding='utf-8')
+    assert text.count('end=300') == 1
+    config.write_text(text.replace('end=300', 'end=9'), encoding='utf-8')
     (command,) = [t for reason, t in suggested(*pair.values()).items() if '1.5x longer' in reason]
     assert 'train_cfg.max_iters=14' in command
+    # The schedule that ended with the training still does.
+    assert 'param_scheduler.1.end=14' in command
+    assert 'param_scheduler.0.end' not in command
 
 
 def test_a_run_in_progress_needs_no_longer_training(pair: dict[str, Path]) -> None:
@@ -79,7 +86,7 @@ def test_a_teacher_below_the_baseline(pair: dict[str, Path]) -> None:
     for score, expected in ((29.0, True), (31.0, False)):
         card['metrics']['mIoU11'] = score
         (pair['student'] / 'teacher.json').write_text(json.dumps(card))
-        assert ('does not beat the baseline: 29.00 mIoU11' in said(pair)) is expected
+        assert (f'does not beat the baseline: {score:.2f} mIoU11' in said(pair)) is expected
 
 
 def test_a_loss_that_was_exactly_0(pair: dict[str, Path]) -> None:

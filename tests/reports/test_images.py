@@ -41,13 +41,21 @@ def test_the_difference_is_painted() -> None:
     ]
 
 
-def test_real_checkpoints_are_drawn(trained_pair: dict[str, Path], tmp_path: Path) -> None:
+def test_real_checkpoints_are_drawn(
+    trained_pair: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scores: dict[int, dict[str, float]] = {}
+    measure = samples.image_scores
+    monkeypatch.setattr(samples, 'image_scores', lambda *a: scores.update(measure(*a)) or scores)
     collection = read_collection(list(trained_pair.values()), 'baseline')
     # The tiny baseline is the student's teacher as well.
     baseline, student = comparable_pair(collection)
     assert (baseline.name, student.name) == ('baseline', 'student')
     rows = draw_images(baseline, student, 1, tmp_path / 'images.png', 'mIoU11', [])
-    assert [kind for _, kind, _ in rows] == ['improved', 'damaged']
+    gains = {f'{i:04d}': row['student'] - row['baseline'] for i, row in scores.items()}
+    best, worst = sorted(gains, key=gains.get, reverse=True)
+    assert gains[best] > gains[worst]
+    assert rows == [(best, 'improved', gains[best]), (worst, 'damaged', gains[worst])]
     with Image.open(tmp_path / 'images.png') as picture:
         # Six columns: input, truth, baseline, teacher, student, difference.
         assert picture.width == pytest.approx(6 * 3.2 * 110, abs=2)

@@ -4,6 +4,7 @@ from typing import NamedTuple
 import numpy as np
 import pytest
 from PIL import Image
+from reports.drawn_figures import keep_figures
 
 from mmseg_kd.records.study_file import at_the_edge
 from mmseg_kd.reports.comparing.differing_settings import short_keys
@@ -40,7 +41,10 @@ def points(count: int) -> list[Point]:
 
 
 @pytest.mark.parametrize('space', [SPACE, {'kl.temperature': [1, 2], 'stages': [['stage1'], None]}])
-def test_figures_of_numbers_and_of_choices(tmp_path: Path, space: dict) -> None:
+def test_figures_of_numbers_and_of_choices(
+    tmp_path: Path, space: dict, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    figures = keep_figures(monkeypatch)
     made = points(9)
     if space is not SPACE:
         choices = [{'kl.temperature': t, 'stages': s} for t in (1, 2) for s in (['stage1'], None)]
@@ -48,8 +52,17 @@ def test_figures_of_numbers_and_of_choices(tmp_path: Path, space: dict) -> None:
     slice_plots(made, space, 'mIoU11', tmp_path / 'slices.png')
     with Image.open(tmp_path / 'slices.png') as picture:
         assert picture.width == 1152
-        # Something was drawn: more than the white of the page and the black of the text.
-        assert len(picture.convert('RGB').getcolors(maxcolors=2**20)) > 50
+    best = max(made, key=lambda point: point.score)
+    for axes, (key, known) in zip(figures['slices'].axes, space.items(), strict=True):
+        ranged = isinstance(known, dict) and 'choices' not in known
+        assert axes.get_xscale() == ('log' if key.endswith('.lr') else 'linear')
+        choices = known['choices'] if isinstance(known, dict) and not ranged else known
+        for drawn, shown in zip(axes.collections, (made, [best]), strict=True):
+            # Choices are drawn at 0, 1, 2, ...
+            places = [p.params[key] if ranged else choices.index(p.params[key]) for p in shown]
+            assert drawn.get_offsets().tolist() == [
+                [place, point.score] for place, point in zip(places, shown, strict=True)
+            ]
 
 
 def test_keys_are_as_short_as_they_can_be() -> None:

@@ -5,13 +5,18 @@ import json
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
+from conftest import tiny_model
+from mmseg.registry import MODELS
 from reports.run_copies import copy_run, set_curve
 
+from mmseg_kd.models.complexity import measure_complexity
 from mmseg_kd.records.message import MINUS
-from mmseg_kd.records.run_record import read_run
+from mmseg_kd.records.run_record import RunRecord, read_run
 from mmseg_kd.reports import report
 from mmseg_kd.reports.comparing.collecting import read_collection
+from mmseg_kd.reports.comparing.collection import Collection, Group
 from mmseg_kd.reports.findings.scores import find
 from mmseg_kd.reports.models import model_sizes
 from mmseg_kd.reports.sections.scores import comparison_table
@@ -72,6 +77,17 @@ def test_a_row_of_the_comparison(seeds: list[Path]) -> None:
     assert row['verdict'] == 'too few seeds'
 
 
+def test_time_is_the_mean_and_memory_the_peak_of_the_runs() -> None:
+    runs = [RunRecord('a', Path('a'), evaluations=[dict(iteration=9, mIoU=1.0)]) for _ in range(3)]
+    runs[0].log.seconds, runs[1].log.seconds = 3600.0, 3720.0
+    runs[0].training['memory'] = np.array([np.nan, 20480.0])
+    runs[1].training['memory'] = np.array([1024.0])
+    collection = Collection('x', [Group('a', runs)], 'mIoU')
+    table = comparison_table(collection, collection.groups, {})
+    row = dict(zip(map(str, table.headings), table.rows[0], strict=True))
+    assert (row['total time'], row['GPU memory [GiB]']) == ('1:01:00', '20.0')
+
+
 def test_an_unfinished_run_is_marked_and_not_called_the_best(seeds: list[Path]) -> None:
     collection = read_collection(seeds)
     for run in collection.students[0].runs:
@@ -125,7 +141,10 @@ def test_each_architecture_is_counted_once(trained_pair: dict[str, Path]) -> Non
     # The same model with and without distillation.
     assert sizes['student'] == sizes['baseline']
     parameters, gmacs, milliseconds = sizes['student']
-    assert 0 < parameters < 1 and 0 < gmacs < 1 and milliseconds > 0
+    model = MODELS.build(tiny_model())
+    assert parameters == sum(p.numel() for p in model.parameters()) / 1e6
+    assert gmacs == measure_complexity(model, (64, 64))[-1].macs / 1e9
+    assert milliseconds > 0
     assert not collection.notes
 
 

@@ -276,7 +276,7 @@ def test_a_search_may_draw_what_other_settings_follow(
 @pytest.mark.parametrize(
     ('where', 'says'),
     [
-        ('nosuchdb://host/name', 'nosuchdb'),
+        ('nosuchdb://host/name', "opened: Can't load plugin: sqlalchemy.dialects:nosuchdb"),
         ('postgresql+psycopg2://me:secret@127.0.0.1:1/x', 'Connection refused'),
         ('{folder}/study.py', 'not a database'),
         ('{folder}/text.db', 'not a database'),

@@ -43,9 +43,9 @@ def test_needed_runs_come_first(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ('text', 'says'),
     [
-        ('x = 1', 'study'),
+        ('x = 1', 'study: write study=dict(...), not None'),
         ('study = dict(runs=dict(', 'line 1'),
-        ('study = dict(runs={})', 'study.runs'),
+        ('study = dict(runs={})', 'study.runs: write runs=dict(NAME='),
         ('study = dict(run=dict(a=RUN))', "did you mean 'runs'"),
         ('study = dict(runs=dict(a=dict(config="no.py")))', 'no.py does not exist'),
         ('study = dict(runs=dict(a=dict(confg="no.py")))', "did you mean 'config'"),
@@ -68,7 +68,7 @@ def test_needed_runs_come_first(tmp_path: Path) -> None:
             'a -> b -> a',
         ),
         ('study = dict(runs=dict(a=RUN), baseline="b")', "study.baseline: 'b' is not one of a"),
-        ('study = dict(runs=dict(a=RUN), seeds=[])', 'study.seeds'),
+        ('study = dict(runs=dict(a=RUN), seeds=[])', 'study.seeds: [] is not a list of whole'),
         ('study = dict(runs=dict(a=RUN), seeds=[0, 0])', 'twice'),
         ('study = dict(runs=dict(a=RUN), seeds="0")', 'list of whole numbers'),
         ('study = dict(runs=dict(a=RUN), options={"randomness.seed": 1})', 'seeds=[...]'),

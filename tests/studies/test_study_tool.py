@@ -68,15 +68,17 @@ def test_a_study_is_interrupted_resumed_edited_and_run_again(tmp_path: Path) -> 
 def test_a_failure_is_told_and_does_not_end_the_study(tmp_path: Path) -> None:
     # No machine has the memory for one batch of this size.
     huge = "{'model.data_preprocessor.size': [400000, 400000]}"
-    text = TWO.replace("{'optim_wrapper.optimizer.lr': LR}", huge)
     # The broken one first.
-    study = study_file(tmp_path, text.replace('one=', 'sound=').replace("'one'", "'sound'"))
+    text = f"""study = dict(baseline='sound', runs=dict(
+        two=dict(config=CONFIG, options={huge}), sound=dict(config=CONFIG)))"""
+    study = study_file(tmp_path, text)
     code, _, err = run('run', study, '--no-report')
     assert code == 2
     assert '1 of 2 runs failed: two seed 0: ' in err
     assert '--retry-failed' in err
     assert 'Traceback' not in err.splitlines()[-1]
     rows = {row['name']: row for row in state(study)['runs']}
+    assert list(rows) == ['two', 'sound']
     assert rows['sound']['state'] == 'done'
     assert rows['two']['state'] == 'failed'
     assert rows['two']['error'].startswith('out of memory in training, iteration 1: batch 2')

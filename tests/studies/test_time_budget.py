@@ -262,12 +262,14 @@ def test_the_clock_stands_during_evaluations_and_checkpoints(
         return float(times[-1])
 
     monkeypatch.setattr(time_hooks, '_now', now)
-    cfg = tiny_config(tmp_path, custom_hooks=[dict(type='TrainingTimeHook')])
-    build_runner(cfg).train()
-    # It starts at iterations 0 and 3, and stops for the checkpoint of iteration 3, the
-    # evaluation after it, and the checkpoint at the end: one tick each.
-    assert len(times) % 2 == 0
-    assert max(read_curves(tmp_path)['training_seconds'].values()) == len(times) / 2
+    # Without a best checkpoint, which would stop the clock after the evaluation.
+    options = dict(train_cfg__val_interval=4, default_hooks__checkpoint__save_best=None)
+    hooks = [dict(type='TrainingTimeHook')]
+    build_runner(tiny_config(tmp_path, custom_hooks=hooks, **options)).train()
+    # It stops for the checkpoint of iteration 3, the evaluation of iteration 4 and the checkpoint
+    # of iteration 6, and starts before the iterations after them: three times one tick.
+    assert len(times) == 6
+    assert read_curves(tmp_path)['training_seconds'] == {6: 3.0}
 
 
 def test_the_pace_is_that_of_the_median_block(

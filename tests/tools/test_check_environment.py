@@ -29,6 +29,9 @@ def test_everything_that_a_student_needs(
     cfg.dump(tmp_path / 'config.py')
     code, lines, _ = check(capsys, tmp_path / 'config.py')
     assert (code, lines[-1]) == (0, 'a training can start')
+    lost = ['--cfg-options', 'model.teacher.checkpoint=lost.pth']
+    code, lines, error = check(capsys, tmp_path / 'config.py', *lost)
+    assert code == 2 and 'lost.pth does not exist' in error
     assert not (tmp_path / 'run').exists()
 
 
@@ -37,7 +40,7 @@ def test_everything_that_a_student_needs(
     [
         (['model.pretrained=no/mit_b0.pth'], r'no/mit_b0.pth: no such file'),
         (['load_from=no.pth'], 'no.pth: no such file'),
-        (['val_dataloader.dataset.split=no'], 'no'),
+        (['val_dataloader.dataset.split=no'], "split: 'no' is not one of train, val, test"),
         (['work_dir={file}'], 'is a file; name a folder'),
         (['train_cfg.max_itres=4'], 'did you mean'),
     ],
@@ -53,10 +56,10 @@ def test_what_is_missing_says_what_to_do(
     assert 'a training can start' not in lines
 
 
-@pytest.mark.parametrize('options', [[], ['--cfg-options', 'model.pretrained=no/mit_b0.pth']])
-def test_weights_that_are_there_are_matched(
-    trained: Path, tmp_path: Path, options: list[str], capsys: pytest.CaptureFixture
+def test_a_checkpoint_is_matched_and_replaces_pretrained_weights(
+    trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture
 ) -> None:
     config = config_file(tmp_path, load_from=str(trained / 'run' / 'iter_6.pth'))
-    code, lines, _ = check(capsys, config, *options)
+    code, lines, _ = check(capsys, config, '--cfg-options', 'model.pretrained=no/mit_b0.pth')
     assert (code, lines[-1]) == (0, 'a training can start')
+    assert any('matched 116/116 tensors' in line for line in lines)

@@ -32,14 +32,17 @@ def test_student_and_teacher_apart(capfd: pytest.CaptureFixture) -> None:
     assert run(TOOL, STUDENT) == 0
     printed = capfd.readouterr().out
     student, teacher = (row for row in rows(printed) if row[0] == 'total')
-    assert student[1] == '3.72'
+    assert student[1:3] == ['3.72', '7.81']
     assert teacher[1] == '27.36'
     assert 'segformer.b2.512x512.camvid.py' in printed
 
 
 def test_a_shape_is_height_and_width(capfd: pytest.CaptureFixture) -> None:
     assert run(TOOL, BASELINE, '--shape', 256, 512) == 0
-    assert 'image of 256x512' in capfd.readouterr().out
+    printed = capfd.readouterr().out
+    assert 'image of 256x512' in printed
+    # Of a square image it would be 7.81; attention grows with the square of the area.
+    assert rows(printed)[-1][:3] == ['total', '3.72', '3.64']
 
 
 def test_mistakes_are_one_line(tmp_path: Path, capfd: pytest.CaptureFixture) -> None:
