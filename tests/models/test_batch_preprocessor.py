@@ -110,5 +110,7 @@ def test_labels_of_another_size_are_named() -> None:
     own, _ = pair(size=(40, 48))
     data = batch([(30, 40)])
     data['inputs'][0] = data['inputs'][0][:, :20]
-    with pytest.raises(UserError, match=r'^x\.png: image of \(20, 40\), labels of \(30, 40\); every'):
+    with pytest.raises(
+        UserError, match=r'^x\.png: image of \(20, 40\), labels of \(30, 40\); every'
+    ):
         own(data, training=True)
