@@ -4,6 +4,7 @@ import copy
 
 import pytest
 import torch
+import torch.nn.functional as F
 from mmseg.registry import MODELS
 
 from mmseg_kd.distillation import (
@@ -194,6 +195,9 @@ def test_other_sizes_and_weight(loss: KDLoss) -> None:
     value = seeded(loss, student, teacher, target)
     assert value.ndim == 0
     assert value > 0
+    if not loss.whole_maps:
+        resized = F.interpolate(teacher, (16, 12), mode='bilinear', align_corners=False)
+        assert torch.equal(value, seeded(loss, student, resized, target))
     heavy = copy.deepcopy(loss)
     heavy.loss_weight = 2.5
     assert float(seeded(heavy, student, teacher, target)) == pytest.approx(2.5 * float(value))
