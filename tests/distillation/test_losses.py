@@ -1,6 +1,7 @@
 """The contract of every distillation loss."""
 
 import copy
+import itertools
 
 import pytest
 import torch
@@ -152,15 +153,16 @@ EXTREMES = {
 
 @every_loss
 @pytest.mark.parametrize('student', EXTREMES)
-@pytest.mark.parametrize('teacher', EXTREMES)
-def test_finite_at_extremes(loss: KDLoss, student: str, teacher: str) -> None:
+def test_finite_at_extremes(loss: KDLoss, student: str) -> None:
     void, zero = torch.full((2, 8, 8), 255), torch.zeros(2, 8, 8, dtype=torch.long)
-    for target in (labels(loss, 2, 8, 8), void, zero):
+    targets = [labels(loss, 2, 8, 8), void, zero]
+    # Not a case for each teacher, which takes longer.
+    for teacher, target in itertools.product(EXTREMES, targets):
         x = EXTREMES[student].clone().requires_grad_()
         value = loss(x, EXTREMES[teacher], target)
         value.backward()
-        assert torch.isfinite(value)
-        assert torch.isfinite(x.grad).all()
+        assert torch.isfinite(value), teacher
+        assert torch.isfinite(x.grad).all(), teacher
 
 
 @every_loss
