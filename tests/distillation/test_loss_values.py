@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 
 from mmseg_kd.distillation import (
     AttentionTransferLoss,
@@ -12,6 +13,7 @@ from mmseg_kd.distillation import (
     KLDivergenceLoss,
     SimilarityPreservingLoss,
 )
+from mmseg_kd.distillation.losses.features.attention_transfer import attention_map
 
 GOLDEN = np.load(Path(__file__).parents[1] / 'data' / 'kd_losses.npz')
 STAGES = [f'stage{i}' for i in (1, 2, 3, 4)]
@@ -74,6 +76,25 @@ def test_pixel_similarity_by_hand() -> None:
     teacher = torch.tensor([1.0, -1.0]).reshape(1, 1, 1, 2)
     loss = SimilarityPreservingLoss(mode='pixel')
     assert float(loss(student, teacher)) == pytest.approx(2 * 2**2 / 2**2)
+
+
+def test_pixel_similarity_of_other_sizes_is_that_of_common_cells() -> None:
+    student, teacher = torch.randn(2, 3, 8, 9), torch.randn(2, 6, 6, 5)
+    cells = [F.adaptive_avg_pool2d(x, (4, 5)) for x in (student, teacher)]
+    value = SimilarityPreservingLoss(mode='pixel', grid=(4, 16))(student, teacher)
+    assert float(value) == pytest.approx(
+        float(SimilarityPreservingLoss(mode='pixel')(*cells)), rel=1e-5
+    )
+
+
+def test_attention_maps_are_resized_not_features() -> None:
+    student, teacher = torch.randn(2, 3, 16, 12), torch.randn(2, 6, 9, 7)
+    resized = F.interpolate(attention_map(teacher), (16, 12), mode='bilinear', align_corners=False)
+    loss = AttentionTransferLoss(stages='stage4')
+    # The attention map of one channel is its square.
+    assert float(loss(student, teacher)) == pytest.approx(
+        float(loss(student, resized.sqrt())), rel=1e-5
+    )
 
 
 def test_all_void_images_give_zero_kl() -> None:

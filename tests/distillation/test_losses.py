@@ -1,9 +1,11 @@
 """The contract of every distillation loss."""
 
 import copy
+import itertools
 
 import pytest
 import torch
+import torch.nn.functional as F
 from mmseg.registry import MODELS
 
 from mmseg_kd.distillation import (
@@ -151,15 +153,16 @@ EXTREMES = {
 
 @every_loss
 @pytest.mark.parametrize('student', EXTREMES)
-@pytest.mark.parametrize('teacher', EXTREMES)
-def test_finite_at_extremes(loss: KDLoss, student: str, teacher: str) -> None:
+def test_finite_at_extremes(loss: KDLoss, student: str) -> None:
     void, zero = torch.full((2, 8, 8), 255), torch.zeros(2, 8, 8, dtype=torch.long)
-    for target in (labels(loss, 2, 8, 8), void, zero):
+    targets = [labels(loss, 2, 8, 8), void, zero]
+    # Not a case for each teacher, which takes longer.
+    for teacher, target in itertools.product(EXTREMES, targets):
         x = EXTREMES[student].clone().requires_grad_()
         value = loss(x, EXTREMES[teacher], target)
         value.backward()
-        assert torch.isfinite(value)
-        assert torch.isfinite(x.grad).all()
+        assert torch.isfinite(value), teacher
+        assert torch.isfinite(x.grad).all(), teacher
 
 
 @every_loss
@@ -194,6 +197,9 @@ def test_other_sizes_and_weight(loss: KDLoss) -> None:
     value = seeded(loss, student, teacher, target)
     assert value.ndim == 0
     assert value > 0
+    if not loss.whole_maps:
+        resized = F.interpolate(teacher, (16, 12), mode='bilinear', align_corners=False)
+        assert torch.equal(value, seeded(loss, student, resized, target))
     heavy = copy.deepcopy(loss)
     heavy.loss_weight = 2.5
     assert float(seeded(heavy, student, teacher, target)) == pytest.approx(2.5 * float(value))

@@ -2,11 +2,13 @@
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from conftest import tiny_config
 
 from mmseg_kd.engine import build_runner
+from mmseg_kd.engine.hooks import ConfusionRecordHook
 from mmseg_kd.records.class_scores import read_confusions
 
 
@@ -26,6 +28,22 @@ def test_every_evaluation_is_kept_once(tmp_path: Path) -> None:
     cfg.load_from, cfg.resume = str(tmp_path / 'iter_3.pth'), True
     build_runner(cfg).train()
     assert file.read_text() == first
+
+
+@pytest.mark.parametrize(('evaluated', 'kept'), [(3, [2, 3]), (None, [2])])
+def test_evaluations_that_will_be_repeated_are_dropped(
+    tmp_path: Path, evaluated: int | None, kept: list[int]
+) -> None:
+    file = tmp_path / 'confusion.jsonl'
+    row = {'classes': ['a'], 'void': None, 'matrix': [[1]]}
+    file.write_text(''.join(json.dumps({'iter': i} | row) + '\n' for i in (2, 3, 4)))
+    # A checkpoint of iteration 3, written after its evaluation or before it.
+    info = {'evaluated_iter': evaluated}
+    runner = SimpleNamespace(
+        work_dir=tmp_path, iter=3, message_hub=SimpleNamespace(get_info=info.get)
+    )
+    ConfusionRecordHook().before_train(runner)
+    assert [record['iter'] for record in read_confusions(file)] == kept
 
 
 def test_a_new_run_begins_a_new_file(tmp_path: Path) -> None:

@@ -251,6 +251,8 @@ def test_a_loss_that_does_not_reach_the_backbone() -> None:
     # A share of nothing stays at weight 0.
     share = dict(type='GradientShare', share=0.1)
     assert 'no gradient of a reaches' in messages([report(a=(0.0, 0.0))] * 3, a=share)['a']
+    # Without a gradient of the labels it has no cosine either, which shows nothing.
+    assert not messages([report(task=0.0, a=(0.0, 0.0))] * 3, a=share)
 
 
 @pytest.mark.parametrize('weight', [1.0, dict(type='GradientShare', share=0.1)])

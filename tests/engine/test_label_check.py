@@ -124,8 +124,8 @@ def remarks(root: Path) -> list[str]:
 @pytest.mark.parametrize(
     ('labels', 'message'),
     [
-        (halves(0, 255), 'no pixel of class car in the labels of 4 training images, of which '),
-        (halves(0, 0), 'no pixel of class car in the labels of 4 .* 0.0 % are void (255)'),
+        (halves(0, 255), 'no pixel of class car in the labels of 3 training images, of which '),
+        (halves(0, 0), 'no pixel of class car in the labels of 3 .* 0.0 % are void (255)'),
         (halves(0, 1), None),
     ],
     ids=['void', 'one class', 'both'],
@@ -133,7 +133,8 @@ def remarks(root: Path) -> list[str]:
 def test_a_class_without_a_pixel_is_reported_once(
     tmp_path: Path, labels: np.ndarray, message: str | None
 ) -> None:
-    build_runner(own(tmp_path, [labels] * 4)).train()
+    # The second batch has the last image and one that was counted already.
+    build_runner(own(tmp_path, [labels] * 3)).train()
     lines = remarks(tmp_path)
     assert len(lines) == bool(message)
     if message:

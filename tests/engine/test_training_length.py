@@ -99,6 +99,12 @@ def test_a_learning_rate_that_ends_elsewhere(
     assert [message in problem for problem in misfits(runner)] == [True] * bool(message)
 
 
+def test_a_training_of_one_iteration_fits(tmp_path: Path) -> None:
+    # The warm-up fills it, so the scheduler after it ends later.
+    cfg = tiny_config(tmp_path, train_cfg__max_iters=1, param_scheduler=[WARM_UP, POLY])
+    assert not list(misfits(ready(cfg)))
+
+
 def test_a_resumed_run_keeps_its_schedule_and_says_so(tmp_path: Path) -> None:
     options = dict(param_scheduler=[WARM_UP, POLY], default_hooks__gradient_report=None)
     build_runner(tiny_config(tmp_path, **options)).train()
@@ -110,28 +116,29 @@ def test_a_resumed_run_keeps_its_schedule_and_says_so(tmp_path: Path) -> None:
     assert 'a resumed run keeps the schedule of its checkpoint' in log
 
 
-@pytest.mark.parametrize(
-    ('schedule', 'end'),
-    [
-        (dict(type='LinearWarmup', value=1.0, end=1500), 1500),
-        (dict(type='LinearDecay', value=1.0, end=40), 40),
-        (dict(type='LinearWarmup', end=5, value=dict(type='CosineDecay', value=1.0, end=30)), 30),
-        (dict(type='LinearWarmup', value=1.0, end=5), None),
-        (dict(type='CosineDecay', value=1.0, end=20), None),
-        (1.0, None),
-    ],
-)
-def test_schedules_of_a_loss(
-    tmp_path: Path, teacher: dict, schedule: object, end: int | None
-) -> None:
-    losses = dict(kl_loss=KD_LOSSES['kl_loss'] | dict(loss_weight=schedule))
+def test_schedules_of_losses(tmp_path: Path, teacher: dict) -> None:
+    inner = dict(type='CosineDecay', value=1.0, end=30)
+    schedules = {
+        'a_loss': (dict(type='LinearWarmup', value=1.0, end=1500), 1500),
+        'b_loss': (dict(type='LinearDecay', value=1.0, end=40), 40),
+        'c_loss': (dict(type='LinearWarmup', end=5, value=inner), 30),
+        'd_loss': (dict(type='LinearWarmup', value=1.0, end=5), None),
+        'e_loss': (dict(type='CosineDecay', value=1.0, end=20), None),
+        'f_loss': (1.0, None),
+    }
+    losses = {
+        name: KD_LOSSES['kl_loss'] | dict(loss_weight=schedule)
+        for name, (schedule, _) in schedules.items()
+    }
     model = tiny_model(type='KDEncoderDecoder', teacher=teacher, kd_losses=losses)
     cfg = tiny_config(
         tmp_path, model=model, train_cfg__max_iters=20, param_scheduler=[dict(POLY, begin=0)]
     )
-    where = 'model.kd_losses.kl_loss.loss_weight'
-    problem = f'{where}: the schedule ends at {end}, the training at 20'
-    assert list(misfits(ready(cfg))) == [problem] * bool(end)
+    assert list(misfits(ready(cfg))) == [
+        f'model.kd_losses.{name}.loss_weight: the schedule ends at {end}, the training at 20'
+        for name, (_, end) in schedules.items()
+        if end
+    ]
 
 
 def test_a_teacher_of_another_length_is_named(trained: Path) -> None:

@@ -117,13 +117,21 @@ def test_a_step_that_fails_is_named(tmp_path: Path) -> None:
 
 
 def test_the_trial_leaves_everything_as_it_was(tmp_path: Path) -> None:
+    drawn = []
+
+    def draw(*args: Any) -> None:
+        drawn.append(torch.rand(1))
+
     cfg = tiny_config(tmp_path)
     runner = build_runner(cfg)
     runner._train_loop = runner.build_train_loop(cfg.train_cfg)
     model = runner.bare_model.train()
+    # Some heads draw random numbers in testing, too.
+    model.backbone.register_forward_hook(draw)
     before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
     streams = np.random.get_state()[1].copy(), torch.get_rng_state()  # noqa: NPY002
     try_run(runner)
+    assert drawn
     assert (np.random.get_state()[1] == streams[0]).all()  # noqa: NPY002
     assert torch.equal(torch.get_rng_state(), streams[1])
     assert model.training

@@ -163,9 +163,12 @@ class TestOwnFilesOnly:
 
     def test_a_folder_stays(self, run_a: Path) -> None:
         (run_a / '.old.tmp').mkdir()
+        # Left by a run that was killed while it wrote.
+        (run_a / '.iter_6.abc.tmp.pth').touch()
         edit(run_a, keep_ckpt_ids=[1, 3])
         resume(config(run_a, default_hooks__checkpoint=dict(interval=1, max_keep_ckpts=1)))
         assert (run_a / '.old.tmp').is_dir()
+        assert not (run_a / '.iter_6.abc.tmp.pth').exists()
         assert [p.name for p in run_a.glob('iter_*') if p.is_file()] == ['iter_6.pth']
 
     def test_the_pointer_is_utf_8_also_where_the_console_is_not(

@@ -10,6 +10,8 @@ from mmengine.structures import PixelData
 from mmseg.registry import MODELS
 from mmseg.structures import SegDataSample
 
+from mmseg_kd.errors import UserError
+
 NORMALISE = dict(mean=[123.675, 116.28, 103.53], std=[58.395, 57.12, 57.375])
 
 
@@ -53,17 +55,23 @@ def assert_same(ours: dict, theirs: dict) -> None:
     ids=str,
 )
 @pytest.mark.parametrize(
-    'sizes', [[(40, 48)] * 2, [(40, 48), (20, 30), (33, 48), (40, 9)], [(8, 9), (7, 5)]], ids=str
+    'sizes',
+    [[(40, 48)] * 2, [(40, 48), (20, 30), (33, 48), (40, 9)], [(8, 9), (7, 5)], [(50, 60)] * 2],
+    ids=str,
 )
 def test_training_batches(settings: dict, sizes: list[tuple[int, int]]) -> None:
-    ours, theirs = (p(batch(sizes), training=True) for p in pair(**settings))
-    assert_same(ours, theirs)
+    own, stock = pair(**settings)
+    # Otherwise mmseg's code would be compared with itself.
+    assert own.packed(batch(sizes)) is not None
+    assert_same(own(batch(sizes), training=True), stock(batch(sizes), training=True))
 
 
 def test_what_it_has_no_fast_way_for() -> None:
     settings = dict(size=(40, 48), bgr_to_rgb=True, **NORMALISE)
     own, stock = pair(**settings)
     floats = batch([(30, 40)] * 2, torch.float32)
+    # Not whole numbers, which uint8 would hold.
+    floats['inputs'] = [image + 0.3 for image in floats['inputs']]
     assert_same(own(copy.deepcopy(floats), training=True), stock(floats, training=True))
     second = batch([(30, 40)] * 2)
     for sample in second['data_samples']:
@@ -74,6 +82,11 @@ def test_what_it_has_no_fast_way_for() -> None:
         assert torch.equal(a.gt_depth_map.data, b.gt_depth_map.data)
     tested = batch([(30, 40)] * 2)
     assert_same(own(copy.deepcopy(tested)), stock(tested))
+    unlabelled = batch([(30, 40)] * 2)
+    for sample in unlabelled['data_samples']:
+        del sample.gt_sem_seg
+    inputs = [p(copy.deepcopy(unlabelled), training=True)['inputs'] for p in (own, stock)]
+    assert torch.equal(*inputs)
 
 
 @pytest.mark.parametrize('settings', [dict(), dict(size=(40, 48), size_divisor=8)], ids=str)
@@ -85,7 +98,19 @@ def test_size_or_divisor(settings: dict) -> None:
 
 def test_images_of_the_batch_are_left_alone() -> None:
     own, _ = pair(size=(40, 48), bgr_to_rgb=True, **NORMALISE)
-    data = batch([(40, 48)])
+    data = batch([(30, 40)])
     before = data['inputs'][0].clone()
-    own(data, training=True)
+    first = copy.deepcopy(own(data, training=True))
     assert torch.equal(data['inputs'][0], before)
+    # The labels are padded now, and the batch can be used again.
+    assert_same(own(data, training=True), first)
+
+
+def test_labels_of_another_size_are_named() -> None:
+    own, _ = pair(size=(40, 48))
+    data = batch([(30, 40)])
+    data['inputs'][0] = data['inputs'][0][:, :20]
+    with pytest.raises(
+        UserError, match=r'^x\.png: image of \(20, 40\), labels of \(30, 40\); every'
+    ):
+        own(data, training=True)

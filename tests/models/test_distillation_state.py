@@ -16,18 +16,22 @@ def test_an_average_of_the_student_teaches(teacher: dict) -> None:
     model = distilled(dict(type='EMATeacher', momentum=0.9), dict(kl_loss=KD_LOSSES['kl_loss']))
     ema = model.build_teacher()
     first = {k: v.clone() for k, v in model.state_dict().items()}
+    buffers = dict(model.named_buffers())
+    assert any(not x.is_floating_point() for x in buffers.values())
     images, _ = labelled_batch()
     taps = ema(images, ['logits'])['logits']
     assert torch.equal(taps, ema(images, ['logits'])['logits'])
     assert not taps.requires_grad
     with torch.no_grad():
-        for parameter in model.parameters():
-            parameter.add_(1.0)
+        for each in (*model.parameters(), *buffers.values()):
+            each.add_(1)
     model.teachers.step(model)
     # The first update counts half, whatever the momentum.
     average = ema.segmentor.state_dict()
-    for name in dict(model.named_parameters()):
-        torch.testing.assert_close(average[name], first[name] + 0.5)
+    for name, start in first.items():
+        # A count of batches has no average: it is the student's.
+        half = start + 0.5 if start.is_floating_point() else start + 1
+        torch.testing.assert_close(average[name], half)
     for _ in range(50):
         model.teachers.step(model)
     name = next(iter(dict(model.named_parameters())))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 from mmengine.structures import PixelData
+from mmseg.models import FCNHead
 from mmseg.registry import MODELS
 from mmseg.structures import SegDataSample
 
@@ -21,7 +22,9 @@ def batch() -> tuple[torch.Tensor, list[SegDataSample]]:
     return torch.randn(2, 5, 4, 6, dtype=torch.float64, requires_grad=True), samples
 
 
-def head_with(losses: dict | list, align_corners: bool = False) -> torch.nn.Module:
+def head_with(
+    losses: dict | list, align_corners: bool = False, **settings: object
+) -> torch.nn.Module:
     return MODELS.build(
         dict(
             type='FCNHead',
@@ -33,6 +36,7 @@ def head_with(losses: dict | list, align_corners: bool = False) -> torch.nn.Modu
             align_corners=align_corners,
             loss_decode=losses,
         )
+        | settings
     )
 
 
@@ -64,8 +68,29 @@ def test_values_and_gradients(losses: dict | list, align_corners: bool) -> None:
             torch.testing.assert_close(*gradients, rtol=1e-5, atol=1e-9)
 
 
-def test_other_losses_are_left_to_mmseg() -> None:
-    for kind, ours in (('DiceLoss', False), ('CrossEntropyLoss', True)):
-        head = head_with(dict(type=kind))
-        without_waiting(head)
-        assert ('loss_by_feat' in vars(head)) is ours
+class OwnHead(FCNHead):
+    """A user's head with a loss of its own."""
+
+    def loss_by_feat(self, *args: object) -> dict:
+        return super().loss_by_feat(*args)
+
+
+CE = dict(type='CrossEntropyLoss')
+
+
+@pytest.mark.parametrize(
+    ('losses', 'settings', 'ours'),
+    [
+        (CE, {}, True),
+        (dict(type='DiceLoss'), {}, False),
+        ([CE, dict(type='DiceLoss')], {}, False),
+        (CE | dict(use_sigmoid=True), {}, False),
+        (CE | dict(reduction='sum'), {}, False),
+        (CE, dict(sampler=dict(type='OHEMPixelSampler', min_kept=9)), False),
+        (CE, dict(type=OwnHead), False),
+    ],
+)
+def test_other_losses_are_left_to_mmseg(losses: dict | list, settings: dict, ours: bool) -> None:
+    head = head_with(losses, **settings)
+    without_waiting(head)
+    assert ('loss_by_feat' in vars(head)) is ours

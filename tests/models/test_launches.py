@@ -1,12 +1,16 @@
-"""The LayerNorm of many short rows is torch's LayerNorm."""
+"""Kernels for a CUDA graph give what the eager ones give."""
 
 from __future__ import annotations
+
+import copy
 
 import pytest
 import torch
 import torch.nn.functional as F
+from conftest import tiny_model
+from mmseg.registry import MODELS
 
-from mmseg_kd.models.launches import ShortRowNorm, column_sum
+from mmseg_kd.models.launches import ShortRowNorm, column_sum, let_launches_be_free
 
 
 @pytest.mark.parametrize('shape', [(2, 64, 32), (3, 7, 5), (128, 16)], ids=str)
@@ -37,3 +41,24 @@ def test_column_sum(shape: tuple[int, ...]) -> None:
     # As the gradient of a map, channels first in memory.
     strided = torch.randn(1, *shape[::-1], dtype=torch.float64).flatten(2).mT
     torch.testing.assert_close(column_sum(strided), strided.sum((0, 1)))
+
+
+def test_a_model_computes_the_same_where_launches_are_free(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr('mmseg_kd.models.launches.FEWEST_ROWS', 1)
+    torch.manual_seed(0)
+    eager = MODELS.build(tiny_model()).eval()
+    for parameter in eager.parameters():
+        torch.nn.init.normal_(parameter, std=0.3)
+    free = copy.deepcopy(eager)
+    let_launches_be_free(free)
+    image = torch.randn(2, 3, 64, 96)
+    logits = [model(image, mode='tensor') for model in (eager, free)]
+    assert not torch.equal(*logits)
+    torch.testing.assert_close(*logits, rtol=1e-4, atol=1e-4)
+    for each in logits:
+        each.square().mean().backward()
+    for (name, a), b in zip(eager.named_parameters(), free.parameters(), strict=True):
+        difference = (a.grad - b.grad).norm() / a.grad.norm().clamp(min=1e-6)
+        assert difference < 1e-3, name

@@ -1,4 +1,5 @@
 import math
+import re
 
 import pytest
 import torch
@@ -26,7 +27,7 @@ def test_every_variant_is_registered(name: str) -> None:
 
 
 def test_same_function_as_mmseg_from_its_weights() -> None:
-    dims, depths = (8, 16, 20, 32), (1, 2, 1, 1)
+    dims, depths = (8, 16, 16, 32), (1, 2, 1, 1)
     theirs = MixVisionTransformer(
         embed_dims=8,
         num_layers=list(depths),
@@ -38,17 +39,20 @@ def test_same_function_as_mmseg_from_its_weights() -> None:
         qkv_bias=True,
         drop_path_rate=0.0,
     )
-    dims = (8, 16, 16, 32)
     ours = MODELS.build(
         dict(type='MixTransformer', embed_dims=dims, depths=depths, num_heads=(1, 2, 2, 4))
     ).eval()
     theirs.eval()
+    # mmseg has eps 1e-6 in every norm, the authors 1e-5 in some.
+    for name, module in theirs.named_modules():
+        inside = re.fullmatch(r'layers\.\d\.(0\.norm|1\.\d\.attn\.norm)', name)
+        if isinstance(module, torch.nn.LayerNorm) and inside:
+            module.eps = 1e-5
     ours.load_state_dict(to_nvlabs(theirs.state_dict()))
     images = torch.randn(2, 3, 75, 90)
     with torch.no_grad():
         for got, expected in zip(ours(images), theirs(images), strict=True):
-            # mmseg has eps 1e-6 where the authors have 1e-5.
-            torch.testing.assert_close(got, expected, atol=2e-2, rtol=0)
+            torch.testing.assert_close(got, expected, atol=1e-5, rtol=0)
 
 
 @pytest.mark.parametrize('size', [(32, 32), (33, 47), (101, 64)])

@@ -104,7 +104,7 @@ def test_other_classes_are_refused(teacher: dict, tmp_path: Path) -> None:
     model = build(tiny_model(type='KDEncoderDecoder', teacher=eleven, kd_losses=KD_LOSSES))
     with pytest.raises(UserError, match=r'has 11 classes, the student 12'):
         model.loss(*batch())
-    with pytest.raises(UserError, match=r'has 11 classes, the model 12|does not fit'):
+    with pytest.raises(UserError, match='the checkpoint has 11 classes, the model 12'):
         wrong = dict(config=teacher['config'], checkpoint=eleven['checkpoint'])
         build(tiny_model(type='KDEncoderDecoder', teacher=wrong, kd_losses=KD_LOSSES)).loss(
             *batch()

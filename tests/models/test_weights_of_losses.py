@@ -5,6 +5,7 @@ import torch
 from conftest import KD_LOSSES
 from kd_students import distilled, labelled_batch
 
+from mmseg_kd.distillation.distillation_losses import DistillationLosses
 from mmseg_kd.distillation.gradients import shares
 from mmseg_kd.errors import UserError
 
@@ -91,6 +92,18 @@ def test_a_stopped_loss_runs_no_teacher(teacher: dict, monkeypatch: pytest.Monke
     values = model.loss(images, samples)
     assert float(values['kl_loss']) == 0
     assert 'kl_raw' not in values
+
+
+def test_a_loss_with_parameters_stays_active() -> None:
+    # DDP waits for the gradient of each of them.
+    fitnet = dict(type='FitNetLoss', student_channels=32, teacher_channels=32)
+    stop = dict(loss_weight=dict(type='Stop', value=1.0, at_iter=1))
+    losses = DistillationLosses(
+        dict(fit=fitnet | stop, kl_loss=KD_LOSSES['kl_loss'] | stop), ['teacher']
+    )
+    assert [*losses.active_losses()] == ['fit', 'kl_loss']
+    losses.set_iteration(1)
+    assert [*losses.active_losses()] == ['fit']
 
 
 def test_a_temperature_follows_its_schedule(teacher: dict) -> None:

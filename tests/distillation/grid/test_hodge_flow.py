@@ -46,6 +46,9 @@ def test_the_value_is_that_of_the_formula(target: Tensor | None) -> None:
     assert float(EdgeFlowLoss()(STUDENT, TEACHER, target)) == pytest.approx(
         by_hand(STUDENT, TEACHER, target), rel=1e-10
     )
+    assert float(EdgeFlowLoss(temperature=2.0)(STUDENT, TEACHER, target)) == pytest.approx(
+        by_hand(STUDENT / 2, TEACHER / 2, target), rel=1e-10
+    )
 
 
 @pytest.mark.parametrize('target', [None, TARGET])
