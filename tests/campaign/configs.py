@@ -69,7 +69,6 @@ CASES = [
     config('a learning rate in quotes', 'optimizer.lr', "optim_wrapper = dict(optimizer=dict(lr='6e-5'))"),
     config('accumulation over zero batches', 'accumulative_counts', 'optim_wrapper = dict(accumulative_counts=0)'),
     config('an optimizer without weight decay', 'weight_decay', "optim_wrapper = dict(optimizer=dict(_delete_=True, type='SGD', lr=0.01))"),
-    config('a negative gradient norm', 'max_norm', 'optim_wrapper = dict(clip_grad=dict(max_norm=-1))'),
     config('a misspelt schedule', 'PolyLR', "param_scheduler = [dict(type='PolyLr', by_epoch=False)]"),
     config('a schedule that ends before it begins', 'end', "param_scheduler = [dict(type='LinearLR', start_factor=0.1, by_epoch=False, begin=5, end=2)]"),
     config('half an iteration', 'max_iters', 'train_cfg = dict(max_iters=2.5)'),
