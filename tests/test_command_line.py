@@ -10,7 +10,6 @@ from pathlib import Path
 import pytest
 from conftest import ROOT
 
-from mmseg_kd import command_line as cli
 from mmseg_kd.command_line import join_lists, run_tool
 
 # Letters and signs that cp949 lacks.
@@ -74,26 +73,23 @@ class ClosedPipe(io.TextIOWrapper):
         return self.target
 
 
-@pytest.mark.parametrize(
-    ('platform', 'error'),
-    [
-        ('linux', BrokenPipeError(errno.EPIPE, 'Broken pipe')),
-        ('win32', OSError(errno.EINVAL, 'Invalid argument')),
-    ],
-)
+# As Linux and as Windows report it.
+BROKEN = [BrokenPipeError(errno.EPIPE, 'Broken pipe'), OSError(errno.EINVAL, 'Invalid argument')]
+
+
+@pytest.mark.parametrize('error', BROKEN)
 def test_a_reader_that_has_what_it_wanted_is_no_error(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, platform: str, error: OSError
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: OSError
 ) -> None:
-    monkeypatch.setattr(cli.sys, 'platform', platform)
     with (tmp_path / 'pipe').open('wb') as target:
         monkeypatch.setattr(sys, 'stdout', ClosedPipe(error, target.fileno()))
         run_tool(lambda: print('a line'))
+        # Python flushes to this file when it ends; it must not be the pipe any more.
+        os.write(target.fileno(), b'the rest')
+    assert (tmp_path / 'pipe').read_bytes() == b''
 
 
-@pytest.mark.parametrize(
-    'error',
-    [BrokenPipeError(errno.EPIPE, 'Broken pipe'), OSError(errno.EINVAL, 'Invalid argument')],
-)
+@pytest.mark.parametrize('error', BROKEN)
 def test_another_pipe_that_breaks_is_an_error(error: OSError) -> None:
     def main() -> None:
         raise error
@@ -114,15 +110,6 @@ def test_a_name_that_windows_refuses(capsys: pytest.CaptureFixture) -> None:
     assert ended.value.code == 2
     expected = 'error: work_dirs/a?b: The filename syntax is incorrect'
     assert capsys.readouterr().err.strip() == expected
-
-
-def test_an_invalid_argument_elsewhere_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
-    def main() -> None:
-        raise OSError(errno.EINVAL, 'Invalid argument', 'a:b')
-
-    monkeypatch.setattr(cli.sys, 'platform', 'win32')
-    with pytest.raises(OSError, match='a:b'):
-        run_tool(main)
 
 
 @pytest.mark.parametrize(

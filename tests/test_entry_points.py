@@ -11,10 +11,8 @@ import torch
 from conftest import KD_LOSSES, TINY_BACKBONE, config_file, run, tiny_config, tiny_model
 from mmseg.registry import MODELS
 
-from mmseg_kd.checkpoints.initialization import init_weights
 from mmseg_kd.config import choose_start, prepare_test
 from mmseg_kd.distillation.teacher import Teacher, build_segmentor
-from mmseg_kd.engine import build_runner
 
 HEAD = dict(
     type='FCNHead', in_channels=32, in_index=3, channels=8, num_classes=12, norm_cfg=dict(type='BN')
@@ -201,22 +199,6 @@ def test_a_download_without_a_connection_is_one_line(
     assert run('train.py', tmp_path / 'config.py') == 2
     error = one_line(capsys)
     assert 'the model cannot be built' in error and 'write pretrained=False' in error
-
-
-def test_the_weights_of_a_timm_model_are_matched(
-    tmp_path: Path, capsys: pytest.CaptureFixture
-) -> None:
-    model = tiny_model(backbone=TIMM, decode_head=TIMM_HEAD)
-    weights = build_segmentor(model).backbone.timm_model.state_dict()
-    torch.save(weights, tmp_path / 'timm.pth')
-    cfg = tiny_config(tmp_path / 'run')
-    cfg.model = tiny_model(**MODEL_DOORS['backbone.checkpoint_path of timm'](tmp_path / 'timm.pth'))
-    built = build_runner(cfg).model
-    init_weights(built)
-    arrived = built.backbone.timm_model.state_dict()
-    assert all(torch.equal(arrived[key], value) for key, value in weights.items())
-    output = capsys.readouterr()
-    assert f'timm.pth: matched {len(weights)}/{len(weights)} tensors' in output.out + output.err
 
 
 def test_a_file_of_another_timm_model_is_one_line(

@@ -15,7 +15,7 @@ from mmseg_kd.config import load_config
 from mmseg_kd.distillation.teacher import build_segmentor, without_distillation
 from mmseg_kd.engine.devices import unused_card
 from mmseg_kd.errors import UserError
-from mmseg_kd.paths import relative
+from mmseg_kd.paths import check_folder, relative
 from mmseg_kd.records.progress import read_progress
 from mmseg_kd.studies.config import Study, load_study
 from mmseg_kd.studies.plan import PlannedRun, check_files, kind_of, plan_study
@@ -34,6 +34,7 @@ def run(args: argparse.Namespace) -> None:
         storage = open_storage(args.storage, folder) if begun else InMemoryStorage()
         describe_plan(RunQueue(study, plan, storage), folder)
         return
+    check_folder(folder, '--work-dir')
     check_files(plan)
     if problem := unused_card():
         print(f'warning: {problem}')

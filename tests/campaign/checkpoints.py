@@ -186,7 +186,7 @@ CASES = [
     teacher('a config of a teacher that is broken', 'teacher.py', write('teacher.py', 'model = dict(\n')),
     teacher('a model that is a number', 'teacher.py', write('teacher.py', 'model = 5\n')),
     teacher('a model without backbone', 'teacher.py', write('teacher.py', "model = dict(type='EncoderDecoder')\n")),
-    teacher('a backbone that is unknown', 'Transformr', replace('teacher.py', 'MixTransformer', 'MixTransformr')),
+    teacher('a backbone that is unknown', 'MixTransformr', replace('teacher.py', 'MixTransformer', 'MixTransformr')),
     Case('a teacher to check cut short', 'misc/check_teacher.py student.py', 'teacher.pth', (cut('teacher.pth'),)),
     Case('a baseline without a score', 'train.py mine.py', 'baseline', (mine("model = dict(teacher=dict(baseline='done'))", 'student.py'), scalars('{"loss": 1, "step": 2, "iter": 2}\n'))),
     Case('taps of a teacher that is gone', 'misc/list_taps.py student.py', 'teacher.py', (move('teacher.py', 'old.py'),)),

@@ -43,7 +43,7 @@ CASES = [
     Case('a report of nothing', 'study.py report study.py', 'study.py'),
     Case('a database without a driver', 'study.py run study.py --storage nosql://here/x', '--storage'),
     Case('a config for a storage', 'study.py run study.py --storage config.py', 'config.py'),
-    Case('a work_dir that is a file', 'study.py run study.py --work-dir config.py', 'config.py'),
+    Case('a work_dir that is a file', 'study.py run study.py --work-dir config.py', '--work-dir: config.py is a file'),
     Case('a language that is not there', 'study.py report study.py --lang fr', '--lang'),
     # misc
     Case('no teacher to check', 'misc/check_teacher.py config.py', 'teacher'),
@@ -86,7 +86,7 @@ CASES = [
     Case('costs on no device', '../benchmarks/loss_cost.py student.py --device cdua', '--device'),
     # report.py
     Case('no runs', 'analysis_tools/report.py lost', 'lost'),
-    Case('a config for a run', 'analysis_tools/report.py config.py', 'config.py'),
+    Case('a config for a run', 'analysis_tools/report.py config.py', 'config.py is a file; name the work_dir'),
     Case('a report in a file', 'analysis_tools/report.py done --images 0 --out config.py', 'config.py'),
     Case('a baseline that is missing', 'analysis_tools/report.py done --images 0 --out new --baseline base', '--baseline'),
     Case('images without images', 'analysis_tools/report.py done --images many', '--images'),

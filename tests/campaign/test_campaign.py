@@ -133,7 +133,9 @@ def test_bad_input(
     errors = [line for line in lines if ERROR.match(line)]
     assert code == 2, out + err
     assert len(errors) == 1 and errors == lines[-1:], err
-    assert case.says in errors[0]
+    # Whole words, and not those of this test's own folder.
+    said = errors[0].replace(str(folder), '')
+    assert re.search(rf'(?<!\w){re.escape(case.says)}(?!\w)', said), said
     assert 'Traceback' not in out + err
     after = contents(folder)
     assert {path: after.get(path) for path in before} == before

@@ -61,20 +61,21 @@ class TestLockedFiles:
 
     @pytest.fixture
     def locked(self, monkeypatch):
-        """A function that lets the next n calls of `os.replace` and `Path.unlink` fail."""
+        """A function that lets the next n calls of each kind fail."""
 
-        def lock(times):
-            left = {'replace': times, 'unlink': times}
+        def lock(times, kinds=('open', 'replace', 'unlink')):
+            left = dict.fromkeys(kinds, times)
 
             def refusing(name, action):
                 def call(*args, **kwargs):
-                    if left[name]:
+                    if left.get(name):
                         left[name] -= 1
                         raise PermissionError(errno.EACCES, 'Access is denied', str(args[0]))
                     return action(*args, **kwargs)
 
                 return call
 
+            monkeypatch.setattr(Path, 'open', refusing('open', Path.open))
             monkeypatch.setattr(os, 'replace', refusing('replace', os.replace))
             monkeypatch.setattr(Path, 'unlink', refusing('unlink', Path.unlink))
 
@@ -83,24 +84,27 @@ class TestLockedFiles:
     def test_is_waited_for(self, tmp_path, locked, waits):
         path = tmp_path / 'study.json'
         path.write_text('old')
-        locked(3)
         with atomic_path(path) as temporary:
             temporary.write_text('new')
+            locked(3)
+        assert len(waits) == 3 * 3
         assert path.read_text() == 'new'
         assert list(tmp_path.iterdir()) == [path]
         locked(1)
         remove_file(path)
         assert not path.exists()
 
-    def test_is_waited_for_during_seconds(self, tmp_path, locked, waits):
+    @pytest.mark.parametrize('kind', ['open', 'replace'])
+    def test_is_waited_for_during_seconds(self, tmp_path, locked, waits, kind):
         path = tmp_path / 'iter_1.pth'
         path.write_text('old')
-        locked(len(WAITS) + 1)
         with pytest.raises(PermissionError) as error, atomic_path(path) as temporary:
             temporary.write_text('new')
+            locked(len(WAITS) + 1, [kind])
         assert error.value.filename == str(path)
-        assert 3 < sum(waits) / 2 < 20
+        assert 3 < sum(waits) < 20
         assert path.read_text() == 'old'
+        assert list(tmp_path.iterdir()) == [path]
 
 
 def test_a_full_disk_names_the_file(tmp_path):

@@ -51,7 +51,7 @@ class TestHostile:
         assert f'{name}"' in message and 'refuses to load' in message
 
     def test_path_touch(self, save, footprint):
-        assert 'pathlib' in refusal(save(Calls(Path.touch, footprint)))
+        assert 'it names "pathlib.' in refusal(save(Calls(Path.touch, footprint)))
 
     def test_getattr_of_a_class(self, save):
         assert 'getattr(HistoryBuffer,' in refusal(save(Calls(getattr, HistoryBuffer, '__init__')))
@@ -64,13 +64,13 @@ class TestHostile:
         assert 'getattr(str,' in refusal(save(chain))
 
     def test_getattr_on_getattr(self, save):
-        assert 'getattr' in refusal(save(Calls(getattr, getattr, '__self__')))
+        assert 'getattr(_statistics_method,' in refusal(save(Calls(getattr, getattr, '__self__')))
 
     def test_statistics_method_is_not_called(self, save):
         assert 'unrecognized function' in refusal(save(Calls(HistoryBuffer.min, 1)))
 
     def test_function_of_numpy(self, save):
-        assert 'numpy' in refusal(save(Calls(np.load, 'x.npy')))
+        assert 'it names "numpy.load"' in refusal(save(Calls(np.load, 'x.npy')))
 
     def test_whole_model(self, save):
         assert 'torch.nn.modules.linear.Linear' in refusal(save(nn.Linear(1, 1)))

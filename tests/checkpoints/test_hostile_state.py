@@ -76,7 +76,9 @@ class TestHostileState:
 
     @pytest.mark.parametrize('shape', [(1 << 40,), (-2,), (1 << 62, 4), (3,), 'x', (1.5,)])
     def test_shape_beyond_the_bytes(self, tmp_path, shape):
-        refusal(self.save(tmp_path, self.array(shape, np.dtype('f8'), b'\0' * 16)))
+        fitting, other = (self.array(x, np.dtype('f8'), b'\0' * 16) for x in ((2,), shape))
+        assert read_checkpoint(self.save(tmp_path, fitting))['a'].tolist() == [0, 0]
+        refusal(self.save(tmp_path, other))
 
     def test_constructor_arguments_are_not_used(self, tmp_path):
         huge = Calls(np.ndarray, (1 << 50,), np.dtype('u1'))

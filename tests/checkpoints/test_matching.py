@@ -63,6 +63,9 @@ def test_class_count():
     message = refusal(segmentor(12), segmentor(19).state_dict())
     assert message.endswith('; the checkpoint has 19 classes, the model 12')
     assert '9 of 11 tensors match' in message
+    found = segmentor(19).state_dict()
+    del found['backbone.bias']
+    assert 'classes' not in refusal(segmentor(12), found)
 
 
 def test_width_is_not_a_class_count():

@@ -28,7 +28,13 @@ class TestStateDictOf:
             state_dict_of({'epoch': 1, 'lr': 0.1}, 'x.pth')
 
     @pytest.mark.parametrize(
-        'odd', [torch.eye(2).to_sparse(), torch.empty(2, device='meta')], ids=['sparse', 'meta']
+        'odd',
+        [
+            torch.eye(2).to_sparse(),
+            torch.empty(2, device='meta'),
+            torch.quantize_per_tensor(torch.ones(2), 0.1, 0, torch.qint8),
+        ],
+        ids=['sparse', 'meta', 'quantized'],
     )
     def test_odd_tensors(self, odd):
         with pytest.raises(UserError, match='w is sparse, quantized or without data'):

@@ -153,7 +153,6 @@ def write(folder: Path, text: str, base: str = B0) -> str:
             'model = dict(test_cfg=dict(mode="slide", stride=(96, 64), crop_size=(64, 64)))',
             r'test_cfg.stride: \(96, 64\) exceeds crop_size=\(64, 64\) and leaves gaps',
         ),
-        ('default_hooks = dict(checkpoint=dict(max_keep_ckpts="x"))', "max_keep_ckpts: 'x' is not"),
         ('optim_wrapper = dict(clip_grad=dict(max_norm="x"))', "clip_grad.max_norm: 'x' is not a"),
         ('optim_wrapper = dict(clip_grad=dict(max_norm=-1))', 'max_norm: -1 is not a number from'),
         ('model = dict(decode_head=dict(num_classes="12"))', "num_classes: '12' is not a whole"),

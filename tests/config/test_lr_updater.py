@@ -60,6 +60,7 @@ def test_the_learning_rate_is_that_of_0x(tmp_path: Path, schedule: dict) -> None
     cfg.model.pretrained = None
     cfg.model.decode_head.norm_cfg.type = 'BN'
     model = MODELS.build(cfg.model)
+    rates = {'decode_head.linear_pred.weight': 6e-4, 'backbone.norm1.weight': 6e-5}
     optimizer = build_optim_wrapper(model, cfg.optim_wrapper)
     owner = {id(p): group for group in optimizer.param_groups for p in group['params']}
     (scheduler,) = cfg.param_scheduler
@@ -68,12 +69,11 @@ def test_the_learning_rate_is_that_of_0x(tmp_path: Path, schedule: dict) -> None
         dict(scheduler, end=400), default_args=dict(optimizer=optimizer)
     )
     optimizer.optimizer.step()
+    groups = {name: owner[id(model.get_parameter(name))] for name in rates}
     for iteration in range(400):
-        for name, parameter in model.named_parameters():
-            if name in ('decode_head.linear_pred.weight', 'backbone.norm1.weight'):
-                base = 6e-5 * (10 if 'head' in name else 1)
-                expected = rate_of_0x(schedule, base, iteration, 400)
-                assert owner[id(parameter)]['lr'] == pytest.approx(expected, rel=1e-12, abs=1e-18)
+        for name, base in rates.items():
+            expected = rate_of_0x(schedule, base, iteration, 400)
+            assert groups[name]['lr'] == pytest.approx(expected, rel=1e-12, abs=1e-18)
         scheduler.step()
     for name, parameter in model.named_parameters():
         group = owner[id(parameter)]

