@@ -14,6 +14,8 @@ import os
 import sys
 from pathlib import Path
 
+import cv2
+
 ROOT = Path(__file__).parents[2]
 OWN = tuple(str(ROOT / part) + os.sep for part in ('mmseg_kd', 'tools'))
 # Modules through which files are opened for others.
@@ -58,11 +60,8 @@ def install(put=setattr) -> None:
     put(builtins, 'open', open_as_cp949)
     put(io, 'open', open_as_cp949)
     put(os, 'replace', replace_locked_once)
-    if 'cv2' in sys.modules:
-        import cv2
-
-        put(cv2, 'imread', ascii_only(cv2.imread, None))
-        put(cv2, 'imwrite', ascii_only(cv2.imwrite, False))
+    put(cv2, 'imread', ascii_only(cv2.imread, None))
+    put(cv2, 'imwrite', ascii_only(cv2.imwrite, False))
 
 
 if __name__ == 'sitecustomize':
