@@ -63,8 +63,8 @@ def write_report(
     if not overwrite and (other := other_report(folders, out)):
         text = 'is a report of other runs; choose another --out, or replace it with --overwrite'
         raise UserError(f'{other} {text}')
-    if files := [folder for folder in folders if Path(folder).is_file()]:
-        raise UserError(f'{files[0]} is a file; name the work_dir of a training or a study')
+    if all(Path(folder).is_file() for folder in folders):
+        raise UserError(f'{folders[0]} is a file; name the work_dir of a training or a study')
     check_folder(figures, '--out')
     for page in pages:
         if page.is_dir():
