@@ -7,7 +7,8 @@ study = dict(
         'train_cfg.val_interval': 1000,
         'cuda_graph': True,
     },
-    runs=dict(
-        teacher=dict(options={'train_cfg.max_iters': 4000, 'train_cfg.val_interval': 2000}),
-    ),
+    runs={
+        'teacher': dict(options={'train_cfg.max_iters': 4000, 'train_cfg.val_interval': 2000}),
+        'none-longer': dict(options={'train_cfg.max_iters': 3000, 'train_cfg.val_interval': 1000}),
+    },
 )
