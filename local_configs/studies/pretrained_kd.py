@@ -13,7 +13,8 @@ study = dict(
     baseline='none',
     seeds=[0, 1, 2],
     test=True,
-    # As many iterations as fit a CPU.
+    # As many iterations as fit a CPU: an hour of one core for each seed, and half an hour for the
+    # teacher.
     options={
         'optim_wrapper.type': 'Bf16OptimWrapper',
         'train_cfg.max_iters': 300,
