@@ -13,6 +13,7 @@ from mmseg_kd.records.run_record import RunRecord
 from mmseg_kd.records.study_file import StudyRecord
 from mmseg_kd.reports.comparing.collecting import read_collection
 from mmseg_kd.reports.comparing.collection import Collection, Group
+from mmseg_kd.reports.findings.scores import find
 from mmseg_kd.reports.sections.scores import controls, mean_of
 from mmseg_kd.reports.writing.document import NONE
 from mmseg_kd.studies.config import load_study
@@ -105,3 +106,25 @@ def test_unknown_controls_are_named(text: str, said: str, tmp_path: Path) -> Non
     with pytest.raises(UserError) as error:
         load_study(str(file))
     assert said in str(error.value)
+
+
+def test_the_findings_name_controls_and_losses_that_harm() -> None:
+    scores = dict(base=(50.0, 51.0, 52.0), kl=(45.0, 46.4, 47.0), longer=(58.2, 58.9, 60.0))
+    scores |= {f'kd{i}': (53.0 + i, 54.1 + i, 55.0 + i) for i in range(3)}
+    groups = [
+        Group(name, [run(name, seed, score) for seed, score in enumerate(values)], 'mIoU11')
+        for name, values in scores.items()
+    ]
+    runs = [run for group in groups for run in group.runs]
+    study = StudyRecord('s', runs, 'base', {'kd2': ['base', 'longer']}, 'mIoU11', 'list', {})
+    lines = [str(line) for line in find(Collection('s', groups, 'mIoU11', groups[0], [study]))]
+    low, high = scipy.stats.ttest_rel(scores['kd2'], scores['base']).confidence_interval()
+    # A control is not a student, so the best one is kd2.
+    assert lines[0] == f'kd2 beats base by 5.03 ± {(high - low) / 2:.2f} mIoU11 (3 seeds).'
+    # The fourth student is named, because it is worse than the baseline.
+    assert any(line.startswith('kl is below base by 4.87 ± ') for line in lines)
+    # Two controls were named, so each interval is wider.
+    low, high = scipy.stats.ttest_rel(scores['kd2'], scores['longer']).confidence_interval(0.975)
+    expected = f'kd2 is below longer by 3.00 ± {(high - low) / 2:.2f} mIoU11 (3 seeds).'
+    assert [line for line in lines if 'longer' in line and 'kd2' in line] == [expected]
+    assert not any(line.startswith('longer beats') for line in lines)

@@ -101,5 +101,6 @@ def sentence(name: str, baseline: str, metric: str, compared: PairedDifference) 
     values = dict(name=name, baseline=baseline, metric=metric, n=count)
     values |= dict(mean=mean, size=mean[1:], least=FEWEST_SEEDS)
     if compared.t_interval is not None:
-        values['half'] = f'{half_width(compared.sd, count):.2f}'
+        low, high = compared.t_interval
+        values['half'] = f'{(high - low) / 2:.2f}'
     return replace(sentences[VERDICTS.index(compared.verdict)], values=values)

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from mmseg_kd.records.class_scores import mean_class_iou
 from mmseg_kd.records.message import Message, message, number
 from mmseg_kd.records.study_file import at_the_edge
-from mmseg_kd.reports.comparing.collection import Collection
+from mmseg_kd.reports.comparing.collection import Collection, compare_groups
 from mmseg_kd.reports.comparing.statistics import sentence
 from mmseg_kd.reports.findings.training import MOST, training_findings, weak_teachers
 
@@ -18,6 +18,7 @@ def find(collection: Collection) -> list[Message]:
     """Return the sentences that follow from the numbers, the most important first."""
     return [
         *_comparisons(collection),
+        *_controls(collection),
         *_gap(collection),
         *weak_teachers(collection),
         *_best(collection),
@@ -36,7 +37,8 @@ def _best(collection: Collection) -> Iterator[Message]:
 def _comparisons(collection: Collection) -> Iterator[Message]:
     if collection.baseline is None:
         return
-    students = collection.students
+    controls = [control for _, control in collection.controlled]
+    students = [group for group in collection.students if group not in controls]
     values = dict(metric=collection.metric, baseline=collection.baseline.name)
     for group in students[:MOST_COMPARED]:
         compared = collection.compare(group)
@@ -52,6 +54,19 @@ def _comparisons(collection: Collection) -> Iterator[Message]:
         if tested and group is students[0]:
             where = message('{metric} on the test split', metric=collection.metric)
             yield sentence(group.name, compared=tested, **values | {'metric': where})
+    compared = {group.name: collection.compare(group) for group in students[MOST_COMPARED:]}
+    worse = [(name, x) for name, x in compared.items() if x and x.verdict == 'worse']
+    for name, difference in worse[-MOST_COMPARED:]:
+        yield sentence(name, compared=difference, **values)
+
+
+def _controls(collection: Collection) -> Iterator[Message]:
+    pairs, metric = collection.controlled, collection.metric
+    # The baseline as a control is among the comparisons.
+    others = [(run, control) for run, control in pairs if control is not collection.baseline]
+    for run, control in others[:MOST]:
+        if compared := compare_groups(run, control, metric, comparisons=len(pairs)):
+            yield sentence(run.name, control.name, metric, compared)
 
 
 def _gap(collection: Collection) -> Iterator[Message]:
