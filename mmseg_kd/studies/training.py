@@ -55,12 +55,14 @@ def _stop_with(study: Connection) -> None:
 
 def _train(task: Task) -> None:
     """Train as `tools/train.py --resume` does."""
-    # Without the drawn values, which other settings follow, such as the size of a padded batch.
-    planned = {key: value for key, value in task.options.items() if key not in task.drawn}
-    settings = without(flat_settings(load_config(task.config, planned)), task.options)
+    cfg = plan = load_config(task.config, task.options)
+    if task.drawn:
+        # Other settings follow the drawn values, such as the size of a padded batch.
+        planned = {key: value for key, value in task.options.items() if key not in task.drawn}
+        plan = load_config(task.config, planned)
+    settings = without(flat_settings(plan), task.options)
     if task.fingerprint not in (None, fingerprint(settings)):
         raise UserError(f'{task.config} was edited while the study ran; run the command again')
-    cfg = load_config(task.config, task.options)
     cfg.work_dir = task.work_dir
     choose_start(cfg, 'auto' if find_latest_checkpoint(cfg.work_dir) else None)
     fit_time_budget(cfg)
