@@ -40,7 +40,9 @@ def _comparisons(collection: Collection) -> Iterator[Message]:
     controls = [control for _, control in collection.controlled]
     students = [group for group in collection.students if group not in controls]
     values = dict(metric=collection.metric, baseline=collection.baseline.name)
-    for group in students[:MOST_COMPARED]:
+    shown, others = students[:MOST_COMPARED], students[MOST_COMPARED:]
+    worse = [x for x in others if (c := collection.compare(x)) and c.verdict == 'worse']
+    for group in [*shown, *worse[-MOST_COMPARED:]]:
         compared = collection.compare(group)
         if compared:
             yield sentence(group.name, compared=compared, **values)
@@ -54,10 +56,6 @@ def _comparisons(collection: Collection) -> Iterator[Message]:
         if tested and group is students[0]:
             where = message('{metric} on the test split', metric=collection.metric)
             yield sentence(group.name, compared=tested, **values | {'metric': where})
-    compared = {group.name: collection.compare(group) for group in students[MOST_COMPARED:]}
-    worse = [(name, x) for name, x in compared.items() if x and x.verdict == 'worse']
-    for name, difference in worse[-MOST_COMPARED:]:
-        yield sentence(name, compared=difference, **values)
 
 
 def _controls(collection: Collection) -> Iterator[Message]:
