@@ -15,6 +15,7 @@ model = dict(
         type='TIMMBackbone',
         model_name='tf_efficientnet_lite2',
         out_indices=(1, 2, 3, 4),
+        pretrained=False,
     ),
     neck=dict(in_channels=[24, 48, 120, 352]),
     decode_head=dict(num_classes=11),

@@ -8,6 +8,7 @@ model = dict(
         type='TIMMBackbone',
         model_name='tf_efficientnet_lite0',
         out_indices=(1, 2, 3, 4),
+        pretrained=False,
     ),
     decode_head=dict(in_channels=[24, 40, 112, 320]),
 )

@@ -25,6 +25,8 @@ class EncoderDecoder(MMSegEncoderDecoder):
 
     Heads with mmseg's cross-entropy compute their losses without waiting for a GPU
     (`mmseg_kd.models.upsampled_cross_entropy`).
+
+    `pretrained` is a file for any backbone, also for one with `pretrained=False`.
     """
 
     def __init__(self, backbone: dict, pretrained: str | None = None, **kwargs: Any) -> None:
@@ -35,6 +37,8 @@ class EncoderDecoder(MMSegEncoderDecoder):
             if 'init_cfg' in arguments and 'pretrained' not in arguments:
                 init_cfg = dict(type='Pretrained', checkpoint=pretrained)
                 backbone, pretrained = {**backbone, 'init_cfg': init_cfg}, None
+            elif backbone.get('pretrained') is False:
+                backbone = backbone | dict(pretrained=None)
         super().__init__(backbone=backbone, pretrained=pretrained, **kwargs)
         without_waiting(self)
 

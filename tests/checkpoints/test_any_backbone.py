@@ -70,7 +70,8 @@ def test_a_file_of_timm(name: str, part: str, tmp_path: Path, log: list[str]) ->
         'backbone. of mmcls': {f'backbone.{k}': v for k, v in full.state_dict().items()},
     }[part]
     torch.save({'state_dict': saved, 'meta': {}}, tmp_path / 'w.pth')
-    backbone = build(dict(type='TIMMBackbone', model_name=name, **size), tmp_path / 'w.pth')
+    setting = dict(type='TIMMBackbone', model_name=name, pretrained=False, **size)
+    backbone = build(setting, tmp_path / 'w.pth')
     for key, value in backbone.timm_model.state_dict().items():
         assert torch.equal(value, held[key]), key
     assert any(
