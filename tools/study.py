@@ -12,6 +12,7 @@ import argparse
 from mmseg_kd.command_line import run_tool
 from mmseg_kd.reports.writing.language import LANGUAGES
 from mmseg_kd.studies.commands import report, run, status
+from mmseg_kd.studies.sharing.storage import needing_storage
 
 
 def main() -> None:
@@ -37,7 +38,8 @@ def main() -> None:
             add('--retry-failed', action='store_true', help='train failed runs again')
             add('--no-report', action='store_true', help='write no report at the end')
     args = parser.parse_args()
-    args.function(args)
+    with needing_storage():
+        args.function(args)
 
 
 if __name__ == '__main__':

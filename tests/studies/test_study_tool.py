@@ -95,6 +95,17 @@ def test_a_study_whose_runs_all_fail_says_why(
     assert '1 of 1 runs failed: one seed 0: it broke. Fix the cause and add' in err
 
 
+def test_a_database_that_fails_during_a_study_is_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr('mmseg_kd.studies.training_process.enter', fake_trainings.damaging)
+    study = study_file(tmp_path, 'study = dict(runs=dict(one=dict(config=CONFIG)))')
+    code, _, err = run('run', study)
+    assert code == 2
+    assert err.count('\n') == 1
+    assert 'not answer (no such table: trial_user_attributes); run the same command again' in err
+
+
 @pytest.mark.slow
 def test_best_checkpoints_are_tested_once(tmp_path: Path) -> None:
     text = 'study = dict(test=True, runs=dict(one=dict(config=CONFIG)))'

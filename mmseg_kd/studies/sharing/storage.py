@@ -2,9 +2,11 @@
 
 import random
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
-from optuna.exceptions import OptunaError
+from optuna.exceptions import OptunaError, StorageInternalError
 from optuna.storages import BaseStorage, RDBStorage
 from sqlalchemy import exc
 
@@ -34,13 +36,32 @@ def open_storage(where: str | None, folder: Path) -> BaseStorage:
         path.parent.mkdir(parents=True, exist_ok=True)
         return _database(f'sqlite:///{path.as_posix()}')
     except (OSError, exc.SQLAlchemyError, ImportError, ValueError, KeyError, RuntimeError) as error:
-        cause: BaseException = error
-        # Optuna wraps the driver's message in its own advice.
-        while cause.__cause__ is not None:
-            cause = cause.__cause__
         raise UserError(
-            f'--storage {without_password(where)} cannot be opened: {one_line(cause)}'
+            f'--storage {without_password(where)} cannot be opened: {_reason(error)}'
         ) from error
+
+
+@contextmanager
+def needing_storage() -> Iterator[None]:
+    """Report a database that stops answering in one line.
+
+    Raises:
+        UserError: The database cannot be read or written.
+    """
+    try:
+        yield
+    except (StorageInternalError, exc.SQLAlchemyError) as error:
+        raise UserError(
+            f"the study's database does not answer ({_reason(error)}); run the same command again to"
+            ' continue from the last checkpoints'
+        ) from error
+
+
+def _reason(error: BaseException) -> str:
+    """Return the driver's message, which Optuna and SQLAlchemy wrap in their own advice."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    return one_line(error)
 
 
 def _database(url: str) -> RDBStorage:
