@@ -14,6 +14,7 @@ from tqdm import tqdm
 from mmseg_kd.checkpoints import atomic_path
 from mmseg_kd.deployment.inputs import Source
 from mmseg_kd.deployment.predictor import Predictor
+from mmseg_kd.errors import UserError
 from mmseg_kd.visualization.canvas import canvas
 from mmseg_kd.visualization.prediction_grid import class_patches
 
@@ -75,6 +76,9 @@ def _open(source: Source, file: Path, frame: np.ndarray, stack: ExitStack) -> cv
     rate = cv2.VideoCapture(str(source.path)).get(cv2.CAP_PROP_FPS) or 25.0
     video = cv2.VideoWriter(str(partial), code, rate, frame.shape[1::-1])
     stack.callback(video.release)
+    if not video.isOpened():
+        size = f'{frame.shape[1]}x{frame.shape[0]}'
+        raise UserError(f'{file}: OpenCV cannot write a video of {size}; predict its frames')
     return video
 
 

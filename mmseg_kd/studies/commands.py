@@ -9,6 +9,7 @@ from pathlib import Path
 
 import torch
 from optuna.storages import InMemoryStorage
+from torch import nn
 from tqdm import tqdm
 
 from mmseg_kd.config import load_config
@@ -36,6 +37,7 @@ def run(args: argparse.Namespace) -> None:
         return
     check_folder(folder, '--work-dir')
     check_files(plan)
+    check_teachers(plan)
     if problem := unused_card():
         print(f'warning: {problem}')
     runner = StudyRunner(RunQueue(study, plan, open_storage(args.storage, folder)), folder)
@@ -72,6 +74,34 @@ def report(args: argparse.Namespace) -> None:
     _report(folder, args.lang)
 
 
+def check_teachers(plan: list[PlannedRun]) -> None:
+    """Refuse a teacher's config whose model is not that of the run that trains the teacher.
+
+    Raises:
+        UserError: Tensors of the two models differ.
+    """
+    runs, checked = {run.key: run for run in plan}, set()
+    for run in plan:
+        for key, need in run.needs.items():
+            config, needed = run.settings.get(key.removesuffix('checkpoint') + 'config'), runs[need]
+            pair = config, needed.config, str(needed.options | {'randomness.seed': None})
+            if not isinstance(config, str) or pair in checked:
+                continue
+            checked.add(pair)
+            try:
+                made, own = _build(needed), build_segmentor(config)
+            except Exception:
+                # The training reports it.
+                continue
+            shapes = [{k: tuple(v.shape) for k, v in m.state_dict().items()} for m in (made, own)]
+            if differing := {name for name, _ in shapes[0].items() ^ shapes[1].items()}:
+                raise UserError(
+                    f'run {run.name}: {key} comes from the run {need[0]}, whose model is not that'
+                    f' of the config {config} ({len(differing)} tensors differ, for example'
+                    f' {min(differing)}); the teacher needs the config of that run'
+                )
+
+
 def describe_plan(queue: RunQueue, folder: Path) -> None:
     """Print the plan in order and an estimate of the time, from a few iterations of each kind.
 
@@ -105,12 +135,15 @@ def _pace(queue: RunQueue, run: PlannedRun) -> float:
     options = run.options | {p.key: p.examples()[0] for p in run.space}
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as scratch:
         for number, (key, need) in enumerate(run.needs.items()):
-            needed = queue.runs[need]
-            model = without_distillation(load_config(needed.config, needed.options).model)
             # Random weights take the same time.
             options[key] = str(Path(scratch, f'{number}.pth'))
-            torch.save({'state_dict': build_segmentor(model).state_dict()}, options[key])
+            torch.save({'state_dict': _build(queue.runs[need]).state_dict()}, options[key])
         return measure(load_config(run.config, options), run.label)
+
+
+def _build(run: PlannedRun) -> nn.Module:
+    """Build the model that a run trains, without its teacher."""
+    return build_segmentor(without_distillation(load_config(run.config, run.options).model))
 
 
 def _read(args: argparse.Namespace) -> tuple[Study, list[PlannedRun], Path]:

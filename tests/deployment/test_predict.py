@@ -169,6 +169,7 @@ def test_a_config_in_a_checkpoint_runs_nothing(
         (['{photos}/a.png', '{photos}/other/a.png'], 'would have results of the same name, a;'),
         (['{photos}/broken.jpg'], 'broken.jpg: is not an image or not a whole one'),
         (['{photos}/broken.mp4'], 'broken.mp4: is not a video that OpenCV can read'),
+        (['{photos}/wide.avi'], 'wide.mp4: OpenCV cannot write a video of 8256x64; predict its'),
     ],
 )
 def test_inputs_that_cannot_be_used(
@@ -178,6 +179,10 @@ def test_inputs_that_cannot_be_used(
         (tmp_path / name).mkdir()
     (tmp_path / 'notes.txt').write_text('')
     (tmp_path / 'broken.mp4').write_bytes(b'0' * 100)
+    size = (8256, 64)
+    video = cv2.VideoWriter(str(tmp_path / 'wide.avi'), cv2.VideoWriter_fourcc(*'MJPG'), 10, size)
+    video.write(np.zeros((64, 8256, 3), np.uint8))
+    video.release()
     (tmp_path / 'broken.jpg').write_bytes((photos / 'b.c.JPG').read_bytes()[:300])
     for name in ('a.png', 'other/a.png'):
         (tmp_path / name).write_bytes((photos / 'a.png').read_bytes())

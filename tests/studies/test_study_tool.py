@@ -11,6 +11,11 @@ import fake_trainings
 import pytest
 from studying import evaluated, run, start, state, study_file, trained
 
+from mmseg_kd.studies.commands import check_teachers
+from mmseg_kd.studies.config import load_study
+from mmseg_kd.studies.plan import plan_study
+
+TOY = 'local_configs/toy'
 TWO = """study = dict(baseline='one', runs=dict(
     one=dict(config=CONFIG), two=dict(config=CONFIG, options={'optim_wrapper.optimizer.lr': LR})))
 """
@@ -93,6 +98,22 @@ def test_a_study_whose_runs_all_fail_says_why(
     code, _, err = run('run', study)
     assert code == 2
     assert '1 of 1 runs failed: one seed 0: it broke. Fix the cause and add' in err
+
+
+def test_a_teacher_with_the_config_of_another_model_is_refused_before_training(
+    tmp_path: Path,
+) -> None:
+    teacher, student = f'{TOY}/segformer.b2.toy.py', f'{TOY}/segformer.b0.toy.kd.py'
+    text = f"""study = dict(runs=dict(teacher=dict(config={teacher!r}), kd=dict(
+        config={student!r}, needs={{'model.teacher.checkpoint': 'teacher'}})))"""
+    study = study_file(tmp_path, text)
+    check_teachers(plan_study(load_study(str(study))))
+    study = study_file(tmp_path, text.replace(teacher, f'{TOY}/segformer.b0.toy.py'))
+    code, _, err = run('run', study)
+    assert code == 2
+    assert err.startswith('error: run kd: model.teacher.checkpoint comes from the run teacher, ')
+    assert f'config {teacher} (' in err and 'backbone.' in err
+    assert not (tmp_path / 'out').exists()
 
 
 def test_a_database_that_fails_during_a_study_is_one_line(

@@ -52,8 +52,8 @@ def needing_storage() -> Iterator[None]:
         yield
     except (StorageInternalError, exc.SQLAlchemyError) as error:
         raise UserError(
-            f"the study's database does not answer ({_reason(error)}); run the same command again to"
-            ' continue from the last checkpoints'
+            f"the study's database does not answer ({_reason(error)}); run the same command again"
+            ' to continue from the last checkpoints'
         ) from error
 
 
