@@ -98,6 +98,7 @@ def prepare_process() -> None:
     logging.raiseExceptions = False
     for remark in (
         'This DataLoader will create', '.*`get_instance` should not accept', 'The draw is False',
+        'Multi-processing start method',
     ):  # fmt: skip
         warnings.filterwarnings('ignore', message=remark)
 

@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from typing import Any
 
+from mmseg_kd import register_all
+
 # Seconds after which a training that was asked to stop is killed.
 STOP_WITHIN = 60
 
@@ -83,6 +85,8 @@ def enter(task: Task, study: Connection) -> None:
     if sys.platform == 'win32':
         # The data loader's workers inherit this, and not the handler.
         ctypes.windll.kernel32.SetConsoleCtrlHandler(None, True)
+    # Without mmcv's notes, which the imports of `training` would print.
+    register_all()
     from mmseg_kd.studies.training import run_task
 
     run_task(task, study)

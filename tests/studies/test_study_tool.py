@@ -128,12 +128,15 @@ def test_a_database_that_fails_during_a_study_is_one_line(
 
 
 @pytest.mark.slow
-def test_best_checkpoints_are_tested_once(tmp_path: Path) -> None:
+def test_best_checkpoints_are_tested_once(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
     text = 'study = dict(test=True, runs=dict(one=dict(config=CONFIG)))'
     study = study_file(tmp_path, text)
     work_dir = tmp_path / 'out' / 'runs' / 'one' / 'seed0'
     code, out, err = run('run', study, '--no-report')
     assert code == 0, err
+    assert 'Warning' not in capfd.readouterr().err
     # The best checkpoint is that of the study's metric, not of the config's save_best.
     (best,) = work_dir.glob('best_mIoU11_iter_*.pth')
     tested = json.loads((work_dir / 'test.json').read_text(encoding='utf-8'))
