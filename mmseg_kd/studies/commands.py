@@ -22,7 +22,7 @@ from mmseg_kd.studies.config import Study, load_study
 from mmseg_kd.studies.plan import PlannedRun, check_files, kind_of, plan_study
 from mmseg_kd.studies.runner import StudyRunner
 from mmseg_kd.studies.sharing.run_queue import RunQueue
-from mmseg_kd.studies.sharing.state import status_table, study_state, write_state
+from mmseg_kd.studies.sharing.state import status_table, study_state, time_left, write_state
 from mmseg_kd.studies.sharing.storage import open_storage
 from mmseg_kd.studies.time_budget import measure
 
@@ -64,7 +64,7 @@ def run(args: argparse.Namespace) -> None:
 def status(args: argparse.Namespace) -> None:
     """Print the state of every training."""
     queue, folder = _begun(args)
-    print(status_table(write_state(queue, folder), queue.plan, folder))
+    print(status_table(write_state(queue, folder), queue.plan, folder), time_left(queue), sep='\n')
 
 
 def report(args: argparse.Namespace) -> None:

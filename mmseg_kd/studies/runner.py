@@ -18,7 +18,7 @@ from mmseg_kd.records.run_record import read_run, read_test
 from mmseg_kd.studies.plan import PlannedRun
 from mmseg_kd.studies.settings import differences, fingerprint, without
 from mmseg_kd.studies.sharing.run_queue import Lease, RunQueue
-from mmseg_kd.studies.sharing.state import write_state
+from mmseg_kd.studies.sharing.state import time_left, write_state
 from mmseg_kd.studies.training_process import Task, run_training
 
 CHECKPOINT = 'default_hooks.checkpoint'
@@ -114,8 +114,9 @@ class StudyRunner:
     def _train(self, lease: Lease) -> None:
         run = lease.run
         place = f'[{self.plan.index(run) + 1}/{len(self.plan)}] {run.label}'
-        point = ', '.join(f'{key}={value}' for key, value in lease.params.items())
-        say(f'{place}: {point}' if point else place)
+        values = [f'{key}={value}' for key, value in lease.params.items()]
+        remarks = ', '.join([*values, *filter(None, [time_left(self.queue)])])
+        say(f'{place}: {remarks}' if remarks else place)
         write_state(self.queue, self.folder)
         started = time.monotonic()
         try:

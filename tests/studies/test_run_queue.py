@@ -1,9 +1,11 @@
 """Workers share a study's trainings, with every kind of storage."""
 
+import sqlite3
 import threading
 import time
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from pathlib import Path
 from unittest.mock import Mock
 from uuid import uuid4
@@ -21,7 +23,7 @@ from mmseg_kd.studies.plan import PlannedRun, plan_study
 from mmseg_kd.studies.runner import StudyRunner
 from mmseg_kd.studies.sharing import run_queue
 from mmseg_kd.studies.sharing.run_queue import GRACE, RunQueue
-from mmseg_kd.studies.sharing.state import study_state
+from mmseg_kd.studies.sharing.state import study_state, time_left
 from mmseg_kd.studies.sharing.storage import open_storage
 
 TOY = 'local_configs/toy/segformer.b0.toy.py'
@@ -248,6 +250,26 @@ def test_controls_are_those_of_each_point_of_a_grid(tmp_path: Path) -> None:
     text = LIST.replace('runs=', f"controls={{'b': ['a']}}, {grid}, runs=")
     runs = queue(*planned(tmp_path, text, SEEDS='[0, 1]'), str(tmp_path / 'study.db'))
     assert study_state(runs)['controls'] == {'b/0': ['a'], 'b/1': ['a']}
+
+
+def test_the_remaining_time_follows_from_the_finished_runs(tmp_path: Path) -> None:
+    study, plan = planned(tmp_path, LIST, SEEDS='[0, 1]')
+    file = str(tmp_path / 'study.db')
+    first = queue(study, plan, file)
+    assert time_left(first) == ''
+    first.claim().finish(TrialState.COMPLETE, 1.0)
+    with closing(sqlite3.connect(file)) as database, database:
+        day = '2026-01-01 00'
+        times = f"datetime_start = '{day}:00:00.0', datetime_complete = '{day}:15:00.0'"
+        database.execute(f'UPDATE trials SET {times}')
+    first, second = queue(study, plan, file), queue(study, plan, file)
+    assert time_left(first) == 'about 0:30:00 left'
+    leases = first.claim(), second.claim()
+    # Two processes train two runs.
+    assert time_left(first) in ('about 0:15:00 left', 'about 0:14:59 left')
+    for lease in leases:
+        lease.finish(TrialState.COMPLETE, 1.0)
+    assert time_left(first) == ''
 
 
 def test_a_search_may_draw_what_other_settings_follow(

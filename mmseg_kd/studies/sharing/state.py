@@ -2,8 +2,11 @@
 
 import datetime
 import json
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from itertools import chain
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 from optuna.trial import FrozenTrial
@@ -86,6 +89,29 @@ def status_table(state: Mapping[str, Any], plan: Sequence[PlannedRun], folder: P
         note = row['error'] or ', '.join(f'{k}={_short(v)}' for k, v in row['params'].items())
         table.add_row([number, run.name, run.seed, row['state'], value, iteration, eta, note])
     return table.get_string()
+
+
+def time_left(queue: RunQueue) -> str:
+    """Estimate how long a study still takes, from its finished trainings; '' if that is unknown."""
+    current, now = queue.current(), datetime.datetime.now()
+    state = {run.key: queue.state_of(current.get(run.key)) for run in queue.plan}
+    took, left = defaultdict(list), 0.0
+    for run in queue.plan:
+        # A later attempt may have continued an earlier one.
+        if state[run.key] == 'done' and current[run.key].user_attrs['attempt'] == 1:
+            took[run.name.partition('/')[0]].append(current[run.key].duration.total_seconds())
+    if not took:
+        return ''
+    # Other seeds and points of a run take as long; a run that was never trained, as long as all.
+    usual = fmean(chain(*took.values()))
+    for run in queue.plan:
+        seconds = fmean(took.get(run.name.partition('/')[0], [usual]))
+        if state[run.key] == 'waiting':
+            left += seconds
+        elif state[run.key] == 'running':
+            left += max(seconds - (now - current[run.key].datetime_start).total_seconds(), 0)
+    processes = max(list(state.values()).count('running'), 1)
+    return f'about {datetime.timedelta(seconds=round(left / processes))} left' if left else ''
 
 
 def _short(value: Any) -> str:
