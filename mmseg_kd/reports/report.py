@@ -47,7 +47,7 @@ def write_report(
         lang: 'en' or 'ko'.
         baseline: Name of the run that others are compared with (default: see `read_collection`).
         overwrite: Whether to replace a report of other runs too.
-        images: Validation images of each kind (most improved, most damaged, median) to predict
+        images: Validation images of each kind (largest, smallest, median difference) to predict
             and draw, if checkpoints and data exist. With 0 no model is loaded, so that
             parameters, GMACs and times are left out too.
 

@@ -90,7 +90,7 @@ def test_a_report_runs_no_config(strange_pair: dict[str, Path], tmp_path: Path) 
     assert 'code in a config is not run and left out:' in text
     assert 'makedirs' in text
     # The teacher's config holds code: its model is taken from its checkpoint.
-    assert 'most improved' in text
+    assert 'largest' in text
     assert 'No images' not in text
 
 

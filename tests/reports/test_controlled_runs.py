@@ -117,9 +117,11 @@ def test_the_findings_name_controls_and_losses_that_harm() -> None:
     ]
     runs = [run for group in groups for run in group.runs]
     study = StudyRecord('s', runs, 'base', {'kd2': ['base', 'longer']}, 'mIoU11', 'list', {})
-    lines = [str(line) for line in find(Collection('s', groups, 'mIoU11', groups[0], [study]))]
+    read = Collection('s', groups, 'mIoU11', groups[0], [study])
+    lines = [str(line) for line in find(read)]
     low, high = scipy.stats.ttest_rel(scores['kd2'], scores['base']).confidence_interval()
-    # A control is not a student, so the best one is kd2.
+    # A control is not a student, so the best one is kd2, also in the figures.
+    assert read.best.name == 'kd2'
     assert lines[0] == f'kd2 beats base by 5.03 ± {(high - low) / 2:.2f} mIoU11 (3 seeds).'
     # The fourth student is named, because it is worse than the baseline.
     assert any(line.startswith('kl is below base by 4.87 ± ') for line in lines)

@@ -25,7 +25,7 @@ from mmseg_kd.reports.figures.images import (
 
 def test_images_are_chosen_by_what_they_gained() -> None:
     chosen = choose_images([0.5, np.nan, -3.0, 9.0, 1.0, 0.0], 1)
-    assert chosen == [(3, 'improved'), (2, 'damaged'), (0, 'median')]
+    assert chosen == [(3, 'largest'), (2, 'smallest'), (0, 'median')]
     assert len(choose_images([1.0, 2.0], 3)) == 2
     assert choose_images([np.nan], 2) == []
 
@@ -55,7 +55,7 @@ def test_real_checkpoints_are_drawn(
     gains = {f'{i:04d}': row['student'] - row['baseline'] for i, row in scores.items()}
     best, worst = sorted(gains, key=gains.get, reverse=True)
     assert gains[best] > gains[worst]
-    assert rows == [(best, 'improved', gains[best]), (worst, 'damaged', gains[worst])]
+    assert rows == [(best, 'largest', gains[best]), (worst, 'smallest', gains[worst])]
     with Image.open(tmp_path / 'images.png') as picture:
         # Six columns: input, truth, baseline, teacher, student, difference.
         assert picture.width == pytest.approx(6 * 3.2 * 110, abs=2)

@@ -190,8 +190,9 @@ class Collection:
 
     @property
     def students(self) -> list[Group]:
-        """Groups that are neither the baseline nor a teacher, the best mean first."""
-        return [group for group in self.compared if group is not self.baseline]
+        """Groups that are no baseline, teacher or control, the best mean first."""
+        others = [self.baseline, *(control for _, control in self.controlled)]
+        return [group for group in self.compared if group not in others]
 
     @property
     def best(self) -> Group | None:

@@ -49,8 +49,8 @@ def learning_curves(collection: Collection, folder: Path) -> list[Block]:
         '{metric} of all runs: means of the seeds, with a band from the lowest to the highest of '
         'them.'
         if not grey
-        else '{metric} of all runs. The best {shown} have a colour and the band of their seeds, '
-        'the other {grey} are thin and grey.',
+        else '{metric} of all runs. The best {shown} have a colour and the band of their seeds. '
+        'Thin and grey: {grey} more.',
         metric=metric,
         shown=len(lines),
         grey=grey,

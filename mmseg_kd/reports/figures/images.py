@@ -27,7 +27,7 @@ from mmseg_kd.visualization import Panel, prediction_grid
 # Characters of the code in a note.
 MOST_CODE = 240
 BETTER, WORSE = (0, 158, 115), (213, 94, 0)
-KINDS = ('improved', 'damaged', 'median')
+KINDS = ('largest', 'smallest', 'median')
 
 
 def differing_images(collection: Collection, folder: Path, count: int) -> list[Block]:
@@ -51,7 +51,7 @@ def differing_images(collection: Collection, folder: Path, count: int) -> list[B
         student=run_name(pair[1]),
     )
     headings = messages('image', 'chosen as', 'difference in mIoU of the image')
-    texts = dict(zip(KINDS, messages('most improved', 'most damaged', 'median'), strict=True))
+    texts = dict(zip(KINDS, messages('largest', 'smallest', 'median'), strict=True))
     cells = [[name, texts[kind], number(gain, '+.2f')] for name, kind, gain in rows]
     table = Table(headings, cells, 'images')
     return [Heading(message('Images')), Picture(file, caption), table]
@@ -75,7 +75,7 @@ def choose_images(differences: Sequence[float], count: int) -> list[tuple[int, s
         count: Number of images of each kind.
 
     Returns:
-        Index and kind of each: 'improved', 'damaged' or 'median'.
+        Index and kind of each: 'largest', 'smallest' or 'median'.
     """
     order = [int(i) for i in np.argsort(differences) if np.isfinite(differences[i])]
     middle = max(0, len(order) // 2 - count // 2)

@@ -37,8 +37,7 @@ def _best(collection: Collection) -> Iterator[Message]:
 def _comparisons(collection: Collection) -> Iterator[Message]:
     if collection.baseline is None:
         return
-    controls = [control for _, control in collection.controlled]
-    students = [group for group in collection.students if group not in controls]
+    students = collection.students
     values = dict(metric=collection.metric, baseline=collection.baseline.name)
     shown, others = students[:MOST_COMPARED], students[MOST_COMPARED:]
     worse = [x for x in others if (c := collection.compare(x)) and c.verdict == 'worse']
