@@ -98,7 +98,7 @@ def prepare_process() -> None:
     logging.raiseExceptions = False
     for remark in (
         'This DataLoader will create', '.*`get_instance` should not accept', 'The draw is False',
-        'Multi-processing start method',
+        'Multi-processing start method', 'Argument ``group`` is an experimental feature',
     ):  # fmt: skip
         warnings.filterwarnings('ignore', message=remark)
 

@@ -5,18 +5,22 @@ import datetime
 import signal
 import tempfile
 import textwrap
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import torch
 from optuna.storages import InMemoryStorage
-from torch import nn
 from tqdm import tqdm
 
 from mmseg_kd.config import load_config
 from mmseg_kd.distillation.teacher import build_segmentor, without_distillation
 from mmseg_kd.engine.devices import unused_card
-from mmseg_kd.errors import UserError
+from mmseg_kd.errors import UserError, one_line
+from mmseg_kd.models.kd_encoder_decoder import KDEncoderDecoder
 from mmseg_kd.paths import check_folder, relative
+from mmseg_kd.records.json_lines import read_json_file
 from mmseg_kd.records.progress import read_progress
 from mmseg_kd.studies.config import Study, load_study
 from mmseg_kd.studies.plan import PlannedRun, check_files, kind_of, plan_study
@@ -37,7 +41,7 @@ def run(args: argparse.Namespace) -> None:
         return
     check_folder(folder, '--work-dir')
     check_files(plan)
-    check_teachers(plan)
+    check_models(plan)
     if problem := unused_card():
         print(f'warning: {problem}')
     runner = StudyRunner(RunQueue(study, plan, open_storage(args.storage, folder)), folder)
@@ -64,7 +68,9 @@ def run(args: argparse.Namespace) -> None:
 def status(args: argparse.Namespace) -> None:
     """Print the state of every training."""
     queue, folder = _begun(args)
-    print(status_table(write_state(queue, folder), queue.plan, folder), time_left(queue), sep='\n')
+    print(status_table(write_state(queue, folder), queue.plan, folder))
+    if left := time_left(queue, folder):
+        print(left)
 
 
 def report(args: argparse.Namespace) -> None:
@@ -74,32 +80,31 @@ def report(args: argparse.Namespace) -> None:
     _report(folder, args.lang)
 
 
-def check_teachers(plan: list[PlannedRun]) -> None:
-    """Refuse a teacher's config whose model is not that of the run that trains the teacher.
+def check_models(plan: list[PlannedRun]) -> None:
+    """Build each model that needs the checkpoint of another run, with random weights for it.
+
+    So a teacher that does not fit its student is found before it is trained.
 
     Raises:
-        UserError: Tensors of the two models differ.
+        UserError: A model or teacher cannot be built.
     """
     runs, checked = {run.key: run for run in plan}, set()
     for run in plan:
-        for key, need in run.needs.items():
-            config, needed = run.settings.get(key.removesuffix('checkpoint') + 'config'), runs[need]
-            pair = config, needed.config, str(needed.options | {'randomness.seed': None})
-            if not isinstance(config, str) or pair in checked:
-                continue
-            checked.add(pair)
+        # Other numbers, such as weights and temperatures, make no other model.
+        kind = kind_of(run.config, run.options)
+        if not run.needs or kind in checked:
+            continue
+        checked.add(kind)
+        with _random_weights(run, runs) as options:
             try:
-                made, own = _build(needed), build_segmentor(config)
-            except Exception:
-                # The training reports it.
-                continue
-            shapes = [{k: tuple(v.shape) for k, v in m.state_dict().items()} for m in (made, own)]
-            if differing := {name for name, _ in shapes[0].items() ^ shapes[1].items()}:
-                raise UserError(
-                    f'run {run.name}: {key} comes from the run {need[0]}, whose model is not that'
-                    f' of the config {config} ({len(differing)} tensors differ, for example'
-                    f' {min(differing)}); the teacher needs the config of that run'
-                )
+                model = build_segmentor(load_config(run.config, options).model)
+                if isinstance(model, KDEncoderDecoder):
+                    model.build_teacher()
+            except Exception as error:
+                problem = one_line(error)
+                for key, (needed, _) in run.needs.items():
+                    problem = problem.replace(options[key], f'the checkpoint of {needed}')
+                raise UserError(f'run {run.name}: {problem}') from error
 
 
 def describe_plan(queue: RunQueue, folder: Path) -> None:
@@ -132,23 +137,33 @@ def describe_plan(queue: RunQueue, folder: Path) -> None:
 
 def _pace(queue: RunQueue, run: PlannedRun) -> float:
     """Return the seconds per iteration of a run; the checkpoints that it needs may be missing."""
-    options = run.options | {p.key: p.examples()[0] for p in run.space}
-    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as scratch:
-        for number, (key, need) in enumerate(run.needs.items()):
-            # Random weights take the same time.
-            options[key] = str(Path(scratch, f'{number}.pth'))
-            torch.save({'state_dict': _build(queue.runs[need]).state_dict()}, options[key])
+    # Random weights take the same time.
+    with _random_weights(run, queue.runs) as options:
         return measure(load_config(run.config, options), run.label)
 
 
-def _build(run: PlannedRun) -> nn.Module:
-    """Build the model that a run trains, without its teacher."""
-    return build_segmentor(without_distillation(load_config(run.config, run.options).model))
+@contextmanager
+def _random_weights(
+    run: PlannedRun, runs: dict[tuple[str, int], PlannedRun]
+) -> Iterator[dict[str, Any]]:
+    """Yield a run's options, with temporary checkpoints of random weights for those it needs."""
+    options = run.options | {p.key: p.examples()[0] for p in run.space}
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as scratch:
+        for number, (key, need) in enumerate(run.needs.items()):
+            model = load_config(runs[need].config, runs[need].options).model
+            options[key] = str(Path(scratch, f'{number}.pth'))
+            state = build_segmentor(without_distillation(model)).state_dict()
+            torch.save({'state_dict': state}, options[key])
+        yield options
 
 
 def _read(args: argparse.Namespace) -> tuple[Study, list[PlannedRun], Path]:
     study = load_study(args.study)
     folder = Path(args.work_dir) if args.work_dir else Path('work_dirs') / study.name
+    held = read_json_file(folder / 'study.json')
+    name = held.get('name') if isinstance(held, dict) else None
+    if name not in (None, study.name):
+        raise UserError(f'{relative(folder)} holds the study {name}; write another --work-dir')
     return study, plan_study(study), folder
 
 

@@ -119,7 +119,8 @@ def _study(path: str, stem: str, node: Any) -> Study:
             where = f'study.runs.{run}.needs[{key!r}]'
             _one_of(where, needed, runs)
             if variation is not None and needed == variation.run:
-                raise UserError(f'{where}: {needed!r} is a whole {variation.kind}; name one run')
+                kind = variation.kind
+                raise UserError(f'{where}: {needed!r} is a whole {kind}; write a point as a run')
             if (run, key) in varied:
                 raise UserError(f'{where}: the {variation.kind} varies this key too; remove one')
     if study['baseline'] is not None:

@@ -105,7 +105,9 @@ def check_files(plan: list[PlannedRun]) -> None:
             read = FILES.fullmatch(key) and key not in unread and isinstance(path, str)
             if read and not _is_available(path):
                 advice = f"fetch it, or write options={{'{key}': None}}"
-                if not key.endswith('pretrained'):
+                if key.endswith('config'):
+                    advice = 'write the path of a config'
+                elif not key.endswith('pretrained'):
                     advice = f"write another, or let a run make it: needs={{'{key}': RUN}}"
                 raise UserError(f'run {run.name}: {key}: {path} does not exist; {advice}')
 
@@ -165,7 +167,7 @@ class _Planner:
             config=run.config,
             options={**run.options, **params, 'randomness.seed': seed},
             needs=needs,
-            work_dir=f'runs/{name}' + f'/seed{seed}' * (point is None or len(run.seeds) > 1),
+            work_dir=f'runs/{name}/seed{seed}',
             params=params,
             space=space,
             point=point,

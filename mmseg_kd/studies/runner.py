@@ -59,7 +59,8 @@ class StudyRunner:
                     self._train(lease)
                 elif busy := self.queue.busy():
                     if busy != waits_for:
-                        say(f'waiting for {", ".join(busy)}')
+                        names = ', '.join(busy)
+                        say(f'waiting for {names}: another process trains it, or stopped just now')
                     waits_for = busy
                     time.sleep(LOOK_AGAIN)
                 else:
@@ -94,10 +95,17 @@ class StudyRunner:
         for run in self.plan:
             trial, folder = current.get(run.key), self.folder / run.work_dir
             state = self.queue.state_of(trial)
-            if state == 'done' and not folder.is_dir():
+            if trial is None and find_latest_checkpoint(folder):
+                raise UserError(
+                    f'{relative(folder)} has checkpoints that are unknown to this storage: write '
+                    'the --storage that has them, or delete that folder'
+                )
+            same = trial is None or self.queue.same_settings(run, trial)
+            if not folder.is_dir() and (state == 'done' or (state == 'failed' and not same)):
+                say(f'{run.label}: its folder is missing, so it is trained again')
                 self.queue.put_back(run, trial)
                 continue
-            if trial is None or self.queue.same_settings(run, trial):
+            if same:
                 continue
             keys = f'{run.label} ({differences(trial.user_attrs["settings"], run.settings)})'
             if state == 'running':
@@ -115,7 +123,7 @@ class StudyRunner:
         run = lease.run
         place = f'[{self.plan.index(run) + 1}/{len(self.plan)}] {run.label}'
         values = [f'{key}={value}' for key, value in lease.params.items()]
-        remarks = ', '.join([*values, *filter(None, [time_left(self.queue)])])
+        remarks = ', '.join([*values, *filter(None, [time_left(self.queue, self.folder)])])
         say(f'{place}: {remarks}' if remarks else place)
         write_state(self.queue, self.folder)
         started = time.monotonic()

@@ -72,6 +72,8 @@ def test_a_grid_has_every_combination_and_every_seed(tmp_path: Path) -> None:
     assert [run.key for run in planned[:2]] == [('a/0', 3), ('a/1', 3)]
     assert [run.seed for run in planned] == [3] * 4 + [4] * 4
     assert planned[-1].work_dir == 'runs/a/3/seed4'
+    # Also of a single seed, so that seeds can be added later.
+    assert plan(tmp_path, text.replace('[3, 4]', '[3]'))[-1].work_dir == 'runs/a/3/seed3'
     assert planned[-1].settings['model.kd_losses.at_loss.stages.1'] == 'stage3'
     assert planned[-1].settings['randomness.seed'] == 4
     assert len({run.fingerprint for run in planned}) == 8

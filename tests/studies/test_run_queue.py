@@ -11,6 +11,7 @@ from unittest.mock import Mock
 from uuid import uuid4
 
 import pytest
+import torch
 from conftest import ROOT
 from mmengine.config import Config
 from optuna.exceptions import UpdateFinishedTrialError
@@ -23,7 +24,7 @@ from mmseg_kd.studies.plan import PlannedRun, plan_study
 from mmseg_kd.studies.runner import StudyRunner
 from mmseg_kd.studies.sharing import run_queue
 from mmseg_kd.studies.sharing.run_queue import GRACE, RunQueue
-from mmseg_kd.studies.sharing.state import study_state, time_left
+from mmseg_kd.studies.sharing.state import status_table, study_state, time_left
 from mmseg_kd.studies.sharing.storage import open_storage
 
 TOY = 'local_configs/toy/segformer.b0.toy.py'
@@ -256,20 +257,57 @@ def test_the_remaining_time_follows_from_the_finished_runs(tmp_path: Path) -> No
     study, plan = planned(tmp_path, LIST, SEEDS='[0, 1]')
     file = str(tmp_path / 'study.db')
     first = queue(study, plan, file)
-    assert time_left(first) == ''
+    assert time_left(first, tmp_path) == ''
     first.claim().finish(TrialState.COMPLETE, 1.0)
     with closing(sqlite3.connect(file)) as database, database:
         day = '2026-01-01 00'
         times = f"datetime_start = '{day}:00:00.0', datetime_complete = '{day}:15:00.0'"
         database.execute(f'UPDATE trials SET {times}')
     first, second = queue(study, plan, file), queue(study, plan, file)
-    assert time_left(first) == 'about 0:30:00 left'
+    assert time_left(first, tmp_path) == 'about 0:30:00 left'
     leases = first.claim(), second.claim()
     # Two processes train two runs.
-    assert time_left(first) in ('about 0:15:00 left', 'about 0:14:59 left')
+    assert time_left(first, tmp_path) == 'about 0:15:00 left'
     for lease in leases:
         lease.finish(TrialState.COMPLETE, 1.0)
-    assert time_left(first) == ''
+    assert time_left(first, tmp_path) == ''
+
+
+def test_what_needs_a_failed_run_takes_no_time_and_says_why(tmp_path: Path) -> None:
+    study, plan = planned(tmp_path, LIST, SEEDS='[0, 1]')
+    runs = queue(study, plan, str(tmp_path / 'study.db'))
+    lease = runs.claim()
+    lease.set('error', 'it broke')
+    lease.finish(TrialState.FAIL)
+    assert time_left(runs, tmp_path) == ''
+    table = status_table(study_state(runs), plan, tmp_path)
+    assert table.count('needs a, which failed') == 2
+
+
+def test_checkpoints_of_an_unknown_training_are_refused(tmp_path: Path) -> None:
+    study, plan = planned(tmp_path, LIST)
+    runs = queue(study, plan, str(tmp_path / 'study.db'))
+    checkpoint = tmp_path / 'out' / 'runs' / 'a' / 'seed0' / 'iter_3.pth'
+    checkpoint.parent.mkdir(parents=True)
+    torch.save({}, checkpoint)
+    with pytest.raises(UserError, match='has checkpoints that are unknown to this storage'):
+        StudyRunner(runs, tmp_path / 'out').run()
+
+
+def test_a_failed_run_whose_config_and_folder_are_gone_is_trained_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr('mmseg_kd.studies.runner.run_training', lambda *_: 'it broke again')
+    study, plan = planned(tmp_path, LIST)
+    runs = queue(study, plan, str(tmp_path / 'study.db'))
+    lease = runs.claim()
+    lease.set('error', 'it broke')
+    lease.finish(TrialState.FAIL)
+    assert StudyRunner(runs, tmp_path / 'out').run()['runs'][0]['error'] == 'it broke'
+    edited = LIST.replace('seeds=[0])', "seeds=[0], options={'optim_wrapper.optimizer.lr': 0.1})")
+    study, plan = planned(tmp_path, edited, NAME=repr(study.name))
+    runs = queue(study, plan, str(tmp_path / 'study.db'))
+    assert StudyRunner(runs, tmp_path / 'out').run()['runs'][0]['error'] == 'it broke again'
 
 
 def test_a_search_may_draw_what_other_settings_follow(

@@ -11,7 +11,7 @@ import fake_trainings
 import pytest
 from studying import evaluated, run, start, state, study_file, trained
 
-from mmseg_kd.studies.commands import check_teachers
+from mmseg_kd.studies.commands import check_models
 from mmseg_kd.studies.config import load_study
 from mmseg_kd.studies.plan import plan_study
 
@@ -100,20 +100,38 @@ def test_a_study_whose_runs_all_fail_says_why(
     assert '1 of 1 runs failed: one seed 0: it broke. Fix the cause and add' in err
 
 
-def test_a_teacher_with_the_config_of_another_model_is_refused_before_training(
-    tmp_path: Path,
-) -> None:
+def test_a_teacher_that_cannot_be_loaded_is_refused_before_training(tmp_path: Path) -> None:
     teacher, student = f'{TOY}/segformer.b2.toy.py', f'{TOY}/segformer.b0.toy.kd.py'
     text = f"""study = dict(runs=dict(teacher=dict(config={teacher!r}), kd=dict(
         config={student!r}, needs={{'model.teacher.checkpoint': 'teacher'}})))"""
     study = study_file(tmp_path, text)
-    check_teachers(plan_study(load_study(str(study))))
-    study = study_file(tmp_path, text.replace(teacher, f'{TOY}/segformer.b0.toy.py'))
-    code, _, err = run('run', study)
-    assert code == 2
-    assert err.startswith('error: run kd: model.teacher.checkpoint comes from the run teacher, ')
-    assert f'config {teacher} (' in err and 'backbone.' in err
+    check_models(plan_study(load_study(str(study))))
+    classes = "{'model.decode_head.num_classes': 5}"
+    loss = "{'model.kd_losses.kl_loss.type': 'NoLoss'}"
+    for edited, says in (
+        (text.replace(teacher, f'{TOY}/segformer.b0.toy.py'), 'the checkpoint of teacher '),
+        (text.replace("toy.py'", f"toy.py', options={classes}"), 'the checkpoint of teacher '),
+        (text.replace('needs=', f'options={loss}, needs='), 'NoLoss'),
+    ):
+        assert edited != text
+        code, _, err = run('run', study_file(tmp_path, edited))
+        assert (code, err.count('\n')) == (2, 1)
+        assert err.startswith('error: run kd: ') and says in err
     assert not (tmp_path / 'out').exists()
+
+
+def test_another_study_in_the_same_folder_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr('mmseg_kd.studies.training_process.enter', fake_trainings.failing)
+    text = "study = dict(name='NAME', runs=dict(one=dict(config=CONFIG)))"
+    run('run', study_file(tmp_path, text.replace('NAME', 'first')))
+    before = (tmp_path / 'out' / 'study.json').read_bytes()
+    for command in ('run', 'status', 'report'):
+        code, _, err = run(command, study_file(tmp_path, text.replace('NAME', 'second')))
+        assert code == 2
+        assert 'out holds the study first; write another --work-dir' in err
+    assert (tmp_path / 'out' / 'study.json').read_bytes() == before
 
 
 def test_a_database_that_fails_during_a_study_is_one_line(

@@ -190,14 +190,18 @@ class Collection:
 
     @property
     def students(self) -> list[Group]:
-        """Groups that are no baseline, teacher or control, the best mean first."""
-        others = [self.baseline, *(control for _, control in self.controlled)]
-        return [group for group in self.compared if group not in others]
+        """Groups that are neither the baseline nor a teacher, the best mean first.
+
+        A control without a teacher, such as a longer baseline, is no student either.
+        """
+        controls = [control for _, control in self.controlled]
+        others = [g for g in controls if not any(run.teachers for run in g.runs)]
+        return [g for g in self.compared if g is not self.baseline and g not in others]
 
     @property
     def best(self) -> Group | None:
         """The best student, else the best group of all."""
-        return next(iter([*self.students, *self.ranked]), None)
+        return next(iter([*self.students, *self.compared, *self.ranked]), None)
 
     def compare(self, group: Group, test: bool = False) -> PairedDifference | None:
         """Compare a group with the baseline by seed, the same way in every part of the report.

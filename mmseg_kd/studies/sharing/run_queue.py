@@ -28,6 +28,7 @@ from mmseg_kd.errors import UserError, one_line
 from mmseg_kd.studies.config import Study
 from mmseg_kd.studies.plan import PlannedRun
 from mmseg_kd.studies.settings import changed_keys
+from mmseg_kd.studies.sharing.storage import reason
 
 STATES = dict(WAITING='waiting', RUNNING='running', COMPLETE='done', PRUNED='done', FAIL='failed')
 # Seconds between heartbeats, and seconds without one after which a process counts as dead. The
@@ -64,7 +65,7 @@ class Lease:
                 self.set('heartbeat', self._beaten)
             except (StorageInternalError, SQLAlchemyError, OSError) as error:
                 # A database that is away for a while is not a reason to stop training.
-                print(f'warning: the storage does not answer: {error}', flush=True)
+                print(f'warning: the storage does not answer: {reason(error)}', flush=True)
 
     def finish(self, state: TrialState, value: float | None = None) -> None:
         """End the trial; that of a training without an error stores its best value."""

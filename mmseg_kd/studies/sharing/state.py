@@ -13,7 +13,7 @@ from optuna.trial import FrozenTrial
 from prettytable import PrettyTable
 
 from mmseg_kd.checkpoints import write_text
-from mmseg_kd.records.progress import read_progress
+from mmseg_kd.records.progress import Progress, read_progress
 from mmseg_kd.studies.plan import PlannedRun
 from mmseg_kd.studies.sharing.run_queue import RunQueue
 
@@ -74,44 +74,56 @@ def write_state(queue: RunQueue, folder: Path) -> dict[str, Any]:
 def status_table(state: Mapping[str, Any], plan: Sequence[PlannedRun], folder: Path) -> str:
     """Format one line per training: state, best objective, iteration and remaining time."""
     metric = state['objective']['metric']
+    failed = {(row['name'], row['seed']) for row in state['runs'] if row['state'] == 'failed'}
     table = PrettyTable(['', 'run', 'seed', 'state', metric, 'iteration', 'ETA', 'note'])
     table.align, table.max_width['note'] = 'r', 80
     table.align['run'] = table.align['state'] = table.align['note'] = 'l'
     for number, (row, run) in enumerate(zip(state['runs'], plan, strict=True), start=1):
         progress = read_progress(folder / run.work_dir)
-        best, eta = row['value'], '-'
+        best = row['value']
         best = progress.best(metric) if best is None else best
-        if row['state'] == 'running' and progress.iteration_times and run.max_iters:
-            left = (run.max_iters - progress.iteration) * progress.iteration_times[-1]
-            eta = str(datetime.timedelta(seconds=round(left)))
+        left = _seconds_left(run, progress) if row['state'] == 'running' else None
+        eta = '-' if left is None else _clock(left)
         value = '-' if best is None else f'{best:.2f}'
         iteration = f'{progress.iteration}/{run.max_iters or "?"}'
-        note = row['error'] or ', '.join(f'{k}={_short(v)}' for k, v in row['params'].items())
+        notes = [f'{k}={_short(v)}' for k, v in row['params'].items()]
+        notes += [f'needs {name}, which failed' for name, _ in failed & {*run.needs.values()}]
+        note = row['error'] or ', '.join(notes)
         table.add_row([number, run.name, run.seed, row['state'], value, iteration, eta, note])
     return table.get_string()
 
 
-def time_left(queue: RunQueue) -> str:
+def time_left(queue: RunQueue, folder: Path) -> str:
     """Estimate how long a study still takes, from its finished trainings; '' if that is unknown."""
-    current, now = queue.current(), datetime.datetime.now()
+    current = queue.current()
     state = {run.key: queue.state_of(current.get(run.key)) for run in queue.plan}
-    took, left = defaultdict(list), 0.0
+    took, left, blocked = defaultdict(list), 0.0, set()
     for run in queue.plan:
         # A later attempt may have continued an earlier one.
         if state[run.key] == 'done' and current[run.key].user_attrs['attempt'] == 1:
             took[run.name.partition('/')[0]].append(current[run.key].duration.total_seconds())
-    if not took:
-        return ''
-    # Other seeds and points of a run take as long; a run that was never trained, as long as all.
-    usual = fmean(chain(*took.values()))
     for run in queue.plan:
-        seconds = fmean(took.get(run.name.partition('/')[0], [usual]))
-        if state[run.key] == 'waiting':
-            left += seconds
-        elif state[run.key] == 'running':
-            left += max(seconds - (now - current[run.key].datetime_start).total_seconds(), 0)
+        if state[run.key] == 'failed' or blocked & {*run.needs.values()}:
+            blocked.add(run.key)
+        elif took and state[run.key] != 'done':
+            # Other seeds and points of a run take as long; an unknown run takes as long as all.
+            known = took.get(run.name.partition('/')[0]) or chain(*took.values())
+            seconds = None
+            if state[run.key] == 'running':
+                seconds = _seconds_left(run, read_progress(folder / run.work_dir))
+            left += fmean(known) if seconds is None else seconds
     processes = max(list(state.values()).count('running'), 1)
-    return f'about {datetime.timedelta(seconds=round(left / processes))} left' if left else ''
+    return f'about {_clock(left / processes)} left' if left else ''
+
+
+def _seconds_left(run: PlannedRun, progress: Progress) -> float | None:
+    if not (progress.iteration_times and run.max_iters):
+        return None
+    return (run.max_iters - progress.iteration) * progress.iteration_times[-1]
+
+
+def _clock(seconds: float) -> str:
+    return str(datetime.timedelta(seconds=round(seconds)))
 
 
 def _short(value: Any) -> str:

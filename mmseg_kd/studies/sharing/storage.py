@@ -37,7 +37,7 @@ def open_storage(where: str | None, folder: Path) -> BaseStorage:
         return _database(f'sqlite:///{path.as_posix()}')
     except (OSError, exc.SQLAlchemyError, ImportError, ValueError, KeyError, RuntimeError) as error:
         raise UserError(
-            f'--storage {without_password(where)} cannot be opened: {_reason(error)}'
+            f'--storage {without_password(where)} cannot be opened: {reason(error)}'
         ) from error
 
 
@@ -52,12 +52,12 @@ def needing_storage() -> Iterator[None]:
         yield
     except (StorageInternalError, exc.SQLAlchemyError) as error:
         raise UserError(
-            f"the study's database does not answer ({_reason(error)}); run the same command again"
+            f"the study's database does not answer ({reason(error)}); run the same command again"
             ' to continue from the last checkpoints'
         ) from error
 
 
-def _reason(error: BaseException) -> str:
+def reason(error: BaseException) -> str:
     """Return the driver's message, which Optuna and SQLAlchemy wrap in their own advice."""
     while error.__cause__ is not None:
         error = error.__cause__
