@@ -77,8 +77,7 @@ def _open(source: Source, file: Path, frame: np.ndarray, stack: ExitStack) -> cv
     video = cv2.VideoWriter(str(partial), code, rate, frame.shape[1::-1])
     stack.callback(video.release)
     if not video.isOpened():
-        size = f'{frame.shape[1]}x{frame.shape[0]}'
-        raise UserError(f'{file}: OpenCV cannot write a video of {size}; predict its frames')
+        raise UserError(f'{file}: OpenCV cannot write videos of this size; predict its frames')
     return video
 
 

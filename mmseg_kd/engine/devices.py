@@ -67,9 +67,8 @@ def _memory_message(runner: Runner, error: Exception) -> str | None:
     held = f'this process holds {used / GIB:.1f} of {total / GIB:.1f} GiB of memory'
     if any(part in str(error) for part in DEAD_WORKER):
         return (
-            'a worker of a data loader was ended by the system, which happens when memory runs '
-            f'out ({held}); lower num_workers of train_dataloader and val_dataloader, 0 needs the '
-            'least'
+            'the system ended a worker of a data loader, as it does when memory runs out '
+            f'({held}); lower num_workers of train_dataloader and val_dataloader'
         )
     if not is_out_of_memory(error):
         return None
@@ -92,9 +91,7 @@ def _memory_message(runner: Runner, error: Exception) -> str | None:
         where = 'evaluation'
         test = runner.cfg.model.get('test_cfg') or {}
         size = test.get('crop_size') if test.get('mode') == 'slide' else None
-        advice = (
-            f'write {split}_dataloader.batch_size=1, or model.test_cfg.mode=slide with a crop_size '
-            'and a stride'
-        )
+        advice = f'write {split}_dataloader.batch_size=1, or model.test_cfg.mode=slide'
+        advice += ' with a crop_size and a stride'
     crop = f'crop {"x".join(map(str, size))}' if size else 'whole images'
     return f'out of memory in {where}: batch {batch}, {crop}, {held}; {advice}'

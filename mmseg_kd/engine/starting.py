@@ -200,8 +200,7 @@ def _owners(error: Exception) -> list[Any]:
 def describe_run(runner: Runner) -> str:
     """Describe a training run: model, teacher, losses, data, schedule, device, where it writes."""
     loader, val_loop = runner.train_dataloader, runner.val_loop
-    threads = torch.get_num_threads()
-    cpu = f'{platform.machine()} CPU, {threads} thread{"s" * (threads > 1)}'
+    cpu = f'{platform.machine()} CPU (threads: {torch.get_num_threads()})'
     device = torch.cuda.get_device_name() if get_device() == 'cuda' else cpu
     rows = [
         ('config', runner.cfg.filename),

@@ -5,10 +5,9 @@ import datetime
 import signal
 import tempfile
 import textwrap
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import torch
 from optuna.storages import InMemoryStorage
@@ -25,7 +24,7 @@ from mmseg_kd.records.progress import read_progress
 from mmseg_kd.studies.config import Study, load_study
 from mmseg_kd.studies.plan import PlannedRun, check_files, kind_of, plan_study
 from mmseg_kd.studies.runner import StudyRunner
-from mmseg_kd.studies.sharing.run_queue import RunQueue
+from mmseg_kd.studies.sharing.run_queue import Key, RunQueue
 from mmseg_kd.studies.sharing.state import status_table, study_state, time_left, write_state
 from mmseg_kd.studies.sharing.storage import open_storage
 from mmseg_kd.studies.time_budget import measure
@@ -68,9 +67,8 @@ def run(args: argparse.Namespace) -> None:
 def status(args: argparse.Namespace) -> None:
     """Print the state of every training."""
     queue, folder = _begun(args)
-    print(status_table(write_state(queue, folder), queue.plan, folder))
-    if left := time_left(queue, folder):
-        print(left)
+    table = status_table(write_state(queue, folder), queue.plan, folder)
+    print(f'{table}\n{time_left(queue, folder)}'.rstrip())
 
 
 def report(args: argparse.Namespace) -> None:
@@ -88,13 +86,9 @@ def check_models(plan: list[PlannedRun]) -> None:
     Raises:
         UserError: A model or teacher cannot be built.
     """
-    runs, checked = {run.key: run for run in plan}, set()
-    for run in plan:
-        # Other numbers, such as weights and temperatures, make no other model.
-        kind = kind_of(run.config, run.options)
-        if not run.needs or kind in checked:
-            continue
-        checked.add(kind)
+    runs = {run.key: run for run in plan}
+    # Other numbers, such as weights and temperatures, make no other model.
+    for run in {kind_of(run.config, run.options): run for run in plan if run.needs}.values():
         with _random_weights(run, runs) as options:
             try:
                 model = build_segmentor(load_config(run.config, options).model)
@@ -143,9 +137,7 @@ def _pace(queue: RunQueue, run: PlannedRun) -> float:
 
 
 @contextmanager
-def _random_weights(
-    run: PlannedRun, runs: dict[tuple[str, int], PlannedRun]
-) -> Iterator[dict[str, Any]]:
+def _random_weights(run: PlannedRun, runs: Mapping[Key, PlannedRun]) -> Iterator[dict]:
     """Yield a run's options, with temporary checkpoints of random weights for those it needs."""
     options = run.options | {p.key: p.examples()[0] for p in run.space}
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as scratch:

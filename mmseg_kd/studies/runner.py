@@ -59,8 +59,7 @@ class StudyRunner:
                     self._train(lease)
                 elif busy := self.queue.busy():
                     if busy != waits_for:
-                        names = ', '.join(busy)
-                        say(f'waiting for {names}: another process trains it, or stopped just now')
+                        say(f'waiting for {", ".join(busy)}: a process has it, or died just now')
                     waits_for = busy
                     time.sleep(LOOK_AGAIN)
                 else:
@@ -123,8 +122,7 @@ class StudyRunner:
         run = lease.run
         place = f'[{self.plan.index(run) + 1}/{len(self.plan)}] {run.label}'
         values = [f'{key}={value}' for key, value in lease.params.items()]
-        remarks = ', '.join([*values, *filter(None, [time_left(self.queue, self.folder)])])
-        say(f'{place}: {remarks}' if remarks else place)
+        say(', '.join(filter(None, [place, *values, time_left(self.queue, self.folder)])))
         write_state(self.queue, self.folder)
         started = time.monotonic()
         try:

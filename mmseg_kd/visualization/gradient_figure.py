@@ -23,9 +23,7 @@ Reports = Sequence[Mapping[str, Any]]
 
 
 def gradient_figure(
-    reports: Reports,
-    file: str | Path,
-    guides: tuple[float, float] = (0.001, 0.9),
+    reports: Reports, file: str | Path, guides: tuple[float, float] = (0.001, 0.9)
 ) -> None:
     """Draw gradient norm share, cosine with the labels' gradient and weighted losses.
 

@@ -169,7 +169,7 @@ def test_a_config_in_a_checkpoint_runs_nothing(
         (['{photos}/a.png', '{photos}/other/a.png'], 'would have results of the same name, a;'),
         (['{photos}/broken.jpg'], 'broken.jpg: is not an image or not a whole one'),
         (['{photos}/broken.mp4'], 'broken.mp4: is not a video that OpenCV can read'),
-        (['{photos}/wide.avi'], 'wide.mp4: OpenCV cannot write a video of 8256x64; predict its'),
+        (['{photos}/wide.avi'], 'wide.mp4: OpenCV cannot write videos of this size; predict'),
     ],
 )
 def test_inputs_that_cannot_be_used(

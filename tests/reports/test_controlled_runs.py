@@ -130,3 +130,7 @@ def test_the_findings_name_controls_and_losses_that_harm() -> None:
     expected = f'kd2 is below longer by 3.00 ± {(high - low) / 2:.2f} mIoU11 (3 seeds).'
     assert [line for line in lines if 'longer' in line and 'kd2' in line] == [expected]
     assert not any(line.startswith('longer beats') for line in lines)
+    # A control that is distilled too is a student.
+    for record in read.groups[2].runs:
+        record.teachers = {'teacher': {}}
+    assert read.best.name == 'longer'

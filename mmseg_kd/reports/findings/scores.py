@@ -39,9 +39,9 @@ def _comparisons(collection: Collection) -> Iterator[Message]:
         return
     students = collection.students
     values = dict(metric=collection.metric, baseline=collection.baseline.name)
-    shown, others = students[:MOST_COMPARED], students[MOST_COMPARED:]
+    others = students[MOST_COMPARED:]
     worse = [x for x in others if (c := collection.compare(x)) and c.verdict == 'worse']
-    for group in [*shown, *worse[-MOST_COMPARED:]]:
+    for group in [*students[:MOST_COMPARED], *worse[-MOST_COMPARED:]]:
         compared = collection.compare(group)
         if compared:
             yield sentence(group.name, compared=compared, **values)

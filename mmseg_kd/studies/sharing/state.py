@@ -108,9 +108,8 @@ def time_left(queue: RunQueue, folder: Path) -> str:
         elif took and state[run.key] != 'done':
             # Other seeds and points of a run take as long; an unknown run takes as long as all.
             known = took.get(run.name.partition('/')[0]) or chain(*took.values())
-            seconds = None
-            if state[run.key] == 'running':
-                seconds = _seconds_left(run, read_progress(folder / run.work_dir))
+            progress = read_progress(folder / run.work_dir)
+            seconds = _seconds_left(run, progress) if state[run.key] == 'running' else None
             left += fmean(known) if seconds is None else seconds
     processes = max(list(state.values()).count('running'), 1)
     return f'about {_clock(left / processes)} left' if left else ''

@@ -51,10 +51,8 @@ def needing_storage() -> Iterator[None]:
     try:
         yield
     except (StorageInternalError, exc.SQLAlchemyError) as error:
-        raise UserError(
-            f"the study's database does not answer ({reason(error)}); run the same command again"
-            ' to continue from the last checkpoints'
-        ) from error
+        problem = f"the study's database does not answer ({reason(error)})"
+        raise UserError(f'{problem}; run the same command again to continue') from error
 
 
 def reason(error: BaseException) -> str:
