@@ -21,6 +21,7 @@ def _alone(model, options):
 study = dict(
     baseline='none',
     seeds=[0, 1],
+    test=True,
     # One schedule for students and teachers, as in the first experiments; as long as fits a CPU.
     options={
         'optim_wrapper.type': 'Bf16OptimWrapper',
