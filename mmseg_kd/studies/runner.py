@@ -59,7 +59,7 @@ class StudyRunner:
                     self._train(lease)
                 elif busy := self.queue.busy():
                     if busy != waits_for:
-                        say(f'waiting for {", ".join(busy)}: a process has it, or died just now')
+                        say(f'waiting for {", ".join(busy)}: a process trains it, or died just now')
                     waits_for = busy
                     time.sleep(LOOK_AGAIN)
                 else:
