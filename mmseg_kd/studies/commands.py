@@ -151,12 +151,12 @@ def _random_weights(run: PlannedRun, runs: Mapping[Key, PlannedRun]) -> Iterator
 
 def _read(args: argparse.Namespace) -> tuple[Study, list[PlannedRun], Path]:
     study = load_study(args.study)
-    folder = Path(args.work_dir) if args.work_dir else Path('work_dirs') / study.name
+    plan, folder = plan_study(study), Path(args.work_dir or Path('work_dirs', study.name))
     held = read_json_file(folder / 'study.json')
     name = held.get('name') if isinstance(held, dict) else None
     if name not in (None, study.name):
         raise UserError(f'{relative(folder)} holds the study {name}; write another --work-dir')
-    return study, plan_study(study), folder
+    return study, plan, folder
 
 
 def _is_begun(args: argparse.Namespace, folder: Path) -> bool:
