@@ -103,7 +103,10 @@ def test_a_process_that_lost_its_run_stops_training_it(
     state = StudyRunner(queue, tmp_path / 'out').run()
     assert [(run['state'], run['value']) for run in state['runs']] == [('done', 1.0)]
     lines = capsys.readouterr().out.splitlines()
-    assert lines[1:] == ['r0 seed 0 was taken over by another process', 'waiting for r0 seed 0']
+    assert lines[1:] == [
+        'r0 seed 0 was taken over by another process',
+        'waiting for r0 seed 0: a process trains it, or died just now',
+    ]
 
 
 def test_a_run_whose_process_was_killed_does_not_run(tmp_path: Path) -> None:
