@@ -192,7 +192,7 @@ class Collection:
     def students(self) -> list[Group]:
         """Groups that are neither the baseline nor a teacher, the best mean first.
 
-        A control without a teacher, such as a longer baseline, is no student either.
+        A control without a teacher, such as a longer baseline, is left out too.
         """
         controls = [control for _, control in self.controlled]
         others = [g for g in controls if not any(run.teachers for run in g.runs)]
