@@ -15,7 +15,6 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 from typing import Any, NamedTuple
 from xml.etree import ElementTree
@@ -25,6 +24,7 @@ ENVIRONMENT = os.environ | {
     'PYTHONPATH': os.pathsep.join([str(ROOT), str(ROOT / 'benchmarks'), *sys.path]),
     # Makes matrix products deterministic.
     'CUBLAS_WORKSPACE_CONFIG': ':4096:8',
+    'OMP_NUM_THREADS': str(os.cpu_count() or 1),
 }
 LAST_CHARACTERS = 3000
 
@@ -58,11 +58,10 @@ STEPS = {
 
 
 def main() -> None:
-    """Run the measurements one after another, then the tests `--jobs` at a time."""
+    """Run the measurements, then the tests."""
     parser = argparse.ArgumentParser(description='Check and time training on a GPU')
     parser.add_argument('--minutes', type=float, default=9, help='time for all steps (default 9)')
     parser.add_argument('--only', nargs='+', choices=[*STEPS], metavar='STEP', help=str([*STEPS]))
-    parser.add_argument('--jobs', type=int, default=1, help='tests at a time (default 1)')
     parser.add_argument('--device', default='cuda', choices=['cuda', 'cpu'])
     parser.add_argument('--out', type=Path, default='work_dirs/gpu_check', help='results folder')
     args = parser.parse_args()
@@ -73,24 +72,17 @@ def main() -> None:
     deadline = time.monotonic() + 60 * args.minutes
     names = [name for name in args.only or STEPS if name not in results]
     names = [name for name in names if args.device == 'cuda' or STEPS[name].on_cpu]
-    for tests, jobs in ((False, 1), (True, args.jobs)):
-        chosen = [name for name in names if (STEPS[name].tests is not None) == tests]
-        with ThreadPoolExecutor(jobs) as pool:
-            running = {
-                pool.submit(_run, name, args.device, out, deadline, jobs): name for name in chosen
-            }
-            for done in as_completed(running):
-                name = running[done]
-                if (result := done.result()) is None:
-                    print(f'{name}: no time left', flush=True)
-                    continue
-                results[name] = result
-                file.write_text(json.dumps(results, indent=1), encoding='utf-8')
-                file.with_suffix('.md').write_text(_markdown(results), encoding='utf-8')
-                print(_markdown({name: result}), flush=True)
+    for name in sorted(names, key=lambda name: STEPS[name].tests is not None):
+        if (result := _run(name, args.device, out, deadline)) is None:
+            print(f'{name}: no time left', flush=True)
+            continue
+        results[name] = result
+        file.write_text(json.dumps(results, indent=1), encoding='utf-8')
+        file.with_suffix('.md').write_text(_markdown(results), encoding='utf-8')
+        print(_markdown({name: result}), flush=True)
 
 
-def _run(name: str, device: str, out: Path, deadline: float, jobs: int) -> dict[str, Any] | None:
+def _run(name: str, device: str, out: Path, deadline: float) -> dict[str, Any] | None:
     start, step = time.monotonic(), STEPS[name]
     limit = min(step.seconds, deadline - start)
     if limit <= 1:
@@ -101,13 +93,12 @@ def _run(name: str, device: str, out: Path, deadline: float, jobs: int) -> dict[
     if step.tests:
         files, _, chosen = step.tests.partition(' -k ')
         command = ['pytest', *files.split(), '-v', '-m', 'gpu', f'--junitxml={part}', '-k', chosen]
-    threads = str(max((os.cpu_count() or 1) // jobs, 1))
     with log.open('w', encoding='utf-8') as stream:
         try:
             code = subprocess.run(
                 [sys.executable, '-m', *command],
                 cwd=ROOT,
-                env=ENVIRONMENT | {'OMP_NUM_THREADS': threads},
+                env=ENVIRONMENT,
                 stdout=stream,
                 stderr=subprocess.STDOUT,
                 timeout=limit,

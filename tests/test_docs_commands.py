@@ -93,6 +93,15 @@ def latest(folder: Path) -> Path | None:
     return found[-1] if found else None
 
 
+def test_the_readme_has_the_trainings_of_own_data() -> None:
+    # They run on the page of own data.
+    trainings = [
+        [command for command in PAGES[page] if command.startswith('python tools/train.py data/')]
+        for page in ('README.md', 'docs/your_own_data.md')
+    ]
+    assert len(trainings[0]) == 3 and trainings[0] == trainings[1]
+
+
 def shorten(file: str, baseline: Path) -> Config:
     """Write a config anew in its place, with the tiny model, toy scenes and 6 iterations."""
     cfg = load_config(file)
@@ -108,7 +117,7 @@ def shorten(file: str, baseline: Path) -> Config:
         )
         if own_data:
             checkpoint = latest(Path(cfg.model.teacher.checkpoint).parent)
-            teacher = dict(config=cfg.model.teacher.config, checkpoint=str(checkpoint))
+            teacher = {**cfg.model.teacher, 'checkpoint': str(checkpoint)}
         model |= dict(type='KDEncoderDecoder', teacher=teacher, kd_losses=cfg.model.kd_losses)
     cfg.model = model
     data = () if own_data else ('train_dataloader', 'val_dataloader', 'test_dataloader')

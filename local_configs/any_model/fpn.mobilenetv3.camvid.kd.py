@@ -17,11 +17,7 @@ model = dict(
     ),
     kd_losses=dict(
         kl_loss=dict(type='KLDivergenceLoss', temperature=4.0, loss_weight=1.0),
-        at_loss=dict(
-            type='AttentionTransferLoss',
-            stages=['stage1', 'stage2', 'stage3', 'stage4'],
-            loss_weight=1.0,
-        ),
+        at_loss=dict(type='AttentionTransferLoss', loss_weight=1.0),
     ),
 )
 work_dir = 'work_dirs/fpn_mobilenetv3_camvid_kd'

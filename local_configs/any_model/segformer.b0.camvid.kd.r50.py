@@ -1,4 +1,4 @@
-# Student: SegFormer-B0, taught by ResNet-50. Attention transfer reads the stages of both.
+# Student: SegFormer-B0, taught by ResNet-50.
 _base_ = '../segformer/B0/segformer.b0.512x512.camvid.py'
 model = dict(
     type='KDEncoderDecoder',
@@ -8,11 +8,7 @@ model = dict(
     ),
     kd_losses=dict(
         kl_loss=dict(type='KLDivergenceLoss', temperature=4.0, loss_weight=1.0),
-        at_loss=dict(
-            type='AttentionTransferLoss',
-            stages=['stage1', 'stage2', 'stage3', 'stage4'],
-            loss_weight=1.0,
-        ),
+        at_loss=dict(type='AttentionTransferLoss', loss_weight=1.0),
     ),
 )
 work_dir = 'work_dirs/segformer_b0_camvid_kd_r50'

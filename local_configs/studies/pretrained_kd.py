@@ -24,7 +24,7 @@ study = dict(
         'teacher': dict(
             config=f'{_FOLDER}/segformer.lite2.camvid.py',
             seeds=[0],
-            options={'train_cfg.max_iters': 900},
+            options={'train_cfg.max_iters': 900, 'train_cfg.val_interval': 900},
         ),
         'none': dict(config=f'{_FOLDER}/segformer.lite0.camvid.py'),
         # Half as many iterations again take a CPU longer than a distilled training.

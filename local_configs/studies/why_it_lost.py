@@ -32,10 +32,10 @@ study = dict(
         'teacher': _alone('segformer.lite2', {}),
         'none': _alone('segformer.lite0', {}),
         'kd': _kd(),
-        # The pretrained weights do not load; stock mmsegmentation does not report that.
+        # The pretrained weights do not load; stock mmsegmentation only warns.
         'teacher-unloaded': _alone('segformer.lite2', _UNLOADED),
         'none-unloaded': _alone('segformer.lite0', _UNLOADED),
-        'kd-unloaded': _kd(**_UNLOADED),
+        'kd-unloaded': _kd('teacher-unloaded', **_UNLOADED),
         # The teacher is worse than its student.
         'kd-bad-teacher': _kd('teacher-unloaded'),
         # AT and SP at weight 1 in other reductions.
@@ -49,10 +49,10 @@ study = dict(
         # A crop larger than the images: a quarter of each input is padding.
         'teacher-padded': _alone('segformer.lite2', _PADDED),
         'none-padded': _alone('segformer.lite0', _PADDED),
-        'kd-padded': _kd(**_PADDED),
+        'kd-padded': _kd('teacher-padded', **_PADDED),
         # The learning rate of fine-tuning for 40,000 iterations.
         'teacher-lr3e-5': _alone('segformer.lite2', _LR),
         'none-lr3e-5': _alone('segformer.lite0', _LR),
-        'kd-lr3e-5': _kd(**_LR),
+        'kd-lr3e-5': _kd('teacher-lr3e-5', **_LR),
     },
 )

@@ -66,10 +66,13 @@ def choose_split(cfg: Config, split: str) -> None:
     Raises:
         UserError: The data set does not have splits.
     """
-    dataset = (cfg.get(f'{split}_dataloader') or cfg.test_dataloader).dataset.copy()
-    if 'split' not in dataset:
+    loader = cfg.get(f'{split}_dataloader')
+    dataset = (loader or cfg.test_dataloader).dataset.copy()
+    if 'split' in dataset:
+        dataset.split = split
+    elif loader is None or 'pipeline' not in dataset:
         raise UserError(f'--split: the {split} data set of {cfg.filename} has no split')
-    dataset.update(split=split, pipeline=cfg.test_dataloader.dataset.pipeline)
+    dataset.pipeline = cfg.test_dataloader.dataset.pipeline
     cfg.test_dataloader.dataset = dataset
 
 

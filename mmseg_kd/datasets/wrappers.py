@@ -1,26 +1,25 @@
-"""Visit a data set and the data sets inside its wrappers."""
+"""Visit the config of a data set and of the data sets inside its wrappers."""
 
+import re
 from collections.abc import Iterator
 from typing import Any
+
+from mmseg_kd.nested import dicts
+
+# What is left of the key of a data set in wrappers.
+INNER = re.compile(r'(\.datasets?(\.\d+)?)*')
 
 
 def walk(dataset: Any, where: str = 'dataset') -> Iterator[tuple[str, Any]]:
     """Yield a data set and, at any depth, those that RepeatDataset, ConcatDataset etc. wrap.
 
     Args:
-        dataset: A data set, or the config of one.
+        dataset: The config of a data set.
         where: Its key in the config.
 
     Yields:
-        Key and data set, the outermost first.
+        Key and config, the outermost first.
     """
-    if dataset is None:
-        return
-    yield where, dataset
-    is_config = isinstance(dataset, dict)
-    for name in ('dataset', 'datasets'):
-        inner = dataset.get(name) if is_config else getattr(dataset, name, None)
-        several = isinstance(inner, list | tuple)
-        for i, one in enumerate(inner if several else [inner]):
-            if isinstance(one, dict) == is_config:
-                yield from walk(one, f'{where}.{name}.{i}' if several else f'{where}.{name}')
+    for key, found in dicts(dataset, where):
+        if INNER.fullmatch(key.removeprefix(where)):
+            yield key, found

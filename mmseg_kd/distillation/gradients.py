@@ -12,7 +12,7 @@ from mmseg.registry import TASK_UTILS
 from torch import Tensor
 
 from mmseg_kd.distillation.base import KDLoss
-from mmseg_kd.distillation.schedules import Constant, Schedule, unnested
+from mmseg_kd.distillation.schedules import Schedule, unnested
 
 # Under float16 the gradient of a mean over many pixels would vanish; a power of two is exact.
 FLOAT16_SCALE = 2.0**12
@@ -127,7 +127,7 @@ def weight_for(share: float, stats: GradientStats, others: float) -> float:
 
 @TASK_UTILS.register_module()
 @dataclass
-class GradientShare(Constant):
+class GradientShare(Schedule):
     """The weight at which a loss has a given share of the gradient at the student's features.
 
     At equal weights the gradients of losses differ by orders of magnitude (`docs/results.md`), so a
@@ -171,6 +171,10 @@ class GradientShare(Constant):
                 f'GradientShare: interval={self.interval} must be at least 1, momentum='
                 f'{self.momentum} from 0 to below 1, until={self.until} after begin={self.begin}'
             )
+
+    def factor(self, iteration: int) -> float:
+        """Return 1."""
+        return 1.0
 
     def due(self, iteration: int) -> bool:
         """Return whether this iteration measures the ratio."""

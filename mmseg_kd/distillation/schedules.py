@@ -49,19 +49,6 @@ class Schedule(ABC):
         """Return the factor of the value in an iteration."""
 
 
-@TASK_UTILS.register_module()
-class Constant(Schedule):
-    """Keep the value.
-
-    Args:
-        value: See `Schedule`.
-    """
-
-    def factor(self, iteration: int) -> float:
-        """Return 1."""
-        return 1.0
-
-
 @dataclass
 class _Ramp(Schedule):
     """A schedule that changes between two iterations.

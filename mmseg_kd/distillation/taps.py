@@ -19,6 +19,7 @@ from functools import partial
 from typing import Any
 
 import torch
+from mmseg.models.backbones.mit import MixVisionTransformer
 from torch import Tensor, nn
 
 from mmseg_kd.errors import UserError, did_you_mean
@@ -116,7 +117,12 @@ def record_features(segmentor: nn.Module) -> Iterator[list[Tensor]]:
 def _aliased_modules(backbone: nn.Module) -> dict[str, nn.Module]:
     """Return the modules of a backbone that have a short tap name, by that name."""
     aliases = getattr(backbone, 'tap_aliases', {})
-    return {name: backbone.get_submodule(path) for name, path in aliases.items()}
+    modules = {name: backbone.get_submodule(path) for name, path in aliases.items()}
+    if isinstance(backbone, MixVisionTransformer):
+        # Each of its layers has an embedding, blocks and a LayerNorm.
+        for i, layer in enumerate(backbone.out_indices, start=1):
+            modules[f'stage{i}.pre_norm'] = backbone.layers[layer][1][-1]
+    return modules
 
 
 def _maps(output: Any) -> tuple[Any, ...]:

@@ -241,7 +241,11 @@ def _build(cfg: dict, name: str, student: nn.Module) -> BaseTeacher:
     if not (isinstance(cls, type) and issubclass(cls, BaseTeacher)):
         raise UserError(f"model.teacher: {kind!r} is not a teacher; use 'Teacher' or 'EMATeacher'")
     settings = {key: value for key, value in cfg.items() if key != 'type'}
-    teacher = cls(student, **settings) if cls.follows_student else cls(**settings)
+    try:
+        teacher = cls(student, **settings) if cls.follows_student else cls(**settings)
+    except UserError as error:
+        key = 'model.teacher.' if name == 'teacher' else f'model.teacher.{name}.'
+        raise UserError(str(error).replace('model.teacher.', key)) from error
     classes = teacher.segmentor.num_classes
     if classes != student.num_classes:
         raise UserError(

@@ -122,18 +122,13 @@ def describe_plan(queue: RunQueue, folder: Path) -> None:
         batch_size = run.settings.get('train_dataloader.batch_size')
         kind = kind_of(run.config, run.options), batch_size
         if budget is None and kind not in paces:
-            paces[kind] = _pace(queue, run)
+            # Random weights take the same time as the checkpoints that a run needs.
+            with _random_weights(run, queue.runs) as options:
+                paces[kind] = measure(load_config(run.config, options), run.label)
         iterations = (run.max_iters or 0) - read_progress(folder / run.work_dir).iteration
         seconds += budget or max(iterations, 0) * paces[kind]
     span = datetime.timedelta(seconds=round(seconds))
     print(f'about {span} of training left, without evaluations')
-
-
-def _pace(queue: RunQueue, run: PlannedRun) -> float:
-    """Return the seconds per iteration of a run; the checkpoints that it needs may be missing."""
-    # Random weights take the same time.
-    with _random_weights(run, queue.runs) as options:
-        return measure(load_config(run.config, options), run.label)
 
 
 @contextmanager
@@ -168,7 +163,8 @@ def _begun(args: argparse.Namespace) -> tuple[RunQueue, Path]:
     """Open a study that was run before, without creating one."""
     study, plan, folder = _read(args)
     if not _is_begun(args, folder):
-        raise UserError(f'{relative(folder)} holds no study yet; start it with: run {args.study}')
+        start = f'python tools/study.py run {args.study}'
+        raise UserError(f'{relative(folder)} holds no study yet; start it with: {start}')
     return RunQueue(study, plan, open_storage(args.storage, folder)), folder
 
 

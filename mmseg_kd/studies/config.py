@@ -19,7 +19,7 @@ SAMPLERS = ('TPE', 'Random')
 # key with a type instead of a default is required.
 STUDY = dict(name=None, objective={}, baseline=None, seeds=None, runs=dict, options={})
 STUDY |= dict(grid=None, search=None, test=False, controls={})
-OBJECTIVE = dict(metric='mIoU11', direction='maximize')
+OBJECTIVE = dict(metric='mIoU11')
 RUN = dict(config=str, options={}, needs={}, seeds=None)
 VARIATIONS = dict(grid=dict(run=str, space=dict))
 VARIATIONS |= dict(search=dict(run=str, space=dict, sampler='TPE', trials=int, seed=0))
@@ -109,8 +109,6 @@ def load_study(path: str) -> Study:
 def _study(path: str, stem: str, node: Any) -> Study:
     study = _read('study', node, STUDY)
     objective = _read('study.objective', study['objective'], OBJECTIVE)
-    # Checkpoints, reports and searches all take the highest value as the best.
-    _one_of('study.objective.direction', objective.pop('direction'), ('maximize',))
     runs = _runs(study)
     variation = _variation(study, runs)
     varied = {(variation.run, p.key) for p in variation.space} if variation else set()
@@ -118,6 +116,8 @@ def _study(path: str, stem: str, node: Any) -> Study:
         for key, needed in spec.needs.items():
             where = f'study.runs.{run}.needs[{key!r}]'
             _one_of(where, needed, runs)
+            if key.endswith('config'):
+                raise UserError(f'{where}: a run makes a checkpoint; write a config in options')
             if variation is not None and needed == variation.run:
                 kind = variation.kind
                 raise UserError(f'{where}: {needed!r} is a whole {kind}; write a point as a run')

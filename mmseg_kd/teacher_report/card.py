@@ -46,8 +46,7 @@ def teacher_card(
         UserError: The baseline cannot be read, or the teacher's logits are not finite.
     """
     # Read first, because a mistake in it should not cost an evaluation.
-    key = 'model.teacher' if name == 'teacher' else f'model.teacher.{name}'
-    baseline = find_baseline(teacher.baseline, f'{key}.baseline')
+    baseline = find_baseline(teacher.baseline, name)
     data, measured = 'none', dict(metrics={}, entropy=None, ece=None, deterministic=None)
     if dataloader is not None:
         dataset = dataloader.dataset
@@ -68,15 +67,13 @@ def teacher_card(
     }
 
 
-def find_baseline(
-    baseline: float | str | None, key: str = 'model.teacher.baseline'
-) -> dict[str, Any] | None:
+def find_baseline(baseline: float | str | None, name: str = 'teacher') -> dict[str, Any] | None:
     """Return the best mIoU of the student without a teacher.
 
     Args:
         baseline: mIoU in percent, the work_dir of the student's plain training, of which the
             best evaluation counts, or None.
-        key: Its config key, for messages.
+        name: Name of the teacher, for messages.
 
     Returns:
         `dict(mIoU=..., source=...)`, the mIoU in percent; None without a baseline.
@@ -86,6 +83,7 @@ def find_baseline(
     """
     if baseline is None:
         return None
+    key = '.'.join(['model.teacher', *({name} - {'teacher'}), 'baseline'])
     # With a fraction such as 0.64, every teacher would look good.
     if is_number(baseline) and (baseline == 0 or 1 < baseline <= 100):
         return {'mIoU': float(baseline), 'source': key}
@@ -97,7 +95,7 @@ def find_baseline(
     try:
         best = read_run(baseline).best('mIoU')
     except UserError as error:
-        raise UserError(f'{key}: {error}') from error
+        raise UserError(f'{key}: {error}; train the baseline first, or write None') from error
     if best is None:
         raise UserError(
             f'{key}: {baseline} has no evaluation; name the work_dir of a training that validated, '

@@ -1,8 +1,5 @@
-"""Data sets in wrappers are found by one function, in configs and when they are built."""
+"""Data sets in wrappers are found by one function."""
 
-from mmengine.dataset import ConcatDataset, RepeatDataset
-
-from mmseg_kd.datasets import ToyCamVidDataset
 from mmseg_kd.datasets.wrappers import walk
 
 
@@ -17,9 +14,3 @@ def test_configs_have_their_keys() -> None:
         ('data.datasets.1.dataset', second),
     ]
     assert list(walk(None)) == []
-
-
-def test_built_data_sets() -> None:
-    toy = ToyCamVidDataset(num_images=2, size=(32, 32), pipeline=[])
-    for wrapper in (RepeatDataset(toy, times=2), ConcatDataset([toy])):
-        assert [found for _, found in walk(wrapper)] == [wrapper, toy]

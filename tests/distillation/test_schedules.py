@@ -13,7 +13,6 @@ from mmseg_kd.distillation.schedules import scheduled
     ('schedule', 'expected'),
     [
         (2.5, {0: 2.5, 99: 2.5}),
-        (dict(type='Constant', value=2.0), {0: 2.0, 99: 2.0}),
         (dict(type='LinearWarmup', value=4.0, end=10), {0: 0.0, 5: 2.0, 10: 4.0, 99: 4.0}),
         (dict(type='LinearWarmup', value=4.0, begin=10, end=20, start=0.5), {0: 2.0, 15: 3.0}),
         (

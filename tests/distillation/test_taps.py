@@ -66,6 +66,23 @@ def test_pre_norm_is_the_stage_where_a_backbone_has_none(images: torch.Tensor) -
     assert torch.equal(taps['stage3'], taps['stage3.pre_norm'])
 
 
+def test_pre_norm_of_the_mit_of_mmseg_is_before_its_norm(images: torch.Tensor) -> None:
+    backbone = dict(embed_dims=8, num_layers=[1, 2, 1, 1], num_heads=[1, 1, 2, 2])
+    stock = dict(type='mmseg.MixVisionTransformer', **backbone, out_indices=(1, 3))
+    head = dict(type='FCNHead', in_channels=16, in_index=1, channels=8, num_classes=12)
+    mit = MODELS.build(
+        dict(type='EncoderDecoder', backbone=stock, decode_head=head, test_cfg=dict(mode='whole'))
+    ).eval()
+    names = ['stage1', 'stage1.pre_norm', 'stage2', 'stage2.pre_norm']
+    with record_taps(mit, names) as taps:
+        mit(images, mode='tensor')
+    for stage, layer in (('stage1', 1), ('stage2', 3)):
+        before = taps[f'{stage}.pre_norm'].permute(0, 2, 3, 1)
+        after = mit.backbone.layers[layer][2](before).permute(0, 3, 1, 2)
+        assert not torch.equal(taps[stage], taps[f'{stage}.pre_norm'])
+        assert torch.equal(taps[stage], after)
+
+
 def test_unknown_taps_are_named(segmentor: torch.nn.Module, images: torch.Tensor) -> None:
     check_taps(segmentor, ['logits', 'stage4', 'backbone.block1.0'], 'student')
     with pytest.raises(UserError, match=r"student has no tap 'stage_4'.*list_taps.py"):

@@ -237,7 +237,7 @@ def test_a_weight_that_is_meant_is_not_reported(weight: Any) -> None:
 
 
 def test_a_schedule_is_judged_at_its_full_weight() -> None:
-    warmup = dict(type='LinearWarmup', end=1000, value=dict(type='Constant', value=2.0))
+    warmup = dict(type='LinearWarmup', end=1000, value=dict(type='Stop', value=2.0, at_iter=9000))
     # At the full weight of 2 the norm is 0.2: only the warm-up makes it small.
     assert not messages([report(a=(1e-6, 1e-5))] * 3, a=warmup)
     text = messages([report(a=(1e-9, 1e-5))] * 3, a=warmup)['a']

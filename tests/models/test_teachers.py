@@ -96,6 +96,15 @@ def test_a_missing_teacher_says_how_to_make_it(tmp_path: Path) -> None:
         model.loss(*batch())
 
 
+def test_a_message_names_the_key_of_one_of_several_teachers(teacher: dict, tmp_path: Path) -> None:
+    lost = teacher | dict(checkpoint=str(tmp_path / 'iter_40000.pth'))
+    losses = {'kl_loss': KD_LOSSES['kl_loss'] | dict(teacher='big')}
+    big = dict(big=lost, small=teacher)
+    model = build(tiny_model(type='KDEncoderDecoder', teacher=big, kd_losses=losses))
+    with pytest.raises(UserError, match=r'point model.teacher.big.checkpoint at your file'):
+        model.loss(*batch())
+
+
 def test_other_classes_are_refused(teacher: dict, tmp_path: Path) -> None:
     config = copy.deepcopy(teacher['config'])
     config['decode_head']['num_classes'] = 11

@@ -63,6 +63,10 @@ def test_needed_runs_come_first(tmp_path: Path) -> None:
         ('study = dict(name="prn", runs=dict(a=RUN))', "study.name: 'prn' is reserved"),
         ('study = dict(runs=dict(a=dict(**RUN, needs={"load_from": "b"})))', "'b' is not one of a"),
         (
+            'study = dict(runs=dict(a=RUN, b=dict(**RUN, needs={"model.teacher.config": "a"})))',
+            "study.runs.b.needs['model.teacher.config']: a run makes a checkpoint",
+        ),
+        (
             'study = dict(runs=dict(a=dict(**RUN, needs={"load_from": "b"}), '
             'b=dict(**RUN, needs={"load_from": "a"})))',
             'a -> b -> a',

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import KD_LOSSES, config_file, run, tiny_config, tiny_model
+from conftest import KD_LOSSES, ROOT, config_file, run, tiny_config, tiny_model
 
 
 def check(capsys: pytest.CaptureFixture, *arguments: object) -> tuple[int, list[str], str]:
@@ -32,14 +32,26 @@ def test_everything_that_a_student_needs(
     lost = ['--cfg-options', 'model.teacher.checkpoint=lost.pth']
     code, lines, error = check(capsys, tmp_path / 'config.py', *lost)
     assert code == 2 and 'lost.pth does not exist' in error
+    # Read before the training, not after the teacher was measured.
+    lost = ['--cfg-options', 'model.teacher.baseline=lost']
+    code, lines, error = check(capsys, tmp_path / 'config.py', *lost)
+    assert code == 2 and 'lost does not exist; train the baseline first' in error
     assert not (tmp_path / 'run').exists()
+
+
+def test_a_shipped_config_can_start(capsys: pytest.CaptureFixture) -> None:
+    # Its schedules have no `end`.
+    code, lines, _ = check(capsys, ROOT / 'local_configs/toy/segformer.b0.toy.py')
+    assert (code, lines[-1]) == (0, 'a training can start')
 
 
 @pytest.mark.parametrize(
     ('options', 'finding'),
     [
         (['model.pretrained=no/mit_b0.pth'], r'no/mit_b0.pth: no such file'),
-        (['load_from=no.pth'], 'no.pth: no such file'),
+        (['load_from=no.pth'], 'the checkpoint no.pth does not exist'),
+        (['model.decode_head.num_classes=7'], 'write model.decode_head.num_classes=12'),
+        (['default_hooks.checkpoint.save_best=mIoU13'], "has no 'mIoU13'"),
         (['val_dataloader.dataset.split=no'], "split: 'no' is not one of train, val, test"),
         (['work_dir={file}'], 'is a file; name a folder'),
         (['train_cfg.max_itres=4'], 'did you mean'),

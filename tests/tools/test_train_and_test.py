@@ -13,6 +13,8 @@ from mmengine.config import Config
 from PIL import Image
 
 from mmseg_kd.checkpoints import read_checkpoint
+from mmseg_kd.config.preparing import choose_split
+from mmseg_kd.errors import UserError
 
 
 @pytest.fixture(scope='module')
@@ -126,6 +128,16 @@ def test_the_split_is_chosen(trained: Path, tmp_path: Path) -> None:
     metrics = json.loads(next(tmp_path.glob('*/*.json')).read_text())
     own = [row for row in scalars(trained) if 'mIoU' in row][-1]
     assert metrics['mIoU'] == pytest.approx(own['mIoU'], abs=0.011)
+
+
+def test_a_split_may_be_a_data_set_of_its_own() -> None:
+    data = dict(type='BaseSegDataset', ann_file='val.txt', pipeline=[dict(type='A')])
+    tested = data | dict(ann_file='test.txt', pipeline=[dict(type='B')])
+    cfg = Config(dict(val_dataloader=dict(dataset=data), test_dataloader=dict(dataset=tested)))
+    choose_split(cfg, 'val')
+    assert cfg.test_dataloader.dataset == tested | dict(ann_file='val.txt')
+    with pytest.raises(UserError, match=r'--split: the train data set of .* has no split'):
+        choose_split(cfg, 'train')
 
 
 def test_a_checkpoint_that_does_not_fit_fails(

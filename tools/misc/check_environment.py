@@ -9,21 +9,35 @@ one line says what to do (exit code 2).
 
 import argparse
 import platform
+from contextlib import suppress
 from importlib.metadata import version
 from tempfile import TemporaryDirectory
 
-from mmseg_kd.checkpoints.initialization import forget_pretrained, init_weights
 from mmseg_kd.command_line import add_cfg_options, run_tool
-from mmseg_kd.config import load_config
-from mmseg_kd.config.errors import config_errors
+from mmseg_kd.config import choose_start, load_config
 from mmseg_kd.engine.devices import unused_card
 from mmseg_kd.engine.runner import build_runner
-from mmseg_kd.engine.starting import prepare_training
 from mmseg_kd.errors import UserError
 from mmseg_kd.installation import FORKS
 from mmseg_kd.paths import check_folder
 
 import torch
+from mmengine.hooks import Hook
+from mmengine.runner import Runner
+
+
+class Ready(Exception):
+    """A training can begin its first iteration."""
+
+
+class StopHook(Hook):
+    """Stop a training before its first iteration, and before a teacher is measured."""
+
+    priority = 'HIGHEST'
+
+    def before_train(self, runner: Runner) -> None:
+        """Raise Ready."""
+        raise Ready
 
 
 def main() -> None:
@@ -45,15 +59,12 @@ def main() -> None:
     cfg = load_config(args.config, args.cfg_options)
     check_folder(cfg.work_dir, 'work_dir')
     # Windows cannot remove the log file, which is still open.
-    with config_errors(), TemporaryDirectory(ignore_cleanup_errors=True) as folder:
+    with TemporaryDirectory(ignore_cleanup_errors=True) as folder, suppress(Ready):
         cfg.work_dir = folder
-        if cfg.get('load_from') is not None:
-            # As in training, which then needs no pretrained weights.
-            forget_pretrained(cfg.model)
+        choose_start(cfg, None)
         runner = build_runner(cfg)
-        prepare_training(runner)
-        init_weights(runner.bare_model)
-        runner.load_or_resume()
+        runner.register_hook(StopHook())
+        runner.train()
     print('a training can start')
 
 

@@ -17,7 +17,7 @@ from mmseg_kd.paths import relative
 from mmseg_kd.records.class_scores import read_confusions
 from mmseg_kd.records.gradient_reports import read_reports
 from mmseg_kd.records.json_lines import append_json_line, write_json_lines
-from mmseg_kd.teacher_report.card import card_table, card_warnings, check_classes, teacher_card
+from mmseg_kd.teacher_report import card
 from mmseg_kd.visualization.gradient_figure import gradient_figure
 
 
@@ -173,16 +173,20 @@ class TeacherRecordHook(Hook):
     def __init__(self, evaluate: bool = True) -> None:
         self.evaluate = evaluate
 
+    def before_run(self, runner: Runner) -> None:
+        """Check the teachers' classes and read their baselines; a test has no teachers."""
+        for name, teacher in _measured(runner).items():
+            card.check_classes(teacher, runner.train_dataloader.dataset.metainfo.get('classes'))
+            card.find_baseline(teacher.baseline, name)
+
     def before_train(self, runner: Runner) -> None:
         """Measure the teachers, then log and store the measurements."""
-        teachers = {name: t for name, t in runner.teachers.items() if isinstance(t, Teacher)}
-        if not teachers:
+        if not (teachers := _measured(runner)):
             return
         record = runner.message_hub.get_info('teacher') or {}
         # The record of a single teacher has no name.
         earlier = {'teacher': record} if 'sha256' in record else record
         for name, teacher in teachers.items():
-            check_classes(teacher, runner.train_dataloader.dataset.metainfo.get('classes'))
             if name in earlier and earlier[name]['sha256'] != teacher.sha256:
                 who = 'teacher' if name == 'teacher' else f'teacher {name!r}'
                 runner.logger.warning(
@@ -191,12 +195,16 @@ class TeacherRecordHook(Hook):
                 )
         measures = self.evaluate and runner.val_loop is not None
         data = (runner.val_dataloader, runner.val_loop.evaluator) if measures else (None, None)
-        cards = {name: teacher_card(teacher, *data, name) for name, teacher in teachers.items()}
+        cards = {name: card.teacher_card(t, *data, name) for name, t in teachers.items()}
         record = next(iter(cards.values())) if len(cards) == 1 else cards
         runner.message_hub.update_info('teacher', record)
         if measures:
-            runner.logger.info('\n' + card_table(cards))
-        for warning in card_warnings(cards):
+            runner.logger.info('\n' + card.card_table(cards))
+        for warning in card.card_warnings(cards):
             runner.logger.warning(warning)
         if is_main_process():
             write_text(Path(runner.work_dir) / 'teacher.json', json.dumps(record, indent=2))
+
+
+def _measured(runner: Runner) -> dict[str, Teacher]:
+    return {name: t for name, t in runner.teachers.items() if isinstance(t, Teacher)}

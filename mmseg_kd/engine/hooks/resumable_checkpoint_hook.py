@@ -126,8 +126,8 @@ class ResumableCheckpointHook(CheckpointHook):
         for key in getattr(self, 'key_indicators', None) or ():
             if key != 'auto' and key not in names:
                 raise UserError(
-                    f'default_hooks.checkpoint.save_best: the evaluation has no {key!r}; it has '
-                    f'{", ".join(names)}'
+                    'default_hooks.checkpoint.save_best, or study.objective.metric: the evaluation '
+                    f'has no {key!r}; it has {", ".join(names)}'
                 )
 
     @contextmanager

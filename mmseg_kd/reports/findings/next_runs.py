@@ -140,17 +140,13 @@ def _lines(group: Group, what: str, options: dict[str, Any]) -> str:
 
 
 def _train(run: RunRecord, what: str, options: Mapping[str, Any]) -> str:
-    config = _config_of(run) or 'CONFIG'
+    # The full config that the run left in its work_dir.
+    found = sorted(run.source.glob('*.py'), key=lambda file: file.stat().st_mtime)
+    config = relative(found[-1]) if found else 'CONFIG'
     folder = relative(run.source.with_name(f'{run.source.name}_{what}'))
     pairs = [_quoted(f'{key}={json.dumps(value)}') for key, value in options.items()]
     start = ['python tools/train.py', _quoted(config), '--work-dir', _quoted(folder)]
     return ' '.join([*start, '--cfg-options', *pairs])
-
-
-def _config_of(run: RunRecord) -> str | None:
-    """Return the full config that the run left in its work_dir."""
-    found = sorted(run.source.glob('*.py'), key=lambda file: file.stat().st_mtime)
-    return relative(found[-1]) if found else None
 
 
 def _quoted(text: str) -> str:
