@@ -1,7 +1,7 @@
 """Private parts of other libraries that the package depends on, each with its reason.
 
-`tests/test_compat.py` fails if a release of a library renames or changes one of them. `OVERRIDDEN`
-lists the private methods that subclasses override.
+`tests/test_compat.py` fails if a release of a library renames or changes one of them, or a private
+method that a subclass overrides.
 
 torch, mmcv and mmseg are imported in the functions: they take seconds, and a tool reports a broken
 config before it needs them.
@@ -14,18 +14,6 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from torch import nn
-
-# Private methods of mmengine that this package overrides, and the public one that calls each.
-OVERRIDDEN = {
-    # Initialise with weights that must fit, and without a line for each parameter in the log.
-    'mmengine.runner.Runner._init_model_weights': 'train',
-    # Compile the blocks instead of the whole training step.
-    'mmengine.runner.Runner._maybe_compile': 'train',
-    # Write a checkpoint atomically, with the random state of every process.
-    'mmengine.hooks.CheckpointHook._save_checkpoint_with_step': '_save_checkpoint',
-    # Keep the best checkpoint until the next is written.
-    'mmengine.hooks.CheckpointHook._save_best_checkpoint': 'after_val_epoch',
-}
 
 # How the messages begin that mmengine and mmseg log for their own developers. Their level is that
 # of the messages for users.

@@ -59,7 +59,7 @@ def _watch(where: str, module: nn.Module, init_cfg: dict, loaded: set[str]) -> R
     def check(module: nn.Module, state_dict: dict, prefix: str, *_: Any) -> None:
         # With a prefix, torch loads a module that contains this one.
         if not prefix:
-            hint = f'to load only what fits, write strict=False in {where}.init_cfg'
+            hint = f'to load only what fits, write strict=False in {where}.init_cfg (no pretrained)'
             fitting, report = fit_backbone(module, state_dict, source, where, hint, strict)
             # Both torch and mmengine load a copy.
             state_dict.clear()

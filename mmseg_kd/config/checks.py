@@ -39,7 +39,7 @@ def check_config(cfg: Config, source: str) -> None:
 def _compile(cfg: Config) -> Problems:
     """Find modes of torch.compile that record a CUDA graph per block, which share their memory."""
     if (mode := value_at(cfg, 'compile.mode')) in ('reduce-overhead', 'max-autotune'):
-        yield 'compile.mode', f'{mode!r} lets blocks overwrite earlier results; write True'
+        yield 'compile.mode', f'{mode!r} lets blocks overwrite earlier results; write compile=True'
 
 
 def _crops(cfg: Config) -> Problems:

@@ -34,6 +34,8 @@ RENAMED = {
     'dist_params': "env_cfg=dict(dist_cfg=dict(backend='nccl'))",
     'fp16': '--amp on the command line',
     'workflow': 'nothing: train_cfg and val_cfg replace it',
+    'seed': 'randomness=dict(seed=0, deterministic=False)',
+    'gpu_ids': 'nothing: CUDA_VISIBLE_DEVICES chooses the GPU',
 }
 
 
@@ -57,6 +59,7 @@ UNTYPED = {
     'optim_wrapper': _arguments(OptimWrapper),
     'optim_wrapper.paramwise_cfg': PARAMWISE,
     'model.test_cfg': {'mode', 'stride', 'crop_size', 'logits', 'rescale'},
+    'randomness': {'seed', 'deterministic', 'diff_rank_seed'},
     **dict.fromkeys([f'{split}_dataloader' for split in SPLITS], LOADER),
 }
 # The keys of these dicts go to several functions, so no constructor lists them all.
@@ -109,7 +112,7 @@ def unknown_keys(cfg: Config) -> Iterator[tuple[str, str]]:
             yield from _unknown(where, node, *_parameters(classes[kind]))
             missing = [key for key in ('config', 'checkpoint') if node.get(key) is None]
             if kind == 'Teacher' and missing:
-                advice = 'write teacher=dict(config=..., checkpoint=...)'
+                advice = f'write {last}=dict(config=..., checkpoint=...)'
                 yield where, f'{missing[0]} is missing: {advice}'
         elif is_name and where == 'optim_wrapper.optimizer':
             advice = did_you_mean(kind, classes, "write one of torch.optim, as 'AdamW'")

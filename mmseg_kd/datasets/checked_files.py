@@ -124,7 +124,7 @@ def check_sizes(results: dict, image: Sequence[int], mask: Sequence[int]) -> Non
         advice = (
             'if the photo has an EXIF orientation, which is applied, and the mask is drawn on the '
             "photo as stored, write dict(type='LoadImageFromFile', color_type="
-            "'color_ignore_orientation')"
+            "'color_ignore_orientation') in the pipeline; otherwise turn one of them"
         )
     sizes = ['x'.join(map(str, shape[1::-1] + shape[2:])) for shape in (mask, image)]
     raise UserError(

@@ -63,6 +63,9 @@ def _check(listing: BaseSegDataset, where: str, masks: bool) -> None:
         _check_suffix(listing, where, {Path(item['img_path']) for item in found})
     for item in found:
         image, mask = item['img_path'], item.get('seg_map_path')
+        if not Path(image).exists():
+            change = f'{where}.img_suffix={listing.img_suffix!r}'
+            raise UserError(f'{image} does not exist; restore it, or change {change}')
         check_file(image)
         if masks and mask is not None:
             if not Path(mask).exists():

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from mmseg_kd.compat import normalises, swaps_channels
 from mmseg_kd.distillation.taps import STAGE, check_taps, record_taps
-from mmseg_kd.errors import UserError
+from mmseg_kd.errors import UserError, one_line
 
 DTYPES = ('float32', 'bfloat16', 'float16')
 
@@ -192,7 +192,7 @@ class Teachers(dict[str, BaseTeacher]):
         """
         built = {n: _build(cfg, n, student) for n, cfg in self.cfgs.items() if n in taps}
         for name, teacher in built.items():
-            check_taps(teacher.segmentor, taps[name], 'teacher')
+            check_taps(teacher.segmentor, taps[name], f'teacher {name}'.removesuffix(' teacher'))
         self.update(built)
 
     def __call__(
@@ -239,13 +239,15 @@ def _build(cfg: dict, name: str, student: nn.Module) -> BaseTeacher:
     # Registry.build would build the model dict in `config` first.
     cls = TASK_UTILS.get(kind)
     if not (isinstance(cls, type) and issubclass(cls, BaseTeacher)):
-        raise UserError(f"model.teacher: {kind!r} is not a teacher; use 'Teacher' or 'EMATeacher'")
+        raise UserError(f"teacher {name}: {kind!r} is not a teacher; use 'Teacher' or 'EMATeacher'")
     settings = {key: value for key, value in cfg.items() if key != 'type'}
+    key = 'model.teacher.' if name == 'teacher' else f'model.teacher.{name}.'
     try:
         teacher = cls(student, **settings) if cls.follows_student else cls(**settings)
     except UserError as error:
-        key = 'model.teacher.' if name == 'teacher' else f'model.teacher.{name}.'
         raise UserError(str(error).replace('model.teacher.', key)) from error
+    except (TypeError, KeyError) as error:
+        raise UserError(f'{key}config: {one_line(error)}') from error
     classes = teacher.segmentor.num_classes
     if classes != student.num_classes:
         raise UserError(

@@ -68,7 +68,7 @@ def _memory_message(runner: Runner, error: Exception) -> str | None:
     if any(part in str(error) for part in DEAD_WORKER):
         return (
             'the system ended a worker of a data loader, as it does when memory runs out '
-            f'({held}); lower num_workers of train_dataloader and val_dataloader'
+            f'({held}); lower num_workers of the data loaders'
         )
     if not is_out_of_memory(error):
         return None
@@ -80,18 +80,18 @@ def _memory_message(runner: Runner, error: Exception) -> str | None:
         batch = runner.train_dataloader.batch_size
         where = f'training, iteration {runner.iter + 1}'
         size = (runner.cfg.model.get('data_preprocessor') or {}).get('size')
-        advice = (
-            f'write train_dataloader.batch_size={max(1, (batch or 2) // 2)} (with '
-            'optim_wrapper.accumulative_counts=2 the gradient is that of both halves), add --amp, '
-            'or lower the crop'
-        )
+        advice = 'add --amp, or lower the crop'
+        if batch != 1:
+            half = f'train_dataloader.batch_size={(batch or 2) // 2}'
+            both = 'with optim_wrapper.accumulative_counts=2 the gradient is that of both halves'
+            advice = f'write {half} ({both}), {advice}'
     else:
         split = 'val' if runner.trains else 'test'
         batch = runner.loops[split].dataloader.batch_size
         where = 'evaluation'
         test = runner.cfg.model.get('test_cfg') or {}
         size = test.get('crop_size') if test.get('mode') == 'slide' else None
-        advice = f'write {split}_dataloader.batch_size=1, or model.test_cfg.mode=slide'
-        advice += ' with a crop_size and a stride'
+        one = f'{split}_dataloader.batch_size=1, or ' if batch != 1 else ''
+        advice = f'write {one}model.test_cfg.mode=slide with a crop_size and a stride'
     crop = f'crop {"x".join(map(str, size))}' if size else 'whole images'
     return f'out of memory in {where}: batch {batch}, {crop}, {held}; {advice}'

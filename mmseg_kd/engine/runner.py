@@ -185,7 +185,7 @@ class KDRunner(Runner):
         except OSError as error:
             raise UserError(
                 f'the model cannot be built: {one_line(error)}; to download nothing, write '
-                'pretrained=False'
+                'model.backbone.pretrained=False'
             ) from error
 
     def wrap_model(self, model_wrapper_cfg: dict | None, model: nn.Module) -> nn.Module:

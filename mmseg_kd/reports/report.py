@@ -61,7 +61,7 @@ def write_report(
     out = Path(out)
     pages, figures, tables = [out / name for name in PAGES], out / 'figures', out / 'tables'
     if not overwrite and (other := other_report(folders, out)):
-        text = 'is a report of other runs; choose another --out, or replace it with --overwrite'
+        text = 'is a report of other runs; remove it, or name another folder'
         raise UserError(f'{other} {text}')
     if all(Path(folder).is_file() for folder in folders):
         raise UserError(f'{folders[0]} is a file; name the work_dir of a training or a study')

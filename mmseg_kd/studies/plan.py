@@ -214,6 +214,6 @@ def _check_new_key(cfg: Config, key: str, value: Any) -> None:
         _check_new_key(cfg, above, None)
     elif isinstance(node, dict) and name not in node:
         typed = 'type' in node or (isinstance(value, dict) and 'type' in value)
-        if not typed and above not in CHECKED:
+        if not typed and above not in CHECKED and not above.startswith('model.teacher.'):
             hint = did_you_mean(name, node, f'it has {", ".join(node)}')
             raise UserError(f'unknown key {key}: {above} has no {name!r}; {hint}')

@@ -43,7 +43,7 @@ def fit_time_budget(cfg: Config) -> None:
     if loop.get('time_budget') is None:
         return
     if cfg.get('launcher', 'none') != 'none':
-        raise UserError('train_cfg.time_budget: several processes cannot be timed; write max_iters')
+        raise UserError('train_cfg.time_budget: several processes cannot be timed; write None')
     if cfg.get('resume') and (file := cfg.get('load_from') or find_latest_checkpoint(cfg.work_dir)):
         loop.seconds_per_iter = _pace_of(file)
     elif loop.get('seconds_per_iter') is None:

@@ -121,7 +121,8 @@ def test_values_of_one_name_are_one_class(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ('table', 'words'),
     [
-        ('a,b\n1,2\n', 'has no column `name`'),
+        ('a,b\n1,2\n', 'has the columns a, b; write name,r,g,b or name,id'),
+        ('name,red,green,blue\nsky,1,2,3\n', 'has the columns name, red, green, blue; write'),
         ('name,r,g,b\nx,1,2\n', 'line 2: r, g and b, or id, must be whole numbers from 0 to 255'),
         ('name,r,g,b\nx,1,2,3\ny,300,1,1\n', 'line 3: r, g and b, or id, must be whole numbers'),
         ('id,name\n1,x\n2\n', 'line 3: has no name'),

@@ -57,7 +57,7 @@ def test_an_empty_folder(root: Path) -> None:
         ('사진\n'.encode('cp949'), r'list\.txt: is not UTF-8 text'),
         ('0\n'.encode('utf-16'), r'list\.txt: is not UTF-8 text'),
         ('0\n'.encode('utf-8-sig'), r'list\.txt: begins with a byte order mark'),
-        (b'0\n9\n', r'images/9\.jpg: No such file or directory'),
+        (b'0\n9\n', r"images/9\.jpg does not exist; .*img_suffix='\.jpg'"),
         (b'', r'list\.txt: lists no image'),
     ],
 )

@@ -62,7 +62,7 @@ def test_the_loss_stays_nan(tmp_path: Path) -> None:
         'there the losses were loss=nan, decode.loss_ce=nan; the last good checkpoint is '
         f'{tmp_path / "iter_3.pth"}; lower optim_wrapper.optimizer.lr'
     )
-    assert text.endswith('continue with --resume')
+    assert text.endswith('continue with --resume, which keeps the rate')
     assert sorted(p.name for p in tmp_path.glob('*.pth')) == ['best_mIoU_iter_3.pth', 'iter_3.pth']
 
 

@@ -105,6 +105,15 @@ def test_a_message_names_the_key_of_one_of_several_teachers(teacher: dict, tmp_p
         model.loss(*batch())
 
 
+def test_a_mistake_in_the_teachers_config_names_it(teacher: dict) -> None:
+    config = copy.deepcopy(teacher['config'])
+    config['backbone']['embed_dim'] = 8
+    wrong = teacher | dict(config=config)
+    model = build(tiny_model(type='KDEncoderDecoder', teacher=wrong, kd_losses=KD_LOSSES))
+    with pytest.raises(UserError, match=r'^model\.teacher\.config: .*embed_dim'):
+        model.loss(*batch())
+
+
 def test_other_classes_are_refused(teacher: dict, tmp_path: Path) -> None:
     config = copy.deepcopy(teacher['config'])
     config['decode_head']['num_classes'] = 11

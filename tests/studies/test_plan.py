@@ -109,6 +109,11 @@ def test_another_teacher_makes_another_student(tmp_path: Path) -> None:
     assert differences(first.settings, second.settings).startswith('model.teacher.checkpoint')
 
 
+def test_a_new_key_that_is_checked_may_be_set(tmp_path: Path) -> None:
+    options = {'randomness.deterministic': True, 'model.teacher.dtype': 'bfloat16'}
+    plan(tmp_path, f'study = dict(runs=dict(a=dict(config=KD, options={options!r})))')
+
+
 @pytest.mark.parametrize(
     ('options', 'says'),
     [

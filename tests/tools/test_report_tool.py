@@ -62,13 +62,6 @@ def test_a_mistake_is_one_line(
     assert error.count('\n') == 1
 
 
-def test_a_negative_number_of_images(tmp_path: Path, capfd: pytest.CaptureFixture) -> None:
-    assert run(tmp_path, '--images', -3) == 2
-    assert capfd.readouterr().err == (
-        'error: --images: -3 is not a number of images; write 0 for none\n'
-    )
-
-
 def test_a_report_of_others_stays(
     trained_pair: dict[str, Path], tmp_path: Path, capfd: pytest.CaptureFixture
 ) -> None:

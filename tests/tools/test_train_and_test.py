@@ -258,12 +258,9 @@ def test_taps_of_images_with_four_channels(tmp_path: Path, capfd: pytest.Capture
 def test_taps_of_an_image_that_a_model_cannot_take(
     distilled: Path, capfd: pytest.CaptureFixture
 ) -> None:
-    for shape, message in (
-        ((16, 16), 'the student cannot take the image: MixTransformer needs .* 32 pixels'),
-        ((64, 0), '0 is not a number of pixels'),
-    ):
-        assert run('misc/list_taps.py', distilled / 'config.py', '--shape', *shape) == 2
-        assert re.fullmatch(f'error: --shape: {message}.*\n', capfd.readouterr().err)
+    assert run('misc/list_taps.py', distilled / 'config.py', '--shape', 16, 16) == 2
+    message = 'the student cannot take the image: MixTransformer needs .* 32 pixels'
+    assert re.fullmatch(f'error: --shape: {message}.*\n', capfd.readouterr().err)
 
 
 def test_taps_of_several_teachers(

@@ -13,8 +13,7 @@ from pathlib import Path
 # A report without images needs no models, which take 120 MB and a second to import.
 REGISTER_LATE = True
 
-from mmseg_kd.command_line import run_tool  # noqa: E402
-from mmseg_kd.errors import UserError  # noqa: E402
+from mmseg_kd.command_line import at_least, run_tool  # noqa: E402
 from mmseg_kd.paths import relative  # noqa: E402
 from mmseg_kd.reports.report import write_report  # noqa: E402
 from mmseg_kd.reports.writing.language import LANGUAGES  # noqa: E402
@@ -29,11 +28,9 @@ def main() -> None:
     add('--lang', choices=LANGUAGES, default='en', help='language (default: en)')
     add('--baseline', metavar='NAME', help='the run that the others are compared with')
     text = 'validation images of each kind to draw (default: 1); 0 loads no model and omits GMACs'
-    add('--images', type=int, default=1, metavar='N', help=text)
+    add('--images', type=at_least(0), default=1, metavar='N', help=text)
     add('--overwrite', action='store_true', help='replace a report of other runs')
     args = parser.parse_args()
-    if args.images < 0:
-        raise UserError(f'--images: {args.images} is not a number of images; write 0 for none')
     first, *others = args.work_dirs
     out = args.out or (first.resolve().parent / 'report' if others else first)
     files = write_report(args.work_dirs, out, args.lang, args.baseline, args.overwrite, args.images)

@@ -3,7 +3,7 @@
 python tools/misc/list_taps.py CONFIG [--shape HEIGHT WIDTH] [--cfg-options KEY=VALUE ...]
 """
 
-from mmseg_kd.command_line import config_parser, parse_with_config, run_tool
+from mmseg_kd.command_line import at_least, config_parser, parse_with_config, run_tool
 from mmseg_kd.config.models import build_models
 from mmseg_kd.distillation import list_taps
 from mmseg_kd.errors import UserError, one_line
@@ -16,11 +16,10 @@ from prettytable import PrettyTable, TableStyle
 def main() -> None:
     """Print the table; reads neither weights nor data."""
     parser = config_parser('List the tap names of student and teacher')
-    parser.add_argument('--shape', type=int, nargs=2, default=(512, 512), help='height and width')
+    add = parser.add_argument
+    add('--shape', type=at_least(1), nargs=2, default=(512, 512), help='height and width')
     args, cfg = parse_with_config(parser)
     height, width = args.shape
-    if min(height, width) < 1:
-        raise UserError(f'--shape: {min(height, width)} is not a number of pixels')
     # The losses may name taps that do not exist; this tool helps to correct them.
     cfg.model.pop('kd_losses', None)
     image = torch.zeros(1, value_at(cfg, 'model.backbone.in_channels') or 3, height, width)

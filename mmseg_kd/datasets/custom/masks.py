@@ -193,8 +193,10 @@ def class_colour(number: int) -> tuple[int, int, int]:
 def _read_table(file: Path) -> dict[Value, str]:
     reader = csv.DictReader(read_text(file).splitlines(), skipinitialspace=True)
     reader.fieldnames = [name.lower().strip() for name in reader.fieldnames or ()]
-    if 'name' not in reader.fieldnames:
-        raise UserError(f'--classes: {file} has no column `name`; write name,r,g,b or name,id')
+    columns = {*reader.fieldnames}
+    if columns != {'name'} and not any({'name', *key} <= columns for key in (['id'], 'rgb')):
+        found = ', '.join(reader.fieldnames)
+        raise UserError(f'--classes: {file} has the columns {found}; write name,r,g,b or name,id')
     names: dict[Value, str] = {}
     for row in reader:
         where = f'--classes: {file}, line {reader.line_num}'

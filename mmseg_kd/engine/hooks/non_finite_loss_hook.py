@@ -82,5 +82,5 @@ def _message(runner: Runner, what: str) -> str:
         f'iteration {runner.iter + 1}: {what}; there the losses were '
         f'{", ".join(f"{name}={value:.4g}" for name, value in losses.items())}; {where}; lower '
         f'{" or ".join(lower)}, or clip gradients with optim_wrapper.clip_grad.max_norm=1.0, then '
-        f'{"continue with --resume" if latest else "start again"}'
+        f'{"continue with --resume, which keeps the rate" if latest else "start again"}'
     )

@@ -31,7 +31,7 @@ def opening(collection: Collection) -> list[Block]:
     blocks += [Paragraph(line, remark=True) for line in identity(collection)]
     blocks += [Heading(message('Findings')), Bullets(find(collection)), Paragraph(text, True)]
     if collection.baseline is None and len(collection.ranked) > 1:
-        blocks.append(Paragraph(message('No baseline was found. Name one with --baseline NAME.')))
+        blocks.append(Paragraph(message('No baseline: name it with --baseline or study.baseline.')))
     return blocks
 
 
