@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 import torch
 from conftest import KD_LOSSES, TINY_BACKBONE, config_file, run, tiny_config, tiny_model
-from mmseg.registry import MODELS
 
 from mmseg_kd.config import choose_start, prepare_test
 from mmseg_kd.distillation.teacher import Teacher, build_segmentor
+from mmseg_kd.engine import build_runner
 
 HEAD = dict(
     type='FCNHead', in_channels=32, in_index=3, channels=8, num_classes=12, norm_cfg=dict(type='BN')
@@ -160,7 +160,7 @@ def test_nothing_is_read_where_a_checkpoint_has_all_weights(
     cfg = tiny_config(tmp_path / 'run')
     cfg.model = model
     prepare_test(cfg, str(tmp_path / 'teacher.pth'))
-    MODELS.build(cfg.model).init_weights()
+    build_runner(cfg).bare_model.init_weights()
     assert not (tmp_path / 'executed').exists()
 
 
@@ -183,8 +183,8 @@ def test_nothing_is_fetched_that_the_config_does_not_ask_for(
         resumed.model, tested.model = copy.deepcopy(model), copy.deepcopy(model)
         choose_start(resumed, str(tmp_path / 'timm.pth'))
         prepare_test(tested, str(tmp_path / 'timm.pth'))
-        MODELS.build(resumed.model)
-        MODELS.build(tested.model)
+        build_runner(resumed)
+        build_runner(tested)
     assert asked == [False] * 9
 
 
@@ -198,7 +198,7 @@ def test_a_download_without_a_connection_is_one_line(
     cfg.dump(tmp_path / 'config.py')
     assert run('train.py', tmp_path / 'config.py') == 2
     error = one_line(capsys)
-    assert 'the model cannot be built' in error and 'write pretrained=False' in error
+    assert 'the model cannot be built' in error and 'write model.backbone.pretrained=False' in error
 
 
 def test_a_file_of_another_timm_model_is_one_line(

@@ -93,3 +93,9 @@ def test_a_module_of_the_user_finds_everything_registered(tmp_path: Path) -> Non
     )
     assert done.returncode == 2
     assert 'must not end the program' in done.stderr
+
+
+def test_a_report_prints_no_notes_of_other_libraries() -> None:
+    code, said, _, _ = start('analysis_tools/report.py', '--help')
+    assert code == 0
+    assert said.startswith('usage: report.py')

@@ -35,9 +35,7 @@ def main() -> None:
     add('--config', help='the config, if the checkpoint does not contain it')
     args = parser.parse_args()
     out = args.out
-    if out.suffix.lower() != '.onnx':
-        raise UserError(f'{out}: the name must end in .onnx')
-    check_new_file(out, 'OUT')
+    check_new_file(out, 'OUT', '.onnx')
     files = [source.path for source in find_sources(args.images) if not source.is_video]
     if not files:
         raise UserError(f'--images: {args.images[0]} contains only videos; name images')

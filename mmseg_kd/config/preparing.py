@@ -29,8 +29,8 @@ def choose_start(cfg: Config, resume: str | None) -> None:
     """Decide where training starts: from the beginning, from `load_from`, or where it stopped.
 
     Args:
-        cfg: The config, changed in place: `load_from` and `resume` are set, and pretrained weights
-            are removed if a checkpoint replaces them. Its own `resume=True` counts too.
+        cfg: The config, changed in place: `resume` becomes the checkpoint to resume, or False.
+            Its own `resume=True` counts too.
         resume: The value of `--resume`: None, 'auto' or a checkpoint's path.
 
     Raises:
@@ -38,10 +38,9 @@ def choose_start(cfg: Config, resume: str | None) -> None:
             work_dir cannot be written to.
     """
     from mmseg_kd.checkpoints import find_latest_checkpoint
-    from mmseg_kd.checkpoints.initialization import forget_pretrained
 
     if resume is None and cfg.get('resume'):
-        resume = cfg.get('load_from') or 'auto'
+        resume = cfg.pop('load_from', None) or 'auto'
     _check_sections(cfg, 'trained', 'train_dataloader', 'train_cfg', 'optim_wrapper')
     latest = find_latest_checkpoint(cfg.work_dir)
     if resume is None and latest is not None:
@@ -50,12 +49,9 @@ def choose_start(cfg: Config, resume: str | None) -> None:
     if resume == 'auto' and latest is None:
         print(f'nothing to resume in {cfg.work_dir}: starting anew')
         resume = None
-    cfg.resume = resume is not None
-    if cfg.resume:
-        cfg.load_from = str(latest) if resume == 'auto' else resume
-    if cfg.get('load_from') is not None:
-        check_file(cfg.load_from, 'the checkpoint')
-        forget_pretrained(cfg.model)
+    cfg.resume = (str(latest) if resume == 'auto' else resume) or False
+    if start := cfg.resume or cfg.get('load_from'):
+        check_file(start, 'the checkpoint')
 
 
 def choose_split(cfg: Config, split: str) -> None:
@@ -96,12 +92,9 @@ def prepare_test(
         UserError: The checkpoint is missing, the config lacks a needed key, or the results cannot
             be written.
     """
-    from mmseg_kd.checkpoints.initialization import forget_pretrained
-
     check_file(checkpoint, 'the checkpoint')
     _check_sections(cfg, 'tested', 'test_dataloader', 'test_cfg', 'test_evaluator')
     cfg.load_from, cfg.resume = checkpoint, False
-    forget_pretrained(cfg.model)
     if split is not None:
         choose_split(cfg, split)
     if out is not None:

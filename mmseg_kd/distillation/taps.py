@@ -19,7 +19,6 @@ from functools import partial
 from typing import Any
 
 import torch
-from mmseg.models.backbones.mit import MixVisionTransformer
 from torch import Tensor, nn
 
 from mmseg_kd.errors import UserError, did_you_mean
@@ -118,9 +117,10 @@ def _aliased_modules(backbone: nn.Module) -> dict[str, nn.Module]:
     """Return the modules of a backbone that have a short tap name, by that name."""
     aliases = getattr(backbone, 'tap_aliases', {})
     modules = {name: backbone.get_submodule(path) for name, path in aliases.items()}
-    if isinstance(backbone, MixVisionTransformer):
-        # Each of its layers has an embedding, blocks and a LayerNorm.
+    # By name, because the import of mmseg's models takes seconds.
+    if 'MixVisionTransformer' in [cls.__name__ for cls in type(backbone).__mro__]:
         for i, layer in enumerate(backbone.out_indices, start=1):
+            # A layer has an embedding, blocks and a LayerNorm.
             modules[f'stage{i}.pre_norm'] = backbone.layers[layer][1][-1]
     return modules
 

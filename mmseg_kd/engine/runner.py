@@ -1,5 +1,6 @@
 """mmengine's Runner with exact resuming, checked checkpoints, and a short console log."""
 
+import copy
 import logging
 import uuid
 from collections.abc import Callable
@@ -21,7 +22,7 @@ from torch.distributed import init_process_group
 from torch.utils.data import DataLoader
 
 from mmseg_kd.checkpoints import atomic_path, find_latest_checkpoint, load_strictly, read_checkpoint
-from mmseg_kd.checkpoints.initialization import init_weights
+from mmseg_kd.checkpoints.initialization import forget_pretrained, init_weights
 from mmseg_kd.command_line import OF_THE_SYSTEM
 from mmseg_kd.compat import DEVELOPER_MESSAGES
 from mmseg_kd.config.errors import config_errors
@@ -43,6 +44,10 @@ class KDRunner(Runner):
     Checkpoints are read as data, without running code, and must have exactly the model's tensors.
     They are written completely or not at all. The console leaves out mmengine's details, which are
     in the log file. Mistakes in the config are a `UserError` before training starts.
+
+    Attributes:
+        resumes: Whether the training continues from a checkpoint of a run.
+        start: The checkpoint that is loaded, or None.
     """
 
     _lock: FileLock | None = None
@@ -50,6 +55,12 @@ class KDRunner(Runner):
     def __init__(self, *args: Any, experiment_name: str | None = None, **kwargs: Any) -> None:
         # Hooks that cannot write, with the reason, which are reported already.
         self._unwritable: set[tuple[str, int | None]] = set()
+        resume = kwargs.get('resume')
+        if isinstance(resume, str):
+            # The config that the run saves says how it began.
+            kwargs |= dict(resume=True, load_from=resume, cfg=copy.deepcopy(kwargs['cfg']))
+            kwargs['cfg'].resume = False
+        self.resumes, self.start = bool(resume), kwargs.get('load_from')
         # mmengine shares logger and message hub between runs of one name in one second.
         name = experiment_name or uuid.uuid4().hex[:8]
         super().__init__(*args, experiment_name=name, **kwargs)
@@ -89,11 +100,6 @@ class KDRunner(Runner):
     def trains(self) -> bool:
         """Whether this is a training rather than a test."""
         return self.cfg.get('train_cfg') is not None
-
-    @property
-    def resumes(self) -> bool:
-        """Whether the training continues from a checkpoint of a run."""
-        return bool(self.cfg.get('resume'))
 
     @property
     def bare_model(self) -> nn.Module:
@@ -181,6 +187,8 @@ class KDRunner(Runner):
             UserError: A download failed.
         """
         try:
+            if self.start is not None:
+                forget_pretrained(model)
             return super().build_model(model)
         except OSError as error:
             raise UserError(

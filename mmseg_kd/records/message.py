@@ -45,6 +45,6 @@ def messages(*templates: str) -> list[Message]:
 
 
 def number(value: float | None, form: str = '.2f') -> str:
-    """Format a number with a true minus sign; None becomes a dash."""
-    text = NONE if value is None else format(value, form)
+    """Format a number with a true minus sign; None and NaN become a dash."""
+    text = NONE if value is None or value != value else format(value, form)
     return text.replace('-', MINUS) if form.endswith('f') else text

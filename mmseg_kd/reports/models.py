@@ -15,7 +15,6 @@ from torch import nn
 
 from mmseg_kd import register_all
 from mmseg_kd.config.errors import config_errors
-from mmseg_kd.deployment.segmentor import load_segmentor
 from mmseg_kd.distillation.teacher import without_distillation
 from mmseg_kd.errors import UserError
 from mmseg_kd.records.message import message
@@ -109,4 +108,7 @@ def load_model(checkpoint: str | Path) -> nn.Module:
     Raises:
         UserError: The checkpoint cannot be read or holds no config, or the model cannot be built.
     """
+    # Imported late, as above.
+    from mmseg_kd.deployment.segmentor import load_segmentor
+
     return load_segmentor(checkpoint).model.to(get_device())

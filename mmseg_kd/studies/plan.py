@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import cache, cached_property
+from pathlib import Path
 from typing import Any
 
 from mmengine.config import Config
@@ -22,7 +23,7 @@ from mmseg_kd.studies.space import Parameter, grid_points
 # Dicts without a type whose keys `load_config` checks, so that a new key may be set.
 CHECKED = {'model.teacher', *UNTYPED}
 # Keys of the files that a training reads.
-FILES = re.compile(r'load_from|model\.(pretrained|teacher\.([^.]+\.)?(config|checkpoint))')
+FILES = re.compile(r'load_from|model\.(pretrained|teacher\.([^.]+\.)?(config|checkpoint|baseline))')
 
 
 @dataclass(frozen=True)
@@ -103,11 +104,12 @@ def check_files(plan: list[PlannedRun]) -> None:
         choices = [(p.key, choice) for p in run.space for choice in p.examples()]
         for key, path in (*run.settings.items(), *choices):
             read = FILES.fullmatch(key) and key not in unread and isinstance(path, str)
-            if read and not _is_available(path):
+            work_dir = key.endswith('baseline') and Path(str(path)).is_dir()
+            if read and not work_dir and not _is_available(path):
                 advice = f"fetch it, or write options={{'{key}': None}}"
                 if key.endswith('config'):
                     advice = 'write the path of a config'
-                elif not key.endswith('pretrained'):
+                elif not key.endswith(('pretrained', 'baseline')):
                     advice = f"write another, or let a run make it: needs={{'{key}': RUN}}"
                 raise UserError(f'run {run.name}: {key}: {path} does not exist; {advice}')
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from mmengine.config import Config
 
-from mmseg_kd.checkpoints import find_latest_checkpoint, read_checkpoint
+from mmseg_kd.checkpoints import read_checkpoint
 from mmseg_kd.errors import UserError
 from mmseg_kd.nested import dicts, value_at
 from mmseg_kd.records.scalars import files_of_starts, read_rows
@@ -44,8 +44,8 @@ def fit_time_budget(cfg: Config) -> None:
         return
     if cfg.get('launcher', 'none') != 'none':
         raise UserError('train_cfg.time_budget: several processes cannot be timed; write None')
-    if cfg.get('resume') and (file := cfg.get('load_from') or find_latest_checkpoint(cfg.work_dir)):
-        loop.seconds_per_iter = _pace_of(file)
+    if cfg.get('resume'):
+        loop.seconds_per_iter = _pace_of(cfg.resume)
     elif loop.get('seconds_per_iter') is None:
         print('time_budget: the iterations are timed in a process of their own', flush=True)
         # Further digits would be noise.

@@ -175,7 +175,7 @@ def test_bad_input(trained_pair: dict[str, Path], images: Path, tmp_path: Path, 
     checkpoint = trained_pair['student'] / 'iter_9.pth'
     (tmp_path / 'there.onnx').write_text('not ONNX')
     for arguments, words in (
-        ([checkpoint, tmp_path / 'x.pt', '--images', images], 'the name must end in .onnx'),
+        ([checkpoint, tmp_path / 'x.pt', '--images', images], 'x.pt does not end in .onnx'),
         ([checkpoint, tmp_path / 'there.onnx', '--images', images], 'there.onnx exists'),
         (['no.pth', tmp_path / 'x.onnx', '--images', images], 'no.pth: no such file'),
         ([checkpoint, tmp_path / 'x.onnx', '--images', 'none'], 'none: does not exist'),

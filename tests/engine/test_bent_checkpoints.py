@@ -21,7 +21,7 @@ def runner(tmp_path_factory: pytest.TempPathFactory) -> KDRunner:
     folder = tmp_path_factory.mktemp('bent')
     runner = build_runner(tiny_config(folder, train_cfg__max_iters=3))
     runner.train()
-    runner.cfg.resume = True
+    runner.resumes = True
     return runner
 
 

@@ -124,8 +124,11 @@ def remarks(root: Path) -> list[str]:
 @pytest.mark.parametrize(
     ('labels', 'message'),
     [
-        (halves(0, 255), 'no pixel of class car in the labels of 3 training images, of which '),
-        (halves(0, 0), 'no pixel of class car in the labels of 3 .* 0.0 % are void (255)'),
+        (
+            halves(0, 255),
+            'no pixel of class car in the first crops of 3 training images, of which ',
+        ),
+        (halves(0, 0), 'no pixel of class car in the first crops of 3 .* 0.0 % are void (255)'),
         (halves(0, 1), None),
     ],
     ids=['void', 'one class', 'both'],
@@ -146,7 +149,7 @@ def test_a_class_without_a_pixel_is_reported_once(
 def test_a_training_that_ends_before_it_has_seen_the_images(tmp_path: Path) -> None:
     build_runner(own(tmp_path, [halves(0, 255)] * 9)).train()
     (line,) = remarks(tmp_path)
-    assert 'in the labels of 6 training images' in line
+    assert 'in the first crops of 6 training images' in line
 
 
 def test_grey_values_are_no_class_ids(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 from conftest import KD_LOSSES, tiny_config, tiny_model
+from mmengine.config import Config
 from mmengine.hooks import Hook
 
 from mmseg_kd.checkpoints import read_checkpoint
@@ -146,6 +147,18 @@ def test_resume_needs_no_pretrained_file(tmp_path: Path) -> None:
     train(tiny_config(tmp_path, train_cfg__max_iters=3))
     lost = tiny_model(pretrained='pretrained/mit_b0.pth')
     assert train(tiny_config(tmp_path, model=lost), resume='auto')['evaluations']
+
+
+def test_the_saved_config_says_how_a_resumed_run_began(tmp_path: Path) -> None:
+    train(tiny_config(tmp_path / 'first', train_cfg__max_iters=3))
+    start = str(tmp_path / 'first' / 'iter_3.pth')
+    began = dict(load_from=start, model=tiny_model(pretrained='lost.pth'))
+    train(tiny_config(tmp_path / 'run', train_cfg__max_iters=3, **began))
+    train(tiny_config(tmp_path / 'run', **began), resume='auto')
+    saved = [*(tmp_path / 'run').glob('*.py'), *(tmp_path / 'run').glob('*/vis_data/config.py')]
+    assert len(saved) >= 3
+    for cfg in map(Config.fromfile, saved):
+        assert (cfg.resume, cfg.load_from, cfg.model.pretrained) == (False, start, 'lost.pth')
 
 
 def test_a_new_run_does_not_overwrite_an_old_one(tmp_path: Path) -> None:

@@ -166,6 +166,22 @@ def test_a_missing_checkpoint_is_found_before_anything_runs(tmp_path: Path) -> N
         check_files(planned)
 
 
+def test_a_missing_baseline_is_found_before_anything_runs(tmp_path: Path) -> None:
+    checkpoint = tmp_path / 'teacher.pth'
+    checkpoint.touch()
+    options = {
+        'model.teacher.checkpoint': str(checkpoint),
+        'model.teacher.baseline': 'work_dirs/no_baseline',
+        'model.pretrained': None,
+    }
+    text = 'study = dict(runs=dict(a=dict(config=KD, options={options!r})))'
+    advice = r"no_baseline does not exist; .*options=\{'model.teacher.baseline': None\}"
+    with pytest.raises(UserError, match=advice):
+        check_files(plan(tmp_path, text.replace('{options!r}', repr(options))))
+    options['model.teacher.baseline'] = str(tmp_path)
+    check_files(plan(tmp_path, text.replace('{options!r}', repr(options))))
+
+
 @pytest.mark.parametrize(
     'space',
     [

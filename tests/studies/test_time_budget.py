@@ -99,7 +99,7 @@ def test_a_resumed_run_keeps_its_pace(tmp_path: Path, not_timed: None) -> None:
 def test_a_run_without_a_budget_cannot_be_resumed_with_one(
     trained: Path, tmp_path: Path, not_timed: None
 ) -> None:
-    cfg = tiny_config(tmp_path, resume=True, load_from=str(trained / 'run/iter_3.pth'), **BUDGET)
+    cfg = tiny_config(tmp_path, resume=str(trained / 'run/iter_3.pth'), **BUDGET)
     with pytest.raises(UserError, match=r'iter_3.pth is of a training without one; resume it'):
         fit_time_budget(cfg)
 
@@ -159,7 +159,7 @@ def test_a_loop_without_a_budget_says_so() -> None:
 def test_several_processes_are_not_timed() -> None:
     cfg = load_config(B0, {'train_cfg.time_budget': 60})
     cfg.launcher = 'pytorch'
-    with pytest.raises(UserError, match='several processes cannot be timed; write max_iters'):
+    with pytest.raises(UserError, match='several processes cannot be timed; write None'):
         fit_time_budget(cfg)
 
 

@@ -90,7 +90,7 @@ class LabelCheckHook(Hook):
         percent = 100 * void / max(self._pixels.sum().item(), 1)
         advice = f': if {ignored} in your masks means a class, write its id in place of it'
         runner.logger.warning(
-            f'no pixel of class {", ".join(str(names[i]) for i in absent)} in the labels of '
+            f'no pixel of class {", ".join(str(names[i]) for i in absent)} in the first crops of '
             f'{self._trained_on} training images, of which {percent:.1f} % are void ({ignored})'
             f'{advice if void else ""}'
         )

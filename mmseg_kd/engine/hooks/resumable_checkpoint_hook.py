@@ -69,7 +69,7 @@ class ResumableCheckpointHook(CheckpointHook):
         evaluated = runner.message_hub.get_info('evaluated_iter') == runner.iter
         if runner.iter >= loop.val_begin and due and not evaluated:
             runner.logger.info(f'evaluating iteration {runner.iter}, from which the run continues')
-            self.last_ckpt = runner.cfg.load_from
+            self.last_ckpt = runner.start
             runner.val_loop.run()
 
     def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None) -> None:
