@@ -97,8 +97,9 @@ class KDLoss(nn.Module):
         self.iteration = 0
         # Scheduled settings as tensors: a CUDA graph records numbers as constants.
         self._tensors: dict[str, Tensor] = {}
-        self.stages = self._names(self.default_stages if stages is None else stages)
-        self.teacher_stages = self.stages if teacher_stages is None else self._names(teacher_stages)
+        self.stages = self._names('stages', self.default_stages if stages is None else stages)
+        theirs = self.stages if teacher_stages is None else teacher_stages
+        self.teacher_stages = self._names('teacher_stages', theirs)
         self.require(
             not self.one_tap or len(self.stages) == 1, f'compares one tap, not {self.stages}'
         )
@@ -127,11 +128,11 @@ class KDLoss(nn.Module):
         except ValueError as error:
             raise ValueError(f'{type(self).__name__}: {name}={error}') from error
 
-    def _names(self, stages: Sequence[str] | str) -> tuple[str, ...]:
+    def _names(self, key: str, stages: Sequence[str] | str) -> tuple[str, ...]:
         names = (stages,) if isinstance(stages, str) else stages
         self.require(
             isinstance(names, Sequence) and bool(names) and all(isinstance(x, str) for x in names),
-            f"stages={stages!r} is not a tap or a list of taps, such as ['stage3']",
+            f"{key}={stages!r} is not a tap or a list of taps, such as ['stage3']",
         )
         return tuple(names)
 

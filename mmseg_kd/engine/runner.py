@@ -231,7 +231,7 @@ class KDRunner(Runner):
     ) -> DataLoader:
         """Build a data loader after checking its files. Arguments as mmengine's."""
         if isinstance(dataloader, dict) and isinstance(dataloader.get('dataset'), dict):
-            check_listing(dataloader['dataset'], 'dataset')
+            check_listing(dataloader['dataset'], 'SPLIT_dataloader.dataset')
             if (dataloader.get('sampler') or {}).get('type') == 'SeededInfiniteSampler':
                 seeded = dict(type='SeededSamples', dataset=dataloader['dataset'])
                 dataloader = {**dataloader, 'dataset': seeded}
