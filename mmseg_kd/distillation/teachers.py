@@ -235,13 +235,13 @@ class Teachers(dict[str, BaseTeacher]):
 
 
 def _build(cfg: dict, name: str, student: nn.Module) -> BaseTeacher:
+    key = 'model.teacher.' if name == 'teacher' else f'model.teacher.{name}.'
     kind = cfg.get('type', 'Teacher')
     # Registry.build would build the model dict in `config` first.
     cls = TASK_UTILS.get(kind)
     if not (isinstance(cls, type) and issubclass(cls, BaseTeacher)):
-        raise UserError(f"teacher {name}: {kind!r} is not a teacher; use 'Teacher' or 'EMATeacher'")
+        raise UserError(f"{key}type: {kind!r} is not a teacher; use 'Teacher' or 'EMATeacher'")
     settings = {key: value for key, value in cfg.items() if key != 'type'}
-    key = 'model.teacher.' if name == 'teacher' else f'model.teacher.{name}.'
     try:
         teacher = cls(student, **settings) if cls.follows_student else cls(**settings)
     except UserError as error:
