@@ -72,7 +72,7 @@ def _own_config(loaded: dict[str, Any], checkpoint: str | Path) -> Mapping[str, 
             raise UserError(f'{checkpoint}: holds no config')
         return parse_buildable(text, checkpoint)[0]
     except UserError as error:
-        raise UserError(f'{error}; name its config: --config, or model.teacher.config') from error
+        raise UserError(f'{error}; name the config of its training: --config') from error
 
 
 def _classes(meta: Any, count: int) -> tuple[list[str], list[list[int]]]:
