@@ -104,8 +104,7 @@ def check_files(plan: list[PlannedRun]) -> None:
         choices = [(p.key, choice) for p in run.space for choice in p.examples()]
         for key, path in (*run.settings.items(), *choices):
             read = FILES.fullmatch(key) and key not in unread and isinstance(path, str)
-            work_dir = key.endswith('baseline') and Path(str(path)).is_dir()
-            if read and not work_dir and not _is_available(path):
+            if read and not _is_available(key, path):
                 advice = f"fetch it, or write options={{'{key}': None}}"
                 if key.endswith('config'):
                     advice = 'write the path of a config'
@@ -114,10 +113,12 @@ def check_files(plan: list[PlannedRun]) -> None:
                 raise UserError(f'run {run.name}: {key}: {path} does not exist; {advice}')
 
 
-def _is_available(path: str) -> bool:
+def _is_available(key: str, path: str) -> bool:
     # The training itself downloads a URL.
-    scheme, separator, _ = path.partition('://')
-    return (bool(separator) and scheme != 'package') or find_weights(path).is_file()
+    if '://' in path and not path.startswith('package://'):
+        return True
+    # A baseline is a work_dir.
+    return find_weights(path).is_file() or (key.endswith('baseline') and Path(path).is_dir())
 
 
 class _Planner:

@@ -83,7 +83,7 @@ def find_baseline(baseline: float | str | None, name: str = 'teacher') -> dict[s
     """
     if baseline is None:
         return None
-    key = '.'.join(['model.teacher', *({name} - {'teacher'}), 'baseline'])
+    key = 'model.teacher.baseline' if name == 'teacher' else f'model.teacher.{name}.baseline'
     # With a fraction such as 0.64, every teacher would look good.
     if is_number(baseline) and (baseline == 0 or 1 < baseline <= 100):
         return {'mIoU': float(baseline), 'source': key}

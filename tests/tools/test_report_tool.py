@@ -62,6 +62,12 @@ def test_a_mistake_is_one_line(
     assert error.count('\n') == 1
 
 
+def test_a_negative_number_of_images(tmp_path: Path, capfd: pytest.CaptureFixture) -> None:
+    assert run(tmp_path, '--images', -3) == 2
+    error = capfd.readouterr().err.splitlines()[-1]
+    assert error.endswith("error: argument --images: '-3' is not a whole number from 0 up")
+
+
 def test_a_report_of_others_stays(
     trained_pair: dict[str, Path], tmp_path: Path, capfd: pytest.CaptureFixture
 ) -> None:

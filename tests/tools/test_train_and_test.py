@@ -261,6 +261,9 @@ def test_taps_of_an_image_that_a_model_cannot_take(
     assert run('misc/list_taps.py', distilled / 'config.py', '--shape', 16, 16) == 2
     message = 'the student cannot take the image: MixTransformer needs .* 32 pixels'
     assert re.fullmatch(f'error: --shape: {message}.*\n', capfd.readouterr().err)
+    assert run('misc/list_taps.py', distilled / 'config.py', '--shape', 64, 0) == 2
+    error = capfd.readouterr().err.splitlines()[-1]
+    assert error.endswith("error: argument --shape: '0' is not a whole number from 1 up")
 
 
 def test_taps_of_several_teachers(
