@@ -30,9 +30,9 @@ def compile_training(runner: Runner) -> None:
 
 def record_training_step(runner: Runner) -> None:
     """Record the training step as a CUDA graph, where the config's `cuda_graph` asks for it."""
-    if get_device() != 'cuda':
-        return
-    reason = cannot_record(runner.model, runner.optim_wrapper)
+    reason = 'it needs an NVIDIA GPU'
+    if get_device() == 'cuda':
+        reason = cannot_record(runner.model, runner.optim_wrapper)
     if not runner.cfg.get('cuda_graph'):
         if reason is None:
             runner.logger.info(

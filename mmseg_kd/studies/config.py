@@ -235,7 +235,7 @@ def _one_of(where: str, value: Any, known: Collection[str | None]) -> None:
 
 def _name(where: str, name: Any) -> str:
     if not isinstance(name, str) or not NAME.fullmatch(name):
-        raise UserError(f'{where}: {name!r} becomes a folder; use letters, digits and _ . + -')
+        raise UserError(f'{where}: {name!r} becomes a folder: a letter or digit, then also _ . + -')
     if name.endswith('.'):
         raise UserError(f'{where}: {name!r}: Windows drops a dot at the end; remove it')
     if PureWindowsPath(name).is_reserved():

@@ -132,12 +132,27 @@ def test_a_model_of_several_processes_is_not_recorded(monkeypatch: pytest.Monkey
     assert cannot_record(wrapped, wrapper) == 'several processes exchange gradients'
 
 
-@pytest.mark.parametrize('clip_grad', [None, dict(max_norm=1.0)], ids=['can', 'cannot'])
-def test_a_run_on_a_gpu_is_told_of_the_faster_way(
-    clip_grad: dict | None, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+@pytest.mark.parametrize(
+    'device, asked, clip_grad, line',
+    [
+        ('cuda', False, None, 'cuda_graph=True would record'),
+        ('cuda', False, dict(max_norm=1.0), ''),
+        ('cuda', True, dict(max_norm=1.0), 'runs eagerly (optim_wrapper.clip_grad reads'),
+        ('cpu', False, None, ''),
+        ('cpu', True, None, 'runs eagerly (it needs an NVIDIA GPU)'),
+    ],
+)
+def test_a_run_is_told_of_the_faster_way_and_why_it_is_not_taken(
+    device: str,
+    asked: bool,
+    clip_grad: dict | None,
+    line: str,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
-    monkeypatch.setattr('mmseg_kd.engine.compilation.get_device', lambda: 'cuda')
+    monkeypatch.setattr('mmseg_kd.engine.compilation.get_device', lambda: device)
     cfg = load_config('local_configs/toy/segformer.b0.toy.py')
+    cfg.cuda_graph = asked
     cfg.optim_wrapper.clip_grad = clip_grad
     model = MODELS.build(cfg.model)
     wrapper = build_optim_wrapper(model, cfg.optim_wrapper)
@@ -145,7 +160,7 @@ def test_a_run_on_a_gpu_is_told_of_the_faster_way(
     record_training_step(
         SimpleNamespace(cfg=cfg, model=model, optim_wrapper=wrapper, logger=getLogger('run'))
     )
-    assert ('cuda_graph=True would record' in caplog.text) == (clip_grad is None)
+    assert line in caplog.text if line else 'cuda_graph' not in caplog.text
 
 
 @pytest.mark.parametrize(

@@ -40,7 +40,7 @@ def learning_curves(collection: Collection, folder: Path) -> list[Block]:
                 score = card['metrics'][metric]
                 guide_line(axes, score, f'{name} {score:.2f}')
         axes.margins(y=0.08)
-        axes.set_title(f'{metric} [%], validation')
+        axes.set_title(message('{metric} [%], validation', metric=metric))
         iteration_axis(axes)
         handles = [lines[name] for name in looks if name in lines]
         figure.legend(handles=handles, **LEGEND)
