@@ -7,6 +7,7 @@ SegformerHead. Without CONFIG: SegFormer-B0, B2, and B0 taught by B2.
 """
 
 import argparse
+import copy
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
@@ -50,7 +51,8 @@ def _measure(
     pair = build_pair(cfg, args.device)
     batch = random_batch(args.batch_size, tuple(args.size), cfg.model.decode_head.num_classes)
     steps = {
-        'stock': train_step(pair['stock'], cfg, batch, args.amp, 'stock'),
+        # A copy, because a step replaces the labels by those on its device.
+        'stock': train_step(pair['stock'], cfg, copy.deepcopy(batch), args.amp, 'stock'),
         'mmseg_kd': train_step(pair['mmseg_kd'], cfg, batch, args.amp),
     }
     yield 'training step', 's', interleaved(steps, args.repeats, warmup=2)

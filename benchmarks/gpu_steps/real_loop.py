@@ -26,7 +26,8 @@ SETTINGS = ((True, True, 4), (True, False, 4), (False, True, 4), (True, True, 8)
 def real_loop(device: str) -> Iterator[dict[str, Any]]:
     """Train by the runner on images of CamVid's size, with workers, hooks and log lines."""
     gpu = device == 'cuda'
-    with TemporaryDirectory(prefix='gpu_check_') as folder:
+    # Windows cannot remove the log file, which is still open.
+    with TemporaryDirectory(prefix='gpu_check_', ignore_cleanup_errors=True) as folder:
         camvid = _images(Path(folder) / 'CamVid', 64 if gpu else 4)
         teacher = f'{folder}/teacher.pth'
         torch.save(dict(state_dict=MODELS.build(load_config(TEACHER).model).state_dict()), teacher)

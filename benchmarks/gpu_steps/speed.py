@@ -12,6 +12,7 @@ from torch.profiler import ProfilerActivity, profile
 from measuring.steps import build_own, build_pair, random_batch, train_step
 from measuring.timing import MIB, Spread, interleaved, ratio, seconds_of
 from mmseg_kd.config import load_config
+from mmseg_kd.engine.optim import set_matmul_precision
 
 SEGFORMER = 'local_configs/segformer/B0/segformer.b0.512x512.camvid'
 BATCH, SIDE = 4, 512
@@ -30,8 +31,7 @@ SETTINGS: list[tuple[str, str, bool, dict[str, Any]]] = [
 def steps(device: str) -> Iterator[dict[str, Any]]:
     """Time the steps of every setting in turns."""
     for name, precision, amp, options in SETTINGS:
-        torch.set_float32_matmul_precision(precision)
-        torch.backends.cudnn.allow_tf32 = precision != 'highest'
+        set_matmul_precision(precision)
         torch.backends.cudnn.benchmark = True
         path = f'{SEGFORMER}.kd.py' if name.startswith('kd') else f'{SEGFORMER}.py'
         runs = _candidates(load_config(path, options), amp, device)

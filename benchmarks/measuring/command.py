@@ -13,6 +13,7 @@ from mmengine.registry import init_default_scope
 
 from mmseg_kd.checkpoints import write_text
 from mmseg_kd.command_line import add_cfg_options, at_least
+from mmseg_kd.engine.optim import set_matmul_precision
 from mmseg_kd.errors import UserError
 from mmseg_kd.paths import check_new_file
 
@@ -48,6 +49,9 @@ def start(
     if args.out is not None:
         check_new_file(args.out, '--out')
     be_quiet()
+    # As in training.
+    set_matmul_precision(None)
+    torch.backends.cudnn.benchmark = True
     facts = machine(args.device) | dict(n=args.repeats)
     print(', '.join(f'{key} {value}' for key, value in facts.items()))
     return args, facts

@@ -37,9 +37,10 @@ def check_config(cfg: Config, source: str) -> None:
 
 
 def _compile(cfg: Config) -> Problems:
-    """Find modes of torch.compile that record a CUDA graph per block, which share their memory."""
-    if (mode := value_at(cfg, 'compile.mode')) in ('reduce-overhead', 'max-autotune'):
-        yield 'compile.mode', f'{mode!r} lets blocks overwrite earlier results; write compile=True'
+    """Find settings of torch.compile that record a CUDA graph per block, which share memory."""
+    for key in ('compile.mode', 'compile.backend'):
+        if (name := value_at(cfg, key)) in ('reduce-overhead', 'max-autotune', 'cudagraphs'):
+            yield key, f'{name!r} lets blocks overwrite earlier results; write compile=True'
 
 
 def _crops(cfg: Config) -> Problems:

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from mmengine.dist import is_distributed
 from mmengine.model import BaseModel
-from mmengine.optim import AmpOptimWrapper, OptimWrapper
+from mmengine.optim import AmpOptimWrapper, OptimWrapper, OptimWrapperDict
 from mmseg.structures import SegDataSample
 from torch import Tensor
 
@@ -23,8 +23,8 @@ from mmseg_kd.models.launches import let_launches_be_free
 
 # Eager steps of a kind before its recording: they choose kernels and create the optimizer's state.
 WARMUP_STEPS = 3
-# Kinds of steps that are recorded at most; more kinds mean that a setting changes all the time.
-MOST_GRAPHS = 8
+# More kinds of steps mean that a size or a setting changes all the time.
+MOST_KINDS = 16
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,8 @@ class GraphedStep:
     Each kind of step has its own recording. A kind is the shape of the batch, the active losses,
     whether gradients are measured, and the optimizer's settings other than the learning rate. The
     first three steps of each kind run eagerly, and so do iterations that find the weight of a
-    `GradientShare`. If a recording fails, one line in the log says why, and all steps run eagerly.
+    `GradientShare`. If a recording fails, or there are more than 16 kinds, one line in the log says
+    so, and all further steps run eagerly.
 
     Args:
         model: The model, on its GPU.
@@ -86,7 +87,9 @@ class GraphedStep:
             kind = self._kind(batch, optim_wrapper)
             if kind is None:
                 return _detached(self._eager(data, optim_wrapper))
-            if kind not in self._recordings and self._steps[kind] >= WARMUP_STEPS:
+            if kind not in self._steps and len(self._steps) == MOST_KINDS:
+                self._stop(f'a size or a setting keeps changing: {MOST_KINDS} kinds so far')
+            elif kind not in self._recordings and self._steps[kind] >= WARMUP_STEPS:
                 self._record(kind, batch, data, optim_wrapper)
             if kind in self._recordings:
                 return _replay(self._recordings[kind], batch)
@@ -114,9 +117,6 @@ class GraphedStep:
     def _record(
         self, kind: Hashable, batch: PackedBatch, data: dict, optim_wrapper: OptimWrapper
     ) -> None:
-        if len(self._recordings) >= MOST_GRAPHS:
-            self._refuse(kind, f'{MOST_GRAPHS} other kinds of steps are recorded')
-            return
         optimizer = optim_wrapper.optimizer
         # torch checks it in a capture, although a fused optimizer ignores it. SGD does not have it.
         checked = [group for group in optimizer.param_groups if 'capturable' in group]
@@ -143,25 +143,23 @@ class GraphedStep:
                 )
                 values = torch.stack([x.detach().float().reshape(()) for x in logs.values()])
         except RuntimeError as error:
-            self._refuse(kind, one_line(error, 200))
+            self._stop(one_line(error, 200))
             optimizer.zero_grad(set_to_none=True)
-            self._stop()
         else:
             self._recordings[kind] = Recording(graph, static, list(logs), values)
 
-    def _refuse(self, kind: Hashable, reason: str) -> None:
-        self._warn(f'cuda_graph: the step cannot be recorded and runs eagerly ({reason})')
-        self._steps[kind] = -(10**9)
+    def _stop(self, reason: str) -> None:
+        """Run all further steps eagerly.
 
-    def _stop(self) -> None:
-        """Run all further steps eagerly, after a capture that failed.
-
-        Without the recordings their memory is free for eager steps. torch 2.11 leaves its random
+        Without the recordings their memory is free for eager steps, which then use the kernels
+        that are fastest for them. After a capture that failed, torch 2.11 leaves its random
         generator in capture mode, so no eager step could draw from it; a copy continues the same
         random stream.
         """
+        self._warn(f'cuda_graph: the step cannot be recorded and runs eagerly ({reason})')
         self._stopped = True
         self._recordings.clear()
+        let_launches_be_free(self.model, False)
         generator = torch.cuda.default_generators[self._device.index]
         generator.graphsafe_set_state(generator.clone_state())
 
@@ -208,13 +206,15 @@ def cannot_record(model: Any, optim_wrapper: OptimWrapper) -> str | None:
     if is_distributed():
         # The wrapper of several processes has no data_preprocessor.
         return 'several processes exchange gradients'
+    if isinstance(optim_wrapper, OptimWrapperDict):
+        return 'several optimizers'
     packs = isinstance(model.data_preprocessor, BatchDataPreProcessor)
     scales = isinstance(optim_wrapper, AmpOptimWrapper)
     fused = all(group.get('fused') for group in optim_wrapper.optimizer.param_groups)
     reasons = {
         "it needs model.data_preprocessor.type='BatchDataPreProcessor'": not packs,
         'it needs optim_wrapper.optimizer.fused=True': not fused,
-        'the loss scale of float16 is read in every step: use bfloat16': scales,
+        'float16 has a loss scale, which was not tried: use bfloat16': scales,
         'optim_wrapper.clip_grad reads the norm in every step': optim_wrapper.clip_grad_kwargs,
         # With accumulation the wrapper divides the loss.
         'optim_wrapper.accumulative_counts is not 1': optim_wrapper.scale_loss(torch.ones(())) != 1,

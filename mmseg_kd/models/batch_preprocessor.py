@@ -102,9 +102,10 @@ class BatchDataPreProcessor(SegDataPreProcessor):
                     f'{tuple(labels.shape[1:])}; every transform of the pipeline has to treat both'
                 )
         on_gpu = self.device.type == 'cuda'
+        dtype = _label_dtype(maps, on_gpu and self.seg_pad_val in range(256))
         return PackedBatch(
             _in_one_piece(images, shape, 0, torch.uint8, on_gpu),
-            _in_one_piece(maps, shape, self.seg_pad_val, _label_dtype(maps, on_gpu), on_gpu),
+            _in_one_piece(maps, shape, self.seg_pad_val, dtype, on_gpu),
             torch.tensor(sizes, dtype=torch.int32, pin_memory=on_gpu),
             any(size != shape for size in sizes),
         )
@@ -135,8 +136,7 @@ class BatchDataPreProcessor(SegDataPreProcessor):
             # mmseg reports an error unless exactly one of the two is set.
             and (self.size is None) != (self.size_divisor is None)
             and all(x.dtype == torch.uint8 and x.dim() == 3 and len(x) == 3 for x in images)
-            and all('gt_sem_seg' in s for s in samples)
-            and not any('gt_edge_map' in s or 'gt_depth_map' in s for s in samples)
+            and all(s.keys() == ['gt_sem_seg'] for s in samples)
         )
 
     def _padded(self, size: tuple[int, int]) -> tuple[int, int]:
@@ -145,9 +145,9 @@ class BatchDataPreProcessor(SegDataPreProcessor):
         return tuple(side + -side % self.size_divisor for side in size)
 
 
-def _label_dtype(maps: Sequence[Tensor], on_gpu: bool) -> torch.dtype:
-    """Return uint8 for labels that go to a GPU, an eighth of the bytes, if all of them fit."""
-    if not on_gpu or maps[0].is_cuda:
+def _label_dtype(maps: Sequence[Tensor], short: bool) -> torch.dtype:
+    """Return uint8, an eighth of the bytes, if that is asked for and all labels fit."""
+    if not short or maps[0].is_cuda:
         return maps[0].dtype
     fits = all(x.min() >= 0 and x.max() <= torch.iinfo(torch.uint8).max for x in maps)
     return torch.uint8 if fits else maps[0].dtype

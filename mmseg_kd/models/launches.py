@@ -24,12 +24,17 @@ class KnowsLaunches(nn.Module):
     launches_are_free = False
 
 
-def let_launches_be_free(model: nn.Module) -> None:
-    """Let the modules of a model and of its teachers choose the kernels for a CUDA graph."""
+def let_launches_be_free(model: nn.Module, free: bool = True) -> None:
+    """Let the modules of a model and of its teachers choose the kernels for a CUDA graph.
+
+    Args:
+        model: The model.
+        free: False takes it back.
+    """
     teachers = [teacher.segmentor for teacher in getattr(model, 'teachers', {}).values()]
     for module in itertools.chain(*(each.modules() for each in (model, *teachers))):
         if isinstance(module, KnowsLaunches):
-            module.launches_are_free = True
+            module.launches_are_free = free
 
 
 class LayerNorm(nn.LayerNorm, KnowsLaunches):

@@ -21,7 +21,8 @@ class ClassScores:
     """Scores of the classes in an evaluation.
 
     Attributes:
-        iou: IoU by class in percent; NaN if a class does not occur.
+        iou: IoU by class in percent, as in the mIoU without void; NaN for void, and for a class
+            that does not occur.
         confusion: Pixels (K, K) by true and predicted class; None if unknown.
     """
 
@@ -57,10 +58,11 @@ def read_class_scores(file: Path, rows: Iterable[dict[str, Any]]) -> dict[int, C
         if iou := {key[4:]: value for key, value in row.items() if key.startswith('IoU.')}:
             found[row['step']] = ClassScores(iou)
     for record in read_confusions(file):
-        matrix = np.array(record['matrix'], dtype=float)
-        iou = (100 * iou_and_accuracy(torch.from_numpy(matrix))[0]).tolist()
-        iou = dict(zip(record['classes'], iou, strict=True))
-        found[record['iter']] = ClassScores(iou, matrix)
+        matrix, names = np.array(record['matrix'], dtype=float), record['classes']
+        kept = [i for i, name in enumerate(names) if name != record.get('void')]
+        iou = np.full(len(names), np.nan)
+        iou[kept] = 100 * iou_and_accuracy(torch.from_numpy(matrix), kept)[0]
+        found[record['iter']] = ClassScores(dict(zip(names, iou.tolist(), strict=True)), matrix)
     return found
 
 

@@ -1,5 +1,6 @@
 """Reads the numbers that a run logged: `scalars.json`, or `*.log.json` of mmseg 0.x."""
 
+import math
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -59,7 +60,10 @@ def read_rows(files: Iterable[Path]) -> tuple[list[Row], dict[Path, list[int]]]:
         records, lines = read_json_lines(file)
         if file.name.endswith(SUFFIX):
             records = _rows_of_log(records)
-        rows += [row for row in records if type(row.get('step')) is int]
+        records = [row for row in records if type(row.get('step')) is int]
+        # A start from an earlier checkpoint replaces what came after it.
+        begin = min((row['step'] for row in records if 'loss' in row), default=math.inf)
+        rows = [row for row in rows if row['step'] < begin] + records
         if lines:
             broken[file] = lines
     return rows, broken

@@ -100,7 +100,8 @@ def at_the_edge(space: Mapping[str, Any], params: Mapping[str, Any]) -> dict[str
     found = {}
     for key, value in params.items():
         low, high = _edges(space.get(key, ()))
-        if is_number(value) and low < high and not low < value < high:
+        # A weight of 0 leaves a loss out, and nothing lies below it.
+        if is_number(value) and low < high and not low < value < high and (value or value >= high):
             found[key] = (value, 'lowest' if value <= low else 'highest')
     return found
 

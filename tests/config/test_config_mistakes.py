@@ -82,6 +82,7 @@ def write(folder: Path, text: str, base: str = B0) -> str:
             'compile = dict(mode="reduce-overhead")',
             "compile.mode: 'reduce-overhead' lets blocks overwrite",
         ),
+        ('compile = dict(backend="cudagraphs")', "compile.backend: 'cudagraphs' lets blocks"),
         ('compile = "yes"', "compile: 'yes' is not True, False"),
         ('train_cfg = dict(max_iters="ten")', "train_cfg.max_iters: 'ten' is not a whole number"),
         ('train_dataloader = dict(batch_size=1.5)', 'batch_size: 1.5 is not a whole number'),

@@ -12,15 +12,15 @@ from typing import Any
 import pytest
 import torch
 from mmengine.config import Config
-from mmengine.optim import build_optim_wrapper
+from mmengine.optim import OptimWrapperDict, build_optim_wrapper
 from mmengine.structures import PixelData
 from mmseg.structures import SegDataSample
 
 from mmseg_kd.config import enable_amp, load_config
 from mmseg_kd.distillation.base import KDLoss
 from mmseg_kd.engine.compilation import record_training_step
-from mmseg_kd.engine.graphed_step import GraphedStep, cannot_record
-from mmseg_kd.models.launches import let_launches_be_free
+from mmseg_kd.engine.graphed_step import MOST_KINDS, GraphedStep, cannot_record
+from mmseg_kd.models.launches import KnowsLaunches, let_launches_be_free
 from mmseg_kd.registry import MODELS
 
 needs_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason='needs a GPU')
@@ -163,18 +163,8 @@ def test_a_run_is_told_of_the_faster_way_and_why_it_is_not_taken(
     assert line in caplog.text if line else 'cuda_graph' not in caplog.text
 
 
-@pytest.mark.parametrize(
-    'error',
-    [
-        # As after an operation that waits for the GPU.
-        RuntimeError('CUDA error: operation failed due to a previous error during capture'),
-        torch.OutOfMemoryError('CUDA out of memory'),
-    ],
-    ids=['invalid', 'memory'],
-)
-def test_training_continues_after_a_capture_that_failed(
-    error: RuntimeError, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def without_a_gpu(monkeypatch: pytest.MonkeyPatch, error: Exception) -> tuple[list, list]:
+    """Let a capture begin on a CPU and fail; return the captures and the states set after one."""
     stream = SimpleNamespace(wait_stream=lambda other: None)
     begun, states = [], []
 
@@ -195,12 +185,58 @@ def test_training_continues_after_a_capture_that_failed(
         'default_generators': {None: generator},
     }.items():
         monkeypatch.setattr(torch.cuda, name, value)
+    return begun, states
+
+
+@pytest.mark.parametrize(
+    'error',
+    [
+        # As after an operation that waits for the GPU.
+        RuntimeError('CUDA error: operation failed due to a previous error during capture'),
+        torch.OutOfMemoryError('CUDA out of memory'),
+    ],
+    ids=['invalid', 'memory'],
+)
+def test_training_continues_after_a_capture_that_failed(
+    error: RuntimeError, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun, states = without_a_gpu(monkeypatch, error)
     notes: list[str] = []
     logs = train(student(), 'cpu', True, notes)
     assert len(logs) == 12
     assert len(begun) == len(notes) == 1
     assert str(error) in notes[0]
     assert states == ['copy']
+
+
+def test_a_setting_that_changes_all_the_time_ends_the_recording(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    begun, _ = without_a_gpu(monkeypatch, RuntimeError('never reached'))
+    model = MODELS.build(load_config('local_configs/toy/segformer.b0.toy.py').model).train()
+    wrapper = build_optim_wrapper(model, student().optim_wrapper)
+    notes: list[str] = []
+    step = GraphedStep(model, notes.append)
+    assert any(module.launches_are_free for module in knowing(model))
+    for i in range(MOST_KINDS + 2):
+        # As under a schedule of the weight decay.
+        wrapper.optimizer.param_groups[0]['weight_decay'] = 0.01 * i
+        step(batch(i), wrapper)
+    assert not begun and len(step._steps) <= MOST_KINDS + 1
+    assert len(notes) == 1 and 'keeps changing' in notes[0]
+    # Eager steps use the kernels that are fastest for them.
+    assert not any(module.launches_are_free for module in knowing(model))
+
+
+def knowing(model: torch.nn.Module) -> list[KnowsLaunches]:
+    return [module for module in model.modules() if isinstance(module, KnowsLaunches)]
+
+
+def test_several_optimizers_are_not_recorded() -> None:
+    cfg = load_config('local_configs/toy/segformer.b0.toy.py')
+    model = MODELS.build(cfg.model)
+    wrapper = OptimWrapperDict(all=build_optim_wrapper(model, cfg.optim_wrapper))
+    assert cannot_record(model, wrapper) == 'several optimizers'
 
 
 @pytest.mark.gpu

@@ -13,6 +13,7 @@ import torch
 from conftest import ROOT, run
 from gpu_cases import LOSSES, TOY, TOY_TEACHER, config, small, toy_config, train
 from mmengine.config import Config
+from torch.distributed import is_nccl_available
 
 from mmseg_kd.checkpoints import read_checkpoint
 from mmseg_kd.config import enable_amp
@@ -109,6 +110,7 @@ def test_a_resumed_run_ends_at_the_same_weights(
         assert torch.equal(weights[1][name], value), name
 
 
+@pytest.mark.skipif(not is_nccl_available(), reason='torch has no NCCL on Windows')
 def test_one_process_over_nccl(tmp_path: Path, toy_teacher: Path) -> None:
     command = [
         *(sys.executable, '-m', 'torch.distributed.run', '--nproc_per_node', '1'),

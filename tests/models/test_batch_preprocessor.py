@@ -80,6 +80,10 @@ def test_what_it_has_no_fast_way_for() -> None:
     assert_same(*results)
     for a, b in zip(*(result['data_samples'] for result in results), strict=True):
         assert torch.equal(a.gt_depth_map.data, b.gt_depth_map.data)
+    # A map of a transform of one's own goes to the device too.
+    third = batch([(30, 40)] * 2)
+    third['data_samples'][1].my_map = PixelData(data=torch.rand(1, 30, 40))
+    assert own.packed(third) is None
     tested = batch([(30, 40)] * 2)
     assert_same(own(copy.deepcopy(tested)), stock(tested))
     unlabelled = batch([(30, 40)] * 2)
@@ -104,6 +108,14 @@ def test_images_of_the_batch_are_left_alone() -> None:
     assert torch.equal(data['inputs'][0], before)
     # The labels are padded now, and the batch can be used again.
     assert_same(own(data, training=True), first)
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason='needs a GPU')
+@pytest.mark.parametrize('value', [-1, 300])
+def test_padding_that_does_not_fit_a_byte(value: int) -> None:
+    own, stock = (each.cuda() for each in pair(size=(40, 48), seg_pad_val=value))
+    assert_same(own(batch([(30, 40)]), training=True), stock(batch([(30, 40)]), training=True))
 
 
 def test_labels_of_another_size_are_named() -> None:

@@ -95,7 +95,9 @@ def test_a_loss_that_was_exactly_0(pair: dict[str, Path]) -> None:
     for report in reports:
         report['losses']['at_loss'] |= dict(features=0.0, raw=0.0)
     file.write_text('\n'.join(map(json.dumps, reports)))
-    assert 'exactly 0 at the end of training, so they taught nothing: at_loss.' in said(pair)
+    assert 'exactly 0 in the last gradient report, so they taught nothing there: at_loss.' in said(
+        pair
+    )
 
 
 def test_losses_without_gradient(pair: dict[str, Path]) -> None:

@@ -96,7 +96,7 @@ def test_an_unfinished_run_is_marked_and_not_called_the_best(seeds: list[Path]) 
     assert names == ['student (unfinished)', 'baseline']
     text = ' '.join(map(str, find(collection)))
     assert 'baseline reached 30.00 mIoU11, the highest mean.' in text
-    assert '3 runs are not finished; they are left out of the statistics.' in text
+    assert '3 runs are not finished and left out of the comparisons.' in text
 
 
 def test_differences_have_a_true_minus_sign(seeds: list[Path]) -> None:

@@ -15,7 +15,7 @@ from mmseg_kd.records.study_file import StudyRecord, read_study
 from mmseg_kd.reports.comparing.collection import Collection, Group
 
 # Config keys in which two seeds of one setting may differ.
-NO_SETTING = ('work_dir', 'randomness', 'load_from', 'resume', 'launcher', 'visualizer')
+NO_SETTING = ('work_dir', 'randomness', 'resume', 'launcher', 'visualizer')
 
 
 def read_collection(folders: Sequence[str | Path], baseline: str | None = None) -> Collection:
@@ -52,6 +52,8 @@ def read_collection(folders: Sequence[str | Path], baseline: str | None = None) 
     metric = next((study.metric for study in studies if study.metric), None) or _metric(groups)
     for group in groups:
         group.metric = metric
+    lacking = [f'{g.name} has no {metric}' for g in groups if g.measured and not g.best]
+    notes += [message('Left out: {error}', error=text) for text in lacking]
     notes += [note for group in groups for run in group.runs for note in run.notes]
     wanted = next((study.baseline for study in studies if study.baseline), None)
     chosen = _named(groups, baseline) if baseline else _baseline(groups, wanted)
@@ -79,7 +81,9 @@ def _by_setting(runs: list[RunRecord]) -> list[Group]:
 
 
 def _setting(config: dict[str, Any]) -> str:
-    kept = {key: value for key, value in config.items() if key not in NO_SETTING}
+    # Stock mmsegmentation resumes from `load_from`; elsewhere it is what the training started from.
+    left_out = {*NO_SETTING, 'load_from' if config.get('resume') else ''}
+    kept = {key: value for key, value in config.items() if key not in left_out}
     if value_at(kept, 'train_cfg.time_budget'):
         # Measured before each run.
         kept['train_cfg'] = kept['train_cfg'] | dict(seconds_per_iter=None, max_iters=None)
@@ -126,12 +130,15 @@ def _named(groups: list[Group], name: str) -> Group:
 
 
 def _baseline(groups: list[Group], wanted: str | None) -> Group | None:
+    teachers = Collection('', groups, groups[0].metric).teachers
     inside = [group for group in groups if group.measured]
-    plain = [group for group in inside if not group.first.kd_losses]
+    # A name such as swin_base is a size; a baseline that teaches is named in full.
+    others = [g for g in inside if g not in teachers or 'baseline' in g.name]
+    plain = [g for g in others if not g.first.kd_losses]
     choices = (
         [g for g in groups if g.name == wanted],
         [g for g in inside if g.name in ('base', 'baseline')],
-        [g for g in inside if re.search(r'(^|[/_.-])base(line)?($|[/_.-])', g.name)],
+        [g for g in others if re.search(r'(^|[/_.-])base(line)?($|[/_.-])', g.name)],
         plain if len(plain) < len(inside) else [],
     )
     return next((found[0] for found in choices if len(found) == 1), None)

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from pathlib import Path
+from pathlib import Path, PureWindowsPath
 from statistics import fmean
 from typing import Any, TypeVar
 
@@ -16,6 +16,8 @@ from mmseg_kd.records.study_file import StudyRecord
 from mmseg_kd.reports.comparing.statistics import PairedDifference, paired_difference
 
 T = TypeVar('T')
+# Keys of a data set that name the data.
+DATA_KEYS = ('data_root', 'split', 'ann_file')
 
 
 @dataclass(eq=False)
@@ -59,6 +61,11 @@ class Group:
     def finished(self) -> bool:
         """Whether a run is finished."""
         return any(run.state == 'done' for run in self.runs)
+
+    @property
+    def failed(self) -> bool:
+        """Whether all counted runs failed."""
+        return all(run.state == 'failed' for run in self.counted)
 
     @property
     def best(self) -> list[tuple[RunRecord, dict[str, float]]]:
@@ -119,10 +126,19 @@ def compare_groups(
         comparisons: As for `paired_difference`.
 
     Returns:
-        The comparison; None without a common seed.
+        The comparison; None without a common seed, or if the two were evaluated on other data.
     """
+    if not _same_data(group.first, other.first, 'test_dataloader' if test else 'val_dataloader'):
+        return None
     scores = (by_seed(g.scores_of(metric, test)) for g in (group, other))
     return paired_difference(*scores, comparisons)
+
+
+def _same_data(run: RunRecord, other: RunRecord, loader: str) -> bool:
+    """Return whether no key tells the data of two runs apart; a folder may be elsewhere."""
+    pairs = ([r.setting(loader, 'dataset', key) for r in (run, other)] for key in DATA_KEYS)
+    names = ({PureWindowsPath(str(x)).name.lower() for x in pair if x} for pair in pairs)
+    return all(len(pair) < 2 for pair in names)
 
 
 @dataclass
@@ -152,9 +168,9 @@ class Collection:
 
     @property
     def ranked(self) -> list[Group]:
-        """Groups with a score, the best mean first."""
+        """Groups with a score, the best mean first, and failed ones last."""
         scores = {group: group.score for group in self.groups if group.best}
-        return sorted(scores, key=lambda group: -scores[group])
+        return sorted(scores, key=lambda group: (group.failed, -scores[group]))
 
     @property
     def cards(self) -> list[tuple[str, dict[str, Any]]]:
@@ -215,7 +231,10 @@ class Collection:
         """
         if self.baseline is None or group is self.baseline:
             return None
-        return compare_groups(group, self.baseline, self.metric, test)
+        # One interval per pair in the whole report.
+        pairs = self.controlled
+        count = len(pairs) if (group, self.baseline) in pairs else 1
+        return compare_groups(group, self.baseline, self.metric, test, count)
 
     @property
     def controlled(self) -> list[tuple[Group, Group]]:
@@ -231,22 +250,23 @@ class Collection:
     def gap_closed(self, group: Group) -> float | None:
         """Return the share of the gap from baseline to teacher that a student closes.
 
-        None without a teacher above the baseline. The best of several teachers counts. The
-        baseline's score is the mean over the seeds that both have, as in `compare`.
+        None without a teacher above the baseline, or if the difference is noise. The best of
+        several teachers counts. Means are over the seeds that both have, as in `compare`.
         """
-        cards = [run.teachers.values() for run in group.counted if run.teachers]
-        scores = [max(c['metrics'].get(self.metric, math.nan) for c in row) for row in cards]
         compared = self.compare(group)
-        if not (compared and scores):
+        seeds = compared.seeds if compared and compared.verdict != 'noise' else ()
+        cards = [r.teachers.values() for r in group.counted if r.teachers and r.seed in seeds]
+        scores = [max(c['metrics'].get(self.metric, math.nan) for c in row) for row in cards]
+        if not scores:
             return None
         base = by_seed(self.baseline.scores)
-        gap = fmean(scores) - fmean(base[seed] for seed in compared.seeds)
+        gap = fmean(scores) - fmean(base[seed] for seed in seeds)
         return compared.mean / gap if gap > 0 else None
 
     def points(self, study: StudyRecord) -> list[Group]:
         """Return the evaluated points of a study's grid or search, seeds of one point together."""
         points = [group for group in self.groups if group.params and group.runs[0] in study.runs]
-        return [group for group in points if math.isfinite(group.score)]
+        return [group for group in points if math.isfinite(group.score) and not group.failed]
 
     def paired_classes(self, group: Group) -> list[tuple[ClassScores, ClassScores]]:
         """Return the class scores of a group and of the baseline, for each common seed."""

@@ -9,7 +9,8 @@ from mmseg_kd.records.message import NONE
 # Other parts of a config repeat these settings or do not change the training.
 PARTS = (
     'model', 'train_dataloader', 'optim_wrapper', 'param_scheduler', 'train_cfg',
-    'val_dataloader', 'val_evaluator', 'load_from', 'custom_hooks', 'env_cfg',
+    'val_dataloader', 'val_evaluator', 'test_dataloader', 'test_evaluator', 'load_from',
+    'custom_hooks', 'env_cfg',
 )  # fmt: skip
 # Characters of a text.
 LONGEST = 90

@@ -11,7 +11,7 @@ from mmseg_kd.paths import relative
 from mmseg_kd.records.json_lines import NUMBER, fits
 from mmseg_kd.records.message import Message, message
 from mmseg_kd.records.run_record import RunRecord
-from mmseg_kd.reports.comparing.collection import Collection, Group, by_seed
+from mmseg_kd.reports.comparing.collection import Collection, Group
 from mmseg_kd.reports.comparing.statistics import FEWEST_SEEDS, PairedDifference, half_width
 from mmseg_kd.reports.findings.training import FEWEST_EVALUATIONS, loss_faults
 
@@ -66,9 +66,10 @@ def _seeds(collection: Collection) -> Iterator[Suggestion]:
     commands = [
         _train(group.first, f's{seed}', {'randomness.seed': seed})
         for group in (baseline, best)
-        for seed in seeds
-        if seed not in by_seed(group.scores)
+        for seed in sorted(set(seeds) - {r.seed for r in group.runs if r.state != 'failed'})
     ]
+    if not commands:
+        return
     inside = best.first.study_config
     yield Suggestion(reason, f'seeds={seeds},' if inside else '\n'.join(commands))
 

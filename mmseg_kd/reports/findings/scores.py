@@ -47,7 +47,8 @@ def _comparisons(collection: Collection) -> Iterator[Message]:
             yield sentence(group.name, compared=compared, **values)
         else:
             yield message(
-                '{name} and {baseline} have no finished seed in common and cannot be compared.',
+                '{name} and {baseline} cannot be compared: they have no finished seed with '
+                '{metric} in common, or other data.',
                 name=group.name,
                 **values,
             )

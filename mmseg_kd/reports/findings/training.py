@@ -62,7 +62,7 @@ def _states(collection: Collection) -> Iterator[Message]:
     lines = (
         message('{count} more runs failed.', count=len(failed) - MOST),
         message('{count} runs have not begun.', count=states['waiting']),
-        message('{count} runs are not finished; they are left out of the statistics.', count=begun),
+        message('{count} runs are not finished and left out of the comparisons.', count=begun),
     )
     yield from (line for line in lines if line.values['count'] > 0)
 
@@ -112,7 +112,7 @@ def weak_teachers(collection: Collection) -> Iterator[Message]:
 def _losses(collection: Collection) -> Iterator[Message]:
     sentences = messages(
         "{name}: no gradient reaches the backbone's stages, at any weight, from: {losses}.",
-        '{name}: exactly 0 at the end of training, so they taught nothing: {losses}.',
+        '{name}: exactly 0 in the last gradient report, so they taught nothing there: {losses}.',
         '{name}: almost no effect, by their share of the gradient: {losses}.',
         "{name}: dominates the labels' loss, by its share of the gradient: {losses}.",
     )
@@ -131,7 +131,9 @@ def _courses(collection: Collection) -> Iterator[Message]:
     shown = [collection.baseline] if collection.baseline is not None else []
     for group in [*shown, *[*collection.students, *collection.teachers][:MOST]]:
         iterations, values = group.curves()
-        if len(iterations) < FEWEST_EVALUATIONS:
+        # Runs with a time budget end at iterations of their own.
+        ends = {max(run.curve(group.metric)) for run, _ in group.best}
+        if not group.finished or len(iterations) < FEWEST_EVALUATIONS or len(ends) > 1:
             continue
         means = values.mean(axis=0)
         if (loss := means.max() - means[-1]) >= FELL:

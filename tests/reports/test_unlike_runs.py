@@ -1,0 +1,192 @@
+"""Runs that are not alike: other data, a failed end, a teacher named base, a run in progress."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from reports.run_copies import write_study
+
+from mmseg_kd.records.run_record import RunRecord
+from mmseg_kd.records.scalars import read_rows
+from mmseg_kd.records.study_file import StudyRecord, at_the_edge
+from mmseg_kd.reports.comparing.collecting import _baseline, _setting, read_collection
+from mmseg_kd.reports.comparing.collection import Collection, Group, compare_groups
+from mmseg_kd.reports.findings.next_runs import suggest
+from mmseg_kd.reports.findings.scores import find
+
+DATA = dict(data_root='data/CamVid', split='val')
+
+
+def group(name: str, *scores: float, first_seed: int = 0, **settings: Any) -> Group:
+    """Make a group of finished runs, one per seed, evaluated three times."""
+    runs = []
+    for i, score in enumerate(scores):
+        seed = first_seed + i
+        run = RunRecord(name, Path('runs') / name / f'seed{seed}', seed)
+        steps = ((3, score - 2), (6, score - 1), (9, score))
+        run.evaluations = [dict(iteration=step, mIoU11=value) for step, value in steps]
+        run.config = dict(val_dataloader=dict(dataset=DATA | settings))
+        runs.append(run)
+    return Group(name, runs, 'mIoU11')
+
+
+def teach(student: Group, teacher: Group) -> None:
+    """Record that each run learned from the teacher of its seed, or from the only one."""
+    for run in student.runs:
+        tutor = next((t for t in teacher.runs if t.seed == run.seed), teacher.runs[0])
+        card = dict(sha256=str(tutor.source), data='val', checkpoint=f'{tutor.source}/best.pth')
+        run.teachers = {'teacher': card | dict(metrics={'mIoU11': tutor.best('mIoU11')['mIoU11']})}
+        run.config['model'] = dict(kd_losses=dict(kl_loss={}))
+
+
+def said(*groups: Group, baseline: Group | None) -> str:
+    return '\n'.join(map(str, find(Collection('', list(groups), 'mIoU11', baseline))))
+
+
+def test_a_teacher_is_not_taken_for_the_baseline() -> None:
+    tiny, teacher = group('swin_tiny', 70.0, 70.2), group('swin_base', 80.0)
+    student = group('swin_tiny_kd', 72.0, 72.1)
+    teach(student, teacher)
+    assert _baseline([tiny, teacher, student], None) is tiny
+    assert _baseline([teacher, student], None) is None
+    # A baseline may teach its own copy.
+    own = group('b0_baseline', 70.0)
+    teach(student, own)
+    assert _baseline([own, student], None) is own
+
+
+@pytest.mark.parametrize(
+    ('settings', 'compared'),
+    [
+        (dict(data_root='D:\\data\\camvid'), True),
+        (dict(data_root=None, split=None), True),
+        (dict(data_root='data/cityscapes'), False),
+        (dict(split='test'), False),
+    ],
+)
+def test_scores_of_other_data_are_not_compared(settings: dict, compared: bool) -> None:
+    base, student = group('base', 70.0, 70.2, 70.1), group('kd', 80.0, 80.3, 80.1, **settings)
+    assert (compare_groups(student, base, 'mIoU11') is not None) is compared
+    # The test split is named by keys of its own.
+    for run in (*base.runs, *student.runs):
+        run.test = {'mIoU11': 60.0}
+    assert compare_groups(student, base, 'mIoU11', test=True) is not None
+    assert ('kd and base cannot be compared' in said(base, student, baseline=base)) is not compared
+
+
+def test_failed_points_do_not_lead_a_search() -> None:
+    base, good, bad = group('base', 68.0), group('kd/1', 69.0), group('kd/2', 77.0)
+    for point, rate in ((good, 1e-4), (bad, 9.9e-4)):
+        point.runs[0].params = {'lr': rate}
+    bad.runs[0].state = 'failed'
+    runs = [*base.runs, *good.runs, *bad.runs]
+    space = {'lr': dict(type='loguniform', low=1e-5, high=1e-3)}
+    study = StudyRecord('s', runs, 'base', {}, 'mIoU11', 'search', space)
+    collection = Collection('s', [base, good, bad], 'mIoU11', base, [study])
+    assert collection.ranked == [good, base, bad]
+    assert collection.points(study) == [good]
+    assert 'upper end' not in '\n'.join(map(str, find(collection)))
+
+
+def test_where_a_training_started_is_a_setting() -> None:
+    scratch = dict(model=dict(type='EncoderDecoder'), load_from=None, resume=False)
+    tuned = scratch | dict(load_from='a.pth')
+    assert _setting(scratch) != _setting(tuned)
+    # Stock mmsegmentation writes the checkpoint that it resumes from there.
+    resumed = tuned | dict(resume=True)
+    assert _setting(resumed) == _setting(resumed | dict(load_from='b.pth'))
+
+
+def test_the_gap_is_that_of_the_seeds_in_common() -> None:
+    base = group('base', 70.0, 70.1, 69.9)
+    teacher = group('teacher', 74.0, 74.0, 74.0, 90.0, 90.0)
+    student = group('kd', 72.1, 72.2, 72.0, 72.1, 72.1)
+    teach(student, teacher)
+    collection = Collection('', [base, teacher, student], 'mIoU11', base)
+    assert collection.gap_closed(student) == pytest.approx(2.1 / 4)
+
+
+def test_noise_closes_no_gap() -> None:
+    base, teacher = group('base', 70.0, 70.0, 70.0), group('teacher', 70.02)
+    student = group('kd', 69.0, 70.0, 72.0)
+    teach(student, teacher)
+    text = said(base, teacher, student, baseline=base)
+    assert 'kd is within noise of base' in text
+    assert 'closes' not in text
+
+
+def test_only_runs_that_ended_fell_at_the_end() -> None:
+    base, student = group('base', 70.0), group('kd', 69.0)
+    run = student.runs[0]
+    run.evaluations = [dict(iteration=3 * i, mIoU11=x) for i, x in enumerate((60, 70, 68), 1)]
+    assert 'kd peaked at iteration 6' in said(base, student, baseline=base)
+    run.state = 'running'
+    assert 'peaked' not in said(base, student, baseline=base)
+    # With a time budget each seed ends at an iteration of its own: 71 at 10 and at 11.
+    ended = group('kd', 68.0, 68.0)
+    for i, other in enumerate(ended.runs):
+        other.evaluations = [*run.evaluations, dict(iteration=10 + i, mIoU11=71.0)]
+    assert 'peaked' not in said(base, ended, baseline=base)
+
+
+def test_a_pair_has_one_interval() -> None:
+    base, rand = group('base', 40.0, 42.4, 42.6), group('rand', 43.0, 44.5, 45.0)
+    student = group('kd', 43.0, 44.0, 46.0)
+    runs = [*base.runs, *rand.runs, *student.runs]
+    study = StudyRecord('s', runs, 'base', {'kd': ['base', 'rand']}, 'mIoU11', 'list', {})
+    collection = Collection('s', [base, rand, student], 'mIoU11', base, [study])
+    corrected = compare_groups(student, base, 'mIoU11', comparisons=2)
+    assert collection.compare(student) == corrected
+    assert corrected.verdict == 'noise'
+    assert compare_groups(student, base, 'mIoU11').verdict == 'better'
+
+
+def test_a_seed_that_trains_is_not_suggested() -> None:
+    base, student = group('base', 70.0, 70.2, 70.1), group('kd', 71.0, 71.1, 71.2)
+    student.runs[2].state = 'running'
+    assert not any('More seeds' in str(s.reason) for s in suggest(_two(base, student)))
+    student.runs[2].state = 'failed'
+    (more,) = [s for s in suggest(_two(base, student)) if 'More seeds' in str(s.reason)]
+    assert more.lines.count('randomness.seed=') == more.lines.count('randomness.seed=2') == 1
+
+
+def _two(base: Group, student: Group) -> Collection:
+    return Collection('', [base, student], 'mIoU11', base)
+
+
+def test_a_group_without_the_metric_is_noted(trained_pair: dict[str, Path], tmp_path: Path) -> None:
+    collection = read_collection(list(trained_pair.values()))
+    for run in collection.runs:
+        assert 'mIoU11' in run.metrics
+    other = tmp_path / 'x' / 'vis_data'
+    other.mkdir(parents=True)
+    (other / 'scalars.json').write_text('{"mIoU": 40.0, "step": 3}\n')
+    runs = [dict(name=f.name, work_dir=str(f)) for f in (*trained_pair.values(), tmp_path)]
+    (tmp_path / 'study').mkdir()
+    notes = read_collection([write_study(tmp_path / 'study', runs)]).notes
+    assert f'Left out: {tmp_path.name} has no mIoU11' in map(str, notes)
+
+
+def test_a_start_from_an_earlier_checkpoint_replaces_what_came_later(tmp_path: Path) -> None:
+    starts = ([(1, 60), (2, 65), (3, 75), (4, 71)], [(3, 66)])
+    files = []
+    for i, start in enumerate(starts):
+        rows = [dict(step=10 * n - 5, loss=1.0) for n, _ in start]
+        rows += [dict(step=10 * n, mIoU=score) for n, score in start]
+        files.append(tmp_path / f'{i}.json')
+        files[-1].write_text('\n'.join(map(json.dumps, sorted(rows, key=lambda r: r['step']))))
+    rows, _ = read_rows(files)
+    assert [(row['step'], row['mIoU']) for row in rows if 'mIoU' in row] == [
+        (10, 60),
+        (20, 65),
+        (30, 66),
+    ]
+
+
+def test_nothing_lies_below_a_weight_of_0() -> None:
+    assert at_the_edge({'w': [0.0, 0.5, 1.0]}, {'w': 0.0}) == {}
+    assert at_the_edge({'w': [0.1, 0.5, 1.0]}, {'w': 0.1}) == {'w': (0.1, 'lowest')}
+    assert at_the_edge({'s': [-1.0, -0.5, 0.0]}, {'s': 0.0}) == {'s': (0.0, 'highest')}
