@@ -1,7 +1,5 @@
 """Turn a config of mmsegmentation 0.x, or of NVlabs/SegFormer, into one that trains here."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterator
 from pathlib import Path

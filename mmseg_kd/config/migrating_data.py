@@ -1,7 +1,5 @@
 """Turn `data` of a config of mmsegmentation 0.x into data loaders, pipelines and a preprocessor."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from pathlib import PureWindowsPath
 from typing import Any
