@@ -1,9 +1,8 @@
 """Build the model of a checkpoint from the config inside it."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from mmengine.logging import print_log
@@ -21,8 +20,7 @@ from mmseg_kd.nested import value_at
 from mmseg_kd.records.literal_config import parse_buildable
 
 
-@dataclass(frozen=True)
-class TrainedSegmentor:
+class TrainedSegmentor(NamedTuple):
     """A model with its weights, in evaluation mode, its classes and its test pipeline.
 
     Attributes:

@@ -2,8 +2,8 @@
 
 import copy
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import partial
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -19,8 +19,7 @@ FLOPS_PER_MAC = 2
 TRAINING_ONLY = ('auxiliary_head', 'kd_losses')
 
 
-@dataclass(frozen=True)
-class Part:
+class Part(NamedTuple):
     """A child module of a segmentor.
 
     Attributes:

@@ -5,7 +5,7 @@ import unicodedata
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PureWindowsPath
-from typing import Any
+from typing import Any, NamedTuple
 
 from mmseg_kd.config.loading import read_config
 from mmseg_kd.errors import UserError, did_you_mean
@@ -42,8 +42,7 @@ class Run:
     seeds: tuple[int, ...] = (0,)
 
 
-@dataclass(frozen=True)
-class Variation:
+class Variation(NamedTuple):
     """The grid or the search over one run's settings.
 
     Attributes:
@@ -63,8 +62,7 @@ class Variation:
     seed: int = 0
 
 
-@dataclass(frozen=True)
-class Study:
+class Study(NamedTuple):
     """The checked content of a study's file.
 
     Attributes:

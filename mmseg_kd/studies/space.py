@@ -4,8 +4,7 @@ import itertools
 import json
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 from optuna import distributions
 
@@ -20,8 +19,7 @@ EXAMPLES = {
 KINDS = {'uniform': BOUNDS, 'loguniform': BOUNDS, 'int': BOUNDS, 'choice': {'type', 'choices'}}
 
 
-@dataclass(frozen=True)
-class Parameter:
+class Parameter(NamedTuple):
     """One dotted key that varies.
 
     Attributes:
@@ -76,7 +74,7 @@ def _parameter(key: str, spec: Any, where: str) -> Parameter:
         keys = ', '.join(sorted(KINDS.get(kind, {'type', '...'})))
         raise UserError(f'{where}: write dict({keys}) with type one of {", ".join(KINDS)}')
     if kind == 'choice':
-        return replace(_list(key, spec['choices'], where), spec=spec)
+        return _list(key, spec['choices'], where)._replace(spec=spec)
     low, high = spec['low'], spec['high']
     if not {type(low), type(high)} <= ({int} if kind == 'int' else {int, float}):
         whole = 'whole ' if kind == 'int' else ''

@@ -8,9 +8,8 @@ import multiprocessing
 import signal
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
 from multiprocessing.connection import Connection
-from typing import Any
+from typing import Any, NamedTuple
 
 from mmseg_kd import register_all
 
@@ -18,8 +17,7 @@ from mmseg_kd import register_all
 STOP_WITHIN = 60
 
 
-@dataclass(frozen=True)
-class Task:
+class Task(NamedTuple):
     """What to train, and where.
 
     Attributes:
