@@ -3,7 +3,6 @@
 import re
 import unicodedata
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path, PureWindowsPath
 from typing import Any, NamedTuple
 
@@ -25,8 +24,7 @@ VARIATIONS = dict(grid=dict(run=str, space=dict))
 VARIATIONS |= dict(search=dict(run=str, space=dict, sampler='TPE', trials=int, seed=0))
 
 
-@dataclass(frozen=True)
-class Run:
+class Run(NamedTuple):
     """One named run of a study.
 
     Attributes:
@@ -37,9 +35,9 @@ class Run:
     """
 
     config: str
-    options: dict[str, Any] = field(default_factory=dict)
-    needs: dict[str, str] = field(default_factory=dict)
-    seeds: tuple[int, ...] = (0,)
+    options: dict[str, Any]
+    needs: dict[str, str]
+    seeds: tuple[int, ...]
 
 
 class Variation(NamedTuple):
