@@ -19,15 +19,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from mmseg_kd.distillation.cached_tensors import cached
-from mmseg_kd.distillation.grid.calculus import (
-    Flow,
-    curl,
-    divergence,
-    gradient,
-    rotation,
-    valid_edges,
-    valid_faces,
-)
+from mmseg_kd.distillation.grid import calculus
+from mmseg_kd.distillation.grid.calculus import Flow
 
 # Iterations of conjugate gradients. With the void of six CamVid images, at a quarter of the images'
 # height and width, the error is at most 0.011 % of the flow's norm.
@@ -147,7 +140,7 @@ def spectrum_of(flow: Flow, angle: Tensor | None = None) -> Spectrum:
             the same ranks. Row 0 and column 0, which are pure gradient, are not read.
 
     Example:
-        >>> spectrum_of(gradient(torch.rand(4, 5))).curl.abs().max() < 1e-6
+        >>> spectrum_of(calculus.gradient(torch.rand(4, 5))).curl.abs().max() < 1e-6
         tensor(True)
     """
     basis = _flow_basis(flow)
@@ -192,22 +185,22 @@ def split_masked(flow: Flow, valid: Tensor, iterations: int = ITERATIONS) -> Spl
         valid: Booleans that broadcast to (..., H, W). Edges and faces at other pixels are left out.
         iterations: Number of iterations.
     """
-    edges = Flow(*(mask.to(flow.x.dtype) for mask in valid_edges(valid)))
-    faces = valid_faces(valid).to(flow.x.dtype)
+    edges = Flow(*(mask.to(flow.x.dtype) for mask in calculus.valid_edges(valid)))
+    faces = calculus.valid_faces(valid).to(flow.x.dtype)
     flow, basis = flow * edges, _flow_basis(flow)
     # The potential is defined up to a constant, of frequency 0.
     inverse = (1 / basis.eigenvalues).masked_fill(basis.eigenvalues == 0, 0)
     gradient_part = _project(
         flow,
-        lambda flow: -divergence(flow),
-        lambda potential: gradient(potential) * edges,
+        lambda flow: -calculus.divergence(flow),
+        lambda potential: calculus.gradient(potential) * edges,
         lambda residual: _filter(residual, basis.cosines, inverse),
         iterations,
     )
     curl_part = _project(
         flow,
-        lambda flow: curl(flow) * faces,
-        rotation,
+        lambda flow: calculus.curl(flow) * faces,
+        calculus.rotation,
         lambda residual: _filter(residual, basis.sines, inverse[1:, 1:]) * faces,
         iterations,
     )
