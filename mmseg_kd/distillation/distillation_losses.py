@@ -8,16 +8,9 @@ import torch
 from mmseg.registry import MODELS
 from torch import Tensor, nn
 
+from mmseg_kd.distillation import gradients
 from mmseg_kd.distillation.base import KDLoss, log_names
-from mmseg_kd.distillation.gradients import (
-    GradientShare,
-    GradientStats,
-    is_due,
-    measure_gradients,
-    read_table,
-    share_of,
-    update_shares,
-)
+from mmseg_kd.distillation.gradients import GradientShare, GradientStats
 from mmseg_kd.distillation.schedules import Schedule
 from mmseg_kd.distillation.taps import record_features, record_taps
 from mmseg_kd.errors import UserError
@@ -89,7 +82,7 @@ class DistillationLosses(nn.ModuleDict):
     @property
     def gradient_shares(self) -> dict[str, GradientShare]:
         """The `GradientShare` of every loss that has one, by name."""
-        shares = {name: share_of(loss.loss_weight) for name, loss in self.items()}
+        shares = {name: gradients.share_of(loss.loss_weight) for name, loss in self.items()}
         return {name: share for name, share in shares.items() if share}
 
     def teachers_of(self, loss: KDLoss) -> dict[str, float]:
@@ -102,7 +95,8 @@ class DistillationLosses(nn.ModuleDict):
         def is_active(loss: KDLoss) -> bool:
             fixed = not isinstance(loss.loss_weight, Schedule)
             # A loss with parameters is always active: DDP waits for the gradient of each of them.
-            return fixed or loss.weight != 0 or is_due(loss) or bool(list(loss.parameters()))
+            trains = bool(list(loss.parameters()))
+            return fixed or trains or loss.weight != 0 or gradients.is_due(loss)
 
         return {name: loss for name, loss in self.items() if is_active(loss)}
 
@@ -193,7 +187,7 @@ class DistillationLosses(nn.ModuleDict):
         zero = task.new_zeros(())
         every = {name: raw.get(name, zero) for name in self}
         try:
-            table = measure_gradients(task, every, features, taps['logits'])
+            table = gradients.measure_gradients(task, every, features, taps['logits'])
         except RuntimeError as error:
             if 'use_reentrant' not in str(error):
                 raise
@@ -210,7 +204,7 @@ class DistillationLosses(nn.ModuleDict):
             self._table = torch.empty_like(table)
         self._table.copy_(table)
         if self._finds_weight:
-            update_shares(self, *read_table(self._table, self))
+            gradients.update_shares(self, *gradients.read_table(self._table, self))
 
     def log(self, raw: Tensors, like: Tensor) -> dict[str, Tensor]:
         """Return the scalars to log. Those with 'loss' in their name are minimised.
@@ -258,7 +252,7 @@ class DistillationLosses(nn.ModuleDict):
         requested, self._requested = self._requested, False
         if not requested or self._table is None:
             return None
-        task, stats = read_table(self._table, self)
+        task, stats = gradients.read_table(self._table, self)
         return task, {name: each * self[name].weight for name, each in stats.items()}
 
     @property
@@ -267,4 +261,4 @@ class DistillationLosses(nn.ModuleDict):
 
     @property
     def _finds_weight(self) -> bool:
-        return any(map(is_due, self.values()))
+        return any(map(gradients.is_due, self.values()))
