@@ -80,10 +80,8 @@ def read_table(
         The task's `GradientStats` and those of the losses by name.
     """
     rows = table.tolist()
-    stats = []
-    for at_features, at_logits, dot in rows:
-        both = at_features * rows[0][0]
-        stats.append(GradientStats(at_features, at_logits, dot / both if both else math.nan))
+    task = rows[0][0]
+    stats = [GradientStats(x, y, dot / (x * task) if x * task else math.nan) for x, y, dot in rows]
     return stats[0], dict(zip(losses, stats[1:], strict=True))
 
 
