@@ -1,7 +1,7 @@
 """The record of a teacher before training: its file, score, entropy and calibration."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from mmengine.evaluator import Evaluator
@@ -163,17 +163,15 @@ def card_table(cards: Mapping[str, Mapping[str, Any]]) -> str:
     return '\n'.join(lines)
 
 
-def card_warnings(cards: Mapping[str, Mapping[str, Any]]) -> list[str]:
-    """Return warnings about teachers, a sentence each."""
-    found = []
+def card_warnings(cards: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
+    """Yield warnings about teachers, a sentence each."""
     for name, card in cards.items():
         who = 'the teacher' if len(cards) == 1 else f'the teacher {name!r}'
         difference = card['difference']
         if difference is not None and difference <= 0:
             lead = 'only as much as' if difference == 0 else f'{-difference:.2f} points less than'
-            found.append(
+            yield (
                 f"{who} does not beat the student's baseline: its mIoU is "
                 f'{card["metrics"]["mIoU"]:.2f}, {lead} the {card["baseline"]["mIoU"]:.2f} of '
                 f'{card["baseline"]["source"]}. A teacher like this rarely helps: improve it first'
             )
-    return found
