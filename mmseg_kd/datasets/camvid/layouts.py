@@ -99,9 +99,8 @@ def list_pairs(root: Path, layout: Layout, resplit: bool) -> list[tuple[str, Pai
         for paths, missing in zip(alone, ('mask', 'image'), strict=True):
             if paths:
                 raise UserError(f'{paths[0]}: has no {missing}; restore it or remove the file')
-        for pair in found:
-            own = split if split and not resplit else segnet_split(pair.image.stem)
-            pairs.append((own, pair))
+        keeps = split and not resplit
+        pairs += [(split if keeps else segnet_split(pair.image.stem), pair) for pair in found]
     if not pairs:
         raise UserError(f'SRC: {root.resolve()} has the folders of CamVid, but no .png in them')
     return pairs
