@@ -127,15 +127,11 @@ class SegFormerHead(BaseDecodeHead):
         )
         self.linear_pred = nn.Conv2d(embed_dim, self.out_channels, 1)
 
-    @property
-    def levels(self) -> list[LevelProjection]:
-        """The linear maps of the levels, finest first."""
-        return [getattr(self, f'linear_c{i}') for i in range(1, len(self.in_channels) + 1)]
-
     def forward(self, inputs: Sequence[Tensor]) -> Tensor:
         """Map the backbone's outputs to logits (N, num_classes, H_1, W_1) at the finest stride."""
         features = self._transform_inputs(inputs)
-        x = self.linear_fuse(features, self.levels)
+        levels = [getattr(self, f'linear_c{i}') for i in range(1, len(features) + 1)]
+        x = self.linear_fuse(features, levels)
         if self.dropout is not None:
             x = self.dropout(x)
         return self.linear_pred(x)
