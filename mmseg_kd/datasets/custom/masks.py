@@ -101,7 +101,8 @@ def find_legend(pairs: Sequence[Pair], classes: Path | None) -> Legend:
             found |= _values(mask)
         else:
             for value in _values(mask):
-                colours.setdefault(value, set()).add(_colour(mask, value))
+                colour = tuple(mask.getpalette()[3 * value : 3 * value + 3])
+                colours.setdefault(value, set()).add(colour)
         if len(found) > MOST_CLASSES + 1 and classes is None:
             raise UserError(
                 f'{pair.mask}: the masks hold more than {MOST_CLASSES} values, as JPEGs and smooth '
@@ -161,10 +162,6 @@ def _draw(picture: ImageDraw.ImageDraw, kind: str, points: list, fill: int) -> N
         # The centre and a point of the edge.
         (x, y), radius = points[0], math.dist(*points)
         picture.ellipse((x - radius, y - radius, x + radius, y + radius), fill=fill)
-
-
-def _colour(mask: Image.Image, value: int) -> tuple[int, ...]:
-    return tuple(mask.getpalette()[3 * value : 3 * value + 3])
 
 
 def _codes(values: Image.Image | list) -> np.ndarray:
