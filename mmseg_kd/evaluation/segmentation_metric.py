@@ -174,10 +174,9 @@ class SegmentationMetric(BaseMetric):
         values = {'aAcc': matrix.diag().sum() / matrix.sum()}
         values |= {name: column.nanmean() for name, column in columns.items()}
         if 'ECE' in counts:
-            _, values['ECE'] = summarise(counts['ECE'])
-        metrics = {
-            name: round(100 * float(torch.nan if x is None else x), 2) for name, x in values.items()
-        }
+            _, error = summarise(counts['ECE'])
+            values['ECE'] = torch.nan if error is None else error
+        metrics = {name: round(100 * float(x), 2) for name, x in values.items()}
         return metrics, {name: 100 * column for name, column in columns.items()}
 
     def _write_per_image(self, results: list[tuple[str, dict[str, Tensor]]]) -> None:
