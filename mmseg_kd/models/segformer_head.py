@@ -165,11 +165,7 @@ def sum_at_finest(maps: Sequence[Tensor], align_corners: bool = False) -> Tensor
 
 @cached(maxsize=256)
 def bilinear_matrix(
-    source: int,
-    target: int,
-    align_corners: bool = False,
-    dtype: torch.dtype = torch.float64,
-    device: torch.device | str = 'cpu',
+    source: int, target: int, align_corners: bool, dtype: torch.dtype, device: torch.device
 ) -> Tensor:
     """Return the matrix (source, target) that interpolates `source` values at `target` places."""
     ones = torch.eye(source, dtype=torch.float64)[:, None]
