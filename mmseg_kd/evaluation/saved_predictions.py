@@ -56,21 +56,18 @@ def score_saved(
     return metric.evaluate(len(dataset))
 
 
-def worst_confusions(
-    matrix: np.ndarray, classes: Sequence[str], count: int = 5
-) -> list[tuple[str, str, float]]:
-    """List the largest confusions of a true class with another.
+def worst_confusions(matrix: np.ndarray, classes: Sequence[str]) -> list[tuple[str, str, float]]:
+    """List the five largest confusions of a true class with another.
 
     Args:
         matrix: Counts (K, K), row = truth.
         classes: K names.
-        count: Maximum number of pairs.
 
     Returns:
         True class, predicted class and the share of the true class' pixels, largest first.
     """
     shares = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
     np.fill_diagonal(shares, 0)
-    order = np.argsort(-shares, axis=None, kind='stable')[:count]
+    order = np.argsort(-shares, axis=None, kind='stable')[:5]
     pairs = zip(*np.unravel_index(order, shares.shape), strict=True)
     return [(classes[i], classes[j], float(shares[i, j])) for i, j in pairs if shares[i, j] > 0]
