@@ -46,9 +46,7 @@ class TrainingSamples:
         seed: The config's `randomness.seed`.
     """
 
-    def __init__(
-        self, dataloader: dict, preprocessor: dict | None, seed: int | None = None
-    ) -> None:
+    def __init__(self, dataloader: dict, preprocessor: dict | None, seed: int | None) -> None:
         check_listing(dataloader.dataset, 'train_dataloader.dataset')
         loading = copy.deepcopy(dataloader.dataset)
         for _, dataset in walk(loading):

@@ -70,9 +70,7 @@ def normalisation(preprocessor: nn.Module) -> tuple[Tensor, Tensor]:
     return (torch.stack(colours, dim=1) - black[:, None]) / 255, black
 
 
-def export_onnx(
-    trained: TrainedSegmentor, file: Path, end_to_end: bool = False, fp16: bool = False
-) -> Exported:
+def export_onnx(trained: TrainedSegmentor, file: Path, end_to_end: bool, fp16: bool) -> Exported:
     """Write a segmentor as an ONNX file for any batch, height and width.
 
     Args:
