@@ -18,10 +18,7 @@ from mmseg_kd.teacher_report.measurement import measure
 
 
 def teacher_card(
-    teacher: Teacher,
-    dataloader: DataLoader | None,
-    evaluator: Evaluator | None,
-    name: str = 'teacher',
+    teacher: Teacher, dataloader: DataLoader | None, evaluator: Evaluator | None, name: str
 ) -> dict[str, Any]:
     """Measure a teacher on the student's validation split and compare it with the baseline.
 
@@ -29,7 +26,7 @@ def teacher_card(
         teacher: The teacher, measured in float32.
         dataloader: Data loader of the validation split; None skips the measurement.
         evaluator: Computes the metrics; needed with a data loader only.
-        name: Name of the teacher in the config, if there are several.
+        name: Name of the teacher in the config; a single one is called 'teacher'.
 
     Returns:
         A record that JSON can hold:

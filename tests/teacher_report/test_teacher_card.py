@@ -39,7 +39,7 @@ def card(folder: Path, teacher: dict, **options: Any) -> dict:
     cfg = student_config(folder, teacher, **options)
     data = Runner.build_dataloader(cfg.val_dataloader)
     evaluator = Evaluator(cfg.val_evaluator)
-    return teacher_card.teacher_card(Teacher(**teacher), data, evaluator)
+    return teacher_card.teacher_card(Teacher(**teacher), data, evaluator, 'teacher')
 
 
 @pytest.fixture
@@ -99,7 +99,7 @@ def test_one_who_answers_twice_differently_is_recorded(tmp_path: Path, teacher: 
         lambda module, inputs, stages: [x + 1e-3 * torch.rand_like(x) for x in stages]
     )
     data = Runner.build_dataloader(cfg.val_dataloader)
-    found = teacher_card.teacher_card(known, data, Evaluator(cfg.val_evaluator))
+    found = teacher_card.teacher_card(known, data, Evaluator(cfg.val_evaluator), 'teacher')
     assert found['deterministic'] is False
     assert '| NO |' in re.sub(' +', ' ', card_table({'teacher': found}))
 
