@@ -81,20 +81,6 @@ class AttentionFlowLoss(KDLoss):
 
     def compare(self, student: Tensor, teacher: Tensor, target: Tensor | None) -> Tensor:
         """Compute the distance of one pair of matrices, a scalar."""
-        self._check(student, teacher)
-        if student.shape[1] != teacher.shape[1]:
-            student, teacher = (x.mean(dim=1, keepdim=True) for x in (student, teacher))
-        if self.permute_heads:
-            teacher = teacher.roll(1, dims=1)
-        ours, theirs = flow_parts(student), flow_parts(teacher)
-        weights = (self.exact_weight, self.cyclic_weight)
-        return sum(
-            weight * (_energy(s - t) / (_energy(t) + EPS)).mean()
-            for weight, s, t in zip(weights, ours, theirs, strict=True)
-            if weight
-        )
-
-    def _check(self, student: Tensor, teacher: Tensor) -> None:
         for whose, x in (('student', student), ('teacher', teacher)):
             self.require(
                 x.shape[2] == x.shape[3],
@@ -110,6 +96,17 @@ class AttentionFlowLoss(KDLoss):
             not self.permute_heads or student.shape[1] == teacher.shape[1] > 1,
             f'permute_heads needs equally many heads, more than 1, not {student.shape[1]} of the '
             f'student and {teacher.shape[1]} of the teacher',
+        )
+        if student.shape[1] != teacher.shape[1]:
+            student, teacher = (x.mean(dim=1, keepdim=True) for x in (student, teacher))
+        if self.permute_heads:
+            teacher = teacher.roll(1, dims=1)
+        ours, theirs = flow_parts(student), flow_parts(teacher)
+        weights = (self.exact_weight, self.cyclic_weight)
+        return sum(
+            weight * (_energy(s - t) / (_energy(t) + EPS)).mean()
+            for weight, s, t in zip(weights, ours, theirs, strict=True)
+            if weight
         )
 
 
