@@ -86,6 +86,5 @@ def _classes(meta: Any, count: int) -> tuple[list[str], list[list[int]]]:
 def _pipeline(cfg: Mapping[str, Any]) -> list[dict[str, Any]]:
     keys = ('val_dataloader.dataset', 'test_dataloader.dataset')
     found = [dataset for key in keys for _, dataset in walk(value_at(cfg, key))]
-    pipelines = [dataset['pipeline'] for dataset in found if 'pipeline' in dataset]
-    steps: Sequence[dict] = next(iter(pipelines), ())
+    steps: Sequence[dict] = next((x['pipeline'] for x in found if 'pipeline' in x), ())
     return [dict(step) for step in steps if not step['type'].startswith(('Load', 'Pack'))]

@@ -80,8 +80,7 @@ def status_table(state: Mapping[str, Any], plan: Sequence[PlannedRun], folder: P
     table.align['run'] = table.align['state'] = table.align['note'] = 'l'
     for number, (row, run) in enumerate(zip(state['runs'], plan, strict=True), start=1):
         progress = read_progress(folder / run.work_dir)
-        best = row['value']
-        best = progress.best(metric) if best is None else best
+        best = progress.best(metric) if row['value'] is None else row['value']
         left = _seconds_left(run, progress) if row['state'] == 'running' else None
         eta = '-' if left is None else _clock(left)
         value = '-' if best is None else f'{best:.2f}'
