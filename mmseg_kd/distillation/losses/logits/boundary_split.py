@@ -99,7 +99,7 @@ class BoundarySplitLoss(ClassLoss):
         edge = (weights * _divergence_parts(log_p, log_q)).sum()
         edge = temperature**2 * edge / weights.amax(dim=1).sum().clamp(min=1)
         inside = 1 - edges
-        body = place_divergence(inside * student, inside * teacher, valid, temperature)
+        body = place_divergence(inside * student, inside * teacher, valid, temperature, 1)
         return self.edge_weight * edge + self.body_weight * body
 
 

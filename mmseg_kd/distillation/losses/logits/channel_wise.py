@@ -117,11 +117,7 @@ class ChannelGroupDivergenceLoss(ChannelWiseDivergence):
 
 
 def place_divergence(
-    student: Tensor,
-    teacher: Tensor,
-    valid: Tensor,
-    temperature: float | Tensor,
-    group_size: int = 1,
+    student: Tensor, teacher: Tensor, valid: Tensor, temperature: float | Tensor, group_size: int
 ) -> Tensor:
     """Average the KL divergence over the places of each group of channels, times T^2.
 
@@ -135,7 +131,7 @@ def place_divergence(
     Example:
         >>> student, teacher = torch.zeros(1, 1, 1, 2), torch.tensor([0.0, 1.0]).reshape(1, 1, 1, 2)
         >>> valid = torch.ones(1, 1, 2, dtype=torch.bool)
-        >>> place_divergence(student, teacher, valid, temperature=1.0)
+        >>> place_divergence(student, teacher, valid, temperature=1.0, group_size=1)
         tensor(0.1109)
     """
     log_p, log_q = (_log_places(x / temperature, valid, group_size) for x in (teacher, student))
