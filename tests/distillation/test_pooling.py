@@ -6,7 +6,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from mmseg_kd.distillation.losses.features.pooling import average_pool, max_pool
+from mmseg_kd.distillation.maps import average_pool, max_pool
 
 SHAPES = [((6, 8), (3, 2)), ((7, 5), (3, 2)), ((5, 9), (5, 9)), ((4, 9), (1, 4))]
 

@@ -1,1 +1,1 @@
-"""Losses that compare maps inside the networks, and the `pooling` that they use."""
+"""Losses that compare maps inside the networks."""

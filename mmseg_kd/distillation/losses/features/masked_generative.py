@@ -10,8 +10,7 @@ from torch import Tensor, nn
 
 from mmseg_kd.distillation.base import LARGEST
 from mmseg_kd.distillation.losses.features.fitnet import FitNetLoss, own_random_stream
-from mmseg_kd.distillation.losses.features.pooling import average_pool
-from mmseg_kd.distillation.maps import mean_of_valid, resize_map
+from mmseg_kd.distillation.maps import average_pool, mean_of_valid, resize_map
 
 
 @MODELS.register_module()

@@ -7,7 +7,7 @@ from mmseg.registry import MODELS
 from torch import Tensor
 
 from mmseg_kd.distillation.base import KDLoss
-from mmseg_kd.distillation.losses.features.pooling import average_pool, max_pool
+from mmseg_kd.distillation.maps import average_pool, max_pool
 from mmseg_kd.errors import UserError
 
 

@@ -7,9 +7,8 @@ from mmseg.registry import MODELS
 from torch import Tensor
 
 from mmseg_kd.distillation.losses.bases import ClassLoss
-from mmseg_kd.distillation.losses.features.pooling import average_pool
 from mmseg_kd.distillation.losses.logits.channel_wise import place_divergence
-from mmseg_kd.distillation.maps import class_masks
+from mmseg_kd.distillation.maps import average_pool, class_masks
 
 
 @MODELS.register_module()
