@@ -1,9 +1,13 @@
 """Read nested dicts and lists, for example of a config, by dotted key."""
 
+import re
 from collections.abc import Iterator
 from typing import Any
 
 from mmengine.config import Config
+
+# What is left of the key of a data set in wrappers.
+INNER = re.compile(r'(\.datasets?(\.\d+)?)*')
 
 
 def nodes(node: Any, where: str = '') -> Iterator[tuple[str, Any]]:
@@ -19,6 +23,21 @@ def nodes(node: Any, where: str = '') -> Iterator[tuple[str, Any]]:
 def dicts(node: Any, where: str = '') -> Iterator[tuple[str, dict]]:
     """Yield the dotted key and value of each dict among the `nodes`."""
     return ((key, value) for key, value in nodes(node, where) if isinstance(value, dict))
+
+
+def walk(dataset: Any, where: str = 'dataset') -> Iterator[tuple[str, Any]]:
+    """Yield a data set and, at any depth, those that RepeatDataset, ConcatDataset etc. wrap.
+
+    Args:
+        dataset: The config of a data set.
+        where: Its key in the config.
+
+    Yields:
+        Key and config, the outermost first.
+    """
+    for key, found in dicts(dataset, where):
+        if INNER.fullmatch(key.removeprefix(where)):
+            yield key, found
 
 
 def value_at(node: Any, key: str) -> Any:

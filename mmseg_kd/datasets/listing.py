@@ -9,8 +9,8 @@ from mmseg.datasets import BaseSegDataset
 from mmseg.registry import DATASETS
 
 from mmseg_kd.datasets.checked_files import check_file
-from mmseg_kd.datasets.wrappers import walk
 from mmseg_kd.errors import UserError
+from mmseg_kd.nested import walk
 
 SUFFIXES = ('.jpg', '.jpeg', '.png', '.bmp', '.tif', '.tiff', '.webp')
 

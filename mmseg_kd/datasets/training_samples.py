@@ -10,8 +10,8 @@ from mmseg.registry import DATA_SAMPLERS, DATASETS, MODELS
 
 from mmseg_kd.datasets.listing import check_listing
 from mmseg_kd.datasets.seeded_sampling import SeededSamples
-from mmseg_kd.datasets.wrappers import walk
 from mmseg_kd.errors import UserError
+from mmseg_kd.nested import walk
 
 # Arguments of a preprocessor that change the colours; without them images are BGR, 0 to 255.
 NORMALISATION = ('mean', 'std', 'bgr_to_rgb', 'rgb_to_bgr')

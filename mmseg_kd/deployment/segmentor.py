@@ -13,10 +13,9 @@ from mmseg_kd.checkpoints import load_strictly, read_checkpoint
 from mmseg_kd.config import load_config
 from mmseg_kd.config.errors import config_errors
 from mmseg_kd.datasets.custom.masks import class_colour
-from mmseg_kd.datasets.wrappers import walk
 from mmseg_kd.distillation.teacher import build_segmentor, classes_of, without_distillation
 from mmseg_kd.errors import UserError
-from mmseg_kd.nested import value_at
+from mmseg_kd.nested import value_at, walk
 from mmseg_kd.records.literal_config import parse_buildable
 
 

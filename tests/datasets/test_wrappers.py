@@ -1,6 +1,6 @@
 """Data sets in wrappers are found by one function."""
 
-from mmseg_kd.datasets.wrappers import walk
+from mmseg_kd.nested import walk
 
 
 def test_configs_have_their_keys() -> None:
