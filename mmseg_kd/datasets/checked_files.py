@@ -1,12 +1,13 @@
-"""Report unusable images and masks in one line.
+"""Report unusable images, masks and text files in one line.
 
 mmseg's data sets and loading steps pass on the errors of other libraries. Some mistakes raise no
 error at all: a truncated JPEG is half grey, a 16-bit mask loses its high byte.
 """
 
+import codecs
 import stat
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import cached_property
 from pathlib import Path
 from typing import NamedTuple
@@ -58,6 +59,26 @@ def check_file(path: str | Path) -> None:
         raise UserError(f'{path}: is not a file; remove it')
     if not found.st_size:
         raise UserError(f'{path}: is empty; replace it by an intact copy or remove it')
+
+
+def read_text(path: str | Path) -> str:
+    """Read UTF-8 with or without BOM, UTF-16 with BOM, or the Korean cp949.
+
+    PowerShell 5 (`>`) and Excel ("Unicode text") write UTF-16. On a Korean Windows, Excel and
+    Notepad ("ANSI") write cp949.
+
+    Raises:
+        UserError: The file cannot be opened, or has another encoding.
+    """
+    try:
+        content = Path(path).read_bytes()
+    except OSError as error:
+        raise UserError(f'{path} cannot be read: {error.strerror}') from error
+    marked = content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+    for encoding in ('utf-16',) if marked else ('utf-8-sig', 'cp949'):
+        with suppress(UnicodeDecodeError):
+            return content.decode(encoding)
+    raise UserError(f'{path} cannot be read as text; save it as UTF-8')
 
 
 @contextmanager

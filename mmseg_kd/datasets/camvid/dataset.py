@@ -10,10 +10,9 @@ from mmseg.datasets import BaseSegDataset
 from mmseg.registry import DATASETS
 
 from mmseg_kd.datasets.camvid.classes import CLASSES, CamVidClasses
-from mmseg_kd.datasets.checked_files import MaskRule, check_file
+from mmseg_kd.datasets.checked_files import MaskRule, check_file, read_text
 from mmseg_kd.datasets.image_cache import CachedDataset
 from mmseg_kd.errors import UserError
-from mmseg_kd.text_files import read_text
 
 CONVERTER = 'python tools/dataset_converters/camvid.py'
 SPLITS = dict(train=('train',), val=('val',), test=('test',), trainval=('train', 'val'))

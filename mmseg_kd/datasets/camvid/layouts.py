@@ -9,12 +9,12 @@ from tqdm import tqdm
 
 from mmseg_kd.datasets.camvid.classes import CLASSES, UNLABELLED
 from mmseg_kd.datasets.camvid.colours import COLOURS, merged_id
+from mmseg_kd.datasets.checked_files import read_text
 from mmseg_kd.datasets.custom.converting import labels_of, write_pair
 from mmseg_kd.datasets.custom.masks import IGNORED, Value, read_mask
 from mmseg_kd.datasets.custom.pairs import SPLITS, Pair, pair_up
 from mmseg_kd.errors import UserError
 from mmseg_kd.paths import new_folder
-from mmseg_kd.text_files import read_text
 
 PUBLISHED_COUNTS = dict(train=367, val=101, test=233)
 

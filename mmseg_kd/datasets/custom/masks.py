@@ -12,10 +12,9 @@ from matplotlib import colormaps
 from PIL import Image, ImageDraw
 from tqdm import tqdm
 
-from mmseg_kd.datasets.checked_files import open_image
+from mmseg_kd.datasets.checked_files import open_image, read_text
 from mmseg_kd.datasets.custom.pairs import Pair
 from mmseg_kd.errors import UserError, one_line
-from mmseg_kd.text_files import read_text
 
 IGNORED = 255
 MOST_CLASSES = 255
