@@ -145,11 +145,10 @@ def _runs(study: dict) -> dict[str, Run]:
     common = _options('study.options', study['options'])
     found: dict[str, Run] = {}
     folders: dict[str, str] = {}
-    for name, node in study['runs'].items():
+    # None leaves out a run of the base config.
+    named = {name: node for name, node in study['runs'].items() if node is not None}
+    for name, node in named.items():
         where = f'study.runs.{name}'
-        if node is None:
-            # None leaves out a run of the base config.
-            continue
         run = _read(where, node, RUN)
         # Windows and macOS ignore case, and macOS how an accented or Korean letter is composed.
         folder = unicodedata.normalize('NFC', _name(where, name)).casefold()

@@ -46,18 +46,17 @@ class ConfusionRecordHook(Hook):
     def after_val_epoch(self, runner: Runner, metrics: dict | None = None) -> None:
         """Add a line."""
         for metric in runner.val_loop.evaluator.metrics if runner.trains else ():
-            if (matrix := getattr(metric, 'confusion', None)) is None:
-                continue
-            classes = list(metric.dataset_meta['classes'])
-            void = getattr(metric, 'void_class', None)
-            record = {
-                'iter': runner.iter,
-                'classes': classes,
-                'void': void if void in classes else None,
-                'matrix': matrix.long().tolist(),
-            }
-            append_json_line(Path(runner.work_dir) / 'confusion.jsonl', record)
-            return
+            if (matrix := getattr(metric, 'confusion', None)) is not None:
+                classes = list(metric.dataset_meta['classes'])
+                void = getattr(metric, 'void_class', None)
+                record = {
+                    'iter': runner.iter,
+                    'classes': classes,
+                    'void': void if void in classes else None,
+                    'matrix': matrix.long().tolist(),
+                }
+                append_json_line(Path(runner.work_dir) / 'confusion.jsonl', record)
+                return
 
 
 @HOOKS.register_module()
