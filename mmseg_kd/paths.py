@@ -143,3 +143,11 @@ def relative(path: str | Path) -> str:
         return Path(path).resolve().relative_to(Path.cwd()).as_posix()
     except ValueError:
         return str(path)
+
+
+def quoted(text: str) -> str:
+    """Quote an argument for bash, PowerShell and cmd alike, as far as they agree."""
+    if not re.search(r'[^\w./:=+-]', text):
+        return text
+    # Bash and PowerShell read `$` between double quotes as a variable. cmd has no single quotes.
+    return f"'{text}'" if re.search(r'[$`"]', text) else f'"{text}"'

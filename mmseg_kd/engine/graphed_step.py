@@ -7,8 +7,7 @@ running them. A replay launches all of them at once. See docs/performance.md.
 from collections import Counter
 from collections.abc import Callable, Hashable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from mmengine.dist import is_distributed
@@ -27,8 +26,7 @@ WARMUP_STEPS = 3
 MOST_KINDS = 16
 
 
-@dataclass(frozen=True)
-class Recording:
+class Recording(NamedTuple):
     """A recorded step.
 
     Attributes:

@@ -97,6 +97,13 @@ def _check_optimizer(saved: dict[str, Any], runner: Runner) -> None:
             'it was trained with other parameter groups (if mmengine made them, add --cfg-options '
             'optim_wrapper.constructor=DefaultOptimWrapperConstructor)'
         )
+    for key in ('initial_lr', 'weight_decay'):
+        if any(a.get(key, b.get(key)) != b.get(key) for a, b in zip(groups, own, strict=True)):
+            name = key.removeprefix('initial_')
+            runner.logger.warning(
+                f"the config's {name} is not used: a resumed optimizer keeps that of its "
+                'checkpoint; to change it, start from the weights with load_from'
+            )
     parameters = {}
     for group, mine in zip(groups, own, strict=True):
         parameters |= zip(group['params'], mine['params'], strict=True)

@@ -35,6 +35,7 @@ from mmseg_kd.engine.resuming import check_optimizer, check_resumable, resuming
 from mmseg_kd.engine.starting import lock_work_dir, prepare_training, try_run
 from mmseg_kd.engine.training_length import follow_length, misfits
 from mmseg_kd.errors import UserError, one_line
+from mmseg_kd.teacher_report.card import check_order
 
 
 @RUNNERS.register_module()
@@ -127,6 +128,9 @@ class KDRunner(Runner):
         self.call_hook('after_load_checkpoint', checkpoint=checkpoint)
         # Only a new training changes the classifier.
         reset = bool(self.cfg.get('reset_classifier')) if self.trains and not self.resumes else None
+        if not reset:
+            data = next(iter(self.loops.values())).dataloader.dataset
+            check_order(checkpoint.get('meta'), data.metainfo.get('classes'), filename)
         matched = load_strictly(self.bare_model, checkpoint, filename, reset_classifier=reset)
         if self.resumes:
             check_optimizer(checkpoint, self)
@@ -232,6 +236,9 @@ class KDRunner(Runner):
         """Build a data loader after checking its files. Arguments as mmengine's."""
         if isinstance(dataloader, dict) and isinstance(dataloader.get('dataset'), dict):
             check_listing(dataloader['dataset'], 'SPLIT_dataloader.dataset')
+            if dataloader.get('num_workers') == 0:
+                # torch refuses workers that persist if there is none.
+                dataloader = {**dataloader, 'persistent_workers': False}
             if (dataloader.get('sampler') or {}).get('type') == 'SeededInfiniteSampler':
                 seeded = dict(type='SeededSamples', dataset=dataloader['dataset'])
                 dataloader = {**dataloader, 'dataset': seeded}

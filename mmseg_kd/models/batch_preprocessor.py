@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from mmseg.models import SegDataPreProcessor
@@ -16,8 +15,7 @@ from mmseg_kd.compat import normalises, swaps_channels
 from mmseg_kd.errors import UserError
 
 
-@dataclass(frozen=True)
-class PackedBatch:
+class PackedBatch(NamedTuple):
     """A training batch in one tensor each for images and labels, before normalisation.
 
     Attributes:

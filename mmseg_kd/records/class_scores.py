@@ -2,10 +2,9 @@
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -16,8 +15,7 @@ from mmseg_kd.records.json_lines import NUMBER, fits, read_json_lines
 FORM = {'iter': int, 'classes': [str], 'matrix': [[NUMBER]]}
 
 
-@dataclass(frozen=True)
-class ClassScores:
+class ClassScores(NamedTuple):
     """Scores of the classes in an evaluation.
 
     Attributes:

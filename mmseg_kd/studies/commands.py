@@ -56,7 +56,7 @@ def run(args: argparse.Namespace) -> None:
         raise
     print(status_table(state, plan, folder))
     failed = [f'{r["name"]} seed {r["seed"]}: {r["error"]}' for r in state['runs'] if r['error']]
-    if not args.no_report and len(failed) < len(plan):
+    if not args.no_report and any(row['state'] == 'done' for row in state['runs']):
         _report(folder, args.lang)
     if failed:
         errors = textwrap.shorten('; '.join(failed), 600)

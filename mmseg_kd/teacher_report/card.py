@@ -9,7 +9,7 @@ from mmengine.logging import print_log
 from prettytable import PrettyTable
 from torch.utils.data import DataLoader
 
-from mmseg_kd.distillation.teacher import Teacher
+from mmseg_kd.distillation.teacher import Teacher, classes_of
 from mmseg_kd.errors import UserError
 from mmseg_kd.paths import relative
 from mmseg_kd.records.json_lines import is_number
@@ -129,6 +129,22 @@ def check_classes(teacher: Teacher, classes: Sequence[str] | None) -> None:
         f'the teacher {teacher.checkpoint} has the classes {list(teacher.classes)}, the student '
         f'{list(classes)}. The teacher was trained on {problem}'
     )
+
+
+def check_order(meta: Any, classes: Sequence[str] | None, source: str) -> None:
+    """Raise UserError where a checkpoint has the classes of a data set in another order.
+
+    Args:
+        meta: The `meta` of the checkpoint, which may name its classes.
+        classes: Those of the data set, in the order of their ids.
+        source: The checkpoint, for the message.
+    """
+    theirs, own = ([_spelling(name) for name in x or ()] for x in (classes_of(meta), classes))
+    if theirs != own and sorted(theirs) == sorted(own):
+        raise UserError(
+            f'{source} has the classes {classes_of(meta)}, the data set {list(classes)}: the same '
+            'ones in another order; convert the data with ids in the order of the checkpoint'
+        )
 
 
 def _spelling(name: object) -> str:

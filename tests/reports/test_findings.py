@@ -6,8 +6,9 @@ from pathlib import Path
 import pytest
 from reports.run_copies import copy_run, set_curve, write_study
 
+from mmseg_kd.paths import quoted
 from mmseg_kd.reports.comparing.collecting import read_collection
-from mmseg_kd.reports.findings.next_runs import _quoted, suggest
+from mmseg_kd.reports.findings.next_runs import suggest
 from mmseg_kd.reports.findings.scores import find
 
 
@@ -211,7 +212,7 @@ def test_a_best_value_at_the_edge(pair: dict[str, Path], tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize(
-    ('argument', 'quoted'),
+    ('argument', 'text'),
     [
         ('work_dirs/run_1/iter_9.pth', 'work_dirs/run_1/iter_9.pth'),
         ('연구/run', '연구/run'),
@@ -225,5 +226,5 @@ def test_a_best_value_at_the_edge(pair: dict[str, Path], tmp_path: Path) -> None
         ('key="x y"', '\'key="x y"\''),
     ],
 )
-def test_suggested_commands_are_quoted(argument: str, quoted: str) -> None:
-    assert _quoted(argument) == quoted
+def test_suggested_commands_are_quoted(argument: str, text: str) -> None:
+    assert quoted(argument) == text

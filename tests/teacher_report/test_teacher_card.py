@@ -183,7 +183,8 @@ def test_the_baseline_is_a_number_or_a_run(tmp_path: Path) -> None:
     # The best of both starts of a run, the last line of one cut short.
     rows = [loss, dict(mIoU=40.5, mIoU11=43.0, step=300), dict(mIoU=61.25, step=600)]
     scalars(tmp_path, '20250101_000000', rows, tail='\n{"mIoU": 99.0, "st')
-    scalars(tmp_path, '20250102_000000', [loss, dict(mIoU=58.0, step=900), dict(mIoU='high')])
+    later = [dict(loss=1.0, step=700), dict(mIoU=58.0, step=900), dict(mIoU='high')]
+    scalars(tmp_path, '20250102_000000', later)
     found = find_baseline(str(tmp_path))
     assert found == dict(mIoU=61.25, source=f'{tmp_path}, iteration 600')
 

@@ -15,7 +15,7 @@ from mmseg_kd.datasets.custom.converting import write_dataset
 from mmseg_kd.datasets.custom.masks import find_legend
 from mmseg_kd.datasets.custom.pairs import find_pairs, split_pairs
 from mmseg_kd.errors import UserError
-from mmseg_kd.paths import check_new_folder, new_folder
+from mmseg_kd.paths import check_new_folder, new_folder, quoted
 
 from prettytable import PrettyTable
 
@@ -52,9 +52,11 @@ def main() -> None:
         table.add_row([i, name, f'{shares[i]:.2f} %', weight])
     table.add_row([255, 'ignored', f'{shares[-1]:.2f} %', ''])
     print(table)
+    if absent := [name for name, share in zip(legend.names, shares, strict=False) if share == 0]:
+        print(f'no mask has {", ".join(absent)}: look at the names, ids or colours in --classes')
     print(', '.join(f'{split}: {len(found)} images' for split, found in splits.items()))
     for name in names:
-        print(f'python tools/train.py {(dest / name).as_posix()}')
+        print(f'python tools/train.py {quoted((dest / name).as_posix())}')
 
 
 if __name__ == '__main__':

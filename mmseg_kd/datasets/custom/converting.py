@@ -11,8 +11,17 @@ from PIL import Image, ImageOps
 from tqdm import tqdm
 
 from mmseg_kd.datasets.checked_files import ORIENTATION, check_sizes, open_image, turn
-from mmseg_kd.datasets.custom.masks import IGNORED, Legend, Mask, Value, read_mask, to_ids
+from mmseg_kd.datasets.custom.masks import (
+    IGNORED,
+    Legend,
+    Mask,
+    Shapes,
+    Value,
+    read_mask,
+    to_ids,
+)
 from mmseg_kd.datasets.custom.pairs import Pair
+from mmseg_kd.errors import UserError
 
 
 class Counts(NamedTuple):
@@ -73,6 +82,11 @@ def labels_of(pair: Pair, mask: Mask, ids: Mapping[Value, int]) -> np.ndarray:
     with open_image(pair.image) as picture:
         stored, orientation = picture.size, picture.getexif().get(ORIENTATION)
         upright = ImageOps.exif_transpose(picture).size
+    if isinstance(mask, Shapes) and mask.size not in (None, upright):
+        raise UserError(
+            f'{pair.mask}: drawn on an image of {mask.size[0]}x{mask.size[1]}, but {pair.image} is '
+            f'{upright[0]}x{upright[1]} upright; use the images that the shapes were drawn on'
+        )
     # Polygons are drawn on the upright image.
     labels = to_ids(mask, ids, upright)
     if labels.shape[::-1] == stored != upright:

@@ -28,9 +28,19 @@ COLOURS = 1 << 24
 
 # A value in a mask: a class id, an RGB colour, or the name of a polygon.
 Value = int | tuple[int, int, int] | str
-# A picture, or LabelMe's shapes: names, kinds and points.
-Mask = Image.Image | list[tuple[str, str, list]]
 SHAPES = ('polygon', 'rectangle', 'circle')
+# Values that a mask of each suffix may hold; JPEG invents values.
+MOST_VALUES = dict.fromkeys(('.jpg', '.jpeg'), 2)
+
+
+class Shapes(list):
+    """LabelMe's shapes: name, kind and points of each; `size` is that of their image, or None."""
+
+    size: tuple[int, int] | None = None
+
+
+# A picture, or shapes.
+Mask = Image.Image | Shapes
 
 
 class Legend(NamedTuple):
@@ -55,16 +65,20 @@ def read_mask(path: Path) -> Mask:
     """
     if path.suffix.lower() == '.json':
         try:
-            shapes = [
-                (x['label'], x.get('shape_type', SHAPES[0]), [tuple(p) for p in x['points']])
-                for x in json.loads(read_text(path))['shapes']
-            ]
+            content = json.loads(read_text(path))
+            shapes = Shapes(
+                (x['label'], x.get('shape_type', SHAPES[0]), [(+a, +b) for a, b in x['points']])
+                for x in content['shapes']
+            )
+            if 'imageWidth' in content:
+                shapes.size = (content['imageWidth'], content['imageHeight'])
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise UserError(f"{path}: is not LabelMe's JSON ({one_line(error)})") from error
-        for label, kind, _ in shapes:
-            if kind not in SHAPES:
+        for label, kind, points in shapes:
+            if kind not in SHAPES or len(points) < 2 or (kind == 'circle' and len(points) > 2):
                 raise UserError(
-                    f'{path}: {label} is a {kind}; draw it as one of {", ".join(SHAPES)}'
+                    f'{path}: {label} is a {kind} of {len(points)} points; draw it as one of '
+                    f'{", ".join(SHAPES)} (of two points)'
                 )
         return shapes
     with open_image(path) as picture:
@@ -102,10 +116,11 @@ def find_legend(pairs: Sequence[Pair], classes: Path | None) -> Legend:
             for value in _values(mask):
                 colour = tuple(mask.getpalette()[3 * value : 3 * value + 3])
                 colours.setdefault(value, set()).add(colour)
-        if len(found) > MOST_CLASSES + 1 and classes is None:
+        most = MOST_VALUES.get(pair.mask.suffix.lower(), MOST_CLASSES + 1)
+        if len(found) > most and classes is None:
             raise UserError(
-                f'{pair.mask}: the masks hold more than {MOST_CLASSES} values, as JPEGs and smooth '
-                'edges do; name the true colours with --classes FILE.csv'
+                f'{pair.mask}: the masks hold more than {most} values, as JPEGs and smooth edges '
+                'do; name the true colours or ids with --classes FILE.csv'
             )
     by_colour = any(isinstance(value, tuple) for value in names)
     by_colour |= not names and any(len(each) > 1 for each in colours.values())

@@ -53,8 +53,9 @@ def find_pairs(src: Path, images: str | None = None, masks: str | None = None) -
     pairs = pair_up(image_folder, mask_folder)
     if not pairs[0]:
         raise UserError(
-            f'{src}: no mask in {mask_folder} has the name of an image in {image_folder}; '
-            'name the subfolders with --images and --masks'
+            f'{src}: no mask in {mask_folder} has the name of an image in {image_folder}, alone or '
+            f'with {", ".join(ENDINGS[1:])} after it; rename them, or name the subfolders with '
+            '--images and --masks (train, val and test belong inside these)'
         )
     return pairs
 
@@ -128,11 +129,16 @@ def split_pairs(
         seed: The seed of the shuffling.
 
     Raises:
-        UserError: There are fewer pairs than splits.
+        UserError: There are fewer pairs than splits, or only some pairs are in such subfolders.
     """
     folders = [SPLIT_FOLDERS.get(pair.name.parts[0].lower()) for pair in pairs]
     if {'train', 'val'} <= set(folders) <= {*SPLITS}:
         return {s: [p for p, f in zip(pairs, folders, strict=True) if f == s] for s in SPLITS}
+    if named := {pair.name.parts[0] for pair, split in zip(pairs, folders, strict=True) if split}:
+        raise UserError(
+            f'the images are in {", ".join(sorted(named))} and elsewhere: put all of them into '
+            'train, val and test (test may be missing), or rename these folders to split at random'
+        )
     wanted = sum(share > 0 for share in shares)
     if len(pairs) < wanted:
         raise UserError(f'{len(pairs)} pairs of image and mask are too few for {wanted} splits')

@@ -175,7 +175,13 @@ class TeacherRecordHook(Hook):
     def before_run(self, runner: Runner) -> None:
         """Check the teachers' classes and read their baselines; a test has no teachers."""
         for name, teacher in _measured(runner).items():
-            card.check_classes(teacher, runner.train_dataloader.dataset.metainfo.get('classes'))
+            own = runner.train_dataloader.dataset.metainfo.get('classes')
+            card.check_classes(teacher, own)
+            if own and not teacher.classes:
+                runner.logger.warning(
+                    f'{teacher.checkpoint} names no classes, so their order is not compared with '
+                    "the student's; write model.teacher.classes=[...] in the order of its ids"
+                )
             card.find_baseline(teacher.baseline, name)
 
     def before_train(self, runner: Runner) -> None:

@@ -52,6 +52,9 @@ def read_collection(folders: Sequence[str | Path], baseline: str | None = None) 
     metric = next((study.metric for study in studies if study.metric), None) or _metric(groups)
     for group in groups:
         group.metric = metric
+    if not any(group.best for group in groups):
+        known = ', '.join(next(group.measured[0].metrics for group in groups if group.measured))
+        raise UserError(f'no run has the metric {metric}; choose from {known}')
     lacking = [f'{g.name} has no {metric}' for g in groups if g.measured and not g.best]
     notes += [message('Left out: {error}', error=text) for text in lacking]
     notes += [note for group in groups for run in group.runs for note in run.notes]

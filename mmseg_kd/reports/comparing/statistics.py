@@ -2,8 +2,9 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from statistics import fmean, stdev
+from typing import NamedTuple
 
 from scipy import stats
 
@@ -15,8 +16,7 @@ FEWEST_SEEDS = 3
 VERDICTS = ('better', 'worse', 'noise', 'few seeds')
 
 
-@dataclass(frozen=True)
-class PairedDifference:
+class PairedDifference(NamedTuple):
     """The differences of two groups of runs, seed by seed.
 
     Attributes:

@@ -1,13 +1,12 @@
 """Suggestions of further runs, as lines to copy."""
 
 import json
-import re
 from collections.abc import Iterator, Mapping
 from pprint import pformat
 from typing import Any, NamedTuple
 
 from mmseg_kd.distillation.gradient_diagnosis import MOST_CHANGE
-from mmseg_kd.paths import relative
+from mmseg_kd.paths import quoted, relative
 from mmseg_kd.records.json_lines import NUMBER, fits
 from mmseg_kd.records.message import Message, message
 from mmseg_kd.records.run_record import RunRecord
@@ -145,14 +144,6 @@ def _train(run: RunRecord, what: str, options: Mapping[str, Any]) -> str:
     found = sorted(run.source.glob('*.py'), key=lambda file: file.stat().st_mtime)
     config = relative(found[-1]) if found else 'CONFIG'
     folder = relative(run.source.with_name(f'{run.source.name}_{what}'))
-    pairs = [_quoted(f'{key}={json.dumps(value)}') for key, value in options.items()]
-    start = ['python tools/train.py', _quoted(config), '--work-dir', _quoted(folder)]
+    pairs = [quoted(f'{key}={json.dumps(value)}') for key, value in options.items()]
+    start = ['python tools/train.py', quoted(config), '--work-dir', quoted(folder)]
     return ' '.join([*start, '--cfg-options', *pairs])
-
-
-def _quoted(text: str) -> str:
-    """Quote an argument for bash, PowerShell and cmd alike, as far as they agree."""
-    if not re.search(r'[^\w./:=+-]', text):
-        return text
-    # Bash and PowerShell read `$` between double quotes as a variable. cmd has no single quotes.
-    return f"'{text}'" if re.search(r'[$`"]', text) else f'"{text}"'

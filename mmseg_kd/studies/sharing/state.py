@@ -80,7 +80,9 @@ def status_table(state: Mapping[str, Any], plan: Sequence[PlannedRun], folder: P
     table.align['run'] = table.align['state'] = table.align['note'] = 'l'
     for number, (row, run) in enumerate(zip(state['runs'], plan, strict=True), start=1):
         progress = read_progress(folder / run.work_dir)
-        best = progress.best(metric) if row['value'] is None else row['value']
+        best = progress.best(metric)
+        # The stored value may be of another metric, if the study's file was changed.
+        best = row['value'] if best is None else best
         left = _seconds_left(run, progress) if row['state'] == 'running' else None
         eta = '-' if left is None else _clock(left)
         value = '-' if best is None else f'{best:.2f}'
