@@ -25,8 +25,7 @@ from mmseg_kd.distillation.teacher import Teacher
 from mmseg_kd.engine import build_runner
 from mmseg_kd.errors import UserError
 from mmseg_kd.teacher_report import card as teacher_card
-from mmseg_kd.teacher_report.card import card_table, card_warnings, find_baseline
-from mmseg_kd.teacher_report.measurement import measure
+from mmseg_kd.teacher_report.card import card_table, card_warnings, find_baseline, measure
 
 
 def student_config(folder: Path, teacher: dict, **options: Any) -> Config:
