@@ -114,7 +114,12 @@ def measure(teacher: Teacher, dataloader: DataLoader, evaluator: Evaluator) -> d
                 ids, label = sample.pred_sem_seg.data[0], sample.gt_sem_seg.data[0]
                 rows.append(pixel_statistics(sample.seg_logits.data, ids, label, ignore_index))
     size = len(dataloader.dataset)
-    statistics = _sum_over_images(rows, size)
+    # 'gpu' gathers through the process group on every device. Images that only fill up a share
+    # are dropped, as for the metrics.
+    gathered = collect_results(rows, size, 'gpu')
+    total = [torch.stack(gathered).sum(dim=0) if is_main_process() else None]
+    broadcast_object_list(total)
+    (statistics,) = total
     if not statistics.isfinite().all():
         raise UserError(
             f"the teacher's logits are not all finite ({teacher.checkpoint}): its training "
@@ -126,15 +131,6 @@ def measure(teacher: Teacher, dataloader: DataLoader, evaluator: Evaluator) -> d
     # A metric is NaN if the split has nothing for it, such as junctions. JSON has no NaN.
     metrics = {k: v for k, v in evaluator.evaluate(size).items() if math.isfinite(v)}
     return dict(metrics=metrics, entropy=entropy, ece=ece, deterministic=bool(same))
-
-
-def _sum_over_images(rows: list[Tensor], size: int) -> Tensor:
-    # 'gpu' gathers through the process group on every device. Images that only fill up a share
-    # are dropped, as for the metrics.
-    gathered = collect_results(rows, size, 'gpu')
-    total = [torch.stack(gathered).sum(dim=0) if is_main_process() else None]
-    broadcast_object_list(total)
-    return total[0]
 
 
 def find_baseline(baseline: float | str | None, name: str = 'teacher') -> dict[str, Any] | None:
