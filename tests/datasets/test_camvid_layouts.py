@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from mmseg_kd.datasets import CamVidDataset
-from mmseg_kd.datasets.camvid.colours import COLOURS, NAMESAKES, merged_id
+from mmseg_kd.datasets.camvid.classes import COLOURS, NAMESAKES, merged_id
 from mmseg_kd.datasets.camvid.download import download
 from mmseg_kd.datasets.camvid.layouts import convert, detect_layout, segnet_split
 from mmseg_kd.datasets.custom import converting

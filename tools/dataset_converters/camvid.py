@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 
 from mmseg_kd.command_line import run_tool
-from mmseg_kd.datasets.camvid.colours import PROTOCOLS
+from mmseg_kd.datasets.camvid.classes import PROTOCOLS
 from mmseg_kd.datasets.camvid.download import URL, download
 from mmseg_kd.datasets.camvid.layouts import LAYOUTS, convert
 from mmseg_kd.errors import UserError

@@ -7,8 +7,7 @@ from typing import NamedTuple
 import numpy as np
 from tqdm import tqdm
 
-from mmseg_kd.datasets.camvid.classes import CLASSES, UNLABELLED
-from mmseg_kd.datasets.camvid.colours import COLOURS, merged_id
+from mmseg_kd.datasets.camvid.classes import CLASSES, COLOURS, UNLABELLED, merged_id
 from mmseg_kd.datasets.checked_files import read_text
 from mmseg_kd.datasets.custom.converting import labels_of, write_pair
 from mmseg_kd.datasets.custom.masks import IGNORED, Value, read_mask
