@@ -138,3 +138,14 @@ def test_tables_that_cannot_be_used(tmp_path: Path, capsys, table: str, words: s
     assert run(TOOL, *arguments) == 2
     assert words in capsys.readouterr().err
     assert not (tmp_path / 'dest').exists()
+
+
+def test_jpegs_of_two_values_are_no_masks(tmp_path: Path, capsys) -> None:
+    write(tmp_path / 'src', 3)
+    for path in [*(tmp_path / 'src' / 'masks').iterdir()]:
+        with Image.open(path) as picture:
+            picture.convert('L').point(lambda x: 255 * (x > 0)).save(path.with_suffix('.jpg'))
+        path.unlink()
+    assert run(TOOL, tmp_path / 'src', tmp_path / 'dest') == 2
+    err = capsys.readouterr().err
+    assert '.jpg: the masks hold more than 2 values, as JPEGs and smooth edges do' in err

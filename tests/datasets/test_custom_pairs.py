@@ -11,6 +11,7 @@ from photos_and_masks import TOOL, write
 
 from mmseg_kd.config import load_config
 from mmseg_kd.datasets.custom.pairs import Pair, pair_up, split_pairs
+from mmseg_kd.errors import UserError
 
 
 @pytest.mark.parametrize(
@@ -68,3 +69,31 @@ def test_what_has_no_partner_is_named(tmp_path: Path, capsys) -> None:
     out = capsys.readouterr().out
     assert '1 images without a partner are left out: Photo2.JPG' in out
     assert '1 masks without a partner are left out: photo5_mask.png' in out
+
+
+@pytest.mark.parametrize('folders', [('train', 'test'), ('train', 'val', 'extra'), ('val',)])
+def test_images_that_are_split_in_part_are_not_shuffled(folders: tuple[str, ...]) -> None:
+    names = [Path(folder, f'{i}.png') for folder in folders for i in range(3)]
+    pairs = [Pair(name, name, name) for name in names]
+    with pytest.raises(UserError, match='put all of them into train, val and test'):
+        split_pairs(pairs, (70, 15, 15), 0)
+
+
+def test_a_class_of_the_table_that_no_mask_has_is_named(tmp_path: Path, capsys) -> None:
+    write(tmp_path / 'src')
+    table = tmp_path / 'classes.csv'
+    table.write_text('name,r,g,b\nfloor,200,10,10\ngrass,10,200,11\nblack,0,0,0\n', 'utf-8')
+    dest = tmp_path / 'my data'
+    assert run(TOOL, tmp_path / 'src', dest, '--classes', table) == 0
+    out = capsys.readouterr().out
+    assert 'no mask has grass: look at the names, ids or colours in --classes' in out
+    # The commands can be pasted.
+    assert f'python tools/train.py "{(dest / "student.py").as_posix()}"' in out
+
+
+def test_masks_that_no_image_has_are_named_with_the_endings(tmp_path: Path, capsys) -> None:
+    write(tmp_path / 'src', 3)
+    for path in (tmp_path / 'src' / 'masks').iterdir():
+        path.rename(path.with_stem(f'{path.stem}_labelIds'))
+    assert run(TOOL, tmp_path / 'src', tmp_path / 'dest') == 2
+    assert 'alone or with _mask, -mask, ' in capsys.readouterr().err

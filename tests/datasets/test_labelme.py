@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 import numpy as np
+import pytest
 from conftest import run
 from PIL import Image
 
@@ -60,4 +61,35 @@ def test_other_shapes_of_labelme(tmp_path: Path, capsys) -> None:
     shapes[0]['shape_type'] = 'linestrip'
     (src / '1.json').write_text(json.dumps(dict(shapes=shapes)))
     assert run('dataset_converters/custom.py', src, tmp_path / 'other') == 2
-    assert '1.json: car is a linestrip; draw it as one of polygon' in capsys.readouterr().err
+    assert (
+        '1.json: car is a linestrip of 2 points; draw it as one of polygon'
+        in capsys.readouterr().err
+    )
+
+
+@pytest.mark.parametrize(
+    ('shape', 'more', 'words'),
+    [
+        (dict(points=[[0, 0], [1, 1], [2, 2]], shape_type='circle'), {}, 'a circle of 3 points'),
+        (dict(points=[[0, 0], [9, 9]], shape_type='polygon'), {}, 'a polygon of 2 points'),
+        (dict(points=[['a', 0], [1, 1], [2, 2]]), {}, "is not LabelMe's JSON (bad operand"),
+        (
+            dict(points=[[0, 0], [9, 0], [9, 9]]),
+            dict(imageWidth=640, imageHeight=480),
+            'drawn on an image of 640x480, but',
+        ),
+    ],
+)
+def test_shapes_that_cannot_be_drawn_are_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture, shape: dict, more: dict, words: str
+) -> None:
+    src = tmp_path / 'src'
+    src.mkdir()
+    for i in range(3):
+        Image.new('RGB', (60, 40)).save(src / f'{i}.jpg')
+        content = dict(shapes=[dict(label='sky') | shape]) | more
+        (src / f'{i}.json').write_text(json.dumps(content))
+    assert run('dataset_converters/custom.py', src, tmp_path / 'dest') == 2
+    err = capsys.readouterr().err
+    assert '.json: ' in err and words in err
+    assert not (tmp_path / 'dest').exists()

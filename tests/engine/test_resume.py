@@ -12,6 +12,7 @@ from mmseg_kd.checkpoints import read_checkpoint
 from mmseg_kd.config import choose_start
 from mmseg_kd.datasets import CamVidDataset
 from mmseg_kd.engine import build_runner
+from mmseg_kd.engine.runner import KDRunner
 from mmseg_kd.errors import UserError
 
 
@@ -239,3 +240,30 @@ def test_a_teacher_of_other_classes_is_refused(tmp_path: Path, teacher: dict) ->
     torch.save(checkpoint, teacher['checkpoint'])
     with pytest.raises(UserError, match='the same classes in another order'):
         train(tiny_config(tmp_path / 'kd', model=kd_model(teacher)))
+
+
+def test_data_with_ids_in_another_order_are_refused(tmp_path: Path) -> None:
+    train(tiny_config(tmp_path / 'run', train_cfg__max_iters=3))
+    checkpoint = torch.load(tmp_path / 'run' / 'iter_3.pth', weights_only=False)
+    meta = checkpoint['meta']['dataset_meta']
+    meta['classes'] = tuple(meta['classes'])[::-1]
+    torch.save(checkpoint, tmp_path / 'turned.pth')
+    start = str(tmp_path / 'turned.pth')
+    with pytest.raises(UserError, match='the same ones in another order'):
+        train(tiny_config(tmp_path / 'tuned', load_from=start))
+
+
+def test_a_rate_that_a_resumed_run_does_not_use_is_named(tmp_path: Path) -> None:
+    train(tiny_config(tmp_path, train_cfg__max_iters=3))
+    cfg = tiny_config(tmp_path)
+    cfg.optim_wrapper.optimizer.lr *= 2
+    train(cfg, resume='auto')
+    log = max(tmp_path.glob('*/*.log')).read_text(encoding='utf-8')
+    assert "the config's lr is not used: a resumed optimizer keeps" in log
+    assert "the config's weight_decay is not used" not in log
+
+
+def test_workers_that_persist_without_a_worker(tmp_path: Path) -> None:
+    data = tiny_config(tmp_path).train_dataloader
+    loader = KDRunner.build_dataloader(dict(data, num_workers=0, persistent_workers=True))
+    assert loader.num_workers == 0

@@ -94,10 +94,12 @@ def test_a_study_whose_runs_all_fail_says_why(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr('mmseg_kd.studies.training_process.enter', fake_trainings.failing)
-    study = study_file(tmp_path, 'study = dict(runs=dict(one=dict(config=CONFIG)))')
+    # The second waits for the first, and never begins.
+    second = "two=dict(config=CONFIG, needs={'load_from': 'one'})"
+    study = study_file(tmp_path, f'study = dict(runs=dict(one=dict(config=CONFIG), {second}))')
     code, _, err = run('run', study)
     assert code == 2
-    assert '1 of 1 runs failed: one seed 0: it broke. Fix the cause and add' in err
+    assert '1 of 2 runs failed: one seed 0: it broke. Fix the cause and add' in err
 
 
 def test_a_teacher_that_cannot_be_loaded_is_refused_before_training(tmp_path: Path) -> None:

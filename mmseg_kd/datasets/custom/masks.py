@@ -28,7 +28,8 @@ COLOURS = 1 << 24
 
 # A value in a mask: a class id, an RGB colour, or the name of a polygon.
 Value = int | tuple[int, int, int] | str
-SHAPES = ('polygon', 'rectangle', 'circle')
+# LabelMe's shapes with an area, and how many points they may have.
+SHAPES = dict(polygon=range(3, 10**9), rectangle=range(2, 5), circle=range(2, 3))
 # Values that a mask of each suffix may hold; JPEG invents values.
 MOST_VALUES = dict.fromkeys(('.jpg', '.jpeg'), 2)
 
@@ -67,7 +68,7 @@ def read_mask(path: Path) -> Mask:
         try:
             content = json.loads(read_text(path))
             shapes = Shapes(
-                (x['label'], x.get('shape_type', SHAPES[0]), [(+a, +b) for a, b in x['points']])
+                (x['label'], x.get('shape_type', 'polygon'), [(+a, +b) for a, b in x['points']])
                 for x in content['shapes']
             )
             if 'imageWidth' in content:
@@ -75,10 +76,10 @@ def read_mask(path: Path) -> Mask:
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise UserError(f"{path}: is not LabelMe's JSON ({one_line(error)})") from error
         for label, kind, points in shapes:
-            if kind not in SHAPES or len(points) < 2 or (kind == 'circle' and len(points) > 2):
+            if len(points) not in SHAPES.get(kind, ()):
                 raise UserError(
                     f'{path}: {label} is a {kind} of {len(points)} points; draw it as one of '
-                    f'{", ".join(SHAPES)} (of two points)'
+                    f'{", ".join(SHAPES)}, the last of two points'
                 )
         return shapes
     with open_image(path) as picture:
@@ -167,7 +168,7 @@ def to_ids(mask: Mask, ids: Mapping[Value, int], size: tuple[int, int]) -> np.nd
 
 
 def _draw(picture: ImageDraw.ImageDraw, kind: str, points: list, fill: int) -> None:
-    if kind == 'polygon' and len(points) > 2:
+    if kind == 'polygon':
         picture.polygon(points, fill=fill)
     elif kind == 'rectangle':
         xs, ys = zip(*points, strict=True)
