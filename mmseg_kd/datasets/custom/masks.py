@@ -117,8 +117,8 @@ def find_legend(pairs: Sequence[Pair], classes: Path | None) -> Legend:
             for value in _values(mask):
                 colour = tuple(mask.getpalette()[3 * value : 3 * value + 3])
                 colours.setdefault(value, set()).add(colour)
-        most = MOST_VALUES.get(pair.mask.suffix.lower(), MOST_CLASSES + 1)
-        if len(found) > most and classes is None:
+        most = MOST_VALUES.get(pair.mask.suffix.lower(), MOST_CLASSES)
+        if len(found) > most + 1 and classes is None:
             raise UserError(
                 f'{pair.mask}: the masks hold more than {most} values, as JPEGs and smooth edges '
                 'do; name the true colours or ids with --classes FILE.csv'
