@@ -32,11 +32,11 @@ def comparison(collection: Collection, sizes: dict[str, ModelSize]) -> list[Bloc
         'Scores are means over the seeds ± their standard deviation. Runs are paired by seed, '
         'because the seed fixes the order of the data and the augmentation. Every difference to '
         'the baseline in this report is the mean over the seeds that both have, with its 95 % '
-        "confidence interval by Student's t. The verdict is better or worse only if the interval "
-        'excludes 0, and never with fewer than 3 seeds; one interval in 20 excludes 0 by chance '
-        'alone. Gap closed: the share of the gap from baseline to teacher that the student '
-        'closes. GMACs and ms per image are for one image of the training size, measured when '
-        'this report was written.'
+        "confidence interval by Student's t, corrected as below if the baseline is a control. The "
+        'verdict is better or worse only if the interval excludes 0, and never with fewer than 3 '
+        'seeds; one interval in 20 excludes 0 by chance alone. Gap closed: the share of the gap '
+        'from baseline to teacher that the student closes. GMACs and ms per image are for one '
+        'image of the training size, measured when this report was written.'
     )
     own = comparison_table(collection, collection.teachers, sizes)._replace(name='teacher_runs')
     return [
