@@ -129,8 +129,8 @@ class KDRunner(Runner):
         # Only a new training changes the classifier.
         reset = bool(self.cfg.get('reset_classifier')) if self.trains and not self.resumes else None
         if not reset:
-            data = next(iter(self.loops.values())).dataloader.dataset
-            check_order(checkpoint.get('meta'), data.metainfo.get('classes'), filename)
+            info = getattr(next(iter(self.loops.values())).dataloader.dataset, 'metainfo', {})
+            check_order(checkpoint.get('meta'), info.get('classes'), filename)
         matched = load_strictly(self.bare_model, checkpoint, filename, reset_classifier=reset)
         if self.resumes:
             check_optimizer(checkpoint, self)

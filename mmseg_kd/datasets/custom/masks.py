@@ -71,7 +71,7 @@ def read_mask(path: Path) -> Mask:
                 (x['label'], x.get('shape_type', 'polygon'), [(+a, +b) for a, b in x['points']])
                 for x in content['shapes']
             )
-            if 'imageWidth' in content:
+            if content.get('imageWidth'):
                 shapes.size = (content['imageWidth'], content['imageHeight'])
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise UserError(f"{path}: is not LabelMe's JSON ({one_line(error)})") from error
