@@ -163,7 +163,7 @@ def test_mistakes_end_with_one_line(tmp_path: Path, capfd: pytest.CaptureFixture
             (dict(load_from=str(tmp_path)), 'is a folder; name the file in it'),
             # Found by what reads them, after the model is built.
             (dict(optim_wrapper__optimizer__weight_decay=-1), 'Invalid weight_decay'),
-            (dict(train_dataloader__persistent_workers=True), 'persistent_workers option needs'),
+            (dict(train_dataloader__prefetch_factor=2), 'prefetch_factor option could only'),
             (
                 dict(
                     train_dataloader__dataset=dict(
