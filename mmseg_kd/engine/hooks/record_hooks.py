@@ -45,18 +45,17 @@ class ConfusionRecordHook(Hook):
     @master_only
     def after_val_epoch(self, runner: Runner, metrics: dict | None = None) -> None:
         """Add a line."""
-        for metric in runner.val_loop.evaluator.metrics if runner.trains else ():
-            if (matrix := getattr(metric, 'confusion', None)) is not None:
-                classes = list(metric.dataset_meta['classes'])
-                void = getattr(metric, 'void_class', None)
-                record = {
-                    'iter': runner.iter,
-                    'classes': classes,
-                    'void': void if void in classes else None,
-                    'matrix': matrix.long().tolist(),
-                }
-                append_json_line(Path(runner.work_dir) / 'confusion.jsonl', record)
-                return
+        metrics = runner.val_loop.evaluator.metrics if runner.trains else ()
+        for metric in [m for m in metrics if getattr(m, 'confusion', None) is not None][:1]:
+            classes = list(metric.dataset_meta['classes'])
+            void = getattr(metric, 'void_class', None)
+            record = {
+                'iter': runner.iter,
+                'classes': classes,
+                'void': void if void in classes else None,
+                'matrix': metric.confusion.long().tolist(),
+            }
+            append_json_line(Path(runner.work_dir) / 'confusion.jsonl', record)
 
 
 @HOOKS.register_module()

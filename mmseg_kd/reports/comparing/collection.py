@@ -135,7 +135,7 @@ def compare_groups(
 
 
 def _same_data(run: RunRecord, other: RunRecord, loader: str) -> bool:
-    """Return whether no key tells the data of two runs apart; a folder may be elsewhere."""
+    """Return whether no key shows that two runs have different data; a folder may have moved."""
     pairs = ([r.setting(loader, 'dataset', key) for r in (run, other)] for key in DATA_KEYS)
     names = ({PureWindowsPath(str(x)).name.lower() for x in pair if x} for pair in pairs)
     return all(len(pair) < 2 for pair in names)
@@ -240,7 +240,8 @@ class Collection:
     def controlled(self) -> list[tuple[Group, Group]]:
         """Groups and their controls, of the studies that name controls."""
         pairs = []
-        for study in self.studies:
+        # Each comparison asks for these, also those of a large search, which has none.
+        for study in (study for study in self.studies if study.controls):
             # Another study may have runs of the same names.
             named = {g.runs[0].name: g for g in self.groups if g.runs[0] in study.runs}
             controls = [(a, b) for a, names in study.controls.items() for b in names]
