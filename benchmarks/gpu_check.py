@@ -4,8 +4,8 @@
 
 Each measurement and each group of tests marked `gpu` runs in its own process with a time limit.
 After each step its table is printed, and `gpu_check.json` and `gpu_check.md` in `--out` (by default
-work_dirs/gpu_check) are updated. The output of a process is in STEP.log. Steps with a result in the
-JSON file are skipped. With `--device cpu` the measurements that need no GPU run at a small size.
+work_dirs/gpu_check) are updated. The output of a process is in STEP.log. Steps that are done in
+the JSON file are skipped. With `--device cpu` the measurements that need no GPU run at a small size.
 """
 
 import argparse
@@ -70,7 +70,7 @@ def main() -> None:
     file = out / 'gpu_check.json'
     results = json.loads(file.read_text(encoding='utf-8')) if file.is_file() else {}
     deadline = time.monotonic() + 60 * args.minutes
-    names = [name for name in args.only or STEPS if name not in results]
+    names = [n for n in args.only or STEPS if results.get(n, {}).get('state') != 'done']
     names = [name for name in names if args.device == 'cuda' or STEPS[name].on_cpu]
     for name in sorted(names, key=lambda name: STEPS[name].tests is not None):
         if (result := _run(name, args.device, out, deadline)) is None:

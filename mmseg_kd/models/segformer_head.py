@@ -51,6 +51,9 @@ class LevelFusion(KnowsLaunches):
         # The published name, also of other normalisations.
         self.bn = build_norm_layer(norm_cfg, embed_dim)[1] if norm_cfg else nn.Identity()
         self.activate = build_activation_layer(act_cfg)
+        if isinstance(self.activate, nn.ReLU):
+            # As in mmcv's ConvModule: the norm's backward pass does not need its output.
+            self.activate.inplace = True
         self.align_corners = align_corners
 
     def fold(self, levels: Sequence[LevelProjection]) -> tuple[list[Tensor], Tensor]:
@@ -72,18 +75,25 @@ class LevelFusion(KnowsLaunches):
         self, features: Sequence[Tensor], kernels: Sequence[Tensor], bias: Tensor
     ) -> Tensor:
         """Compute `sum_i up(kernel_i x_i) + bias`, (N, embed_dim, H_1, W_1)."""
-        maps = [
-            F.linear(x.permute(0, 2, 3, 1), kernel, None if i else bias)
+        finest, *coarse = (
+            F.linear(x.permute(0, 2, 3, 1).flatten(0, 2), kernel, None if i else bias)
             for i, (x, kernel) in enumerate(zip(features, kernels, strict=True))
-        ]
+        )
+        shapes = [(len(x), *x.shape[2:], -1) for x in features]
+        coarse = [x.view(shape) for x, shape in zip(coarse, shapes[1:], strict=True)]
         if self.launches_are_free:
-            return sum_at_finest(maps, self.align_corners).permute(0, 3, 1, 2)
-        fused, *coarse = (x.permute(0, 3, 1, 2) for x in maps)
+            fused = sum_at_finest([finest.view(shapes[0]), *coarse], self.align_corners)
+            return fused.permute(0, 3, 1, 2)
         for x in coarse:
-            fused = fused + F.interpolate(
-                x, fused.shape[2:], mode='bilinear', align_corners=self.align_corners
+            x = F.interpolate(
+                x.permute(0, 3, 1, 2),
+                features[0].shape[2:],
+                mode='bilinear',
+                align_corners=self.align_corners,
             )
-        return fused
+            # In place, to save a map at the finest stride. Into a view, autograd would copy it.
+            finest += x.permute(0, 2, 3, 1).flatten(0, 2)
+        return finest.view(shapes[0]).permute(0, 3, 1, 2)
 
 
 @MODELS.register_module()

@@ -161,7 +161,7 @@ def read_run(folder: str | Path, name: str | None = None) -> RunRecord:
     record.classes = read_class_scores(folder / 'confusion.jsonl', rows)
     record.log = read_logs(sorted([*folder.glob('*.log'), *folder.glob('*/*.log')]))
     last = max([*training.get('step', []), *(row['iteration'] for row in evaluations)])
-    if record.max_iters and last < record.max_iters:
+    if record.max_iters and last < record.max_iters and not record.log.stopped:
         record.state = 'unfinished'
     return record
 

@@ -12,6 +12,8 @@ STAMP = re.compile(r'^(\d{4}/\d\d/\d\d \d\d:\d\d:\d\d) - ', re.MULTILINE)
 UNEXPECTED = re.compile(r'^unexpected key in source state_dict: (.+)', re.MULTILINE)
 MISSING = re.compile(r'^missing keys in source state_dict: (.+)', re.MULTILINE)
 PROTOCOL = re.compile(r'^\s+(?:data|input|schedule)\s+(.+)', re.MULTILINE)
+# Messages of mmengine's EarlyStoppingHook.
+STOPPED = re.compile('did not improve in the last|Stopping threshold reached')
 DEVICE = re.compile(r'^\s+device\s+(.+, torch \S+), seed', re.MULTILINE)
 
 
@@ -25,12 +27,14 @@ class LogFacts:
         protocol: Images, crop, iterations and batch, as the log has them.
         misfit: For a pretrained file that mmengine loaded although it did not fit: the number of
             tensors that only the file has, and that only the model has.
+        stopped: Whether mmengine's EarlyStoppingHook ended the training.
     """
 
     seconds: float | None = None
     device: str | None = None
     protocol: str = ''
     misfit: tuple[int, int] | None = None
+    stopped: bool = False
 
 
 def read_logs(files: Iterable[Path]) -> LogFacts:
@@ -48,4 +52,5 @@ def read_logs(files: Iterable[Path]) -> LogFacts:
             facts.protocol = '; '.join(PROTOCOL.findall(text, device.end(), device.end() + 4000))
         if (unexpected := UNEXPECTED.search(text)) and (missing := MISSING.search(text)):
             facts.misfit = (len(unexpected[1].split(',')), len(missing[1].split(',')))
+        facts.stopped = STOPPED.search(text) is not None
     return facts

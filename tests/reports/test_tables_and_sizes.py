@@ -93,7 +93,7 @@ def test_an_unfinished_run_is_marked_and_not_called_the_best(seeds: list[Path]) 
     for run in collection.students[0].runs:
         run.state = 'waiting'
     names = [str(row[0]) for row in comparison_table(collection, collection.compared, {}).rows]
-    assert names == ['student (unfinished)', 'baseline']
+    assert names == ['baseline', 'student (unfinished)']
     text = ' '.join(map(str, find(collection)))
     assert 'baseline reached 30.00 mIoU11, the highest mean.' in text
     assert '3 runs are not finished and left out of the comparisons.' in text

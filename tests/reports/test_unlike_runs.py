@@ -14,7 +14,8 @@ from mmseg_kd.records.scalars import read_rows
 from mmseg_kd.records.study_file import StudyRecord, at_the_edge
 from mmseg_kd.reports.comparing.collecting import _baseline, _setting, read_collection
 from mmseg_kd.reports.comparing.collection import Collection, Group, compare_groups
-from mmseg_kd.reports.findings.next_runs import suggest
+from mmseg_kd.reports.comparing.statistics import half_width, paired_difference
+from mmseg_kd.reports.findings.next_runs import seeds_needed, suggest
 from mmseg_kd.reports.findings.scores import find
 
 DATA = dict(data_root='data/CamVid', split='val')
@@ -118,6 +119,19 @@ def test_noise_closes_no_gap() -> None:
     assert 'closes' not in text
 
 
+@pytest.mark.parametrize(('teacher', 'student', 'share'), [
+    (70.9, 71.0, None), (71.0, 70.5, 0.5), (74.0, 69.0, None), (74.0, 78.0, 2.0),
+])  # fmt: skip
+def test_only_a_gap_of_a_point_is_closed(
+    teacher: float, student: float, share: float | None
+) -> None:
+    base, tutor = group('base', 70.0, 70.0, 70.0), group('teacher', teacher)
+    pupil = group('kd', student, student, student)
+    teach(pupil, tutor)
+    collection = Collection('', [base, tutor, pupil], 'mIoU11', base)
+    assert collection.gap_closed(pupil) == (share and pytest.approx(share))
+
+
 def test_only_runs_that_ended_fell_at_the_end() -> None:
     base, student = group('base', 70.0), group('kd', 69.0)
     run = student.runs[0]
@@ -148,9 +162,46 @@ def test_a_seed_that_trains_is_not_suggested() -> None:
     base, student = group('base', 70.0, 70.2, 70.1), group('kd', 71.0, 71.1, 71.2)
     student.runs[2].state = 'running'
     assert not any('More seeds' in str(s.reason) for s in suggest(_two(base, student)))
+    # It needs --retry-failed, as the study says; a longer list of seeds does not train it again.
     student.runs[2].state = 'failed'
+    assert not any('More seeds' in str(s.reason) for s in suggest(_two(base, student)))
+
+
+def test_suggested_seeds_keep_those_of_the_baseline() -> None:
+    base, student = group('base', *[70.0] * 5), group('kd', 71.0)
+    student.runs[0].study_config = 'kd.py'
     (more,) = [s for s in suggest(_two(base, student)) if 'More seeds' in str(s.reason)]
-    assert more.lines.count('randomness.seed=') == more.lines.count('randomness.seed=2') == 1
+    assert more.lines == 'seeds=[0, 1, 2, 3, 4],'
+
+
+def test_the_seeds_needed_are_those_of_the_corrected_interval() -> None:
+    scores = {0: 70.1, 1: 72.3, 2: 71.0}
+    base = dict.fromkeys(scores, 70.0)
+    plain, corrected = (paired_difference(scores, base, count) for count in (1, 4))
+    assert plain.verdict == corrected.verdict == 'noise'
+    for compared, confidence in ((plain, 0.95), (corrected, 0.9875)):
+        count = seeds_needed(compared)
+        assert half_width(compared.sd, count, confidence) < compared.mean
+        assert half_width(compared.sd, count - 1, confidence) >= compared.mean
+    assert seeds_needed(corrected) > seeds_needed(plain)
+
+
+def test_an_unfinished_student_does_not_lead() -> None:
+    base, done, runs = group('base', 70.0), group('kd', 71.0), group('kd2', 80.0)
+    runs.runs[0].state = 'running'
+    collection = Collection('', [base, done, runs], 'mIoU11', base)
+    assert collection.students == [done, runs]
+    assert collection.best is done
+    assert 'kd: +1.00 mIoU11 against base' in str(find(collection)[0])
+
+
+def test_a_teacher_on_other_data_is_not_compared() -> None:
+    base, teacher, own = group('base', 61.0), group('teacher', 45.0), group('kd', 60.0)
+    other = group('mine', 50.0, data_root='data/mine')
+    for student in (own, other):
+        teach(student, teacher)
+    assert 'does not beat the baseline' in said(base, own, baseline=base)
+    assert 'does not beat the baseline' not in said(base, other, baseline=base)
 
 
 def _two(base: Group, student: Group) -> Collection:

@@ -18,6 +18,8 @@ from mmseg_kd.reports.comparing.statistics import PairedDifference, paired_diffe
 T = TypeVar('T')
 # Keys of a data set that name the data.
 DATA_KEYS = ('data_root', 'split', 'ann_file')
+# In points: the share of a smaller gap would be a share of chance.
+SMALLEST_GAP = 1.0
 
 
 @dataclass(eq=False)
@@ -128,13 +130,13 @@ def compare_groups(
     Returns:
         The comparison; None without a common seed, or if the two were evaluated on other data.
     """
-    if not _same_data(group.first, other.first, 'test_dataloader' if test else 'val_dataloader'):
+    if not same_data(group.first, other.first, 'test_dataloader' if test else 'val_dataloader'):
         return None
     scores = (by_seed(g.scores_of(metric, test)) for g in (group, other))
     return paired_difference(*scores, comparisons)
 
 
-def _same_data(run: RunRecord, other: RunRecord, loader: str) -> bool:
+def same_data(run: RunRecord, other: RunRecord, loader: str) -> bool:
     """Return whether no key shows that two runs have different data; a folder may have moved."""
     pairs = ([r.setting(loader, 'dataset', key) for r in (run, other)] for key in DATA_KEYS)
     names = ({PureWindowsPath(str(x)).name.lower() for x in pair if x} for pair in pairs)
@@ -168,17 +170,17 @@ class Collection:
 
     @property
     def ranked(self) -> list[Group]:
-        """Groups with a score, the best mean first, and failed ones last."""
+        """Groups with a score, the best mean first; then unfinished ones, then failed ones."""
         scores = {group: group.score for group in self.groups if group.best}
-        return sorted(scores, key=lambda group: (group.failed, -scores[group]))
+        return sorted(scores, key=lambda group: (group.failed, not group.finished, -scores[group]))
 
     @property
-    def cards(self) -> list[tuple[str, dict[str, Any]]]:
-        """The teacher reports, one per checkpoint and split, each after 'group: teacher'."""
-        found: dict[tuple[str, str | None], tuple[str, dict[str, Any]]] = {}
+    def cards(self) -> list[tuple[Group, str, dict[str, Any]]]:
+        """The teacher reports, one per checkpoint and split, with group and name of the teacher."""
+        found: dict[tuple[str, str | None], tuple[Group, str, dict[str, Any]]] = {}
         for group in self.groups:
             for name, card in (item for run in group.runs for item in run.teachers.items()):
-                found.setdefault((card['sha256'], card['data']), (f'{group.name}: {name}', card))
+                found.setdefault((card['sha256'], card['data']), (group, name, card))
         return list(found.values())
 
     @property
@@ -251,18 +253,20 @@ class Collection:
     def gap_closed(self, group: Group) -> float | None:
         """Return the share of the gap from baseline to teacher that a student closes.
 
-        None without a teacher above the baseline, or if the difference is noise. The best of
-        several teachers counts. Means are over the seeds that both have, as in `compare`.
+        None if the teacher is less than a point above the baseline, or if the student is not above
+        it or within noise. The best of several teachers counts. Means are over the seeds that both
+        have, as in `compare`.
         """
         compared = self.compare(group)
-        seeds = compared.seeds if compared and compared.verdict != 'noise' else ()
+        above = compared and compared.mean > 0 and compared.verdict != 'noise'
+        seeds = compared.seeds if above else ()
         cards = [r.teachers.values() for r in group.counted if r.teachers and r.seed in seeds]
         scores = [max(c['metrics'].get(self.metric, math.nan) for c in row) for row in cards]
         if not scores:
             return None
         base = by_seed(self.baseline.scores)
         gap = fmean(scores) - fmean(base[seed] for seed in seeds)
-        return compared.mean / gap if gap > 0 else None
+        return compared.mean / gap if gap >= SMALLEST_GAP else None
 
     def points(self, study: StudyRecord) -> list[Group]:
         """Return the evaluated points of a study's grid or search, seeds of one point together."""

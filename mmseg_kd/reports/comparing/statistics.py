@@ -25,6 +25,7 @@ class PairedDifference(NamedTuple):
         mean: Their mean.
         sd: Their standard deviation (n - 1); None for one seed.
         t_interval: Confidence interval of the mean, from Student's t; None below 3 seeds.
+        confidence: That of the interval.
     """
 
     seeds: tuple[int, ...]
@@ -32,6 +33,7 @@ class PairedDifference(NamedTuple):
     mean: float
     sd: float | None
     t_interval: tuple[float, float] | None
+    confidence: float
 
     @property
     def verdict(self) -> str:
@@ -67,7 +69,7 @@ def paired_difference(
     differences = tuple(group[seed] - baseline[seed] for seed in seeds)
     enough, confidence = len(seeds) >= FEWEST_SEEDS, 1 - (1 - CONFIDENCE) / comparisons
     interval = t_interval(differences, confidence) if enough else None
-    return PairedDifference(seeds, differences, *mean_and_sd(differences), interval)
+    return PairedDifference(seeds, differences, *mean_and_sd(differences), interval, confidence)
 
 
 def half_width(sd: float, count: int, confidence: float = CONFIDENCE) -> float:

@@ -35,10 +35,10 @@ def learning_curves(collection: Collection, folder: Path) -> list[Block]:
             lines[group.name] = line
             band = dict(color=look['color'], alpha=0.15, linewidth=0)
             axes.fill_between(iterations, values.min(axis=0), values.max(axis=0), **band)
-        for name, card in collection.cards[:MOST_TEACHERS]:
+        for group, name, card in collection.cards[:MOST_TEACHERS]:
             if metric in card['metrics']:
                 score = card['metrics'][metric]
-                guide_line(axes, score, f'{name} {score:.2f}')
+                guide_line(axes, score, f'{group.name}: {name} {score:.2f}')
         axes.margins(y=0.08)
         axes.set_title(message('{metric} [%], validation', metric=metric))
         iteration_axis(axes)
@@ -49,10 +49,9 @@ def learning_curves(collection: Collection, folder: Path) -> list[Block]:
         '{metric} of all runs: means of the seeds, with a band from the lowest to the highest of '
         'them.'
         if not grey
-        else '{metric} of all runs. The best {shown} have a colour and the band of their seeds. '
-        'Thin and grey: {grey} more.',
+        else '{metric} of all runs. The baseline and the best others have a colour and the band of '
+        'their seeds. Thin and grey: {grey} more.',
         metric=metric,
-        shown=len(lines),
         grey=grey,
     )
     return [Heading(message('Learning curves')), Picture(file, caption)]

@@ -32,7 +32,7 @@ def losses(collection: Collection, folder: Path) -> list[Block]:
         lines = {}
         for i, (name, run) in enumerate(runs.items()):
             axes = figure.add_subplot(rows, columns, i + 1, yscale='log')
-            axes.set_title(fill(name, NAME_WIDTH))
+            axes.set_title(fill(name, NAME_WIDTH // columns))
             iteration_axis(axes)
             for loss in _losses_of(run):
                 # A logarithmic axis cannot show a loss of weight 0.

@@ -39,8 +39,8 @@ def seeds_needed(compared: PairedDifference) -> int | None:
     if compared.verdict == 'few seeds':
         return FEWEST_SEEDS
     counts = range(len(compared.seeds) + 1, MOST_SEEDS + 1)
-    enough = (n for n in counts if half_width(compared.sd, n) < abs(compared.mean))
-    return next(enough, None)
+    widths = {n: half_width(compared.sd, n, compared.confidence) for n in counts}
+    return next((n for n, width in widths.items() if width < abs(compared.mean)), None)
 
 
 def _seeds(collection: Collection) -> Iterator[Suggestion]:
@@ -65,11 +65,12 @@ def _seeds(collection: Collection) -> Iterator[Suggestion]:
     commands = [
         _train(group.first, f's{seed}', {'randomness.seed': seed})
         for group in (baseline, best)
-        for seed in sorted(set(seeds) - {r.seed for r in group.runs if r.state != 'failed'})
+        for seed in sorted(set(seeds) - {run.seed for run in group.runs})
     ]
     if not commands:
         return
     inside = best.first.study_config
+    seeds = sorted({*seeds, *(run.seed for group in (baseline, best) for run in group.runs)})
     yield Suggestion(reason, f'seeds={seeds},' if inside else '\n'.join(commands))
 
 

@@ -29,7 +29,7 @@ def find(collection: Collection) -> list[Message]:
 
 
 def _best(collection: Collection) -> Iterator[Message]:
-    for group in [group for group in collection.compared if group.finished][:1]:
+    for group in [group for group in collection.ranked if group.finished][:1]:
         values = dict(name=group.name, score=f'{group.score:.2f}', metric=collection.metric)
         yield message('{name} reached {score} {metric}, the highest mean.', **values)
 

@@ -9,7 +9,7 @@ import numpy as np
 from mmseg_kd.distillation.gradient_diagnosis import Finding, FullWeight, diagnose
 from mmseg_kd.records.message import Message, message, messages
 from mmseg_kd.records.run_record import RunRecord
-from mmseg_kd.reports.comparing.collection import Collection, run_name
+from mmseg_kd.reports.comparing.collection import Collection, run_name, same_data
 
 # Sentences of one kind; the tables have the rest.
 MOST, MOST_FAULTS = 6, 3
@@ -95,9 +95,11 @@ def _misfits(collection: Collection) -> Iterator[Message]:
 def weak_teachers(collection: Collection) -> Iterator[Message]:
     """Yield teachers that do not beat the baseline."""
     metric, baseline = collection.metric, collection.baseline
-    for _, card in collection.cards:
+    for group, _, card in collection.cards:
         score = card['metrics'].get(metric)
-        if baseline is not None and score is not None and score <= baseline.score:
+        if baseline is None or not same_data(group.first, baseline.first, 'val_dataloader'):
+            continue
+        if score is not None and score <= baseline.score:
             yield message(
                 'The teacher {checkpoint} does not beat the baseline: {score} {metric} against '
                 '{baseline} of {source}. A teacher like this rarely helps.',

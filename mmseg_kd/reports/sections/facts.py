@@ -26,16 +26,16 @@ def settings(collection: Collection) -> list[Block]:
 def teachers(collection: Collection) -> list[Block]:
     """Return the reports on all teachers, one row per file and split."""
     cards = collection.cards
-    metrics = list(dict.fromkeys(name for _, card in cards for name in card['metrics']))
+    metrics = list(dict.fromkeys(name for _, _, card in cards for name in card['metrics']))
     rows = [
         [
-            name,
+            f'{group.name}: {name}',
             *(number(card['metrics'].get(metric)) for metric in metrics),
             number(card['entropy'], '.3f'),
             number(card['ece'], '.3f'),
             f'{card["checkpoint"] or NONE} (sha256 {card["sha256"][:8]})',
         ]
-        for name, card in cards
+        for group, name, card in cards
     ]
     facts = messages('entropy', 'ECE', 'checkpoint')
     table = Table([message('student: teacher'), *metrics, *facts], rows, 'teachers')

@@ -34,9 +34,10 @@ def comparison(collection: Collection, sizes: dict[str, ModelSize]) -> list[Bloc
         'the baseline in this report is the mean over the seeds that both have, with its 95 % '
         "confidence interval by Student's t, corrected as below if the baseline is a control. The "
         'verdict is better or worse only if the interval excludes 0, and never with fewer than 3 '
-        'seeds; one interval in 20 excludes 0 by chance alone. Gap closed: the share of the gap '
-        'from baseline to teacher that the student closes. GMACs and ms per image are for one '
-        'image of the training size, measured when this report was written.'
+        'seeds; one interval in 20 excludes 0 by chance alone, and that of the best of many '
+        'settings more often. Gap closed: the share of the gap from baseline to teacher that the '
+        'student closes, if the gap is at least a point. GMACs and ms per image are for one image '
+        'of the training size, measured when this report was written.'
     )
     own = comparison_table(collection, collection.teachers, sizes)._replace(name='teacher_runs')
     return [

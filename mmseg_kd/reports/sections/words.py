@@ -20,9 +20,9 @@ def opening(collection: Collection) -> list[Block]:
     """Return the title, where the report is from, the findings and what is compared."""
     text = message(
         '{runs} evaluated runs of {groups} settings. The report compares {metric} in percent, '
-        "taken from each run's best evaluation on the validation split. The best evaluation was "
-        'chosen on the same images, so every score is slightly too high. Publish scores of the '
-        'test split.',
+        "taken from each run's best evaluation on the validation split. Of several "
+        'evaluations the best was chosen on the same images, so its score is slightly too high. '
+        'Publish scores of the test split.',
         runs=sum(len(group.measured) for group in collection.groups),
         groups=len(collection.ranked),
         metric=collection.metric,
