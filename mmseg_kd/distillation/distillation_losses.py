@@ -183,7 +183,7 @@ class DistillationLosses(nn.ModuleDict):
         """
         if not self._measures:
             return
-        task = sum(value for name, value in losses.items() if 'loss' in name)
+        task = sum(value.mean() for name, value in losses.items() if 'loss' in name)
         zero = task.new_zeros(())
         every = {name: raw.get(name, zero) for name in self}
         try:

@@ -119,9 +119,9 @@ def diagnose(reports: Sequence[Report], weights: Mapping[str, FullWeight]) -> di
     Returns:
         Findings by name of the loss.
     """
-    reports = list(reports)
     if len(reports) < REPORTS:
         return {}
+    reports = [_at_full_weights(report, weights) for report in reports]
     judged = {name: _judge(name, weight, reports) for name, weight in weights.items()}
     findings = {name: finding for name, finding in judged.items() if finding}
     if any(finding.condition == 'dominates' for finding in findings.values()):
@@ -136,6 +136,17 @@ def full_weight(name: str, loss_weight: float | Schedule) -> FullWeight:
         return FullWeight(key, None)
     *schedules, value = unnested(loss_weight)
     return FullWeight(key + '.value' * len(schedules), value, bool(schedules))
+
+
+def _at_full_weights(report: Report, weights: Mapping[str, FullWeight]) -> Report:
+    """Return a report with the losses as they are at the weights that schedules multiply."""
+    rows = dict(report['losses'])
+    for name, row in rows.items():
+        full = weights[name].value if name in weights else None
+        if full and row['weight'] and row['features']:
+            scaled = full / row['weight'] * row['features']
+            rows[name] = row | dict(weight=full, features=scaled)
+    return report | dict(losses=rows)
 
 
 def _judge(name: str, weight: FullWeight, reports: Sequence[Report]) -> Finding | None:

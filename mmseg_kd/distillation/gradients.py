@@ -56,14 +56,18 @@ def measure_gradients(
     Returns:
         A table (1 + losses, 3) on the losses' device, the task's row first: norm at the features,
         norm at the logits, inner product with the task's gradient at the features. With several
-        processes they are the means over the processes. `read_table` reads it.
+        processes they are means over the processes, of the norms root mean squares. `read_table`
+        reads it.
     """
     # Frozen stages are on no graph.
     inputs = [x for x in (*features, logits) if x.requires_grad]
     reference = _gradients(task, inputs)
     rows = [reference, *(_gradients(loss, inputs) for loss in losses.values())]
     table = torch.stack([_row(gradients, reference) for gradients in rows])
+    # As squares: with the means of the norms a cosine could be above 1.
+    table[:, :2].square_()
     all_reduce(table, op='mean')
+    table[:, :2].sqrt_()
     return table
 
 
@@ -188,10 +192,16 @@ class GradientShare(Schedule):
 
     def state_dict(self) -> dict[str, float]:
         """Return the state that a checkpoint keeps."""
-        return {'weight': self.value, 'measurements': self.measurements}
+        return {'weight': self.value, 'measurements': self.measurements, 'share': self.share}
 
     def load_state_dict(self, state: dict[str, float]) -> None:
-        """Continue from a checkpoint."""
+        """Continue from a checkpoint.
+
+        Raises:
+            ValueError: It was trained with another share.
+        """
+        if state.get('share', self.share) != self.share:
+            raise ValueError(f'share={state["share"]} in place of {self.share}')
         self.value, self.measurements = float(state['weight']), int(state['measurements'])
 
 
@@ -203,7 +213,10 @@ def share_of(value: float | Schedule) -> GradientShare | None:
 def is_due(loss: KDLoss) -> bool:
     """Return whether the current iteration measures the weight of a loss."""
     share = share_of(loss.loss_weight)
-    return share is not None and share.due(loss.iteration)
+    if share is None or not share.due(loss.iteration):
+        return False
+    # A loss that another schedule has stopped has no share of the gradient.
+    return not share.measurements or loss.weight != 0
 
 
 def update_shares(

@@ -179,6 +179,8 @@ def scheduled(value: Any) -> float | Schedule:
     """
     if isinstance(value, dict) and 'type' in value:
         value = TASK_UTILS.build(value)
+        # A wrong iteration, such as a text, is an error now.
+        value_at(value, 0)
     number = isinstance(value, int | float) and not isinstance(value, bool)
     if not isinstance(value, Schedule) and not (number and math.isfinite(value)):
         raise ValueError(f'{value!r} is neither a number nor a schedule')

@@ -137,13 +137,16 @@ def _normalises_alike(student: nn.Module, teacher: nn.Module, like: Tensor) -> b
 
 
 def _renormalise(inputs: Tensor, student: nn.Module, teacher: nn.Module) -> Tensor:
-    """Undo the student's image normalisation and apply the teacher's."""
+    """Undo the student's image normalisation and apply the teacher's; padding stays 0."""
     mean, std = _statistics(student, inputs)
+    # If the student subtracts no mean, padding cannot be told from black.
+    padding = ((inputs == 0) & (mean != 0)).all(dim=1, keepdim=True)
     images = inputs * std + mean
     if swaps_channels(student) != swaps_channels(teacher):
         images = images.flip(1)
     mean, std = _statistics(teacher, inputs)
-    return (images - mean) / std
+    # Padding is 0 for every model, whatever its statistics.
+    return ((images - mean) / std).masked_fill(padding, 0)
 
 
 def _statistics(preprocessor: nn.Module, like: Tensor) -> tuple[Tensor, Tensor]:

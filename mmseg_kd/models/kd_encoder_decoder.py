@@ -167,13 +167,15 @@ def _try_losses(student: KDEncoderDecoder) -> None:
     names = ['logits', *(name for loss in losses.values() for name in loss.stages)]
     # A copy, whose running statistics may change.
     twin = copy.deepcopy(student).train()
+    key = 'model.kd_losses'
     try:
         with torch.random.fork_rng([device] if device.type == 'cuda' else []):
             with record_taps(twin, names) as taps:
                 twin(images, mode='tensor')
             needed = losses.teacher_taps(losses.values())
             teacher_taps = student.teachers(images, needed, student.data_preprocessor)
-            for loss in losses.values():
+            for name, loss in losses.items():
+                key = f'model.kd_losses.{name}'
                 losses.raw_loss(loss, taps, teacher_taps, target)
-    except ValueError as error:
-        raise UserError(f'model.kd_losses: {error}') from error
+    except (ValueError, TypeError, AttributeError, ArithmeticError, LookupError) as error:
+        raise UserError(f'{key}: {one_line(error)}') from error

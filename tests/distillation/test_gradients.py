@@ -1,6 +1,8 @@
 """The measured gradients of losses equal those of plain differentiation."""
 
+import json
 import math
+from pathlib import Path
 
 import pytest
 import torch
@@ -8,9 +10,11 @@ from conftest import KD_LOSSES, tiny_model
 from mmengine.structures import PixelData
 from mmseg.registry import MODELS
 from mmseg.structures import SegDataSample
+from torch.distributed import destroy_process_group, init_process_group
 
 from mmseg_kd.distillation.gradients import (
     GradientStats,
+    is_due,
     measure_gradients,
     read_table,
     shares,
@@ -93,6 +97,38 @@ def test_a_frozen_stage_has_no_gradient() -> None:
 
 def test_a_weight_scales_the_norms() -> None:
     assert GradientStats(2.0, 3.0, 0.5) * 4 == GradientStats(8.0, 12.0, 0.5)
+
+
+def _two_processes(rank: int, file: str, results: str) -> None:
+    init_process_group('gloo', f'file:///{file.lstrip("/")}', rank=rank, world_size=2)
+    x = torch.linspace(1, 2, 6).view(1, 1, 2, 3).requires_grad_()
+    task = (1.0, 6.0)[rank] * (x * torch.linspace(-1, 1, 3)).sum()
+    _, stats = measured(task, {'same': 0.5 * task, 'opposite': -2 * task}, [x], 1 * x)
+    Path(results, f'{rank}.json').write_text(json.dumps([s.cosine for s in stats.values()]))
+    destroy_process_group()
+
+
+def test_a_cosine_over_two_processes_is_at_most_1(tmp_path: Path) -> None:
+    torch.multiprocessing.spawn(_two_processes, (str(tmp_path / 'rendezvous'), str(tmp_path)), 2)
+    for rank in range(2):
+        assert json.loads((tmp_path / f'{rank}.json').read_text()) == pytest.approx([1.0, -1.0])
+
+
+def test_a_stopped_share_leaves_the_gradient_to_the_others() -> None:
+    share = dict(type='GradientShare', share=0.4, until=None, interval=1, momentum=0.0)
+    weights = {'kl': share, 'at': dict(type='Stop', at_iter=3, value=share)}
+    losses = {
+        n: MODELS.build(KD_LOSSES['kl_loss'] | dict(loss_weight=w)) for n, w in weights.items()
+    }
+    task, stats = GradientStats(1.0, 0.0, 1.0), GradientStats(2.0, 0.0, 0.0)
+    for iteration in range(5):
+        for loss in losses.values():
+            loss.set_iteration(iteration)
+        due = {name for name, loss in losses.items() if is_due(loss)}
+        assert due == ({'kl', 'at'} if iteration < 3 else {'kl'})
+        update_shares(losses, task, dict.fromkeys(losses, stats))
+    assert losses['at'].weight == 0
+    assert 2 * losses['kl'].weight / (1 + 2 * losses['kl'].weight) == pytest.approx(0.4)
 
 
 def test_shares_and_the_weight_that_gives_one() -> None:

@@ -243,6 +243,10 @@ def test_a_schedule_is_judged_at_its_full_weight() -> None:
     text = messages([report(a=(1e-9, 1e-5))] * 3, a=warmup)['a']
     assert '(0.02 % of the gradient norm at its full weight)' in text
     assert 'Set model.kd_losses.a.loss_weight.value.value=200 for' in text
+    # So are the others: at full weights a has 60 and b 40, of 101.
+    early = [report(a=(0.3, 0.01), b=(0.2, 0.005))] * 3
+    assert 'a dominates' in messages(early, a=warmup, b=0.005)['a']
+    assert not messages(early, a=warmup, b=warmup | dict(value=1.0))
 
 
 def test_a_loss_that_does_not_reach_the_backbone() -> None:

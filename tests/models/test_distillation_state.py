@@ -100,6 +100,9 @@ def test_maps_that_do_not_fit_are_told_before_the_first_batch(teacher: dict) -> 
         model.build_teacher()
     with pytest.raises(UserError, match='one adapter cannot fit 2 teachers; name one'):
         distilled(dict(a=teacher, b=teacher), dict(fit_loss=fitnet | dict(student_channels=32)))
+    grid = dict(type='SimilarityPreservingLoss', mode='pixel', grid=(0, 0))
+    with pytest.raises(UserError, match=r'^model\.kd_losses\.sp_loss: .*zero'):
+        distilled(teacher, dict(kl=KD_LOSSES['kl_loss'], sp_loss=grid)).build_teacher()
     two = fitnet | dict(teacher=dict(b=1.0, c=1.0))
     with pytest.raises(UserError, match="cannot fit 2 teachers; name one, such as teacher='b'"):
         distilled(dict.fromkeys('abc', teacher), dict(fit_loss=two))

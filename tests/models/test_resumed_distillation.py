@@ -95,6 +95,10 @@ def test_other_losses_cannot_be_resumed(tmp_path: Path, teacher: dict) -> None:
     model['kd_losses']['fit'].update(student_channels=16, teacher_channels=16)
     with pytest.raises(UserError, match='trained with other'):
         train(tiny_config(tmp_path, model=model), resume='auto')
+    model = rich_model(teacher)
+    model['kd_losses']['kl_loss']['loss_weight']['share'] = 0.35
+    with pytest.raises(UserError, match=r'share=.* in place of 0\.35'):
+        train(tiny_config(tmp_path, model=model), resume='auto')
 
 
 def test_the_hook_cannot_be_forgotten(tmp_path: Path, teacher: dict) -> None:

@@ -7,6 +7,8 @@ import pytest
 import torch
 from conftest import KD_LOSSES, tiny_model
 from kd_students import KEYS, batch, build, saved_teacher, train
+from mmengine.structures import PixelData
+from mmseg.structures import SegDataSample
 
 from mmseg_kd.errors import UserError
 from mmseg_kd.models.launches import let_launches_be_free
@@ -72,12 +74,16 @@ def test_images_are_brought_to_the_teachers_normalisation(teacher: dict) -> None
     bgr = copy.deepcopy(teacher)
     bgr['config']['data_preprocessor'].update(mean=[0.0] * 3, std=[255.0] * 3, bgr_to_rgb=False)
     model = build(tiny_model(type='KDEncoderDecoder', teacher=bgr, kd_losses=KD_LOSSES))
-    raw = torch.randint(0, 256, (3, 64, 64), dtype=torch.uint8)
-    samples = batch()[1][:1]
-    student_input = model.data_preprocessor(dict(inputs=[raw], data_samples=samples), False)
-    teacher_input = model.build_teacher().segmentor.data_preprocessor(
-        dict(inputs=[raw], data_samples=samples), False
+    # Padded to 64x64, with 0 after the normalisation in both models.
+    raw = torch.randint(0, 256, (3, 40, 64), dtype=torch.uint8)
+    label = PixelData(data=torch.zeros(1, 40, 64, dtype=torch.long))
+    samples = [SegDataSample(gt_sem_seg=label, metainfo=dict(img_shape=(40, 64)))]
+    teachers = model.build_teacher().segmentor
+    student_input, teacher_input = (
+        each.data_preprocessor(dict(inputs=[raw], data_samples=copy.deepcopy(samples)), True)
+        for each in (model, teachers)
     )
+    assert not teacher_input['inputs'][:, :, 40:].any()
     got = model.build_teacher()(student_input['inputs'], ['logits'], model.data_preprocessor)[
         'logits'
     ]

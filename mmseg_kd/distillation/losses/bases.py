@@ -36,7 +36,7 @@ class TemperatureLoss(KDLoss):
         """Set the iteration; errors as in `current_temperature` where the loss has a weight."""
         super().set_iteration(iteration)
         # The replay of a CUDA graph reads the tensor of the temperature without a check.
-        if self.weight:
+        if self.weight or share_of(self.loss_weight):
             self.current_temperature()
 
     def current_temperature(self) -> float | Tensor:
