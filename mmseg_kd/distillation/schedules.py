@@ -126,7 +126,9 @@ class LinearDecay(CosineDecay):
 @TASK_UTILS.register_module()
 @dataclass
 class Stop(Schedule):
-    """Keep the value until an iteration; from then on return 0, so that the loss is not computed.
+    """Keep the value until an iteration; from then on return 0.
+
+    The loss is not computed then, unless it has an adapter.
 
     Args:
         value: See `Schedule`.
