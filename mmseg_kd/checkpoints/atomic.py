@@ -46,7 +46,7 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
     except OSError as error:
         # The error of a full disk names no file, and the user does not know the temporary name.
         if error.filename in (None, str(temporary)):
-            error.filename, error.filename2 = str(path), None
+            error.filename = str(path)
         raise
     finally:
         with suppress(OSError):

@@ -1,5 +1,6 @@
 """Override a config by dotted keys, and find variables that are set too late to have an effect."""
 
+import copy
 import re
 from pathlib import Path
 from typing import Any
@@ -55,7 +56,9 @@ def apply_options(cfg: Config, options: dict[str, Any]) -> None:
     # mmengine replaces a single value by a dict only with `_delete_`.
     places = [where for key in options for where, _ in _keys_above(key)]
     single = [p for p in places if not isinstance(value_at(cfg, p), dict | list | tuple | None)]
-    cfg.merge_from_dict({**options, **{f'{place}._delete_': True for place in single}})
+    for key, value in [*((f'{place}._delete_', True) for place in single), *options.items()]:
+        # One at a time, as a key replaces those below it; copies, because mmengine changes them.
+        cfg.merge_from_dict({key: copy.deepcopy(value)})
 
 
 def check_variables(cfg: Config, source: str) -> None:

@@ -12,6 +12,7 @@ from mmengine.optim import OptimWrapper
 from mmengine.runner import Runner
 
 from mmseg_kd.errors import UserError, one_line
+from mmseg_kd.nested import value_at
 
 NEEDED = ('optimizer', 'message_hub', 'meta')
 
@@ -131,7 +132,10 @@ def _adopt_best_checkpoints(info: dict[str, Any], runner: Runner) -> None:
     for key in [key for key in info if key.startswith('best_ckpt')]:
         # A Windows path splits at both kinds of slash: the run may be from another system.
         file = folder / PureWindowsPath(info[key]).name
-        if file.is_file() and not file.is_symlink():
+        best = value_at(runner.cfg, 'default_hooks.checkpoint.save_best')
+        # The score of another metric cannot be compared.
+        other = isinstance(best, str) and not file.name.startswith(f'best_{best}_')
+        if file.is_file() and not file.is_symlink() and (best == 'auto' or not other):
             info[key] = str(file)
             continue
         runner.logger.warning(

@@ -35,6 +35,7 @@ from mmseg_kd.engine.resuming import check_optimizer, check_resumable, resuming
 from mmseg_kd.engine.starting import lock_work_dir, prepare_training, try_run
 from mmseg_kd.engine.training_length import follow_length, misfits
 from mmseg_kd.errors import UserError, one_line
+from mmseg_kd.records.scalars import files_of_starts
 from mmseg_kd.teacher_report.card import check_order
 
 
@@ -226,6 +227,10 @@ class KDRunner(Runner):
                 f'--launcher {launcher}: this process was not started by it ({one_line(error)}); '
                 'use torchrun or tools/dist_train.sh, or leave --launcher out'
             ) from error
+        # Readers sort the starts by name. The clock may have gone back, or the time zone changed.
+        last = max((file.parts[-3] for file in files_of_starts(Path(self.work_dir))), default='')
+        if self._timestamp <= last:
+            self._timestamp = f'{last}_'
         if self.trains:
             self._lock = lock_work_dir(self.work_dir)
 

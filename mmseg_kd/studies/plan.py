@@ -194,16 +194,21 @@ class _Planner:
             raise UserError(f'{self.study.file}: run {name}: {text}') from error
         cfg = copy.deepcopy(self.configs[kind])
         # Another number for a checked key needs no second check.
-        cfg.merge_from_dict(options)
+        for key, value in options.items():
+            cfg.merge_from_dict({key: copy.deepcopy(value)})
         return cfg
 
 
 def kind_of(config: str, options: dict[str, Any]) -> str:
     """Return a key that trainings share if only the numbers in their options differ.
 
-    Keys of the top level count with their values: other settings follow `crop_size`.
+    Keys of the top level and a crop count with their values, because other settings follow them.
     """
-    plain = {k for k, v in options.items() if '.' in k and isinstance(v, int | float)}
+    plain = {
+        key
+        for key, value in options.items()
+        if '.' in key and not key.endswith('.crop_size') and type(value) in (int, float)
+    }
     named = {k: type(v).__name__ if k in plain else v for k, v in options.items()}
     return json.dumps([config, named], default=repr)
 

@@ -79,7 +79,11 @@ class StudyRunner:
     def _test(self, run: PlannedRun, meanwhile: Callable[[], None] = lambda: None) -> None:
         """Test the best checkpoint of a run on the test split, unless that was done before."""
         work_dir = self.folder / run.work_dir
-        found = read_run(work_dir).best_checkpoint(self.study.metric)
+        try:
+            found = read_run(work_dir).best_checkpoint(self.study.metric)
+        except UserError as error:
+            say(f'warning: {run.label} could not be tested: {error}')
+            return
         if found is None or read_test(work_dir).get('checkpoint') == found[0].name:
             return
         say(f'{run.label}: testing {found[0].name}')
@@ -141,7 +145,7 @@ class StudyRunner:
         options = {**run.options, **lease.params}
         for key, need in run.needs.items():
             needed = self.folder / self.queue.runs[need].work_dir
-            options[key] = str(find_latest_checkpoint(needed) or '')
+            options[key] = str(find_latest_checkpoint(needed) or needed / 'iter_N.pth')
         # Keep the checkpoint whose score the study reports.
         if run.settings.get(f'{CHECKPOINT}.save_best') and f'{CHECKPOINT}.save_best' not in options:
             best = {f'{CHECKPOINT}.save_best': self.study.metric, f'{CHECKPOINT}.rule': 'greater'}
@@ -158,7 +162,9 @@ class StudyRunner:
             metrics = sorted({key for row in progress.evaluations.values() for key in row})
             error = f'no evaluation has {self.study.metric}; they have {metrics}'
         if error is not None:
-            lease.set('error', error)
+            # A process from which this run was taken over still trains it: it waits again.
+            if ' is in use by ' not in error:
+                lease.set('error', error)
             lease.finish(TrialState.FAIL)
             return f'failed: {error}'
         lease.finish(TrialState.COMPLETE, best)

@@ -37,7 +37,9 @@ class Parameter(NamedTuple):
 
     def decode(self, drawn: Any) -> Any:
         """Return the config's value for a value that Optuna drew."""
-        return self.choices[self.distribution.choices.index(drawn)] if self.choices else drawn
+        known = getattr(self.distribution, 'choices', ())
+        # An earlier value of an edited search may be of other choices.
+        return self.choices[known.index(drawn)] if drawn in known else drawn
 
     def examples(self) -> list[Any]:
         """Return values with which to check a config: all choices, or both bounds."""

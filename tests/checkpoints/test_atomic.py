@@ -37,6 +37,12 @@ class TestAtomicPath:
         assert path.read_text() == 'old'
         assert list(tmp_path.iterdir()) == [path]
 
+    def test_a_full_disk_names_the_file_and_nothing_else(self, tmp_path):
+        path = tmp_path / 'iter_1.pth'
+        with pytest.raises(OSError) as caught, atomic_path(path):
+            raise OSError(errno.ENOSPC, 'No space left on device')
+        assert str(caught.value).endswith(f"No space left on device: '{path}'")
+
     def test_nothing_written(self, tmp_path):
         with pytest.raises(FileNotFoundError), atomic_path(tmp_path / 'a'):
             pass

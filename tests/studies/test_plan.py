@@ -9,7 +9,7 @@ from mmseg_kd.config import load_config
 from mmseg_kd.errors import UserError
 from mmseg_kd.studies.config import load_study
 from mmseg_kd.studies.plan import PlannedRun, check_files, plan_study
-from mmseg_kd.studies.settings import differences
+from mmseg_kd.studies.settings import differences, flat_settings
 
 KD = 'local_configs/toy/segformer.b0.toy.kd.py'
 ALONE = 'local_configs/toy/segformer.b0.toy.py'
@@ -147,6 +147,40 @@ def test_a_grid_of_crops_changes_what_follows_them(tmp_path: Path) -> None:
     grid = 'grid=dict(run="a", space={"crop_size": [64, 96]})'
     planned = plan(tmp_path, f'study = dict(runs=dict(a=dict(config=KD)), {grid})')
     assert [run.settings['model.data_preprocessor.size.1'] for run in planned] == [64, 96]
+
+
+def test_a_grid_over_the_crop_of_a_pipeline(tmp_path: Path) -> None:
+    key = 'train_dataloader.dataset.pipeline.1.crop_size'
+    config = tmp_path / 'crop.py'
+    config.write_text(
+        f'_base_ = {(ROOT / ALONE).as_posix()!r}\ntrain_dataloader = dict(dataset=dict(pipeline=['
+        'dict(type="LoadToyScene"), dict(type="RandomCrop", crop_size=64), '
+        'dict(type="PackSegInputs")]))'
+    )
+    grid = f'grid=dict(run="a", space={{{key!r}: [64, 96]}})'
+    planned = plan(
+        tmp_path, f'study = dict(runs=dict(a=dict(config={config.as_posix()!r})), {grid})'
+    )
+    for run in planned:
+        now = flat_settings(load_config(run.config, run.options))
+        assert now['model.data_preprocessor.size.1'] == run.options[key]
+        assert run.settings['model.data_preprocessor.size.1'] == run.options[key]
+
+
+def test_options_are_as_they_were_written(tmp_path: Path) -> None:
+    whole = dict(_delete_=True, type='OptimWrapper', optimizer=dict(type='AdamW', lr=0.001))
+    options = {'optim_wrapper': whole, 'train_cfg.max_iters': 4}
+    own = {'train_cfg': dict(val_interval=2)}
+    planned = plan(
+        tmp_path,
+        f'study = dict(options={options!r}, runs=dict('
+        f'a=dict(config=KD), b=dict(config={ALONE!r}, options={own!r})))',
+    )
+    for run in planned:
+        assert run.options['optim_wrapper'] == whole
+        assert 'optim_wrapper.optimizer.weight_decay' not in run.settings
+        assert run.settings['train_cfg.max_iters'] == run.max_iters == 4
+    assert planned[1].settings['train_cfg.val_interval'] == 2
 
 
 def test_an_unknown_key_of_a_search_is_found(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """Workers share a study's trainings, with every kind of storage."""
 
 import sqlite3
+import sys
 import threading
 import time
 from collections import Counter
@@ -112,6 +113,50 @@ def test_choices_that_were_edited_need_another_name(tmp_path: Path, storage: str
     )
     with pytest.raises(UserError, match=r'search space was edited .*: write another study.name'):
         queue(study, plan, storage).claim()
+
+
+def test_the_values_of_an_edited_choice_are_shown(tmp_path: Path, storage: str) -> None:
+    study, plan = planned(tmp_path, SEARCH, SAMPLER='Random')
+    drawn = queue(study, plan, storage).claim().params
+    edited = SEARCH.replace('[0.0, 0.1]', '[0.3, 0.4]')
+    study, plan = planned(tmp_path, edited, SAMPLER='Random', NAME=repr(study.name))
+    runs = queue(study, plan, storage)
+    key = 'model.backbone.drop_path_rate'
+    shown = [run['params'] for run in study_state(runs)['runs'] if run['params']]
+    assert [params[key] for params in shown] == [drawn[key]]
+    with pytest.raises(UserError, match='search space was edited'):
+        runs.claim()
+
+
+def test_a_study_that_cannot_be_written_is_read(tmp_path: Path) -> None:
+    study, plan = planned(tmp_path, LIST)
+    file = tmp_path / 'study.db'
+    queue(study, plan, str(file)).claim()
+    url = f'sqlite:///file:{file.as_posix()}?mode=ro&uri=true'
+    states = [run['state'] for run in study_state(queue(study, plan, url))['runs']]
+    assert sorted(states) == ['running', 'waiting']
+
+
+@pytest.mark.parametrize('name', ['a%20b', '{x}', 'what?', '한글 연구'])
+def test_any_folder_can_have_a_study(tmp_path: Path, name: str) -> None:
+    if '?' in name and sys.platform == 'win32':
+        pytest.skip('Windows allows no ? in a name')
+    study, plan = planned(tmp_path, LIST)
+    file = tmp_path / name / 'study.db'
+    queue(study, plan, str(file)).claim()
+    assert file.is_file()
+    assert [file.name for file in tmp_path.iterdir() if file.is_file()] == ['study.py']
+
+
+def test_a_run_that_another_process_trains_on_waits_again(tmp_path: Path, storage: str) -> None:
+    study, plan = planned(tmp_path, LIST)
+    runs = queue(study, plan, storage)
+    worker = StudyRunner(runs, tmp_path / 'out')
+    first = runs.claim()
+    assert 'failed' in worker._finish(first, 'runs/a/seed0 is in use by process 7')
+    states = {run['name']: run['state'] for run in study_state(runs)['runs']}
+    assert states == {'a': 'waiting', 'b': 'waiting'}
+    assert runs.claim().run == first.run
 
 
 def test_a_finished_run_without_its_folder_is_trained_again(

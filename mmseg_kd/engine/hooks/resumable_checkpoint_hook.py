@@ -8,7 +8,7 @@ from typing import Any
 from mmengine.dist import all_gather_object, all_reduce_params, get_rank, is_main_process
 from mmengine.fileio import LocalBackend
 from mmengine.hooks import CheckpointHook
-from mmengine.runner import Runner
+from mmengine.runner import EpochBasedTrainLoop, Runner
 from mmseg.registry import HOOKS
 from torch import nn
 
@@ -44,6 +44,10 @@ class ResumableCheckpointHook(CheckpointHook):
         """Let mmengine set up; afterwards this hook removes the files instead of mmengine."""
         super().before_train(runner)
         self.file_backend = _NoFiles()
+        if runner.resumes and is_main_process():
+            # Until the next checkpoint the run continues from here, not from a later one.
+            write_text(Path(runner.work_dir) / 'last_checkpoint', str(runner.start))
+        self._evaluate_again(runner)
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
         """Remember the random state of a run that is resumed."""
@@ -60,14 +64,16 @@ class ResumableCheckpointHook(CheckpointHook):
         if hasattr(sampler, 'seed') and checkpoint['meta'].get('seed') is not None:
             sampler.seed = checkpoint['meta']['seed']
 
-    def before_train_epoch(self, runner: Runner) -> None:
+    def _evaluate_again(self, runner: Runner) -> None:
         """Evaluate the checkpoint that is resumed: the run may have been killed before it did."""
-        if self.by_epoch or runner.val_loop is None or runner.iter == 0:
+        if runner.val_loop is None or runner.iter == 0:
             return
-        loop = runner.train_loop
-        due = runner.iter % loop.val_interval == 0 or runner.iter == loop.max_iters
+        loop, done, end = runner.train_loop, runner.iter, runner.max_iters
+        if isinstance(loop, EpochBasedTrainLoop):
+            done, end = runner.epoch, runner.max_epochs
+        due = done % loop.val_interval == 0 or done == end
         evaluated = runner.message_hub.get_info('evaluated_iter') == runner.iter
-        if runner.iter >= loop.val_begin and due and not evaluated:
+        if done >= loop.val_begin and due and not evaluated:
             runner.logger.info(f'evaluating iteration {runner.iter}, from which the run continues')
             self.last_ckpt = runner.start
             runner.val_loop.run()

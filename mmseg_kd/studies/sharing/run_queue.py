@@ -90,9 +90,12 @@ class RunQueue:
         self.runs = {run.key: run for run in plan}
         self._worker = uuid4().hex
         optuna.logging.set_verbosity(optuna.logging.WARNING)
-        self.optuna = optuna.create_study(
-            study_name=study.name, storage=storage, direction='maximize', load_if_exists=True
-        )
+        name = dict(study_name=study.name, storage=storage)
+        try:
+            # Creating an existing study would write, and the folder may be read-only.
+            self.optuna = optuna.load_study(**name)
+        except KeyError:
+            self.optuna = optuna.create_study(**name, direction='maximize', load_if_exists=True)
         self._study_id = storage.get_study_id_from_name(study.name)
 
     def current(self) -> dict[Key, FrozenTrial]:
@@ -146,8 +149,9 @@ class RunQueue:
             run = next((run for run in self.plan if self._can_start(run, current)), None)
             if run is None:
                 return None
-            earlier, params = current.get(run.key), self._drawn(run) or self._draw(run)
+            earlier = current.get(run.key)
             try:
+                params = self._drawn(run) or self._draw(run)
                 trial_id = self._add(run, TrialState.RUNNING, earlier, params)
             except UpdateFinishedTrialError:
                 continue

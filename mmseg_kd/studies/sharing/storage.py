@@ -8,7 +8,7 @@ from pathlib import Path
 
 from optuna.exceptions import OptunaError, StorageInternalError
 from optuna.storages import BaseStorage, RDBStorage
-from sqlalchemy import exc
+from sqlalchemy import URL, exc
 
 from mmseg_kd.errors import UserError, one_line
 from mmseg_kd.paths import without_password
@@ -34,7 +34,8 @@ def open_storage(where: str | None, folder: Path) -> BaseStorage:
             return _database(where)
         path = Path(where).resolve()
         path.parent.mkdir(parents=True, exist_ok=True)
-        return _database(f'sqlite:///{path.as_posix()}')
+        url = URL.create('sqlite', database=path.as_posix())
+        return _database(url.render_as_string())
     except (OSError, exc.SQLAlchemyError, ImportError, ValueError, KeyError, RuntimeError) as error:
         raise UserError(
             f'--storage {without_password(where)} cannot be opened: {reason(error)}'

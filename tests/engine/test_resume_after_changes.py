@@ -1,0 +1,96 @@
+"""A run is resumed after the clock, the metric or the checkpoint to start from has changed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from conftest import tiny_config
+from mmengine.hooks import Hook
+
+from mmseg_kd.config import choose_start
+from mmseg_kd.engine import build_runner
+from mmseg_kd.engine.runner import KDRunner
+from mmseg_kd.records.run_record import read_run
+
+
+class Kill(Exception):
+    """Stands for a power cut."""
+
+
+class KillBefore(Hook):
+    """Raise in an evaluation, or in an iteration."""
+
+    priority = 'VERY_HIGH'
+
+    def __init__(self, iteration: int | None = None) -> None:
+        self.iteration = iteration
+
+    def before_val(self, runner: KDRunner) -> None:
+        if self.iteration is None:
+            raise Kill
+
+    def before_train_iter(self, runner: KDRunner, *_: object, **__: object) -> None:
+        if runner.iter == self.iteration:
+            raise Kill
+
+
+def train(cfg: object, resume: str | None = None, kill: Hook | None = None) -> KDRunner:
+    choose_start(cfg, resume)
+    runner = build_runner(cfg)
+    if kill:
+        runner.register_hook(kill)
+        with pytest.raises(Kill):
+            runner.train()
+    else:
+        runner.train()
+    return runner
+
+
+def test_the_clock_has_gone_back(tmp_path: Path) -> None:
+    train(tiny_config(tmp_path, train_cfg__max_iters=3))
+    (start,) = (file.parent for file in tmp_path.glob('*/vis_data'))
+    start.rename(tmp_path / '29990101_000000')
+    second = train(tiny_config(tmp_path), resume='auto')
+    assert second.timestamp == '29990101_000000_'
+    run = read_run(tmp_path)
+    assert [row['iteration'] for row in run.evaluations] == [3, 6]
+    assert run.training['step'].tolist() == [1, 2, 3, 4, 5, 6]
+    assert run.state == 'done'
+
+
+def test_another_metric_chooses_the_best_checkpoint(tmp_path: Path) -> None:
+    train(
+        tiny_config(tmp_path, train_cfg__max_iters=3, default_hooks__checkpoint__save_best='aAcc')
+    )
+    assert list(tmp_path.glob('best_aAcc_*.pth'))
+    train(tiny_config(tmp_path, default_hooks__checkpoint__save_best='mIoU'), resume='auto')
+    assert len(list(tmp_path.glob('best_mIoU_*.pth'))) == 1
+
+
+def test_a_run_that_went_back_does_not_return_to_the_later_checkpoint(tmp_path: Path) -> None:
+    train(tiny_config(tmp_path))
+    older = tmp_path / 'iter_3.pth'
+    train(tiny_config(tmp_path), resume=str(older), kill=KillBefore(4))
+    again = tiny_config(tmp_path)
+    choose_start(again, 'auto')
+    assert Path(again.load_from or again.resume) == older
+
+
+def test_the_last_evaluation_of_a_training_by_epoch_is_made_up_for(tmp_path: Path) -> None:
+    def config() -> object:
+        cfg = tiny_config(tmp_path, default_hooks__prediction_grid=None)
+        cfg.train_cfg = dict(type='EpochBasedTrainLoop', max_epochs=1, val_interval=1)
+        cfg.train_dataloader.sampler = dict(type='DefaultSampler', shuffle=True)
+        cfg.param_scheduler = [dict(type='PolyLR', by_epoch=False, begin=0, end=4)]
+        cfg.default_hooks.checkpoint.update(by_epoch=True, interval=1)
+        return cfg
+
+    train(config(), kill=KillBefore())
+    assert (tmp_path / 'epoch_1.pth').is_file()
+    weights = torch.load(tmp_path / 'epoch_1.pth', weights_only=False)['state_dict']
+    runner = train(config(), resume='auto')
+    assert [row['iteration'] for row in read_run(tmp_path).evaluations] == [4]
+    for name, value in weights.items():
+        assert torch.equal(runner.bare_model.state_dict()[name], value), name
