@@ -34,7 +34,7 @@ def main() -> None:
     """Print each ratio, and write the measurements where `--out` says."""
     parser = argparse.ArgumentParser(description='Compare the models with the stock ones')
     parser.add_argument('configs', nargs='*', metavar='CONFIG')
-    args, facts = start(parser, batch_size=2, size=(512, 512))
+    args, facts = start(parser)
     print(f'stock / mmseg_kd, median (least to greatest), n = {args.repeats}')
     rows = []
     for path in args.configs or CONFIGS:

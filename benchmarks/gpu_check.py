@@ -4,8 +4,8 @@
 
 Each measurement and each group of tests marked `gpu` runs in its own process with a time limit.
 After each step its table is printed, and `gpu_check.json` and `gpu_check.md` in `--out` (by default
-work_dirs/gpu_check) are updated. The output of a process is in STEP.log. Steps that are done in
-the JSON file are skipped. With `--device cpu` the measurements that need no GPU run at a small size.
+work_dirs/gpu_check) are updated. The output of a process is in STEP.log. Steps that are done in the
+JSON file are skipped. With `--device cpu` the measurements that need no GPU run at a small size.
 """
 
 import argparse

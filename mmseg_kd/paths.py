@@ -91,15 +91,16 @@ def new_folder(path: str | Path, option: str) -> Iterator[Path]:
     """
     check_new_folder(path, option)
     path = Path(path).resolve()
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with TemporaryDirectory(prefix=f'.{path.name}.', dir=path.parent) as scratch:
+    # An existing folder stays: it may be a mount point.
+    place = path if path.is_dir() else path.parent
+    place.mkdir(parents=True, exist_ok=True)
+    with TemporaryDirectory(prefix=f'.{path.name}.', dir=place) as scratch:
         partial = Path(scratch) / path.name
         partial.mkdir()
         yield partial
-        if path.exists():
-            path.rmdir()
-        # Windows refuses to rename a folder while a virus scanner reads a file in it.
-        retry_locked(partial.rename, path)
+        for part in [*partial.iterdir()] if place == path else [partial]:
+            # Windows refuses to rename a folder while a virus scanner reads a file in it.
+            retry_locked(part.rename, place / part.name)
 
 
 def check_folder(path: str | Path, option: str) -> None:

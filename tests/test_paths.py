@@ -101,7 +101,10 @@ def test_a_new_folder_whose_files_are_scanned(root: Path, monkeypatch: pytest.Mo
 
     monkeypatch.setattr(Path, 'rename', scanned)
     monkeypatch.setattr('mmseg_kd.paths.time.sleep', waits.append)
+    # It may be a mount point.
+    before = (root / 'empty').stat().st_ino
     with new_folder(root / 'empty', '--out') as folder:
         (folder / 'image.png').touch()
+    assert (root / 'empty').stat().st_ino == before
     assert [file.name for file in (root / 'empty').iterdir()] == ['image.png']
     assert sorted(file.name for file in root.iterdir()) == ['empty', 'full']

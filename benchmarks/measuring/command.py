@@ -21,13 +21,12 @@ PACKAGES = ('torch', 'onedl-mmengine', 'onedl-mmcv', 'onedl-mmsegmentation', 'nu
 
 
 def start(
-    parser: argparse.ArgumentParser, **defaults: Any
+    parser: argparse.ArgumentParser,
 ) -> tuple[argparse.Namespace, dict[str, str | int]]:
     """Add the options of every measuring command, read and apply them, and print the machine.
 
     Args:
         parser: The command's parser.
-        defaults: Defaults of `batch_size` and `size`; without them the config decides.
 
     Returns:
         The arguments, and the facts about the machine.
@@ -35,16 +34,14 @@ def start(
     Raises:
         UserError: `--out` cannot be written, or torch does not have the `--device`.
     """
-    by_config = '' if defaults else " (default: the config's)"
     parser.add_argument('--repeats', type=at_least(1), default=7, help='measurements of each run')
     parser.add_argument('--amp', action='store_true', help='measure in mixed precision')
-    parser.add_argument('--batch-size', type=at_least(1), help=f'images per step{by_config}')
-    sides = dict(type=at_least(1), nargs=2, metavar=('H', 'W'))
-    parser.add_argument('--size', help=f'size of an image{by_config}', **sides)
+    parser.add_argument('--batch-size', type=at_least(1), default=2, help='images per step')
+    sides = dict(type=at_least(1), nargs=2, metavar=('H', 'W'), default=(512, 512))
+    parser.add_argument('--size', help='size of an image', **sides)
     parser.add_argument('--device', default='cuda' if torch.cuda.is_available() else 'cpu')
     parser.add_argument('--out', type=Path, help='JSON file for the measurements')
     add_cfg_options(parser)
-    parser.set_defaults(**defaults)
     args = parser.parse_args()
     if args.out is not None:
         check_new_file(args.out, '--out')

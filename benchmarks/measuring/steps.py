@@ -17,13 +17,8 @@ from mmseg.structures import SegDataSample
 
 from measuring.stock import stock_model
 from mmseg_kd.config import enable_amp
-from mmseg_kd.distillation.distillation_losses import DistillationLosses
 from mmseg_kd.distillation.teacher import build_segmentor, read_model
 from mmseg_kd.engine.graphed_step import GraphedStep
-
-# The names of the runs of `loss_runs` that are not a loss.
-PLAIN = 'plain step'
-REPORT = 'gradient report'
 
 
 def random_batch(
@@ -94,36 +89,3 @@ def train_step(
     wrapper = build_optim_wrapper(model.train(), cfg.optim_wrapper)
     step = GraphedStep(model, print) if kind == 'graph' else model.train_step
     return partial(step, batch, wrapper)
-
-
-def loss_runs(
-    model: BaseModel, cfg: Config, batch: dict[str, Any], amp: bool
-) -> dict[str, Callable[[], object]]:
-    """Make functions that do a training step with one loss more than the first.
-
-    Args:
-        model: A student with its teacher, on its device.
-        cfg: Its config; the first of its losses is part of every step.
-        batch: A batch of `random_batch`.
-        amp: Whether to compute in mixed precision.
-
-    Returns:
-        `PLAIN` has the first loss alone, `REPORT` measures its gradient as well, and each other
-        loss, by its name, is added to the first.
-    """
-    losses = dict(model.kd_losses.items())
-    for loss in losses.values():
-        # A schedule that starts at 0 would skip the loss, and GradientShare would add its own cost.
-        loss.loss_weight = 1.0
-    step = train_step(model, cfg, batch, amp)
-    first, *others = losses
-
-    def run(*names: str, measure: bool = False) -> None:
-        chosen = {name: losses[name] for name in names}
-        model.kd_losses = DistillationLosses(chosen, model.teachers.cfgs)
-        if measure:
-            model.kd_losses.request_gradients()
-        step()
-
-    runs = {PLAIN: partial(run, first), REPORT: partial(run, first, measure=True)}
-    return runs | {name: partial(run, first, name) for name in others}

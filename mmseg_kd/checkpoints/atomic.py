@@ -45,7 +45,7 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
         retry_locked(os.replace, temporary, path)
     except OSError as error:
         # The error of a full disk names no file, and the user does not know the temporary name.
-        if error.filename in (None, str(temporary)):
+        if error.errno and error.filename in (None, str(temporary)):
             error.filename = str(path)
         raise
     finally:

@@ -55,8 +55,11 @@ def publish(source: str | Path, target: str | Path) -> Path:
 
 def _meta(checkpoint: dict[str, Any]) -> dict[str, Any]:
     """Return the iteration, and the classes and their colours as plain lists."""
+    # mmseg 0.x has the classes and colours in `meta` itself, in capitals.
+    old = {key: value_at(checkpoint, f'meta.{key.upper()}') for key in ('classes', 'palette')}
     iteration, dataset = (value_at(checkpoint, f'meta.{key}') for key in ('iter', 'dataset_meta'))
     meta = {'iter': iteration} if isinstance(iteration, int) else {}
-    if isinstance(dataset, dict):
-        meta['dataset_meta'] = {k: dataset[k] for k in ('classes', 'palette') if k in dataset}
+    named = dataset if isinstance(dataset, dict) else old
+    if found := {k: v for k, v in named.items() if k in old and v is not None}:
+        meta['dataset_meta'] = found
     return json.loads(json.dumps(meta, default=lambda array: array.tolist()))

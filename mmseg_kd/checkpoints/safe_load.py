@@ -12,6 +12,7 @@ from torch import Tensor, serialization
 
 from mmseg_kd.checkpoints.inert import STAND_INS, restore
 from mmseg_kd.errors import UserError
+from mmseg_kd.paths import check_file
 
 _REFUSED = re.compile(r'GLOBAL (\S+) (?:was not an allowed global|whose module)')
 _WEIGHTS = ('state_dict', 'model', 'model_state_dict')
@@ -33,10 +34,7 @@ def read_checkpoint(path: str | Path, map_location: str | torch.device = 'cpu') 
         UserError: The file is missing, damaged, not a checkpoint, or names code.
     """
     path = Path(path)
-    if path.is_dir():
-        raise UserError(f'{path}: is a folder, name the checkpoint file inside it')
-    if not path.is_file():
-        raise UserError(f'{path}: no such file, check the path of the checkpoint')
+    check_file(path, 'the checkpoint')
     if not path.stat().st_size:
         raise UserError(f'{path}: is empty (0 bytes), copy or download it again')
     # Other libraries allow names for the whole process. They are removed meanwhile, because torch

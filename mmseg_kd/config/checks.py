@@ -66,9 +66,11 @@ def _heads(cfg: Config) -> Problems:
     counts = []
     for where, head in dicts(cfg.model, 'model'):
         if re.fullmatch(r'model.(decode|auxiliary)_head(.\d+)?', where):
-            counts.append(head.get('num_classes'))
+            count = head.get('num_classes')
+            # Its two classes are boundary and other.
+            counts += [count] * (head.get('type') != 'STDCHead')
             for _, loss in dicts(head.get('loss_decode')):
-                yield from _loss(f'{where}.loss_decode', loss, counts[-1])
+                yield from _loss(f'{where}.loss_decode', loss, head.get('out_channels') or count)
     if len(set(counts) - {None}) > 1:
         yield 'model.auxiliary_head', f'the heads have {counts} classes; write one num_classes'
 
@@ -77,6 +79,9 @@ def _loss(where: str, loss: dict, num_classes: int | None) -> Problems:
     if loss.get('type') == 'FocalLoss' and find_spec('mmcv._ext') is None:
         needed = "mmseg's FocalLoss needs mmcv's compiled operators, which are not installed"
         yield f'{where}.type', f"{needed}; write type='CrossEntropyLoss'"
+    name = loss.get('loss_name')
+    if isinstance(name, str) and 'loss' not in name:
+        yield f'{where}.loss_name', f"{name!r} is not minimised; write 'loss_{name}'"
     weights = loss.get('class_weight')
     if isinstance(weights, list | tuple) and num_classes and len(weights) != num_classes:
         yield f'{where}.class_weight', f'{len(weights)} weights for {num_classes} classes'

@@ -21,7 +21,9 @@ def fill_in(cfg: Config) -> None:
     without `test_cfg` predicts whole images. Only `avg_non_ignore` of a cross-entropy with class
     weights is overwritten.
     """
-    if cfg.model.get('test_cfg') is None:
+    if cfg.get('data_preprocessor') and cfg.model.get('data_preprocessor') is None:
+        cfg.model.data_preprocessor = cfg.data_preprocessor
+    if cfg.model.get('test_cfg') is None and 'decode_head' in cfg.model:
         cfg.model.test_cfg = dict(mode='whole')
     for _, loss in dicts(cfg.model):
         # With class weights and without sigmoid, mmseg's cross-entropy always takes the mean over

@@ -1,6 +1,5 @@
 """Report an error raised while a config is read or built in one line."""
 
-import re
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -64,10 +63,6 @@ def reading_errors(path: str | Path) -> Iterator[None]:
             text = f'{place}: a config must not end the program'
         elif 'cannot inherit from base' in str(error):
             text = f'{path}: the base has no dict {key}: write {key}=dict(_delete_=True, ...)'
-        elif 'Duplicate key is not allowed among bases' in str(error):
-            # mmengine's list of keys may be too long for `one_line`.
-            keys = ', '.join(sorted(re.findall(r"'(\w+)'", str(error))))
-            text = f'{path}: several configs of _base_ set {keys}: inherit from one of them'
         raise UserError(text) from error
 
 

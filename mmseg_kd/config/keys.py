@@ -14,7 +14,7 @@ from mmseg_kd.config.options import VARIABLES, line_of
 from mmseg_kd.config.values import SPLITS
 from mmseg_kd.errors import UserError, did_you_mean
 from mmseg_kd.models.kd_encoder_decoder import teachers_by_name
-from mmseg_kd.nested import dicts, value_at
+from mmseg_kd.nested import dicts, nodes, value_at
 from mmseg_kd.registry import registered_types
 
 LOOP = "train_cfg=dict(type='IterBasedTrainLoop', max_iters=40000, val_interval=4000)"
@@ -47,11 +47,13 @@ def _arguments(cls: type) -> set[str]:
 TOP_LEVEL = {'find_unused_parameters', 'model_wrapper_cfg', 'sync_bn', 'compile', 'cuda_graph'}
 TOP_LEVEL |= {'float32_matmul_precision', 'activation_checkpointing', 'efficient_conv_bn_eval'}
 TOP_LEVEL |= {'reset_classifier'}
+READ = TOP_LEVEL | {'tta_model', 'tta_pipeline'} | (_arguments(Runner) - {'cfg'})
 TOP_LEVEL |= {'tta_model', 'tta_pipeline', 'val_pipeline', 'img_scale', 'img_ratios', 'metainfo'}
 TOP_LEVEL |= (VARIABLES.keys() | _arguments(Runner)) - {'optimizer', 'cfg'}
 # mmengine reads `paramwise_cfg` from a dict; its documentation lists the keys.
 PARAMWISE = {'custom_keys', 'bias_lr_mult', 'bias_decay_mult', 'norm_decay_mult'}
 PARAMWISE |= {'flat_decay_mult', 'dwconv_decay_mult', 'dcn_offset_lr_mult', 'bypass_duplicate'}
+CLIP = {'type', 'max_norm', 'norm_type', 'error_if_nonfinite', 'foreach', 'clip_value'}
 LOADER = _arguments(DataLoader) | {'num_batch_per_epoch', 'disable_subprocess_warning'}
 # The keys of dicts that have no type.
 UNTYPED = {
@@ -59,6 +61,8 @@ UNTYPED = {
     'optim_wrapper': _arguments(OptimWrapper),
     'optim_wrapper.paramwise_cfg': PARAMWISE,
     'model.test_cfg': {'mode', 'stride', 'crop_size', 'logits', 'rescale'},
+    'optim_wrapper.clip_grad': CLIP,
+    'env_cfg': {'cudnn_benchmark', 'mp_cfg', 'dist_cfg', 'resource_limit'},
     'randomness': {'seed', 'deterministic', 'diff_rank_seed'},
     **dict.fromkeys([f'{split}_dataloader' for split in SPLITS], LOADER),
 }
@@ -78,9 +82,8 @@ def check_top_level(cfg: Config, source: str) -> None:
         source: Its file, for the message.
     """
     for key in cfg:
-        # A usual variable of 1.x configs, which has an effect only if optim_wrapper contains it.
-        used = key == 'optimizer' and value_at(cfg, 'optim_wrapper.optimizer') == cfg[key]
-        if not (used or key in TOP_LEVEL or key.startswith('_')):
+        known = key in TOP_LEVEL or key.startswith('_')
+        if not (known or _is_variable(cfg, key, source)):
             advice = f"nothing reads it. If it is your own variable, rename it to '_{key}'"
             problem = f'unknown key {key!r}: {did_you_mean(key, TOP_LEVEL, advice)}'
             if key in RENAMED:
@@ -90,15 +93,33 @@ def check_top_level(cfg: Config, source: str) -> None:
             raise UserError(f'{source}{line_of(source, key)}: {problem}')
 
 
+def _is_variable(cfg: Config, key: str, source: str) -> bool:
+    """Return whether a key is a variable: its value is elsewhere, or it is in a base config.
+
+    mmsegmentation's configs have such variables, for example `checkpoint_file`.
+    """
+    value = cfg[key]
+    # Small numbers are often equal by chance.
+    rare = value >= 1000 if type(value) is int else value and not isinstance(value, bool | float)
+    if rare and any(other == value and where != key for where, other in nodes(cfg)):
+        return True
+    # `optimizer` is also a variable of 1.x configs.
+    if key != 'optimizer' and (key in RENAMED or did_you_mean(key, TOP_LEVEL)):
+        return False
+    # The text is that of the file and its bases, without overrides.
+    return bool(re.search(rf'^{re.escape(key)}\s*=', cfg.text, re.M)) and not line_of(source, key)
+
+
 def unknown_keys(cfg: Config) -> Iterator[tuple[str, str]]:
     """Yield the keys below the top level that nothing reads, with what to write instead."""
     teacher = cfg.model.get('teacher')
     if teacher and not isinstance(teacher, dict):
         yield 'model.teacher', 'write teacher=dict(config=..., checkpoint=...)'
     teachers, classes = teachers_by_name(teacher or {}).values(), registered_types()
+    constructor = value_at(cfg, 'optim_wrapper.constructor')
     for where, node in dicts(cfg):
         *above, last = where.split('.')
-        if PASSED_ON & set(above):
+        if PASSED_ON & set(above) or where.split('.')[0] not in READ:
             continue
         kind = node.get('type', 'Teacher' if any(node is one for one in teachers) else None)
         kind = kind if isinstance(kind, str) else ''
@@ -119,7 +140,12 @@ def unknown_keys(cfg: Config) -> Iterator[tuple[str, str]]:
             yield f'{where}.type', f'there is no optimizer {kind!r}: {advice}'
         elif is_name and (hint := did_you_mean(kind, classes)):
             yield where, f'type {node["type"]!r} is not registered: {hint}'
+        elif where.startswith('optim_wrapper.paramwise_cfg.custom_keys.'):
+            yield from _unknown(where, node, {'lr_mult', 'decay_mult'}, strict=True)
         elif where in UNTYPED:
+            # Other constructors read other keys, such as `num_layers`.
+            if where == 'optim_wrapper.paramwise_cfg' and 'DecayOptim' in str(constructor):
+                continue
             yield from _unknown(where, node, UNTYPED[where], where != 'model.test_cfg')
 
 

@@ -35,6 +35,8 @@ KINDS: dict[str, Callable[[Any], Any]] = {
     'a number above 0': lambda value: _number(value) and 0 < value < math.inf,
     # Some of these keys also take a list.
     'a number from 0 to 1': lambda value: isinstance(value, list | tuple) or _number(value, 0, 1),
+    # mmseg writes -1 for no dropout.
+    'a number from -1 to 1': lambda value: _number(value, -1, 1),
     'a whole number from 0 up': _whole,
     'a whole number from 1 up': lambda value: _whole(value, least=1),
     'a whole number from 1 up, or -1': lambda value: value == -1 or _whole(value, least=1),
@@ -60,7 +62,8 @@ RULES = {
     'default_hooks[.]checkpoint[.]save_begin|randomness[.]seed': 'a whole number from 0 up',
     'default_hooks[.]checkpoint[.](interval|max_keep_ckpts)': 'a whole number from 1 up, or -1',
     'optim_wrapper[.](optimizer[.]lr|clip_grad[.](max_norm|clip_value))': 'a number from 0 up',
-    '.*[.](drop_path_rate|drop_rate|attn_drop_rate|dropout_ratio)': 'a number from 0 to 1',
+    '.*[.](drop_path_rate|drop_rate|attn_drop_rate)': 'a number from 0 to 1',
+    '.*[.]dropout_ratio': 'a number from -1 to 1',
     'param_scheduler[.](.*[.])?(eta_min|power|gamma|(start_|end_)?factor)': 'a number from 0 up',
     'train_cfg[.](time_budget|seconds_per_iter)': 'a number above 0',
     'model[.]test_cfg[.]mode': 'one of whole, slide',

@@ -102,6 +102,15 @@ def open_image(path: str | Path) -> Iterator[Image.Image]:
         ) from None
 
 
+def check_image(path: str | Path) -> None:
+    """Raise UserError if a file is not a whole image, as `open_image`."""
+    with open_image(path) as picture:
+        if picture.format != 'PNG':
+            # Decoding a JPEG at reduced size is faster and still reads the whole file.
+            picture.draft(None, (max(picture.width // 8, 1), max(picture.height // 8, 1)))
+            picture.load()
+
+
 def ids_of(picture: Image.Image, path: str | Path, rule: MaskRule = ANY_IDS) -> np.ndarray:
     """Return the class ids (H, W) of an open mask.
 
@@ -171,11 +180,7 @@ class LoadCheckedImage(LoadImageFromFile):
         """
         path = results['img_path']
         if path not in self.checked and self.imdecode_backend != 'tifffile':
-            with open_image(path) as picture:
-                if picture.format != 'PNG':
-                    # Decoding a JPEG at reduced size is faster and still reads the whole file.
-                    picture.draft(None, (max(picture.width // 8, 1), max(picture.height // 8, 1)))
-                    picture.load()
+            check_image(path)
             self.checked.add(path)
         # LoadCheckedMask applies the EXIF orientation if the image step does.
         results['turned'] = self.color_type in ('color', 'grayscale')

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Iterable
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,8 @@ from mmseg_kd.errors import UserError
 MIB = 1 << 20
 CHANNELS = 4  # B, G, R and the label
 LOADERS = [LoadCheckedImage, LoadCheckedMask]
+# An image may have several masks, and a mask several images.
+PAIR = itemgetter('img_path', 'seg_map_path')
 
 
 class ImageCache:
@@ -95,19 +98,20 @@ class CachedDataset:
         if self.cache is None:
             return super().prepare_data(idx)
         results = self.get_data_info(idx)
+        key = PAIR(results)
         steps, count = self.pipeline.transforms, len(LOADERS)
-        if kept := self.cache.get(results['img_path']):
+        if kept := self.cache.get(key):
             image, labels = kept
             results.update(img=image, img_shape=labels.shape, ori_shape=labels.shape)
             results.update(gt_seg_map=labels, seg_fields=['gt_seg_map'])
         else:
             results = Compose(steps[:count])(results)
-            self.cache.put(results['img_path'], results['img'], results['gt_seg_map'])
+            self.cache.put(key, results['img'], results['gt_seg_map'])
         return Compose(steps[count:])(results)
 
     def _new_cache(self) -> ImageCache | None:
-        paths = dict.fromkeys(self.get_data_info(index)['img_path'] for index in range(len(self)))
-        with open_image(next(iter(paths))) as first:
+        paths = dict.fromkeys(PAIR(self.get_data_info(index)) for index in range(len(self)))
+        with open_image(next(iter(paths))[0]) as first:
             shape = first.height, first.width
         needed = len(paths) * CHANNELS * shape[0] * shape[1]
         # Every training process of this machine has its own cache.

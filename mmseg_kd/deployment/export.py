@@ -88,6 +88,11 @@ def export_onnx(trained: TrainedSegmentor, file: Path, end_to_end: bool, fp16: b
     """
     if trained.model.test_cfg.get('mode') == 'slide':
         raise UserError("model.test_cfg.mode='slide': a file predicts whole images, mode='whole'")
+    if getattr(trained.model.data_preprocessor, 'test_cfg', None):
+        raise UserError(
+            'model.data_preprocessor.test_cfg pads images, which the file does not; name a config '
+            'without it: --config'
+        )
     if others := [step['type'] for step in trained.pipeline if step['type'] != 'Resize']:
         raise UserError(
             f'val_dataloader.dataset.pipeline: {", ".join(others)} cannot be a part of the file; '

@@ -8,7 +8,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from mmseg_kd.datasets.listing import SUFFIXES
+from mmseg_kd.datasets.checked_files import check_image
+from mmseg_kd.datasets.listing import SUFFIXES, images_in
 from mmseg_kd.deployment.predictor import read_image
 from mmseg_kd.errors import UserError
 
@@ -28,8 +29,9 @@ class Source:
         return self.path.suffix.lower() in VIDEO_SUFFIXES
 
     def __len__(self) -> int:
-        """Return the number of frames; the header of a video may state too many."""
+        """Check the file, and return the number of frames; a video may state too many."""
         if not self.is_video:
+            check_image(self.path)
             return 1
         video = cv2.VideoCapture(str(self.path))
         if not video.isOpened():
@@ -70,12 +72,19 @@ def find_sources(inputs: Sequence[str]) -> list[Source]:
                     f'{other.path} and {source.path} would have results of the same name, '
                     f'{source.name}; predict them into two folders'
                 )
+    for source in sources.values():
+        for other in filter(None, map(sources.get, source.name.parents)):
+            if other.is_video:
+                raise UserError(
+                    f'the results of {source.path} would be among the frames of {other.path}; '
+                    'predict them into two folders'
+                )
     return list(sources.values())
 
 
 def _sources_of(text: str) -> list[Source]:
     path, known = Path(text), (*SUFFIXES, *VIDEO_SUFFIXES)
-    files = sorted(path.rglob('*')) if path.is_dir() else [path]
+    files = images_in(path, known) if path.is_dir() else [path]
     if not path.exists():
         # Windows' consoles do not expand patterns.
         found = sorted(glob.glob(text, recursive=True))  # noqa: PTH207 - it may be absolute

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Sequence
+from contextlib import nullcontext
 from pathlib import Path
 
 import cv2
@@ -12,9 +13,11 @@ from mmcv.transforms import Resize
 from mmengine.dataset import Compose, pseudo_collate
 from mmengine.device import get_device
 
+from mmseg_kd.config.errors import config_errors
 from mmseg_kd.datasets.checked_files import LoadCheckedImage
 from mmseg_kd.deployment.segmentor import load_segmentor
 from mmseg_kd.errors import UserError, one_line
+from mmseg_kd.registry import only_registered
 
 
 class Predictor:
@@ -49,7 +52,8 @@ class Predictor:
         except (RuntimeError, AssertionError) as error:
             raise UserError(f'--device {device}: {one_line(error)}') from error
         steps = [dict(type='LoadImageFromNDArray'), *trained.pipeline, dict(type='PackSegInputs')]
-        self._prepare = Compose(steps)
+        with config_errors(), nullcontext() if config else only_registered():
+            self._prepare = Compose(steps)
 
     def __call__(self, image: str | Path | np.ndarray) -> np.ndarray:
         """Predict one image.

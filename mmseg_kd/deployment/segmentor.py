@@ -1,6 +1,7 @@
 """Build the model of a checkpoint from the config inside it."""
 
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -17,6 +18,7 @@ from mmseg_kd.distillation.teacher import build_segmentor, classes_of, without_d
 from mmseg_kd.errors import UserError
 from mmseg_kd.nested import value_at, walk
 from mmseg_kd.records.literal_config import parse_buildable
+from mmseg_kd.registry import only_registered
 
 
 class TrainedSegmentor(NamedTuple):
@@ -54,7 +56,7 @@ def load_segmentor(checkpoint: str | Path, config: str | Path | None = None) -> 
     cfg = load_config(str(config)) if config else _own_config(loaded, checkpoint)
     if not isinstance(cfg.get('model'), dict):
         raise UserError(f'{config or checkpoint}: the config has no `model`')
-    with config_errors():
+    with config_errors(), nullcontext() if config else only_registered():
         model = build_segmentor(without_distillation(cfg['model']))
     matched = load_strictly(model, loaded, checkpoint)
     print_log(f'{checkpoint}: matched {matched}/{matched} tensors', logger='current')

@@ -144,8 +144,7 @@ def _at_full_weights(report: Report, weights: Mapping[str, FullWeight]) -> Repor
     for name, row in rows.items():
         full = weights[name].value if name in weights else None
         if full and row['weight'] and row['features']:
-            scaled = full / row['weight'] * row['features']
-            rows[name] = row | dict(weight=full, features=scaled)
+            rows[name] = row | dict(weight=full, features=full / row['weight'] * row['features'])
     return report | dict(losses=rows)
 
 

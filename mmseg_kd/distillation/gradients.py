@@ -213,10 +213,9 @@ def share_of(value: float | Schedule) -> GradientShare | None:
 def is_due(loss: KDLoss) -> bool:
     """Return whether the current iteration measures the weight of a loss."""
     share = share_of(loss.loss_weight)
-    if share is None or not share.due(loss.iteration):
-        return False
+    due = share is not None and share.due(loss.iteration)
     # A loss that another schedule has stopped has no share of the gradient.
-    return not share.measurements or loss.weight != 0
+    return due and (not share.measurements or loss.weight != 0)
 
 
 def update_shares(

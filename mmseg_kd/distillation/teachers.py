@@ -151,7 +151,7 @@ def _renormalise(inputs: Tensor, student: nn.Module, teacher: nn.Module) -> Tens
 
 def _statistics(preprocessor: nn.Module, like: Tensor) -> tuple[Tensor, Tensor]:
     if not normalises(preprocessor):
-        return like.new_zeros(3, 1, 1), like.new_ones(3, 1, 1)
+        return like.new_zeros(1, 1, 1), like.new_ones(1, 1, 1)
     return preprocessor.mean.to(like), preprocessor.std.to(like)
 
 

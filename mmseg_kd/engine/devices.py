@@ -29,11 +29,8 @@ def unused_card() -> str | None:
     advice = f'Update the NVIDIA driver to one that supports CUDA {torch.version.cuda}'
     if torch.version.cuda is None:
         problem = 'is built without CUDA'
-        advice = (
-            'Run `pip uninstall -y torch torchvision`, then the command that '
-            'pytorch.org/get-started gives for CUDA, such as `pip install torch torchvision '
-            '--index-url https://download.pytorch.org/whl/cu126`'
-        )
+        advice = 'Run `pip uninstall -y torch torchvision`, then the command that '
+        advice += 'pytorch.org/get-started gives for CUDA'
     return (
         f'this machine has the driver of an NVIDIA card, but torch {torch.__version__} {problem}: '
         f'everything runs on the CPU, many times slower. {advice}'

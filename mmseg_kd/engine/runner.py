@@ -30,7 +30,6 @@ from mmseg_kd.datasets.listing import check_listing
 from mmseg_kd.engine.compilation import compile_training, record_training_step
 from mmseg_kd.engine.devices import memory_errors, unused_card
 from mmseg_kd.engine.hooks.label_check_hook import LabelCheckHook
-from mmseg_kd.engine.hooks.time_hooks import TrainingTimeHook
 from mmseg_kd.engine.resuming import check_optimizer, check_resumable, resuming
 from mmseg_kd.engine.starting import lock_work_dir, prepare_training, try_run
 from mmseg_kd.engine.training_length import follow_length, misfits
@@ -262,12 +261,16 @@ class KDRunner(Runner):
 
     def register_default_hooks(self, hooks: dict[str, Hook | dict | None] | None = None) -> None:
         """Register the hooks. None switches off any hook; in mmengine only its own hooks."""
-        hooks = {'non_finite_loss': dict(type='NonFiniteLossHook'), **(hooks or {})}
+        # A runtime of mmsegmentation does not name these.
+        hooks = dict(
+            non_finite_loss=dict(type='NonFiniteLossHook'),
+            distillation=dict(type='DistillationHook'),
+            gradient_report=dict(type='GradientReportHook'),
+            teacher_record=dict(type='TeacherRecordHook'),
+        ) | (hooks or {})
         super().register_default_hooks({name: hook or Hook() for name, hook in hooks.items()})
         if hasattr(self.bare_model, 'num_classes'):
             self.register_hook(LabelCheckHook())
-        if self.trains and self.cfg.train_cfg.get('time_budget'):
-            self.register_hook(TrainingTimeHook())
 
     def build_param_scheduler(self, scheduler: Any) -> Any:
         """Build the schedulers; one without `end` follows the length of the training."""

@@ -1,5 +1,6 @@
 """Lock the work_dir, check the config and log the run, before the first iteration."""
 
+import copy
 import json
 import os
 import platform
@@ -25,17 +26,10 @@ from mmseg_kd.config.defaults import crop_of, cropping_steps
 from mmseg_kd.config.errors import config_errors
 from mmseg_kd.datasets.seeded_sampling import seeded
 from mmseg_kd.engine.devices import is_out_of_memory
-from mmseg_kd.engine.hooks.distillation_hook import DistillationHook
 from mmseg_kd.engine.optim import set_matmul_precision
 from mmseg_kd.errors import UserError, one_line
 from mmseg_kd.paths import relative
 
-# Meanings of `float32_matmul_precision`.
-PRECISIONS = {
-    'highest': 'float32 products in float32',
-    'high': 'float32 products in TF32 where the GPU has it',
-    'medium': 'float32 products in bfloat16 where the device has it',
-}
 # Seconds to wait for the lock of a process that was just stopped.
 PATIENCE = 3
 
@@ -88,8 +82,6 @@ def prepare_training(runner: Runner) -> None:
             model.build_teacher()
         try_run(runner)
         runner.optim_wrapper = runner.build_optim_wrapper(runner.optim_wrapper)
-    if not any(isinstance(hook, DistillationHook) for hook in runner.hooks):
-        runner.register_hook(DistillationHook())
     for name in runner.cfg.get('activation_checkpointing') or ():
         if name not in dict(model.named_modules()):
             raise UserError(f'activation_checkpointing: the model has no module {name!r}')
@@ -164,13 +156,14 @@ def try_training(model: nn.Module, sample: dict[str, Any]) -> None:
             "dict(type='LoadAnnotations') after the step that loads the image"
         )
     labels.data.zero_()
-    training, stages = model.training, []
+    # A copy, whose running statistics may change: some heads return other outputs in training.
+    model, stages = copy.deepcopy(model).train(), []
     source = model.neck if model.with_neck else model.backbone
-    recording = source.register_forward_hook(lambda *args: stages.extend(args[-1]))
-    model.eval()
+    source.register_forward_hook(lambda *args: stages.extend(args[-1]))
     try:
         with seeded(0):
-            data = model.data_preprocessor(pseudo_collate([sample]), training=True)
+            batch = pseudo_collate([sample, copy.deepcopy(sample)])
+            data = model.data_preprocessor(batch, training=True)
             EncoderDecoder.loss(model, data['inputs'], data['data_samples'])
     except UserError:
         raise
@@ -187,9 +180,6 @@ def try_training(model: nn.Module, sample: dict[str, Any]) -> None:
             f'{["model", *running][-1]} fails on a training crop of {size} pixels: '
             f'{one_line(error)}{hint if channels else ""}'
         ) from error
-    finally:
-        recording.remove()
-        model.train(training)
 
 
 def _owners(error: Exception) -> list[Any]:
@@ -243,7 +233,7 @@ def differing_crops(cfg: Config) -> list[str]:
 
 
 def _precision_line(wrapper: Config) -> str:
-    products = PRECISIONS[torch.get_float32_matmul_precision()]
+    products = f'float32_matmul_precision={torch.get_float32_matmul_precision()!r}'
     casts = {'Bf16OptimWrapper': 'bfloat16', 'AmpOptimWrapper': wrapper.get('dtype') or 'float16'}
     cast = casts.get(wrapper.get('type'))
     return f'{cast} autocast; {products}' if cast else products
@@ -252,6 +242,8 @@ def _precision_line(wrapper: Config) -> str:
 def _model_line(model: nn.Module) -> str:
     parameters = sum(p.numel() for p in model.parameters()) / 1e6
     # A cascade has several heads.
+    if not isinstance(model, EncoderDecoder):
+        return f'{type(model).__name__}, {parameters:.2f} M parameters'
     head = model.decode_head
     parts = [model.backbone, *(head if isinstance(head, nn.ModuleList) else [head])]
     kinds = ' + '.join(type(part).__name__ for part in parts)

@@ -162,7 +162,8 @@ def _try_losses(student: KDEncoderDecoder) -> None:
     """
     losses, device = student.kd_losses, next(student.parameters()).device
     size = getattr(student.data_preprocessor, 'size', None) or BLANK_SIZE
-    images = torch.zeros(2, 3, *size, device=device)
+    channels = next(p.shape[1] for p in student.backbone.parameters() if p.ndim == 4)
+    images = torch.zeros(2, channels, *size, device=device)
     target = torch.zeros(2, *size, dtype=torch.long, device=device)
     names = ['logits', *(name for loss in losses.values() for name in loss.stages)]
     # A copy, whose running statistics may change.

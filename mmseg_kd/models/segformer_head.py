@@ -6,6 +6,7 @@ parameter names are those of the published checkpoints.
 """
 
 from collections.abc import Sequence
+from functools import partial
 
 import torch
 import torch.nn.functional as F
@@ -75,25 +76,19 @@ class LevelFusion(KnowsLaunches):
         self, features: Sequence[Tensor], kernels: Sequence[Tensor], bias: Tensor
     ) -> Tensor:
         """Compute `sum_i up(kernel_i x_i) + bias`, (N, embed_dim, H_1, W_1)."""
-        finest, *coarse = (
-            F.linear(x.permute(0, 2, 3, 1).flatten(0, 2), kernel, None if i else bias)
-            for i, (x, kernel) in enumerate(zip(features, kernels, strict=True))
-        )
-        shapes = [(len(x), *x.shape[2:], -1) for x in features]
-        coarse = [x.view(shape) for x, shape in zip(coarse, shapes[1:], strict=True)]
+        first, *others = (x.permute(0, 2, 3, 1) for x in features)
+        finest = F.linear(first.flatten(0, 2), kernels[0], bias)
+        coarse = [F.linear(x, kernel) for x, kernel in zip(others, kernels[1:], strict=True)]
+        shape = (*first.shape[:3], -1)
         if self.launches_are_free:
-            fused = sum_at_finest([finest.view(shapes[0]), *coarse], self.align_corners)
+            fused = sum_at_finest([finest.view(shape), *coarse], self.align_corners)
             return fused.permute(0, 3, 1, 2)
+        resize = partial(F.interpolate, mode='bilinear', align_corners=self.align_corners)
         for x in coarse:
-            x = F.interpolate(
-                x.permute(0, 3, 1, 2),
-                features[0].shape[2:],
-                mode='bilinear',
-                align_corners=self.align_corners,
-            )
             # In place, to save a map at the finest stride. Into a view, autograd would copy it.
+            x = resize(x.permute(0, 3, 1, 2), shape[1:3])
             finest += x.permute(0, 2, 3, 1).flatten(0, 2)
-        return finest.view(shapes[0]).permute(0, 3, 1, 2)
+        return finest.view(shape).permute(0, 3, 1, 2)
 
 
 @MODELS.register_module()

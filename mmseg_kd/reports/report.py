@@ -63,13 +63,11 @@ def write_report(
     if not overwrite and (other := other_report(folders, out)):
         text = 'is a report of other runs; remove it, or name another folder'
         raise UserError(f'{other} {text}')
-    if all(Path(folder).is_file() for folder in folders):
-        raise UserError(f'{folders[0]} is a file; name the work_dir of a training or a study')
+    collection = read_collection(folders, baseline)
     check_folder(figures, '--out')
     for page in pages:
         if page.is_dir():
             raise UserError(f'--out: {page} is a folder; name another')
-    collection = read_collection(folders, baseline)
     with language(figure_language(lang)):
         blocks = _blocks(collection, figures, images)
     for table in (block for block in blocks if isinstance(block, Table) and block.name):

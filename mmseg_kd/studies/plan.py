@@ -204,11 +204,8 @@ def kind_of(config: str, options: dict[str, Any]) -> str:
 
     Keys of the top level and a crop count with their values, because other settings follow them.
     """
-    plain = {
-        key
-        for key, value in options.items()
-        if '.' in key and not key.endswith('.crop_size') and type(value) in (int, float)
-    }
+    numbers = {key for key, value in options.items() if type(value) in (int, float)}
+    plain = {key for key in numbers if '.' in key and not key.endswith('.crop_size')}
     named = {k: type(v).__name__ if k in plain else v for k, v in options.items()}
     return json.dumps([config, named], default=repr)
 

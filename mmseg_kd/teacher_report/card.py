@@ -88,9 +88,8 @@ def measure(teacher: Teacher, dataloader: DataLoader, evaluator: Evaluator) -> d
         UserError: The teacher's logits are not finite.
     """
     evaluator.dataset_meta = dataloader.dataset.metainfo
-    ignore_index = next(
-        (m.ignore_index for m in evaluator.metrics if hasattr(m, 'ignore_index')), 255
-    )
+    ignored = (m.ignore_index for m in evaluator.metrics if hasattr(m, 'ignore_index'))
+    ignore_index = next(ignored, 255)
     segmentor = teacher.segmentor.to(get_device())
     rows: list[Tensor] = []
     deterministic = True
@@ -129,7 +128,7 @@ def measure(teacher: Teacher, dataloader: DataLoader, evaluator: Evaluator) -> d
     all_reduce(same, op='min')
     entropy, ece = summarise(statistics)
     # A metric is NaN if the split has nothing for it, such as junctions. JSON has no NaN.
-    metrics = {k: v for k, v in evaluator.evaluate(size).items() if math.isfinite(v)}
+    metrics = {k: float(v) for k, v in evaluator.evaluate(size).items() if math.isfinite(v)}
     return dict(metrics=metrics, entropy=entropy, ece=ece, deterministic=bool(same))
 
 

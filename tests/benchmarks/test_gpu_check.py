@@ -56,6 +56,13 @@ def test_tests_that_pass_and_fail(
     ]
     assert '| test_good | passed | 0.125 |' in capsys.readouterr().out
 
+    # A step that failed runs again.
+    tests.write_text(tests.read_text().replace('1 == 2', '1 == 1'))
+    gpu_check.main()
+    result = json.loads((out / 'gpu_check.json').read_text(encoding='utf-8'))['tests']
+    assert result['state'] == 'done'
+    capsys.readouterr()
+
     options = ['--only', 'late', '--minutes', '0', '--out', str(out)]
     monkeypatch.setattr(sys, 'argv', ['gpu_check.py', *options])
     gpu_check.main()

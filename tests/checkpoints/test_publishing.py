@@ -46,6 +46,17 @@ def test_a_pth_is_read_by_torch_alone(checkpoint: Path, tmp_path: Path) -> None:
     assert b'secret' not in file.read_bytes()
 
 
+def test_classes_of_mmsegmentation_0_are_kept(checkpoint: Path, tmp_path: Path) -> None:
+    content = torch.load(checkpoint, weights_only=False)
+    content['meta'] = dict(iter=6, CLASSES=('a', 'b'), PALETTE=np.eye(2, 3, dtype=int))
+    torch.save(content, tmp_path / 'old.pth')
+    file = publish(tmp_path / 'old.pth', tmp_path / 'new.pth')
+    assert torch.load(file, weights_only=True)['meta'] == dict(iter=6, dataset_meta=PLAIN)
+    content['meta'] = dict(dataset_meta=['a', 'b'])
+    torch.save(content, tmp_path / 'list.pth')
+    assert torch.load(publish(tmp_path / 'list.pth', tmp_path / 'l.pth'))['meta'] == {}
+
+
 def test_equal_weights_give_one_file(checkpoint: Path, tmp_path: Path) -> None:
     file = publish(checkpoint, tmp_path / 'student.pth')
     content = file.read_bytes()
@@ -57,7 +68,7 @@ def test_equal_weights_give_one_file(checkpoint: Path, tmp_path: Path) -> None:
 def test_mistakes(checkpoint: Path, tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r'write a name that ends in \.pth'):
         publish(checkpoint, tmp_path / 'student')
-    with pytest.raises(UserError, match='no such file'):
+    with pytest.raises(UserError, match='does not exist'):
         publish(tmp_path / 'lost.pth', tmp_path / 'student.pth')
     with pytest.raises(UserError, match=r'iter_6\.pth is a file'):
         publish(checkpoint, checkpoint / 'student.pth')

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import mmseg
 import pytest
 from conftest import ROOT
 
@@ -174,6 +175,20 @@ def write(folder: Path, text: str, base: str = B0) -> str:
             'param_scheduler.eta_min: -1 is not a number from 0 up',
         ),
         ('param_scheduler = [1]', 'param_scheduler.0: 1 is not a dict'),
+        (
+            'model = dict(decode_head=dict(loss_decode=dict(loss_name="dice")))',
+            "loss_decode.loss_name: 'dice' is not minimised; write 'loss_dice'",
+        ),
+        (
+            'optim_wrapper = dict(paramwise_cfg=dict(custom_keys=dict(head=dict(lr_mlt=0.1))))',
+            "custom_keys.head.lr_mlt: did you mean 'lr_mult'",
+        ),
+        ('optim_wrapper = dict(clip_grad=dict(max_nrm=1))', "max_nrm: did you mean 'max_norm'"),
+        ('env_cfg = dict(cudnn_benchmrk=True)', "cudnn_benchmrk: did you mean 'cudnn_benchmark'"),
+        (
+            'val_evaluator = dict(_delete_=True, type="IoUMetric", iou_metric="mDice")',
+            "val_evaluator.iou_metric: did you mean 'iou_metrics'",
+        ),
         ('model = dict(backbone=dict(drop_path_rate=-1))', 'drop_path_rate: -1 is not a number fr'),
         (
             'model = dict(decode_head=dict(dropout_ratio=2))',
@@ -245,6 +260,45 @@ def test_variables_come_too_late_on_the_command_line() -> None:
         load_config(B0, {'data_root': '/my/CamVid'})
     with pytest.raises(UserError, match=r'imports: .* write it in a config of your own'):
         load_config(B0, {'custom_imports.imports': 'mine'})
+
+
+FAMILIES = sorted((Path(mmseg.__file__).parent / '.mim' / 'configs').glob('[!_]*'))
+# They need mmdet or mmpretrain, or have variables of mmsegmentation 0.x.
+OTHERS = {'convnext', 'dsdl', 'knet', 'mae', 'mask2former', 'maskformer', 'mobilenet_v3'}
+OTHERS |= {'poolformer', 'san', 'vpd'}
+
+
+@pytest.mark.parametrize('family', FAMILIES, ids=lambda folder: folder.name)
+def test_configs_of_mmsegmentation_have_no_mistakes(family: Path) -> None:
+    if family.name in OTHERS:
+        pytest.skip('needs another package, or variables of 0.x')
+    file = sorted(family.glob('*.py'))[-1]
+    cfg = load_config(str(file))
+    assert cfg.model.type in ('EncoderDecoder', 'CascadeEncoderDecoder')
+
+
+def test_the_stock_configs_are_installed() -> None:
+    assert len(FAMILIES) > 40
+
+
+def test_a_variable_of_a_base_config_is_no_key(tmp_path: Path) -> None:
+    base = write(tmp_path, 'colour = 1\ntrian_cfg = 2')
+    child = tmp_path / 'child.py'
+    child.write_text(f'_base_ = {base!r}\n')
+    # It is close to a key, so it may be a mistake.
+    with pytest.raises(UserError, match="unknown key 'trian_cfg'"):
+        load_config(str(child))
+    write(tmp_path, 'colour = 1')
+    assert load_config(str(child)).colour == 1
+    with pytest.raises(UserError, match="unknown key 'taste'"):
+        load_config(str(child), {'taste': 1})
+
+
+def test_heads_of_other_class_counts(tmp_path: Path) -> None:
+    head = "auxiliary_head=[dict(type='STDCHead', num_classes=2, channels=8, in_channels=32)]"
+    load_config(write(tmp_path, f'model = dict({head})'))
+    one = 'num_classes=2, out_channels=1, loss_decode=dict(use_sigmoid=True, class_weight=[3.0])'
+    load_config(write(tmp_path, f'model = dict(decode_head=dict({one}))'))
 
 
 def test_private_variables_are_allowed(tmp_path: Path) -> None:

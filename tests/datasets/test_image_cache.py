@@ -135,6 +135,17 @@ def test_images_of_another_size_are_read_each_time(root):
     assert kept(dataset) == COUNT - 2
 
 
+def test_an_image_may_have_two_masks(root):
+    names = ['train/f0.png trainannot/f0.png', 'train/f0.png trainannot/f1.png']
+    (root / 'list.txt').write_text('\n'.join(names))
+    settings = dict(ann_file='list.txt')
+    dataset, plain = build(root, **settings), build(root, cache_mib=0, **settings)
+    for _ in range(2):
+        for index in range(2):
+            assert equal(dataset[index], plain[index])
+    assert kept(dataset) == 2
+
+
 def test_a_subset_keeps_its_own_images(root):
     dataset = build(root)
     for index in range(COUNT):

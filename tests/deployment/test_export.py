@@ -81,6 +81,12 @@ def test_a_resize_of_the_test_pipeline_is_done_around_the_file(
     assert run('export.py', checkpoint, tmp_path / 'slide.onnx', *arguments) == 2
     assert "model.test_cfg.mode='slide'" in capsys.readouterr().err
 
+    cfg.model.test_cfg = dict(mode='whole')
+    cfg.model.data_preprocessor.test_cfg = dict(size_divisor=32)
+    cfg.dump(tmp_path / 'config.py')
+    assert run('export.py', checkpoint, tmp_path / 'padded.onnx', *arguments) == 2
+    assert 'data_preprocessor.test_cfg pads images' in capsys.readouterr().err
+
 
 @pytest.mark.parametrize('bgr_to_rgb', [True, False])
 def test_normalisation_is_that_of_the_preprocessor(bgr_to_rgb: bool) -> None:
@@ -177,7 +183,7 @@ def test_bad_input(trained_pair: dict[str, Path], images: Path, tmp_path: Path, 
     for arguments, words in (
         ([checkpoint, tmp_path / 'x.pt', '--images', images], 'x.pt does not end in .onnx'),
         ([checkpoint, tmp_path / 'there.onnx', '--images', images], 'there.onnx exists'),
-        (['no.pth', tmp_path / 'x.onnx', '--images', images], 'no.pth: no such file'),
+        (['no.pth', tmp_path / 'x.onnx', '--images', images], 'no.pth does not exist'),
         ([checkpoint, tmp_path / 'x.onnx', '--images', 'none'], 'none: does not exist'),
     ):
         assert run('export.py', *arguments) == 2

@@ -158,6 +158,64 @@ def test_a_config_in_a_checkpoint_runs_nothing(
     assert not made.exists()
 
 
+def test_no_key_of_a_checkpoint_names_code(
+    student: Path, tmp_path: Path, photos: Path, capsys
+) -> None:
+    made, hub = tmp_path / 'executed', tmp_path / 'hub'
+    hub.mkdir()
+    (hub / 'hubconf.py').write_text(f'open({str(made)!r}, "w")\ndef x(**_): ...\n')
+    (tmp_path / 'teacher.py').write_text(f'open({str(made)!r}, "w")\n')
+    convolution = dict(in_channels=3, out_channels=3, kernel_size=1, padding=f'touch {made}')
+    teacher = dict(config=str(tmp_path / 'teacher.py'), checkpoint='x.pth')
+    resize = dict(resize_type='torch.hub.load', repo_or_dir=str(hub), model='x', source='local')
+    parts = [
+        ('model', dict(backbone=dict(type='ConvModule', padding_mode='os.system', **convolution))),
+        ('model', dict(backbone=dict(type='mmseg_kd.distillation.teacher.Teacher', **teacher))),
+        ('step', dict(type='RandomResize', scale=(80, 64), trust_repo=True, **resize)),
+        ('step', dict(type='Resize', foo=1)),
+    ]
+    for i, (kind, part) in enumerate(parts):
+        checkpoint = torch.load(student, weights_only=False)
+        pipeline = dict(dataset=dict(pipeline=[part]))
+        text = f'val_dataloader = {pipeline!r}'
+        if kind == 'model':
+            head = dict(type='FCNHead', in_channels=3, in_index=0, channels=8, num_classes=12)
+            text = f'model = {part | dict(type="EncoderDecoder", decode_head=head)!r}'
+        checkpoint['meta']['cfg'] += f'\n{text}\n'
+        torch.save(checkpoint, tmp_path / 'hostile.pth')
+        arguments = [tmp_path / 'hostile.pth', photos / 'a.png', '--out', tmp_path / f'out{i}']
+        assert run('predict.py', *arguments) == 2
+        assert 'Traceback' not in capsys.readouterr().err
+        assert not made.exists(), part
+
+
+def test_a_type_may_have_its_full_name(student: Path, tmp_path: Path, photos: Path) -> None:
+    checkpoint = torch.load(student, weights_only=False)
+    cfg = Config.fromstring(checkpoint['meta']['cfg'], '.py')
+    cfg.model.type = 'mmseg_kd.models.encoder_decoder.EncoderDecoder'
+    checkpoint['meta']['cfg'] = cfg.pretty_text
+    torch.save(checkpoint, tmp_path / 'named.pth')
+    ids = load_predictor(tmp_path / 'named.pth')(photos / 'a.png')
+    assert (ids == load_predictor(student)(photos / 'a.png')).all()
+
+
+def test_a_damaged_image_among_others_leaves_nothing(
+    student: Path, photos: Path, tmp_path: Path, capsys
+) -> None:
+    folder, out = tmp_path / 'photos', tmp_path / 'out'
+    folder.mkdir()
+    for name in ('a', 'b'):
+        (folder / f'{name}.png').write_bytes((photos / 'a.png').read_bytes())
+    # macOS leaves such files on sticks and in archives.
+    (folder / '._a.png').write_bytes(b'0' * 100)
+    assert run('predict.py', student, folder, '--out', out) == 0
+    assert len(list((out / 'ids').iterdir())) == 2
+    (folder / 'c.jpg').write_bytes((photos / 'b.c.JPG').read_bytes()[:300])
+    assert run('predict.py', student, folder, '--out', tmp_path / 'again') == 2
+    assert 'c.jpg: is not an image or not a whole one' in capsys.readouterr().err
+    assert not any(path.is_file() for path in (tmp_path / 'again').rglob('*'))
+
+
 @pytest.mark.parametrize(
     ('inputs', 'words'),
     [
@@ -167,6 +225,7 @@ def test_a_config_in_a_checkpoint_runs_nothing(
         (['{photos}/empty'], 'holds no image or video (.jpg'),
         (['{photos}/notes.txt'], 'notes.txt: is not an image or a video (.jpg'),
         (['{photos}/a.png', '{photos}/other/a.png'], 'would have results of the same name, a;'),
+        (['{photos}/films'], 'clip/000001.png would be among the frames of'),
         (['{photos}/broken.jpg'], 'broken.jpg: is not an image or not a whole one'),
         (['{photos}/broken.mp4'], 'broken.mp4: is not a video that OpenCV can read'),
         (['{photos}/wide.avi'], 'wide.mp4: OpenCV cannot write videos of this size; predict'),
@@ -186,6 +245,9 @@ def test_inputs_that_cannot_be_used(
     (tmp_path / 'broken.jpg').write_bytes((photos / 'b.c.JPG').read_bytes()[:300])
     for name in ('a.png', 'other/a.png'):
         (tmp_path / name).write_bytes((photos / 'a.png').read_bytes())
+    (tmp_path / 'films/clip').mkdir(parents=True)
+    for name, copy in (('clip.mp4', 'clip.mp4'), ('a.png', 'clip/000001.png')):
+        (tmp_path / 'films' / copy).write_bytes((photos / name).read_bytes())
     inputs = [text.format(photos=tmp_path) for text in inputs]
     out = tmp_path / 'out'
     assert run('predict.py', student, *inputs, '--out', out) == 2

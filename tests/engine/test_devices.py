@@ -51,7 +51,7 @@ def test_the_advice_follows_the_build_of_torch(
     version: str | None, card: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(torch.version, 'cuda', version)
-    expected = 'supports CUDA 12.6' if version else '--index-url https://download.pytorch.org'
+    expected = 'supports CUDA 12.6' if version else 'pytorch.org/get-started gives for CUDA'
     assert expected in unused_card()
 
 

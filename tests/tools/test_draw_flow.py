@@ -225,7 +225,7 @@ def test_mistakes_are_one_line(
         ((config, tmp_path / 'lost.pth'), 'the checkpoint'),
         ((config, tmp_path / 'notes.pth'), 'notes.pth'),
         ((tmp_path / 'other.py', student), 'iter_9.pth'),
-        ((config, student, '--teacher', tmp_path / 'lost.pth'), '--teacher: '),
+        ((config, student, '--teacher', tmp_path / 'lost.pth'), 'lost.pth does not exist'),
         ((config, student, '--teacher', tmp_path / 'notes.pth'), 'notes.pth'),
         ((config, student, '--cfg-options', lost), "the teacher's checkpoint lost.pth"),
         ((config, student, '--names', '9'), "--names: the split has no image '9': it has 2"),

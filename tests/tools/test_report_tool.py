@@ -47,7 +47,7 @@ def test_with_images(trained_pair: dict[str, Path], tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ('content', 'words'),
     [
-        ('iteration,mIoU\n1,50\n', 'run.csv is a file; name the work_dir of a training or a study'),
+        ('iteration,mIoU\n1,50\n', 'run.csv is a file; name a folder'),
         (None, 'run.csv does not exist'),
     ],
 )

@@ -9,7 +9,7 @@ DIR gets `index.html`, which contains all pictures, and one PNG per image.
 from mmseg_kd.command_line import image_parser, parse_with_config, run_tool
 from mmseg_kd.config.models import build_student, load_student
 from mmseg_kd.distillation import check_taps
-from mmseg_kd.paths import check_file, check_new_folder, new_folder, relative
+from mmseg_kd.paths import check_new_folder, new_folder, relative
 from mmseg_kd.reports.figures.samples import build_dataset
 from mmseg_kd.reports.figures.teacher_comparison import choose, write_comparison
 from mmseg_kd.reports.writing.language import LANGUAGES
@@ -30,8 +30,6 @@ def main() -> None:
     check_new_folder(args.out, '--out')
     files = {'baseline': args.baseline, 'student': args.checkpoint}
     files = {name: file for name, file in files.items() if file is not None}
-    for file in files.values():
-        check_file(file, 'the checkpoint')
     dataset = build_dataset(cfg, args.split)
     student, teachers = build_student(cfg)
     name, teacher = next(iter(teachers.items()))

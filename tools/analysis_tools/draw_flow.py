@@ -14,7 +14,7 @@ from mmseg_kd.deployment.segmentor import load_segmentor
 from mmseg_kd.distillation import Teacher, check_taps
 from mmseg_kd.distillation.teachers import teachers_by_name
 from mmseg_kd.errors import UserError, did_you_mean
-from mmseg_kd.paths import check_file, check_new_folder, new_folder, relative
+from mmseg_kd.paths import check_new_folder, new_folder, relative
 from mmseg_kd.reports.figures.flow_parts import write_flow_parts
 from mmseg_kd.reports.figures.samples import build_dataset, indices_of
 
@@ -49,9 +49,6 @@ def main() -> None:
     add('--void', nargs='+', default=[], metavar='CLASS', help='classes to leave out as void')
     args, cfg = parse_with_config(parser)
     check_new_folder(args.out, '--out')
-    check_file(args.checkpoint, 'the checkpoint')
-    if args.teacher is not None:
-        check_file(args.teacher, '--teacher:')
     dataset = build_dataset(cfg, args.split)
     if args.names is None:
         count = min(args.images, len(dataset))

@@ -12,4 +12,4 @@ from mmseg_kd.engine.hooks.record_hooks import (
     TeacherRecordHook,
 )
 from mmseg_kd.engine.hooks.resumable_checkpoint_hook import ResumableCheckpointHook
-from mmseg_kd.engine.hooks.time_hooks import PaceHook, ProgressHook, TrainingTimeHook
+from mmseg_kd.engine.hooks.time_hooks import PaceHook, ProgressHook

@@ -1,6 +1,7 @@
 """Pictures of predictions: drawn over their images, and as a grid after training."""
 
 from collections.abc import Sequence
+from numbers import Real
 from pathlib import Path
 
 import mmcv
@@ -83,7 +84,7 @@ class PredictionGridHook(Hook):
 
     def after_val_epoch(self, runner: Runner, metrics: dict | None = None) -> None:
         """Store an evaluation for the table."""
-        scores = {k: v for k, v in (metrics or {}).items() if isinstance(v, int | float)}
+        scores = {k: float(v) for k, v in (metrics or {}).items() if isinstance(v, Real)}
         history = runner.message_hub.get_info('evaluations', [])
         history = [row for row in history if row['iter'] != runner.iter]
         runner.message_hub.update_info('evaluations', [*history, {'iter': runner.iter, **scores}])

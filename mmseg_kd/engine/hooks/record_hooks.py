@@ -174,7 +174,7 @@ class TeacherRecordHook(Hook):
     def before_run(self, runner: Runner) -> None:
         """Check the teachers' classes and read their baselines; a test has no teachers."""
         for name, teacher in _measured(runner).items():
-            own = runner.train_dataloader.dataset.metainfo.get('classes')
+            own = getattr(runner.train_dataloader.dataset, 'metainfo', {}).get('classes')
             card.check_classes(teacher, own)
             if own and not teacher.classes:
                 runner.logger.warning(

@@ -1,4 +1,4 @@
-"""Times of a run: a progress bar, the seconds of a training, the seconds of an iteration."""
+"""Times of a run: a progress bar, and the seconds of an iteration."""
 
 import sys
 import time
@@ -60,53 +60,6 @@ class ProgressHook(Hook):
             self._redirection.close()
 
     after_val_epoch = after_test_epoch = after_train
-
-
-@HOOKS.register_module()
-class TrainingTimeHook(Hook):
-    """Measure the seconds of training, without start-up, evaluations and checkpoints.
-
-    They are the scalar `training_seconds` and a line at the end of the log. A resumed run adds to
-    the seconds of its checkpoint. A run with `train_cfg.time_budget` always has this hook.
-    """
-
-    priority = 'VERY_HIGH'
-
-    def __init__(self) -> None:
-        self.seconds = 0.0
-        # When the clock was started; None while it is stopped.
-        self._since: float | None = None
-
-    def before_train(self, runner: Runner) -> None:
-        """Continue from the seconds of the checkpoint."""
-        self.seconds = runner.message_hub.get_info('training_seconds', 0.0)
-
-    def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None) -> None:
-        """Start the clock if it is stopped, now that a batch has arrived."""
-        if self._since is None:
-            self._since = _now()
-
-    def before_val(self, runner: Runner) -> None:
-        """Stop the clock during an evaluation."""
-        self._stop()
-
-    def before_save_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
-        """Stop the clock while a checkpoint is written, and store the seconds in it."""
-        self._stop()
-        checkpoint['message_hub']['runtime_info']['training_seconds'] = self.seconds
-
-    def after_train(self, runner: Runner) -> None:
-        """Log the seconds."""
-        self._stop()
-        runner.visualizer.add_scalars({'training_seconds': self.seconds}, step=runner.iter)
-        runner.logger.info(
-            f'training took {self.seconds:.1f} s without start-up, evaluations and checkpoints'
-        )
-
-    def _stop(self) -> None:
-        if self._since is not None:
-            self.seconds += _now() - self._since
-            self._since = None
 
 
 @HOOKS.register_module()

@@ -18,6 +18,7 @@ from mmseg_kd.errors import UserError
 from mmseg_kd.records.literal_config import parse_buildable
 from mmseg_kd.records.message import Message, message, messages, number
 from mmseg_kd.records.run_record import RunRecord
+from mmseg_kd.registry import only_registered
 from mmseg_kd.reports.comparing.collection import Collection, run_name
 from mmseg_kd.reports.figures import samples
 from mmseg_kd.reports.models import CONFIGS, UNUSABLE, load_model, loadable, prepare
@@ -145,7 +146,8 @@ def _dataset(run: RunRecord, notes: list[Message]) -> BaseDataset:
         values = dict(file=file, code=shorten('; '.join(left_out), MOST_CODE))
         note = message('{file}: code in a config is not run and left out: {code}', **values)
         notes.append(note)
-    return DATASETS.build(cfg.val_dataloader.dataset)
+    with only_registered():
+        return DATASETS.build(cfg.val_dataloader.dataset)
 
 
 def _teacher(run: RunRecord, notes: list[Message]) -> nn.Module | None:

@@ -34,8 +34,7 @@ def open_storage(where: str | None, folder: Path) -> BaseStorage:
             return _database(where)
         path = Path(where).resolve()
         path.parent.mkdir(parents=True, exist_ok=True)
-        url = URL.create('sqlite', database=path.as_posix())
-        return _database(url.render_as_string())
+        return _database(URL.create('sqlite', database=path.as_posix()).render_as_string())
     except (OSError, exc.SQLAlchemyError, ImportError, ValueError, KeyError, RuntimeError) as error:
         raise UserError(
             f'--storage {without_password(where)} cannot be opened: {reason(error)}'
