@@ -143,3 +143,13 @@ def test_what_a_preprocessor_does_to_images() -> None:
     for other in (None, BaseDataPreprocessor()):
         assert not compat.swaps_channels(other)
         assert not compat.normalises(other)
+
+
+def test_a_dotted_name_is_built_only_if_it_is_registered() -> None:
+    convolution = dict(type='ConvModule', in_channels=1, out_channels=1, kernel_size=1)
+    hostile = dict(convolution, padding='true', padding_mode='os.system')
+    with compat.only_registered():
+        with pytest.raises(KeyError, match='Cannot find'):
+            MODELS.build(hostile)
+        dotted = dict(convolution, type='mmcv.cnn.bricks.conv_module.ConvModule')
+        assert type(MODELS.build(dotted)).__name__ == 'ConvModule'

@@ -20,9 +20,7 @@ from mmseg_kd.paths import check_new_file
 PACKAGES = ('torch', 'onedl-mmengine', 'onedl-mmcv', 'onedl-mmsegmentation', 'numpy')
 
 
-def start(
-    parser: argparse.ArgumentParser,
-) -> tuple[argparse.Namespace, dict[str, str | int]]:
+def start(parser: argparse.ArgumentParser) -> tuple[argparse.Namespace, dict[str, str | int]]:
     """Add the options of every measuring command, read and apply them, and print the machine.
 
     Args:
