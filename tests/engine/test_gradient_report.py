@@ -42,9 +42,8 @@ def kd_config(
 ) -> Any:
     model = tiny_model(type='KDEncoderDecoder', teacher=teacher, kd_losses=losses or KD_LOSSES)
     cfg = tiny_config(folder, model=model, **options)
-    cfg.default_hooks.pop('gradient_report', None)
-    if interval is not None:
-        cfg.default_hooks.gradient_report = dict(type='GradientReportHook', interval=interval)
+    hook = dict(type='GradientReportHook', interval=interval)
+    cfg.default_hooks.gradient_report = None if interval is None else hook
     return cfg
 
 
