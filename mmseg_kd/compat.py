@@ -9,11 +9,8 @@ config before it needs them.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from types import FrameType
 from typing import TYPE_CHECKING, Any
-from unittest.mock import patch
 
 if TYPE_CHECKING:
     from torch import nn
@@ -26,6 +23,8 @@ DEVELOPER_MESSAGES = (
     'Exp name', 'paramwise_options', 'The prefix is not set', '"FileClient"', '"HardDiskBackend"',
     'per class results',
 )  # fmt: skip
+# The function by which mmengine's registry imports a type with a dotted name.
+IMPORTS_TYPES = 'mmengine.registry.registry.get_object_from_string'
 # Text of the RuntimeError that torch's data loader raises for a worker that the system ended.
 DEAD_WORKER = ('is killed by signal', 'exited unexpectedly')
 
@@ -63,20 +62,6 @@ def part_being_built(frame: FrameType) -> tuple[dict, str] | None:
     if frame.f_code is not build_from_cfg.__code__:
         return None
     return frame.f_locals['cfg'], getattr(frame.f_locals.get('obj_cls'), '__name__', '')
-
-
-@contextmanager
-def only_registered() -> Iterator[None]:
-    """Build parts of an untrusted config: mmengine would import and call any dotted name.
-
-    Some arguments name a type under another key, such as `padding_mode` and `resize_type`.
-    """
-    from mmseg_kd.registry import registered_types
-
-    # A teacher would run the code of its config.
-    safe = {k: v for k, v in registered_types().items() if not hasattr(v, 'follows_student')}
-    with patch('mmengine.registry.registry.get_object_from_string', safe.get):
-        yield
 
 
 def configure_compiler() -> None:

@@ -7,11 +7,16 @@ the same name: `EncoderDecoder`, `LoadImageFromFile` and `LoadAnnotations`. Writ
 `mmseg.EncoderDecoder` and so on for mmseg's own.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
+from unittest.mock import patch
 
 from mmengine import registry as mmengine_registry
 from mmengine.registry import Registry
 from mmseg import registry as mmseg_registry
+
+from mmseg_kd.compat import IMPORTS_TYPES
 
 # mmengine starts every look-up in a registry of the default scope, so every kind needs one here.
 # Before the first look-up it imports the locations of that registry, but not those of its parent.
@@ -37,3 +42,15 @@ def registered_types() -> dict[str, Any]:
             names = (name, f'{registry.scope}.{name}', f'{cls.__module__}.{cls.__qualname__}')
             found |= dict.fromkeys(names, cls)
     return found
+
+
+@contextmanager
+def only_registered() -> Iterator[None]:
+    """Build parts of an untrusted config: mmengine would import and call any dotted name.
+
+    Some arguments name a type under another key, such as `padding_mode` and `resize_type`.
+    """
+    # A teacher would run the code of its config.
+    safe = {k: v for k, v in registered_types().items() if not hasattr(v, 'follows_student')}
+    with patch(IMPORTS_TYPES, safe.get):
+        yield

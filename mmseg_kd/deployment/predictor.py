@@ -13,11 +13,11 @@ from mmcv.transforms import Resize
 from mmengine.dataset import Compose, pseudo_collate
 from mmengine.device import get_device
 
-from mmseg_kd.compat import only_registered
 from mmseg_kd.config.errors import config_errors
 from mmseg_kd.datasets.checked_files import LoadCheckedImage
 from mmseg_kd.deployment.segmentor import load_segmentor
 from mmseg_kd.errors import UserError, one_line
+from mmseg_kd.registry import only_registered
 
 
 class Predictor:

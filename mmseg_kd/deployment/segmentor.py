@@ -11,7 +11,6 @@ from mmengine.registry import init_default_scope
 from torch import nn
 
 from mmseg_kd.checkpoints import load_strictly, read_checkpoint
-from mmseg_kd.compat import only_registered
 from mmseg_kd.config import load_config
 from mmseg_kd.config.errors import config_errors
 from mmseg_kd.datasets.custom.masks import class_colour
@@ -19,6 +18,7 @@ from mmseg_kd.distillation.teacher import build_segmentor, classes_of, without_d
 from mmseg_kd.errors import UserError
 from mmseg_kd.nested import value_at, walk
 from mmseg_kd.records.literal_config import parse_buildable
+from mmseg_kd.registry import only_registered
 
 
 class TrainedSegmentor(NamedTuple):

@@ -12,13 +12,13 @@ from mmengine.device import get_device
 from mmseg.registry import DATASETS
 from torch import nn
 
-from mmseg_kd.compat import only_registered
 from mmseg_kd.config.errors import config_errors
 from mmseg_kd.distillation.teacher import Teacher
 from mmseg_kd.errors import UserError
 from mmseg_kd.records.literal_config import parse_buildable
 from mmseg_kd.records.message import Message, message, messages, number
 from mmseg_kd.records.run_record import RunRecord
+from mmseg_kd.registry import only_registered
 from mmseg_kd.reports.comparing.collection import Collection, run_name
 from mmseg_kd.reports.figures import samples
 from mmseg_kd.reports.models import CONFIGS, UNUSABLE, load_model, loadable, prepare
