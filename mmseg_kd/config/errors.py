@@ -63,6 +63,10 @@ def reading_errors(path: str | Path) -> Iterator[None]:
             text = f'{place}: a config must not end the program'
         elif 'cannot inherit from base' in str(error):
             text = f'{path}: the base has no dict {key}: write {key}=dict(_delete_=True, ...)'
+        elif 'Duplicate key is not allowed among bases' in str(error):
+            # Not cut off as by `one_line`, so that every key is named.
+            keys = str(error).partition('Duplicate keys: ')[2].strip('"')
+            text = f'{path}: several configs of _base_ set {keys}: inherit from one of them'
         raise UserError(text) from error
 
 

@@ -14,7 +14,7 @@ from mmseg_kd.config.options import VARIABLES, line_of
 from mmseg_kd.config.values import SPLITS
 from mmseg_kd.errors import UserError, did_you_mean
 from mmseg_kd.models.kd_encoder_decoder import teachers_by_name
-from mmseg_kd.nested import dicts, nodes, value_at
+from mmseg_kd.nested import dicts, nodes
 from mmseg_kd.registry import registered_types
 
 LOOP = "train_cfg=dict(type='IterBasedTrainLoop', max_iters=40000, val_interval=4000)"
@@ -116,7 +116,6 @@ def unknown_keys(cfg: Config) -> Iterator[tuple[str, str]]:
     if teacher and not isinstance(teacher, dict):
         yield 'model.teacher', 'write teacher=dict(config=..., checkpoint=...)'
     teachers, classes = teachers_by_name(teacher or {}).values(), registered_types()
-    constructor = value_at(cfg, 'optim_wrapper.constructor')
     for where, node in dicts(cfg):
         *above, last = where.split('.')
         if PASSED_ON & set(above) or where.split('.')[0] not in READ:
@@ -144,7 +143,7 @@ def unknown_keys(cfg: Config) -> Iterator[tuple[str, str]]:
             yield from _unknown(where, node, {'lr_mult', 'decay_mult'}, strict=True)
         elif where in UNTYPED:
             # Other constructors read other keys, such as `num_layers`.
-            if where == 'optim_wrapper.paramwise_cfg' and 'DecayOptim' in str(constructor):
+            if last == 'paramwise_cfg' and 'DecayOpt' in str(cfg.optim_wrapper.get('constructor')):
                 continue
             yield from _unknown(where, node, UNTYPED[where], where != 'model.test_cfg')
 

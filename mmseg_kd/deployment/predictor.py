@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Sequence
-from contextlib import nullcontext
 from pathlib import Path
 
 import cv2
@@ -52,7 +51,7 @@ class Predictor:
         except (RuntimeError, AssertionError) as error:
             raise UserError(f'--device {device}: {one_line(error)}') from error
         steps = [dict(type='LoadImageFromNDArray'), *trained.pipeline, dict(type='PackSegInputs')]
-        with config_errors(), nullcontext() if config else only_registered():
+        with config_errors(), only_registered(trusted=bool(config)):
             self._prepare = Compose(steps)
 
     def __call__(self, image: str | Path | np.ndarray) -> np.ndarray:

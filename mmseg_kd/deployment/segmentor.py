@@ -1,7 +1,6 @@
 """Build the model of a checkpoint from the config inside it."""
 
 from collections.abc import Mapping, Sequence
-from contextlib import nullcontext
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -56,7 +55,7 @@ def load_segmentor(checkpoint: str | Path, config: str | Path | None = None) -> 
     cfg = load_config(str(config)) if config else _own_config(loaded, checkpoint)
     if not isinstance(cfg.get('model'), dict):
         raise UserError(f'{config or checkpoint}: the config has no `model`')
-    with config_errors(), nullcontext() if config else only_registered():
+    with config_errors(), only_registered(trusted=bool(config)):
         model = build_segmentor(without_distillation(cfg['model']))
     matched = load_strictly(model, loaded, checkpoint)
     print_log(f'{checkpoint}: matched {matched}/{matched} tensors', logger='current')
