@@ -51,9 +51,10 @@ def camvid_root() -> Path:
 init_default_scope('mmseg_kd')
 
 
-@pytest.fixture(scope='session', autouse=True)
-def imports_are_no_garbage() -> None:
-    # mmengine collects garbage for each data set, 0.2 s where all of torch is looked through.
+@pytest.fixture(scope='module', autouse=True)
+def no_garbage() -> None:
+    # mmengine collects garbage for each data set, and what earlier files left would be looked
+    # through each time: imports, and the figure of each training.
     gc.freeze()
 
 
