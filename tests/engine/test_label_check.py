@@ -75,6 +75,39 @@ def test_another_number_of_classes(tmp_path: Path, num_classes: int) -> None:
         build_runner(cfg).train()
 
 
+@pytest.mark.parametrize(
+    'left',
+    [
+        'model.data_preprocessor.seg_pad_val',
+        'model.kd_losses.kl.ignore_index',
+        'val_evaluator.ignore_index',
+    ],
+)
+def test_one_label_of_void(tmp_path: Path, teacher: dict, left: str) -> None:
+    keys = {
+        'model.data_preprocessor.seg_pad_val': 12,
+        'model.kd_losses.kl.ignore_index': 12,
+        'val_evaluator.ignore_index': 12,
+    }
+    options = {key.replace('.', '__'): void for key, void in keys.items() if key != left}
+    losses = dict(kl=dict(type='KLDivergenceLoss'), at=dict(type='AttentionTransferLoss'))
+    cfg = tiny_config(
+        tmp_path,
+        model__type='KDEncoderDecoder',
+        model__teacher=teacher,
+        model__kd_losses=losses,
+        model__decode_head__ignore_index=12,
+        train_cfg__max_iters=2,
+        **options,
+    )
+    message = f'^model.decode_head.ignore_index is 12, but {left} is 255: write {left}=12$'
+    with pytest.raises(UserError, match=message):
+        build_runner(cfg).train()
+    cfg.merge_from_dict({left: 12})
+    build_runner(cfg).train()
+    assert (tmp_path / 'iter_2.pth').is_file()
+
+
 def own(root: Path, masks: list[np.ndarray | None], **options: object) -> Config:
     """A run with two classes on own photos; a mask that is None is missing."""
     (root / 'images').mkdir()

@@ -30,8 +30,9 @@ class LabelCheckHook(Hook):
     When it has seen the training images, it reports the classes without a pixel.
 
     Raises:
-        UserError: The data set has another number of classes, a label has no class, or a sample
-            lacks labels that are needed.
+        UserError: The data set has another number of classes, the padding, a loss or a metric has
+            another label of void than the head, a label has no class, or a sample lacks labels that
+            are needed.
     """
 
     priority = 'HIGHEST'
@@ -44,14 +45,21 @@ class LabelCheckHook(Hook):
         self._reported = False
 
     def before_run(self, runner: Runner) -> None:
-        """Compare the number of classes of each data set with the model's."""
-        known = runner.bare_model.num_classes
+        """Compare the classes of each data set, and each label of void, with the model's."""
+        known, ignored = runner.bare_model.num_classes, _ignore_index(runner.bare_model)
         for split, loop in runner.loops.items():
             classes = getattr(loop.dataloader.dataset, 'metainfo', {}).get('classes')
             if classes and len(classes) != known:
                 raise UserError(
                     f'model.decode_head.num_classes is {known}, but {split}_dataloader.dataset has '
                     f'{len(classes)} classes: write model.decode_head.num_classes={len(classes)}'
+                )
+
+        for where, void in _void_labels(runner):
+            if void is not None and void >= known and void != ignored:
+                raise UserError(
+                    f'model.decode_head.ignore_index is {ignored}, but {where} is {void}: write '
+                    f'{where}={ignored}'
                 )
 
     def _before_iter(
@@ -98,6 +106,20 @@ class LabelCheckHook(Hook):
 
 def _ignore_index(model: nn.Module) -> int:
     return getattr(last_head(model), 'ignore_index', 255)
+
+
+def _void_labels(runner: Runner) -> Iterator[tuple[str, int | None]]:
+    """Return the key and the label of void of each part that has its own."""
+    model = runner.bare_model
+    if runner.trains:
+        padding = getattr(model.data_preprocessor, 'seg_pad_val', None)
+        yield 'model.data_preprocessor.seg_pad_val', padding
+    for name, loss in getattr(model, 'kd_losses', {}).items():
+        if not loss.whole_maps:
+            yield f'model.kd_losses.{name}.ignore_index', loss.ignore_index
+    for split, loop in runner.loops.items():
+        for metric in loop.evaluator.metrics if split != 'train' else ():
+            yield f'{split}_evaluator.ignore_index', getattr(metric, 'ignore_index', None)
 
 
 def _samples(batch: Any) -> Iterator[SegDataSample]:
