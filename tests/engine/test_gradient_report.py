@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 import torch
 from conftest import KD_LOSSES, tiny_config, tiny_model
+from killing import Kill, KillAt
 from matplotlib.image import imread
 from mmengine.config import Config
-from mmengine.hooks import Hook
 
 from mmseg_kd.config import choose_start
 from mmseg_kd.config.values import wrong_values
@@ -20,21 +20,6 @@ from mmseg_kd.distillation.schedules import scheduled
 from mmseg_kd.engine import build_runner
 from mmseg_kd.records.gradient_reports import read_reports
 from mmseg_kd.visualization.gradient_figure import gradient_figure
-
-
-class Kill(Exception):
-    """Stands for a power cut."""
-
-
-class KillAt(Hook):
-    priority = 'LOWEST'
-
-    def __init__(self, iteration: int) -> None:
-        self.iteration = iteration
-
-    def after_train_iter(self, runner: Any, *args: Any, **kwargs: Any) -> None:
-        if runner.iter == self.iteration:
-            raise Kill
 
 
 def kd_config(
@@ -51,7 +36,7 @@ def train(cfg: Any, resume: str | None = None, kill: int | None = None) -> Any:
     choose_start(cfg, resume)
     runner = build_runner(cfg)
     if kill is not None:
-        runner.register_hook(KillAt(kill), priority='LOWEST')
+        runner.register_hook(KillAt('after_train_iter', kill), priority='LOWEST')
     runner.train()
     return runner
 

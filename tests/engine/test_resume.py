@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 from conftest import KD_LOSSES, tiny_config, tiny_model
+from killing import Kill, KillAt
 from mmengine.config import Config
 from mmengine.hooks import Hook
 
@@ -16,22 +17,13 @@ from mmseg_kd.engine.runner import KDRunner
 from mmseg_kd.errors import UserError
 
 
-class Kill(Exception):
-    """Stands for a power cut."""
+class DrawBefore(Hook):
+    """Draw a random number before a resumed training, as another hook may.
 
+    It comes before the evaluation is repeated and its best score is saved.
+    """
 
-class KillAt(Hook):
-    """Raise when a stage of the run is reached."""
-
-    def __init__(self, stage: str, iteration: int) -> None:
-        def kill(runner: object, *args: object, **kwargs: object) -> None:
-            if runner.iter == iteration:
-                raise Kill
-
-        setattr(self, stage, kill)
-
-    def before_train(self, runner: object) -> None:
-        # As another hook may, before the evaluation is repeated and its best score is saved.
+    def before_train(self, runner: KDRunner) -> None:
         if runner.resumes:
             torch.rand(1)
 
@@ -40,6 +32,7 @@ def train(cfg: object, resume: str | None = None, kill: KillAt | None = None) ->
     """Weights and evaluations at the end of a run."""
     choose_start(cfg, resume)
     runner = build_runner(cfg)
+    runner.register_hook(DrawBefore(), priority='VERY_HIGH')
     if kill:
         runner.register_hook(kill, priority='VERY_HIGH')
     runner.train()

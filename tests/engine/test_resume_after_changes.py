@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 from conftest import tiny_config
-from mmengine.hooks import Hook
+from killing import Kill, KillAt
 
 from mmseg_kd.config import choose_start
 from mmseg_kd.engine import build_runner
@@ -15,32 +15,11 @@ from mmseg_kd.engine.runner import KDRunner
 from mmseg_kd.records.run_record import read_run
 
 
-class Kill(Exception):
-    """Stands for a power cut."""
-
-
-class KillBefore(Hook):
-    """Raise in an evaluation, or in an iteration."""
-
-    priority = 'VERY_HIGH'
-
-    def __init__(self, iteration: int | None = None) -> None:
-        self.iteration = iteration
-
-    def before_val(self, runner: KDRunner) -> None:
-        if self.iteration is None:
-            raise Kill
-
-    def before_train_iter(self, runner: KDRunner, *_: object, **__: object) -> None:
-        if runner.iter == self.iteration:
-            raise Kill
-
-
-def train(cfg: object, resume: str | None = None, kill: Hook | None = None) -> KDRunner:
+def train(cfg: object, resume: str | None = None, kill: KillAt | None = None) -> KDRunner:
     choose_start(cfg, resume)
     runner = build_runner(cfg)
     if kill:
-        runner.register_hook(kill)
+        runner.register_hook(kill, priority='VERY_HIGH')
         with pytest.raises(Kill):
             runner.train()
     else:
@@ -72,7 +51,7 @@ def test_another_metric_chooses_the_best_checkpoint(tmp_path: Path) -> None:
 def test_a_run_that_went_back_does_not_return_to_the_later_checkpoint(tmp_path: Path) -> None:
     train(tiny_config(tmp_path))
     older = tmp_path / 'iter_3.pth'
-    train(tiny_config(tmp_path), resume=str(older), kill=KillBefore(4))
+    train(tiny_config(tmp_path), resume=str(older), kill=KillAt('before_train_iter', 4))
     again = tiny_config(tmp_path)
     choose_start(again, 'auto')
     assert Path(again.load_from or again.resume) == older
@@ -87,7 +66,7 @@ def test_the_last_evaluation_of_a_training_by_epoch_is_made_up_for(tmp_path: Pat
         cfg.default_hooks.checkpoint.update(by_epoch=True, interval=1)
         return cfg
 
-    train(config(), kill=KillBefore())
+    train(config(), kill=KillAt('before_val', 4))
     assert (tmp_path / 'epoch_1.pth').is_file()
     weights = torch.load(tmp_path / 'epoch_1.pth', weights_only=False)['state_dict']
     runner = train(config(), resume='auto')
