@@ -4,6 +4,7 @@ torch and mmseg, which take seconds to import, are imported in the functions.
 """
 
 import re
+from pathlib import Path
 
 from mmengine.config import Config
 
@@ -42,9 +43,10 @@ def choose_start(cfg: Config, resume: str | None) -> None:
     if resume is None and cfg.get('resume'):
         resume = cfg.pop('load_from', None) or 'auto'
     _check_sections(cfg, 'trained', 'train_dataloader', 'train_cfg', 'optim_wrapper')
-    latest = find_latest_checkpoint(cfg.work_dir)
-    if resume is None and latest is not None:
-        advice = 'continue it with --resume, choose another --work-dir, or remove the folder'
+    latest, work_dir = find_latest_checkpoint(cfg.work_dir), Path(cfg.work_dir).resolve()
+    stays = resume == 'auto' or (resume and Path(resume).resolve().parent == work_dir)
+    if latest is not None and not stays:
+        advice = 'continue it with --resume alone, choose another --work-dir, or remove the folder'
         raise UserError(f'{cfg.work_dir} already holds a run ({latest.name}): {advice}')
     if resume == 'auto' and latest is None:
         print(f'nothing to resume in {cfg.work_dir}: starting anew')

@@ -59,7 +59,19 @@ class GroupedOptimWrapperConstructor(DefaultOptimWrapperConstructor):
     With `paramwise_cfg` mmengine makes one group per parameter. Optimizer and schedulers then do
     hundreds of small updates instead of a few large ones. Each parameter keeps its settings, so
     the training is the same.
+
+    `paramwise_cfg` does not apply to what distillation losses train: its keys are parts of names,
+    and the name of a loss is free.
     """
+
+    def add_params(
+        self, params: list[dict], module: nn.Module, prefix: str = '', **kwargs: Any
+    ) -> None:
+        """Add the parameters of a module, which is called `prefix` in the model, to `params`."""
+        if prefix == 'kd_losses':
+            params += [{'params': [parameter]} for parameter in module.parameters()]
+        else:
+            super().add_params(params, module, prefix, **kwargs)
 
     def __call__(self, model: nn.Module) -> OptimWrapper:
         """Build the optimizer of a model."""

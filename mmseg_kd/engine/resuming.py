@@ -66,9 +66,9 @@ def check_resumable(checkpoint: dict[str, Any], runner: Runner, source: str | Pa
     meta.pop('config', None)
     if meta['iter'] not in range(runner.max_iters + 1):
         raise ValueError(f'it is of iteration {meta["iter"]}, this run ends at {runner.max_iters}')
+    _adopt_best_checkpoints(hub['runtime_info'], runner)
     # All entries are to be resumed: a checkpoint has no others.
     hub['resumed_keys'] = dict.fromkeys([*hub['log_scalars'], *hub['runtime_info']], True)
-    _adopt_best_checkpoints(hub['runtime_info'], runner)
 
 
 def check_optimizer(checkpoint: dict[str, Any], runner: Runner) -> None:

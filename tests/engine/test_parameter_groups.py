@@ -11,6 +11,7 @@ from test_resume import train
 
 from mmseg_kd.config import choose_start, load_config
 from mmseg_kd.engine import build_runner
+from mmseg_kd.engine.starting import _model_line
 from mmseg_kd.errors import UserError
 
 STOCK = 'DefaultOptimWrapperConstructor'
@@ -40,6 +41,22 @@ def test_every_parameter_keeps_its_settings(schedule: str) -> None:
     # What is logged as lr and base_lr.
     assert grouped.get_lr()['base_lr'] == stock.get_lr()['base_lr']
     assert grouped.get_lr()['lr'][0] == stock.get_lr()['lr'][0]
+
+
+def test_the_name_of_a_loss_sets_nothing(teacher: dict) -> None:
+    cfg = load_config(str(ROOT / 'local_configs/segformer/B0/segformer.b0.512x512.camvid.py'))
+    adapted = dict(type='FitNetLoss', student_channels=32, teacher_channels=32)
+    losses = dict.fromkeys(('head_fit', 'norm_fit', 'fit'), adapted)
+    model = MODELS.build(tiny_model(type='KDEncoderDecoder', teacher=teacher, kd_losses=losses))
+    found = settings(build_optim_wrapper(model, cfg.optim_wrapper).optimizer)
+    base = cfg.optim_wrapper.optimizer
+    adapters = [found[id(parameter)] for parameter in model.kd_losses.parameters()]
+    assert len(adapters) >= 3
+    for group in adapters:
+        assert (group['lr'], group['weight_decay']) == (base.lr, base.weight_decay)
+    assert found[id(model.decode_head.linear_pred.weight)]['lr'] == 10 * base.lr
+    plain = MODELS.build(tiny_model())
+    assert _model_line(model).split(', ')[1:] == _model_line(plain).split(', ')[1:]
 
 
 def test_training_is_the_same(tmp_path: Path) -> None:

@@ -147,9 +147,23 @@ class TestOwnFilesOnly:
         # No score beats this one, whose checkpoint stays in the other folder.
         edit(run_a, best_score=99.0)
         before = files(run_a)
-        resume(config(tmp_path / 'new'), str(run_a / 'iter_3.pth'))
+        new = tmp_path / 'new'
+        resume(config(new), str(run_a / 'iter_3.pth'))
         assert files(run_a) == before
-        assert [p.name for p in (tmp_path / 'new').glob('best_*')] == ['best_mIoU_iter_6.pth']
+        assert [p.name for p in new.glob('best_*')] == ['best_mIoU_iter_6.pth']
+        (log,) = new.glob('*/*.log')
+        text = log.read_text(encoding='utf-8')
+        assert 'the best checkpoint so far' in text
+        assert 'message_hub' not in text
+
+    def test_not_into_the_folder_of_another_run(self, run_a: Path, tmp_path: Path) -> None:
+        run_b = tmp_path / 'run_b'
+        shutil.copytree(run_a, run_b)
+        before = files(run_b)
+        with pytest.raises(UserError, match='already holds a run .* with --resume alone'):
+            resume(config(run_b), str(run_a / 'iter_3.pth'))
+        assert files(run_b) == before
+        resume(config(run_b), str(run_a / '..' / 'run_b' / 'iter_3.pth'))
 
     @pytest.mark.parametrize('kind', ['CheckpointHook', 'ResumableCheckpointHook'])
     def test_a_checkpoint_names_what_is_not_its_own(
