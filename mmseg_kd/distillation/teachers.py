@@ -53,6 +53,8 @@ class BaseTeacher:
         """Move the teacher to a device; every call moves it to the device of its input."""
         if next(self.segmentor.parameters()).device != device:
             self.segmentor.to(device)
+            # It stays on the device of the trial.
+            self._cast.clear()
         return self
 
     def start(self, student: nn.Module) -> None:

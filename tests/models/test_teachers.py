@@ -174,6 +174,13 @@ def test_a_teacher_of_its_own_precision_has_what_was_set_after_the_trial(teacher
     assert copy.decode_head.linear_fuse.launches_are_free
 
 
+def test_a_teacher_that_moves_computes_nothing_where_it_was(teacher: dict) -> None:
+    cfg = dict(teacher=teacher | dict(dtype='bfloat16'), kd_losses=KD_LOSSES)
+    own = build(tiny_model(type='KDEncoderDecoder', **cfg)).build_teacher().to('meta')
+    with torch.autocast('cpu', torch.bfloat16):
+        assert next(own._segmentor_for('cpu').parameters()).is_meta
+
+
 def test_the_teachers_head_runs_only_where_a_loss_reads_it(
     teacher: dict, monkeypatch: pytest.MonkeyPatch
 ) -> None:
