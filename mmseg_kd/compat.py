@@ -9,6 +9,7 @@ config before it needs them.
 
 from __future__ import annotations
 
+from contextlib import suppress
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
@@ -77,6 +78,20 @@ def configure_compiler() -> None:
     torch._inductor.config.fallback_random = True
     # Keep the buffers of backward, because the losses' gradients are computed one by one.
     torch._functorch.config.donated_buffer = False
+
+
+def end_failed_capture(device: int | None, pool: tuple[int, int]) -> None:
+    """Free the memory of a CUDA graph whose capture failed.
+
+    torch 2.11 goes on as if it were captured: it returns no memory that it has cached, and
+    `torch.cuda.empty_cache`, with which each capture begins, raises an error.
+    """
+    import torch
+
+    # Raised if the capture has ended, as it does in later versions.
+    with suppress(RuntimeError):
+        torch._C._cuda_endAllocateToPool(device, pool)
+        torch._C._cuda_releasePool(device, pool)
 
 
 def swaps_channels(preprocessor: nn.Module | None) -> bool:

@@ -120,6 +120,12 @@ def test_settings_of_the_compiler() -> None:
             config.no_such_option = 1
 
 
+@pytest.mark.skipif(not torch.backends.cuda.is_built(), reason='torch has no CUDA')
+def test_memory_of_a_capture() -> None:
+    for name in ('_cuda_endAllocateToPool', '_cuda_releasePool'):
+        assert callable(getattr(torch._C, name))
+
+
 def test_labels_of_a_head() -> None:
     source = inspect.getsource(BaseDecodeHead._stack_batch_gt)
     assert 'data_sample.gt_sem_seg.data for data_sample in batch_data_samples' in source

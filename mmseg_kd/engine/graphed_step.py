@@ -16,6 +16,7 @@ from mmengine.optim import AmpOptimWrapper, OptimWrapper, OptimWrapperDict
 from mmseg.structures import SegDataSample
 from torch import Tensor
 
+from mmseg_kd.compat import end_failed_capture
 from mmseg_kd.errors import one_line
 from mmseg_kd.models.batch_preprocessor import BatchDataPreProcessor, PackedBatch
 from mmseg_kd.models.launches import let_launches_be_free
@@ -160,6 +161,7 @@ class GraphedStep:
         let_launches_be_free(self.model, False)
         generator = torch.cuda.default_generators[self._device.index]
         generator.graphsafe_set_state(generator.clone_state())
+        end_failed_capture(self._device.index, self._pool)
 
     def _rates_on_device(self, groups: list[dict[str, Any]]) -> list[Tensor]:
         """Return the learning rates of the optimizer's groups as tensors."""

@@ -164,9 +164,9 @@ def test_a_run_is_told_of_the_faster_way_and_why_it_is_not_taken(
 
 
 def without_a_gpu(monkeypatch: pytest.MonkeyPatch, error: Exception) -> tuple[list, list]:
-    """Let a capture begin on a CPU and fail; return the captures and the states set after one."""
+    """Let a capture begin on a CPU and fail; return the captures and what is reset after one."""
     stream = SimpleNamespace(wait_stream=lambda other: None)
-    begun, states = [], []
+    begun, reset = [], []
 
     @contextmanager
     def capture(graph: object, **_: Any) -> Iterator[None]:
@@ -174,7 +174,7 @@ def without_a_gpu(monkeypatch: pytest.MonkeyPatch, error: Exception) -> tuple[li
         yield
         raise error
 
-    generator = SimpleNamespace(clone_state=lambda: 'copy', graphsafe_set_state=states.append)
+    generator = SimpleNamespace(clone_state=lambda: 'copy', graphsafe_set_state=reset.append)
     for name, value in {
         'Stream': lambda: stream,
         'current_stream': lambda: stream,
@@ -185,7 +185,10 @@ def without_a_gpu(monkeypatch: pytest.MonkeyPatch, error: Exception) -> tuple[li
         'default_generators': {None: generator},
     }.items():
         monkeypatch.setattr(torch.cuda, name, value)
-    return begun, states
+    for name in ('_cuda_endAllocateToPool', '_cuda_releasePool'):
+        # A torch without CUDA has neither.
+        monkeypatch.setattr(torch._C, name, lambda *_, name=name: reset.append(name), raising=False)
+    return begun, reset
 
 
 @pytest.mark.parametrize(
@@ -200,13 +203,13 @@ def without_a_gpu(monkeypatch: pytest.MonkeyPatch, error: Exception) -> tuple[li
 def test_training_continues_after_a_capture_that_failed(
     error: RuntimeError, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    begun, states = without_a_gpu(monkeypatch, error)
+    begun, reset = without_a_gpu(monkeypatch, error)
     notes: list[str] = []
     logs = train(student(), 'cpu', True, notes)
     assert len(logs) == 12
     assert len(begun) == len(notes) == 1
     assert str(error) in notes[0]
-    assert states == ['copy']
+    assert reset == ['copy', '_cuda_endAllocateToPool', '_cuda_releasePool']
 
 
 def test_a_setting_that_changes_all_the_time_ends_the_recording(
