@@ -119,7 +119,9 @@ def test_losses_and_gradients_equal_those_of_the_cpu(
 ) -> None:
     # Random masks are drawn on the CPU for both.
     draw = torch.rand
-    monkeypatch.setattr(torch, 'rand', lambda *size, device=None: draw(*size).to(device))
+    monkeypatch.setattr(
+        torch, 'rand', lambda *size, device=None, **keys: draw(*size, **keys).to(device)
+    )
     torch.set_float32_matmul_precision('highest')
     torch.backends.cudnn.allow_tf32 = False
     here, _ = build(no_chance(toy_config(x=LOSSES[name])), 'cpu')
