@@ -24,7 +24,6 @@ ENVIRONMENT = os.environ | {
     'PYTHONPATH': os.pathsep.join([str(ROOT), str(ROOT / 'benchmarks'), *sys.path]),
     # Makes matrix products deterministic.
     'CUBLAS_WORKSPACE_CONFIG': ':4096:8',
-    'OMP_NUM_THREADS': str(os.cpu_count() or 1),
 }
 LAST_CHARACTERS = 3000
 
