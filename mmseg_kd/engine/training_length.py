@@ -32,8 +32,8 @@ def follow_length(schedulers: Any, length: int) -> Any:
     first = by_iter[0] if by_iter else {}
     warms_up = first.get('type') == 'LinearLR' and not first.get('begin')
     warm_up = first.get('end', 0) if warms_up else 0
-    # At least 1, so that no scheduler is left out: a checkpoint has the state of each.
-    longest = max(length // WARM_UP_SHARE, 1)
+    # At least 2: in a warm-up of one iteration mmengine's LinearLR keeps its first factor for good.
+    longest = max(length // WARM_UP_SHARE, 2)
     if following and warm_up > longest:
         print_log(
             f'param_scheduler: the warm-up takes {longest} of {length} iterations in place of '
@@ -57,9 +57,9 @@ def misfits(runner: Runner) -> Iterator[str]:
     schedulers = runner.param_schedulers if isinstance(runner.param_schedulers, list) else []
     by_iter = [scheduler for scheduler in schedulers if not scheduler.by_epoch]
     last = max(by_iter, key=lambda scheduler: scheduler.end, default=None)
-    # A warm-up alone may end early. It fills a training of one iteration, so the next ends later.
+    # A warm-up alone may end early. It fills a training of two iterations, so the next ends later.
     warms_up = isinstance(last, LinearParamScheduler | ConstantParamScheduler)
-    if last and length > 1 and (last.end > length or (last.end < length and not warms_up)):
+    if last and length > 2 and (last.end > length or (last.end < length and not warms_up)):
         advice = 'leave `end` out, and it follows the training'
         if runner.iter > 0:
             advice = 'a resumed run keeps the schedule of its checkpoint'

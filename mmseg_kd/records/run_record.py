@@ -115,10 +115,14 @@ class RunRecord:
             iteration, the file is the latest and its value None.
         """
         scores = self.curve(metric)
-        # `best_*.pth` holds only the weights and is smaller, so it comes last and wins a tie.
+        # `best_*.pth` holds only the weights and is smaller, so it comes last and wins a tie
+        # within an iteration. Of iterations with equal scores the first wins, as in `best`.
         found = [file for p in ('iter_*.pth', 'best_*.pth') for file in self.source.glob(p)]
-        found.sort(key=lambda file: (scores.get(_iteration(file), -math.inf), _iteration(file)))
-        return (found[-1], scores.get(_iteration(found[-1]))) if found else None
+        scored = [file for file in found if _iteration(file) in scores]
+        if scored:
+            first = max(map(_iteration, scored), key=lambda i: (scores[i], -i))
+            return next(f for f in reversed(scored) if _iteration(f) == first), scores[first]
+        return (max(found, key=_iteration), None) if found else None
 
 
 def read_run(folder: str | Path, name: str | None = None) -> RunRecord:

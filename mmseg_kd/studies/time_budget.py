@@ -107,7 +107,8 @@ def _short(cfg: Config) -> Config:
     """Return the config of the training that is timed: without evaluations and checkpoints."""
     short = copy.deepcopy(cfg)
     short.resume, short.log_level = False, 'ERROR'
-    short.train_cfg.update(max_iters=ENDLESS, time_budget=None)
+    short.train_cfg.time_budget = None
+    set_length(short, ENDLESS)
     short.update(dict.fromkeys(['val_dataloader', 'val_cfg', 'val_evaluator']))
     short.default_hooks = (cfg.get('default_hooks') or {}) | dict.fromkeys(NOT_TIMED)
     short.custom_hooks = [*(cfg.get('custom_hooks') or ()), PACE_HOOK]
@@ -117,4 +118,7 @@ def _short(cfg: Config) -> Config:
         if node.get('type') == 'GradientShare':
             # A training measures the share only at its start, which is not timed.
             node.update(begin=0, until=1)
+        elif node.get('type') == 'LinearWarmup':
+            # Before it begins, the loss is not computed and its teacher does not run.
+            node['begin'] = 0
     return short

@@ -32,10 +32,10 @@ def spans(schedulers: list) -> list[tuple]:
         (15000, [(0, 1500), (1500, 15000)]),
         (14000, [(0, 1400), (1400, 14000)]),
         (100, [(0, 10), (10, 100)]),
-        (10, [(0, 1), (1, 10)]),
-        (9, [(0, 1), (1, 9)]),
-        (1, [(0, 1), (1, 2)]),
-        (0, [(0, 1), (1, 2)]),
+        (10, [(0, 2), (2, 10)]),
+        (9, [(0, 2), (2, 9)]),
+        (1, [(0, 2), (2, 3)]),
+        (0, [(0, 2), (2, 3)]),
     ],
 )
 def test_the_shipped_schedule_by_length(length: int, expected: list) -> None:
@@ -99,6 +99,17 @@ def test_a_learning_rate_that_ends_elsewhere(
     assert [message in problem for problem in misfits(runner)] == [True] * bool(message)
 
 
+@pytest.mark.parametrize('length', [3, 12])
+def test_a_short_training_reaches_its_rate(tmp_path: Path, length: int) -> None:
+    cfg = tiny_config(tmp_path, train_cfg__max_iters=length)
+    rate = cfg.optim_wrapper.optimizer.lr
+    cfg.param_scheduler = [WARM_UP, POLY]
+    runner = build_runner(cfg)
+    runner.train()
+    rates = runner.message_hub.get_scalar('train/base_lr').data[0]
+    assert max(rates) == rates[1] == pytest.approx(rate)
+
+
 def test_a_training_of_one_iteration_fits(tmp_path: Path) -> None:
     # The warm-up fills it, so the scheduler after it ends later.
     cfg = tiny_config(tmp_path, train_cfg__max_iters=1, param_scheduler=[WARM_UP, POLY])
@@ -156,7 +167,7 @@ def test_epochs_with_a_sampler_that_ends(tmp_path: Path) -> None:
     runner.train()
     # Two epochs of four batches; the schedule ends with them.
     assert (runner.epoch, runner.iter) == (2, 8)
-    assert [scheduler.end for scheduler in runner.param_schedulers] == [1, 8]
+    assert [scheduler.end for scheduler in runner.param_schedulers] == [2, 8]
 
 
 def test_a_schedule_by_epoch_fits_a_training_by_epoch(tmp_path: Path) -> None:

@@ -160,7 +160,7 @@ class TestOwnFilesOnly:
         run_b = tmp_path / 'run_b'
         shutil.copytree(run_a, run_b)
         before = files(run_b)
-        with pytest.raises(UserError, match='already holds a run .* with --resume alone'):
+        with pytest.raises(UserError, match=r'already holds a run .* with --resume alone'):
             resume(config(run_b), str(run_a / 'iter_3.pth'))
         assert files(run_b) == before
         resume(config(run_b), str(run_a / '..' / 'run_b' / 'iter_3.pth'))

@@ -68,6 +68,12 @@ def test_the_checkpoint_offered_has_the_score_shown(
     assert run.best_checkpoint('mIoU11') == (folder / 'iter_6.pth', 40.0)
     (folder / 'best_mIoU11_iter_6.pth').touch()
     assert run.best_checkpoint('mIoU11') == (folder / 'best_mIoU11_iter_6.pth', 40.0)
+    set_curve(folder, [10.0, 40.0, 40.0])
+    run = read_run(folder)
+    assert run.best('mIoU11')['iteration'] == 6
+    assert run.best_checkpoint('mIoU11') == (folder / 'best_mIoU11_iter_6.pth', 40.0)
+    set_curve(folder, [10.0, 40.0, 30.0])
+    run = read_run(folder)
     for file in folder.glob('*iter_6.pth'):
         file.unlink()
     # The headline is 40; the best file that is left says itself what it has.

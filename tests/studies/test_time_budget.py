@@ -10,6 +10,7 @@ from optuna.storages import InMemoryStorage
 
 from mmseg_kd.checkpoints import read_checkpoint
 from mmseg_kd.config import choose_start, load_config
+from mmseg_kd.distillation.schedules import scheduled
 from mmseg_kd.engine import build_runner
 from mmseg_kd.engine.hooks import time_hooks
 from mmseg_kd.errors import UserError
@@ -21,7 +22,7 @@ from mmseg_kd.studies.config import load_study
 from mmseg_kd.studies.plan import plan_study
 from mmseg_kd.studies.sharing.run_queue import RunQueue
 from mmseg_kd.studies.sharing.storage import open_storage
-from mmseg_kd.studies.time_budget import fit_time_budget, set_length
+from mmseg_kd.studies.time_budget import _short, fit_time_budget, set_length
 from mmseg_kd.studies.training_process import Task, run_training
 
 B0 = str(ROOT / 'local_configs/segformer/B0/segformer.b0.512x512.camvid.py')
@@ -121,6 +122,21 @@ def test_schedules_end_with_the_training() -> None:
     assert (weight.end, weight['value'].end, 'begin' in weight['value']) == (1500, 1000, False)
     assert (temperature.begin, temperature.end) == (500, 1000)
     assert cfg.model.kd_losses.b.loss_weight.at_iter == 300
+
+
+@pytest.mark.parametrize(
+    'weight',
+    [
+        dict(type='LinearWarmup', value=1.0, begin=150, end=300),
+        dict(type='LinearDecay', value=1.0, end=300),
+        dict(type='CosineDecay', value=1.0, begin=30, end=300),
+    ],
+)
+def test_iterations_are_timed_with_every_loss(weight: dict) -> None:
+    cfg = load_config(B0, {'train_cfg.max_iters': 300, 'train_cfg.time_budget': 60})
+    cfg.model.kd_losses = dict(a=dict(type='KLDivergenceLoss', loss_weight=weight))
+    timed = scheduled(_short(cfg).model.kd_losses.a.loss_weight)
+    assert all(timed.at(i) > 0 for i in range(10, 5000))
 
 
 def test_a_single_scheduler_ends_with_the_training() -> None:
