@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import statistics
-import time
 from collections.abc import Callable, Mapping, Sequence
 from itertools import accumulate
 from typing import NamedTuple
 
 import torch
 from torch.profiler import ProfilerActivity, profile
+
+from mmseg_kd.engine.devices import now
 
 MIB = 2**20
 
@@ -47,18 +48,10 @@ def seconds_of(run: Callable[[], object], times: int = 1) -> float:
         Seconds per timed call.
     """
     run()
-    wait_for_device()
-    start = time.perf_counter()
+    start = now()
     for _ in range(times):
         run()
-    wait_for_device()
-    return (time.perf_counter() - start) / times
-
-
-def wait_for_device() -> None:
-    """Wait until the GPU, if there is one, has finished its work."""
-    if torch.cuda.is_available():
-        torch.cuda.synchronize()
+    return (now() - start) / times
 
 
 class Spread(NamedTuple):

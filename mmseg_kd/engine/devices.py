@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -35,6 +36,13 @@ def unused_card() -> str | None:
         f'this machine has the driver of an NVIDIA card, but torch {torch.__version__} {problem}: '
         f'everything runs on the CPU, many times slower. {advice}'
     )
+
+
+def now() -> float:
+    """Return the time in seconds, after the GPU, if there is one, has finished its work."""
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
+    return time.perf_counter()
 
 
 @contextmanager

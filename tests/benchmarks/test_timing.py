@@ -1,7 +1,5 @@
 """Runs are timed in turns."""
 
-from types import SimpleNamespace
-
 import pytest
 
 from measuring import timing
@@ -10,12 +8,12 @@ from measuring.timing import interleaved, ratio, seconds_of
 
 def test_each_turn_times_the_second_call_of_each(monkeypatch: pytest.MonkeyPatch) -> None:
     # The n-th call takes n seconds.
-    ran, now = [], [0]
-    monkeypatch.setattr(timing, 'time', SimpleNamespace(perf_counter=lambda: now[0]))
+    ran, clock = [], [0]
+    monkeypatch.setattr(timing, 'now', lambda: clock[0])
 
     def run(name: str) -> None:
         ran.append(name)
-        now[0] += len(ran)
+        clock[0] += len(ran)
 
     runs = dict(slow=lambda: run('slow'), fast=lambda: run('fast'))
     seconds = interleaved(runs, repeats=2, warmup=1)

@@ -267,7 +267,7 @@ def test_the_pace_is_that_of_the_median_block(
     # Blocks of two iterations: the first takes 12 s, another one 200 s. What is before iteration
     # 4, where the first epoch ends, does not count.
     times = iter([0.0, 0.0, 0.0, 0.0, 12.0, 212.0, 222.0, 230.0, 240.0])
-    monkeypatch.setattr(time_hooks, '_now', lambda: next(times))
+    monkeypatch.setattr(time_hooks, 'now', lambda: next(times))
     hook = dict(type='PaceHook', skip=2, blocks=5, seconds=0.0)
     cfg = tiny_config(tmp_path, train_cfg__max_iters=1000, custom_hooks=[hook])
     cfg.update(dict.fromkeys(['val_dataloader', 'val_cfg', 'val_evaluator']))

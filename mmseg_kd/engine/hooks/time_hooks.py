@@ -6,13 +6,14 @@ from contextlib import ExitStack
 from statistics import median
 from typing import Any
 
-import torch
 from mmengine.dist import is_main_process
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 from mmseg.registry import HOOKS
 from tqdm import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
+
+from mmseg_kd.engine.devices import now
 
 
 @HOOKS.register_module()
@@ -89,19 +90,13 @@ class PaceHook(Hook):
         self._began = self._began or time.perf_counter()
         reading = done <= len(runner.train_dataloader) and time.perf_counter() < self._began + 15
         if done <= self.skip or reading:
-            self._first, self._since = done, _now()
+            self._first, self._since = done, now()
         # This check does not wait for the device, because the training does not either.
         elif done - self._first >= 2 and time.perf_counter() - self._since >= self.seconds:
-            now = _now()
-            self._paces.append((now - self._since) / (done - self._first))
-            self._first, self._since = done, now
+            end = now()
+            self._paces.append((end - self._since) / (done - self._first))
+            self._first, self._since = done, end
             if len(self._paces) == self.blocks:
                 pace = median(self._paces)
                 runner.visualizer.add_scalars({'seconds_per_iter': pace}, step=done)
                 runner.train_loop.stop_training = True
-
-
-def _now() -> float:
-    if torch.cuda.is_available():
-        torch.cuda.synchronize()
-    return time.perf_counter()
