@@ -12,7 +12,6 @@ import torch.nn.functional as F
 from mmseg.structures import SegDataSample
 from torch import Tensor, nn
 
-from mmseg_kd.checkpoints import atomic_path
 from mmseg_kd.deployment.predictor import OnnxPredictor, Predictor
 from mmseg_kd.deployment.segmentor import TrainedSegmentor
 from mmseg_kd.errors import UserError, one_line
@@ -123,8 +122,7 @@ def export_onnx(trained: TrainedSegmentor, file: Path, end_to_end: bool, fp16: b
     resize = [{k: v for k, v in step.items() if k != 'type'} for step in trained.pipeline]
     facts |= dict(resize=resize, align_corners=trained.model.align_corners)
     program.model.metadata_props['mmseg_kd'] = json.dumps(facts)
-    with atomic_path(file) as partial:
-        program.save(str(partial), external_data=False)
+    program.save(str(file), external_data=False)
     return module
 
 

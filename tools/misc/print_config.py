@@ -7,7 +7,7 @@ The output is a config file.
 
 from pathlib import Path
 
-from mmseg_kd.checkpoints import atomic_path
+from mmseg_kd.checkpoints import write_text
 from mmseg_kd.command_line import config_parser, parse_with_config, run_tool
 from mmseg_kd.paths import check_new_file
 
@@ -25,8 +25,7 @@ def main() -> None:
     cfg = Config(cfg.to_dict(), cfg.text, cfg.filename)
     print(cfg.pretty_text.rstrip())
     if args.save_path is not None:
-        with atomic_path(args.save_path) as partial:
-            cfg.dump(partial)
+        write_text(args.save_path, cfg.pretty_text)
 
 
 if __name__ == '__main__':

@@ -17,7 +17,6 @@ from mmseg.registry import HOOKS
 from mmseg.structures import SegDataSample
 from prettytable import PrettyTable
 
-from mmseg_kd.checkpoints import atomic_path
 from mmseg_kd.paths import relative
 from mmseg_kd.visualization import Panel, prediction_grid
 
@@ -100,8 +99,7 @@ class PredictionGridHook(Hook):
             runner.logger.info('\n' + _table(history, teacher))
         file = Path(runner.work_dir) / 'predictions.png'
         meta = runner.val_dataloader.dataset.metainfo
-        with atomic_path(file) as partial:
-            prediction_grid(self._rows(runner), meta['classes'], meta['palette'], partial)
+        prediction_grid(self._rows(runner), meta['classes'], meta['palette'], file)
         runner.logger.info(f'input, ground truth and predictions: {relative(file)}')
 
     @torch.no_grad()
