@@ -27,7 +27,8 @@ def test_images_are_chosen_by_what_they_gained() -> None:
     chosen = choose_images([0.5, np.nan, -3.0, 9.0, 1.0, 0.0], 1)
     assert chosen == [(3, 'largest'), (2, 'smallest'), (0, 'median')]
     assert len(choose_images([1.0, 2.0], 3)) == 2
-    assert choose_images([np.nan], 2) == []
+    with pytest.raises(UserError, match='no image of the split has a labelled pixel'):
+        choose_images([np.nan], 2)
 
 
 def test_the_difference_is_painted() -> None:

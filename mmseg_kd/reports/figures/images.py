@@ -77,8 +77,13 @@ def choose_images(differences: Sequence[float], count: int) -> list[tuple[int, s
 
     Returns:
         Index and kind of each: 'largest', 'smallest' or 'median'.
+
+    Raises:
+        UserError: No image has a difference.
     """
     order = [int(i) for i in np.argsort(differences) if np.isfinite(differences[i])]
+    if not order:
+        raise UserError('no image of the split has a labelled pixel')
     middle = max(0, len(order) // 2 - count // 2)
     found = order[::-1][:count], order[:count], order[middle : middle + count]
     chosen: dict[int, str] = {}
@@ -130,8 +135,6 @@ def draw_images(
     scores = samples.image_scores(compared, dataset, range(len(dataset)))
     differences = [row['student'] - row['baseline'] for row in scores.values()]
     chosen = choose_images(differences, count)
-    if not chosen:
-        raise UserError('no image of the split has a labelled pixel')
     rows = [_row(dataset[i], models) for i, _ in chosen]
     meta = dataset.metainfo
     prediction_grid(rows, meta['classes'], meta['palette'], file, vector=True)

@@ -17,7 +17,6 @@ from mmengine.dataset import BaseDataset
 from torch import nn
 
 from mmseg_kd.distillation.maps import resize_map
-from mmseg_kd.errors import UserError
 from mmseg_kd.evaluation.calibration import probabilities
 from mmseg_kd.records.message import Message, message, messages, number
 from mmseg_kd.reports.figures import samples
@@ -96,8 +95,6 @@ def choose(
         return {i: (message('named'), row) for i, row in scores.items()}
     kinds = dict(zip(KINDS, messages('best', 'worst', 'median'), strict=True))
     chosen = choose_images([_difference(row) for row in scores.values()], count)
-    if not chosen:
-        raise UserError('no image of the split has a labelled pixel')
     return {i: (kinds[kind], scores[i]) for i, kind in chosen}
 
 
