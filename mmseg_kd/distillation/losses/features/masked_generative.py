@@ -104,7 +104,7 @@ class MaskedGenerativeLoss(FitNetLoss):
     def compare(self, student: Tensor, teacher: Tensor, target: Tensor | None) -> Tensor:
         """Compute the loss of the adapted student's map and the teacher's, both on the grid."""
         valid = self.valid(target, student)
-        return self.squared_distance(self.generate(student), teacher, valid)
+        return self.between(self.generate(student), teacher, valid)
 
     def generate(self, x: Tensor) -> Tensor:
         """Mask a map (N, C', H, W) and generate a whole one from the places that are left."""
@@ -113,8 +113,8 @@ class MaskedGenerativeLoss(FitNetLoss):
         first, second = self.generator
         return _convolved(second, _convolved(first, x * kept).relu())
 
-    def squared_distance(self, generated: Tensor, teacher: Tensor, valid: Tensor) -> Tensor:
-        """Reduce the squared distance of two maps (N, C', H, W) to a scalar."""
+    def between(self, generated: Tensor, teacher: Tensor, valid: Tensor) -> Tensor:
+        """Compute the loss of a generated map and the teacher's, both (N, C', H, W), a scalar."""
         # Channels first: the sum over all elements would leave float32 earlier.
         squared = (generated - teacher).square().mean(dim=1)
         if self.reduction == 'sum_per_image':
@@ -205,11 +205,9 @@ class AffinityContrastLoss(MaskedGenerativeLoss):
         """Return the grid (height, width) of a map of the given size: whole patches."""
         return [max(side // self.patch, 1) * self.patch for side in super().cells(size)]
 
-    def compare(self, student: Tensor, teacher: Tensor, target: Tensor | None) -> Tensor:
-        """Compute the loss of the adapted student's map and the teacher's, both on the grid."""
-        valid = self.valid(target, student)
-        generated = self.generate(student)
-        loss = self.squared_distance(generated, teacher, valid)
+    def between(self, generated: Tensor, teacher: Tensor, valid: Tensor) -> Tensor:
+        """Compute the loss of a generated map and the teacher's, both (N, C', H, W), a scalar."""
+        loss = super().between(generated, teacher, valid)
         return loss + self.contrast_weight * self.contrast(generated, teacher, valid)
 
     def contrast(self, student: Tensor, teacher: Tensor, valid: Tensor) -> Tensor:
