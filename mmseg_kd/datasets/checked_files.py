@@ -45,8 +45,12 @@ ANY_IDS = MaskRule(
 )
 
 
-def check_file(path: str | Path) -> None:
+def check_file(path: str | Path, missing: str = '') -> None:
     """Check that a path is a file with content.
+
+    Args:
+        path: The path.
+        missing: The message if nothing is there; by default it is that of the system.
 
     Raises:
         UserError: It is missing, empty, a folder or a pipe.
@@ -54,7 +58,8 @@ def check_file(path: str | Path) -> None:
     try:
         found = Path(path).stat()
     except OSError as error:
-        raise UserError(f'{path}: {error.strerror}; restore the file') from None
+        problem = missing if isinstance(error, FileNotFoundError | NotADirectoryError) else ''
+        raise UserError(problem or f'{path}: {error.strerror}; restore the file') from None
     if not stat.S_ISREG(found.st_mode):
         raise UserError(f'{path}: is not a file; remove it')
     if not found.st_size:

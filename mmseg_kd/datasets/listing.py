@@ -63,17 +63,14 @@ def _check(listing: BaseSegDataset, where: str, masks: bool) -> None:
         _check_suffix(listing, where, {Path(item['img_path']) for item in found})
     for item in found:
         image, mask = item['img_path'], item.get('seg_map_path')
-        if not Path(image).exists():
-            change = f'{where}.img_suffix={listing.img_suffix!r}'
-            raise UserError(f'{image} does not exist; restore it, or change {change}')
-        check_file(image)
+        change = f'{where}.img_suffix={listing.img_suffix!r}'
+        check_file(image, f'{image} does not exist; restore it, or change {change}')
         if masks and mask is not None:
-            if not Path(mask).exists():
-                raise UserError(
-                    f'{image}: has no mask, {mask} is missing; restore it, remove the image, or '
-                    f'change {where}.seg_map_suffix={listing.seg_map_suffix!r}'
-                )
-            check_file(mask)
+            check_file(
+                mask,
+                f'{image}: has no mask, {mask} is missing; restore it, remove the image, or '
+                f'change {where}.seg_map_suffix={listing.seg_map_suffix!r}',
+            )
 
 
 def images_in(folder: Path, suffixes: tuple[str, ...] = SUFFIXES) -> list[Path]:

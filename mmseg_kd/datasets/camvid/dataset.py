@@ -70,9 +70,7 @@ class CamVidDataset(CachedDataset, CamVidClasses, BaseSegDataset):
             pairs = chain.from_iterable(_of_split(root, part) for part in SPLITS[self.split])
         for problem, image, mask in pairs:
             for file in (image, mask):
-                if not file.exists():
-                    raise UserError(f'{problem}, {file} is missing; restore it')
-                check_file(file)
+                check_file(file, f'{problem}, {file} is missing; restore it')
             paths = dict(img_path=str(image), seg_map_path=str(mask))
             found.append(paths | shared | dict(seg_fields=[], mask_rule=MASK_RULE))
         return found
