@@ -57,7 +57,8 @@ class StudyRunner:
             while True:
                 if lease := self.queue.claim():
                     self._train(lease)
-                elif busy := self.queue.busy():
+                # Others may need what a process trains now, or it may die.
+                elif busy := [run.label for run in self.queue.in_state('running')]:
                     if busy != waits_for:
                         say(f'waiting for {", ".join(busy)}: a process trains it, or died just now')
                     waits_for = busy
@@ -71,10 +72,8 @@ class StudyRunner:
 
     def test(self) -> None:
         """Test the finished runs that were trained while `study.test` was False."""
-        current = self.queue.current()
-        for run in self.plan:
-            if self.queue.state_of(current.get(run.key)) == 'done':
-                self._test(run)
+        for run in self.queue.in_state('done'):
+            self._test(run)
 
     def _test(self, run: PlannedRun, meanwhile: Callable[[], None] = lambda: None) -> None:
         """Test the best checkpoint of a run on the test split, unless that was done before."""

@@ -90,11 +90,11 @@ def test_the_run_of_a_dead_process_is_given_on(tmp_path: Path, storage: str) -> 
     study, plan = planned(tmp_path, LIST)
     runs = queue(study, plan, storage)
     lease = runs.claim()
-    assert (runs.claim(), runs.busy()) == (None, ['a seed 0'])
+    assert (runs.claim(), runs.in_state('running')) == (None, [lease.run])
     lease.set('heartbeat', time.time() - 0.5 * GRACE)
-    assert (runs.claim(), runs.busy()) == (None, ['a seed 0'])
+    assert (runs.claim(), runs.in_state('running')) == (None, [lease.run])
     lease.set('heartbeat', time.time() - 1.5 * GRACE)
-    assert runs.busy() == []
+    assert runs.in_state('running') == []
     assert runs.claim().run.key == ('a', 0)
     # A process that was asleep and continues finds out.
     for act in (

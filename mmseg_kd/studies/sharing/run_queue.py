@@ -222,10 +222,10 @@ class RunQueue:
             if own and trial.state == TrialState.RUNNING:
                 self._fail(trial)
 
-    def busy(self) -> list[str]:
-        """Return the runs that a process trains now: others may need them, or it may die."""
+    def in_state(self, state: str) -> list[PlannedRun]:
+        """Return the planned trainings in a state, one of the values of `STATES`."""
         current = self.current()
-        return [run.label for run in self.plan if self.state_of(current.get(run.key)) == 'running']
+        return [run for run in self.plan if self.state_of(current.get(run.key)) == state]
 
 
 def _attempt(trial: FrozenTrial) -> int:
