@@ -177,10 +177,8 @@ def check_classes(teacher: Teacher, classes: Sequence[str] | None) -> None:
         teacher: The teacher, whose checkpoint may name its classes.
         classes: The student's, in the order of their ids.
     """
-    if not (teacher.classes and classes):
-        return
-    theirs, own = ([_spelling(name) for name in names] for names in (teacher.classes, classes))
-    if theirs == own:
+    theirs, own = _spellings(teacher.classes), _spellings(classes)
+    if theirs == own or not (theirs and own):
         return
     if sorted(theirs) == sorted(own):
         problem = 'the same classes in another order; train them on labels of one order'
@@ -207,7 +205,7 @@ def check_order(meta: Any, classes: Sequence[str] | None, source: str) -> None:
         classes: Those of the data set, in the order of their ids.
         source: The checkpoint, for the message.
     """
-    theirs, own = ([_spelling(name) for name in x or ()] for x in (classes_of(meta), classes))
+    theirs, own = _spellings(classes_of(meta)), _spellings(classes)
     if theirs != own and sorted(theirs) == sorted(own):
         raise UserError(
             f'{source} has the classes {classes_of(meta)}, the data set {list(classes)}: the same '
@@ -215,9 +213,9 @@ def check_order(meta: Any, classes: Sequence[str] | None, source: str) -> None:
         )
 
 
-def _spelling(name: object) -> str:
-    """Return a class name without case, spaces, `_` and `-`, in which data sets differ."""
-    return re.sub(r'[\s_-]', '', str(name)).casefold()
+def _spellings(classes: Sequence[object] | None) -> list[str]:
+    """Return class names without case, spaces, `_` and `-`, in which data sets differ."""
+    return [re.sub(r'[\s_-]', '', str(name)).casefold() for name in classes or ()]
 
 
 def card_table(cards: Mapping[str, Mapping[str, Any]]) -> str:
