@@ -129,13 +129,14 @@ def diagnose(reports: Sequence[Report], weights: Mapping[str, FullWeight]) -> di
     return findings
 
 
-def full_weight(name: str, loss_weight: float | Schedule) -> FullWeight:
-    """Return the weight that schedules multiply, and its config key."""
+def full_weight(name: str, loss_weight: float | Schedule | Mapping) -> FullWeight:
+    """Return the weight that schedules, built or of a config, multiply, and its config key."""
     key = f'model.kd_losses.{name}.loss_weight'
     if share_of(loss_weight):
         return FullWeight(key, None)
     *schedules, value = unnested(loss_weight)
-    return FullWeight(key + '.value' * len(schedules), value, bool(schedules))
+    known = value if isinstance(value, int | float) else None
+    return FullWeight(key + '.value' * len(schedules), known, bool(schedules))
 
 
 def _at_full_weights(report: Report, weights: Mapping[str, FullWeight]) -> Report:

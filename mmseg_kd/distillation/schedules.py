@@ -14,7 +14,7 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from bisect import bisect_right
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -194,9 +194,13 @@ def value_at(value: float | Schedule, iteration: int) -> float:
     return value.at(iteration) if isinstance(value, Schedule) else value
 
 
-def unnested(value: float | Schedule) -> list[float | Schedule]:
-    """Return a value, the schedules that it contains from outside in, and last the number."""
+def unnested(value: Any) -> list[Any]:
+    """Return a value, the schedules that it contains from outside in, and last the number.
+
+    A schedule may be a dict of a config, whose number is None if it has none.
+    """
     chain = [value]
-    while isinstance(chain[-1], Schedule):
-        chain.append(chain[-1].value)
+    while isinstance(chain[-1], Schedule | Mapping):
+        own = chain[-1]
+        chain.append(own.get('value') if isinstance(own, Mapping) else own.value)
     return chain

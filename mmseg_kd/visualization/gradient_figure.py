@@ -22,9 +22,7 @@ TITLES = {
 Reports = Sequence[Mapping[str, Any]]
 
 
-def gradient_figure(
-    reports: Reports, file: str | Path, guides: tuple[float, float] = (0.001, 0.9)
-) -> None:
+def gradient_figure(reports: Reports, file: str | Path, guides: tuple[float, float]) -> None:
     """Draw gradient norm share, cosine with the labels' gradient and weighted losses.
 
     With more than 40 reports each curve is a running mean over a twentieth of them; the reports

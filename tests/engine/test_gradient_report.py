@@ -14,7 +14,13 @@ from mmengine.config import Config
 
 from mmseg_kd.config import choose_start
 from mmseg_kd.config.values import wrong_values
-from mmseg_kd.distillation.gradient_diagnosis import FullWeight, diagnose, full_weight
+from mmseg_kd.distillation.gradient_diagnosis import (
+    DOMINANT,
+    OFF,
+    FullWeight,
+    diagnose,
+    full_weight,
+)
 from mmseg_kd.distillation.gradients import GradientStats, weight_for
 from mmseg_kd.distillation.schedules import scheduled
 from mmseg_kd.engine import build_runner
@@ -264,9 +270,10 @@ def test_what_is_not_finite_is_not_judged() -> None:
 
 def test_the_picture_of_nothing_and_of_many_reports(tmp_path: Path) -> None:
     empty = dict(share=None, weighted=None, cosine=None)
-    gradient_figure([{'iter': 0, 'task': empty, 'losses': {'a': empty}}], tmp_path / 'a.png')
+    first = [{'iter': 0, 'task': empty, 'losses': {'a': empty}}]
+    gradient_figure(first, tmp_path / 'a.png', (OFF, DOMINANT))
     names = [f'loss_{i}' for i in range(8)]
     row = dict(share=0.1, weighted=1.0, cosine=0.5)
     many = [{'iter': 50 * i, 'task': row, 'losses': dict.fromkeys(names, row)} for i in range(100)]
-    gradient_figure(many, tmp_path / 'b.png')
+    gradient_figure(many, tmp_path / 'b.png', (OFF, DOMINANT))
     assert imread(tmp_path / 'a.png').shape == imread(tmp_path / 'b.png').shape

@@ -131,7 +131,7 @@ class GradientReportHook(Hook):
         folder = Path(runner.work_dir)
         if runner.kd_losses and (reports := read_reports(folder / 'gradients.jsonl')):
             file = folder / 'gradients.png'
-            gradient_figure(reports, file, guides=(diagnosis.OFF, diagnosis.DOMINANT))
+            gradient_figure(reports, file, (diagnosis.OFF, diagnosis.DOMINANT))
             runner.logger.info(f"the losses' shares of the gradient: {relative(file)}")
 
     def _judge(self, report: dict, runner: Runner) -> list[diagnosis.Finding]:

@@ -1,12 +1,12 @@
 """Findings about trainings: which failed, what held them back, how they ended."""
 
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import replace
 
 import numpy as np
 
-from mmseg_kd.distillation.gradient_diagnosis import Finding, FullWeight, diagnose
+from mmseg_kd.distillation.gradient_diagnosis import Finding, diagnose, full_weight
 from mmseg_kd.records.message import Message, message, messages
 from mmseg_kd.records.run_record import RunRecord
 from mmseg_kd.reports.comparing.collection import Collection, run_name, same_data
@@ -27,14 +27,8 @@ def loss_faults(run: RunRecord) -> dict[str, tuple[str, Finding]]:
     """
     weights = {}
     for name, row in run.gradients[-1]['losses'].items() if run.gradients else ():
-        key = f'model.kd_losses.{name}.loss_weight'
         weight = run.setting('model', 'kd_losses', name, 'loss_weight')
-        weight = row.get('weight') if weight is None else weight
-        scheduled = isinstance(weight, Mapping)
-        while isinstance(weight, Mapping):
-            weight, key = weight.get('value'), f'{key}.value'
-        known = weight if isinstance(weight, int | float) else None
-        weights[name] = FullWeight(key, known, scheduled)
+        weights[name] = full_weight(name, row.get('weight') if weight is None else weight)
     found = diagnose(run.gradients, weights)
     return {name: (weights[name].key, finding) for name, finding in found.items()}
 
