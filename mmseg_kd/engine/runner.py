@@ -11,7 +11,7 @@ from typing import Any
 from filelock import FileLock
 from mmengine.config import Config
 from mmengine.device import get_device
-from mmengine.dist import broadcast, is_distributed, is_main_process
+from mmengine.dist import broadcast, is_distributed, master_only
 from mmengine.hooks import CheckpointHook, Hook
 from mmengine.logging import MMLogger
 from mmengine.model import is_model_wrapper, revert_sync_batchnorm
@@ -158,10 +158,9 @@ class KDRunner(Runner):
     def dump_config(self) -> None:
         """Do nothing: mmengine would write the config before the checkpoint is checked."""
 
+    @master_only
     def save_checkpoint(self, out_dir: str, filename: str, *args: object, **kwargs: object) -> None:
         """Write a checkpoint completely or not at all. Arguments as mmengine's."""
-        if not is_main_process():
-            return
         with atomic_path(Path(out_dir) / filename) as partial:
             super().save_checkpoint(str(partial.parent), partial.name, *args, **kwargs)
 

@@ -15,7 +15,7 @@ from mmcv.transforms import BaseTransform
 from mmengine.config import Config
 from mmengine.dataset import pseudo_collate
 from mmengine.device import get_device
-from mmengine.dist import is_main_process
+from mmengine.dist import is_main_process, master_only
 from mmengine.runner import Runner
 from mmseg.models import EncoderDecoder
 from torch import nn
@@ -34,6 +34,7 @@ from mmseg_kd.paths import relative
 PATIENCE = 3
 
 
+@master_only
 def lock_work_dir(work_dir: str) -> FileLock | None:
     """Lock a work_dir for this training in the main process; return None in the others.
 
@@ -42,8 +43,6 @@ def lock_work_dir(work_dir: str) -> FileLock | None:
     Raises:
         UserError: Another process trains there.
     """
-    if not is_main_process():
-        return None
     lock = FileLock(Path(work_dir) / '.lock', thread_local=False, is_singleton=True)
     record = Path(work_dir) / '.lock.json'
     try:
