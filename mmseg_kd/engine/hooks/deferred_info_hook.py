@@ -72,9 +72,7 @@ class DeferredInfoHook(RuntimeInfoHook):
     another hook reads them. The numbers are the same.
     """
 
-    def after_train_iter(
-        self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: dict | None = None
-    ) -> None:
+    def after_train_iter(self, runner: Runner, outputs: dict | None = None, **_: Any) -> None:
         """Log the scalars that the step returned."""
         logs = runner.message_hub.log_scalars
         for name, log in logs.items():

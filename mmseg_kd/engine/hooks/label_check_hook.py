@@ -62,9 +62,7 @@ class LabelCheckHook(Hook):
                     f'{where}={ignored}'
                 )
 
-    def _before_iter(
-        self, runner: Runner, batch_idx: int, data_batch: Any = None, mode: str = 'train'
-    ) -> None:
+    def _before_iter(self, runner: Runner, data_batch: Any, mode: str, **_: Any) -> None:
         model = runner.bare_model
         for sample in _samples(data_batch):
             path = sample.get('seg_map_path') or sample.get('img_path')

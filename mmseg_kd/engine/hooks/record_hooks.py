@@ -105,9 +105,7 @@ class GradientReportHook(Hook):
         if runner.kd_losses and runner.iter % self.interval == 0:
             runner.kd_losses.request_gradients()
 
-    def after_train_iter(
-        self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: dict | None = None
-    ) -> None:
+    def after_train_iter(self, runner: Runner, outputs: dict | None = None, **_: Any) -> None:
         """Report the measurement."""
         gradients = runner.kd_losses.take_gradients() if runner.kd_losses else None
         if gradients is None or not is_main_process():
