@@ -1,7 +1,6 @@
 """The commands of `tools/study.py`."""
 
 import argparse
-import datetime
 import signal
 import tempfile
 import textwrap
@@ -25,7 +24,7 @@ from mmseg_kd.studies.config import Study, load_study
 from mmseg_kd.studies.plan import PlannedRun, check_files, kind_of, plan_study
 from mmseg_kd.studies.runner import StudyRunner
 from mmseg_kd.studies.sharing.run_queue import Key, RunQueue
-from mmseg_kd.studies.sharing.state import status_table, study_state, time_left, write_state
+from mmseg_kd.studies.sharing.state import clock, status_table, study_state, time_left, write_state
 from mmseg_kd.studies.sharing.storage import open_storage
 from mmseg_kd.studies.time_budget import measure
 
@@ -127,8 +126,7 @@ def describe_plan(queue: RunQueue, folder: Path) -> None:
                 paces[kind] = measure(load_config(run.config, options), run.label)
         iterations = (run.max_iters or 0) - read_progress(folder / run.work_dir).iteration
         seconds += budget or max(iterations, 0) * paces[kind]
-    span = datetime.timedelta(seconds=round(seconds))
-    print(f'about {span} of training left, without evaluations')
+    print(f'about {clock(seconds)} of training left, without evaluations')
 
 
 @contextmanager

@@ -84,7 +84,7 @@ def status_table(state: Mapping[str, Any], plan: Sequence[PlannedRun], folder: P
         # The stored value may be of another metric, if the study's file was changed.
         best = row['value'] if best is None else best
         left = _seconds_left(run, progress) if row['state'] == 'running' else None
-        eta = '-' if left is None else _clock(left)
+        eta = '-' if left is None else clock(left)
         value = '-' if best is None else f'{best:.2f}'
         iteration = f'{progress.iteration}/{run.max_iters or "?"}'
         notes = [f'{k}={_short(v)}' for k, v in row['params'].items()]
@@ -113,7 +113,7 @@ def time_left(queue: RunQueue, folder: Path) -> str:
             seconds = _seconds_left(run, progress) if state[run.key] == 'running' else None
             left += fmean(known) if seconds is None else seconds
     processes = max(list(state.values()).count('running'), 1)
-    return f'about {_clock(left / processes)} left' if left else ''
+    return f'about {clock(left / processes)} left' if left else ''
 
 
 def _seconds_left(run: PlannedRun, progress: Progress) -> float | None:
@@ -122,7 +122,8 @@ def _seconds_left(run: PlannedRun, progress: Progress) -> float | None:
     return (run.max_iters - progress.iteration) * progress.iteration_times[-1]
 
 
-def _clock(seconds: float) -> str:
+def clock(seconds: float) -> str:
+    """Format a time span as hours, minutes and seconds."""
     return str(datetime.timedelta(seconds=round(seconds)))
 
 
