@@ -19,13 +19,12 @@ def main() -> None:
     parser = config_parser('Print a config in full')
     parser.add_argument('--save-path', type=Path, help='also write it to this .py file')
     args, cfg = parse_with_config(parser)
-    if args.save_path is not None:
-        check_new_file(args.save_path, '--save-path', '.py')
     # Format with yapf, which load_config skips for speed.
     cfg = Config(cfg.to_dict(), cfg.text, cfg.filename)
-    print(cfg.pretty_text.rstrip())
     if args.save_path is not None:
+        check_new_file(args.save_path, '--save-path', '.py')
         write_text(args.save_path, cfg.pretty_text)
+    print(cfg.pretty_text.rstrip())
 
 
 if __name__ == '__main__':
