@@ -2,11 +2,9 @@
 
 from mmengine.config import Config
 from mmengine.device import get_device
-from mmseg.registry import MODELS
 from torch import nn
 
 from mmseg_kd.checkpoints import load_strictly, read_checkpoint
-from mmseg_kd.checkpoints.initialization import forget_pretrained
 from mmseg_kd.config.errors import config_errors
 from mmseg_kd.distillation.teacher import Teacher, build_segmentor, without_distillation
 from mmseg_kd.distillation.teachers import teachers_by_name
@@ -22,9 +20,8 @@ def build_models(cfg: Config) -> dict[str, nn.Module]:
         UserError: A model cannot be built, or the config of a teacher cannot be read.
     """
     teachers = teachers_by_name(cfg.model.get('teacher') or {})
-    forget_pretrained(cfg.model)
     with config_errors():
-        models = {'student': MODELS.build(cfg.model)}
+        models = {'student': build_segmentor(cfg.model)}
         for name, teacher in teachers.items():
             if 'config' in teacher:
                 models[name] = build_segmentor(teacher['config'])
@@ -37,9 +34,8 @@ def build_student(cfg: Config) -> tuple[nn.Module, dict[str, Teacher]]:
     Raises:
         UserError: A model cannot be built, or no teacher that a loss reads has a checkpoint.
     """
-    forget_pretrained(cfg.model)
     with config_errors():
-        student = MODELS.build(cfg.model)
+        student = build_segmentor(cfg.model)
         if hasattr(student, 'build_teacher'):
             student.build_teacher()
     found = getattr(student, 'teachers', {})
