@@ -16,7 +16,6 @@ from mmseg_kd.config import load_config
 from mmseg_kd.distillation.teacher import build_segmentor, without_distillation
 from mmseg_kd.engine.devices import unused_card
 from mmseg_kd.errors import UserError, one_line
-from mmseg_kd.models.kd_encoder_decoder import KDEncoderDecoder
 from mmseg_kd.paths import check_folder, relative
 from mmseg_kd.records.json_lines import read_json_file
 from mmseg_kd.records.progress import read_progress
@@ -91,7 +90,7 @@ def check_models(plan: list[PlannedRun]) -> None:
         with _random_weights(run, runs) as options:
             try:
                 model = build_segmentor(load_config(run.config, options).model)
-                if isinstance(model, KDEncoderDecoder):
+                if hasattr(model, 'build_teacher'):
                     model.build_teacher()
             except Exception as error:
                 problem = one_line(error)
