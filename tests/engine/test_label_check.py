@@ -60,6 +60,15 @@ def test_a_label_beyond_the_classes(tmp_path: Path, split: str, label: int, advi
         build_runner(labelled(tmp_path, {2: label}, split)).train()
 
 
+def test_a_label_that_is_not_in_the_first_crop(tmp_path: Path) -> None:
+    mask = halves(0, 1)
+    # One of 17 crops has the first row.
+    mask[0] = 7
+    cfg = own(tmp_path, [mask] * 3, train_cfg__max_iters=40)
+    with pytest.raises(UserError, match=r'\d\.png: has label 7, but the model knows 0 to 1'):
+        build_runner(cfg).train()
+
+
 def test_a_label_beyond_the_classes_in_a_test(tmp_path: Path, trained: Path) -> None:
     cfg = labelled(tmp_path, {3: 20}, 'test')
     prepare_test(cfg, str(trained / 'run' / 'iter_6.pth'))

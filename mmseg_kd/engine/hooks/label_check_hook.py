@@ -23,9 +23,8 @@ class LabelCheckHook(Hook):
 
     A label without a class is an index out of bounds. On a GPU it ends the process at a later step,
     with a message that names neither image nor label. The hook compares the number of classes of
-    the data set before the run. It checks the labels of each image once, on the CPU, when the data
-    loader first returns it; in training these are the labels of its first crop. A check takes up to
-    1 ms per image of 512x512.
+    the data set before the run. It checks the labels of each image on the CPU, in training those of
+    each crop. A crop of 512x512 takes 0.1 ms, the first one of an image up to 1 ms.
 
     When it has seen the training images, it reports the classes without a pixel.
 
@@ -63,19 +62,22 @@ class LabelCheckHook(Hook):
                 )
 
     def _before_iter(self, runner: Runner, data_batch: Any, mode: str, **_: Any) -> None:
-        model = runner.bare_model
+        known, ignored = runner.bare_model.num_classes, _ignore_index(runner.bare_model)
         for sample in _samples(data_batch):
             path = sample.get('seg_map_path') or sample.get('img_path')
-            if path in self._seen:
-                continue
             if 'gt_sem_seg' not in sample:
                 _check_not_needed(runner, mode, path)
                 continue
-            pixels = torch.bincount(sample.gt_sem_seg.data.flatten(), minlength=LABELS)
-            _check_labels(pixels, path, model.num_classes, _ignore_index(model))
+            labels = sample.gt_sem_seg.data.cpu()
+            # An id may be in few crops. Comparing takes a third of the time of counting.
+            ids = labels.numpy()
+            if path in self._seen and not ((ids >= known) & (ids != ignored)).any():
+                continue
+            pixels = torch.bincount(labels.flatten(), minlength=LABELS)
+            _check_labels(pixels, path, known, ignored)
             self._seen |= {path} - {None}
             if mode == 'train':
-                self._pixels += pixels[:LABELS].cpu()
+                self._pixels += pixels[:LABELS]
                 self._trained_on += 1
         images = len(runner.train_dataloader.dataset) if mode == 'train' else 0
         if images and self._trained_on >= min(images // runner.world_size, ENOUGH):
