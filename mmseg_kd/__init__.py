@@ -32,15 +32,13 @@ def register_all(*parts: str) -> None:
     """Import all subpackages that register types, or only the named ones."""
     # None of half a million new objects is garbage. To look through them during the imports, for
     # each data set of mmengine and at the end takes a quarter of a short training.
-    collects = gc.isenabled()
     gc.disable()
     # mmseg and mmcv print notes about optional parts that are not needed here.
     with warnings.catch_warnings(), redirect_stdout(io.StringIO()):
         warnings.filterwarnings('ignore', message='.*MultiScaleDeformableAttention.*')
         for part in parts or PARTS:
             import_module(f'mmseg_kd.{part}')
-    if collects:
-        gc.enable()
+    gc.enable()
     # What a notebook holds by now may become garbage.
     if not hasattr(sys, 'ps1'):
         gc.freeze()

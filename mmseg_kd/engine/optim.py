@@ -64,9 +64,7 @@ class GroupedOptimWrapperConstructor(DefaultOptimWrapperConstructor):
     and the name of a loss is free.
     """
 
-    def add_params(
-        self, params: list[dict], module: nn.Module, prefix: str = '', **kwargs: Any
-    ) -> None:
+    def add_params(self, params: list, module: nn.Module, prefix: str = '', **kwargs: Any) -> None:
         """Add the parameters of a module, which is called `prefix` in the model, to `params`."""
         if prefix == 'kd_losses':
             params += [{'params': [parameter]} for parameter in module.parameters()]

@@ -239,8 +239,7 @@ def _precision_line(wrapper: Config) -> str:
 
 
 def _model_line(model: nn.Module) -> str:
-    own = {k: p for k, p in model.named_parameters() if not k.startswith('kd_losses.')}
-    parameters = sum(p.numel() for p in own.values()) / 1e6
+    parameters = sum(p.numel() for k, p in model.named_parameters() if 'kd_losses.' not in k) / 1e6
     # A cascade has several heads.
     if not isinstance(model, EncoderDecoder):
         return f'{type(model).__name__}, {parameters:.2f} M parameters'

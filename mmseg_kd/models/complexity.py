@@ -88,7 +88,7 @@ def _macs(model: nn.Module, image: Tensor) -> dict[str, int]:
     try:
         with torch.no_grad(), FlopCounterMode(display=False) as counter:
             model(image, mode='tensor')
-    except (RuntimeError, ValueError, NotImplementedError) as error:
+    except (RuntimeError, ValueError, NotImplementedError, UserError) as error:
         height, width = image.shape[2:]
         raise UserError(
             f'{type(model).__name__} cannot be counted at {height}x{width}: {one_line(error, 160)}'

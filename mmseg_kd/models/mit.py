@@ -23,10 +23,6 @@ from mmseg_kd.models.mit_blocks import BLOCK_NORM_EPS, Block, OverlapPatchEmbed,
 SMALLEST_SIDE = 32
 
 
-class SmallImageError(UserError, ValueError):
-    """An image is too small for the strides of the model."""
-
-
 @MODELS.register_module()
 class MixTransformer(BaseModule):
     """Four stages of transformer blocks at strides 4, 8, 16 and 32.
@@ -123,10 +119,10 @@ class MixTransformer(BaseModule):
             Maps (N, C_i, ceil(H / s_i), ceil(W / s_i)) for strides s_i = 4, 8, 16, 32.
 
         Raises:
-            SmallImageError: The images are smaller.
+            UserError: The images are smaller.
         """
         if min(x.shape[2:]) < SMALLEST_SIDE:
-            raise SmallImageError(
+            raise UserError(
                 f'MixTransformer needs images of at least {SMALLEST_SIDE} pixels a side, not '
                 f'{x.shape[2]}x{x.shape[3]}: to pad those of a test, write '
                 f'model.data_preprocessor.test_cfg.size_divisor={SMALLEST_SIDE}'

@@ -118,10 +118,9 @@ class RunRecord:
         # `best_*.pth` holds only the weights and is smaller, so it comes last and wins a tie
         # within an iteration. Of iterations with equal scores the first wins, as in `best`.
         found = [file for p in ('iter_*.pth', 'best_*.pth') for file in self.source.glob(p)]
-        scored = [file for file in found if _iteration(file) in scores]
-        if scored:
-            first = max(map(_iteration, scored), key=lambda i: (scores[i], -i))
-            return next(f for f in reversed(scored) if _iteration(f) == first), scores[first]
+        if scored := {_iteration(file): file for file in found if _iteration(file) in scores}:
+            first = max(scored, key=lambda iteration: (scores[iteration], -iteration))
+            return scored[first], scores[first]
         return (max(found, key=_iteration), None) if found else None
 
 

@@ -84,7 +84,8 @@ def figure_language(lang: str) -> str:
     """Return the language of the figures: English where no installed font has Hangul."""
     if lang != 'ko' or len(font_family()) > 1:
         return lang
-    print('warning: no Korean font is installed (such as NanumGothic): figures are in English')
+    # Matplotlib lists the fonts once, when it is first used.
+    print('warning: figures are in English: install NanumGothic, empty the cache of matplotlib')
     return 'en'
 
 

@@ -94,6 +94,8 @@ class StudyRunner:
     def _check_changed(self) -> None:
         """Refuse runs whose config was edited; those whose folder was deleted wait again."""
         current, changed = self.queue.current(), []
+        if gone := sorted({name for name, _ in current} - {run.name for run in self.plan}):
+            say(f'no longer in {self.study.file}: {", ".join(gone)}; a renamed run is trained anew')
         for run in self.plan:
             trial, folder = current.get(run.key), self.folder / run.work_dir
             state = self.queue.state_of(trial)

@@ -199,6 +199,18 @@ def test_a_type_may_have_its_full_name(student: Path, tmp_path: Path, photos: Pa
     assert (ids == load_predictor(student)(photos / 'a.png')).all()
 
 
+def test_an_image_that_is_too_small_is_named(
+    student: Path, photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    exported, low = tmp_path / 'student.onnx', tmp_path / 'low.png'
+    assert run('export.py', student, exported, '--images', photos / 'a.png') == 0
+    Image.new('RGB', (90, 1)).save(low)
+    for model in (student, exported):
+        capsys.readouterr()
+        assert run('predict.py', model, low, '--out', tmp_path / 'out') == 2
+        assert f'error: {low}: ' in capsys.readouterr().err
+
+
 def test_a_damaged_image_among_others_leaves_nothing(
     student: Path, photos: Path, tmp_path: Path, capsys
 ) -> None:

@@ -8,6 +8,7 @@ from mmseg.models import MixVisionTransformer
 from mmseg.registry import MODELS
 
 from mmseg_kd.checkpoints.mit_layouts import to_nvlabs
+from mmseg_kd.errors import UserError
 from mmseg_kd.models.mit import VARIANTS
 from mmseg_kd.models.mit_blocks import Block
 
@@ -66,7 +67,7 @@ def test_any_size(size: tuple[int, int]) -> None:
 
 
 def test_too_small_an_image_is_named() -> None:
-    with pytest.raises(ValueError, match='at least 32 pixels a side, not 31x64'):
+    with pytest.raises(UserError, match='at least 32 pixels a side, not 31x64'):
         MODELS.build(dict(type='mit_b0'))(torch.randn(1, 3, 31, 64))
 
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import tiny_config, tiny_model
+from conftest import KD_LOSSES, tiny_config, tiny_model
 from mmseg.registry import MODELS
 
 from mmseg_kd.checkpoints import read_checkpoint
@@ -63,6 +63,21 @@ def test_a_resumed_run_goes_on_with_shares_schedules_adapters_and_averages(
         assert reference
         for name, value in reference.items():
             assert torch.equal(torch.as_tensor(mine[name]), torch.as_tensor(value)), name
+
+
+@pytest.mark.parametrize('change', [{}, dict(at_loss=None), dict(sp_loss=dict(loss_weight=5.0))])
+def test_other_settings_of_losses_are_told(tmp_path: Path, teacher: dict, change: dict) -> None:
+    share = dict(type='GradientShare', share=0.3, interval=1, until=2)
+    losses = KD_LOSSES | dict(kl_loss=dict(type='KLDivergenceLoss', loss_weight=share))
+
+    def model(changed: dict) -> dict:
+        kept = {k: v and losses[k] | v for k, v in changed.items()}
+        return tiny_model(type='KDEncoderDecoder', teacher=teacher, kd_losses=losses | kept)
+
+    train(tiny_config(tmp_path, model=model({})), stop=3)
+    train(tiny_config(tmp_path, model=model(change)), resume='auto')
+    log = max(tmp_path.glob('*/*.log')).read_text(encoding='utf-8')
+    assert ('model.kd_losses was changed' in log) == bool(change)
 
 
 def _flat(tree: dict, prefix: str = '') -> dict:

@@ -173,6 +173,17 @@ def test_a_finished_run_without_its_folder_is_trained_again(
     ]
 
 
+def test_a_run_that_was_renamed_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    monkeypatch.setattr('mmseg_kd.studies.runner.run_training', lambda *_: 'it broke')
+    where, name = str(tmp_path / 'study.db'), repr(uuid4().hex)
+    queue(*planned(tmp_path, LIST, NAME=name), where).claim().finish(TrialState.COMPLETE, 1.0)
+    renamed = planned(tmp_path, LIST.replace("'a'", "'c'").replace('a=', 'c='), NAME=name)
+    StudyRunner(queue(*renamed, where), tmp_path / 'out').run()
+    assert 'study.py: a; a renamed run is trained anew' in capsys.readouterr().out
+
+
 def test_a_trial_without_a_run_is_left_alone(tmp_path: Path, storage: str) -> None:
     # Earlier versions made them.
     study, plan = planned(tmp_path, LIST)

@@ -11,15 +11,7 @@ from PIL import Image, ImageOps
 from tqdm import tqdm
 
 from mmseg_kd.datasets.checked_files import ORIENTATION, check_sizes, open_image, turn
-from mmseg_kd.datasets.custom.masks import (
-    IGNORED,
-    Legend,
-    Mask,
-    Shapes,
-    Value,
-    read_mask,
-    to_ids,
-)
+from mmseg_kd.datasets.custom.masks import IGNORED, Legend, Mask, Shapes, Value, read_mask, to_ids
 from mmseg_kd.datasets.custom.pairs import Pair
 from mmseg_kd.errors import UserError
 

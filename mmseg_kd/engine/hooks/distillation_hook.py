@@ -9,6 +9,7 @@ from mmengine.utils import apply_to
 from mmseg.registry import HOOKS
 
 from mmseg_kd.errors import UserError
+from mmseg_kd.nested import value_at
 
 
 @HOOKS.register_module()
@@ -55,7 +56,7 @@ class DistillationHook(Hook):
         if runner.optim_wrapper.should_update():
             runner.teachers.step(runner.bare_model)
         for name, share in runner.kd_losses.gradient_shares.items():
-            if runner.iter + 1 not in (share.until, runner.max_iters):
+            if runner.iter + 1 != min(share.until or runner.max_iters, runner.max_iters):
                 continue
             if not share.measurements:
                 raise UserError(
@@ -63,17 +64,16 @@ class DistillationHook(Hook):
                     "gradient, or the labels', is 0 or not finite at the backbone's stages; write "
                     'a number'
                 )
-            state = 'is now fixed at' if runner.iter + 1 == share.until else 'ended at'
             runner.logger.info(
-                f'{name}: GradientShare(share={share.share:g}) {state} '
-                f'loss_weight={share.value:.4g}'
+                f'{name}: GradientShare(share={share.share:g}) found loss_weight={share.value:.4g}'
             )
 
     def before_save_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
         """Add the entry `distillation` to a checkpoint that can be resumed."""
         if runner.kd_losses and 'optimizer' in checkpoint:
             state = runner.bare_model.distillation_state()
-            checkpoint['distillation'] = apply_to(state, torch.is_tensor, torch.Tensor.cpu)
+            state = apply_to(state, torch.is_tensor, torch.Tensor.cpu)
+            checkpoint['distillation'] = state | dict(settings=repr(runner.kd_losses))
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
         """Restore the entry `distillation` of the checkpoint that is resumed.
@@ -84,3 +84,7 @@ class DistillationHook(Hook):
         model = runner.bare_model
         if runner.resumes and runner.kd_losses and any(model.distillation_state().values()):
             model.load_distillation_state(checkpoint.get('distillation', {}))
+        # After loading, because a `GradientShare` has found its value.
+        before = value_at(checkpoint, 'distillation.settings')
+        if runner.resumes and before not in (None, repr(runner.kd_losses)):
+            runner.logger.warning('model.kd_losses was changed: reports show the new settings')

@@ -125,10 +125,7 @@ class RunQueue:
 
     def same_settings(self, run: PlannedRun, trial: FrozenTrial) -> bool:
         """Return whether a trial has the settings of a planned run, as far as they matter."""
-        attrs = trial.user_attrs
-        changed = changed_keys(attrs['settings'], run.settings)
-        # Earlier versions, which stored a work_dir, had other fingerprints of the needed runs.
-        return not changed or ('work_dir' in attrs and set(changed) <= set(run.needs))
+        return not changed_keys(trial.user_attrs['settings'], run.settings)
 
     def retry_failed(self) -> None:
         """Let failed trainings wait again."""
