@@ -60,6 +60,8 @@ def test_all_at_once(tmp_path: Path, teacher: dict) -> None:
 
     build_runner(config(tmp_path / 'parts', teacher, train_cfg__max_iters=3)).train()
     build_runner(config(tmp_path / 'parts', teacher, resume=True)).train()
+    for log in (tmp_path / 'parts').glob('*/*.log'):
+        assert 'model.kd_losses was changed' not in log.read_text(encoding='utf-8')
     whole, parts = (read_checkpoint(tmp_path / x / 'iter_6.pth') for x in ('whole', 'parts'))
     adapters = [x['distillation']['losses'] for x in (whole, parts)]
     assert any(key.startswith('FitNetLoss.adapters') for key in adapters[0])

@@ -27,7 +27,7 @@ def main() -> None:
     for name, model in build_models(cfg).items():
         try:
             columns[name] = list_taps(model.eval(), image)
-        except (RuntimeError, ValueError) as error:
+        except (RuntimeError, ValueError, UserError) as error:
             reason = one_line(error)
             raise UserError(f'--shape: the {name} cannot take the image: {reason}') from error
     print(f'shapes (N, C, H, W) for an image of {height}x{width}')
