@@ -70,10 +70,15 @@ def test_a_stopped_study_gives_everything_back(
             _thread.interrupt_main()
             time.sleep(0.5)
 
-    threading.Thread(target=interrupt, daemon=True).start()
+    user = threading.Thread(target=interrupt, daemon=True)
+    user.start()
     started = time.monotonic()
     with pytest.raises(KeyboardInterrupt):
-        runner.run()
+        try:
+            runner.run()
+        finally:
+            # Where it comes late, the second Ctrl-C ends here and not in the next test.
+            user.join()
     assert time.monotonic() - started < 30
     state = json.loads((tmp_path / 'out' / 'study.json').read_text(encoding='utf-8'))
     assert [run['state'] for run in state['runs']] == ['waiting'] * 3
