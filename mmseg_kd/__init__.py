@@ -34,12 +34,14 @@ def register_all(*parts: str) -> None:
     # each data set of mmengine and at the end takes a quarter of a short training.
     gc.disable()
     # mmseg and mmcv print notes about optional parts that are not needed here.
-    with warnings.catch_warnings(), redirect_stdout(io.StringIO()):
-        warnings.filterwarnings('ignore', message='.*MultiScaleDeformableAttention.*')
-        for part in parts or PARTS:
-            import_module(f'mmseg_kd.{part}')
-    gc.enable()
-    # What a notebook holds by now may become garbage.
+    try:
+        with warnings.catch_warnings(), redirect_stdout(io.StringIO()):
+            warnings.filterwarnings('ignore', message='.*MultiScaleDeformableAttention.*')
+            for part in parts or PARTS:
+                import_module(f'mmseg_kd.{part}')
+    finally:
+        gc.enable()
+    # What a notebook holds by now may become garbage; a program imports before it makes data.
     if not hasattr(sys, 'ps1'):
         gc.freeze()
 

@@ -44,7 +44,7 @@ def choose_start(cfg: Config, resume: str | None) -> None:
         resume = cfg.pop('load_from', None) or 'auto'
     _check_sections(cfg, 'trained', 'train_dataloader', 'train_cfg', 'optim_wrapper')
     latest, work_dir = find_latest_checkpoint(cfg.work_dir), Path(cfg.work_dir).resolve()
-    stays = resume == 'auto' or (resume and Path(resume).resolve().parent == work_dir)
+    stays = resume == 'auto' or (resume and Path(resume).parent.resolve() == work_dir)
     if latest is not None and not stays:
         advice = 'continue it with --resume alone, choose another --work-dir, or remove the folder'
         raise UserError(f'{cfg.work_dir} already holds a run ({latest.name}): {advice}')

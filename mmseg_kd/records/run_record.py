@@ -121,7 +121,7 @@ class RunRecord:
         if scored := {_iteration(file): file for file in found if _iteration(file) in scores}:
             first = max(scored, key=lambda iteration: (scores[iteration], -iteration))
             return scored[first], scores[first]
-        return (max(found, key=_iteration), None) if found else None
+        return (max(reversed(found), key=_iteration), None) if found else None
 
 
 def read_run(folder: str | Path, name: str | None = None) -> RunRecord:

@@ -84,8 +84,7 @@ def figure_language(lang: str) -> str:
     """Return the language of the figures: English where no installed font has Hangul."""
     if lang != 'ko' or len(font_family()) > 1:
         return lang
-    # Matplotlib lists the fonts once, when it is first used.
-    print('warning: figures are in English: install NanumGothic, empty the cache of matplotlib')
+    print('warning: figures are in English, no Korean font is in the font cache of matplotlib')
     return 'en'
 
 

@@ -106,8 +106,7 @@ def measure(cfg: Config, what: str) -> float:
 def _short(cfg: Config) -> Config:
     """Return the config of the training that is timed: without evaluations and checkpoints."""
     short = copy.deepcopy(cfg)
-    short.resume, short.log_level = False, 'ERROR'
-    short.train_cfg.time_budget = None
+    short.resume, short.log_level, short.train_cfg.time_budget = False, 'ERROR', None
     set_length(short, ENDLESS)
     short.update(dict.fromkeys(['val_dataloader', 'val_cfg', 'val_evaluator']))
     short.default_hooks = (cfg.get('default_hooks') or {}) | dict.fromkeys(NOT_TIMED)

@@ -117,6 +117,23 @@ def test_one_label_of_void(tmp_path: Path, teacher: dict, left: str) -> None:
     assert (tmp_path / 'iter_2.pth').is_file()
 
 
+def test_a_test_needs_no_label_of_void_that_it_does_not_read(tmp_path: Path, trained: Path) -> None:
+    for out, void in ((tmp_path / 'png', 255), (None, 12)):
+        cfg = tiny_config(tmp_path / 'run', model__decode_head__ignore_index=12)
+        cfg.model.update(type='KDEncoderDecoder', teacher=dict(type='EMATeacher'))
+        cfg.model.kd_losses = dict(kl=dict(type='KLDivergenceLoss'))
+        cfg.test_evaluator.ignore_index = void
+        prepare_test(cfg, str(trained / 'run' / 'iter_6.pth'), out=out and str(out))
+        cfg.test_evaluator.format_only = out is not None
+        build_runner(cfg).test()
+
+
+def test_a_head_may_leave_out_a_class_that_the_metric_counts(tmp_path: Path) -> None:
+    void = dict(model__decode_head__ignore_index=11, model__data_preprocessor__seg_pad_val=11)
+    build_runner(tiny_config(tmp_path, train_cfg__max_iters=3, **void)).train()
+    assert (tmp_path / 'iter_3.pth').is_file()
+
+
 def own(root: Path, masks: list[np.ndarray | None], **options: object) -> Config:
     """A run with two classes on own photos; a mask that is None is missing."""
     (root / 'images').mkdir()

@@ -163,6 +163,8 @@ class TestOwnFilesOnly:
         with pytest.raises(UserError, match=r'already holds a run .* with --resume alone'):
             resume(config(run_b), str(run_a / 'iter_3.pth'))
         assert files(run_b) == before
+        shutil.move(run_b / 'iter_3.pth', tmp_path / 'kept.pth')
+        (run_b / 'iter_3.pth').symlink_to(tmp_path / 'kept.pth')
         resume(config(run_b), str(run_a / '..' / 'run_b' / 'iter_3.pth'))
 
     @pytest.mark.parametrize('kind', ['CheckpointHook', 'ResumableCheckpointHook'])

@@ -78,7 +78,7 @@ def test_the_checkpoint_offered_has_the_score_shown(
         file.unlink()
     # The headline is 40; the best file that is left says itself what it has.
     assert run.best_checkpoint('mIoU11') == (folder / 'best_mIoU_iter_9.pth', 30.0)
-    assert run.best_checkpoint('mDice')[1] is None
+    assert run.best_checkpoint('mDice') == (folder / 'best_mIoU_iter_9.pth', None)
 
 
 def test_class_scores_are_the_metrics(trained_pair: dict[str, Path]) -> None:

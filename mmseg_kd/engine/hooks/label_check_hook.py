@@ -68,12 +68,11 @@ class LabelCheckHook(Hook):
             if 'gt_sem_seg' not in sample:
                 _check_not_needed(runner, mode, path)
                 continue
-            labels = sample.gt_sem_seg.data.cpu()
             # An id may be in few crops. Comparing takes a third of the time of counting.
-            ids = labels.numpy()
+            ids = sample.gt_sem_seg.data.cpu().numpy()
             if path in self._seen and not ((ids >= known) & (ids != ignored)).any():
                 continue
-            pixels = torch.bincount(labels.flatten(), minlength=LABELS)
+            pixels = torch.bincount(torch.from_numpy(ids).flatten(), minlength=LABELS)
             _check_labels(pixels, path, known, ignored)
             self._seen |= {path} - {None}
             if mode == 'train':
@@ -111,15 +110,17 @@ def _ignore_index(model: nn.Module) -> int:
 def _void_labels(runner: Runner) -> Iterator[tuple[str, int | None]]:
     """Return the key and the label of void of each part that has its own."""
     model = runner.bare_model
-    if runner.trains:
-        padding = getattr(model.data_preprocessor, 'seg_pad_val', None)
-        yield 'model.data_preprocessor.seg_pad_val', padding
+    if runner.trains and hasattr(model.data_preprocessor, 'seg_pad_val'):
+        yield 'model.data_preprocessor.seg_pad_val', model.data_preprocessor.seg_pad_val
     for name, loss in getattr(model, 'kd_losses', {}).items():
-        if not loss.whole_maps:
+        if runner.trains and not loss.whole_maps:
             yield f'model.kd_losses.{name}.ignore_index', loss.ignore_index
+    # A metric may count the class that the head leaves out.
+    beyond = _ignore_index(model) >= model.num_classes
     for split, loop in runner.loops.items():
-        for metric in loop.evaluator.metrics if split != 'train' else ():
-            yield f'{split}_evaluator.ignore_index', getattr(metric, 'ignore_index', None)
+        for metric in loop.evaluator.metrics if split != 'train' and beyond else ():
+            if not getattr(metric, 'format_only', False):
+                yield f'{split}_evaluator.ignore_index', getattr(metric, 'ignore_index', None)
 
 
 def _samples(batch: Any) -> Iterator[SegDataSample]:
