@@ -33,8 +33,8 @@ def register_all(*parts: str) -> None:
     # None of half a million new objects is garbage. To look through them during the imports, for
     # each data set of mmengine and at the end takes a quarter of a short training.
     gc.disable()
-    # mmseg and mmcv print notes about optional parts that are not needed here.
     try:
+        # mmseg and mmcv print notes about optional parts that are not needed here.
         with warnings.catch_warnings(), redirect_stdout(io.StringIO()):
             warnings.filterwarnings('ignore', message='.*MultiScaleDeformableAttention.*')
             for part in parts or PARTS:
