@@ -22,6 +22,13 @@ study = dict(
     baseline='none',
     seeds=[0, 1],
     test=True,
+    # Each student and the same training without a teacher.
+    controls={
+        'kd': ['none'],
+        'kd-unloaded': ['none-unloaded'],
+        'kd-padded': ['none-padded'],
+        'kd-lr3e-5': ['none-lr3e-5'],
+    },
     # One schedule for students and teachers, as in the first experiments; as long as fits a CPU.
     options={
         'optim_wrapper.type': 'Bf16OptimWrapper',

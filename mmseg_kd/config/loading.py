@@ -5,6 +5,7 @@ functions, so that a missing file and broken syntax are reported before.
 """
 
 import ast
+import sys
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -69,6 +70,9 @@ def read_config(path: str | Path, **options: Any) -> Config:
             or its code fails. The message names the file and the line.
     """
     check_text(Path(path))
+    if '' not in sys.path:
+        # The current folder may hold modules of `custom_imports`.
+        sys.path.append('')
     with reading_errors(path):
         return Config.fromfile(path, format_python_code=False, **options)
 

@@ -67,6 +67,9 @@ class DistillationLosses(nn.ModuleDict):
         key = f'model.kd_losses.{name}'
         if not isinstance(loss, KDLoss):
             raise UserError(f'{key}: {type(loss).__name__} is not a distillation loss')
+        for setting, value in vars(loss).items():
+            if setting != 'loss_weight' and gradients.share_of(value):
+                raise UserError(f'{key}.{setting}: GradientShare is for loss_weight')
         teachers = list(self.teachers_of(loss))
         for unknown in set(teachers) - set(self._teachers):
             raise UserError(

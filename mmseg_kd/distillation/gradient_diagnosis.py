@@ -94,13 +94,13 @@ def make_report(
 
 def describe(report: Report) -> str:
     """Return a report as one line of text."""
-    parts = [f'labels {_percent(report["task"]["share"])}']
+    parts = [f'labels {percent(report["task"]["share"])}']
     for name, row in report['losses'].items():
         if row['weight'] == 0:
             parts.append(f'{name} weight 0')
             continue
         cosine = '' if row['cosine'] is None else f' (cos {row["cosine"]:+.2f})'
-        parts.append(f'{name} {_percent(row["share"])}{cosine}')
+        parts.append(f'{name} {percent(row["share"])}{cosine}')
     return f'gradient at {report["iter"]}: {", ".join(parts)}'
 
 
@@ -190,7 +190,7 @@ def _judge_scale(name: str, weight: FullWeight, reports: Sequence[Report]) -> Fi
     else:
         return None
     full = ' at its full weight' if weight.scheduled else ''
-    message = f'{name} {trouble} ({_percent(share)} of the gradient norm{full})'
+    message = f'{name} {trouble} ({percent(share)} of the gradient norm{full})'
     own, others = (median(values) for values in zip(*filter(None, pairs), strict=True))
     wanted = weight_for(SUGGESTED_SHARE, GradientStats(own, 0.0, math.nan), others)
     if not wanted or not math.isfinite(wanted):
@@ -223,6 +223,7 @@ def _finite(**values: float | None) -> dict[str, float | None]:
     return {k: v if v is not None and math.isfinite(v) else None for k, v in values.items()}
 
 
-def _percent(share: float | None) -> str:
-    percent = math.nan if share is None else 100 * share
-    return f'{percent:.1f} %' if percent >= 0.1 else f'{percent:.1g} %'
+def percent(share: float | None) -> str:
+    """Format a share in percent."""
+    value = math.nan if share is None else 100 * share
+    return f'{value:.1f} %' if value >= 0.1 else f'{value:.1g} %'

@@ -91,7 +91,8 @@ def record_taps(segmentor: nn.Module, names: Iterable[str]) -> Iterator[dict[str
         outputs = {f'stage{i}': stage, f'stage{i}.pre_norm': stage} | outputs
     for name in names:
         if name not in outputs:
-            raise UserError(f'the tap {name!r} was not reached in the forward pass')
+            backbone = f'{type(segmentor.backbone).__name__} has {len(stages)} stages'
+            raise UserError(f'the tap {name!r} was not reached in the forward pass; {backbone}')
         taps[name] = _as_map(_tensor(name, outputs[name]), stages)
 
 

@@ -12,10 +12,9 @@ from mmengine.runner import Runner
 
 from mmseg_kd.compat import DEAD_WORKER
 from mmseg_kd.errors import UserError
+from mmseg_kd.models.failures import is_out_of_memory
 
 GIB = 2**30
-# Parts of the messages of torch's allocators, cuBLAS and cuDNN.
-NO_MEMORY = ('out of memory', "can't allocate memory", 'not enough memory', 'ALLOC_FAILED')
 
 
 def unused_card() -> str | None:
@@ -59,12 +58,6 @@ def memory_errors(runner: Runner) -> Iterator[None]:
         if message := _memory_message(runner, error):
             raise UserError(message) from error
         raise
-
-
-def is_out_of_memory(error: BaseException) -> bool:
-    """Return whether an allocator of torch, cuBLAS, cuDNN or Python ran out of memory."""
-    memory = isinstance(error, torch.OutOfMemoryError | MemoryError)
-    return memory or any(part in str(error) for part in NO_MEMORY)
 
 
 def _memory_message(runner: Runner, error: Exception) -> str | None:

@@ -5,7 +5,6 @@ import json
 import os
 import platform
 import time
-import traceback
 from pathlib import Path
 from typing import Any
 
@@ -25,9 +24,9 @@ from mmseg_kd.checkpoints import remove_file, write_text
 from mmseg_kd.config.defaults import crop_of, cropping_steps
 from mmseg_kd.config.errors import config_errors
 from mmseg_kd.datasets.seeded_sampling import seeded
-from mmseg_kd.engine.devices import is_out_of_memory
 from mmseg_kd.engine.optim import set_matmul_precision
 from mmseg_kd.errors import UserError, one_line
+from mmseg_kd.models.failures import SIZES, model_errors, owners
 from mmseg_kd.paths import relative
 
 # Seconds to wait for the lock of a process that was just stopped.
@@ -77,9 +76,9 @@ def prepare_training(runner: Runner) -> None:
     """
     model = runner.bare_model
     with config_errors(runner.cfg):
+        try_run(runner)
         if hasattr(model, 'build_teacher'):
             model.build_teacher()
-        try_run(runner)
         runner.optim_wrapper = runner.build_optim_wrapper(runner.optim_wrapper)
     for name in runner.cfg.get('activation_checkpointing') or ():
         if name not in dict(model.named_modules()):
@@ -94,12 +93,11 @@ def prepare_training(runner: Runner) -> None:
 
 
 def try_run(runner: Runner) -> None:
-    """Load one sample of each data set, and compute the student's losses on the training one.
+    """Try one sample of each data set: the student's losses in training, else its prediction.
 
     Without the trial a pipeline or model that fails raises an error in a worker or a layer, which
-    names no config key and, for the validation split, comes after hours. All labels of the trial
-    are class 0. The random streams and the model stay unchanged. It loads one image per split and
-    runs one forward pass on one crop, without gradients.
+    names no config key and, for the validation split, comes after hours. The random streams and the
+    weights stay unchanged. Each forward pass is without gradients.
 
     Raises:
         UserError: A step of a pipeline or a part of the model failed; with its config key.
@@ -107,8 +105,9 @@ def try_run(runner: Runner) -> None:
     for split, loop in runner.loops.items():
         if len(loop.dataloader.dataset):
             sample = try_data(loop.dataloader.dataset, f'{split}_dataloader.dataset')
-            if split == 'train':
-                try_training(runner.bare_model, sample)
+            # With test-time augmentation a sample is a list of images.
+            if isinstance(runner.bare_model, EncoderDecoder) and torch.is_tensor(sample['inputs']):
+                (try_training if split == 'train' else try_prediction)(runner.bare_model, sample)
 
 
 def try_data(dataset: Dataset, where: str) -> dict[str, Any]:
@@ -124,7 +123,7 @@ def try_data(dataset: Dataset, where: str) -> dict[str, Any]:
         raise
     except Exception as error:
         step, steps = '', []
-        for owner in _owners(error):
+        for owner in owners(error):
             if isinstance(owner, BaseTransform) and owner in steps:
                 step = f'.pipeline.{steps.index(owner)} ({type(owner).__name__})'
             steps = getattr(owner, 'transforms', steps)
@@ -140,14 +139,12 @@ def try_data(dataset: Dataset, where: str) -> dict[str, Any]:
 
 
 @torch.no_grad()
-def try_training(model: nn.Module, sample: dict[str, Any]) -> None:
+def try_training(model: EncoderDecoder, sample: dict[str, Any]) -> None:
     """Compute a segmentor's own losses on a sample whose labels are all set to class 0.
 
     Raises:
         UserError: A part of the model failed, for example because `in_channels` do not fit.
     """
-    if not isinstance(model, EncoderDecoder):
-        return
     labels = sample['data_samples'].get('gt_sem_seg')
     if labels is None:
         raise UserError(
@@ -156,34 +153,29 @@ def try_training(model: nn.Module, sample: dict[str, Any]) -> None:
         )
     labels.data.zero_()
     # A copy, whose running statistics may change: some heads return other outputs in training.
-    model, stages = copy.deepcopy(model).train(), []
-    source = model.neck if model.with_neck else model.backbone
-    source.register_forward_hook(lambda *args: stages.extend(args[-1]))
-    try:
-        with seeded(0):
-            batch = pseudo_collate([sample, copy.deepcopy(sample)])
-            data = model.data_preprocessor(batch, training=True)
-            EncoderDecoder.loss(model, data['inputs'], data['data_samples'])
-    except UserError:
-        raise
-    except Exception as error:
-        if is_out_of_memory(error):
-            # Another type, so that it is not reported as a wrong value in the config.
-            raise torch.OutOfMemoryError(one_line(error)) from error
-        size = 'x'.join(map(str, sample['inputs'].shape[1:]))
-        parts = {id(part): f'model.{name}' for name, part in model.named_children()}
-        running = [parts[id(owner)] for owner in _owners(error) if id(owner) in parts]
-        channels = [stage.shape[1] for stage in stages if torch.is_tensor(stage)]
-        hint = f'; the maps for in_index and in_channels of a head have {channels} channels'
-        raise UserError(
-            f'{["model", *running][-1]} fails on a training crop of {size} pixels: '
-            f'{one_line(error)}{hint if channels else ""}'
-        ) from error
+    model = copy.deepcopy(model).train()
+    with seeded(0), model_errors(model, f'a training crop of {_size(sample)} pixels'):
+        batch = pseudo_collate([sample, copy.deepcopy(sample)])
+        data = model.data_preprocessor(batch, training=True)
+        EncoderDecoder.loss(model, data['inputs'], data['data_samples'])
 
 
-def _owners(error: Exception) -> list[Any]:
-    """Return the objects whose methods were running, the innermost last."""
-    return [frame.f_locals.get('self') for frame, _ in traceback.walk_tb(error.__traceback__)]
+@torch.no_grad()
+def try_prediction(model: EncoderDecoder, sample: dict[str, Any]) -> None:
+    """Predict a sample of the validation or test split; the model is in training mode afterwards.
+
+    Raises:
+        UserError: A part of the model failed, for example because it needs other sizes.
+    """
+    # If memory runs out, the model's mode says that it was an evaluation.
+    model.eval()
+    with seeded(0), model_errors(model, f'an evaluated image of {_size(sample)} pixels', SIZES):
+        model.test_step(pseudo_collate([sample]))
+    model.train()
+
+
+def _size(sample: dict[str, Any]) -> str:
+    return 'x'.join(map(str, sample['inputs'].shape[1:]))
 
 
 def describe_run(runner: Runner) -> str:

@@ -10,11 +10,13 @@ from mmseg.registry import MODELS
 from mmseg.structures import SegDataSample
 from torch import Tensor, nn
 
+from mmseg_kd.compat import normalises
 from mmseg_kd.distillation.distillation_losses import DistillationLosses
 from mmseg_kd.distillation.taps import check_taps, record_taps
 from mmseg_kd.distillation.teachers import BaseTeacher, Teachers, teachers_by_name
 from mmseg_kd.errors import UserError, one_line
 from mmseg_kd.models.encoder_decoder import EncoderDecoder
+from mmseg_kd.models.failures import model_errors
 
 # Size of the blank image where the config has none: its map at stride 32 is 4x4.
 BLANK_SIZE = (128, 128)
@@ -163,6 +165,8 @@ def _try_losses(student: KDEncoderDecoder) -> None:
     losses, device = student.kd_losses, next(student.parameters()).device
     size = getattr(student.data_preprocessor, 'size', None) or BLANK_SIZE
     channels = next(p.shape[1] for p in student.backbone.parameters() if p.ndim == 4)
+    if normalises(student.data_preprocessor):
+        channels = len(student.data_preprocessor.mean)
     images = torch.zeros(2, channels, *size, device=device)
     target = torch.zeros(2, *size, dtype=torch.long, device=device)
     names = ['logits', *(name for loss in losses.values() for name in loss.stages)]
@@ -173,8 +177,12 @@ def _try_losses(student: KDEncoderDecoder) -> None:
         with torch.random.fork_rng([device] if device.type == 'cuda' else []):
             with record_taps(twin, names) as taps:
                 twin(images, mode='tensor')
-            needed = losses.teacher_taps(losses.values())
-            teacher_taps = student.teachers(images, needed, student.data_preprocessor)
+            teacher_taps = {}
+            for teacher, needed in losses.teacher_taps(losses.values()).items():
+                what = f'images of {size[0]}x{size[1]} pixels'
+                with model_errors(student.teachers[teacher].segmentor, what, whose=teacher):
+                    own = student.teachers(images, {teacher: needed}, student.data_preprocessor)
+                teacher_taps |= own
             for name, loss in losses.items():
                 key = f'model.kd_losses.{name}'
                 losses.raw_loss(loss, taps, teacher_taps, target)

@@ -43,7 +43,7 @@ class TIMMBackbone(MMSegTIMMBackbone):
         except AssertionError as error:
             # timm checks the size of its images by assertions.
             raise UserError(
-                f'model.backbone: {self.name} cannot take images of {tuple(x.shape[2:])} '
+                f'{self.name} cannot take images of {tuple(x.shape[2:])} '
                 f'({one_line(error, 90)}); see the table of docs/any_model.md'
             ) from error
         if getattr(self.timm_model, 'output_fmt', 'NCHW') == 'NHWC':

@@ -1,6 +1,7 @@
 """The config of a run, read as data without running it."""
 
 import ast
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,8 @@ from mmseg_kd.registry import registered_types
 
 # Marks a value that was code and is left out.
 LEFT_OUT = object()
+# Keys of the model, the first part that is built.
+NOT_BUILT = re.compile(r'0\.(teacher|kd_losses)\b')
 
 
 def parse_literals(text: str, code: Callable[[ast.AST], Any] = ast.unparse) -> dict[str, Any]:
@@ -42,7 +45,7 @@ def parse_buildable(text: str, source: str | Path) -> tuple[ConfigDict, list[str
     """Read a config as literals, so that its parts can be built without running its code.
 
     mmengine's registries import and call any dotted name in a `type`, so every `type` of the
-    model and of the data for validation and test must be registered.
+    plain model and of the data for validation and test must be registered.
 
     Args:
         text: The config, as mmengine writes it out.
@@ -66,9 +69,10 @@ def parse_buildable(text: str, source: str | Path) -> tuple[ConfigDict, list[str
         raise UserError(f'{source}: the config cannot be read ({error})') from error
     known = registered_types()
     built = ('model', 'val_dataloader.dataset', 'test_dataloader.dataset')
-    for _, node in dicts([value_at(config, key) for key in built]):
+    for key, node in dicts([value_at(config, key) for key in built]):
         kind = node.get('type')
-        if isinstance(kind, str) and kind not in known:
+        # Teachers and losses are not built; a loss may be the user's own.
+        if isinstance(kind, str) and kind not in known and not NOT_BUILT.match(key):
             raise UserError(f'{source}: type {kind!r} is not registered, so it is not built')
     return ConfigDict(config), left_out
 

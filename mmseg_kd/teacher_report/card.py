@@ -18,6 +18,7 @@ from tqdm import tqdm
 from mmseg_kd.distillation.teacher import Teacher, classes_of
 from mmseg_kd.errors import UserError
 from mmseg_kd.evaluation.calibration import pixel_statistics, summarise
+from mmseg_kd.models.failures import SIZES, model_errors
 from mmseg_kd.paths import relative
 from mmseg_kd.records.json_lines import is_number
 from mmseg_kd.records.run_record import read_run
@@ -100,7 +101,8 @@ def measure(teacher: Teacher, dataloader: DataLoader, evaluator: Evaluator) -> d
         hidden = None if is_main_process() else True
         bar = tqdm(dataloader, 'teacher', leave=False, dynamic_ncols=True, disable=hidden)
         for i, batch in enumerate(bar):
-            samples = segmentor.test_step(batch)
+            with model_errors(segmentor, 'an evaluated image', SIZES, whose='teacher'):
+                samples = segmentor.test_step(batch)
             if i == 0:
                 # Read before the second pass, which may write into the same samples.
                 first = [sample.seg_logits.data for sample in samples]

@@ -67,8 +67,8 @@ def test_what_has_no_partner_is_named(tmp_path: Path, capsys) -> None:
     (tmp_path / 'src' / 'Photos' / 'Photo5.JPG').unlink()
     assert run(TOOL, tmp_path / 'src', tmp_path / 'dest') == 0
     out = capsys.readouterr().out
-    assert '1 images without a partner are left out: Photo2.JPG' in out
-    assert '1 masks without a partner are left out: photo5_mask.png' in out
+    assert 'images without a partner, left out: 1 (Photo2.JPG, ...)' in out
+    assert 'masks without a partner, left out: 1 (photo5_mask.png, ...)' in out
 
 
 @pytest.mark.parametrize('folders', [('train', 'test'), ('train', 'val', 'extra'), ('val',)])

@@ -1,6 +1,7 @@
 """What cannot be trained is named before training starts."""
 
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -9,9 +10,10 @@ import torch
 from conftest import tiny_config, tiny_model
 from mmcv.transforms import BaseTransform
 from mmseg.registry import MODELS, TRANSFORMS
+from torch import nn
 
 from mmseg_kd.engine import build_runner
-from mmseg_kd.engine.starting import try_run, try_training
+from mmseg_kd.engine.starting import try_run
 from mmseg_kd.errors import UserError
 
 
@@ -139,4 +141,97 @@ def test_the_trial_leaves_everything_as_it_was(tmp_path: Path) -> None:
 
 
 def test_what_is_no_encoder_decoder_is_not_tried() -> None:
-    try_training(MODELS.build(dict(type='FCNHead', in_channels=1, channels=1, num_classes=2)), {})
+    sample = dict(inputs=torch.zeros(3, 64, 64), data_samples=None)
+    loop = SimpleNamespace(dataloader=SimpleNamespace(dataset=[sample]))
+    try_run(SimpleNamespace(loops=dict(train=loop, val=loop), bare_model=nn.Identity()))
+
+
+def unet(**preprocessor: Any) -> dict:
+    """A model that takes sizes which 16 divides: the crop of 64x64, but no image of 120x160."""
+    model = tiny_model(
+        backbone=dict(
+            type='UNet', in_channels=3, base_channels=4, num_stages=5, strides=(1,) * 5,
+            enc_num_convs=(1,) * 5, dec_num_convs=(1,) * 4, downsamples=(True,) * 4,
+            enc_dilations=(1,) * 5, dec_dilations=(1,) * 4,
+        ),
+        decode_head=dict(
+            type='FCNHead', in_channels=4, in_index=4, channels=4, num_convs=1, num_classes=12,
+            norm_cfg=dict(type='BN'), concat_input=False,
+        ),
+    )  # fmt: skip
+    model['data_preprocessor'] |= preprocessor
+    return model
+
+
+def test_an_image_of_an_evaluation_is_tried(tmp_path: Path) -> None:
+    cfg = tiny_config(tmp_path)
+    cfg.model = unet()
+    message = (
+        r'model.backbone fails on an evaluated image of 120x160 pixels: .* should be divisible .*; '
+        r'if it needs other sizes, write model.data_preprocessor.test_cfg=dict\(size_divisor=32\)'
+    )
+    with pytest.raises(UserError, match=message):
+        build_runner(cfg).train()
+    tested = cfg.copy()
+    tested.train_cfg = tested.train_dataloader = tested.optim_wrapper = None
+    tested.val_cfg = tested.val_dataloader = tested.val_evaluator = None
+    tested.param_scheduler = None
+    with pytest.raises(UserError, match=message):
+        build_runner(tested).test()
+
+
+def test_an_image_of_an_evaluation_is_padded(tmp_path: Path) -> None:
+    cfg = tiny_config(tmp_path)
+    cfg.model = unet(test_cfg=dict(size_divisor=32))
+    cfg.train_cfg.max_iters = cfg.train_cfg.val_interval = 1
+    build_runner(cfg).train()
+
+
+class Positions(nn.Module):
+    """A backbone whose first parameter is not its stem."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.pos_embed = nn.Parameter(torch.zeros(1, 7, 7, 8))
+        self.stem = nn.Conv2d(3, 8, 4, 4)
+
+    def forward(self, x: torch.Tensor) -> tuple[torch.Tensor]:
+        return (self.stem(x),)
+
+
+@pytest.fixture
+def distilled(teacher: dict) -> dict:
+    """A student that learns logits from a tiny teacher."""
+    kl = dict(type='KLDivergenceLoss')
+    return tiny_model(type='KDEncoderDecoder', teacher=teacher, kd_losses=dict(kl_loss=kl))
+
+
+def test_a_student_is_tried_with_the_channels_of_its_images(
+    tmp_path: Path, distilled: dict
+) -> None:
+    head = dict(in_channels=[8], in_index=[0])
+    MODELS.register_module('Positions', module=Positions)
+    try:
+        distilled |= dict(backbone=dict(type='Positions'))
+        distilled['decode_head'] |= head
+        MODELS.build(distilled).build_teacher()
+    finally:
+        MODELS.module_dict.pop('Positions')
+
+
+def test_a_teacher_that_cannot_take_the_crop_is_named(tmp_path: Path, distilled: dict) -> None:
+    torch.save({'state_dict': MODELS.build(unet()).state_dict()}, tmp_path / 'unet.pth')
+    distilled['teacher'] = dict(config=unet(), checkpoint=str(tmp_path / 'unet.pth'))
+    distilled['data_preprocessor'] |= dict(size=(72, 72))
+    cfg = tiny_config(tmp_path / 'run')
+    cfg.model = distilled
+    with pytest.raises(
+        UserError, match=r'^teacher: model.backbone fails on images of 72x72 pixels'
+    ):
+        build_runner(cfg).train()
+    # It takes the crop, but no image of the validation split, on which it is measured.
+    distilled['data_preprocessor'] |= dict(size=(64, 64))
+    cfg = tiny_config(tmp_path / 'run')
+    cfg.model = distilled
+    with pytest.raises(UserError, match=r'^teacher: model.backbone fails on an evaluated image'):
+        build_runner(cfg).train()

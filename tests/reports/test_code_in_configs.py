@@ -50,6 +50,12 @@ def test_only_registered_types_are_built(kind: str, text: str) -> None:
         parse_buildable(text.format(kind), 'config.py')
 
 
+def test_a_loss_of_the_user_is_not_built() -> None:
+    own = "teacher=dict(type='Mine'), kd_losses=dict(a=dict(type='Mine', b=dict(type='os.system')))"
+    config, _ = parse_buildable(f"model=dict(type='KDEncoderDecoder', {own})", 'config.py')
+    assert config.model.kd_losses.a.type == 'Mine'
+
+
 @pytest.mark.parametrize(
     'kind', ['EncoderDecoder', 'mmseg.EncoderDecoder', 'BN', 'Conv2d', 'mmseg_kd.models.mit.mit_b0']
 )

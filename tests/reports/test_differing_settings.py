@@ -35,6 +35,19 @@ def test_parts_of_another_type_are_not_taken_apart() -> None:
     assert differing_settings(configs) == {'model.head': ['A(width=1)', 'B(width=2)']}
 
 
+def test_the_end_of_a_loss_is_shown() -> None:
+    ramp, text = dict(type='LinearWarmup', value=1, end=1500), 'KLDivergenceLoss(loss_weight='
+    configs: list[dict] = [dict(model=dict(kd_losses=dict(at={})))]
+    for t in (8, 4):
+        cooling = dict(type='CosineDecay', value=t, begin=20000, end=40000)
+        loss = dict(type='KLDivergenceLoss', loss_weight=ramp, temperature=cooling)
+        configs.append(dict(model=dict(kd_losses=dict(at={}, kl=loss))))
+    text += 'LinearWarmup(value=1, end=1500), temperature=CosineDecay('
+    text += 'value={}, begin=20000, end=40000))'
+    shown = differing_settings(configs)['model.kd_losses.kl']
+    assert shown[1:] == [text.format(8), text.format(4)]
+
+
 def test_literals(tmp_path: Path) -> None:
     file = tmp_path / 'config.py'
     file.write_text(

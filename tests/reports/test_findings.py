@@ -112,7 +112,7 @@ def test_losses_without_gradient(pair: dict[str, Path]) -> None:
     file.write_text('\n'.join(map(json.dumps, reports)))
     text = said(pair)
     assert "no gradient reaches the backbone's stages, at any weight, from: kl_loss" in text
-    assert 'almost no effect, by their share of the gradient: at_loss (0.00083 %)' in text
+    assert 'almost no effect, by their share of the gradient: at_loss (0.0008 %)' in text
     assert 'sp_loss' not in text
     lines = suggested(*pair.values())
     (command,) = [text for reason, text in lines.items() if 'a tenth of the gradient' in reason]

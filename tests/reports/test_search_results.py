@@ -66,7 +66,7 @@ def test_figures_of_numbers_and_of_choices(
 
 
 def test_keys_are_as_short_as_they_can_be() -> None:
-    assert short_keys(['a.b.lr', 'c.d.weight']) == {'a.b.lr': 'lr', 'c.d.weight': 'weight'}
+    assert short_keys(['lr', 'c.d.weight']) == {'lr': 'lr', 'c.d.weight': 'd.weight'}
     keys = ['m.kl.loss_weight', 'm.at.loss_weight']
     assert list(short_keys(keys).values()) == ['kl.loss_weight', 'at.loss_weight']
 

@@ -45,7 +45,7 @@ def main() -> None:
         names = write_configs(folder, dest, legend, counts, tested=bool(splits['test']))
     for kind, alone in zip(('images', 'masks'), left_out, strict=True):
         if alone:
-            print(f'{len(alone)} {kind} without a partner are left out: {alone[0].name}, ...')
+            print(f'{kind} without a partner, left out: {len(alone)} ({alone[0].name}, ...)')
     shares = 100 * counts.pixels.sum(0) / counts.pixels.sum()
     table = PrettyTable(['id', 'class', 'pixels', 'median-frequency weight'], align='l')
     for i, (name, weight) in enumerate(zip(legend.names, counts.weights(), strict=True)):

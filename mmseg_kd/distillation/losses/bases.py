@@ -26,7 +26,6 @@ class TemperatureLoss(KDLoss):
     def __init__(self, temperature: float | dict = 4.0, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.temperature = self.scheduled('temperature', temperature)
-        self.require(not share_of(self.temperature), 'temperature: GradientShare is for weights')
         self.require(
             isinstance(self.temperature, Schedule) or self.temperature > 0,
             f'temperature={temperature!r} is not a number above 0',

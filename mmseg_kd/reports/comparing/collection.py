@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
+from mmseg_kd.nested import dicts
 from mmseg_kd.records.class_scores import ClassScores, mean_class_iou
 from mmseg_kd.records.message import Message
 from mmseg_kd.records.run_record import RunRecord
@@ -45,6 +46,18 @@ class Group:
     def params(self) -> dict[str, Any]:
         """The values that a grid or search chose, by dotted key."""
         return self.runs[0].params
+
+    @property
+    def seeds(self) -> list[int]:
+        """The seeds of the runs, also of those that were not evaluated."""
+        return sorted({run.seed for run in self.runs} - {None})
+
+    @property
+    def is_control(self) -> bool:
+        """Whether a loss has a `control` in place of what the teacher says of the image."""
+        return any(
+            node.get('control') for _, node in dicts(self.first.setting('model', 'kd_losses'))
+        )
 
     @property
     def measured(self) -> list[RunRecord]:
@@ -100,14 +113,13 @@ class Group:
     def curves(self) -> tuple[np.ndarray, np.ndarray]:
         """Return the iterations (N,) that all counted runs evaluated, and the metric (runs, N).
 
-        If the runs have no iteration in common, these are the iterations of the first run.
+        N is 0 if the runs end at different iterations, for example with a time budget.
         """
         tables = [run.curve(self.metric) for run, _ in self.best]
-        if not tables:
-            return np.empty(0), np.empty((0, 0))
-        common = sorted(set.intersection(*map(set, tables))) or sorted(tables[0])
-        rows = [[table[i] for i in common] for table in tables if set(common) <= set(table)]
-        return np.array(common), np.array(rows)
+        if len({max(table) for table in tables}) != 1:
+            return np.empty(0), np.empty((len(tables), 0))
+        common = sorted(set.intersection(*map(set, tables)))
+        return np.array(common), np.array([[table[i] for i in common] for table in tables])
 
 
 def by_seed(values: Iterable[tuple[RunRecord, T]]) -> dict[int, T]:
@@ -210,11 +222,13 @@ class Collection:
     def students(self) -> list[Group]:
         """Groups that are neither the baseline nor a teacher, the best mean first.
 
-        A control without a teacher, such as a longer baseline, is left out too.
+        A control without a teacher, such as a longer baseline, is left out too. Losses with a
+        `control` come last.
         """
         controls = [control for _, control in self.controlled]
         others = [g for g in controls if not any(run.teachers for run in g.runs)]
-        return [g for g in self.compared if g is not self.baseline and g not in others]
+        students = [g for g in self.compared if g is not self.baseline and g not in others]
+        return sorted(students, key=lambda group: group.is_control)
 
     @property
     def best(self) -> Group | None:

@@ -58,16 +58,18 @@ def _parts(values: list[Any]) -> list[Mapping] | None:
 
 
 def short_keys(keys: Sequence[str]) -> dict[str, str]:
-    """Shorten dotted keys to their last parts, as many as keep them distinct."""
-    lengths = itertools.count(1)
+    """Shorten dotted keys to their last parts, two or as many as keep them distinct."""
+    lengths = itertools.count(2)
     short = ({key: '.'.join(key.split('.')[-parts:]) for key in keys} for parts in lengths)
     return next(names for names in short if len(set(names.values())) == len(set(keys)))
 
 
 def setting_text(value: Any) -> str:
-    """Format a setting as in a config, a dict with a type as a call."""
+    """Format a setting as in a config, a dict with a type as a call; long lists are cut off."""
     text = _text(value)
-    return text if len(text) <= LONGEST else text[: LONGEST - 1] + '…'
+    # What differs may be at the end of a loss.
+    short = len(text) <= LONGEST or isinstance(value, Mapping)
+    return text if short else text[: LONGEST - 1] + '…'
 
 
 def _text(value: Any) -> str:

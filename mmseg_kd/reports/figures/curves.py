@@ -24,15 +24,18 @@ def learning_curves(collection: Collection, folder: Path) -> list[Block]:
     with canvas(file, 4.6, vector=True) as figure:
         axes = figure.subplots()
         for group in collection.ranked[::-1]:
-            iterations, values = group.curves()
-            look = looks.get(group.name)
+            curves, look = [run.curve(metric) for run, _ in group.best], looks.get(group.name)
             if look is None:
-                axes.plot(iterations, values.T, color='0.8', linewidth=0.7, zorder=1)
+                for curve in curves:
+                    axes.plot([*curve], [*curve.values()], color='0.8', linewidth=0.7, zorder=1)
                 continue
+            iterations, values = group.curves()
+            if len(iterations):
+                curves = [dict(zip(iterations, values.mean(axis=0), strict=True))]
             marker = 'o' if len(iterations) <= 25 else None
             style = dict(marker=marker, markersize=3.5, label=fill(group.name, NAME_WIDTH))
-            (line,) = axes.plot(iterations, values.mean(axis=0), **style, **look)
-            lines[group.name] = line
+            for curve in curves:
+                (lines[group.name],) = axes.plot([*curve], [*curve.values()], **style, **look)
             band = dict(color=look['color'], alpha=0.15, linewidth=0)
             axes.fill_between(iterations, values.min(axis=0), values.max(axis=0), **band)
         for group, name, card in collection.cards[:MOST_TEACHERS]:
@@ -47,10 +50,11 @@ def learning_curves(collection: Collection, folder: Path) -> list[Block]:
     grey = len(collection.ranked) - len(lines)
     caption = message(
         '{metric} of all runs: means of the seeds, with a band from the lowest to the highest of '
-        'them.'
+        'them. Seeds that end at different iterations are drawn one by one.'
         if not grey
         else '{metric} of all runs. The baseline and the best others have a colour and the band of '
-        'their seeds. Thin and grey: {grey} more.',
+        'their seeds, or a line per seed where these end at different iterations. Thin and grey: '
+        '{grey} more.',
         metric=metric,
         grey=grey,
     )

@@ -1,11 +1,12 @@
 """Suggestions of further runs, as lines to copy."""
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pprint import pformat
 from typing import Any, NamedTuple
 
 from mmseg_kd.distillation.gradient_diagnosis import MOST_CHANGE
+from mmseg_kd.nested import dicts, value_at
 from mmseg_kd.paths import quoted, relative
 from mmseg_kd.records.json_lines import NUMBER, fits
 from mmseg_kd.records.message import Message, message
@@ -59,19 +60,24 @@ def _seeds(collection: Collection) -> Iterator[Suggestion]:
         baseline=baseline.name,
         n=count,
     )
-    # The seeds that both groups have are kept.
-    others = [seed for seed in range(count) if seed not in compared.seeds]
-    seeds = sorted([*compared.seeds, *others[: count - len(compared.seeds)]])
-    commands = [
+    # First the seeds that both groups have, then those of one of them.
+    known = sorted({*baseline.seeds, *best.seeds})
+    seeds = list(dict.fromkeys([*compared.seeds, *known, *range(count)]))[:count]
+    new = [(g, seed) for g in (baseline, best) for seed in sorted(set(seeds) - set(g.seeds))]
+    lines = [
         _train(group.first, f's{seed}', {'randomness.seed': seed})
-        for group in (baseline, best)
-        for seed in sorted(set(seeds) - {run.seed for run in group.runs})
+        for group, seed in new
+        if not group.first.study_config
     ]
-    if not commands:
-        return
-    inside = best.first.study_config
-    seeds = sorted({*seeds, *(run.seed for group in (baseline, best) for run in group.runs)})
-    yield Suggestion(reason, f'seeds={seeds},' if inside else '\n'.join(commands))
+    if len(lines) < len(new):
+        line = f'seeds={sorted({*seeds, *known})},'
+        if best.params:
+            # Seeds of the whole study would train every point of its grid or search.
+            lines.append(_lines(best, 'seeds', {}, seeds))
+            line = f'# and in the run {baseline.name}: {line}'
+        lines.append(line)
+    if lines:
+        yield Suggestion(reason, '\n'.join(lines))
 
 
 def _loss_weights(collection: Collection) -> Iterator[Suggestion]:
@@ -93,8 +99,10 @@ def _loss_weights(collection: Collection) -> Iterator[Suggestion]:
 
 
 def _longer_runs(collection: Collection) -> Iterator[Suggestion]:
-    students = collection.students
-    groups = sorted(collection.ranked, key=lambda group: group not in students)
+    students, baseline = collection.students, collection.baseline
+    # A student that trains longer than the baseline cannot be compared with it.
+    first = [*students[:1], baseline, *students]
+    groups = [group for group in dict.fromkeys([*first, *collection.ranked]) if group is not None]
     found = [group for group in groups if group.first.max_iters and _improving(group)]
     for group in found[:MOST]:
         reason = message('Train {name} 1.5x longer: it was still improving.', name=group.name)
@@ -117,10 +125,10 @@ def _longer(run: RunRecord, iterations: int) -> dict[str, Any]:
     if fits(budget, NUMBER) and run.max_iters:
         return {'train_cfg.time_budget': _rounded(budget * iterations / run.max_iters)}
     options: dict[str, Any] = {'train_cfg.max_iters': iterations}
-    schedulers = run.config.get('param_scheduler')
-    for i, scheduler in enumerate(schedulers if isinstance(schedulers, list) else []):
-        if isinstance(scheduler, Mapping) and scheduler.get('end') == run.max_iters:
-            options[f'param_scheduler.{i}.end'] = iterations
+    for where in ('param_scheduler', 'model.kd_losses'):
+        for key, node in dicts(value_at(run.config, where), where):
+            if node.get('end') == run.max_iters:
+                options[f'{key}.end'] = iterations
     return options
 
 
@@ -128,16 +136,18 @@ def _rounded(value: float) -> float:
     return float(f'{value:.3g}')
 
 
-def _lines(group: Group, what: str, options: dict[str, Any]) -> str:
+def _lines(group: Group, what: str, options: dict[str, Any], seeds: Sequence[int] = ()) -> str:
     """Return an entry of the study's config, or a command if the group is not in a study."""
     run = group.first
     if not run.study_config:
         return _train(run, what, options)
     # The study fills in the path of a needed checkpoint.
     entry = {'config': run.study_config, 'needs': run.needs, 'options': {**run.options, **options}}
+    entry['seeds'] = sorted(seeds or group.seeds)
     name = f'{group.name}_{what}'.replace('/', '_')
     filled = {key: value for key, value in entry.items() if value}
-    return pformat({name: filled}, sort_dicts=False)[1:-1] + ','
+    # With the asterisks it can stand in `dict(...)` and in `{...}`.
+    return f'**{pformat({name: filled}, sort_dicts=False)},'
 
 
 def _train(run: RunRecord, what: str, options: Mapping[str, Any]) -> str:

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from mmseg_kd.distillation.gradient_diagnosis import Finding, diagnose, full_weight
+from mmseg_kd.distillation.gradient_diagnosis import Finding, diagnose, full_weight, percent
 from mmseg_kd.records.message import Message, message, messages
 from mmseg_kd.records.run_record import RunRecord
 from mmseg_kd.reports.comparing.collection import Collection, run_name, same_data
@@ -116,9 +116,12 @@ def _losses(collection: Collection) -> Iterator[Message]:
     found = defaultdict(list)
     for group in collection.ranked:
         for loss, (_, fault) in loss_faults(group.first).items():
-            share = '' if fault.share is None else f' ({100 * fault.share:.2g} %)'
+            share = '' if fault.share is None else f' ({percent(fault.share)})'
             found[group.name, fault.condition].append(f'{loss}{share}')
-    for (name, condition), losses in list(found.items())[:MOST_FAULTS]:
+    # The worst first; the sort keeps the order of the groups.
+    first = sorted(found, key=lambda key: list(by_condition).index(key[1]))
+    for name, condition in first[:MOST_FAULTS]:
+        losses = found[name, condition]
         yield replace(by_condition[condition], values=dict(name=name, losses=', '.join(losses)))
 
 
@@ -127,9 +130,7 @@ def _courses(collection: Collection) -> Iterator[Message]:
     shown = [collection.baseline] if collection.baseline is not None else []
     for group in [*shown, *[*collection.students, *collection.teachers][:MOST]]:
         iterations, values = group.curves()
-        # Runs with a time budget end at iterations of their own.
-        ends = {max(run.curve(group.metric)) for run, _ in group.best}
-        if not group.finished or len(iterations) < FEWEST_EVALUATIONS or len(ends) > 1:
+        if not group.finished or len(iterations) < FEWEST_EVALUATIONS:
             continue
         means = values.mean(axis=0)
         if (loss := means.max() - means[-1]) >= FELL:

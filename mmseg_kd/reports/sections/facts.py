@@ -26,7 +26,9 @@ def settings(collection: Collection) -> list[Block]:
 def teachers(collection: Collection) -> list[Block]:
     """Return the reports on all teachers, one row per file and split."""
     cards = collection.cards
-    metrics = list(dict.fromkeys(name for _, _, card in cards for name in card['metrics']))
+    # The card has an ECE of its own, over all classes and not in percent.
+    names = dict.fromkeys(name for _, _, card in cards for name in card['metrics'])
+    metrics = [name for name in names if name != 'ECE']
     rows = [
         [
             f'{group.name}: {name}',

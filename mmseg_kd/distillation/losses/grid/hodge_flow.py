@@ -154,7 +154,7 @@ class HodgeFlowLoss(EdgeFlowLoss):
     :math:`\lambda_g \lVert \delta_g \rVert^2 + \lambda_c \lVert \delta_c \rVert^2 +
     \lambda_h \lVert \delta_h \rVert^2`. With u class probabilities, the gradient part is where one
     class takes over from another, and the curl part where three or more classes meet
-    (docs/hodge.md). With two classes the curl part is 0.
+    (docs/hodge.md). With two classes and no void pixels the curl part is 0.
 
     Edges at void pixels count as 0, and the split is that of the full grid. If 'harmonic' is among
     the components, the grid has holes where the labels are void. This needs about 40 times as many
