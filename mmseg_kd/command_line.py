@@ -99,6 +99,7 @@ def prepare_process() -> None:
     for remark in (
         'This DataLoader will create', '.*`get_instance` should not accept', 'The draw is False',
         'Multi-processing start method', 'Argument ``group`` is an experimental feature',
+        'Detected call of `scheduler.step', 'The shape of value will convert',
     ):  # fmt: skip
         warnings.filterwarnings('ignore', message=remark)
 

@@ -109,6 +109,9 @@ def prepare_test(
             raise UserError(f'--tta needs tta_model and tta_pipeline in {cfg.filename}')
         cfg.test_dataloader.dataset.pipeline = cfg.tta_pipeline
         cfg.model = dict(**cfg.tta_model, module=cfg.model)
+    # mmengine's EarlyStoppingHook needs the loop of a training.
+    hooks = cfg.get('custom_hooks') or ()
+    cfg.custom_hooks = [hook for hook in hooks if hook.get('type') != 'EarlyStoppingHook']
     # A test needs neither the settings nor the data of the training.
     for key in list(cfg):
         if re.match('(train|val)_|optim_wrapper|param_scheduler', key):

@@ -40,8 +40,7 @@ class MaskRule(NamedTuple):
 
 ANY_IDS = MaskRule(
     255,
-    'one channel of 8 bits that holds the class id of each pixel, 255 for ignored pixels; '
-    'convert it',
+    'one channel of 8 bits with the class id of each pixel, 255 for ignored ones; convert it',
 )
 
 
@@ -192,9 +191,7 @@ class LoadCheckedImage(LoadImageFromFile):
         try:
             return super().transform(results)
         except AssertionError as error:
-            raise UserError(
-                f'{path}: OpenCV cannot read it; save it with 8 bits per channel'
-            ) from error
+            raise UserError(f'{path}: OpenCV cannot read it; save 8 bits per channel') from error
 
 
 @TRANSFORMS.register_module(name='LoadAnnotations')

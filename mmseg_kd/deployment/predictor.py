@@ -146,15 +146,14 @@ def open_session(file: Path, device: str | None = None):  # noqa: ANN201 - of an
     cpu = ['CPUExecutionProvider']
     providers = cpu if device == 'cpu' else onnxruntime.get_available_providers()
     index = (device or '').partition(':')[2] or '0'
-    options = [{'device_id': index} if x == 'CUDAExecutionProvider' else {} for x in providers]
+    options = {'CUDAExecutionProvider': {'device_id': index}}
+    providers = [(name, options.get(name, {})) for name in providers]
     if not file.is_file():
         raise UserError(f'{file}: does not exist')
     try:
         # Errors only; the warnings are about optimisations that do not apply.
         onnxruntime.set_default_logger_severity(3)
-        session = onnxruntime.InferenceSession(
-            str(file), providers=providers, provider_options=options
-        )
+        session = onnxruntime.InferenceSession(str(file), providers=providers)
     # ONNX Runtime has a different error class for each kind of damage.
     except Exception as error:
         raise UserError(f'{file}: is not a readable ONNX file ({one_line(error)})') from error

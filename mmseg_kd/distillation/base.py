@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from mmseg_kd.distillation.controls import CONTROLS, controlled
-from mmseg_kd.distillation.maps import class_logits, resize_map, valid_pixels
+from mmseg_kd.distillation.maps import Labels, class_logits, resize_map, valid_pixels
 from mmseg_kd.distillation.schedules import Schedule, scheduled, unnested, value_at
 
 # Maps are clamped to this magnitude: float32 can sum a hundred million squares of this size.
@@ -78,15 +78,13 @@ class KDLoss(nn.Module):
         self.loss_weight = self.scheduled('loss_weight', loss_weight)
         self.require(
             unnested(self.loss_weight)[-1] >= 0,
-            f'loss_weight={loss_weight!r} is negative: it would push the student away from its '
-            'teacher',
+            f'{loss_weight=} is negative: it would push the student away from its teacher',
         )
         weights = {teacher: 1.0} if isinstance(teacher, str) else teacher
         self.require(
             isinstance(weights, dict | None)
             and all(isinstance(x, int | float) and x >= 0 for x in (weights or {}).values()),
-            f'teacher={teacher!r} is neither the name of a teacher nor a dict of weights (0 or '
-            'more) by name',
+            f"{teacher=} is neither a teacher's name nor a dict of weights (0 or more) by name",
         )
         self.teacher_weights = weights
         self.require(
@@ -100,9 +98,7 @@ class KDLoss(nn.Module):
         self.stages = self._names('stages', self.default_stages if stages is None else stages)
         theirs = self.stages if teacher_stages is None else teacher_stages
         self.teacher_stages = self._names('teacher_stages', theirs)
-        self.require(
-            not self.one_tap or len(self.stages) == 1, f'compares one tap, not {self.stages}'
-        )
+        self.require(not self.one_tap or len(self.stages) == 1, f'reads one tap, not {self.stages}')
         self.require(
             len(self.stages) == len(self.teacher_stages),
             f'stages has {len(self.stages)} names, teacher_stages {len(self.teacher_stages)}; they '
@@ -186,9 +182,7 @@ class KDLoss(nn.Module):
         """
         raise NotImplementedError(f'{type(self).__name__} implements neither compare nor distance')
 
-    def distance(
-        self, student: list[Tensor], teacher: list[Tensor], target: Tensor | None
-    ) -> Tensor:
+    def distance(self, student: list[Tensor], teacher: list[Tensor], target: Labels) -> Tensor:
         """Compute the unweighted loss from the maps of all stages: the sum of `compare`."""
         values = [
             self.compare(s, t if self.whole_maps else resize_map(t, s.shape[2:]), target)
@@ -206,18 +200,15 @@ class KDLoss(nn.Module):
                     f'a {whose} tap of shape {tuple(x.shape)} is not a map (N, C, H, W); choose '
                     'another tap (python tools/misc/list_taps.py CONFIG lists them)',
                 )
-        self.require(
-            target is not None or not self.needs_labels, 'needs labels: call it with target=labels'
-        )
+        self.require(target is not None or not self.needs_labels, 'needs labels: give a target')
         if self.of_classes:
             student, teacher = ([class_logits(x) for x in maps] for maps in (student, teacher))
         teacher = controlled(self.control, student, teacher, target)
         for tap, s, t in zip(self.stages, student, teacher, strict=False):
             self.require(
                 not self.equal_channels or s.shape[1] == t.shape[1],
-                f'at the tap {tap!r} the student has {s.shape[1]} channels, the teacher '
-                f'{t.shape[1]}: choose taps with equal channels, such as logits, or FitNetLoss, '
-                'which adapts them',
+                f'at tap {tap!r} the student has {s.shape[1]} channels, the teacher {t.shape[1]}: '
+                'choose taps with equal channels, such as logits, or FitNetLoss, which adapts them',
             )
         with torch.autocast(student[0].device.type, enabled=False):
             student = [_full_precision(x) for x in student]

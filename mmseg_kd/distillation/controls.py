@@ -35,7 +35,7 @@ def controlled(
         if len(teacher[0]) == 1:
             raise UserError(
                 "control='other_image' needs another image in the batch, which has one per "
-                'process: write a larger train_dataloader.batch_size'
+                'process: write a larger train_dataloader.batch_size, or drop_last=True'
             )
         return [x.roll(1, dims=0) for x in teacher]
     if control == 'labels':

@@ -47,9 +47,7 @@ class DistillationLosses(nn.ModuleDict):
                         f'{owners[logged]}: give it another name'
                     )
             if hasattr(self, name):
-                raise UserError(
-                    f'model.kd_losses.{name}: a loss cannot have this name; write {name}_loss'
-                )
+                raise UserError(f'model.kd_losses.{name} is a reserved name; write {name}_loss')
             self[name] = loss if isinstance(loss, nn.Module) else MODELS.build(loss)
             self._check(name, self[name])
         self._requested = False
@@ -73,8 +71,7 @@ class DistillationLosses(nn.ModuleDict):
         teachers = list(self.teachers_of(loss))
         for unknown in set(teachers) - set(self._teachers):
             raise UserError(
-                f'{key}.teacher: there is no teacher {unknown!r}; model.teacher has '
-                f'{", ".join(self._teachers)}'
+                f'{key}.teacher: no teacher is {unknown!r}; there are {", ".join(self._teachers)}'
             )
         if len(teachers) > 1 and list(loss.parameters()):
             raise UserError(

@@ -38,6 +38,10 @@ class GradientStats:
         return GradientStats(self.features * weight, self.logits * weight, self.cosine)
 
 
+# By name of the loss.
+Stats = Mapping[str, GradientStats]
+
+
 def measure_gradients(
     task: Tensor, losses: Mapping[str, Tensor], features: Sequence[Tensor], logits: Tensor
 ) -> Tensor:
@@ -71,9 +75,7 @@ def measure_gradients(
     return table
 
 
-def read_table(
-    table: Tensor, losses: Iterable[str]
-) -> tuple[GradientStats, dict[str, GradientStats]]:
+def read_table(table: Tensor, losses: Iterable[str]) -> tuple[GradientStats, Stats]:
     """Read a table of `measure_gradients`; this waits for the device.
 
     Args:
@@ -89,7 +91,7 @@ def read_table(
     return stats[0], dict(zip(losses, stats[1:], strict=True))
 
 
-def shares(task: GradientStats, stats: Mapping[str, GradientStats]) -> dict[str, float]:
+def shares(task: GradientStats, stats: Stats) -> dict[str, float]:
     """Return each loss' share of the summed gradient norms at the features, 0 to 1.
 
     Args:
@@ -218,9 +220,7 @@ def is_due(loss: KDLoss) -> bool:
     return due and (not share.measurements or loss.weight != 0)
 
 
-def update_shares(
-    losses: Mapping[str, KDLoss], task: GradientStats, stats: Mapping[str, GradientStats]
-) -> None:
+def update_shares(losses: Mapping[str, KDLoss], task: GradientStats, stats: Stats) -> None:
     """Update the weights that the current iteration measures.
 
     Args:

@@ -12,6 +12,8 @@ from torch import Tensor
 # The smallest standard deviation by which maps are divided. It is above the rounding error of a
 # mean, so that constant maps stay constant, and below the deviation of a rare class' probabilities.
 SMALLEST_DEVIATION = 1e-6
+# Labels (N, H, W); without them no pixel is void.
+Labels = Tensor | None
 
 
 def resize_map(x: Tensor, size: Sequence[int]) -> Tensor:
@@ -44,11 +46,8 @@ def average_pool(x: Tensor, cells: Sequence[int]) -> Tensor:
 
 def _averages(size: int, cells: int, like: Tensor) -> Tensor:
     """Return the matrix (cells, size) that averages a line of `size` places over cells."""
-    first = torch.arange(cells, device=like.device)
-    place = torch.arange(size, device=like.device)
-    start, end = first * size // cells, ((first + 1) * size + cells - 1) // cells
-    inside = (place >= start[:, None]) & (place < end[:, None])
-    return inside.to(like.dtype) / (end - start)[:, None]
+    places = torch.eye(size, dtype=like.dtype, device=like.device)
+    return F.adaptive_avg_pool1d(places, cells).t()
 
 
 def max_pool(x: Tensor, patch: Sequence[int]) -> Tensor:

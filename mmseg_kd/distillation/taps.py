@@ -228,6 +228,5 @@ def list_taps(segmentor: nn.Module, images: Tensor) -> dict[str, tuple[int, ...]
     stages = _stages(segmentor.backbone, outputs.pop('backbone'))
     taps = {'logits': outputs['logits']} | {f'stage{i}': x for i, x in enumerate(stages, start=1)}
     taps |= {name: outputs[name] for name in aliased} | outputs
-    return {
-        name: tuple(_as_map(x, stages).shape) for name, x in taps.items() if isinstance(x, Tensor)
-    }
+    maps = {name: _as_map(x, stages) for name, x in taps.items() if isinstance(x, Tensor)}
+    return {name: tuple(x.shape) for name, x in maps.items()}

@@ -175,8 +175,7 @@ def build_segmentor(config: str | dict) -> nn.Module:
     from mmseg_kd.checkpoints.initialization import forget_pretrained
 
     model = read_model(config)
-    if model.get('test_cfg') is None:
-        model.test_cfg = dict(mode='whole')
+    model.test_cfg = model.get('test_cfg') or dict(mode='whole')
     forget_pretrained(model)
     with torch.random.fork_rng(devices=[]):
         return revert_sync_batchnorm(MODELS.build(model))

@@ -90,9 +90,7 @@ def cannot_compile(device: torch.device, options: dict[str, Any]) -> str | None:
     try:
         compiled = torch.compile(nn.SiLU(), **options)
     except Exception as error:
-        raise UserError(
-            f'compile: {one_line(error, 160)}; write compile=True for defaults'
-        ) from error
+        raise UserError(f'compile: {one_line(error, 160)}; write compile=True') from error
     try:
         compiled(torch.ones(8, device=device))
     except Exception as error:

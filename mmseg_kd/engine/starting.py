@@ -127,9 +127,7 @@ def try_data(dataset: Dataset, where: str) -> dict[str, Any]:
             if isinstance(owner, BaseTransform) and owner in steps:
                 step = f'.pipeline.{steps.index(owner)} ({type(owner).__name__})'
             steps = getattr(owner, 'transforms', steps)
-        raise UserError(
-            f'{where}{step} cannot process the first image: {one_line(error)}'
-        ) from error
+        raise UserError(f'{where}{step} fails on the first image: {one_line(error)}') from error
     if not isinstance(sample, dict) or not {'inputs', 'data_samples'} <= set(sample):
         raise UserError(
             f"{where}.pipeline: the last step gives no 'inputs' and 'data_samples' for the model: "

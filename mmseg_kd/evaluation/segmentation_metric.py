@@ -99,9 +99,7 @@ class SegmentationMetric(BaseMetric):
                 path = sample['img_path']
                 other = self._saved.setdefault(Path(path).stem.lower(), path)
                 if other != path:
-                    raise UserError(
-                        f'{path} and {other} would be saved under the same name; rename one'
-                    )
+                    raise UserError(f'{path} and {other} would be saved under one name; rename one')
                 ids = Image.fromarray(prediction.cpu().numpy().astype(np.uint8))
                 ids.save(self.output_dir / f'{Path(path).stem}.png')
             if self.format_only:

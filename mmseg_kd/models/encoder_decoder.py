@@ -58,12 +58,10 @@ class EncoderDecoder(MMSegEncoderDecoder):
         whole = data_samples and all(_as_it_is(sample, size) for sample in data_samples)
         if seg_logits.shape[1] == 1 or not whole:
             return super().postprocess_result(seg_logits, data_samples)
-        for sample, logits, ids in zip(
-            data_samples, seg_logits, class_ids(seg_logits), strict=True
-        ):
-            sample.set_data(
-                {'seg_logits': PixelData(data=logits), 'pred_sem_seg': PixelData(data=ids[None])}
-            )
+        predicted = zip(data_samples, seg_logits, class_ids(seg_logits), strict=True)
+        for sample, logits, ids in predicted:
+            sample.seg_logits = PixelData(data=logits)
+            sample.pred_sem_seg = PixelData(data=ids[None])
         return data_samples
 
 

@@ -13,10 +13,7 @@ from mmseg_kd.errors import UserError, one_line
 # Parts of the messages of torch's allocators, cuBLAS and cuDNN.
 NO_MEMORY = ('out of memory', "can't allocate memory", 'not enough memory', 'ALLOC_FAILED')
 # The end of a message on an image of another size than the training crop.
-SIZES = (
-    '; if it needs other sizes, write model.data_preprocessor.test_cfg=dict(size_divisor=32), or '
-    'dict(size=(H, W)) for a fixed size'
-)
+SIZES = '; pad it: model.data_preprocessor.test_cfg=dict(size_divisor=32), or dict(size=(H, W))'
 
 
 @contextmanager

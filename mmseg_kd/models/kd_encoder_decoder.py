@@ -10,7 +10,6 @@ from mmseg.registry import MODELS
 from mmseg.structures import SegDataSample
 from torch import Tensor, nn
 
-from mmseg_kd.compat import normalises
 from mmseg_kd.distillation.distillation_losses import DistillationLosses
 from mmseg_kd.distillation.taps import check_taps, record_taps
 from mmseg_kd.distillation.teachers import BaseTeacher, Teachers, teachers_by_name
@@ -164,9 +163,9 @@ def _try_losses(student: KDEncoderDecoder) -> None:
     """
     losses, device = student.kd_losses, next(student.parameters()).device
     size = getattr(student.data_preprocessor, 'size', None) or BLANK_SIZE
-    channels = next(p.shape[1] for p in student.backbone.parameters() if p.ndim == 4)
-    if normalises(student.data_preprocessor):
-        channels = len(student.data_preprocessor.mean)
+    # Without a mean, those of the backbone's first convolution.
+    stem = next(p[0] for p in student.backbone.parameters() if p.ndim == 4)
+    channels = len(getattr(student.data_preprocessor, 'mean', stem))
     images = torch.zeros(2, channels, *size, device=device)
     target = torch.zeros(2, *size, dtype=torch.long, device=device)
     names = ['logits', *(name for loss in losses.values() for name in loss.stages)]

@@ -69,9 +69,7 @@ class MixTransformer(BaseModule):
                 )
         for width, heads in zip(embed_dims, num_heads, strict=False):
             if width % heads:
-                raise UserError(
-                    f'MixTransformer: num_heads={heads} does not divide a width of {width}'
-                )
+                raise UserError(f'MixTransformer: num_heads={heads} does not divide width {width}')
         rates = [drop_path_rate * i / max(sum(depths) - 1, 1) for i in range(sum(depths))]
         for i in range(self.num_stages):
             source = embed_dims[i - 1] if i else in_channels

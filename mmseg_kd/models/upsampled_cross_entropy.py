@@ -43,11 +43,9 @@ def plain_cross_entropy(
     dtype = torch.promote_types(logits.dtype, torch.float32)
     weight = None if class_weight is None else class_weight.to(dtype)
     with torch.autocast(logits.device.type, enabled=False):
-        logits = logits.to(dtype)
-        if logits.shape[2:] != target.shape[1:]:
-            logits = F.interpolate(
-                logits, target.shape[1:], mode='bilinear', align_corners=align_corners
-            )
+        logits, size = logits.to(dtype), target.shape[1:]
+        if logits.shape[2:] != size:
+            logits = F.interpolate(logits, size, mode='bilinear', align_corners=align_corners)
         valid = target != ignore_index
         if torch.are_deterministic_algorithms_enabled():
             classes = torch.arange(logits.shape[1], device=logits.device)[:, None, None]

@@ -60,10 +60,10 @@ def model_sizes(collection: Collection) -> dict[str, ModelSize]:
 
 
 def _size(run: RunRecord, collection: Collection) -> ModelSize | None:
-    # Imported only if needed, because it takes 120 MB and a second.
+    prepare()
+    # Imported only if needed, because it takes 120 MB and a second; mmcv's notes are hidden above.
     from mmseg_kd.models.complexity import measure_complexity
 
-    prepare()
     try:
         with config_errors():
             model = load_model(run.best_checkpoint(collection.metric)[0])

@@ -76,8 +76,7 @@ def _pace_of(checkpoint: str | Path) -> float:
     pace = value_at(read_checkpoint(checkpoint), 'message_hub.runtime_info.seconds_per_iter')
     if not isinstance(pace, int | float) or not 0 < pace < math.inf:
         raise UserError(
-            f'train_cfg.time_budget: {checkpoint} is of a training without one; resume it '
-            'without time_budget'
+            f'train_cfg.time_budget: {checkpoint} is of a training without one; write None'
         )
     return pace
 

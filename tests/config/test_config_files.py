@@ -1,5 +1,6 @@
 """Files that cannot be read as a config are named in one line."""
 
+import sys
 import time
 from pathlib import Path
 
@@ -55,3 +56,13 @@ def test_broken_yaml_is_one_line(tmp_path: Path, text: str) -> None:
 def test_a_missing_base(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r'mine\.py cannot be read: .* No such file .*nowhere\.py'):
         load_config(write(tmp_path, '', base='nowhere.py'))
+
+
+def test_a_module_in_the_current_folder_is_imported(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / 'own_losses_of_a_test.py').write_text('LOADED = True\n')
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, 'path', [path for path in sys.path if path])
+    load_config(write(tmp_path, "custom_imports = dict(imports=['own_losses_of_a_test'])"))
+    assert sys.modules.pop('own_losses_of_a_test').LOADED

@@ -79,7 +79,7 @@ def twice(src: Path) -> None:
 @pytest.mark.parametrize(
     ('change', 'words'),
     [
-        (twice, 'Photo0.JPG and photo0.png differ in capitals or suffix alone'),
+        (twice, 'Photo0.JPG and photo0.png differ in case or suffix alone'),
         (no_masks, 'has the name of an image in'),
         (wide, 'photo1_mask.png: has mode I;16; save it with 8 bits per channel'),
         (smaller, 'photo1_mask.png: the mask is 72x40, but its image'),

@@ -94,7 +94,7 @@ def test_what_holds_no_picture_is_one_line(student: Path, tmp_path: Path, capsys
     Image.fromarray(np.zeros((40, 40), np.float32)).save(tmp_path / 'float.tif')
     for name, words in (
         ('empty.avi', 'cannot read a frame of it'),
-        ('float.tif', 'OpenCV cannot read it; save it with 8 bits per channel'),
+        ('float.tif', 'OpenCV cannot read it; save 8 bits per channel'),
     ):
         assert run('predict.py', student, tmp_path / name, '--out', tmp_path / 'out') == 2
         assert words in capsys.readouterr().err.splitlines()[-1]

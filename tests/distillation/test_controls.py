@@ -55,7 +55,9 @@ def test_every_tap_is_of_the_same_other_image() -> None:
 
 def test_one_image_has_no_other() -> None:
     x = torch.randn(1, CLASSES, 4, 4)
-    with pytest.raises(UserError, match=r"'other_image' needs another image .*batch_size$"):
+    with pytest.raises(
+        UserError, match=r"'other_image' needs another image .*batch_size, or drop_last=True$"
+    ):
         KLDivergenceLoss(control='other_image')(x, x)
 
 

@@ -10,6 +10,7 @@ from PIL import Image
 
 from mmseg_kd.config import prepare_test
 from mmseg_kd.engine import build_runner
+from mmseg_kd.engine.hooks import label_check_hook
 from mmseg_kd.errors import UserError
 
 
@@ -203,6 +204,24 @@ def test_a_class_without_a_pixel_is_reported_once(
         assert all(part in lines[0] for part in message.split(' .* '))
         advice = 'if 255 in your masks means a class, write its id in place of it'
         assert (advice in lines[0]) == (255 in labels)
+
+
+def test_repeated_images_are_reported_in_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(label_check_hook, 'ENOUGH', 4)
+    cfg = own(tmp_path, [halves(0, 255)] * 2)
+    images = dict(cfg.train_dataloader.dataset)
+    cfg.train_dataloader.dataset = dict(type='RepeatDataset', times=9, dataset=images)
+    reported = []
+    monkeypatch.setattr(
+        label_check_hook.LabelCheckHook,
+        'after_train',
+        lambda hook, runner: reported.append(runner.iter),
+    )
+    build_runner(cfg).train()
+    # Two iterations of two samples, then at the end.
+    assert reported[0] == 1
 
 
 def test_a_training_that_ends_before_it_has_seen_the_images(tmp_path: Path) -> None:

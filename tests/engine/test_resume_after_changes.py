@@ -48,6 +48,20 @@ def test_another_metric_chooses_the_best_checkpoint(tmp_path: Path) -> None:
     assert len(list(tmp_path.glob('best_mIoU_*.pth'))) == 1
 
 
+def test_the_best_checkpoint_of_a_metric_with_a_prefix_is_kept(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    options = dict(
+        val_evaluator=dict(type='IoUMetric', prefix='val', _delete_=True),
+        default_hooks__checkpoint__save_best='val/mIoU',
+    )
+    train(tiny_config(tmp_path, train_cfg__max_iters=3, **options))
+    train(tiny_config(tmp_path, **options), resume='auto')
+    assert len(list(tmp_path.glob('best_val_mIoU_*.pth'))) == 1
+    log = ''.join(file.read_text(encoding='utf-8') for file in tmp_path.glob('*/*.log'))
+    assert 'is not in' not in log
+
+
 def test_a_run_that_went_back_does_not_return_to_the_later_checkpoint(tmp_path: Path) -> None:
     train(tiny_config(tmp_path))
     older = tmp_path / 'iter_3.pth'

@@ -113,7 +113,7 @@ def test_a_step_that_fails_is_named(tmp_path: Path) -> None:
     cfg = tiny_config(tmp_path)
     resize = dict(type='RandomResize', scale=(0, 0), ratio_range=(0.5, 2.0), keep_ratio=False)
     cfg.val_dataloader.dataset.pipeline.insert(1, resize)
-    message = r'val_dataloader.dataset.pipeline.1 \(RandomResize\) cannot process the first image'
+    message = r'val_dataloader.dataset.pipeline.1 \(RandomResize\) fails on the first image'
     with pytest.raises(UserError, match=message):
         build_runner(cfg).train()
 
@@ -168,7 +168,7 @@ def test_an_image_of_an_evaluation_is_tried(tmp_path: Path) -> None:
     cfg.model = unet()
     message = (
         r'model.backbone fails on an evaluated image of 120x160 pixels: .* should be divisible .*; '
-        r'if it needs other sizes, write model.data_preprocessor.test_cfg=dict\(size_divisor=32\)'
+        r'pad it: model.data_preprocessor.test_cfg=dict\(size_divisor=32\)'
     )
     with pytest.raises(UserError, match=message):
         build_runner(cfg).train()

@@ -66,7 +66,7 @@ def test_two_images_of_one_name_are_refused(dataset: BaseDataset, folder: Path) 
     samples = [dict(pred_sem_seg=ids, img_path=f'{i}/same.png') for i in (0, 1, 1)]
     metric.process({}, samples[:1])
     with pytest.raises(
-        UserError, match=r'1/same\.png and 0/same\.png would be saved under the same'
+        UserError, match=r'1/same\.png and 0/same\.png would be saved under one name'
     ):
         metric.process({}, samples[1:])
 

@@ -69,7 +69,7 @@ def test_several_teachers_by_weight_and_by_name(teacher: dict, tmp_path: Path) -
     assert value(both, teacher=dict(first=0.25, second=2.0)) == pytest.approx(
         0.25 * one + 2 * two, rel=1e-5
     )
-    with pytest.raises(UserError, match=r"no teacher 'third'; model.teacher has first, second"):
+    with pytest.raises(UserError, match=r"no teacher is 'third'; there are first, second"):
         value(both, teacher='third')
 
 

@@ -55,6 +55,16 @@ def test_a_share_of_the_gradient_is_what_was_asked_for(teacher: dict) -> None:
     assert model.kd_losses.take_gradients() is None
 
 
+def test_only_a_weight_is_a_share(teacher: dict) -> None:
+    share = dict(type='GradientShare', share=0.1)
+    for setting in (share, dict(type='LinearWarmup', end=9, value=share)):
+        losses = dict(kl_loss=KD_LOSSES['kl_loss'] | dict(temperature=setting))
+        with pytest.raises(
+            UserError, match=r'kl_loss.temperature: GradientShare is for loss_weight'
+        ):
+            distilled(teacher, losses)
+
+
 def test_shares_must_leave_something_to_the_labels(teacher: dict) -> None:
     half = dict(type='GradientShare', share=0.5)
     with pytest.raises(UserError, match='sum to 1'):
@@ -145,9 +155,9 @@ def test_a_share_counts_only_the_shares_that_are_active(teacher: dict) -> None:
     ('losses', 'message'),
     [
         (dict(kl_loss=KD_LOSSES['kl_loss'] | dict(loss_weight=-1.0)), 'is negative'),
-        (dict(kl_loss=KD_LOSSES['kl_loss'] | dict(teacher=3)), 'neither the name'),
-        (dict(kl_loss=KD_LOSSES['kl_loss'] | dict(teacher=dict(a=-1.0))), 'neither the name'),
-        (dict(kl_loss=KD_LOSSES['kl_loss'] | dict(teacher=['a'])), 'neither the name'),
+        (dict(kl_loss=KD_LOSSES['kl_loss'] | dict(teacher=3)), 'neither a teacher'),
+        (dict(kl_loss=KD_LOSSES['kl_loss'] | dict(teacher=dict(a=-1.0))), 'neither a teacher'),
+        (dict(kl_loss=KD_LOSSES['kl_loss'] | dict(teacher=['a'])), 'neither a teacher'),
     ],
 )
 def test_weights_and_teachers_that_make_no_sense(teacher: dict, losses: dict, message: str) -> None:

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import tiny_config
+from conftest import config_file
+from conftest import run as run_tool
 from reports.run_copies import copy_run, set_curve
 
-from mmseg_kd.engine import build_runner
 from mmseg_kd.errors import UserError
 from mmseg_kd.records.run_record import read_run
 from mmseg_kd.records.training_log import read_logs
@@ -164,10 +164,15 @@ def test_a_folder_without_a_run(tmp_path: Path) -> None:
 def test_a_run_that_stopped_early_is_finished(tmp_path: Path) -> None:
     # Improvements below 100 points do not count, so it stops at the second evaluation.
     hook = dict(type='EarlyStoppingHook', monitor='mIoU', min_delta=100.0, patience=1)
-    runner = build_runner(tiny_config(tmp_path, train_cfg__val_interval=2, custom_hooks=[hook]))
-    runner.train()
-    run = read_run(tmp_path)
-    assert (run.max_iters, runner.iter, run.state) == (6, 4, 'done')
-    log = next(tmp_path.glob('*/*.log'))
+    config = config_file(tmp_path, train_cfg__val_interval=2, custom_hooks=[hook])
+    assert run_tool('train.py', config) == 0
+    folder = tmp_path / 'run'
+    (log,) = folder.glob('*/*.log')
+    run = read_run(folder)
+    assert (run.max_iters, run.evaluations[-1]['iteration'], run.state) == (6, 4, 'done')
+    # A test with the same config writes its log into the same folder.
+    assert run_tool('test.py', config, next(folder.glob('best_*.pth'))) == 0
+    assert len(list(folder.glob('*/*.log'))) == 2
+    assert read_run(folder).state == 'done'
     log.write_text(log.read_text(encoding='utf-8').replace('did not improve', ''), encoding='utf-8')
-    assert read_run(tmp_path).state == 'unfinished'
+    assert read_run(folder).state == 'unfinished'

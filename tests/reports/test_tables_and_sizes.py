@@ -53,9 +53,7 @@ def cells(folders: list[Path]) -> dict[str, str]:
 def test_the_first_findings_are_the_difference_and_the_teacher(seeds: list[Path]) -> None:
     first, second = find(read_collection(seeds))[:2]
     assert str(first) == 'student beats baseline by 2.10 ± 0.25 mIoU11 (3 seeds).'
-    assert str(second) == (
-        'The teacher is 10.00 mIoU11 above baseline; student closes 21 % of that gap.'
-    )
+    assert str(second) == 'The teacher is 10.00 mIoU11 above baseline; student closes 21 % of it.'
 
 
 def test_the_gap_is_that_of_the_common_seeds(seeds: list[Path]) -> None:

@@ -95,7 +95,7 @@ def test_a_run_without_a_budget_cannot_be_resumed_with_one(
     trained: Path, tmp_path: Path, not_timed: None
 ) -> None:
     cfg = tiny_config(tmp_path, resume=str(trained / 'run/iter_3.pth'), **BUDGET)
-    with pytest.raises(UserError, match=r'iter_3.pth is of a training without one; resume it'):
+    with pytest.raises(UserError, match=r'iter_3.pth is of a training without one; write None'):
         fit_time_budget(cfg)
 
 

@@ -18,8 +18,7 @@ CONVERTER = 'python tools/dataset_converters/camvid.py'
 SPLITS = dict(train=('train',), val=('val',), test=('test',), trainval=('train', 'val'))
 MASK_RULE = MaskRule(
     len(CLASSES) - 1,
-    'one channel of 8 bits that holds ids 0..11, 11 for Unlabelled; convert it: '
-    f'{CONVERTER} SRC DEST',
+    f'one channel of 8 bits with ids 0..11, 11 for Unlabelled; convert it: {CONVERTER} SRC DEST',
     modes='L P',
 )
 # The start of an error message about a pair, its image and its mask.

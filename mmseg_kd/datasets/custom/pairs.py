@@ -81,9 +81,7 @@ def pair_up(image_folder: Path, mask_folder: Path, suffixes: tuple[str, ...] = S
             continue
         other = names.setdefault(_key(path, image_folder), path)
         if other != path:
-            raise UserError(
-                f'{other} and {path.name} differ in capitals or suffix alone; rename one'
-            )
+            raise UserError(f'{other} and {path.name} differ in case or suffix alone; rename one')
     of_masks = ('.json',) if mask_folder == image_folder else (*suffixes, '.json')
     labels = {_key(path, mask_folder): path for path in images_in(mask_folder, of_masks)}
     ending = max(ENDINGS, key=lambda end: sum(f'{name}{end}' in labels for name in names))

@@ -60,9 +60,8 @@ class DistillationHook(Hook):
                 continue
             if not share.measurements:
                 raise UserError(
-                    f'model.kd_losses.{name}: GradientShare has found no weight, because its '
-                    "gradient, or the labels', is 0 or not finite at the backbone's stages; write "
-                    'a number'
+                    f'model.kd_losses.{name}: GradientShare has found no weight: its gradient, or '
+                    "the labels', is 0 or not finite at the backbone's stages; write a number"
                 )
             runner.logger.info(
                 f'{name}: GradientShare(share={share.share:g}) found loss_weight={share.value:.4g}'

@@ -48,12 +48,13 @@ class PaintingHook(SegVisualizationHook):
             self._paint('test', data_batch, outputs, i, self._test_index)
 
     def _paint(self, split: str, data_batch: dict, outputs: Samples, i: int, step: int) -> None:
-        path = Path(outputs[i].img_path)
-        if path.is_file():
-            image = mmcv.imread(path, channel_order='rgb')
+        path, image = Path(outputs[i].img_path), data_batch['inputs'][i]
+        # With test-time augmentation it is a list, after Normalize no picture.
+        if getattr(image, 'dtype', 0) == torch.uint8 and image.shape[1:] == outputs[i].ori_shape:
+            # BGR, turned by the EXIF orientation only if the pipeline does it.
+            image = image.permute(1, 2, 0).numpy()[..., ::-1]
         else:
-            # The model's input, in BGR.
-            image = data_batch['inputs'][i].permute(1, 2, 0).numpy()[..., ::-1]
+            image = mmcv.imread(path, channel_order='rgb')
         self._visualizer.add_datasample(
             f'{split}_{path.stem}',
             np.ascontiguousarray(image),
@@ -122,7 +123,8 @@ class PredictionGridHook(Hook):
 
 def _table(history: list[dict], teacher: dict | None) -> str:
     names = [name for name in history[-1] if name != 'iter']
-    best = max(history, key=lambda row: row.get('mIoU', 0))
+    rows = [row for row in history if 'mIoU' in row]
+    best = max(rows, key=lambda row: row['mIoU'], default=None)
     table = PrettyTable(['iteration', *names], align='r')
     for row in [*history, *([{'iter': 'teacher', **teacher}] if teacher else [])]:
         # A run that was resumed with another metric has other columns in earlier rows.

@@ -65,17 +65,12 @@ def short_keys(keys: Sequence[str]) -> dict[str, str]:
 
 
 def setting_text(value: Any) -> str:
-    """Format a setting as in a config, a dict with a type as a call; long lists are cut off."""
-    text = _text(value)
-    # What differs may be at the end of a loss.
-    short = len(text) <= LONGEST or isinstance(value, Mapping)
-    return text if short else text[: LONGEST - 1] + '…'
-
-
-def _text(value: Any) -> str:
+    """Format a setting as in a config, a dict with a type as a call; a long list is cut off."""
     if isinstance(value, Mapping):
-        inner = ', '.join(f'{k}={_text(v)}' for k, v in value.items() if k != 'type')
+        # What differs may be at the end of a loss, which is not cut off.
+        inner = ', '.join(f'{k}={setting_text(v)}' for k, v in value.items() if k != 'type')
         return f'{value["type"]}({inner})' if 'type' in value else f'dict({inner})'
+    text = f'{value:g}' if isinstance(value, float) else str(value)
     if isinstance(value, list):
-        return f'[{", ".join(map(_text, value))}]'
-    return f'{value:g}' if isinstance(value, float) else str(value)
+        text = f'[{", ".join(map(setting_text, value))}]'
+    return text if len(text) <= LONGEST else text[: LONGEST - 1] + '…'

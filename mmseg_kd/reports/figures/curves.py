@@ -47,16 +47,10 @@ def learning_curves(collection: Collection, folder: Path) -> list[Block]:
         iteration_axis(axes)
         handles = [lines[name] for name in looks if name in lines]
         figure.legend(handles=handles, **LEGEND)
-    grey = len(collection.ranked) - len(lines)
     caption = message(
-        '{metric} of all runs: means of the seeds, with a band from the lowest to the highest of '
-        'them. Seeds that end at different iterations are drawn one by one.'
-        if not grey
-        else '{metric} of all runs. The baseline and the best others have a colour and the band of '
-        'their seeds, or a line per seed where these end at different iterations. Thin and grey: '
-        '{grey} more.',
+        '{metric} of all runs: means of the seeds, with a band from lowest to highest; seeds that '
+        'end at different iterations one by one. Thin and grey, if any: the runs below the best.',
         metric=metric,
-        grey=grey,
     )
     return [Heading(message('Learning curves')), Picture(file, caption)]
 

@@ -31,8 +31,7 @@ def searches(collection: Collection, folder: Path) -> list[Block]:
         file = folder / f'slices_{number}.png'
         slice_plots(points, space, metric, file)
         caption = message(
-            '{metric} over each parameter, while the others vary too; the circle marks the best '
-            'point.',
+            '{metric} over each parameter, while the others vary too; the circle marks the best.',
             metric=metric,
         )
         heading = message('Search' if study.kind == 'search' else 'Grid')

@@ -196,9 +196,8 @@ def write_comparison(
         points = [f'{score:.2f}' for score in scores.values()]
         rows.append([stem, kind, *points, number(_difference(scores), '+.2f')])
         pictures += [Heading(stem), Picture(file, _caption(one))]
-    difference = message(
-        'student minus {other}', other='baseline' if 'baseline' in models else 'teacher'
-    )
+    other = 'baseline' if 'baseline' in models else 'teacher'
+    difference = message('student minus {other}', other=other)
     explanation = message(
         'In "student vs teacher" the student alone is right where it is green, the teacher alone '
         'where it is orange. All entropies share one colour scale. An attention map is the sum of '

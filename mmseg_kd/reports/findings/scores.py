@@ -71,8 +71,7 @@ def _gap(collection: Collection) -> Iterator[Message]:
     for group in collection.students[:1]:
         if closed := collection.gap_closed(group):
             yield message(
-                'The teacher is {gap} {metric} above {baseline}; {name} closes {share} % of that '
-                'gap.',
+                'The teacher is {gap} {metric} above {baseline}; {name} closes {share} % of it.',
                 gap=f'{collection.compare(group).mean / closed:.2f}',
                 metric=collection.metric,
                 baseline=collection.baseline.name,

@@ -27,8 +27,8 @@ def teachers(collection: Collection) -> list[Block]:
     """Return the reports on all teachers, one row per file and split."""
     cards = collection.cards
     # The card has an ECE of its own, over all classes and not in percent.
-    names = dict.fromkeys(name for _, _, card in cards for name in card['metrics'])
-    metrics = [name for name in names if name != 'ECE']
+    found = (name for _, _, card in cards for name in card['metrics'] if name != 'ECE')
+    metrics = list(dict.fromkeys(found))
     rows = [
         [
             f'{group.name}: {name}',

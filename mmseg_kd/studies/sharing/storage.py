@@ -36,9 +36,8 @@ def open_storage(where: str | None, folder: Path) -> BaseStorage:
         path.parent.mkdir(parents=True, exist_ok=True)
         return _database(URL.create('sqlite', database=path.as_posix()).render_as_string())
     except (OSError, exc.SQLAlchemyError, ImportError, ValueError, KeyError, RuntimeError) as error:
-        raise UserError(
-            f'--storage {without_password(where)} cannot be opened: {reason(error)}'
-        ) from error
+        place = without_password(where)
+        raise UserError(f'--storage {place} cannot be opened: {reason(error)}') from error
 
 
 @contextmanager

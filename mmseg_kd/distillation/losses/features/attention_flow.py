@@ -72,8 +72,7 @@ class AttentionFlowLoss(KDLoss):
         super().__init__(**kwargs)
         self.require(
             min(exact_weight, cyclic_weight) >= 0 < max(exact_weight, cyclic_weight),
-            f'exact_weight={exact_weight} and cyclic_weight={cyclic_weight} must be at least 0, '
-            'and one of them above 0',
+            f'{exact_weight=} and {cyclic_weight=} must be at least 0, and one of them above 0',
         )
         self.exact_weight, self.cyclic_weight = exact_weight, cyclic_weight
         self.permute_heads = permute_heads

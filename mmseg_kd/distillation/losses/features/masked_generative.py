@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from mmseg_kd.distillation.base import LARGEST
 from mmseg_kd.distillation.losses.features.fitnet import FitNetLoss, own_random_stream
-from mmseg_kd.distillation.maps import average_pool, mean_of_valid, resize_map
+from mmseg_kd.distillation.maps import Labels, average_pool, mean_of_valid, resize_map
 
 
 @MODELS.register_module()
@@ -92,9 +92,7 @@ class MaskedGenerativeLoss(FitNetLoss):
         """Return the grid (height, width) of a map of the given size."""
         return list(map(min, size, self.grid or size))
 
-    def distance(
-        self, student: list[Tensor], teacher: list[Tensor], target: Tensor | None
-    ) -> Tensor:
+    def distance(self, student: list[Tensor], teacher: list[Tensor], target: Labels) -> Tensor:
         """Average the maps to the grid and compute `compare` of the adapted student."""
         size = student[0].shape[2:]
         cells = self.cells(size)
@@ -190,12 +188,9 @@ class AffinityContrastLoss(MaskedGenerativeLoss):
         **kwargs: Any,
     ) -> None:
         super().__init__(student_channels, teacher_channels, **kwargs)
+        self.require(min(groups, patch, tau) > 0, f'{groups=}, {patch=}, {tau=}: not above 0')
         self.require(
-            min(groups, patch, tau) > 0, f'groups={groups}, patch={patch}, tau={tau}: not above 0'
-        )
-        self.require(
-            self.teacher_channels[0] % groups == 0,
-            f'groups={groups} does not divide teacher_channels={teacher_channels}',
+            self.teacher_channels[0] % groups == 0, f'{groups=} does not divide {teacher_channels=}'
         )
         self.require(contrast_weight >= 0, f'contrast_weight={contrast_weight!r} is negative')
         self.groups, self.patch, self.tau = groups, patch, tau

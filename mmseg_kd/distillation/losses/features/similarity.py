@@ -70,7 +70,7 @@ class SimilarityPreservingLoss(KDLoss):
             if len(student) == 1:
                 raise UserError(
                     "SimilarityPreservingLoss(mode='batch') compares the images of a batch, which "
-                    "has one per process: use mode='pixel' or a larger batch_size"
+                    "has one per process: use mode='pixel', a larger batch_size, or drop_last=True"
                 )
             difference = batch_similarity(student) - batch_similarity(teacher)
         else:

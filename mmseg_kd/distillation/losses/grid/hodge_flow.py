@@ -90,8 +90,7 @@ class EdgeFlowLoss(ClassLoss):
             self.require(dims == 12, f'dims={dims} has no effect without student_channels')
             return
         self.require(
-            self.temperature == 1,
-            f'temperature={temperature!r} has no effect on features; leave it out',
+            self.temperature == 1, f'{temperature=} has no effect on features; leave it out'
         )
         self.require(
             2 <= dims <= teacher_channels,
@@ -130,9 +129,7 @@ class EdgeFlowLoss(ClassLoss):
             return tuple((x / temperature).softmax(dim=1) for x in (student, teacher))
         found = student.shape[1], teacher.shape[1]
         channels = self.adapter.in_channels, self.projection.shape[1]
-        self.require(
-            found == channels, f'(student_channels, teacher_channels)={channels}, but has {found}'
-        )
+        self.require(found == channels, f'student_ and teacher_channels={channels}, not {found}')
         features = adapted(self.adapter, student), mixed(self.projection, teacher)
         return tuple(z_score(x, dim=(2, 3), eps=1e-6) for x in features)
 

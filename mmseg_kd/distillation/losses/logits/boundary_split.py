@@ -77,12 +77,10 @@ class BoundarySplitLoss(ClassLoss):
     ) -> None:
         super().__init__(temperature, **kwargs)
         self.require(
-            min(edge_weight, body_weight) >= 0,
-            f'edge_weight={edge_weight!r} and body_weight={body_weight!r} must be at least 0',
+            min(edge_weight, body_weight) >= 0, f'{edge_weight=} or {body_weight=} is negative'
         )
         self.require(
-            kernel_size >= 3 and kernel_size % 2 == 1,
-            f'kernel_size={kernel_size!r} is not an odd number from 3',
+            kernel_size >= 3 and kernel_size % 2 == 1, f'{kernel_size=} is not an odd number from 3'
         )
         self.edge_weight, self.body_weight = edge_weight, body_weight
         self.kernel_size = kernel_size
