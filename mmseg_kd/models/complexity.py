@@ -11,7 +11,7 @@ from mmengine.model import revert_sync_batchnorm
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from mmseg_kd.errors import UserError, one_line
+from mmseg_kd.models.failures import model_errors
 from mmseg_kd.models.segformer_head import LevelFusion, LevelProjection, SegFormerHead
 
 FLOPS_PER_MAC = 2
@@ -85,14 +85,9 @@ def published_fusion(
 
 
 def _macs(model: nn.Module, image: Tensor) -> dict[str, int]:
-    try:
-        with torch.no_grad(), FlopCounterMode(display=False) as counter:
-            model(image, mode='tensor')
-    except (RuntimeError, ValueError, NotImplementedError, UserError) as error:
-        height, width = image.shape[2:]
-        raise UserError(
-            f'{type(model).__name__} cannot be counted at {height}x{width}: {one_line(error, 160)}'
-        ) from error
+    what = f'an image of {image.shape[2]}x{image.shape[3]} pixels without data'
+    with model_errors(model, what), torch.no_grad(), FlopCounterMode(display=False) as counter:
+        model(image, mode='tensor')
     counts = counter.get_flop_counts()
     macs = {name: sum(ops.values()) // FLOPS_PER_MAC for name, ops in counts.items()}
     root = type(model).__name__

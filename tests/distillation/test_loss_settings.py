@@ -90,7 +90,7 @@ def test_wrong_settings_are_named(settings: dict, message: str) -> None:
 
 def test_one_image_has_no_similarities() -> None:
     x = torch.randn(1, 3, 8, 8)
-    with pytest.raises(UserError, match="use mode='pixel' or a larger batch_size"):
+    with pytest.raises(UserError, match="use mode='pixel', a larger batch_size"):
         SimilarityPreservingLoss()(x, x)
 
 

@@ -3,6 +3,7 @@
 import pytest
 import torch
 from conftest import ROOT, tiny_model
+from engine.test_trial import unet
 from mmseg.registry import MODELS
 from torch import nn
 
@@ -73,5 +74,11 @@ def test_an_auxiliary_head_is_not_in_the_total() -> None:
 
 
 def test_too_small_an_image_is_named() -> None:
-    with pytest.raises(UserError, match=r'at 16x16: .*at least 32 pixels'):
+    with pytest.raises(UserError, match=r'at least 32 pixels a side, not 16x16'):
         measure_complexity(MODELS.build(tiny_model()), (16, 16))
+
+
+def test_a_model_that_cannot_take_the_size_is_named() -> None:
+    message = r'model.backbone fails on an image of 24x32 pixels without data: .* divisible'
+    with pytest.raises(UserError, match=message):
+        measure_complexity(MODELS.build(unet()), (24, 32))

@@ -83,6 +83,16 @@ def test_the_baseline_trains_as_long_as_its_student() -> None:
     assert longer(*groups) == ['kd3', 'base', 'kd2']
 
 
+def test_unequal_lengths_are_reported() -> None:
+    base, student = of_length(group('base', 70.0)), of_length(group('kd', 71.0), 18)
+    sentence = 'kd trained for 18 iterations, base for 9: a part of the difference'
+    assert sentence in said(base, student, baseline=base)
+    assert 'iterations, base for' not in said(base, of_length(student, 9), baseline=base)
+    for run in of_length(student, 18).runs:
+        run.config['train_cfg'] |= dict(time_budget=60)
+    assert 'iterations, base for' not in said(base, student, baseline=base)
+
+
 def test_seeds_with_ends_of_their_own_have_no_common_course() -> None:
     base = of_length(group('base', 70.0))
     student = of_length(group('kd', 0.0, 0.0, 0.0))

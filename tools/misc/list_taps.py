@@ -6,7 +6,7 @@ python tools/misc/list_taps.py CONFIG [--shape HEIGHT WIDTH] [--cfg-options KEY=
 from mmseg_kd.command_line import at_least, config_parser, parse_with_config, run_tool
 from mmseg_kd.config.models import build_models
 from mmseg_kd.distillation import list_taps
-from mmseg_kd.errors import UserError, one_line
+from mmseg_kd.models.failures import model_errors
 from mmseg_kd.nested import value_at
 
 import torch
@@ -25,11 +25,9 @@ def main() -> None:
     image = torch.zeros(1, value_at(cfg, 'model.backbone.in_channels') or 3, height, width)
     columns = {}
     for name, model in build_models(cfg).items():
-        try:
+        what = f'an image of --shape {height} {width}'
+        with model_errors(model, what, whose=name):
             columns[name] = list_taps(model.eval(), image)
-        except (RuntimeError, ValueError, UserError) as error:
-            reason = one_line(error)
-            raise UserError(f'--shape: the {name} cannot take the image: {reason}') from error
     print(f'shapes (N, C, H, W) for an image of {height}x{width}')
     table = PrettyTable(['tap', *columns], align='l')
     table.set_style(TableStyle.PLAIN_COLUMNS)

@@ -52,6 +52,13 @@ def _comparisons(collection: Collection) -> Iterator[Message]:
                 name=group.name,
                 **values,
             )
+        own, other = group.first.max_iters, collection.baseline.first.max_iters
+        if own != other and own and other and not group.first.setting('train_cfg', 'time_budget'):
+            yield message(
+                '{name} trained for {own} iterations, {baseline} for {other}: a part of the '
+                'difference may come from that.',
+                **values | dict(name=group.name, own=own, other=other),
+            )
         tested = collection.compare(group, test=True)
         if tested and group is students[0]:
             where = message('{metric} on the test split', metric=collection.metric)
