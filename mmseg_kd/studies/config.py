@@ -3,7 +3,7 @@
 import re
 import unicodedata
 from collections.abc import Collection, Mapping, Sequence
-from pathlib import Path, PureWindowsPath
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from mmseg_kd.config.loading import read_config
@@ -12,6 +12,8 @@ from mmseg_kd.paths import check_file
 from mmseg_kd.studies.space import Parameter, read_space
 
 NAME = re.compile(r'[^\W_][\w.+-]*')
+# Devices of Windows, also with a suffix.
+RESERVED = re.compile(r'(con|prn|aux|nul|(com|lpt)[1-9¹²³])(\..*)?', re.IGNORECASE)
 SAMPLERS = ('TPE', 'Random')
 
 # The keys of each dict with their defaults, which also give their types; None allows any type. A
@@ -233,7 +235,7 @@ def _name(where: str, name: Any) -> str:
         raise UserError(f'{where}: {name!r} becomes a folder: a letter or digit, then also _ . + -')
     if name.endswith('.'):
         raise UserError(f'{where}: {name!r}: Windows drops a dot at the end; remove it')
-    if PureWindowsPath(name).is_reserved():
+    if RESERVED.fullmatch(name):
         raise UserError(f'{where}: {name!r} is reserved by Windows; write another name')
     return name
 

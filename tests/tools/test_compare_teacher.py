@@ -83,7 +83,10 @@ def test_the_best_the_worst_and_the_median_image(
     for stem, (_, *cells) in rows.items():
         expected = [*(scores[stem][m] for m in models)]
         expected.append(scores[stem]['student'] - scores[stem][other])
-        assert [float(cell) for cell in cells] == pytest.approx(expected, abs=0.006)
+        # With a true minus sign.
+        assert [float(cell.replace('\N{MINUS SIGN}', '-')) for cell in cells] == pytest.approx(
+            expected, abs=0.006
+        )
     names = [f'{i}_{stem}.png' for i, stem in enumerate(rows, 1)]
     files = sorted(path.name for path in (tmp_path / 'out').iterdir())
     assert files == [*names, 'index.html']

@@ -19,6 +19,8 @@ from mmseg_kd.paths import check_new_folder, new_folder, quoted
 
 from prettytable import PrettyTable
 
+BASES = Path(__file__).resolve().parents[2] / 'local_configs' / '_base_'
+
 
 def main() -> None:
     """Convert, and print what the data set holds."""
@@ -42,7 +44,7 @@ def main() -> None:
     legend = find_legend(pairs, args.classes)
     with new_folder(dest, 'DEST') as folder:
         counts = write_dataset(splits, legend, folder)
-        names = write_configs(folder, dest, legend, counts, tested=bool(splits['test']))
+        names = write_configs(folder, dest, legend, counts, bool(splits['test']), BASES)
     for kind, alone in zip(('images', 'masks'), left_out, strict=True):
         if alone:
             print(f'{kind} without a partner, left out: {len(alone)} ({alone[0].name}, ...)')

@@ -6,7 +6,6 @@ from pathlib import Path
 from mmseg_kd.datasets.custom.converting import Counts
 from mmseg_kd.datasets.custom.masks import Legend
 
-BASES = Path(__file__).resolve().parents[3] / 'local_configs' / '_base_'
 # In pixels: limits of an image's longer side and of the crop's sides, which are multiples of STEP.
 LONGEST, LARGEST_CROP, STEP = 1024, 512, 32
 # The config files, and the size of the SegFormer in those that define one.
@@ -14,7 +13,7 @@ SIZES = dict(data='', baseline='b0', teacher='b2', student='')
 
 
 def write_configs(
-    folder: Path, dest: Path, legend: Legend, counts: Counts, tested: bool
+    folder: Path, dest: Path, legend: Legend, counts: Counts, tested: bool, bases: Path
 ) -> list[str]:
     """Write `data.py`, `baseline.py`, `teacher.py` and `student.py` of a data set.
 
@@ -24,6 +23,7 @@ def write_configs(
         legend: The classes.
         counts: The sizes of the images and the pixels of the classes.
         tested: Whether there is a test split; otherwise the test reads val.
+        bases: The folder `local_configs/_base_`, from which the configs inherit.
 
     Returns:
         The names of the configs to train: all but `data.py`.
@@ -48,10 +48,10 @@ def write_configs(
     )
     for role, size in SIZES.items():
         parts = (f'models/segformer_{size}.py', 'schedules/adamw_scratch.py', 'default_runtime.py')
-        bases = [*((BASES / part).as_posix() for part in parts), './data.py']
+        inherited = [*((bases / part).as_posix() for part in parts), './data.py']
         template = Path(__file__).with_name(f'{"model" if size else role}.template')
         text = template.read_text(encoding='utf-8')
         work_dir = f'work_dirs/{root.name}_{role}'
-        text = text.format(**values, role=role, size=size, bases=bases, work_dir=work_dir)
+        text = text.format(**values, role=role, size=size, bases=inherited, work_dir=work_dir)
         (folder / f'{role}.py').write_text(text, encoding='utf-8')
     return [f'{role}.py' for role in SIZES if role != 'data']

@@ -47,9 +47,8 @@ def seeds_needed(compared: PairedDifference) -> int | None:
 def _seeds(collection: Collection) -> Iterator[Suggestion]:
     best, baseline = next(iter(collection.students), None), collection.baseline
     compared = collection.compare(best) if best is not None else None
-    if compared is None or compared.verdict in ('better', 'worse'):
-        return
-    if (count := seeds_needed(compared)) is None:
+    decided = compared is None or compared.verdict in ('better', 'worse')
+    if decided or (count := seeds_needed(compared)) is None:
         return
     reason = message(
         'More seeds of {name} and {baseline}: fewer than {n} cannot show a difference.'
