@@ -84,7 +84,7 @@ def figure_language(lang: str) -> str:
     """Return the language of the figures: English where no installed font has Hangul."""
     if lang != 'ko' or len(font_family()) > 1:
         return lang
-    print('warning: figures are in English, no Korean font is in the font cache of matplotlib')
+    print('warning: figures are in English, matplotlib knows no Korean font; see docs/faq.md')
     return 'en'
 
 

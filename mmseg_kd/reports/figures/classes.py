@@ -32,8 +32,8 @@ def classes(collection: Collection, folder: Path) -> list[Block]:
     file = folder / 'class_iou.png'
     _draw_class_iou(collection, scores, deltas, file)
     caption = message(
-        'IoU by class over all classes, means of the seeds, at the best evaluation of each, and '
-        'the difference to the baseline if there is one.'
+        'IoU by class, means of the seeds, at the best evaluation of each, and the difference to '
+        'the baseline if there is one.'
     )
     rows = [[c, *(number(row.get(c)) for row in scores.values())] for c in names]
     table = Table([message('class'), *scores], rows, 'class_iou')

@@ -36,8 +36,10 @@ def differing_images(collection: Collection, folder: Path, count: int) -> list[B
 
     If a checkpoint or the data is missing, a note says so instead.
     """
-    pair = comparable_pair(collection) if count else None
-    if pair is None:
+    if not (count and collection.baseline and collection.students):
+        return []
+    if (pair := comparable_pair(collection)) is None:
+        collection.notes.append(message('No images: no seed has checkpoints of both runs.'))
         return []
     file = folder / 'images.png'
     try:

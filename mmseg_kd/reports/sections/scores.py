@@ -5,7 +5,6 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import timedelta
 from statistics import fmean
-from typing import Any
 
 import numpy as np
 
@@ -72,7 +71,7 @@ def _comparison(
     compared, on_test = (collection.compare(group, test) for test in (False, True))
     closed, size = collection.gap_closed(group), size or (None, None, None)
     unfinished = message('{name} (unfinished)', name=group.name)
-    chosen = [f'{short[key]}={_short(value)}' for key, value in group.params.items()]
+    chosen = [f'{short[key]}={setting_text(value)}' for key, value in group.params.items()]
     return [
         (message('run'), group.name if group.finished else unfinished),
         (message('seeds'), str(len(group.scores))),
@@ -170,10 +169,6 @@ def _mean_and_sd(scores: Sequence[tuple[RunRecord, float]]) -> str:
         return NONE
     mean, sd = mean_and_sd([score for _, score in scores])
     return f'{mean:.2f}' if sd is None else f'{mean:.2f} ± {sd:.2f}'
-
-
-def _short(value: Any) -> str:
-    return f'{value:.3g}' if isinstance(value, float) else setting_text(value)
 
 
 def _memory(runs: Sequence[RunRecord]) -> str:

@@ -14,6 +14,7 @@ from prettytable import PrettyTable
 
 from mmseg_kd.checkpoints import write_text
 from mmseg_kd.records.progress import Progress, read_progress
+from mmseg_kd.reports.comparing.differing_settings import setting_text
 from mmseg_kd.studies.plan import PlannedRun
 from mmseg_kd.studies.sharing.run_queue import RunQueue
 
@@ -87,7 +88,7 @@ def status_table(state: Mapping[str, Any], plan: Sequence[PlannedRun], folder: P
         eta = '-' if left is None else clock(left)
         value = '-' if best is None else f'{best:.2f}'
         iteration = f'{progress.iteration}/{run.max_iters or "?"}'
-        notes = [f'{k}={_short(v)}' for k, v in row['params'].items()]
+        notes = [f'{k}={setting_text(v)}' for k, v in row['params'].items()]
         notes += [f'needs {name}, which failed' for name, _ in failed & {*run.needs.values()}]
         note = row['error'] or ', '.join(notes)
         table.add_row([number, run.name, run.seed, row['state'], value, iteration, eta, note])
@@ -125,7 +126,3 @@ def _seconds_left(run: PlannedRun, progress: Progress) -> float | None:
 def clock(seconds: float) -> str:
     """Format a time span as hours, minutes and seconds."""
     return str(datetime.timedelta(seconds=round(seconds)))
-
-
-def _short(value: Any) -> str:
-    return f'{value:.4g}' if isinstance(value, float) else str(value)
