@@ -79,6 +79,8 @@ def _loss(where: str, loss: dict, num_classes: int | None) -> Problems:
     if loss.get('type') == 'FocalLoss' and find_spec('mmcv._ext') is None:
         needed = "mmseg's FocalLoss needs mmcv's compiled operators, which are not installed"
         yield f'{where}.type', f"{needed}; write type='CrossEntropyLoss'"
+    if num_classes == 1 and loss.get('type') in ('DiceLoss', 'TverskyLoss'):
+        yield f'{where}.type', 'with out_channels=1 it learns the other class; write out_channels=2'
     name = loss.get('loss_name')
     if isinstance(name, str) and 'loss' not in name:
         yield f'{where}.loss_name', f"{name!r} is not minimised; write 'loss_{name}'"

@@ -111,7 +111,7 @@ def prepare_test(
         cfg.model = dict(**cfg.tta_model, module=cfg.model)
     # mmengine's EarlyStoppingHook needs the loop of a training.
     hooks = cfg.get('custom_hooks') or ()
-    cfg.custom_hooks = [hook for hook in hooks if hook.get('type') != 'EarlyStoppingHook']
+    cfg.custom_hooks = [hook for hook in hooks if 'EarlyStoppingHook' not in str(hook.get('type'))]
     # A test needs neither the settings nor the data of the training.
     for key in list(cfg):
         if re.match('(train|val)_|optim_wrapper|param_scheduler', key):

@@ -22,6 +22,8 @@ from mmseg_kd.registry import REGISTRIES
 
 TRANSFORMS = REGISTRIES['TRANSFORMS']
 ORIENTATION = ExifTags.Base.Orientation
+# Pillow refuses images of twice as many pixels; OpenCV reads no larger ones either.
+Image.MAX_IMAGE_PIXELS = 2**29
 
 
 class MaskRule(NamedTuple):

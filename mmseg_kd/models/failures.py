@@ -13,7 +13,7 @@ from mmseg_kd.errors import UserError, one_line
 # Parts of the messages of torch's allocators, cuBLAS and cuDNN.
 NO_MEMORY = ('out of memory', "can't allocate memory", 'not enough memory', 'ALLOC_FAILED')
 # The end of a message on an image of another size than the training crop.
-SIZES = '; pad it: model.data_preprocessor.test_cfg=dict(size_divisor=32), or dict(size=(H, W))'
+SIZES = '; if it needs other sizes: model.data_preprocessor.test_cfg.size_divisor=32 in its config'
 
 
 @contextmanager
@@ -32,9 +32,10 @@ def model_errors(
         UserError: It failed; with the part that was running.
         OutOfMemoryError: Memory ran out, which is not a mistake in the config.
     """
-    stages: list[Any] = []
+    # Of the last call: windows that slide over a large image give many maps.
+    last: dict[str, Any] = {}
     source = model.neck if model.with_neck else model.backbone
-    hook = source.register_forward_hook(lambda *args: stages.extend(args[-1]))
+    hook = source.register_forward_hook(lambda *args: last.update(stages=args[-1]))
     try:
         yield
     except UserError:
@@ -45,7 +46,7 @@ def model_errors(
             raise torch.OutOfMemoryError(one_line(error)) from error
         parts = {id(part): f'model.{name}' for name, part in model.named_children()}
         running = [parts[id(owner)] for owner in owners(error) if id(owner) in parts]
-        channels = [stage.shape[1] for stage in stages if torch.is_tensor(stage)]
+        channels = [x.shape[1] for x in last.get('stages', ()) if torch.is_tensor(x)]
         if not advice and channels and isinstance(error, RuntimeError | LookupError):
             advice = f'; the maps for in_index and in_channels of a head have {channels} channels'
         part = ': '.join(filter(None, [whose, ['model', *running][-1]]))

@@ -71,7 +71,8 @@ def parse_buildable(text: str, source: str | Path) -> tuple[ConfigDict, list[str
     built = ('model', 'val_dataloader.dataset', 'test_dataloader.dataset')
     for key, node in dicts([value_at(config, key) for key in built]):
         kind = node.get('type')
-        # Teachers and losses are not built; a loss may be the user's own.
+        # Who builds a teacher does so under `only_registered`; losses, which may be the user's
+        # own, are not built.
         if isinstance(kind, str) and kind not in known and not NOT_BUILT.match(key):
             raise UserError(f'{source}: type {kind!r} is not registered, so it is not built')
     return ConfigDict(config), left_out

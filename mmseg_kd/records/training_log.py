@@ -53,6 +53,6 @@ def read_logs(files: Iterable[Path]) -> LogFacts:
         if (unexpected := UNEXPECTED.search(text)) and (missing := MISSING.search(text)):
             facts.misfit = (len(unexpected[1].split(',')), len(missing[1].split(',')))
         # A test writes its log into the same folder.
-        if '(train)' in text:
+        if device or '(train)' in text:
             facts.stopped = STOPPED.search(text) is not None
     return facts

@@ -216,6 +216,11 @@ def write(folder: Path, text: str, base: str = B0) -> str:
             'model = dict(decode_head=dict(loss_decode=dict(_delete_=True, type="FocalLoss")))',
             "loss_decode.type: mmseg's FocalLoss needs mmcv's compiled operators",
         ),
+        (
+            'model = dict(decode_head=dict(num_classes=2, out_channels=1, loss_decode=['
+            'dict(type="CrossEntropyLoss", use_sigmoid=True), dict(type="DiceLoss")]))',
+            'loss_decode.type: with out_channels=1 it learns the other class; write out_chan',
+        ),
     ],
 )
 def test_mistakes_in_a_config(tmp_path: Path, text: str, message: str) -> None:

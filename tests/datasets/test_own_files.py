@@ -61,7 +61,7 @@ def pipe(path: Path) -> None:
         (truncated, 'is not an image or not a whole one'),
         (lambda path: path.write_bytes(b''), 'is empty; replace it'),
         (lambda path: path.write_text('no picture'), 'is not an image or not a whole one'),
-        (bomb, r'is not an image or .* exceeds limit of 178956970 pixels'),
+        (bomb, r'is not an image or .* exceeds limit of 1073741824 pixels'),
         pytest.param(
             pipe,
             'is not a file; remove it',

@@ -168,7 +168,7 @@ def test_an_image_of_an_evaluation_is_tried(tmp_path: Path) -> None:
     cfg.model = unet()
     message = (
         r'model.backbone fails on an evaluated image of 120x160 pixels: .* should be divisible .*; '
-        r'pad it: model.data_preprocessor.test_cfg=dict\(size_divisor=32\)'
+        r'if it needs other sizes: model.data_preprocessor.test_cfg.size_divisor=32 in its config'
     )
     with pytest.raises(UserError, match=message):
         build_runner(cfg).train()

@@ -12,7 +12,7 @@ from conftest import run
 from reports.run_copies import write_study
 
 from mmseg_kd.errors import UserError
-from mmseg_kd.records.literal_config import parse_buildable
+from mmseg_kd.records.literal_config import parse_buildable, parse_literals
 from mmseg_kd.reports.comparing.collecting import read_collection
 from mmseg_kd.reports.figures.images import comparable_pair, draw_images
 
@@ -111,3 +111,22 @@ def test_a_report_runs_no_checkpoint(strange_pair: dict[str, Path], tmp_path: Pa
     with pytest.raises(UserError, match='which is code and not weights'):
         draw_images(baseline, student, 1, tmp_path / 'images.png', 'mIoU11', [])
     assert not (tmp_path / 'executed').exists()
+
+
+def test_a_teacher_in_a_config_of_a_run_calls_nothing(
+    trained_pair: dict[str, Path], tmp_path: Path
+) -> None:
+    made, folder = tmp_path / 'executed', tmp_path / 'runs'
+    for name, source in trained_pair.items():
+        shutil.copytree(source, folder / name)
+    (file,) = (folder / 'student').glob('*/vis_data/config.py')
+    config = parse_literals(file.read_text(encoding='utf-8'))
+    backbone = dict(type='os.makedirs', name=str(made))
+    hostile = dict(type='EncoderDecoder', backbone=backbone, decode_head=dict(type='FCNHead'))
+    config['model']['teacher']['config'] = hostile
+    text = ''.join(f'{key} = {value!r}\n' for key, value in config.items())
+    file.write_text(text, encoding='utf-8')
+    write_study(folder, [dict(name=x, work_dir=x) for x in trained_pair], baseline='baseline')
+    assert run('analysis_tools/report.py', folder) == 0
+    text = (folder / 'report.md').read_text(encoding='utf-8')
+    assert 'os.makedirs is not in the' in text and not made.exists()

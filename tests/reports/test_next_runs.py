@@ -48,6 +48,8 @@ def test_more_seeds_of_a_point_train_no_other_point(written: str) -> None:
     base, best = in_study(group('base', 70.0)), in_study(group('kd/2', 71.0), **point)
     lines = more_seeds(base, best, in_study(group('kd/1', 70.5), **point))
     assert lines.endswith('\n# and in the run base: seeds=[0, 1, 2],')
+    # A baseline that has them needs none.
+    assert '# and' not in more_seeds(in_study(group('base', 70.0, 70.1, 70.2)), best)
     entry = dict(config='kd.py', needs={'load_from': 'base'}, options={'lr': 0.1}, seeds=[0, 1, 2])
     assert eval(written.format(lines)) == {'kd_2_seeds': entry}
 

@@ -50,7 +50,7 @@ class PaintingHook(SegVisualizationHook):
     def _paint(self, split: str, data_batch: dict, outputs: Samples, i: int, step: int) -> None:
         path, image = Path(outputs[i].img_path), data_batch['inputs'][i]
         # With test-time augmentation it is a list, after Normalize no picture.
-        if getattr(image, 'dtype', 0) == torch.uint8 and image.shape[1:] == outputs[i].ori_shape:
+        if getattr(image, 'dtype', 0) == torch.uint8 and image.shape == (3, *outputs[i].ori_shape):
             # BGR, turned by the EXIF orientation only if the pipeline does it.
             image = image.permute(1, 2, 0).numpy()[..., ::-1]
         else:

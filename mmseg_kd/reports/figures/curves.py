@@ -32,7 +32,7 @@ def learning_curves(collection: Collection, folder: Path) -> list[Block]:
             iterations, values = group.curves()
             if len(iterations):
                 curves = [dict(zip(iterations, values.mean(axis=0), strict=True))]
-            marker = 'o' if len(iterations) <= 25 else None
+            marker = 'o' if max(map(len, curves)) <= 25 else None
             style = dict(marker=marker, markersize=3.5, label=fill(group.name, NAME_WIDTH))
             for curve in curves:
                 (lines[group.name],) = axes.plot([*curve], [*curve.values()], **style, **look)

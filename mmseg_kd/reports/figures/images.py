@@ -162,7 +162,8 @@ def _teacher(run: RunRecord, notes: list[Message]) -> nn.Module | None:
     try:
         if isinstance(config, dict):
             # A published file may hold no config of its own.
-            return Teacher(config, checkpoint).segmentor.eval().to(get_device())
+            with only_registered():
+                return Teacher(config, checkpoint).segmentor.eval().to(get_device())
         return load_model(checkpoint)
     except UserError as error:
         # The rest is advice for tools that take a config.

@@ -62,21 +62,19 @@ def _seeds(collection: Collection) -> Iterator[Suggestion]:
     # First the seeds that both groups have, then those of one of them.
     known = sorted({*baseline.seeds, *best.seeds})
     seeds = list(dict.fromkeys([*compared.seeds, *known, *range(count)]))[:count]
-    new = [(g, seed) for g in (baseline, best) for seed in sorted(set(seeds) - set(g.seeds))]
-    lines = [
-        _train(group.first, f's{seed}', {'randomness.seed': seed})
-        for group, seed in new
-        if not group.first.study_config
-    ]
-    if len(lines) < len(new):
-        line = f'seeds={sorted({*seeds, *known})},'
-        if best.params:
+    lines, in_study = [], f'seeds={sorted({*seeds, *known})},'
+    for group in (best, baseline):
+        missing = sorted(set(seeds) - set(group.seeds))
+        if not group.first.study_config:
+            lines += [_train(group.first, f's{x}', {'randomness.seed': x}) for x in missing]
+        elif missing and best.params:
             # Seeds of the whole study would train every point of its grid or search.
-            lines.append(_lines(best, 'seeds', {}, seeds))
-            line = f'# and in the run {baseline.name}: {line}'
-        lines.append(line)
+            of_baseline = f'# and in the run {baseline.name}: {in_study}'
+            lines.append(_lines(best, 'seeds', {}, seeds) if group is best else of_baseline)
+        elif missing:
+            lines.append(in_study)
     if lines:
-        yield Suggestion(reason, '\n'.join(lines))
+        yield Suggestion(reason, '\n'.join(dict.fromkeys(lines)))
 
 
 def _loss_weights(collection: Collection) -> Iterator[Suggestion]:

@@ -52,8 +52,9 @@ def _comparisons(collection: Collection) -> Iterator[Message]:
                 name=group.name,
                 **values,
             )
-        own, other = group.first.max_iters, collection.baseline.first.max_iters
-        if own != other and own and other and not group.first.setting('train_cfg', 'time_budget'):
+        pair = (group.first, collection.baseline.first)
+        own, other = (0 if r.setting('train_cfg', 'time_budget') else r.max_iters for r in pair)
+        if compared and own and other and own != other:
             yield message(
                 '{name} trained for {own} iterations, {baseline} for {other}: a part of the '
                 'difference may come from that.',

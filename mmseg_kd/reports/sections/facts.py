@@ -27,8 +27,7 @@ def teachers(collection: Collection) -> list[Block]:
     """Return the reports on all teachers, one row per file and split."""
     cards = collection.cards
     # The card has an ECE of its own, over all classes and not in percent.
-    found = (name for _, _, card in cards for name in card['metrics'] if name != 'ECE')
-    metrics = list(dict.fromkeys(found))
+    metrics = list(dict.fromkeys(n for _, _, card in cards for n in card['metrics'] if n != 'ECE'))
     rows = [
         [
             f'{group.name}: {name}',
