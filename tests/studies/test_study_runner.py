@@ -14,6 +14,7 @@ from test_run_queue import LIST, TOY, planned, queue
 from mmseg_kd.errors import UserError
 from mmseg_kd.studies import training
 from mmseg_kd.studies.runner import StudyRunner
+from mmseg_kd.studies.sharing.run_queue import RunQueue
 
 
 @pytest.fixture(autouse=True)
@@ -21,12 +22,20 @@ def at_the_root(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(ROOT)
 
 
+@pytest.fixture
+def runs(tmp_path: Path) -> RunQueue:
+    return queue(*planned(tmp_path, LIST), str(tmp_path / 'study.db'))
+
+
+def fail(monkeypatch: pytest.MonkeyPatch, error: str) -> None:
+    """Let every training fail at once."""
+    monkeypatch.setattr('mmseg_kd.studies.runner.run_training', lambda *_: error)
+
+
 def test_a_finished_run_without_its_folder_is_trained_again(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, runs: RunQueue
 ) -> None:
-    monkeypatch.setattr('mmseg_kd.studies.runner.run_training', lambda *_: 'it broke')
-    study, plan = planned(tmp_path, LIST)
-    runs = queue(study, plan, str(tmp_path / 'study.db'))
+    fail(monkeypatch, 'it broke')
     runs.claim().finish(TrialState.COMPLETE, 1.0)
     state = StudyRunner(runs, tmp_path / 'out').run()
     assert [(run['name'], run['error']) for run in state['runs']] == [
@@ -38,7 +47,7 @@ def test_a_finished_run_without_its_folder_is_trained_again(
 def test_a_run_that_was_renamed_is_named(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
 ) -> None:
-    monkeypatch.setattr('mmseg_kd.studies.runner.run_training', lambda *_: 'it broke')
+    fail(monkeypatch, 'it broke')
     where, name = str(tmp_path / 'study.db'), repr(uuid4().hex)
     queue(*planned(tmp_path, LIST, NAME=name), where).claim().finish(TrialState.COMPLETE, 1.0)
     renamed = planned(tmp_path, LIST.replace("'a'", "'c'").replace('a=', 'c='), NAME=name)
@@ -46,9 +55,7 @@ def test_a_run_that_was_renamed_is_named(
     assert 'study.py: a; a renamed run is trained anew' in capsys.readouterr().out
 
 
-def test_checkpoints_of_an_unknown_training_are_refused(tmp_path: Path) -> None:
-    study, plan = planned(tmp_path, LIST)
-    runs = queue(study, plan, str(tmp_path / 'study.db'))
+def test_checkpoints_of_an_unknown_training_are_refused(tmp_path: Path, runs: RunQueue) -> None:
     checkpoint = tmp_path / 'out' / 'runs' / 'a' / 'seed0' / 'iter_3.pth'
     checkpoint.parent.mkdir(parents=True)
     torch.save({}, checkpoint)
@@ -57,18 +64,16 @@ def test_checkpoints_of_an_unknown_training_are_refused(tmp_path: Path) -> None:
 
 
 def test_a_failed_run_whose_config_and_folder_are_gone_is_trained_again(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, runs: RunQueue
 ) -> None:
-    monkeypatch.setattr('mmseg_kd.studies.runner.run_training', lambda *_: 'it broke again')
-    study, plan = planned(tmp_path, LIST)
-    runs = queue(study, plan, str(tmp_path / 'study.db'))
+    fail(monkeypatch, 'it broke again')
     lease = runs.claim()
     lease.set('error', 'it broke')
     lease.finish(TrialState.FAIL)
     assert StudyRunner(runs, tmp_path / 'out').run()['runs'][0]['error'] == 'it broke'
     edited = LIST.replace('seeds=[0])', "seeds=[0], options={'optim_wrapper.optimizer.lr': 0.1})")
-    study, plan = planned(tmp_path, edited, NAME=repr(study.name))
-    runs = queue(study, plan, str(tmp_path / 'study.db'))
+    again = planned(tmp_path, edited, NAME=repr(runs.study.name))
+    runs = queue(*again, str(tmp_path / 'study.db'))
     assert StudyRunner(runs, tmp_path / 'out').run()['runs'][0]['error'] == 'it broke again'
 
 
