@@ -83,7 +83,7 @@ def configure_compiler() -> None:
 def end_failed_capture(device: int | None, pool: tuple[int, int]) -> None:
     """Free the memory of a CUDA graph whose capture failed.
 
-    torch 2.11 goes on as if it were captured: it returns no memory that it has cached, and
+    torch 2.11 continues as if it were captured: it returns no memory that it has cached, and
     `torch.cuda.empty_cache`, with which each capture begins, raises an error.
     """
     import torch

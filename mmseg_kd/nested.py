@@ -25,6 +25,14 @@ def dicts(node: Any, where: str = '') -> Iterator[tuple[str, dict]]:
     return ((key, value) for key, value in nodes(node, where) if isinstance(value, dict))
 
 
+def ending_at(config: Any, iteration: int) -> Iterator[tuple[str, dict]]:
+    """Yield key and config of each schedule of the learning rate or of a loss with this `end`."""
+    for part in ('param_scheduler', 'model.kd_losses'):
+        for key, schedule in dicts(value_at(config, part), part):
+            if schedule.get('end') == iteration:
+                yield key, schedule
+
+
 def walk(dataset: Any, where: str = 'dataset') -> Iterator[tuple[str, Any]]:
     """Yield a data set and, at any depth, those that RepeatDataset, ConcatDataset etc. wrap.
 

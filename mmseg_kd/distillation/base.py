@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from mmseg_kd.distillation.controls import CONTROLS, controlled
-from mmseg_kd.distillation.maps import Labels, class_logits, resize_map, valid_pixels
+from mmseg_kd.distillation.maps import class_logits, resize_map, valid_pixels
 from mmseg_kd.distillation.schedules import Schedule, scheduled, unnested, value_at
 
 # Maps are clamped to this magnitude: float32 can sum a hundred million squares of this size.
@@ -182,7 +182,9 @@ class KDLoss(nn.Module):
         """
         raise NotImplementedError(f'{type(self).__name__} implements neither compare nor distance')
 
-    def distance(self, student: list[Tensor], teacher: list[Tensor], target: Labels) -> Tensor:
+    def distance(
+        self, student: list[Tensor], teacher: list[Tensor], target: Tensor | None
+    ) -> Tensor:
         """Compute the unweighted loss from the maps of all stages: the sum of `compare`."""
         values = [
             self.compare(s, t if self.whole_maps else resize_map(t, s.shape[2:]), target)

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from torch import Tensor
 
 from mmseg_kd.distillation.base import log_names
-from mmseg_kd.distillation.gradients import GradientStats, share_of, shares, weight_for
+from mmseg_kd.distillation.gradients import GradientStats, Stats, share_of, shares, weight_for
 from mmseg_kd.distillation.schedules import Schedule, unnested
 
 # Number of reports that a warning is based on: a single batch is too noisy.
@@ -54,7 +54,7 @@ class Finding(NamedTuple):
 
 def make_report(
     iteration: int,
-    gradients: tuple[GradientStats, Mapping[str, GradientStats]],
+    gradients: tuple[GradientStats, Stats],
     losses: Mapping[str, Any],
     outputs: Mapping[str, Tensor],
 ) -> Report:

@@ -12,8 +12,6 @@ from torch import Tensor
 # The smallest standard deviation by which maps are divided. It is above the rounding error of a
 # mean, so that constant maps stay constant, and below the deviation of a rare class' probabilities.
 SMALLEST_DEVIATION = 1e-6
-# Labels (N, H, W); without them no pixel is void.
-Labels = Tensor | None
 
 
 def resize_map(x: Tensor, size: Sequence[int]) -> Tensor:

@@ -134,7 +134,8 @@ def _adopt_best_checkpoints(info: dict[str, Any], runner: Runner) -> None:
         file = folder / PureWindowsPath(info[key]).name
         best = value_at(runner.cfg, 'default_hooks.checkpoint.save_best')
         # The score of another metric cannot be compared.
-        other = isinstance(best, str) and f'best_{best}_'.replace('/', '_') not in file.name
+        start = f'best_{best}_'.replace('/', '_')
+        other = isinstance(best, str) and not file.name.startswith(start)
         if file.is_file() and not file.is_symlink() and (best == 'auto' or not other):
             info[key] = str(file)
             continue

@@ -26,7 +26,7 @@ def model_errors(
         model: The segmentor.
         what: Its input, for the message.
         advice: The end of the message.
-        whose: Name of the teacher that the segmentor is.
+        whose: Which model it is, such as 'teacher', where there are several.
 
     Raises:
         UserError: It failed; with the part that was running.

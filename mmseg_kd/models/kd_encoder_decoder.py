@@ -176,9 +176,8 @@ def _try_losses(student: KDEncoderDecoder) -> None:
         with torch.random.fork_rng([device] if device.type == 'cuda' else []):
             with record_taps(twin, names) as taps:
                 twin(images, mode='tensor')
-            teacher_taps = {}
+            teacher_taps, what = {}, f'images of {size[0]}x{size[1]} pixels'
             for teacher, needed in losses.teacher_taps(losses.values()).items():
-                what = f'images of {size[0]}x{size[1]} pixels'
                 with model_errors(student.teachers[teacher].segmentor, what, whose=teacher):
                     own = student.teachers(images, {teacher: needed}, student.data_preprocessor)
                 teacher_taps |= own

@@ -3,6 +3,7 @@
 import ast
 import re
 from collections.abc import Callable
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +15,9 @@ from mmseg_kd.registry import registered_types
 
 # Marks a value that was code and is left out.
 LEFT_OUT = object()
-# Keys of the model, the first part that is built.
-NOT_BUILT = re.compile(r'0\.(teacher|kd_losses)\b')
+# Who builds a teacher does so under `only_registered`; losses, which may be the user's own, are not
+# built.
+NOT_BUILT = re.compile(r'model\.(teacher|kd_losses)\b')
 
 
 def parse_literals(text: str, code: Callable[[ast.AST], Any] = ast.unparse) -> dict[str, Any]:
@@ -69,10 +71,8 @@ def parse_buildable(text: str, source: str | Path) -> tuple[ConfigDict, list[str
         raise UserError(f'{source}: the config cannot be read ({error})') from error
     known = registered_types()
     built = ('model', 'val_dataloader.dataset', 'test_dataloader.dataset')
-    for key, node in dicts([value_at(config, key) for key in built]):
+    for key, node in chain.from_iterable(dicts(value_at(config, part), part) for part in built):
         kind = node.get('type')
-        # Who builds a teacher does so under `only_registered`; losses, which may be the user's
-        # own, are not built.
         if isinstance(kind, str) and kind not in known and not NOT_BUILT.match(key):
             raise UserError(f'{source}: type {kind!r} is not registered, so it is not built')
     return ConfigDict(config), left_out

@@ -9,7 +9,7 @@ from mmengine.config import Config
 
 from mmseg_kd.checkpoints import read_checkpoint
 from mmseg_kd.errors import UserError
-from mmseg_kd.nested import dicts, value_at
+from mmseg_kd.nested import dicts, ending_at, value_at
 from mmseg_kd.records.scalars import files_of_starts, read_rows
 from mmseg_kd.studies.training_process import Task, run_training
 
@@ -59,16 +59,13 @@ def set_length(cfg: Config, length: int) -> None:
     cfg.train_cfg.max_iters = length
     if before is None:
         return
-    schedulers = cfg.get('param_scheduler')
-    for scheduler in schedulers if isinstance(schedulers, list) else [schedulers]:
-        if isinstance(scheduler, dict) and scheduler.get('end') == before:
+    for key, schedule in ending_at(cfg, before):
+        schedule['end'] = length
+        if key.startswith('param_scheduler.') and isinstance(cfg.param_scheduler, list):
             # In a list, a scheduler without `end` follows the training (`follow_length`).
-            scheduler.pop('end') if isinstance(schedulers, list) else scheduler.update(end=length)
-    for _, node in dicts(cfg.model.get('kd_losses')):
-        if node.get('end') == before:
-            node['end'] = length
-            if node.get('begin'):
-                node['begin'] = round(node['begin'] * length / before)
+            del schedule['end']
+        elif key.startswith('model.') and schedule.get('begin'):
+            schedule['begin'] = round(schedule['begin'] * length / before)
 
 
 def _pace_of(checkpoint: str | Path) -> float:

@@ -44,7 +44,7 @@ def main() -> None:
     legend = find_legend(pairs, args.classes)
     with new_folder(dest, 'DEST') as folder:
         counts = write_dataset(splits, legend, folder)
-        names = write_configs(folder, dest, legend, counts, bool(splits['test']), BASES)
+        names = write_configs(folder, dest, BASES, legend, counts, tested=bool(splits['test']))
     for kind, alone in zip(('images', 'masks'), left_out, strict=True):
         if alone:
             print(f'{kind} without a partner, left out: {len(alone)} ({alone[0].name}, ...)')

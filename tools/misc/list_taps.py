@@ -25,8 +25,7 @@ def main() -> None:
     image = torch.zeros(1, value_at(cfg, 'model.backbone.in_channels') or 3, height, width)
     columns = {}
     for name, model in build_models(cfg).items():
-        what = f'an image of --shape {height} {width}'
-        with model_errors(model, what, whose=name):
+        with model_errors(model, f'an image of --shape {height} {width}', whose=name):
             columns[name] = list_taps(model.eval(), image)
     print(f'shapes (N, C, H, W) for an image of {height}x{width}')
     table = PrettyTable(['tap', *columns], align='l')

@@ -13,17 +13,17 @@ SIZES = dict(data='', baseline='b0', teacher='b2', student='')
 
 
 def write_configs(
-    folder: Path, dest: Path, legend: Legend, counts: Counts, tested: bool, bases: Path
+    folder: Path, dest: Path, bases: Path, legend: Legend, counts: Counts, tested: bool
 ) -> list[str]:
     """Write `data.py`, `baseline.py`, `teacher.py` and `student.py` of a data set.
 
     Args:
         folder: Where to write.
         dest: The folder of the data set, to which `folder` is renamed later.
+        bases: The folder `local_configs/_base_`, from which the configs inherit.
         legend: The classes.
         counts: The sizes of the images and the pixels of the classes.
         tested: Whether there is a test split; otherwise the test reads val.
-        bases: The folder `local_configs/_base_`, from which the configs inherit.
 
     Returns:
         The names of the configs to train: all but `data.py`.

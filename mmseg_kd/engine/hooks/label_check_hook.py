@@ -42,7 +42,7 @@ class LabelCheckHook(Hook):
         self._pixels = torch.zeros(LABELS, dtype=torch.int64)
         self._trained_on = 0
         # With repetitions, as of a RepeatDataset.
-        self._samples = 0
+        self._drawn = 0
         self._reported = False
 
     def before_run(self, runner: Runner) -> None:
@@ -67,7 +67,7 @@ class LabelCheckHook(Hook):
         known, ignored = runner.bare_model.num_classes, _ignore_index(runner.bare_model)
         for sample in _samples(data_batch):
             path = sample.get('seg_map_path') or sample.get('img_path')
-            self._samples += mode == 'train'
+            self._drawn += mode == 'train'
             if 'gt_sem_seg' not in sample:
                 _check_not_needed(runner, mode, path)
                 continue
@@ -82,7 +82,7 @@ class LabelCheckHook(Hook):
                 self._pixels += pixels[:LABELS]
                 self._trained_on += 1
         images = len(runner.train_dataloader.dataset) if mode == 'train' else 0
-        if images and self._samples >= min(images // runner.world_size, ENOUGH):
+        if images and self._drawn >= min(images // runner.world_size, ENOUGH):
             self.after_train(runner)
 
     def after_train(self, runner: Runner) -> None:

@@ -123,8 +123,7 @@ class PredictionGridHook(Hook):
 
 def _table(history: list[dict], teacher: dict | None) -> str:
     names = [name for name in history[-1] if name != 'iter']
-    rows = [row for row in history if 'mIoU' in row]
-    best = max(rows, key=lambda row: row['mIoU'], default=None)
+    best = max((r for r in history if 'mIoU' in r), key=lambda row: row['mIoU'], default=None)
     table = PrettyTable(['iteration', *names], align='r')
     for row in [*history, *([{'iter': 'teacher', **teacher}] if teacher else [])]:
         # A run that was resumed with another metric has other columns in earlier rows.

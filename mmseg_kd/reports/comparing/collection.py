@@ -55,9 +55,8 @@ class Group:
     @property
     def is_control(self) -> bool:
         """Whether a loss has a `control` in place of what the teacher says of the image."""
-        return any(
-            node.get('control') for _, node in dicts(self.first.setting('model', 'kd_losses'))
-        )
+        losses = self.first.setting('model', 'kd_losses')
+        return any(node.get('control') for _, node in dicts(losses))
 
     @property
     def measured(self) -> list[RunRecord]:

@@ -6,7 +6,7 @@ from pprint import pformat
 from typing import Any, NamedTuple
 
 from mmseg_kd.distillation.gradient_diagnosis import MOST_CHANGE
-from mmseg_kd.nested import dicts, value_at
+from mmseg_kd.nested import ending_at
 from mmseg_kd.paths import quoted, relative
 from mmseg_kd.records.json_lines import NUMBER, fits
 from mmseg_kd.records.message import Message, message
@@ -62,17 +62,18 @@ def _seeds(collection: Collection) -> Iterator[Suggestion]:
     # First the seeds that both groups have, then those of one of them.
     known = sorted({*baseline.seeds, *best.seeds})
     seeds = list(dict.fromkeys([*compared.seeds, *known, *range(count)]))[:count]
-    lines, in_study = [], f'seeds={sorted({*seeds, *known})},'
-    for group in (best, baseline):
+    in_study = dict.fromkeys((best, baseline), f'seeds={sorted({*seeds, *known})},')
+    if best.params:
+        # Seeds of the whole study would train every point of its grid or search.
+        in_study[best] = _lines(best, 'seeds', {}, seeds)
+        in_study[baseline] = f'# and in the run {baseline.name}: {in_study[baseline]}'
+    lines = []
+    for group, line in in_study.items():
         missing = sorted(set(seeds) - set(group.seeds))
-        if not group.first.study_config:
+        if group.first.study_config:
+            lines += [line] * bool(missing)
+        else:
             lines += [_train(group.first, f's{x}', {'randomness.seed': x}) for x in missing]
-        elif missing and best.params:
-            # Seeds of the whole study would train every point of its grid or search.
-            of_baseline = f'# and in the run {baseline.name}: {in_study}'
-            lines.append(_lines(best, 'seeds', {}, seeds) if group is best else of_baseline)
-        elif missing:
-            lines.append(in_study)
     if lines:
         yield Suggestion(reason, '\n'.join(dict.fromkeys(lines)))
 
@@ -96,11 +97,10 @@ def _loss_weights(collection: Collection) -> Iterator[Suggestion]:
 
 
 def _longer_runs(collection: Collection) -> Iterator[Suggestion]:
-    students, baseline = collection.students, collection.baseline
+    students = collection.students
     # A student that trains longer than the baseline cannot be compared with it.
-    first = [*students[:1], baseline, *students]
-    groups = [group for group in dict.fromkeys([*first, *collection.ranked]) if group is not None]
-    found = [group for group in groups if group.first.max_iters and _improving(group)]
+    groups = dict.fromkeys([*students[:1], collection.baseline, *students, *collection.ranked])
+    found = [g for g in groups if g is not None and g.first.max_iters and _improving(g)]
     for group in found[:MOST]:
         reason = message('Train {name} 1.5x longer: it was still improving.', name=group.name)
         options = _longer(group.first, round(LONGER * group.first.max_iters))
@@ -122,11 +122,7 @@ def _longer(run: RunRecord, iterations: int) -> dict[str, Any]:
     if fits(budget, NUMBER) and run.max_iters:
         return {'train_cfg.time_budget': _rounded(budget * iterations / run.max_iters)}
     options: dict[str, Any] = {'train_cfg.max_iters': iterations}
-    for where in ('param_scheduler', 'model.kd_losses'):
-        for key, node in dicts(value_at(run.config, where), where):
-            if node.get('end') == run.max_iters:
-                options[f'{key}.end'] = iterations
-    return options
+    return options | {f'{key}.end': iterations for key, _ in ending_at(run.config, run.max_iters)}
 
 
 def _rounded(value: float) -> float:

@@ -119,9 +119,8 @@ def _losses(collection: Collection) -> Iterator[Message]:
             share = '' if fault.share is None else f' ({percent(fault.share)})'
             found[group.name, fault.condition].append(f'{loss}{share}')
     # The worst first; the sort keeps the order of the groups.
-    first = sorted(found, key=lambda key: list(by_condition).index(key[1]))
-    for name, condition in first[:MOST_FAULTS]:
-        losses = found[name, condition]
+    worst = sorted(found.items(), key=lambda item: list(by_condition).index(item[0][1]))
+    for (name, condition), losses in worst[:MOST_FAULTS]:
         yield replace(by_condition[condition], values=dict(name=name, losses=', '.join(losses)))
 
 

@@ -10,7 +10,7 @@ from mmseg.registry import MODELS
 from torch import Tensor, nn
 
 from mmseg_kd.distillation.base import LARGEST, KDLoss
-from mmseg_kd.distillation.maps import Labels, mean_of_valid
+from mmseg_kd.distillation.maps import mean_of_valid
 from mmseg_kd.errors import UserError
 
 
@@ -85,7 +85,9 @@ class FitNetLoss(KDLoss):
         )
         return each
 
-    def distance(self, student: list[Tensor], teacher: list[Tensor], target: Labels) -> Tensor:
+    def distance(
+        self, student: list[Tensor], teacher: list[Tensor], target: Tensor | None
+    ) -> Tensor:
         """Adapt the student's maps and compute the sum of `compare`."""
         self._check('stages', self.stages, 'student_channels', student)
         self._check('teacher_stages', self.teacher_stages, 'teacher_channels', teacher)
