@@ -199,7 +199,7 @@ def _judge_scale(name: str, weight: FullWeight, reports: Sequence[Report]) -> Fi
     message += f'. Set {weight.key}={better:.3g} for about '
     message += f'{100 * _share(better * own, others):.2g} %'
     if better < wanted:
-        message += f' (at most {MOST_CHANGE} times more in one step; then measure again)'
+        message += f' (one step is at most {MOST_CHANGE} times, or to 1; then measure again)'
     return Finding(condition, message, share, better)
 
 

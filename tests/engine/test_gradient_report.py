@@ -180,7 +180,7 @@ def test_a_loss_that_is_switched_off() -> None:
     assert messages(reports, sp_loss=1.0, kl_loss=1.0) == {
         'sp_loss': 'sp_loss has almost no effect (0.01 % of the gradient norm). Set '
         'model.kd_losses.sp_loss.loss_weight=100 for about 0.99 % '
-        '(at most 100 times more in one step; then measure again)'
+        '(one step is at most 100 times, or to 1; then measure again)'
     }
     assert not messages(reports[:2], sp_loss=1.0, kl_loss=1.0)
     # The last three count.
@@ -195,7 +195,7 @@ def test_the_suggestion_is_from_all_reports() -> None:
     text = messages(reports, a=1.0)['a']
     assert '(0.0001 % of the gradient norm)' in text
     # By those three alone it would be 111,000.
-    assert 'loss_weight=100 for about 4.8 % (at most 100 times more' in text
+    assert 'loss_weight=100 for about 4.8 % (one step is at most 100 times, or' in text
 
 
 def test_a_loss_that_dominates_the_others() -> None:

@@ -47,10 +47,11 @@ def test_more_seeds_of_a_point_train_no_other_point(written: str) -> None:
     point = dict(params={'lr': 0.1}, options={'lr': 0.1}, needs={'load_from': 'base'})
     base, best = in_study(group('base', 70.0)), in_study(group('kd/2', 71.0), **point)
     lines = more_seeds(base, best, in_study(group('kd/1', 70.5), **point))
-    assert lines.endswith('\n# and in the run base: seeds=[0, 1, 2],')
+    # Seed 0 chose the point.
+    assert lines.endswith('\n# and in the run base: seeds=[0, 1, 2, 3],')
     # A baseline that has them needs none.
-    assert '# and' not in more_seeds(in_study(group('base', 70.0, 70.1, 70.2)), best)
-    entry = dict(config='kd.py', needs={'load_from': 'base'}, options={'lr': 0.1}, seeds=[0, 1, 2])
+    assert '# and' not in more_seeds(in_study(group('base', 70.0, 70.1, 70.2, 70.3)), best)
+    entry = dict(config='kd.py', needs={'load_from': 'base'}, options={'lr': 0.1}, seeds=[1, 2, 3])
     assert eval(written.format(lines)) == {'kd_2_seeds': entry}
 
 
@@ -93,6 +94,13 @@ def test_unequal_lengths_are_reported() -> None:
     for run in of_length(student, 18).runs:
         run.config['train_cfg'] |= dict(time_budget=60)
     assert 'iterations, base for' not in said(base, student, baseline=base)
+
+
+def test_unequal_numbers_of_evaluations_are_reported() -> None:
+    base, student = evaluate(group('base', 0.0), 70), evaluate(group('kd', 0.0), 70, 72, 71)
+    sentence = 'Evaluations: kd has 3, base has 1. The best of more'
+    assert sentence in said(base, student, baseline=base)
+    assert 'Evaluations: ' not in said(evaluate(base, 70, 71, 72, 73), student, baseline=base)
 
 
 def test_seeds_with_ends_of_their_own_have_no_common_course() -> None:

@@ -68,11 +68,11 @@ def test_a_row_of_the_comparison(seeds: list[Path]) -> None:
     row = cells(seeds)
     assert row['mIoU11, val'] == '32.10 ± 0.10'
     assert (row['to baseline'], row['95 % interval']) == ('+2.10', '[+1.85, +2.35]')
-    assert (row['verdict'], row['gap closed']) == ('better', '21 %')
+    assert (row['verdict, val'], row['gap closed']) == ('better', '21 %')
     # Below three seeds there is no interval.
     row = cells(seeds[:4])
     assert (row['to baseline'], row['95 % interval']) == ('+2.05', NONE)
-    assert row['verdict'] == 'too few seeds'
+    assert row['verdict, val'] == 'too few seeds'
 
 
 def test_time_is_the_mean_and_memory_the_peak_of_the_runs() -> None:

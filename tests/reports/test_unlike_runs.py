@@ -241,3 +241,36 @@ def test_nothing_lies_below_a_weight_of_0() -> None:
     assert at_the_edge({'w': [0.0, 0.5, 1.0]}, {'w': 0.0}) == {}
     assert at_the_edge({'w': [0.1, 0.5, 1.0]}, {'w': 0.1}) == {'w': (0.1, 'lowest')}
     assert at_the_edge({'s': [-1.0, -0.5, 0.0]}, {'s': 0.0}) == {'s': (0.0, 'highest')}
+
+
+def test_an_easy_seed_alone_does_not_lead() -> None:
+    base, whole = group('base', 50.0, 52.0, 54.0), group('whole', 51.0, 53.0, 55.1)
+    part = group('part', 54.1, first_seed=2)
+    collection = Collection('', [base, part, whole], 'mIoU11', base)
+    assert collection.ranked == collection.compared == [whole, part, base]
+    text = said(base, part, whole, baseline=base)
+    assert text.startswith('whole beats') and 'the highest mean' not in text
+    assert 'whole reached 53.03 mIoU11, the highest mean' in said(base, whole, baseline=base)
+
+
+def test_the_best_of_many_settings_is_partly_luck() -> None:
+    base, teacher = group('base', 50.0, 52.0, 54.0), group('teacher', 90.0)
+    points = [group(f'kd/{i}', *(50.0 + i + 2 * s for s in range(3))) for i in (1, 2)]
+    for point in points:
+        teach(point, teacher)
+        for run in point.runs:
+            run.params = {'lr': 0.1}
+    runs = [run for point in points for run in point.runs]
+    study = StudyRecord('s', [*base.runs, *runs], 'base', {}, 'mIoU11', 'grid', {'lr': [0.1]})
+
+    def text(*groups: Group) -> str:
+        return '\n'.join(map(str, find(Collection('', list(groups), 'mIoU11', base, [study]))))
+
+    assert 'kd/2 is the best of 2 settings' in text(base, *points)
+    assert 'is the best of' not in text(base, points[1])
+    # One of two seeds is no gain that could be luck, and closes no gap.
+    assert 'closes' in text(base, *points, teacher)
+    for point in points:
+        del point.runs[1:]
+    few = text(base, *points, teacher)
+    assert 'is the best of' not in few and 'closes' not in few

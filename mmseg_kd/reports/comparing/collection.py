@@ -181,8 +181,17 @@ class Collection:
 
     @property
     def ranked(self) -> list[Group]:
-        """Groups with a score, the best mean first; then unfinished ones, then failed ones."""
-        scores = {group: group.score for group in self.groups if group.best}
+        """Groups with a score, the best first; then unfinished ones, then failed ones.
+
+        The difference to the baseline decides, over the seeds that both have: a seed that only one
+        of them has may be an easy one.
+        """
+
+        def score(group: Group) -> float:
+            compared = self.compare(group)
+            return self.baseline.score + compared.mean if compared else group.score
+
+        scores = {group: score(group) for group in self.groups if group.best}
         return sorted(scores, key=lambda group: (group.failed, not group.finished, -scores[group]))
 
     @property
@@ -196,7 +205,7 @@ class Collection:
 
     @property
     def teachers(self) -> list[Group]:
-        """Groups that taught another run and are not the baseline, the best mean first."""
+        """Groups that taught another run and are not the baseline, in the order of `ranked`."""
         cards = (card for run in self.runs for card in run.teachers.values())
         folders = {Path(str(card.get('checkpoint'))).parent.parts for card in cards} - {()}
         # The paths of a study that was moved are old, but it names the runs that taught.
@@ -213,13 +222,13 @@ class Collection:
 
     @property
     def compared(self) -> list[Group]:
-        """The baseline and the students, the best mean first; a teacher is not one of them."""
+        """The baseline and the students, in the order of `ranked`; a teacher is not one of them."""
         teachers = self.teachers
         return [group for group in self.ranked if group not in teachers]
 
     @property
     def students(self) -> list[Group]:
-        """Groups that are neither the baseline nor a teacher, the best mean first.
+        """Groups that are neither the baseline nor a teacher, in the order of `ranked`.
 
         A control without a teacher, such as a longer baseline, is left out too. Losses with a
         `control` come last.

@@ -59,9 +59,14 @@ def _seeds(collection: Collection) -> Iterator[Suggestion]:
         baseline=baseline.name,
         n=count,
     )
-    # First the seeds that both groups have, then those of one of them.
     known = sorted({*baseline.seeds, *best.seeds})
-    seeds = list(dict.fromkeys([*compared.seeds, *known, *range(count)]))[:count]
+    # First the seeds that both groups have, then those of one of them.
+    order = [*compared.seeds, *known, *range(count)]
+    if best.params:
+        # The scores of the seeds that chose this point are too high.
+        unused = [*baseline.seeds, *range(count + len(known))]
+        order = [seed for seed in unused if seed not in best.seeds]
+    seeds = list(dict.fromkeys(order))[:count]
     in_study = dict.fromkeys((best, baseline), f'seeds={sorted({*seeds, *known})},')
     if best.params:
         # Seeds of the whole study would train every point of its grid or search.
