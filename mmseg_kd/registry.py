@@ -35,11 +35,16 @@ def registered_types() -> dict[str, Any]:
 
     If several have the same name, the one that `default_scope='mmseg_kd'` finds is returned.
     """
-    stock = [*vars(mmengine_registry).values(), *vars(mmseg_registry).values()]
+    roots = [each for each in vars(mmengine_registry).values() if isinstance(each, Registry)]
+    children = [child for root in roots for child in root.children.values()]
+    children.sort(key=lambda child: child.scope == 'mmseg')
+    below = [each for child in children for each in child.children.values()]
     found: dict[str, Any] = {}
-    for registry in [*stock, *REGISTRIES.values()]:
-        for name, cls in registry.module_dict.items() if isinstance(registry, Registry) else ():
-            names = (name, f'{registry.scope}.{name}', f'{cls.__module__}.{cls.__qualname__}')
+    for registry in [*roots, *children, *below]:
+        # A registry finds what those above it have.
+        scopes = {registry.scope, 'mmseg', 'mmseg_kd'} if registry in roots else {registry.scope}
+        for name, cls in registry.module_dict.items():
+            names = (name, f'{cls.__module__}.{cls.__qualname__}', *(f'{s}.{name}' for s in scopes))
             found |= dict.fromkeys(names, cls)
     return found
 

@@ -6,12 +6,14 @@ from importlib.util import find_spec
 from typing import Any
 
 from mmengine.config import Config
+from mmseg.models.decode_heads.decode_head import BaseDecodeHead
 
 from mmseg_kd.config.defaults import crop_of, cropping_steps
 from mmseg_kd.config.keys import check_top_level, unknown_keys
 from mmseg_kd.config.values import wrong_values
 from mmseg_kd.errors import UserError
 from mmseg_kd.nested import dicts, value_at
+from mmseg_kd.registry import registered_types
 
 # The key of each mistake, and what is wrong with it.
 Problems = Iterator[tuple[str, str]]
@@ -63,12 +65,12 @@ def _endless_epochs(cfg: Config) -> Problems:
 
 def _heads(cfg: Config) -> Problems:
     """Find losses of heads that cannot be computed, and heads with different class counts."""
-    counts = []
+    counts, types, plain = [], registered_types(), BaseDecodeHead.loss_by_feat
     for where, head in dicts(cfg.model, 'model'):
         if re.fullmatch(r'model.(decode|auxiliary)_head(.\d+)?', where):
-            count = head.get('num_classes')
-            # Its two classes are boundary and other.
-            counts += [count] * (head.get('type') != 'STDCHead')
+            count, kind = head.get('num_classes'), types.get(head.get('type'))
+            # A head with a loss of its own may have others, such as boundary and other.
+            counts += [count] * (getattr(kind, 'loss_by_feat', plain) is plain)
             for _, loss in dicts(head.get('loss_decode')):
                 yield from _loss(f'{where}.loss_decode', loss, head.get('out_channels') or count)
     if len(set(counts) - {None}) > 1:

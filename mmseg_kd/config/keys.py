@@ -14,7 +14,7 @@ from mmseg_kd.config.options import VARIABLES, line_of
 from mmseg_kd.config.values import SPLITS
 from mmseg_kd.errors import UserError, did_you_mean
 from mmseg_kd.models.kd_encoder_decoder import teachers_by_name
-from mmseg_kd.nested import dicts, nodes
+from mmseg_kd.nested import dicts, nodes, value_at
 from mmseg_kd.registry import registered_types
 
 LOOP = "train_cfg=dict(type='IterBasedTrainLoop', max_iters=40000, val_interval=4000)"
@@ -69,9 +69,9 @@ UNTYPED = {
 # The keys of these dicts go to several functions, so no constructor lists them all.
 LAYERS = {'norm_cfg', 'act_cfg', 'conv_cfg'}
 PASSED_ON = LAYERS | {'init_cfg', 'override'}
-# Arguments that the runner, mmengine's registries or the student fill in.
+# Arguments that the runner, mmengine's registries or the student fill in or take out.
 FILLED_IN = {'type', '_scope_', '_delete_', 'constructor', 'paramwise_cfg', 'runner', 'dataloader'}
-FILLED_IN |= {'dataset', 'optimizer', 'module', 'name', 'average', 'segmentor'}
+FILLED_IN |= {'dataset', 'optimizer', 'module', 'name', 'average', 'segmentor', 'priority'}
 
 
 def check_top_level(cfg: Config, source: str) -> None:
@@ -103,7 +103,10 @@ def _is_variable(cfg: Config, key: str, source: str) -> bool:
     rare = value >= 1000 if type(value) is int else value and not isinstance(value, bool | float)
     if rare and any(other == value and where != key for where, other in nodes(cfg)):
         return True
-    # `optimizer` is also a variable of 1.x configs.
+    # `optimizer` is also a variable of 1.x configs, which may be merged with that of a base.
+    used = value_at(cfg, 'optim_wrapper.optimizer') if key == 'optimizer' else None
+    if used and (not line_of(source, key) or value | used == value):
+        return True
     if key != 'optimizer' and (key in RENAMED or did_you_mean(key, TOP_LEVEL)):
         return False
     # The text is that of the file and its bases, without overrides.
@@ -143,7 +146,8 @@ def unknown_keys(cfg: Config) -> Iterator[tuple[str, str]]:
             yield from _unknown(where, node, {'lr_mult', 'decay_mult'}, strict=True)
         elif where in UNTYPED:
             # Other constructors read other keys, such as `num_layers`.
-            if last == 'paramwise_cfg' and 'DecayOpt' in str(cfg.optim_wrapper.get('constructor')):
+            constructor = str(value_at(cfg, 'optim_wrapper.constructor'))
+            if last == 'paramwise_cfg' and not re.search('None|(Default|Grouped)Opt', constructor):
                 continue
             yield from _unknown(where, node, UNTYPED[where], where != 'model.test_cfg')
 

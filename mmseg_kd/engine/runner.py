@@ -150,7 +150,7 @@ class KDRunner(Runner):
         """
         super().load_or_resume()
         # A test does not replace the config of the training.
-        if self.trains:
+        if self.trains and not isinstance(self.optim_wrapper, dict):
             super().dump_config()
             for problem in misfits(self):
                 self.logger.warning(problem)
@@ -262,10 +262,10 @@ class KDRunner(Runner):
         """Register the hooks. None switches off any hook; in mmengine only its own hooks."""
         # A runtime of mmsegmentation does not name these.
         hooks = dict(
-            non_finite_loss=dict(type='NonFiniteLossHook'),
-            distillation=dict(type='DistillationHook'),
-            gradient_report=dict(type='GradientReportHook'),
-            teacher_record=dict(type='TeacherRecordHook'),
+            non_finite_loss=dict(type='mmseg.NonFiniteLossHook'),
+            distillation=dict(type='mmseg.DistillationHook'),
+            gradient_report=dict(type='mmseg.GradientReportHook'),
+            teacher_record=dict(type='mmseg.TeacherRecordHook'),
         ) | (hooks or {})
         super().register_default_hooks({name: hook or Hook() for name, hook in hooks.items()})
         if hasattr(self.bare_model, 'num_classes'):

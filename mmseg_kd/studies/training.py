@@ -75,6 +75,6 @@ def _test(task: Task, checkpoint: str) -> None:
     cfg.work_dir = task.work_dir
     prepare_test(cfg, checkpoint)
     # A metric is NaN if no pixel of the split counts for it.
-    metrics = {k: v for k, v in build_runner(cfg).test().items() if math.isfinite(v)}
+    metrics = {k: float(v) for k, v in build_runner(cfg).test().items() if math.isfinite(v)}
     content = {'checkpoint': Path(checkpoint).name, 'metrics': metrics}
     write_text(Path(checkpoint).with_name('test.json'), json.dumps(content))

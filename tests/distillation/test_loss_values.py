@@ -86,6 +86,13 @@ def test_pixel_similarity_of_other_sizes_is_that_of_common_cells() -> None:
     )
 
 
+def test_pixel_similarity_has_16_cells_a_side() -> None:
+    maps = torch.randn(2, 3, 20, 24), torch.randn(2, 6, 20, 24)
+    cells = [F.adaptive_avg_pool2d(x, 16) for x in maps]
+    loss = SimilarityPreservingLoss(mode='pixel')
+    assert float(loss(*maps)) == pytest.approx(float(loss(*cells)), rel=1e-5)
+
+
 def test_attention_maps_are_resized_not_features() -> None:
     student, teacher = torch.randn(2, 3, 16, 12), torch.randn(2, 6, 9, 7)
     energy = teacher.square().sum(dim=1, keepdim=True)

@@ -77,6 +77,14 @@ def test_a_label_beyond_the_classes_in_a_test(tmp_path: Path, trained: Path) -> 
         build_runner(cfg).test()
 
 
+def test_one_channel_stands_for_two_classes(tmp_path: Path) -> None:
+    head = dict(num_classes=1, out_channels=1, threshold=0.3)
+    head['loss_decode'] = dict(type='CrossEntropyLoss', use_sigmoid=True)
+    cfg = own(tmp_path, [halves(0, 1)] * 3, model__decode_head=head)
+    build_runner(cfg).train()
+    assert (tmp_path / 'run' / 'iter_3.pth').is_file() and not remarks(tmp_path)
+
+
 @pytest.mark.parametrize('num_classes', [4, 13])
 def test_another_number_of_classes(tmp_path: Path, num_classes: int) -> None:
     cfg = tiny_config(tmp_path, model__decode_head__num_classes=num_classes)

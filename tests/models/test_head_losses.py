@@ -83,6 +83,7 @@ CE = dict(type='CrossEntropyLoss')
     [
         (CE, {}, True),
         (dict(type='DiceLoss'), {}, False),
+        (dict(type='DiceLoss', use_sigmoid=False), {}, False),
         ([CE, dict(type='DiceLoss')], {}, False),
         (CE | dict(use_sigmoid=True), {}, False),
         (CE | dict(reduction='sum'), {}, False),

@@ -121,6 +121,18 @@ def test_the_schedule_of_a_loss_ends_with_a_longer_training() -> None:
     assert 'model.kd_losses.kl_loss.loss_weight.end=14' in lines and 'at_loss' not in lines
 
 
+def test_the_weight_within_a_schedule_is_suggested() -> None:
+    weight = dict(type='LinearDecay', value=1.0, end=9)
+    student = of_length(group('kd', 71.0), model=dict(kd_losses=dict(kl=dict(loss_weight=weight))))
+    row = dict(raw=1.0, weight=0.5, features=1e-4, cosine=0.1)
+    student.runs[0].gradients = [
+        dict(iter=i, task=dict(features=1.0), losses={'kl': row}) for i in range(3)
+    ]
+    found = suggested(group('base', 70.0), student).items()
+    (lines,) = [x for reason, x in found if 'a tenth of the gradient' in reason]
+    assert 'model.kd_losses.kl.loss_weight.value=100' in lines
+
+
 def test_an_entry_has_the_seeds_of_its_run() -> None:
     student = of_length(in_study(group('kd', 71.0, first_seed=3)))
     lines = suggested(group('base', 70.0), student)

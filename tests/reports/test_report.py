@@ -253,5 +253,7 @@ def test_a_study_that_has_only_begun(folders: list[Path], tmp_path: Path) -> Non
     assert 'other, seed 0 failed: CUDA out of memory' in text
     assert '1 runs have not begun.' in text
     write_study(tmp_path, runs[1:])
-    with pytest.raises(UserError, match='has been evaluated yet'):
-        write_report([tmp_path], tmp_path)
+    (tmp_path / 'empty').mkdir()
+    for more in ([], [tmp_path / 'empty']):
+        with pytest.raises(UserError, match='has been evaluated yet'):
+            write_report([tmp_path, *more], tmp_path)

@@ -132,6 +132,34 @@ def test_only_a_gap_of_a_point_is_closed(
     assert collection.gap_closed(pupil) == (share and pytest.approx(share))
 
 
+def test_only_finished_runs_with_a_seed_are_compared() -> None:
+    base, student = group('base', 70.0, 70.2, 70.1), group('kd', 72.0, 72.3, 72.1)
+    assert compare_groups(student, base, 'mIoU11').verdict == 'better'
+    for run in student.runs:
+        run.state = 'running'
+    assert compare_groups(student, base, 'mIoU11') is None
+    for run in (*base.runs, *student.runs):
+        run.state, run.seed = 'done', None
+    assert compare_groups(student, base, 'mIoU11') is None
+
+
+def test_of_many_students_the_first_and_the_worse_are_compared() -> None:
+    base, *others = [group('base', 70.0, 70.2, 70.1)] + [
+        group(name, *scores)
+        for name, scores in (
+            ('kd1', (74.0, 74.1, 74.2)),
+            ('kd2', (73.0, 73.1, 73.2)),
+            ('kd3', (72.0, 72.1, 72.2)),
+            ('kd4', (70.0, 70.3, 70.1)),
+            ('kd5', (60.0, 60.3, 60.1)),
+        )
+    ]
+    text = said(base, *others, baseline=base)
+    for name in ('kd1', 'kd2', 'kd3'):
+        assert f'{name} beats base' in text
+    assert 'kd4' not in text and 'kd5 is below base' in text
+
+
 def test_only_runs_that_ended_fell_at_the_end() -> None:
     base, student = group('base', 70.0), group('kd', 69.0)
     run = student.runs[0]
@@ -193,6 +221,8 @@ def test_an_unfinished_student_does_not_lead() -> None:
     assert collection.students == [done, runs]
     assert collection.best is done
     assert 'kd: +1.00 mIoU11 against base' in str(find(collection)[0])
+    assert 'kd reached 71.00 mIoU11, the highest mean' in said(done, runs, baseline=None)
+    assert 'the highest mean' not in said(runs, baseline=None)
 
 
 def test_a_teacher_on_other_data_is_not_compared() -> None:

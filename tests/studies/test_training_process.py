@@ -21,6 +21,7 @@ from mmseg_kd.studies.runner import StudyRunner
 from mmseg_kd.studies.sharing.run_queue import GRACE, RunQueue
 from mmseg_kd.studies.sharing.state import study_state
 from mmseg_kd.studies.sharing.storage import open_storage
+from mmseg_kd.studies.training import _test
 from mmseg_kd.studies.training_process import Task, run_training
 
 
@@ -120,6 +121,16 @@ def test_a_run_whose_process_was_killed_does_not_run(tmp_path: Path) -> None:
     assert study_state(queue)['runs'][0]['state'] == 'running'
     lease.set('heartbeat', time.time() - 1.5 * GRACE)
     assert study_state(queue)['runs'][0]['state'] == 'waiting'
+
+
+def test_the_scores_of_another_metric_are_numbers_of_numpy(trained: Path, tmp_path: Path) -> None:
+    config = next((trained / 'run').glob('*.py'))
+    options = {'test_evaluator': dict(type='IoUMetric', iou_metrics=['mIoU'], _delete_=True)}
+    task = Task(str(config), options, str(tmp_path / 'test'))
+    checkpoint = shutil.copy(trained / 'run' / 'iter_6.pth', tmp_path)
+    _test(task, checkpoint)
+    content = json.loads((tmp_path / 'test.json').read_text(encoding='utf-8'))
+    assert content['checkpoint'] == 'iter_6.pth' and 'mIoU' in content['metrics']
 
 
 def test_only_untested_finished_runs_are_tested(

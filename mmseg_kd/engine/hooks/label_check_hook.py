@@ -47,7 +47,7 @@ class LabelCheckHook(Hook):
 
     def before_run(self, runner: Runner) -> None:
         """Compare the classes of each data set, and each label of void, with the model's."""
-        known, ignored = runner.bare_model.num_classes, _ignore_index(runner.bare_model)
+        known, ignored = _num_classes(runner.bare_model), _ignore_index(runner.bare_model)
         for split, loop in runner.loops.items():
             classes = getattr(loop.dataloader.dataset, 'metainfo', {}).get('classes')
             if classes and len(classes) != known:
@@ -64,7 +64,7 @@ class LabelCheckHook(Hook):
                 )
 
     def _before_iter(self, runner: Runner, data_batch: Any, mode: str, **_: Any) -> None:
-        known, ignored = runner.bare_model.num_classes, _ignore_index(runner.bare_model)
+        known, ignored = _num_classes(runner.bare_model), _ignore_index(runner.bare_model)
         for sample in _samples(data_batch):
             path = sample.get('seg_map_path') or sample.get('img_path')
             self._drawn += mode == 'train'
@@ -90,11 +90,13 @@ class LabelCheckHook(Hook):
         if self._reported or not self._trained_on:
             return
         self._reported = True
-        model = runner.bare_model
-        absent = torch.nonzero(self._pixels[: model.num_classes] == 0).flatten().tolist()
+        model, known = runner.bare_model, _num_classes(runner.bare_model)
+        absent = torch.nonzero(self._pixels[:known] == 0).flatten().tolist()
         if not absent:
             return
-        names = runner.train_dataloader.dataset.metainfo.get('classes') or range(model.num_classes)
+        names = runner.train_dataloader.dataset.metainfo.get('classes') or range(
+            _num_classes(model)
+        )
         ignored = _ignore_index(model)
         void = self._pixels[ignored].item() if 0 <= ignored < LABELS else 0
         percent = 100 * void / max(self._pixels.sum().item(), 1)
@@ -104,6 +106,11 @@ class LabelCheckHook(Hook):
             f'{self._trained_on} training images, of which {percent:.1f} % are void ({ignored})'
             f'{advice if void else ""}'
         )
+
+
+def _num_classes(model: nn.Module) -> int:
+    # The one channel of a sigmoid stands for two classes.
+    return 2 if getattr(last_head(model), 'out_channels', None) == 1 else model.num_classes
 
 
 def _ignore_index(model: nn.Module) -> int:
@@ -119,7 +126,7 @@ def _void_labels(runner: Runner) -> Iterator[tuple[str, int | None]]:
         if runner.trains and not loss.whole_maps:
             yield f'model.kd_losses.{name}.ignore_index', loss.ignore_index
     # A metric may count the class that the head leaves out.
-    beyond = _ignore_index(model) >= model.num_classes
+    beyond = _ignore_index(model) >= _num_classes(model)
     for split, loop in runner.loops.items():
         for metric in loop.evaluator.metrics if split != 'train' and beyond else ():
             if not getattr(metric, 'format_only', False):

@@ -70,8 +70,8 @@ def _comparisons(collection: Collection) -> Iterator[Message]:
         more = own and other and max(own, other) >= MORE_EVALUATIONS * min(own, other)
         if compared and more:
             yield message(
-                'Evaluations: {name} has {own}, {baseline} has {other}. The best of more is higher by '
-                'chance.',
+                'Evaluations: {name} has {own}, {baseline} has {other}. The best of more is higher '
+                'by chance.',
                 **values | dict(name=group.name, own=own, other=other),
             )
         tested = collection.compare(group, test=True)
