@@ -91,6 +91,7 @@ class KDLoss(nn.Module):
             not self.whole_maps or ignore_index == 255,
             f'ignore_index={ignore_index!r} has no effect, because it compares whole maps',
         )
+        self.require(isinstance(ignore_index, int | None), f'{ignore_index=} is not one label')
         self.ignore_index = ignore_index
         self.iteration = 0
         # Scheduled settings as tensors: a CUDA graph records numbers as constants.
@@ -202,7 +203,14 @@ class KDLoss(nn.Module):
                     f'a {whose} tap of shape {tuple(x.shape)} is not a map (N, C, H, W); choose '
                     'another tap (python tools/misc/list_taps.py CONFIG lists them)',
                 )
+        self.require(
+            len(student) == len(teacher) and (len(student) == 1 or not self.one_tap),
+            f'gets {len(student)} maps of the student and {len(teacher)} of the teacher for '
+            f'{self.stages}',
+        )
         self.require(target is not None or not self.needs_labels, 'needs labels: give a target')
+        sizes = [len(x) for x in (*student, *teacher, *([] if target is None else [target]))]
+        self.require(len(set(sizes)) == 1, f'maps and labels are of batches of {sizes}')
         if self.of_classes:
             student, teacher = ([class_logits(x) for x in maps] for maps in (student, teacher))
         teacher = controlled(self.control, student, teacher, target)
@@ -230,9 +238,13 @@ class KDLoss(nn.Module):
             A scalar, `weight` times the raw loss.
 
         Raises:
-            ValueError: A tap is not a map, student and teacher differ in the number of taps, or in
-                channels where the loss needs equal ones, or labels that it needs are missing.
+            ValueError: A tap is not a map; student, teacher and labels differ in the number of taps
+                or of images, or in channels where the loss needs equal ones; labels that it needs
+                are missing; or the weight is a `GradientShare`, which only `KDEncoderDecoder`
+                measures.
         """
+        shares = [each for each in unnested(self.loss_weight) if hasattr(each, 'share')]
+        self.require(not shares, 'only KDEncoderDecoder measures a GradientShare; give a number')
         return self.weight * self.raw(student, teacher, target)
 
     def extra_repr(self) -> str:

@@ -75,6 +75,7 @@ from mmseg_kd.errors import UserError
         (dict(type='AttentionTransferLoss', teacher_stages=[]), r' teacher_stages=\[\] is not a'),
         (dict(type='AttentionTransferLoss', p=0.5), 'must be at least 1'),
         (dict(type='AttentionTransferLoss', ignore_index=11), 'ignore_index=11 has no effect'),
+        (dict(type='DISTLoss', ignore_index=[255, 11]), r'ignore_index=\[255, 11\] is not one'),
         (dict(type='PermutedSpectrumLoss', seed='a'), "seed='a' is not a whole number"),
         (dict(type='SimilarityPreservingLoss', mode='pixels'), "mode='pixels' is not"),
         (dict(type='SobolevLoss', exponent=3), 'exponent=3 is not a number from -2 to 2'),
@@ -131,3 +132,23 @@ def test_two_classes_cannot_be_standardized(channels: int) -> None:
     x = torch.randn(2, channels, 4, 4)
     with pytest.raises(ValueError, match='standardize=True needs at least 3 classes'):
         KLDivergenceLoss(standardize=True)(x, x)
+
+
+def test_maps_that_do_not_belong_together_are_named() -> None:
+    x, labels = torch.randn(4, 3, 8, 8), torch.zeros(4, 8, 8, dtype=torch.long)
+    loss = KLDivergenceLoss()
+    for maps in ((x[:1], x), (x, x[:1]), (x, x, labels[:1])):
+        with pytest.raises(ValueError, match=r'batches of \[.*1.*\]'):
+            loss(*maps)
+    with pytest.raises(ValueError, match='2 maps of the student and 2 of the teacher'):
+        loss([x, x], [x, x])
+    with pytest.raises(ValueError, match='2 maps of the student and 1 of the teacher'):
+        AttentionTransferLoss()([x, x], [x])
+
+
+def test_a_share_is_not_measured_in_a_loop_of_ones_own() -> None:
+    x = torch.randn(4, 3, 8, 8)
+    share = dict(type='GradientShare', share=0.4)
+    for weight in (share, dict(type='LinearWarmup', value=share, end=9)):
+        with pytest.raises(ValueError, match='only KDEncoderDecoder measures a GradientShare'):
+            KLDivergenceLoss(loss_weight=weight)(x, x)

@@ -117,3 +117,10 @@ def test_images_of_four_channels_are_distilled(tmp_path: Path) -> None:
     built = MODELS.build(student)
     taps = built.build_teacher()(torch.rand(1, 4, 64, 64), ['logits'], built.data_preprocessor)
     assert taps['logits'].shape == (1, 12, 16, 16)
+
+
+def test_a_test_by_the_runner_of_a_training(tmp_path: Path, trained: Path) -> None:
+    runner = build_runner(tiny_config(tmp_path))
+    runner.load_checkpoint(str(trained / 'run' / 'iter_6.pth'))
+    assert 'mIoU' in runner.test()
+    assert not list(tmp_path.glob('*.py'))

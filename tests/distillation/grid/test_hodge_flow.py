@@ -138,6 +138,17 @@ def test_features_need_no_equal_channels() -> None:
     torch.testing.assert_close(scaled, value, rtol=1e-4, atol=0)
 
 
+def test_void_pixels_of_features_change_nothing() -> None:
+    noise, student, teacher = torch.randn(3, 2, 4, 8, 8)
+    target = torch.zeros(2, 32, 32, dtype=torch.long)
+    target[:, :, :16] = 255
+    void = torch.zeros(8, 8, dtype=torch.bool)
+    void[:, :4] = True
+    loss = HodgeFlowLoss(student_channels=4, teacher_channels=4, dims=3, stages='stage3')
+    other = [torch.where(void, 100 * noise, x) for x in (student, teacher)]
+    assert float(loss(*other, target)) == pytest.approx(float(loss(student, teacher, target)))
+
+
 @pytest.mark.parametrize(
     ('settings', 'said'),
     [

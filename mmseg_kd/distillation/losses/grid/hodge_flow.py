@@ -12,7 +12,7 @@ from mmseg_kd.distillation.grid.calculus import Flow, pair_flow, valid_edges
 from mmseg_kd.distillation.grid.decomposition import band_factors, spectrum_of, split_masked
 from mmseg_kd.distillation.losses.bases import ClassLoss
 from mmseg_kd.distillation.losses.features.fitnet import adapted, own_random_stream
-from mmseg_kd.distillation.maps import z_score
+from mmseg_kd.distillation.maps import standardised
 
 COMPONENTS = ('gradient', 'curl', 'harmonic')
 # Added to the teacher's mean energy per edge, which is 0 in an image of one class.
@@ -105,7 +105,7 @@ class EdgeFlowLoss(ClassLoss):
         """Compute the distance of one pair of maps, a scalar."""
         valid = self.valid(target, student)
         edges = Flow(*(mask[:, None] for mask in valid_edges(valid)))
-        flows = [self._flow(u) * edges for u in self._maps(student, teacher)]
+        flows = [self._flow(u) * edges for u in self._maps(student, teacher, valid)]
         number = sum(mask.sum(dim=(1, 2, 3)) for mask in edges).clamp(min=1).to(student.dtype)
         scale = flows[1].energy().sum(dim=1) + SMALLEST_ENERGY * number
         return (self.energy(flows[0] - flows[1], valid).sum(dim=1) / scale).mean()
@@ -122,7 +122,7 @@ class EdgeFlowLoss(ClassLoss):
         """
         return difference.energy()
 
-    def _maps(self, student: Tensor, teacher: Tensor) -> tuple[Tensor, Tensor]:
+    def _maps(self, student: Tensor, teacher: Tensor, valid: Tensor) -> tuple[Tensor, Tensor]:
         """Return class probabilities, or standardised features of equal channels."""
         if self.of_classes:
             temperature = self.current_temperature()
@@ -131,7 +131,9 @@ class EdgeFlowLoss(ClassLoss):
         channels = self.adapter.in_channels, self.projection.shape[1]
         self.require(found == channels, f'student_ and teacher_channels={channels}, not {found}')
         features = adapted(self.adapter, student), mixed(self.projection, teacher)
-        return tuple(z_score(x, dim=(2, 3), eps=1e-6) for x in features)
+        places = valid[:, None].to(student.dtype)
+        count = places.sum(dim=(2, 3), keepdim=True).clamp(min=1)
+        return tuple(standardised(x, places, (2, 3), count) for x in features)
 
     def _flow(self, maps: Tensor) -> Flow:
         first, second = directions(maps.shape[1], self.flows, self.seed, maps.dtype, maps.device)
