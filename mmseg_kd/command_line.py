@@ -23,6 +23,8 @@ EXIT_USER_ERROR = 2
 
 # Errors of the disk or of permissions, not of the program.
 OF_THE_SYSTEM = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT}
+# A disk or a network drive that fails or is gone.
+OF_THE_SYSTEM |= {errno.EIO, errno.ENODEV, errno.ESTALE, errno.ETIMEDOUT}
 # A folder where a file is to be written, or the other way round; a name that is too long.
 OF_THE_SYSTEM |= {errno.EISDIR, errno.ENOTDIR, errno.EEXIST, errno.ENAMETOOLONG}
 # Windows' code for a name with a character such as ? or :; its errno is EINVAL.

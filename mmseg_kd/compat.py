@@ -29,6 +29,9 @@ IMPORTS_TYPES = 'mmengine.registry.registry.get_object_from_string'
 # Text of the RuntimeError that torch's data loader raises for a worker that the system ended.
 DEAD_WORKER = ('is killed by signal', 'exited unexpectedly')
 
+# The method of a queue of multiprocessing that gets the error of what could not be sent.
+FEEDER_ERROR = '_on_queue_feeder_error'
+
 
 def read_configs_with_byte_order_marks() -> None:
     """Make mmengine skip the mark that begins UTF-8 files of Windows' editors.

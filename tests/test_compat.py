@@ -76,6 +76,7 @@ def test_each_message_kept_from_the_console_is_known() -> None:
 @pytest.mark.parametrize('message', compat.DEAD_WORKER)
 def test_what_torch_says_of_a_dead_worker(message: str) -> None:
     assert message in inspect.getsource(import_module('torch.utils.data.dataloader'))
+    assert hasattr(import_module('multiprocessing.queues').Queue, compat.FEEDER_ERROR)
 
 
 def test_a_config_with_a_mark(tmp_path: Path) -> None:

@@ -1,11 +1,16 @@
-"""Send the labels of a batch from a data loader worker as bytes."""
+"""How a worker of a data loader sends a batch: labels as bytes, and never silently nothing."""
 
-from collections.abc import Sequence
+import os
+from collections.abc import Callable, Sequence
+from multiprocessing.queues import Queue
 from typing import Any
 
 from mmengine.dataset import pseudo_collate
 from mmengine.registry import FUNCTIONS
 from torch.utils.data import get_worker_info
+
+from mmseg_kd.compat import FEEDER_ERROR
+from mmseg_kd.errors import one_line
 
 
 # Configs of earlier versions have the second name.
@@ -39,3 +44,18 @@ def _receive(batch: dict) -> dict:
         if 'gt_sem_seg' in sample:
             sample.gt_sem_seg.data = sample.gt_sem_seg.data.long()
     return batch
+
+
+def end_with_lost_batches(initialise: Callable[[int], None], worker: int) -> None:
+    """Initialise a worker of a data loader that ends if it cannot send a batch.
+
+    Python would drop a batch for which there is no shared memory, and the training would wait for
+    it forever.
+    """
+
+    def end(error: Exception, _: object) -> None:
+        print(f'a worker of a data loader cannot send a batch: {one_line(error)}', flush=True)
+        os._exit(1)
+
+    setattr(Queue, FEEDER_ERROR, staticmethod(end))
+    initialise(worker)

@@ -66,7 +66,8 @@ def _memory_message(runner: Runner, error: Exception) -> str | None:
     if any(part in str(error) for part in DEAD_WORKER):
         return (
             'the system ended a worker of a data loader, as it does when memory runs out '
-            f'({held}); lower num_workers of the data loaders'
+            f'({held}), or it could not send a batch; lower num_workers of the data loaders, and '
+            'in a container raise the shared memory (docker run --shm-size=4g)'
         )
     if not is_out_of_memory(error):
         return None

@@ -5,6 +5,7 @@ import logging
 import uuid
 from collections.abc import Callable
 from contextlib import nullcontext
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,7 @@ from mmseg_kd.checkpoints.initialization import forget_pretrained, init_weights
 from mmseg_kd.command_line import OF_THE_SYSTEM
 from mmseg_kd.compat import DEVELOPER_MESSAGES
 from mmseg_kd.config.errors import config_errors
+from mmseg_kd.datasets.collate import end_with_lost_batches
 from mmseg_kd.datasets.listing import check_listing
 from mmseg_kd.engine.compilation import compile_training, record_training_step
 from mmseg_kd.engine.devices import memory_errors, unused_card
@@ -72,11 +74,17 @@ class KDRunner(Runner):
             with memory_errors(self):
                 prepare_training(self)
                 return super().train()
-        except (KeyboardInterrupt, OSError) as error:
-            how = 'stopped' if isinstance(error, OSError) else 'interrupted'
+        except (KeyboardInterrupt, OSError, UserError) as error:
             latest = find_latest_checkpoint(self.work_dir)
             found = latest and f'{latest.name} is there, continue with --resume'
-            self.logger.warning(f'{how} at iteration {self.iter}: {found or "nothing saved"}')
+            how = f'interrupted at iteration {self.iter}: {found or "nothing saved"}'
+            if not isinstance(error, KeyboardInterrupt):
+                how = how.replace('interrupted', 'stopped') + f' ({one_line(error)})'
+            # A run that is refused has not begun.
+            if self.iter or not isinstance(error, UserError):
+                self.logger.warning(how)
+            if not Path(self.work_dir).is_dir():
+                raise UserError(f'the work_dir {self.work_dir} is gone') from error
             raise
         finally:
             if self._lock is not None:
@@ -245,7 +253,10 @@ class KDRunner(Runner):
             if (dataloader.get('sampler') or {}).get('type') == 'SeededInfiniteSampler':
                 seeded = dict(type='SeededSamples', dataset=dataloader['dataset'])
                 dataloader = {**dataloader, 'dataset': seeded}
-        return Runner.build_dataloader(dataloader, seed, diff_rank_seed)
+        loader = Runner.build_dataloader(dataloader, seed, diff_rank_seed)
+        if loader.worker_init_fn is not None:
+            loader.worker_init_fn = partial(end_with_lost_batches, loader.worker_init_fn)
+        return loader
 
     def build_logger(self, *args: Any, **kwargs: Any) -> MMLogger:
         """Build the logger, with a log file in UTF-8 and a console without mmengine's details."""

@@ -1,7 +1,9 @@
 """Files with one JSON record per line, and checks of values read from JSON."""
 
+import errno
 import json
 import math
+import os
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -19,8 +21,18 @@ OPTIONAL_TEXT = (str, NoneType)
 
 def append_json_line(file: str | Path, record: Mapping[str, Any]) -> None:
     """Append a record to a file with one JSON object per line."""
-    with retry_locked(Path(file).open, 'a', encoding='utf-8') as opened:
-        opened.write(_line(record))
+    append_line(file, _line(record))
+
+
+def append_line(file: str | Path, line: str) -> None:
+    """Append a whole line to a file, or nothing; OSError if the disk is full."""
+    data = line.encode()
+    with retry_locked(Path(file).open, 'ab', buffering=0) as opened:
+        end = opened.tell()
+        if opened.write(data) < len(data):
+            # A later line would be joined to the part that has been written.
+            opened.truncate(end)
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(file))
 
 
 def write_json_lines(file: str | Path, records: Iterable[Mapping[str, Any]]) -> None:

@@ -42,9 +42,11 @@ def run(args: argparse.Namespace) -> None:
     if problem := unused_card():
         print(f'warning: {problem}')
     runner = StudyRunner(RunQueue(study, plan, open_storage(args.storage, folder)), folder)
-    # A cluster sends SIGTERM before it stops a job; SIGBREAK is Ctrl-Break on Windows.
-    for name in {'SIGTERM', 'SIGBREAK'} & set(dir(signal)):
-        signal.signal(getattr(signal, name), signal.default_int_handler)
+    # A cluster sends SIGTERM before it stops a job, a terminal SIGHUP (which nohup ignores) when it
+    # is closed; SIGBREAK is Ctrl-Break on Windows.
+    for name in {'SIGTERM', 'SIGHUP', 'SIGBREAK'} & set(dir(signal)):
+        if signal.getsignal(getattr(signal, name)) is not signal.SIG_IGN:
+            signal.signal(getattr(signal, name), signal.default_int_handler)
     try:
         state = runner.run(args.retry_failed)
         if study.test:

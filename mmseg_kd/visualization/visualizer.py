@@ -5,10 +5,13 @@ from typing import Any
 
 import mmcv
 import numpy as np
+from mmengine.fileio import dump
 from mmengine.visualization import LocalVisBackend
 from mmengine.visualization.vis_backend import force_init_env
 from mmseg.registry import VISBACKENDS, VISUALIZERS
 from mmseg.visualization import SegLocalVisualizer
+
+from mmseg_kd.records.json_lines import append_line
 
 
 @VISUALIZERS.register_module()
@@ -35,3 +38,7 @@ class LocalBackend(LocalVisBackend):
         # OpenCV cannot write to paths with Hangul; mmcv encodes with OpenCV and writes with Python.
         file = Path(self._img_save_dir) / f'{name}_{step}.png'
         mmcv.imwrite(mmcv.rgb2bgr(image), str(file))
+
+    def _dump(self, value_dict: dict[str, Any], file_path: str, file_format: str) -> None:
+        # mmengine writes a part of a line if the disk is full, and joins the next one to it.
+        append_line(file_path, dump(value_dict, file_format=file_format) + '\n')

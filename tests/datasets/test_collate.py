@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import pickle
+import threading
+from functools import partial
 
 import pytest
 import torch
@@ -13,7 +15,7 @@ from mmseg.structures import SegDataSample
 from torch.utils.data import DataLoader
 
 from mmseg_kd.datasets import ToyCamVidDataset, collate
-from mmseg_kd.datasets.collate import byte_label_collate
+from mmseg_kd.datasets.collate import byte_label_collate, end_with_lost_batches
 
 PIPELINE = [dict(type='LoadToyScene'), dict(type='PackSegInputs')]
 
@@ -75,3 +77,23 @@ def test_labels_are_sent_as_bytes_where_they_fit(
     assert sent.gt_sem_seg.data.dtype == (torch.uint8 if fits else torch.int64)
     received = pickle.loads(pickle.dumps(batch))['data_samples'][0].gt_sem_seg.data
     assert received.dtype == torch.int64 and torch.equal(received, labels.data)
+
+
+class Unsendable:
+    """An item that a worker cannot send, as when the shared memory is full."""
+
+    def __len__(self) -> int:
+        return 1
+
+    def __getitem__(self, index: int) -> object:
+        return threading.Lock()
+
+
+def test_a_batch_that_cannot_be_sent_ends_the_training(capfd: pytest.CaptureFixture) -> None:
+    initialise = partial(end_with_lost_batches, int)
+    loader = DataLoader(
+        Unsendable(), num_workers=1, collate_fn=list, worker_init_fn=initialise, timeout=60
+    )
+    with pytest.raises(RuntimeError, match='exited unexpectedly'):
+        next(iter(loader))
+    assert 'a worker of a data loader cannot send a batch: cannot pickle' in capfd.readouterr().out

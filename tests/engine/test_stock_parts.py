@@ -9,12 +9,30 @@ import pytest
 import torch
 from conftest import KD_LOSSES, tiny_config, tiny_model
 from mmengine.config import ConfigDict
+from mmengine.evaluator import BaseMetric
 from mmseg.models.segmentors.base import BaseSegmentor
-from mmseg.registry import MODELS
+from mmseg.registry import METRICS, MODELS
 from torch import Tensor, nn
 
 from mmseg_kd.config.defaults import fill_in
 from mmseg_kd.engine import build_runner
+
+
+@METRICS.register_module()
+class RisingMetric(BaseMetric):
+    """A number that rises from one evaluation to the next."""
+
+    number = 0.0
+
+    def process(self, *_: object) -> None:
+        """Count an image."""
+        self.results.append(None)
+
+    def compute_metrics(self, _: list) -> dict[str, float]:
+        """Return the next number."""
+        self.number += 1
+        return {'rising': self.number}
+
 
 BN = dict(type='BN')
 OHEM = dict(type='OhemCrossEntropy', thres=0.9, min_kept=100)
@@ -124,3 +142,13 @@ def test_a_test_by_the_runner_of_a_training(tmp_path: Path, trained: Path) -> No
     runner.load_checkpoint(str(trained / 'run' / 'iter_6.pth'))
     assert 'mIoU' in runner.test()
     assert not list(tmp_path.glob('*.py'))
+
+
+def test_a_best_checkpoint_leaves_no_other_behind(tmp_path: Path) -> None:
+    cfg = tiny_config(tmp_path, train_cfg__val_interval=1)
+    # Every evaluation is the best so far.
+    cfg.default_hooks.checkpoint |= dict(interval=4, save_best='rising', rule='greater')
+    cfg.val_evaluator = [cfg.val_evaluator, dict(type='RisingMetric')]
+    build_runner(cfg).train()
+    files = {file.name for file in tmp_path.glob('*.pth')}
+    assert files == {'iter_4.pth', 'iter_6.pth', 'best_rising_iter_6.pth'}

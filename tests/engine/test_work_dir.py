@@ -13,6 +13,7 @@ import torch
 from conftest import config_file, run, tiny_config
 from mmengine.config import Config
 from mmengine.hooks import Hook
+from mmengine.runner import Runner
 
 from mmseg_kd.checkpoints import read_checkpoint
 from mmseg_kd.config import choose_start
@@ -55,6 +56,18 @@ def edit(folder: Path, **info: object) -> None:
     checkpoint = read_checkpoint(folder / 'iter_3.pth')
     checkpoint['message_hub']['runtime_info'].update(info)
     torch.save(checkpoint, folder / 'iter_3.pth')
+
+
+class Stops(Hook):
+    """Do something after the first iteration."""
+
+    def __init__(self, action: Callable[[], None]) -> None:
+        self.action = action
+
+    def after_train_iter(self, runner: Runner, batch_idx: int, *_: object, **__: object) -> None:
+        """Do it."""
+        if batch_idx == 1:
+            self.action()
 
 
 def resume(cfg: Config, start: str = 'auto') -> None:
@@ -286,6 +299,24 @@ class TestFilesThatCannotBeWritten:
         last = captured.err.strip().splitlines()[-1]
         assert last == f'error: {tmp_path / "run" / "iter_3.pth"}: No space left on device'
         assert 'stopped at iteration 2: nothing saved' in ''.join(captured)
+
+    @pytest.mark.skipif(sys.platform == 'win32', reason='Windows keeps a folder with open files')
+    def test_a_work_dir_that_vanishes(self, tmp_path: Path) -> None:
+        runner = build_runner(config(tmp_path / 'run'))
+        runner.register_hook(Stops(lambda: shutil.rmtree(tmp_path / 'run')))
+        with pytest.raises(UserError, match=rf'^the work_dir {tmp_path}/run is gone$'):
+            runner.train()
+
+    def test_the_log_has_the_error_that_ended_the_training(self, tmp_path: Path) -> None:
+        def stop() -> None:
+            raise UserError('a.png: is gone')
+
+        runner = build_runner(config(tmp_path))
+        runner.register_hook(Stops(stop))
+        with pytest.raises(UserError, match=r'^a\.png: is gone$'):
+            runner.train()
+        text = next(tmp_path.glob('*/*.log')).read_text(encoding='utf-8')
+        assert 'stopped at iteration 1: nothing saved (a.png: is gone)' in text
 
     @pytest.mark.skipif(not Path('/dev/full').exists(), reason='needs a device that is full')
     def test_a_full_disk_does_not_stop_records(self, tmp_path: Path) -> None:

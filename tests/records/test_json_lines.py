@@ -35,3 +35,20 @@ def test_written_and_appended(tmp_path: Path) -> None:
     assert read_json_lines(file) == ([{'a': 3}, {'a': 4}], [])
     write_json_lines(file, [])
     assert not file.exists()
+
+
+def test_a_disk_that_is_full_for_a_while_costs_one_record(tmp_path: Path) -> None:
+    resource = pytest.importorskip('resource')
+    file = tmp_path / 'x.jsonl'
+    append_json_line(file, {'a': 1})
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    # There is room for a part of the next line.
+    resource.setrlimit(resource.RLIMIT_FSIZE, (file.stat().st_size + 3, limits[1]))
+    try:
+        with pytest.raises(OSError, match='No space left on device') as error:
+            append_json_line(file, {'a': 2})
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert error.value.filename == str(file)
+    append_json_line(file, {'a': 3})
+    assert read_json_lines(file) == ([{'a': 1}, {'a': 3}], [])

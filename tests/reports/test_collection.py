@@ -60,6 +60,18 @@ def test_seeds_are_not_in_the_name(names: list[str], common: str) -> None:
     assert _common_name(names) == common
 
 
+def test_folders_of_a_study_have_the_names_of_its_runs(
+    trained_pair: dict[str, Path], tmp_path: Path
+) -> None:
+    folders = [tmp_path / name for name in ('baseline/seed0', 'baseline/seed1', 'grid/3/seed0')]
+    for seed, folder in enumerate(folders[:2]):
+        copy_run(trained_pair['baseline'], folder, seed)
+    copy_run(trained_pair['student'], folders[2], 0)
+    collection = read_collection(folders)
+    assert [group.name for group in collection.groups] == ['baseline', 'grid/3']
+    assert collection.baseline.name == 'baseline'
+
+
 def test_a_run_without_a_config_does_not_stand_for_its_group(folders: list[Path]) -> None:
     collection = read_collection(folders)
     (student,) = collection.students
@@ -101,7 +113,7 @@ def test_one_comparison_is_one_number(folders: list[Path], tmp_path: Path) -> No
     assert collection.compare(student).mean == pytest.approx(2.05)
     table = comparison_table(collection, collection.compared, {})
     (row,) = (r for r in table.rows if r[0] == 'kd')
-    assert row[3] == '+2.05'
+    assert row[4] == '+2.05'
     assert '+2.05 mIoU11' in '\n'.join(map(str, find(collection)))
     # So with the classes.
     for run in baseline.runs:

@@ -134,10 +134,12 @@ def test_the_weight_within_a_schedule_is_suggested() -> None:
 
 
 def test_an_entry_has_the_seeds_of_its_run() -> None:
-    student = of_length(in_study(group('kd', 71.0, first_seed=3)))
-    lines = suggested(group('base', 70.0), student)
+    base, student = group('base', 70.0), of_length(in_study(group('kd', 71.0, first_seed=3)))
+    lines = suggested(base, student)
     (text,) = [text for reason, text in lines.items() if '1.5x longer' in reason]
     assert eval(f'dict({text})')['kd_longer']['seeds'] == [3]
+    # What was done is not suggested again.
+    assert longer(base, student, group('kd_longer', 72.0)) == []
 
 
 def test_a_control_does_not_lead() -> None:

@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from reports.run_copies import write_study
 
@@ -304,3 +305,16 @@ def test_the_best_of_many_settings_is_partly_luck() -> None:
         del point.runs[1:]
     few = text(base, *points, teacher)
     assert 'is the best of' not in few and 'closes' not in few
+
+
+def test_gains_behind_the_first_places_and_many_divergences_are_said() -> None:
+    base = group('base', 50.0, 52.0, 54.0)
+    unsure = [group(f'kd{i}', 60.0, 52.0, 62.0) for i in range(4)]
+    safe = group('safe', 51.0, 53.1, 55.0)
+    text = said(base, *unsure, safe, baseline=base)
+    assert 'safe beats base by 1.03' in text and 'kd3' not in text
+    for run in (run for each in unsure for run in each.runs):
+        run.training = {'step': np.arange(3), 'loss': np.array([1.0, np.nan, np.nan])}
+    text = said(base, *unsure, baseline=base)
+    assert text.count('its loss was not finite at iteration 1') == 6
+    assert '6 more runs diverged.' in text

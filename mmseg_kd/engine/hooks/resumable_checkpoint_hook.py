@@ -32,6 +32,7 @@ class ResumableCheckpointHook(CheckpointHook):
 
     _resumed_rng: dict | None = None
     _rng_before_val: dict | None = None
+    _extra: frozenset[str] | set[str] = frozenset()
 
     def before_run(self, runner: Runner) -> None:
         """Raise UserError if `save_best` names a metric that the evaluation does not have."""
@@ -122,6 +123,8 @@ class ResumableCheckpointHook(CheckpointHook):
             if is_main_process():
                 with _not_needed(runner, pointer):
                     write_text(pointer, self.last_ckpt)
+            # mmengine saves one with each new best checkpoint, which the next one replaces.
+            self._extra = {Path(self.last_ckpt).name} if step % self.interval else set()
 
     def _save_best_checkpoint(self, runner: Runner, metrics: dict) -> None:
         self._check_save_best(metrics)
@@ -147,10 +150,11 @@ class ResumableCheckpointHook(CheckpointHook):
                 remove_file(file)
 
     def _kept(self, runner: Runner) -> set[str]:
-        """Return the names of the checkpoints that mmengine keeps: the latest and the best."""
+        """Return the names of the checkpoints that can be replaced: the latest and the best."""
         info = runner.message_hub.runtime_info
         latest = {self.filename_tmpl.format(step) for step in info.get('keep_ckpt_ids', ())}
-        return latest | {Path(info[key]).name for key in info if key.startswith('best_ckpt')}
+        best = {Path(info[key]).name for key in info if key.startswith('best_ckpt')}
+        return latest | best | self._extra
 
 
 @contextmanager

@@ -38,7 +38,7 @@ def read_collection(folders: Sequence[str | Path], baseline: str | None = None) 
             if (folder / 'study.json').is_file():
                 studies.append(read_study(folder))
             else:
-                plain.append(read_run(folder))
+                plain.append(read_run(folder, _name(folder)))
         except UserError as error:
             if len(folders) == 1 or not folder.is_dir():
                 raise
@@ -61,6 +61,13 @@ def read_collection(folders: Sequence[str | Path], baseline: str | None = None) 
     wanted = next((study.baseline for study in studies if study.baseline), None)
     chosen = _named(groups, baseline) if baseline else _baseline(groups, wanted)
     return Collection(_title(studies or plain), groups, metric, chosen, studies, notes)
+
+
+def _name(folder: Path) -> str:
+    # A study has the folders NAME/seed0, and of a grid NAME/0/seed0.
+    parts = folder.absolute().parts
+    start = -3 if parts[-2].isdecimal() else -2
+    return '/'.join(parts[start:-1]) if re.fullmatch(r'seed\d+', parts[-1]) else parts[-1]
 
 
 def _by_name(study: StudyRecord) -> list[Group]:

@@ -27,7 +27,7 @@ from mmseg_kd.visualization import Panel, prediction_grid
 
 # Characters of the code in a note.
 MOST_CODE = 240
-BETTER, WORSE = (0, 158, 115), (213, 94, 0)
+BETTER, WORSE = (0, 158, 115), (230, 159, 0)
 KINDS = ('largest', 'smallest', 'median')
 
 

@@ -37,7 +37,9 @@ def losses(collection: Collection, folder: Path) -> list[Block]:
             for loss in _losses_of(run):
                 # A logarithmic axis cannot show a loss of weight 0.
                 values = np.where(run.training[loss] > 0, run.training[loss], np.nan)
-                (lines[loss],) = axes.plot(run.training['step'], values, label=loss, **looks[loss])
+                # A line of one point would not be drawn.
+                look = looks[loss] | {'marker': 'o' if len(values) == 1 else ''}
+                (lines[loss],) = axes.plot(run.training['step'], values, label=loss, **look)
         figure.legend(handles=lines.values(), **LEGEND)
     caption = message(
         'Weighted losses of one seed each, means over the logging interval. Each panel has its '

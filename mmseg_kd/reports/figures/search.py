@@ -64,14 +64,16 @@ def slice_plots(points: Sequence[Group], space: Mapping[str, Any], metric: str, 
             ranged = isinstance(choices, Mapping) and 'choices' not in choices
             if ranged and all(map(is_number, values)):
                 axes.set_xscale('log' if is_logarithmic(choices) else 'linear')
+                axes.set_xlim(choices['low'], choices['high'])
             else:
                 # matplotlib draws texts at 0, 1, 2, ..., in the order in which it first gets them.
                 known = choices if isinstance(choices, list) else choices.get('choices', ())
                 axes.xaxis.update_units([_label(value) for value in known])
                 values = [_label(value) for value in values]
                 axes.margins(x=0.2)
-            axes.scatter(values, scores, s=22, color=COLOURS[4], alpha=0.6, linewidths=0)
-            ring = dict(s=60, facecolors='none', edgecolors='black', zorder=3)
+            dots = dict(s=22, color=COLOURS[4], alpha=0.6, linewidths=0, clip_on=False)
+            axes.scatter(values, scores, **dots)
+            ring = dict(s=60, facecolors='none', edgecolors='black', zorder=3, clip_on=False)
             axes.scatter(values[best : best + 1], scores[best : best + 1], **ring)
 
 

@@ -24,15 +24,18 @@ MOST = 3
 
 
 class Suggestion(NamedTuple):
-    """A reason, and the lines to run or to add to a study."""
+    """A reason, the lines to run or to add to a study, and the name of the run that they add."""
 
     reason: Message
     lines: str
+    entry: str = ''
 
 
 def suggest(collection: Collection) -> list[Suggestion]:
     """Suggest runs, the most needed first; those of a study as lines for its config."""
-    return [*_seeds(collection), *_loss_weights(collection), *_longer_runs(collection)]
+    found = [*_seeds(collection), *_loss_weights(collection), *_longer_runs(collection)]
+    done = {group.name for group in collection.groups}
+    return [each for each in found if each.entry not in done]
 
 
 def seeds_needed(compared: PairedDifference) -> int | None:
@@ -80,7 +83,8 @@ def _seeds(collection: Collection) -> Iterator[Suggestion]:
         else:
             lines += [_train(group.first, f's{x}', {'randomness.seed': x}) for x in missing]
     if lines:
-        yield Suggestion(reason, '\n'.join(dict.fromkeys(lines)))
+        entry = _entry(best, 'seeds') if best.params else ''
+        yield Suggestion(reason, '\n'.join(dict.fromkeys(lines)), entry)
 
 
 def _loss_weights(collection: Collection) -> Iterator[Suggestion]:
@@ -98,7 +102,7 @@ def _loss_weights(collection: Collection) -> Iterator[Suggestion]:
             name=group.name,
             most=MOST_CHANGE,
         )
-        yield Suggestion(reason, _lines(group, 'weights', options))
+        yield Suggestion(reason, _lines(group, 'weights', options), _entry(group, 'weights'))
 
 
 def _longer_runs(collection: Collection) -> Iterator[Suggestion]:
@@ -109,7 +113,7 @@ def _longer_runs(collection: Collection) -> Iterator[Suggestion]:
     for group in found[:MOST]:
         reason = message('Train {name} 1.5x longer: it was still improving.', name=group.name)
         options = _longer(group.first, round(LONGER * group.first.max_iters))
-        yield Suggestion(reason, _lines(group, 'longer', options))
+        yield Suggestion(reason, _lines(group, 'longer', options), _entry(group, 'longer'))
 
 
 def _improving(group: Group) -> bool:
@@ -142,10 +146,13 @@ def _lines(group: Group, what: str, options: dict[str, Any], seeds: Sequence[int
     # The study fills in the path of a needed checkpoint.
     entry = {'config': run.study_config, 'needs': run.needs, 'options': {**run.options, **options}}
     entry['seeds'] = sorted(seeds or group.seeds)
-    name = f'{group.name}_{what}'.replace('/', '_')
     filled = {key: value for key, value in entry.items() if value}
     # With the asterisks it can stand in `dict(...)` and in `{...}`.
-    return f'**{pformat({name: filled}, sort_dicts=False)},'
+    return f'**{pformat({_entry(group, what): filled}, sort_dicts=False)},'
+
+
+def _entry(group: Group, what: str) -> str:
+    return f'{group.name}_{what}'.replace('/', '_')
 
 
 def _train(run: RunRecord, what: str, options: Mapping[str, Any]) -> str:

@@ -46,8 +46,10 @@ def _comparisons(collection: Collection) -> Iterator[Message]:
     students = collection.students
     values = dict(metric=collection.metric, baseline=collection.baseline.name)
     others = students[MOST_COMPARED:]
-    worse = [x for x in others if (c := collection.compare(x)) and c.verdict == 'worse']
-    for group in [*students[:MOST_COMPARED], *worse[-MOST_COMPARED:]]:
+    verdicts = [(x, c.verdict) for x in others if (c := collection.compare(x))]
+    better, worse = ([x for x, v in verdicts if v == one] for one in ('better', 'worse'))
+    extremes = [*better[:MOST_COMPARED], *worse[-MOST_COMPARED:]]
+    for group in [*students[:MOST_COMPARED], *extremes]:
         compared = collection.compare(group)
         if compared:
             yield sentence(group.name, compared=compared, **values)
@@ -96,9 +98,10 @@ def _controls(collection: Collection) -> Iterator[Message]:
     pairs, metric = collection.controlled, collection.metric
     # The baseline as a control is among the comparisons.
     others = [(run, control) for run, control in pairs if control is not collection.baseline]
-    for run, control in others[:MOST]:
-        if compared := compare_groups(run, control, metric, comparisons=len(pairs)):
-            yield sentence(run.name, control.name, metric, compared)
+    on_test = message('{metric} on the test split', metric=metric)
+    for (run, control), test in itertools.product(others[:MOST], (False, True)):
+        if compared := compare_groups(run, control, metric, test, len(pairs)):
+            yield sentence(run.name, control.name, on_test if test else metric, compared)
 
 
 def _gap(collection: Collection) -> Iterator[Message]:

@@ -62,14 +62,19 @@ def _states(collection: Collection) -> Iterator[Message]:
 
 
 def _diverged(collection: Collection) -> Iterator[Message]:
+    diverged = {}
     for run in collection.runs:
         bad = np.flatnonzero(~np.isfinite(run.training.get('loss', ())))
         if len(bad):
-            yield message(
-                '{name} diverged: its loss was not finite at iteration {iteration}.',
-                name=run_name(run),
-                iteration=int(run.training['step'][bad[0]]),
-            )
+            diverged[run_name(run)] = int(run.training['step'][bad[0]])
+    for name, iteration in [*diverged.items()][:MOST]:
+        yield message(
+            '{name} diverged: its loss was not finite at iteration {iteration}.',
+            name=name,
+            iteration=iteration,
+        )
+    if len(diverged) > MOST:
+        yield message('{count} more runs diverged.', count=len(diverged) - MOST)
 
 
 def _misfits(collection: Collection) -> Iterator[Message]:

@@ -74,6 +74,7 @@ def _comparison(
     chosen = [f'{short[key]}={setting_text(value)}' for key, value in group.params.items()]
     return [
         (message('run'), group.name if group.finished else unfinished),
+        (message('chosen'), ', '.join(chosen) or NONE),
         (message('seeds'), str(len(group.scores))),
         (f'{metric}, val', _mean_and_sd(group.scores)),
         (message('to baseline'), number(compared and compared.mean, '+.2f')),
@@ -88,7 +89,6 @@ def _comparison(
         (message('GPU memory [GiB]'), _memory(runs)),
         *((f'{name}, val', mean_of(row.get(name) for _, row in group.best)) for name in others),
         *((f'{name}, test', mean_of(run.test.get(name) for run in runs)) for name in others),
-        (message('chosen'), ', '.join(chosen) or NONE),
     ]
 
 

@@ -71,7 +71,7 @@ def _commit() -> str:
 
 def next_steps(collection: Collection) -> list[Block]:
     """Return the suggested runs."""
-    pairs = [(Paragraph(reason), Code(lines)) for reason, lines in suggest(collection)]
+    pairs = [(Paragraph(each.reason), Code(each.lines)) for each in suggest(collection)]
     return [Heading(message('Next runs')), *sum(pairs, ())] if pairs else []
 
 

@@ -115,7 +115,8 @@ class RunQueue:
         if trial is None or (trial.state == TrialState.FAIL and 'error' not in trial.user_attrs):
             return 'waiting'
         # Earlier versions wrote no heartbeat, or the time since the machine was started.
-        silent = time.time() - trial.user_attrs.get('heartbeat', 0.0) > GRACE
+        # One in the future is of a clock that was wrong.
+        silent = abs(time.time() - trial.user_attrs.get('heartbeat', 0.0)) > GRACE
         dead = trial.state == TrialState.RUNNING and silent
         return 'waiting' if dead else STATES[trial.state.name]
 
