@@ -8,7 +8,7 @@ import scipy.stats
 from reports.run_copies import copy_run, write_study
 
 from mmseg_kd.errors import UserError
-from mmseg_kd.records.message import MINUS
+from mmseg_kd.records.message import MINUS, number
 from mmseg_kd.records.run_record import RunRecord
 from mmseg_kd.records.study_file import StudyRecord
 from mmseg_kd.reports.comparing.collecting import read_collection
@@ -123,11 +123,15 @@ def test_the_findings_name_controls_and_losses_that_harm() -> None:
     low, high = scipy.stats.ttest_rel(scores['kd2'], scores['base']).confidence_interval(0.975)
     # A control is not a student, so the best one is kd2, also in the figures.
     assert read.best.name == 'kd2'
-    assert lines[0] == f'kd2 beats base by 5.03 ± {(high - low) / 2:.2f} mIoU11 (3 seeds).'
+    assert (
+        lines[0]
+        == f'kd2 beats base by 5.03 mIoU11 (3 seeds, 97.5 % interval [+{low:.2f}, +{high:.2f}]).'
+    )
     # The fourth student is named, because it is worse than the baseline.
-    assert any(line.startswith('kl is below base by 4.87 ± ') for line in lines)
+    assert any(line.startswith('kl is below base by 4.87 mIoU11') for line in lines)
     low, high = scipy.stats.ttest_rel(scores['kd2'], scores['longer']).confidence_interval(0.975)
-    expected = f'kd2 is below longer by 3.00 ± {(high - low) / 2:.2f} mIoU11 (3 seeds).'
+    low, high = number(low, '+.2f'), number(high, '+.2f')
+    expected = f'kd2 is below longer by 3.00 mIoU11 (3 seeds, 97.5 % interval [{low}, {high}]).'
     found = [line for line in lines if 'longer' in line and 'kd2' in line]
     assert found == [expected, expected.replace('mIoU11', 'mIoU11 on the test split')]
     assert not any(line.startswith('longer beats') for line in lines)

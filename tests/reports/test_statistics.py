@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import scipy.stats
 
+from mmseg_kd.records.message import MINUS
 from mmseg_kd.reports.comparing.statistics import paired_difference, sentence, t_interval
 
 SAMPLES = [
@@ -29,8 +30,16 @@ def test_seeds_are_paired() -> None:
 @pytest.mark.parametrize(
     ('group', 'verdict', 'words'),
     [
-        ((41.3, 42.2, 40.9), 'better', 'beats base by 1.47 ± 0.94 mIoU11 (3 seeds)'),
-        ((38.7, 39.9, 37.6), 'worse', 'is below base by 1.27 ± 0.38 mIoU11 (3 seeds)'),
+        (
+            (41.3, 42.2, 40.9),
+            'better',
+            'beats base by 1.47 mIoU11 (3 seeds, 95 % interval [+0.53, +2',
+        ),
+        (
+            (38.7, 39.9, 37.6),
+            'worse',
+            f'is below base by 1.27 mIoU11 (3 seeds, 95 % interval [{MINUS}1',
+        ),
         ((41.0, 39.9, 40.0), 'noise', 'is within noise of base: +0.30'),
         ((49.0, 50.0), 'few seeds', 'kd: +9.00 mIoU11 against base, seeds in common: 2. Too few'),
         ((49.0,), 'few seeds', 'seeds in common: 1. Too few seeds to tell'),

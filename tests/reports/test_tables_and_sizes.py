@@ -52,7 +52,10 @@ def cells(folders: list[Path]) -> dict[str, str]:
 
 def test_the_first_findings_are_the_difference_and_the_teacher(seeds: list[Path]) -> None:
     first, second = find(read_collection(seeds))[:2]
-    assert str(first) == 'student beats baseline by 2.10 ± 0.25 mIoU11 (3 seeds).'
+    assert (
+        str(first)
+        == 'student beats baseline by 2.10 mIoU11 (3 seeds, 95 % interval [+1.85, +2.35]).'
+    )
     assert str(second) == 'The teacher is 10.00 mIoU11 above baseline; student closes 21 % of it.'
 
 
@@ -111,7 +114,7 @@ def test_the_test_split_is_shown_next_to_validation(seeds: list[Path]) -> None:
         (folder / 'test.json').write_text(json.dumps(content))
     row = cells(seeds)
     assert (row['mIoU11, test'], row['to baseline, test']) == ('31.00 ± 0.00', '+1.00')
-    assert 'beats baseline by 1.00 ± 0.00 mIoU11 on the test split (3 seeds).' in '\n'.join(
+    assert 'beats baseline by 1.00 mIoU11 on the test split (3 seeds, ' in '\n'.join(
         map(str, find(read_collection(seeds)))
     )
 

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from scipy import stats
 
-from mmseg_kd.records.message import Message, messages, number
+from mmseg_kd.records.message import NONE, Message, messages, number
 
 CONFIDENCE = 0.95
 # With two differences the interval has one degree of freedom and is too wide to be of use.
@@ -83,6 +83,13 @@ def t_interval(values: Sequence[float], confidence: float = CONFIDENCE) -> tuple
     return mean - half, mean + half
 
 
+def interval_text(compared: PairedDifference | None) -> str:
+    """Format the confidence interval of a difference."""
+    if compared is None or compared.t_interval is None:
+        return NONE
+    return f'[{", ".join(number(end, "+.2f") for end in compared.t_interval)}]'
+
+
 def sentence(name: str, baseline: str, metric: str, compared: PairedDifference) -> Message:
     """Describe a comparison.
 
@@ -93,16 +100,16 @@ def sentence(name: str, baseline: str, metric: str, compared: PairedDifference) 
         compared: Group minus baseline.
     """
     sentences = messages(
-        '{name} beats {baseline} by {size} ± {half} {metric} ({n} seeds).',
-        '{name} is below {baseline} by {size} ± {half} {metric} ({n} seeds).',
-        '{name} is within noise of {baseline}: {mean} ± {half} {metric} ({n} seeds).',
+        '{name} beats {baseline} by {size} {metric} ({n} seeds, {percent} % interval {interval}).',
+        '{name} is below {baseline} by {size} {metric} ({n} seeds, {percent} % interval '
+        '{interval}).',
+        '{name} is within noise of {baseline}: {mean} {metric} ({n} seeds, {percent} % interval '
+        '{interval}).',
         '{name}: {mean} {metric} against {baseline}, seeds in common: {n}. Too few seeds to '
         'tell a real difference from luck: at least {least} are needed.',
     )
     mean, count = number(compared.mean, '+.2f'), len(compared.seeds)
     values = dict(name=name, baseline=baseline, metric=metric, n=count)
     values |= dict(mean=mean, size=mean[1:], least=FEWEST_SEEDS)
-    if compared.t_interval is not None:
-        low, high = compared.t_interval
-        values['half'] = f'{(high - low) / 2:.2f}'
+    values |= dict(interval=interval_text(compared), percent=f'{100 * compared.confidence:.3g}')
     return replace(sentences[VERDICTS.index(compared.verdict)], values=values)

@@ -13,7 +13,12 @@ from mmseg_kd.records.message import message, messages, number
 from mmseg_kd.records.run_record import RunRecord
 from mmseg_kd.reports.comparing.collection import Collection, Group, compare_groups
 from mmseg_kd.reports.comparing.differing_settings import setting_text, short_keys
-from mmseg_kd.reports.comparing.statistics import VERDICTS, PairedDifference, mean_and_sd
+from mmseg_kd.reports.comparing.statistics import (
+    VERDICTS,
+    PairedDifference,
+    interval_text,
+    mean_and_sd,
+)
 from mmseg_kd.reports.models import ModelSize
 from mmseg_kd.reports.writing.document import NONE, Block, Paragraph, Table, Text, titled
 
@@ -145,13 +150,6 @@ def metric_names(runs: Iterable[RunRecord]) -> list[str]:
     """Return the names of the metrics of runs, in the order of the tables."""
     names = dict.fromkeys(name for run in runs for name in run.metrics)
     return sorted(names, key=lambda n: ORDER.index(n) if n in ORDER else len(ORDER))
-
-
-def interval_text(compared: PairedDifference | None) -> str:
-    """Format the confidence interval of a difference."""
-    if compared is None or compared.t_interval is None:
-        return NONE
-    return f'[{", ".join(number(end, "+.2f") for end in compared.t_interval)}]'
 
 
 def verdict_text(compared: PairedDifference | None) -> Text:
