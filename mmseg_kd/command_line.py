@@ -17,7 +17,7 @@ from mmengine.config import Config
 from mmengine.logging import MMLogger
 
 from mmseg_kd.config.loading import load_config
-from mmseg_kd.errors import UserError
+from mmseg_kd.errors import UserError, user_errors
 
 EXIT_USER_ERROR = 2
 
@@ -119,11 +119,9 @@ class CfgOptions(argparse.Action):
                 raise UserError(f'{where} is not KEY=VALUE; write a list as "KEY=[a,b]", in quotes')
             if text.startswith(('{', 'dict(')):
                 raise UserError(f'{where}: write a dict by its keys, such as {key}.type=...')
-            try:
+            advice = f"""; write {key}="[a,b]", or {key}="'[a'" for text with a bracket"""
+            with user_errors(f'{where}: ', ValueError, after=advice):
                 options[key] = read_value(text)
-            except ValueError as error:
-                advice = f"""write {key}="[a,b]", or {key}="'[a'" for text with a bracket"""
-                raise UserError(f'{where}: {error}; {advice}') from error
         setattr(namespace, self.dest, options)
 
 

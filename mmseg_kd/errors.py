@@ -1,7 +1,8 @@
 """The exception for mistakes of the user, and parts of its messages."""
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 
@@ -22,6 +23,28 @@ def one_line(error: BaseException | str, longest: int = LONGEST) -> str:
     """Return the message of a library's error in one line of at most `longest` characters."""
     text = ' '.join(str(error).split()) or type(error).__name__
     return text if len(text) <= longest else f'{text[:longest]}...'
+
+
+@contextmanager
+def user_errors(
+    before: str, *kinds: type[BaseException], after: str = '', longest: int = LONGEST
+) -> Iterator[None]:
+    """Report errors of some kinds in this block as mistakes of the user.
+
+    Args:
+        before: The start of the message, before the error's own text.
+        *kinds: The kinds of errors; others pass.
+        after: The end of the message, for example what to write instead.
+        longest: Characters of the error's own text, unless it is a UserError, which stays whole.
+
+    Raises:
+        UserError: There was an error of these kinds.
+    """
+    try:
+        yield
+    except kinds as error:
+        text = str(error) if isinstance(error, UserError) else one_line(error, longest)
+        raise UserError(f'{before}{text}{after}') from error
 
 
 def no_file(path: str | Path) -> str:

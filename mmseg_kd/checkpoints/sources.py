@@ -10,7 +10,7 @@ from urllib.parse import urlparse
 import torch
 from mmengine.dist import barrier, get_dist_info
 
-from mmseg_kd.errors import UserError, one_line
+from mmseg_kd.errors import UserError, user_errors
 
 # The first digits of the sha256 in a file's name, as OpenMMLab and torchvision write them.
 HASH = re.compile(r'-([a-f0-9]{8,})\.')
@@ -61,12 +61,10 @@ def find_weights(source: str | Path) -> Path:
         folder /= hashlib.sha256(name.encode()).hexdigest()[:8]
     if get_dist_info()[0] == 0 and not (folder / file).is_file():
         folder.mkdir(parents=True, exist_ok=True)
-        try:
+        # OSError, errors of `http.client`, or ValueError for a malformed URL.
+        advice = '); download it and write its path'
+        with user_errors(f'{name}: cannot be downloaded (', Exception, after=advice):
             # The file gets its name when it is complete and its sha256 begins with the digits.
             torch.hub.download_url_to_file(name, str(folder / file), digits and digits[1])
-        # OSError, errors of `http.client`, or ValueError for a malformed URL.
-        except Exception as error:
-            problem = f'cannot be downloaded ({one_line(error)})'
-            raise UserError(f'{name}: {problem}; download it and write its path') from error
     barrier()
     return folder / file

@@ -17,7 +17,7 @@ from mmcv.transforms import LoadImageFromFile
 from mmseg.datasets.transforms import LoadAnnotations
 from PIL import ExifTags, Image, ImageOps
 
-from mmseg_kd.errors import UserError
+from mmseg_kd.errors import UserError, user_errors
 from mmseg_kd.registry import REGISTRIES
 
 TRANSFORMS = REGISTRIES['TRANSFORMS']
@@ -95,17 +95,14 @@ def open_image(path: str | Path) -> Iterator[Image.Image]:
         UserError: The file is missing, empty, truncated, damaged or not an image.
     """
     check_file(path)
-    try:
+    broken = (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError)
+    advice = '); replace it by an intact copy or remove it'
+    with user_errors(f'{path}: is not an image or not a whole one (', *broken, after=advice):
         with Image.open(path) as picture:
             # Checks the checksums of a PNG without decoding it; other formats have none.
             picture.verify()
         with Image.open(path) as picture:
             yield picture
-    except (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError) as error:
-        raise UserError(
-            f'{path}: is not an image or not a whole one ({error}); replace it by an intact '
-            'copy or remove it'
-        ) from None
 
 
 def check_image(path: str | Path) -> None:

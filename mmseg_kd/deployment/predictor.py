@@ -15,7 +15,7 @@ from mmengine.device import get_device
 from mmseg_kd.config.errors import config_errors
 from mmseg_kd.datasets.checked_files import LoadCheckedImage
 from mmseg_kd.deployment.segmentor import load_segmentor
-from mmseg_kd.errors import UserError, one_line
+from mmseg_kd.errors import UserError, user_errors
 from mmseg_kd.registry import only_registered
 
 
@@ -46,10 +46,8 @@ class Predictor:
     ) -> None:
         self.trained = trained = load_segmentor(checkpoint, config)
         self.classes, self.palette = trained.classes, trained.palette
-        try:
+        with user_errors(f'--device {device}: ', RuntimeError, AssertionError):
             self.model = trained.model.to(device or get_device())
-        except (RuntimeError, AssertionError) as error:
-            raise UserError(f'--device {device}: {one_line(error)}') from error
         steps = [dict(type='LoadImageFromNDArray'), *trained.pipeline, dict(type='PackSegInputs')]
         with config_errors(), only_registered(trusted=bool(config)):
             self._prepare = Compose(steps)
@@ -150,13 +148,11 @@ def open_session(file: Path, device: str | None = None):  # noqa: ANN201 - of an
     providers = [(name, options.get(name, {})) for name in providers]
     if not file.is_file():
         raise UserError(f'{file}: does not exist')
-    try:
+    # ONNX Runtime has a different error class for each kind of damage.
+    with user_errors(f'{file}: is not a readable ONNX file (', Exception, after=')'):
         # Errors only; the warnings are about optimisations that do not apply.
         onnxruntime.set_default_logger_severity(3)
         session = onnxruntime.InferenceSession(str(file), providers=providers)
-    # ONNX Runtime has a different error class for each kind of damage.
-    except Exception as error:
-        raise UserError(f'{file}: is not a readable ONNX file ({one_line(error)})') from error
     if device not in (None, 'cpu') and 'CUDAExecutionProvider' not in session.get_providers():
         raise UserError(
             f'--device {device}: ONNX Runtime cannot use it; write --device cpu, or install '

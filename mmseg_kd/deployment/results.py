@@ -14,7 +14,7 @@ from tqdm import tqdm
 from mmseg_kd.checkpoints import atomic_path
 from mmseg_kd.deployment.inputs import Source
 from mmseg_kd.deployment.predictor import Predictor
-from mmseg_kd.errors import UserError, one_line
+from mmseg_kd.errors import UserError, user_errors
 from mmseg_kd.visualization.canvas import canvas
 from mmseg_kd.visualization.prediction_grid import class_patches
 
@@ -44,11 +44,9 @@ def predict_sources(
     with tqdm(total=sum(map(len, sources)), unit='frame') as bar, ExitStack() as open_video:
         for batch in _batches(frames, batch_size):
             start = time.perf_counter()
-            try:
+            # For example an image that is too small for the model, or a batch for the memory.
+            with user_errors(f'{batch[0][0].path}: ', Exception):
                 predictions = predictor.predict([frame for _, _, frame in batch])
-            except Exception as error:
-                # For example an image that is too small for the model, or a batch for the memory.
-                raise UserError(f'{batch[0][0].path}: {one_line(error)}') from error
             seconds += [(time.perf_counter() - start) / len(batch)] * len(batch)
             for (source, number, frame), ids in zip(batch, predictions, strict=True):
                 painted, overlays = overlay(frame, ids, predictor.palette), out / 'overlay'

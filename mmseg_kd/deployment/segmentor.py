@@ -14,7 +14,7 @@ from mmseg_kd.config import load_config
 from mmseg_kd.config.errors import config_errors
 from mmseg_kd.datasets.custom.masks import class_colour
 from mmseg_kd.distillation.teacher import build_segmentor, classes_of, without_distillation
-from mmseg_kd.errors import UserError
+from mmseg_kd.errors import UserError, user_errors
 from mmseg_kd.nested import value_at, walk
 from mmseg_kd.records.literal_config import parse_buildable
 from mmseg_kd.registry import only_registered
@@ -65,12 +65,10 @@ def load_segmentor(checkpoint: str | Path, config: str | Path | None = None) -> 
 
 def _own_config(loaded: dict[str, Any], checkpoint: str | Path) -> Mapping[str, Any]:
     text = value_at(loaded, 'meta.cfg')
-    try:
+    with user_errors('', UserError, after='; name the config of its training: --config'):
         if not isinstance(text, str):
             raise UserError(f'{checkpoint}: holds no config')
         return parse_buildable(text, checkpoint)[0]
-    except UserError as error:
-        raise UserError(f'{error}; name the config of its training: --config') from error
 
 
 def _classes(meta: Any, count: int) -> tuple[list[str], list[list[int]]]:

@@ -12,7 +12,7 @@ from torch import nn
 
 from mmseg_kd.checkpoints import find_latest_checkpoint, load_strictly, read_checkpoint, sha256_of
 from mmseg_kd.distillation.teachers import BaseTeacher
-from mmseg_kd.errors import UserError, no_file
+from mmseg_kd.errors import UserError, no_file, user_errors
 
 
 @TASK_UTILS.register_module()
@@ -143,10 +143,8 @@ def read_model(config: str | dict) -> ConfigDict:
         return ConfigDict(copy.deepcopy(config))
     if not Path(config).is_file():
         raise UserError(f"model.teacher.config: the teacher's config {config} {no_file(config)}")
-    try:
+    with user_errors(f'model.teacher.config: {config} cannot be read: ', Exception, SystemExit):
         model = Config.fromfile(config).get('model')
-    except (Exception, SystemExit) as error:
-        raise UserError(f'model.teacher.config: {config} cannot be read: {error}') from error
     if not isinstance(model, dict) or not isinstance(model.get('backbone'), dict):
         raise UserError(f'model.teacher.config: {config} has no `model` with a backbone')
     return model

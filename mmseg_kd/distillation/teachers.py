@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from mmseg_kd.compat import normalises, swaps_channels
 from mmseg_kd.distillation.taps import STAGE, check_taps, record_taps
-from mmseg_kd.errors import UserError, one_line
+from mmseg_kd.errors import UserError, user_errors
 
 DTYPES = ('float32', 'bfloat16', 'float16')
 
@@ -248,11 +248,10 @@ def _build(cfg: dict, name: str, student: nn.Module) -> BaseTeacher:
         raise UserError(f"{key}type: {kind!r} is not a teacher; use 'Teacher' or 'EMATeacher'")
     settings = {key: value for key, value in cfg.items() if key != 'type'}
     try:
-        teacher = cls(student, **settings) if cls.follows_student else cls(**settings)
+        with user_errors('model.teacher.config: ', TypeError, KeyError):
+            teacher = cls(student, **settings) if cls.follows_student else cls(**settings)
     except UserError as error:
         raise UserError(str(error).replace('model.teacher.', key)) from error
-    except (TypeError, KeyError) as error:
-        raise UserError(f'{key}config: {one_line(error)}') from error
     classes = teacher.segmentor.num_classes
     if classes != student.num_classes:
         raise UserError(

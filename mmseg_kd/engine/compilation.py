@@ -11,7 +11,7 @@ from torch import nn
 
 from mmseg_kd.compat import configure_compiler
 from mmseg_kd.engine.graphed_step import GraphedStep, cannot_record
-from mmseg_kd.errors import UserError, one_line
+from mmseg_kd.errors import one_line, user_errors
 
 
 def compile_training(runner: Runner) -> None:
@@ -87,10 +87,8 @@ def cannot_compile(device: torch.device, options: dict[str, Any]) -> str | None:
     Raises:
         UserError: `torch.compile` does not accept the options.
     """
-    try:
+    with user_errors('compile: ', Exception, after='; write compile=True', longest=160):
         compiled = torch.compile(nn.SiLU(), **options)
-    except Exception as error:
-        raise UserError(f'compile: {one_line(error, 160)}; write compile=True') from error
     try:
         compiled(torch.ones(8, device=device))
     except Exception as error:

@@ -35,7 +35,7 @@ from mmseg_kd.engine.hooks.label_check_hook import LabelCheckHook
 from mmseg_kd.engine.resuming import check_optimizer, check_resumable, resuming
 from mmseg_kd.engine.starting import lock_work_dir, prepare_training, try_run
 from mmseg_kd.engine.training_length import follow_length, misfits
-from mmseg_kd.errors import UserError, one_line
+from mmseg_kd.errors import UserError, one_line, user_errors
 from mmseg_kd.records.scalars import files_of_starts
 from mmseg_kd.teacher_report.card import check_order
 
@@ -197,15 +197,11 @@ class KDRunner(Runner):
         Raises:
             UserError: A download failed.
         """
-        try:
+        advice = '; to download nothing, write model.backbone.pretrained=False'
+        with user_errors('the model cannot be built: ', OSError, after=advice):
             if self.start is not None:
                 forget_pretrained(model)
             return super().build_model(model)
-        except OSError as error:
-            raise UserError(
-                f'the model cannot be built: {one_line(error)}; to download nothing, write '
-                'model.backbone.pretrained=False'
-            ) from error
 
     def wrap_model(self, model_wrapper_cfg: dict | None, model: nn.Module) -> nn.Module:
         """Move the model to its device and, with several processes, wrap it in DDP."""

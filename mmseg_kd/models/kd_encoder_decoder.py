@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from mmseg_kd.distillation.distillation_losses import DistillationLosses
 from mmseg_kd.distillation.taps import check_taps, record_taps
 from mmseg_kd.distillation.teachers import BaseTeacher, Teachers, teachers_by_name
-from mmseg_kd.errors import UserError, one_line
+from mmseg_kd.errors import UserError, user_errors
 from mmseg_kd.models.encoder_decoder import EncoderDecoder
 from mmseg_kd.models.failures import model_errors
 
@@ -120,17 +120,15 @@ class KDEncoderDecoder(EncoderDecoder):
         Raises:
             UserError: The state belongs to other losses or teachers.
         """
-        try:
+        problem = 'the checkpoint was trained with other model.kd_losses or model.teacher, whose '
+        problem += 'adapters, shares or averages it lacks ('
+        advice = '): resume with its own config, or start from its weights with load_from'
+        kinds = (KeyError, RuntimeError, TypeError, ValueError, AttributeError)
+        with user_errors(problem, *kinds, after=advice, longest=120):
             self.kd_losses.load_state_dict(state['losses'])
             for name, share in self.kd_losses.gradient_shares.items():
                 share.load_state_dict(state['shares'][name])
             self.teachers.load_state_dict(state['teachers'])
-        except (KeyError, RuntimeError, TypeError, ValueError, AttributeError) as error:
-            raise UserError(
-                'the checkpoint was trained with other model.kd_losses or model.teacher, whose '
-                f'adapters, shares or averages it lacks ({one_line(error, 120)}): '
-                'resume with its own config, or start from its weights with load_from'
-            ) from error
 
 
 @MODELS.register_module()
@@ -171,18 +169,16 @@ def _try_losses(student: KDEncoderDecoder) -> None:
     names = ['logits', *(name for loss in losses.values() for name in loss.stages)]
     # A copy, whose running statistics may change.
     twin = copy.deepcopy(student).train()
-    key = 'model.kd_losses'
-    try:
-        with torch.random.fork_rng([device] if device.type == 'cuda' else []):
-            with record_taps(twin, names) as taps:
-                twin(images, mode='tensor')
-            teacher_taps, what = {}, f'images of {size[0]}x{size[1]} pixels'
-            for teacher, needed in losses.teacher_taps(losses.values()).items():
-                with model_errors(student.teachers[teacher].segmentor, what, whose=teacher):
-                    own = student.teachers(images, {teacher: needed}, student.data_preprocessor)
-                teacher_taps |= own
-            for name, loss in losses.items():
-                key = f'model.kd_losses.{name}'
+    misfit = (ValueError, TypeError, AttributeError, ArithmeticError, LookupError)
+    devices = [device] if device.type == 'cuda' else []
+    with torch.random.fork_rng(devices), user_errors('model.kd_losses: ', *misfit):
+        with record_taps(twin, names) as taps:
+            twin(images, mode='tensor')
+        teacher_taps, what = {}, f'images of {size[0]}x{size[1]} pixels'
+        for teacher, needed in losses.teacher_taps(losses.values()).items():
+            with model_errors(student.teachers[teacher].segmentor, what, whose=teacher):
+                own = student.teachers(images, {teacher: needed}, student.data_preprocessor)
+            teacher_taps |= own
+        for name, loss in losses.items():
+            with user_errors(f'model.kd_losses.{name}: ', *misfit):
                 losses.raw_loss(loss, taps, teacher_taps, target)
-    except (ValueError, TypeError, AttributeError, ArithmeticError, LookupError) as error:
-        raise UserError(f'{key}: {one_line(error)}') from error

@@ -9,7 +9,7 @@ from typing import Any
 
 from mmengine.config import ConfigDict
 
-from mmseg_kd.errors import UserError
+from mmseg_kd.errors import UserError, user_errors
 from mmseg_kd.nested import dicts, value_at
 from mmseg_kd.registry import registered_types
 
@@ -65,10 +65,8 @@ def parse_buildable(text: str, source: str | Path) -> tuple[ConfigDict, list[str
         left_out.append(ast.unparse(node))
         return LEFT_OUT
 
-    try:
+    with user_errors(f'{source}: the config cannot be read (', ValueError, after=')'):
         config = parse_literals(text, leave_out)
-    except ValueError as error:
-        raise UserError(f'{source}: the config cannot be read ({error})') from error
     known = registered_types()
     built = ('model', 'val_dataloader.dataset', 'test_dataloader.dataset')
     for key, node in chain.from_iterable(dicts(value_at(config, part), part) for part in built):

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from mmseg_kd.config.loading import read_config
-from mmseg_kd.errors import UserError, did_you_mean
+from mmseg_kd.errors import UserError, did_you_mean, user_errors
 from mmseg_kd.paths import check_file
 from mmseg_kd.studies.space import Parameter, read_space
 
@@ -98,10 +98,8 @@ def load_study(path: str) -> Study:
     """
     check_file(path, 'the study')
     content = read_config(path).to_dict()
-    try:
+    with user_errors(f'{path}: ', UserError):
         return _study(path, Path(path).stem, content.get('study'))
-    except UserError as error:
-        raise UserError(f'{path}: {error}') from error
 
 
 def _study(path: str, stem: str, node: Any) -> Study:

@@ -16,7 +16,7 @@ from torch.utils.data import DataLoader
 from tqdm import tqdm
 
 from mmseg_kd.distillation.teacher import Teacher, classes_of
-from mmseg_kd.errors import UserError
+from mmseg_kd.errors import UserError, user_errors
 from mmseg_kd.evaluation.calibration import pixel_statistics, summarise
 from mmseg_kd.models.failures import SIZES, model_errors
 from mmseg_kd.paths import relative
@@ -159,10 +159,8 @@ def find_baseline(baseline: float | str | None, name: str = 'teacher') -> dict[s
             f'{key}: {baseline!r} is not an mIoU in percent; write a number such as 64.1, or the '
             "work_dir of the student's plain training"
         )
-    try:
+    with user_errors(f'{key}: ', UserError, after='; train the baseline first, or write None'):
         best = read_run(baseline).best('mIoU')
-    except UserError as error:
-        raise UserError(f'{key}: {error}; train the baseline first, or write None') from error
     if best is None:
         raise UserError(
             f'{key}: {baseline} has no evaluation; name the work_dir of a training that validated, '

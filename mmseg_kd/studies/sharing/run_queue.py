@@ -24,7 +24,7 @@ from optuna.storages import BaseStorage
 from optuna.trial import FrozenTrial, TrialState, create_trial
 from sqlalchemy.exc import SQLAlchemyError
 
-from mmseg_kd.errors import UserError, one_line
+from mmseg_kd.errors import user_errors
 from mmseg_kd.studies.config import Study
 from mmseg_kd.studies.plan import PlannedRun
 from mmseg_kd.studies.settings import changed_keys
@@ -148,16 +148,14 @@ class RunQueue:
             if run is None:
                 return None
             earlier = current.get(run.key)
+            problem, advice = 'the search space was edited (', '): write another study.name'
             try:
-                params = self._drawn(run) or self._draw(run)
-                trial_id = self._add(run, TrialState.RUNNING, earlier, params)
+                # Optuna refuses a key whose kind or choices have changed.
+                with user_errors(problem, ValueError, after=advice):
+                    params = self._drawn(run) or self._draw(run)
+                    trial_id = self._add(run, TrialState.RUNNING, earlier, params)
             except UpdateFinishedTrialError:
                 continue
-            except ValueError as error:
-                # Optuna refuses a key whose kind or choices have changed.
-                raise UserError(
-                    f'the search space was edited ({one_line(error)}): write another study.name'
-                ) from error
             lease = Lease(self, run, trial_id)
             number = self.storage.get_trial_number_from_id(trial_id)
             if self.current()[run.key].number == number and self._drawn(run) == params:
