@@ -1,7 +1,7 @@
 """The exception for mistakes of the user, and parts of its messages."""
 
 import difflib
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -63,3 +63,10 @@ def did_you_mean(word: str, known: Iterable[str], otherwise: str = '') -> str:
     names = {name.lower(): name for name in known}
     near = difflib.get_close_matches(str(word).lower(), names, n=1, cutoff=0.75)
     return f'did you mean {names[near[0]]!r}?' if near else otherwise
+
+
+def unknown(
+    names: Iterable[str], known: Collection[str], otherwise: str
+) -> Iterator[tuple[str, str]]:
+    """Yield the names that are not among the known ones, each with `did_you_mean`."""
+    return ((name, did_you_mean(name, known, otherwise)) for name in names if name not in known)

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from mmseg_kd.config.loading import read_config
-from mmseg_kd.errors import UserError, did_you_mean, user_errors
+from mmseg_kd.errors import UserError, unknown, user_errors
 from mmseg_kd.paths import check_file
 from mmseg_kd.studies.space import Parameter, read_space
 
@@ -210,10 +210,8 @@ def _read(where: str, node: Any, keys: Mapping[str, Any]) -> dict[str, Any]:
     """Check the keys and types of a dict, and fill in what it leaves out."""
     if not isinstance(node, dict):
         raise UserError(f'{where}: write {where.split(".")[-1]}=dict(...), not {node!r}')
-    for key in node:
-        if key not in keys:
-            hint = did_you_mean(key, keys, f'it has {", ".join(keys)}')
-            raise UserError(f'{where}.{key}: no such key; {hint}')
+    for key, hint in unknown(node, keys, f'it has {", ".join(keys)}'):
+        raise UserError(f'{where}.{key}: no such key; {hint}')
     found = {**keys, **node}
     for key, default in keys.items():
         kind = default if isinstance(default, type) else type(default)

@@ -8,7 +8,7 @@ import argparse
 from pathlib import Path
 
 from mmseg_kd.command_line import run_tool
-from mmseg_kd.errors import UserError, did_you_mean
+from mmseg_kd.errors import UserError, unknown
 from mmseg_kd.paths import check_new_file
 from mmseg_kd.records.scalars import read_curves
 from mmseg_kd.visualization.canvas import canvas
@@ -31,10 +31,8 @@ def main() -> None:
         raise UserError(f'--legend: {len(labels)} names for {len(logs)} logs; write one for each')
     runs = [read_curves(log) for log in logs]
     known = list(dict.fromkeys(name for run in runs for name in run))
-    for key in args.keys:
-        if key not in known:
-            hint = did_you_mean(key, known, 'no run logged it;')
-            raise UserError(f'--keys: unknown key {key!r}: {hint} the keys are {", ".join(known)}')
+    for key, hint in unknown(args.keys, known, 'no run logged it;'):
+        raise UserError(f'--keys: unknown key {key!r}: {hint} the keys are {", ".join(known)}')
     with canvas(args.out, dpi=120) as figure:
         formats = figure.canvas.get_supported_filetypes()
         if args.out.suffix[1:].lower() not in formats:

@@ -13,7 +13,7 @@ from mmseg_kd.config.models import load_student
 from mmseg_kd.deployment.segmentor import load_segmentor
 from mmseg_kd.distillation import Teacher, check_taps
 from mmseg_kd.distillation.teachers import teachers_by_name
-from mmseg_kd.errors import UserError, did_you_mean
+from mmseg_kd.errors import UserError, unknown
 from mmseg_kd.paths import check_new_folder, new_folder, relative
 from mmseg_kd.reports.figures.flow_parts import write_flow_parts
 from mmseg_kd.reports.figures.samples import build_dataset, indices_of
@@ -57,10 +57,8 @@ def main() -> None:
     else:
         indices = indices_of(dataset, args.names)
     classes = dataset.metainfo['classes']
-    for name in args.void:
-        if name not in classes:
-            hint = did_you_mean(name, classes, f'there are {", ".join(classes)}')
-            raise UserError(f'--void: there is no class {name!r}: {hint}')
+    for name, hint in unknown(args.void, classes, f'there are {", ".join(classes)}'):
+        raise UserError(f'--void: there is no class {name!r}: {hint}')
     void = [classes.index(name) for name in args.void]
     models = load_models(cfg, args.checkpoint, args.teacher)
     for name, model in models.items():

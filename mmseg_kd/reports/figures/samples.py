@@ -14,7 +14,7 @@ from tqdm import tqdm
 from mmseg_kd.config.errors import config_errors
 from mmseg_kd.config.preparing import choose_split
 from mmseg_kd.distillation.teachers import BaseTeacher
-from mmseg_kd.errors import UserError, did_you_mean
+from mmseg_kd.errors import UserError, unknown
 from mmseg_kd.evaluation.segmentation_metric import confusion_matrix, iou_and_accuracy
 
 IGNORED = 255
@@ -54,10 +54,8 @@ def indices_of(dataset: BaseDataset, stems: Sequence[str]) -> list[int]:
         UserError: There is no such image.
     """
     indices = {stem_of(dataset, i): i for i in range(len(dataset))}
-    for stem in stems:
-        if stem not in indices:
-            hint = did_you_mean(stem, indices, f'it has {len(indices)}, such as {min(indices)!r}')
-            raise UserError(f'--names: the split has no image {stem!r}: {hint}')
+    for stem, hint in unknown(stems, indices, f'it has {len(indices)}, such as {min(indices)!r}'):
+        raise UserError(f'--names: the split has no image {stem!r}: {hint}')
     return [indices[stem] for stem in dict.fromkeys(stems)]
 
 
