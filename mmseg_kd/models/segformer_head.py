@@ -38,24 +38,18 @@ class LevelFusion(KnowsLaunches):
     the wide convolution at stride 4 does not run, and gradients reach W_i and L_i.
     """
 
-    def __init__(
-        self,
-        num_levels: int,
-        embed_dim: int,
-        norm_cfg: dict | None,
-        act_cfg: dict,
-        align_corners: bool,
-    ) -> None:
+    def __init__(self, head: BaseDecodeHead) -> None:
         super().__init__()
-        self.conv = nn.Conv2d(num_levels * embed_dim, embed_dim, 1, bias=norm_cfg is None)
+        width, norm_cfg = head.channels, head.norm_cfg
+        self.conv = nn.Conv2d(len(head.in_channels) * width, width, 1, bias=norm_cfg is None)
         kaiming_init(self.conv)
         # The published name, also of other normalisations.
-        self.bn = build_norm_layer(norm_cfg, embed_dim)[1] if norm_cfg else nn.Identity()
-        self.activate = build_activation_layer(act_cfg)
+        self.bn = build_norm_layer(norm_cfg, width)[1] if norm_cfg else nn.Identity()
+        self.activate = build_activation_layer(head.act_cfg)
         if isinstance(self.activate, nn.ReLU):
             # As in mmcv's ConvModule: the norm's backward pass does not need its output.
             self.activate.inplace = True
-        self.align_corners = align_corners
+        self.align_corners = head.align_corners
 
     def fold(self, levels: Sequence[LevelProjection]) -> tuple[list[Tensor], Tensor]:
         """Fold the fusing kernel into the levels' maps: (embed_dim, C_i) each, and one bias."""
@@ -115,21 +109,13 @@ class SegFormerHead(BaseDecodeHead):
     ) -> None:
         if embed_dim < 1:
             raise UserError(f'SegFormerHead: embed_dim={embed_dim} is not a width from 1 up')
-        super().__init__(
-            in_channels=list(in_channels),
-            channels=embed_dim,
-            in_index=list(in_index),
-            input_transform='multiple_select',
-            init_cfg=None,
-            **kwargs,
-        )
+        levels = dict(in_index=list(in_index), input_transform='multiple_select')
+        super().__init__(list(in_channels), embed_dim, **levels, init_cfg=None, **kwargs)
         # The base class' classifier; linear_pred, the published name, replaces it.
         del self.conv_seg
         for i, channels in enumerate(in_channels, start=1):
             self.add_module(f'linear_c{i}', LevelProjection(channels, embed_dim))
-        self.linear_fuse = LevelFusion(
-            len(in_channels), embed_dim, self.norm_cfg, self.act_cfg, self.align_corners
-        )
+        self.linear_fuse = LevelFusion(self)
         self.linear_pred = nn.Conv2d(embed_dim, self.out_channels, 1)
 
     def forward(self, inputs: Sequence[Tensor]) -> Tensor:
