@@ -45,19 +45,13 @@ class CamVidDataset(CachedDataset, CamVidClasses, BaseSegDataset):
         **kwargs: `cache_mib` and the other arguments of `BaseSegDataset`.
     """
 
-    def __init__(
-        self,
-        data_root: str = 'data/CamVid',
-        split: str = 'train',
-        ann_file: str = '',
-        **kwargs: Any,
-    ) -> None:
+    def __init__(self, data_root: str = 'data/CamVid', split: str = 'train', **kwargs: Any) -> None:
         if split not in SPLITS:
             raise UserError(f'dataset.split: {split!r} is not one of {", ".join(SPLITS)}')
         for key in {'data_prefix', 'img_suffix', 'seg_map_suffix'} & kwargs.keys():
             raise UserError(f"dataset.{key}: follows from split='{split}'; remove the key")
         self.split = split
-        super().__init__(ann_file=ann_file, data_root=str(data_root), **kwargs)
+        super().__init__(data_root=str(data_root), **kwargs)
 
     def load_data_list(self) -> list[dict]:
         """List every image of the split with its mask."""
