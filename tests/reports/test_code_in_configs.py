@@ -109,7 +109,7 @@ def test_a_report_runs_no_checkpoint(strange_pair: dict[str, Path], tmp_path: Pa
     baseline, student = comparable_pair(collection)
     torch.save({'state_dict': {'w': MakesFolder()}}, student.best_checkpoint('mIoU11')[0])
     with pytest.raises(UserError, match='which is code and not weights'):
-        draw_images(baseline, student, 1, tmp_path / 'images.png', 'mIoU11', [])
+        draw_images(baseline, student, 1, tmp_path / 'images.png', collection)
     assert not (tmp_path / 'executed').exists()
 
 

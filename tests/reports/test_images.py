@@ -11,6 +11,7 @@ from PIL import Image
 from mmseg_kd.errors import UserError
 from mmseg_kd.records.run_record import RunRecord
 from mmseg_kd.reports.comparing.collecting import read_collection
+from mmseg_kd.reports.comparing.collection import Collection
 from mmseg_kd.reports.figures import images, samples
 from mmseg_kd.reports.figures.images import (
     BETTER,
@@ -52,7 +53,7 @@ def test_real_checkpoints_are_drawn(
     # The tiny baseline is the student's teacher as well.
     baseline, student = comparable_pair(collection)
     assert (baseline.name, student.name) == ('baseline', 'student')
-    rows = draw_images(baseline, student, 1, tmp_path / 'images.png', 'mIoU11', [])
+    rows = draw_images(baseline, student, 1, tmp_path / 'images.png', collection)
     gains = {f'{i:04d}': row['student'] - row['baseline'] for i, row in scores.items()}
     best, worst = sorted(gains, key=gains.get, reverse=True)
     assert gains[best] > gains[worst]
@@ -76,7 +77,7 @@ def test_images_that_cannot_be_compared_are_one_line(
     monkeypatch.setattr(images, '_dataset', lambda *args: NoImages())
     monkeypatch.setattr(images, 'load_model', lambda file: SimpleNamespace(num_classes=2))
     with pytest.raises(UserError, match='no image of the split has a labelled pixel'):
-        draw_images(run, run, 1, tmp_path / 'images.png', 'mIoU', [])
+        draw_images(run, run, 1, tmp_path / 'images.png', Collection('', [], 'mIoU'))
 
 
 def test_a_published_teacher_with_its_config_in_the_run_is_drawn(tmp_path: Path) -> None:

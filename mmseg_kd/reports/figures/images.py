@@ -43,7 +43,7 @@ def differing_images(collection: Collection, folder: Path, count: int) -> list[B
         return []
     file = folder / 'images.png'
     try:
-        rows = draw_images(*pair, count, file, collection.metric, collection.notes)
+        rows = draw_images(*pair, count, file, collection)
     except UNUSABLE as error:
         collection.notes.append(message('No images: {error}', error=error))
         return []
@@ -96,12 +96,7 @@ def choose_images(differences: Sequence[float], count: int) -> list[tuple[int, s
 
 @torch.no_grad()
 def draw_images(
-    baseline: RunRecord,
-    student: RunRecord,
-    count: int,
-    file: Path,
-    metric: str,
-    notes: list[Message],
+    baseline: RunRecord, student: RunRecord, count: int, file: Path, collection: Collection
 ) -> list[tuple[str, str, float]]:
     """Predict the validation split with two runs and draw the images that differ most.
 
@@ -114,8 +109,8 @@ def draw_images(
         student: Run of the student; its config names the images.
         count: Number of images of each kind.
         file: Where to write the PNG.
-        metric: The metric that chooses the checkpoints.
-        notes: Receives notes on code in the configs that was left out.
+        collection: Its metric chooses the checkpoints. Its notes receive notes on code in the
+            configs that was left out.
 
     Returns:
         Name, kind (see `choose_images`) and difference of each row, from top to bottom.
@@ -125,11 +120,11 @@ def draw_images(
     """
     prepare()
     with config_errors():
-        dataset = _dataset(student, notes)
-        best = [run.best_checkpoint(metric)[0] for run in (baseline, student)]
+        dataset = _dataset(student, collection.notes)
+        best = [run.best_checkpoint(collection.metric)[0] for run in (baseline, student)]
         models = {
             'baseline': load_model(best[0]),
-            'teacher': _teacher(student, notes),
+            'teacher': _teacher(student, collection.notes),
             'student': load_model(best[1]),
         }
     models = {name: model for name, model in models.items() if model is not None}
