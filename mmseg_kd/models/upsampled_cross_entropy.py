@@ -18,11 +18,7 @@ from mmseg_kd.distillation.cached_tensors import cached
 
 
 def plain_cross_entropy(
-    logits: Tensor,
-    target: Tensor,
-    ignore_index: int,
-    class_weight: Tensor | None = None,
-    align_corners: bool = False,
+    logits: Tensor, target: Tensor, ignore_index: int, weight: Tensor | None, align_corners: bool
 ) -> tuple[Tensor, Tensor]:
     """Upsample logits and compare them with their labels, without waiting for a GPU.
 
@@ -33,7 +29,7 @@ def plain_cross_entropy(
         logits: (N, K, H, W).
         target: Labels (N, H', W'), int64.
         ignore_index: Label of pixels that do not count.
-        class_weight: (K,), or None for equal weights.
+        weight: (K,), or None for equal weights.
         align_corners: As for `torch.nn.functional.interpolate`.
 
     Returns:
@@ -41,7 +37,7 @@ def plain_cross_entropy(
         float64; and the number of these pixels that are classified correctly, without gradient.
     """
     dtype = torch.promote_types(logits.dtype, torch.float32)
-    weight = None if class_weight is None else class_weight.to(dtype)
+    weight = None if weight is None else weight.to(dtype)
     with torch.autocast(logits.device.type, enabled=False):
         logits, size = logits.to(dtype), target.shape[1:]
         if logits.shape[2:] != size:
