@@ -128,16 +128,9 @@ def _study(path: str, stem: str, node: Any) -> Study:
             raise UserError(f'{where}: expected a list of runs, but got {controls!r}')
         for name in (run, *controls):
             _one_of(where, name, runs)
-    return Study(
-        file=path,
-        name=_name('study.name', stem if study['name'] is None else study['name']),
-        **objective,
-        baseline=study['baseline'],
-        controls=study['controls'],
-        runs=_in_order(runs),
-        variation=variation,
-        test=study['test'],
-    )
+    name = _name('study.name', stem if study['name'] is None else study['name'])
+    same = {key: study[key] for key in ('baseline', 'controls', 'test')}
+    return Study(path, name, **objective, **same, runs=_in_order(runs), variation=variation)
 
 
 def _runs(study: dict) -> dict[str, Run]:
@@ -156,12 +149,9 @@ def _runs(study: dict) -> dict[str, Run]:
             raise UserError(f'{where}: {name!r} and {other!r} are one folder on Windows')
         folders[folder] = name
         check_file(run['config'], f'{where}.config:')
-        found[name] = Run(
-            config=Path(run['config']).as_posix(),
-            options=common | _options(f'{where}.options', run['options']),
-            needs=run['needs'],
-            seeds=seeds if run['seeds'] is None else _seeds(f'{where}.seeds', run['seeds']),
-        )
+        options = common | _options(f'{where}.options', run['options'])
+        own = seeds if run['seeds'] is None else _seeds(f'{where}.seeds', run['seeds'])
+        found[name] = Run(Path(run['config']).as_posix(), options, run['needs'], own)
     if not found:
         raise UserError('study.runs: write runs=dict(NAME=dict(config=FILE), ...)')
     return found
