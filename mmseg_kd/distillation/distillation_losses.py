@@ -149,23 +149,17 @@ class DistillationLosses(nn.ModuleDict):
         Returns:
             Scalars by name, each summed over its teachers by their weights.
         """
-        return {
-            name: self.raw_loss(loss, taps, teacher_taps, target)
-            for name, loss in self.active_losses().items()
-        }
+        names = self.active_losses()
+        return {name: self.raw_loss(name, taps, teacher_taps, target) for name in names}
 
     def raw_loss(
-        self,
-        loss: KDLoss,
-        taps: Tensors,
-        teacher_taps: Mapping[str, Tensors],
-        target: Tensor | None,
+        self, name: str, taps: Tensors, teacher_taps: Mapping[str, Tensors], target: Tensor | None
     ) -> Tensor:
         """Compute one loss without its weight; arguments as for `forward`."""
+        loss, values = self[name], []
         student = [taps[tap] for tap in loss.stages]
-        values = []
-        for name, weight in self.teachers_of(loss).items():
-            value = loss.raw(student, [teacher_taps[name][t] for t in loss.teacher_stages], target)
+        for own, weight in self.teachers_of(loss).items():
+            value = loss.raw(student, [teacher_taps[own][t] for t in loss.teacher_stages], target)
             values.append(value if weight == 1 else weight * value)
         return values[0] if len(values) == 1 else sum(values)
 

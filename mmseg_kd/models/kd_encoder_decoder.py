@@ -179,6 +179,6 @@ def _try_losses(student: KDEncoderDecoder) -> None:
             with model_errors(student.teachers[teacher].segmentor, what, whose=teacher):
                 own = student.teachers(images, {teacher: needed}, student.data_preprocessor)
             teacher_taps |= own
-        for name, loss in losses.items():
+        for name in losses:
             with user_errors(f'model.kd_losses.{name}: ', *misfit):
-                losses.raw_loss(loss, taps, teacher_taps, target)
+                losses.raw_loss(name, taps, teacher_taps, target)
