@@ -78,17 +78,12 @@ def make_report(
     for name, loss in losses.items():
         weighted_name, raw_name = log_names(name)
         own.add(weighted_name)
-        rows[name] = _finite(
-            raw=values.get(raw_name),
-            weighted=values.get(weighted_name),
-            weight=loss.weight,
-            share=share[name],
-            **vars(weighted[name]),
-        )
+        logged = dict(raw=values.get(raw_name), weighted=values.get(weighted_name))
+        known = dict(weight=loss.weight, share=share[name]) | vars(weighted[name])
+        rows[name] = _finite(**logged, **known)
     of_labels = sum(value for key, value in values.items() if 'loss' in key and key not in own)
-    first = _finite(
-        weighted=of_labels, features=task.features, logits=task.logits, share=share['task']
-    )
+    norms = dict(features=task.features, logits=task.logits)
+    first = _finite(weighted=of_labels, **norms, share=share['task'])
     return {'iter': iteration, 'task': first, 'losses': rows}
 
 

@@ -39,15 +39,10 @@ class ProgressHook(Hook):
             level = runner.logger.handlers[0].level
             self._redirection.enter_context(logging_redirect_tqdm(loggers=[runner.logger]))
             runner.logger.handlers[-1].setLevel(level)
-        bar = tqdm(
-            desc=mode,
-            total=runner.max_iters if training else len(getattr(runner, f'{mode}_dataloader')),
-            initial=runner.iter if training else 0,
-            dynamic_ncols=True,
-            leave=False,
-            position=len(self._bars),
-        )
-        self._bars.append(bar)
+        total = runner.max_iters if training else len(getattr(runner, f'{mode}_dataloader'))
+        done = runner.iter if training else 0
+        look = dict(dynamic_ncols=True, leave=False, position=len(self._bars))
+        self._bars.append(tqdm(desc=mode, total=total, initial=done, **look))
 
     def _after_iter(self, runner: Runner, *args: Any, **kwargs: Any) -> None:
         if self._bars:
