@@ -146,6 +146,14 @@ def relative(path: str | Path) -> str:
         return str(path)
 
 
+def relative_to(path: str | Path, folder: str | Path) -> str:
+    """Return a path relative to any folder, or its full path if it is on another drive."""
+    try:
+        return Path(os.path.relpath(path, folder)).as_posix()
+    except ValueError:
+        return Path(path).resolve().as_posix()
+
+
 def quoted(text: str) -> str:
     """Quote an argument for bash, PowerShell and cmd alike, as far as they agree."""
     if not re.search(r'[^\w./:=+-]', text):

@@ -1,14 +1,13 @@
 """Writes the report on runs as Markdown and as one HTML file."""
 
 import json
-import os
 import re
 from collections.abc import Sequence
 from pathlib import Path
 
 from mmseg_kd.checkpoints import write_text
 from mmseg_kd.errors import UserError
-from mmseg_kd.paths import check_folder
+from mmseg_kd.paths import check_folder, relative_to
 from mmseg_kd.reports.comparing.collecting import read_collection
 from mmseg_kd.reports.comparing.collection import Collection
 from mmseg_kd.reports.figures.classes import classes
@@ -72,7 +71,8 @@ def write_report(
         blocks = _blocks(collection, figures, images)
     for table in (block for block in blocks if isinstance(block, Table) and block.name):
         write_table(table, tables)
-    names = json.dumps(sorted(_name(folder, out) for folder in folders))
+    # Relative to the report, which may be moved together with them.
+    names = json.dumps(sorted(relative_to(folder, out) for folder in folders))
     with language(lang):
         texts = f'{to_markdown(blocks)}\n\n<!-- report of {names} -->\n', to_html(blocks, lang)
     for page, text in zip(pages, texts, strict=True):
@@ -112,14 +112,5 @@ def other_report(folders: Sequence[str | Path], out: str | Path) -> Path | None:
     if not file.is_file():
         return page if page.exists() else None
     mark = MARK.search(file.read_text(encoding='utf-8', errors='replace'))
-    same = mark and set(json.loads(mark[1])) <= {_name(folder, out) for folder in folders}
+    same = mark and set(json.loads(mark[1])) <= {relative_to(folder, out) for folder in folders}
     return None if same else file
-
-
-def _name(folder: str | Path, out: str | Path) -> str:
-    """Return a folder relative to the report, which may be moved together with it."""
-    try:
-        return Path(os.path.relpath(folder, out)).as_posix()
-    except ValueError:
-        # On another drive.
-        return Path(folder).resolve().as_posix()

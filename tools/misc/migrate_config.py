@@ -6,7 +6,6 @@ Settings without an equivalent here are listed on the console and at the top of 
 """
 
 import argparse
-import os
 from pathlib import Path
 
 from mmseg_kd.checkpoints import atomic_path
@@ -14,7 +13,7 @@ from mmseg_kd.command_line import run_tool
 from mmseg_kd.config import load_config
 from mmseg_kd.config.migrating import migrate, read_old_config
 from mmseg_kd.errors import UserError
-from mmseg_kd.paths import check_new_file
+from mmseg_kd.paths import check_new_file, relative_to
 
 from mmengine.config import Config
 
@@ -29,12 +28,8 @@ def main() -> None:
     args = parser.parse_args()
     check_new_file(args.new, 'NEW', '.py')
     settings, remarks = migrate(read_old_config(args.old), args.old)
-    try:
-        runtime = os.path.relpath(RUNTIME, args.new.resolve().parent)
-    except ValueError:
-        # On another drive.
-        runtime = str(RUNTIME)
-    body = f'_base_ = {Path(runtime).as_posix()!r}\n{Config(settings).pretty_text}'
+    runtime = relative_to(RUNTIME, args.new.resolve().parent)
+    body = f'_base_ = {runtime!r}\n{Config(settings).pretty_text}'
     with atomic_path(args.new) as partial:
         partial.write_text(body, encoding='utf-8')
         try:
