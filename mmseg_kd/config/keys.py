@@ -43,13 +43,12 @@ def _arguments(cls: type) -> set[str]:
     return set(inspect.signature(cls.__init__).parameters) - {'self'}
 
 
-# Keys that mmengine's Runner or the tools read, and usual variables in configs of mmseg.
-TOP_LEVEL = {'find_unused_parameters', 'model_wrapper_cfg', 'sync_bn', 'compile', 'cuda_graph'}
-TOP_LEVEL |= {'float32_matmul_precision', 'activation_checkpointing', 'efficient_conv_bn_eval'}
-TOP_LEVEL |= {'reset_classifier'}
-READ = TOP_LEVEL | {'tta_model', 'tta_pipeline'} | (_arguments(Runner) - {'cfg'})
-TOP_LEVEL |= {'tta_model', 'tta_pipeline', 'val_pipeline', 'img_scale', 'img_ratios', 'metainfo'}
-TOP_LEVEL |= (VARIABLES.keys() | _arguments(Runner)) - {'optimizer', 'cfg'}
+# Keys that mmengine's Runner or the tools read; the others are usual variables in configs of mmseg.
+READ = {'find_unused_parameters', 'model_wrapper_cfg', 'sync_bn', 'compile', 'cuda_graph'}
+READ |= {'float32_matmul_precision', 'activation_checkpointing', 'efficient_conv_bn_eval'}
+READ |= {'reset_classifier', 'tta_model', 'tta_pipeline'} | (_arguments(Runner) - {'cfg'})
+TOP_LEVEL = READ | {'val_pipeline', 'img_scale', 'img_ratios', 'metainfo'}
+TOP_LEVEL |= VARIABLES.keys() - {'optimizer'}
 # mmengine reads `paramwise_cfg` from a dict; its documentation lists the keys.
 PARAMWISE = {'custom_keys', 'bias_lr_mult', 'bias_decay_mult', 'norm_decay_mult'}
 PARAMWISE |= {'flat_decay_mult', 'dwconv_decay_mult', 'dcn_offset_lr_mult', 'bypass_duplicate'}

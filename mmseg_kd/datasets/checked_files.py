@@ -41,8 +41,7 @@ class MaskRule(NamedTuple):
 
 
 ANY_IDS = MaskRule(
-    255,
-    'one channel of 8 bits with the class id of each pixel, 255 for ignored ones; convert it',
+    255, 'one channel of 8 bits with the class id of each pixel, 255 for ignored ones; convert it'
 )
 
 

@@ -70,10 +70,8 @@ def class_ids(logits: Tensor) -> Tensor:
 
     Of equal logits the first class is taken.
     """
-    if logits.is_cuda:
-        # On a GPU max may return any of several equal logits.
-        return logits.argmax(dim=1)
-    return logits.max(dim=1).indices
+    # On a GPU max may return any of several equal logits.
+    return logits.argmax(dim=1) if logits.is_cuda else logits.max(dim=1).indices
 
 
 def _as_it_is(sample: SegDataSample, size: tuple[int, int]) -> bool:

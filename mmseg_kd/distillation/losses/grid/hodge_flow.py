@@ -9,12 +9,11 @@ from torch import Tensor, nn
 
 from mmseg_kd.distillation.cached_tensors import cached
 from mmseg_kd.distillation.grid.calculus import Flow, pair_flow, valid_edges
-from mmseg_kd.distillation.grid.decomposition import band_factors, spectrum_of, split_masked
+from mmseg_kd.distillation.grid.decomposition import Split, band_factors, spectrum_of, split_masked
 from mmseg_kd.distillation.losses.bases import ClassLoss
 from mmseg_kd.distillation.losses.features.fitnet import adapted, own_random_stream
 from mmseg_kd.distillation.maps import standardised
 
-COMPONENTS = ('gradient', 'curl', 'harmonic')
 # Added to the teacher's mean energy per edge, which is 0 in an image of one class.
 SMALLEST_ENERGY = 1e-3
 
@@ -186,8 +185,8 @@ class HodgeFlowLoss(EdgeFlowLoss):
         super().__init__(**kwargs)
         weights = components if isinstance(components, Mapping) else dict.fromkeys(components, 1.0)
         self.require(
-            len(weights) > 0 and set(weights) <= set(COMPONENTS),
-            f'components={components!r}: write a list, or weights by name, of {COMPONENTS}',
+            len(weights) > 0 and set(weights) <= set(Split._fields),
+            f'components={components!r}: write a list, or weights by name, of {Split._fields}',
         )
         self.require(
             len(band_weights) > 0 and min([*weights.values(), *band_weights]) >= 0,
