@@ -168,8 +168,7 @@ def _align_resize(step: Step, where: str, remarks: list[str]) -> list[Step]:
     step = dict(step)
     divisor = step.pop('size_divisor', 32)
     remarks.append(f'AlignResize: resizes to the scale, then to multiples of {divisor}')
-    multiple = dict(type='ResizeToMultiple', size_divisor=divisor)
-    return [*_resize(step, where, remarks), multiple]
+    return [*_resize(step, where, remarks), dict(type='ResizeToMultiple', size_divisor=divisor)]
 
 
 def _random_flip(step: Step, where: str, remarks: list[str]) -> list[Step]:

@@ -87,8 +87,7 @@ class SegmentationMetric(BaseMetric):
 
     @property
     def _kept(self) -> list[int]:
-        classes = self.dataset_meta['classes']
-        return [i for i, name in enumerate(classes) if name != self.void_class]
+        return [i for i, name in enumerate(self.dataset_meta['classes']) if name != self.void_class]
 
     def process(self, data_batch: dict, data_samples: Sequence[dict]) -> None:
         """Count true and predicted classes, on the device of the predictions."""

@@ -59,8 +59,7 @@ class LevelFusion(KnowsLaunches):
         bias = kernel @ torch.cat([level.proj.bias for level in levels[::-1]])
         if self.conv.bias is not None:
             bias = bias + self.conv.bias
-        kernels = [part @ level.proj.weight for part, level in zip(parts, levels, strict=True)]
-        return kernels, bias
+        return [part @ level.proj.weight for part, level in zip(parts, levels, strict=True)], bias
 
     def forward(self, features: Sequence[Tensor], levels: Sequence[LevelProjection]) -> Tensor:
         """Fuse maps (N, C_i, H_i, W_i), finest first, into one (N, embed_dim, H_1, W_1)."""

@@ -27,8 +27,7 @@ class Message:
     values: Mapping[str, Any] = field(default_factory=dict)
 
     def __str__(self) -> str:
-        template = (CATALOGUE.get() or {}).get(self.template, self.template)
-        return template.format(**self.values)
+        return (CATALOGUE.get() or {}).get(self.template, self.template).format(**self.values)
 
 
 Text = str | Message

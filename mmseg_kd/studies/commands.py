@@ -119,8 +119,7 @@ def describe_plan(queue: RunQueue, folder: Path) -> None:
     for run in tqdm([run for run, row in rows if row['state'] != 'done'], desc='timing'):
         budget = run.settings.get('train_cfg.time_budget')
         # Runs whose options differ only in other numbers take the same time.
-        batch_size = run.settings.get('train_dataloader.batch_size')
-        kind = kind_of(run.config, run.options), batch_size
+        kind = kind_of(run.config, run.options), run.settings.get('train_dataloader.batch_size')
         if budget is None and kind not in paces:
             # Random weights take the same time as the checkpoints that a run needs.
             with _random_weights(run, queue.runs) as options:

@@ -64,8 +64,7 @@ def canvas(
         font_size: In points.
         vector: Whether to write a PDF next to the file.
     """
-    look = {**LOOK, 'font.family': font_family(), 'font.size': font_size}
-    with matplotlib.rc_context(look):
+    with matplotlib.rc_context({**LOOK, 'font.family': font_family(), 'font.size': font_size}):
         figure = Figure((width, height), layout='constrained')
         yield figure
         _draw_literally(figure)

@@ -43,8 +43,7 @@ def main() -> None:
     classes = dataset.metainfo['classes']
     matrix = metric.confusion.long().numpy()
     rows = ([name, *row] for name, row in zip(classes, matrix.tolist(), strict=True))
-    table = [['truth \\ predicted', *classes], *rows]
-    write_csv(args.save_dir / f'{NAME}.csv', table)
+    write_csv(args.save_dir / f'{NAME}.csv', [['truth \\ predicted', *classes], *rows])
     with canvas(args.save_dir / f'{NAME}.png', dpi=120) as figure:
         draw_confusion(figure, matrix, classes, f'mIoU {metrics["mIoU"]:.2f}')
     print('  '.join(f'{name} {value:.2f}' for name, value in metrics.items()))

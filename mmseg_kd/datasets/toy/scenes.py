@@ -64,8 +64,7 @@ def draw_building(canvas: Canvas, side: int, wall: float, z: Span) -> None:
     floors = int(rng.integers(2, 5))
     height = floors * 3.0 + rng.uniform(0, 2)
     canvas.box((wall, wall + side * 12), (0, height), z, colour, 'Building')
-    eaves = height, height + 0.7
-    canvas.box((wall, wall + side * 12), eaves, z, canvas.pick(ROOFS), 'Building')
+    canvas.box((wall, wall + side * 12), (height, height + 0.7), z, canvas.pick(ROOFS), 'Building')
     pitch, width = rng.uniform(2.2, 3.4), rng.uniform(0.9, 1.7)
     for near in np.arange(z[0] + 0.6, min(z[1], 45) - width, pitch):
         for sill in np.arange(floors) * 3 + 0.9:

@@ -92,6 +92,5 @@ class PaceHook(Hook):
             self._paces.append((end - self._since) / (done - self._first))
             self._first, self._since = done, end
             if len(self._paces) == self.blocks:
-                pace = median(self._paces)
-                runner.visualizer.add_scalars({'seconds_per_iter': pace}, step=done)
+                runner.visualizer.add_scalars({'seconds_per_iter': median(self._paces)}, step=done)
                 runner.train_loop.stop_training = True

@@ -66,8 +66,7 @@ def _confusions(collection: Collection, best: Group, folder: Path) -> list[Block
     )
     file = folder / 'confusion.png'
     with canvas(file, vector=True) as figure:
-        classes = list(best.classes[0][1].iou)
-        draw_confusion(figure, matrix, classes, str(title), baseline)
+        draw_confusion(figure, matrix, list(best.classes[0][1].iou), str(title), baseline)
     return [Picture(file, caption)]
 
 

@@ -45,8 +45,7 @@ def learning_curves(collection: Collection, folder: Path) -> list[Block]:
         axes.margins(y=0.08)
         axes.set_title(message('{metric} [%], validation', metric=metric))
         iteration_axis(axes)
-        handles = [lines[name] for name in looks if name in lines]
-        figure.legend(handles=handles, **LEGEND)
+        figure.legend(handles=[lines[name] for name in looks if name in lines], **LEGEND)
     caption = message(
         '{metric} of all runs: means of the seeds, with a band from lowest to highest; seeds that '
         'end at different iterations one by one. Thin and grey, if any: the runs below the best.',

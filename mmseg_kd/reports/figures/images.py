@@ -144,8 +144,7 @@ def _dataset(run: RunRecord, notes: list[Message]) -> BaseDataset:
     cfg, left_out = parse_buildable(file.read_text(encoding='utf-8'), file)
     if left_out:
         values = dict(file=file, code=shorten('; '.join(left_out), MOST_CODE))
-        note = message('{file}: code in a config is not run and left out: {code}', **values)
-        notes.append(note)
+        notes.append(message('{file}: code in a config is not run and left out: {code}', **values))
     with only_registered():
         return DATASETS.build(cfg.val_dataloader.dataset)
 

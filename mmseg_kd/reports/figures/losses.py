@@ -19,8 +19,7 @@ OF_LABELS = ('decode', 'aux')
 
 def losses(collection: Collection, folder: Path) -> list[Block]:
     """Draw the losses of one seed of a few runs, one panel with a logarithmic axis per run."""
-    groups = first_groups(collection, MOST_PANELS)
-    runs = {g.name: g.first for g in groups if _losses_of(g.first)}
+    runs = {g.name: g.first for g in first_groups(collection, MOST_PANELS) if _losses_of(g.first)}
     if not runs:
         return []
     file = folder / 'losses.png'

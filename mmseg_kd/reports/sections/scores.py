@@ -60,8 +60,7 @@ def comparison_table(
     short = short_keys([key for run in collection.runs for key in run.params])
     rows = [_comparison(collection, g, sizes.get(g.name), others, short) for g in groups]
     headings = [heading for heading, _ in rows[0]] if rows else []
-    cells = [[cell for _, cell in row] for row in rows]
-    return Table(headings, cells, 'comparison')
+    return Table(headings, [[cell for _, cell in row] for row in rows], 'comparison')
 
 
 def _comparison(

@@ -103,8 +103,7 @@ class MaskedGenerativeLoss(FitNetLoss):
 
     def compare(self, student: Tensor, teacher: Tensor, target: Tensor | None) -> Tensor:
         """Compute the loss of the adapted student's map and the teacher's, both on the grid."""
-        valid = self.valid(target, student)
-        return self.between(self.generate(student), teacher, valid)
+        return self.between(self.generate(student), teacher, self.valid(target, student))
 
     def generate(self, x: Tensor) -> Tensor:
         """Mask a map (N, C', H, W) and generate a whole one from the places that are left."""
