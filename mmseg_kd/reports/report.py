@@ -11,9 +11,8 @@ from mmseg_kd.paths import check_folder, relative_to
 from mmseg_kd.reports.comparing.collecting import read_collection
 from mmseg_kd.reports.comparing.collection import Collection
 from mmseg_kd.reports.figures.classes import classes
-from mmseg_kd.reports.figures.curves import learning_curves
+from mmseg_kd.reports.figures.curves import learning_curves, losses
 from mmseg_kd.reports.figures.images import differing_images
-from mmseg_kd.reports.figures.losses import losses
 from mmseg_kd.reports.figures.search import searches
 from mmseg_kd.reports.models import model_sizes
 from mmseg_kd.reports.sections import facts, scores, words
