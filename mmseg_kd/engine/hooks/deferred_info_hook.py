@@ -43,14 +43,6 @@ class DeferredBuffer(HistoryBuffer):
     # HistoryBuffer's methods read this before the counts, so both are complete.
     @property
     def _log_history(self) -> np.ndarray:
-        self._fetch()
-        return self._numbers
-
-    @_log_history.setter
-    def _log_history(self, numbers: np.ndarray) -> None:
-        self._numbers = numbers
-
-    def _fetch(self) -> None:
         if self.pending:
             values, counts = zip(*self.pending, strict=True)
             self.pending = []
@@ -59,6 +51,11 @@ class DeferredBuffer(HistoryBuffer):
             new = [next(fetched) if isinstance(value, Tensor) else value for value in values]
             self._numbers = np.append(self._numbers, new)[-self.max_length :]
             self._count_history = np.append(self._count_history, counts)[-self.max_length :]
+        return self._numbers
+
+    @_log_history.setter
+    def _log_history(self, numbers: np.ndarray) -> None:
+        self._numbers = numbers
 
     def __reduce__(self) -> tuple:
         return HistoryBuffer, (*self.data, self.max_length)
