@@ -10,7 +10,7 @@ from mmengine.config import Config
 from torch.profiler import ProfilerActivity, profile
 
 from measuring.steps import build_own, build_pair, random_batch, train_step
-from measuring.timing import MIB, Spread, interleaved, ratio, seconds_of
+from measuring.timing import MIB, interleaved, ratio, seconds_of, spread_of
 from mmseg_kd.config import load_config
 from mmseg_kd.engine.optim import set_matmul_precision
 
@@ -53,7 +53,7 @@ def _time_setting(runs: dict[str, Callable[[], object]]) -> Iterator[dict[str, A
         memory[run_name] = (torch.cuda.max_memory_allocated() - before) / MIB
     seconds = interleaved(runs, ROUNDS, warmup=0, calls=STEPS)
     for run_name, run in runs.items():
-        ms = Spread.of([1e3 * x for x in seconds[run_name]])
+        ms = spread_of([1e3 * x for x in seconds[run_name]])
         yield dict(
             run=run_name,
             ms=ms.median,

@@ -1,7 +1,5 @@
 """Times and peak memory of runs that take turns in one process."""
 
-from __future__ import annotations
-
 import statistics
 from collections.abc import Callable, Mapping, Sequence
 from itertools import accumulate
@@ -62,18 +60,18 @@ class Spread(NamedTuple):
     greatest: float
     n: int
 
-    @classmethod
-    def of(cls, values: Sequence[float]) -> Spread:
-        """Summarise measurements."""
-        return cls(statistics.median(values), min(values), max(values), len(values))
-
     def __format__(self, spec: str) -> str:
         return f'{self.median:{spec}} ({self.least:{spec}} to {self.greatest:{spec}})'
 
 
+def spread_of(values: Sequence[float]) -> Spread:
+    """Summarise measurements."""
+    return Spread(statistics.median(values), min(values), max(values), len(values))
+
+
 def ratio(stock: Sequence[float], ours: Sequence[float]) -> Spread:
     """Divide the times of stock by ours, turn by turn, so that slow moments cancel."""
-    return Spread.of([s / o for s, o in zip(stock, ours, strict=True)])
+    return spread_of([s / o for s, o in zip(stock, ours, strict=True)])
 
 
 def peak_memory(step: Callable[[], object], device: str) -> float:
