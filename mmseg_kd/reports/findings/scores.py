@@ -106,15 +106,13 @@ def _controls(collection: Collection) -> Iterator[Message]:
 
 def _gap(collection: Collection) -> Iterator[Message]:
     for group in collection.students[:1]:
-        closed = collection.gap_closed(group)
-        if closed and collection.compare(group).verdict == 'better':
+        closed, compared = collection.gap_closed(group), collection.compare(group)
+        if closed and compared.verdict == 'better':
+            names = dict(name=group.name, baseline=collection.baseline.name)
+            gap, share = compared.mean / closed, number(100 * closed, '.0f')
             yield message(
                 'The teacher is {gap} {metric} above {baseline}; {name} closes {share} % of it.',
-                gap=f'{collection.compare(group).mean / closed:.2f}',
-                metric=collection.metric,
-                baseline=collection.baseline.name,
-                name=group.name,
-                share=number(100 * closed, '.0f'),
+                **names | dict(gap=f'{gap:.2f}', share=share, metric=collection.metric),
             )
 
 
@@ -133,14 +131,11 @@ def _classes(collection: Collection) -> Iterator[Message]:
         yield message('{name} hardly recognises {classes} (IoU below {limit} %).', **values)
     if deltas := collection.class_differences(best):
         low, high = min(deltas, key=deltas.get), max(deltas, key=deltas.get)
+        ends = dict(low=low, high=high, least=number(deltas[low], '+.2f'))
+        ends |= dict(most=number(deltas[high], '+.2f'))
         yield message(
             'IoU by class, {name} minus {baseline}: {least} ({low}) to {most} ({high}) points.',
-            name=best.name,
-            baseline=collection.baseline.name,
-            low=low,
-            high=high,
-            least=number(deltas[low], '+.2f'),
-            most=number(deltas[high], '+.2f'),
+            **ends | dict(name=best.name, baseline=collection.baseline.name),
         )
 
 

@@ -99,14 +99,11 @@ def weak_teachers(collection: Collection) -> Iterator[Message]:
         if baseline is None or not same_data(group.first, baseline.first, 'val_dataloader'):
             continue
         if score is not None and score <= baseline.score:
+            names = dict(checkpoint=card['checkpoint'], metric=metric, source=baseline.name)
             yield message(
                 'The teacher {checkpoint} does not beat the baseline: {score} {metric} against '
                 '{baseline} of {source}. A teacher like this rarely helps.',
-                checkpoint=card['checkpoint'],
-                metric=metric,
-                source=baseline.name,
-                score=f'{score:.2f}',
-                baseline=f'{baseline.score:.2f}',
+                **names | dict(score=f'{score:.2f}', baseline=f'{baseline.score:.2f}'),
             )
 
 
