@@ -1,8 +1,9 @@
 """A figure of rows of images, label maps and heat maps, with a legend."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from matplotlib.patches import Patch
@@ -38,21 +39,18 @@ class Panel:
 
 
 def prediction_grid(
-    rows: Sequence[Sequence[Panel]],
-    classes: Sequence[str],
-    palette: Sequence[Sequence[int]],
-    file: str | Path,
-    vector: bool = False,
+    rows: Sequence[Sequence[Panel]], meta: Mapping[str, Any], file: str | Path, vector: bool = False
 ) -> None:
     """Draw rows of panels with a legend of the classes and write the picture.
 
     Args:
         rows: Panels, equally many in each row; one without content leaves its place empty.
-        classes: Class names.
-        palette: Their RGB colours, 0 to 255. Other ids (255 = ignore) are white.
+        meta: The class names `classes` and their colours `palette`, RGB from 0 to 255, as in the
+            `metainfo` of a data set. Other ids (255 = ignore) are white.
         file: Where to write.
         vector: As for `canvas`.
     """
+    classes, palette = meta['classes'], meta['palette']
     colours = np.full((256, 3), 255, dtype=np.uint8)
     colours[: len(palette)] = np.asarray(palette, dtype=np.uint8)
     first = rows[0][0]

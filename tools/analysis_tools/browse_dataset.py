@@ -32,8 +32,7 @@ def main() -> None:
         raise UserError(f'{args.config} has no train_dataloader')
     with config_errors():
         samples = TrainingSamples(loader, cfg.model.get('data_preprocessor'), seed)
-    meta, folder = samples.dataset.metainfo, args.output_dir
-    count = args.show_number or len(samples.dataset)
+    folder, count = args.output_dir, args.show_number or len(samples.dataset)
     for number, sample in enumerate(tqdm(samples.first(count), total=count, unit='image'), 1):
         name = f'{number:0{len(str(count))}d}_{Path(sample.path).stem}.png'
         panels = [
@@ -42,7 +41,7 @@ def main() -> None:
             Panel('in training', sample.seen),
             Panel('its labels (white: ignored)', labels=sample.seen_labels),
         ]
-        prediction_grid([panels], meta['classes'], meta['palette'], folder / name)
+        prediction_grid([panels], samples.dataset.metainfo, folder / name)
     print(f'{count} pictures: {folder}')
 
 

@@ -94,8 +94,7 @@ class PredictionGridHook(Hook):
         if history:
             runner.logger.info('\n' + _table(history, teacher))
         file = Path(runner.work_dir) / 'predictions.png'
-        meta = runner.val_dataloader.dataset.metainfo
-        prediction_grid(self._rows(runner), meta['classes'], meta['palette'], file)
+        prediction_grid(self._rows(runner), runner.val_dataloader.dataset.metainfo, file)
         runner.logger.info(f'input, ground truth and predictions: {relative(file)}')
 
     @torch.no_grad()

@@ -34,7 +34,8 @@ SMALLEST_SCALE = 0.05
 # Width of a panel; larger images are shown reduced.
 PANEL_PIXELS = 240
 # Names and colours of the edges in the first column.
-LEGEND = (('edges of the prediction', 'edges of the label'), (WORSE, (255, 255, 255)))
+NAMES = ('edges of the prediction', 'edges of the label')
+LEGEND = dict(classes=NAMES, palette=(WORSE, (255, 255, 255)))
 
 
 class FlowParts(NamedTuple):
@@ -190,7 +191,7 @@ def write_flow_parts(
             found = {'teacher': other, **found}
         label = resize_labels(samples.label_of(sample)[None], sample['inputs'].shape[1:])[0]
         rows = _rows(samples.image_of(sample), label.numpy(), found)
-        prediction_grid(rows, *LEGEND, folder / f'{samples.stem_of(dataset, i)}.png')
+        prediction_grid(rows, LEGEND, folder / f'{samples.stem_of(dataset, i)}.png')
         for name, one in found.items():
             shares[name].append(one.shares)
     return {
@@ -223,7 +224,7 @@ def _rows(
 
 def _with_edges(image: np.ndarray, label: np.ndarray, ids: np.ndarray) -> np.ndarray:
     drawn = 0.6 * image.mean(axis=2, keepdims=True).repeat(3, axis=2)
-    drawn[_edges(ids)], drawn[_edges(label)] = LEGEND[1]
+    drawn[_edges(ids)], drawn[_edges(label)] = LEGEND['palette']
     return drawn.astype(np.uint8)
 
 

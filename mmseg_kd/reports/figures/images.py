@@ -133,8 +133,7 @@ def draw_images(
     differences = [row['student'] - row['baseline'] for row in scores.values()]
     chosen = choose_images(differences, count)
     rows = [_row(dataset[i], models) for i, _ in chosen]
-    meta = dataset.metainfo
-    prediction_grid(rows, meta['classes'], meta['palette'], file, vector=True)
+    prediction_grid(rows, dataset.metainfo, file, vector=True)
     return [(samples.stem_of(dataset, i), kind, differences[i]) for i, kind in chosen]
 
 

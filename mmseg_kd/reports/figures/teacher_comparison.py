@@ -185,14 +185,13 @@ def write_comparison(
     Raises:
         UserError: A tap is not a map.
     """
-    meta = dataset.metainfo
     comparisons = {i: compare(models, dataset[i], taps) for i in chosen}
     highest = max(float(one.entropy[role].max()) for one in comparisons.values() for role in ROLES)
     rows, pictures = [], []
     for place, (i, one) in enumerate(comparisons.items(), 1):
         (kind, scores), stem = chosen[i], samples.stem_of(dataset, i)
         file = folder / f'{place:0{len(str(len(chosen)))}}_{stem}.png'
-        prediction_grid(panels(one, highest), meta['classes'], meta['palette'], file)
+        prediction_grid(panels(one, highest), dataset.metainfo, file)
         points = [f'{score:.2f}' for score in scores.values()]
         rows.append([stem, kind, *points, number(_difference(scores), '+.2f')])
         pictures += [Heading(stem), Picture(file, _caption(one))]
