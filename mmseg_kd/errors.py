@@ -65,8 +65,6 @@ def did_you_mean(word: str, known: Iterable[str], otherwise: str = '') -> str:
     return f'did you mean {names[near[0]]!r}?' if near else otherwise
 
 
-def unknown(
-    names: Iterable[str], known: Collection[str], otherwise: str
-) -> Iterator[tuple[str, str]]:
+def unknown(names: Iterable[str], known: Collection[str], advice: str) -> Iterator[tuple[str, str]]:
     """Yield the names that are not among the known ones, each with `did_you_mean`."""
-    return ((name, did_you_mean(name, known, otherwise)) for name in names if name not in known)
+    return ((name, did_you_mean(name, known, advice)) for name in names if name not in known)

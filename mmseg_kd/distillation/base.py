@@ -12,7 +12,8 @@ from mmseg_kd.distillation.schedules import Schedule, scheduled, unnested, value
 
 # Maps are clamped to this magnitude: float32 can sum a hundred million squares of this size.
 LARGEST = 1e15
-# A map (N, C, H, W), or one for each stage.
+# A map (N, C, H, W) for each stage, or a single one.
+Stages = list[Tensor]
 Maps = Tensor | Sequence[Tensor]
 # Attributes of a loss that are not settings.
 STATE = ('training', 'iteration', 'zero_at_equality', 'of_classes', 'equal_channels')
@@ -183,9 +184,7 @@ class KDLoss(nn.Module):
         """
         raise NotImplementedError(f'{type(self).__name__} implements neither compare nor distance')
 
-    def distance(
-        self, student: list[Tensor], teacher: list[Tensor], target: Tensor | None
-    ) -> Tensor:
+    def distance(self, student: Stages, teacher: Stages, target: Tensor | None) -> Tensor:
         """Compute the unweighted loss from the maps of all stages: the sum of `compare`."""
         values = [
             self.compare(s, t if self.whole_maps else resize_map(t, s.shape[2:]), target)

@@ -40,7 +40,7 @@ def main() -> None:
     if not all(args.split[:2]):
         raise UserError('--split: train and val need a share; write for example 80 20 0')
     pairs, *left_out = find_pairs(Path(args.src), args.images, args.masks)
-    splits = split_pairs(pairs, tuple(args.split), args.seed)
+    splits = split_pairs(pairs, args.split, args.seed)
     legend = find_legend(pairs, args.classes)
     with new_folder(dest, 'DEST') as folder:
         counts = write_dataset(splits, legend, folder)

@@ -2,6 +2,7 @@
 
 import random
 import unicodedata
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -113,9 +114,7 @@ def _key(path: Path, folder: Path) -> str:
     return unicodedata.normalize('NFC', name)
 
 
-def split_pairs(
-    pairs: list[Pair], shares: tuple[int, int, int], seed: int
-) -> dict[str, list[Pair]]:
+def split_pairs(pairs: list[Pair], shares: Sequence[int], seed: int) -> dict[str, list[Pair]]:
     """Split pairs into train, val and test.
 
     Subfolders in `SPLIT_FOLDERS` keep their split. Otherwise equal names and seeds give equal

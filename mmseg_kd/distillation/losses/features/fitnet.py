@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from mmseg.registry import MODELS
 from torch import Tensor, nn
 
-from mmseg_kd.distillation.base import LARGEST, KDLoss
+from mmseg_kd.distillation.base import LARGEST, KDLoss, Stages
 from mmseg_kd.distillation.maps import mean_of_valid
 from mmseg_kd.errors import UserError
 
@@ -85,16 +85,14 @@ class FitNetLoss(KDLoss):
         )
         return each
 
-    def distance(
-        self, student: list[Tensor], teacher: list[Tensor], target: Tensor | None
-    ) -> Tensor:
+    def distance(self, student: Stages, teacher: Stages, target: Tensor | None) -> Tensor:
         """Adapt the student's maps and compute the sum of `compare`."""
         self._check('stages', self.stages, 'student_channels', student)
         self._check('teacher_stages', self.teacher_stages, 'teacher_channels', teacher)
         maps = [adapted(a, s) for a, s in zip(self.adapters, student, strict=True)]
         return super().distance(maps, teacher, target)
 
-    def _check(self, key: str, names: Sequence[str], setting: str, maps: list[Tensor]) -> None:
+    def _check(self, key: str, names: Sequence[str], setting: str, maps: Stages) -> None:
         found = [x.shape[1] for x in maps]
         for i, (expected, actual) in enumerate(zip(getattr(self, setting), found, strict=True)):
             if expected != actual:

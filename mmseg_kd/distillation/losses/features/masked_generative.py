@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from mmseg.registry import MODELS
 from torch import Tensor, nn
 
-from mmseg_kd.distillation.base import LARGEST
+from mmseg_kd.distillation.base import LARGEST, Stages
 from mmseg_kd.distillation.losses.features.fitnet import FitNetLoss, own_random_stream
 from mmseg_kd.distillation.maps import average_pool, mean_of_valid, resize_map
 
@@ -92,9 +92,7 @@ class MaskedGenerativeLoss(FitNetLoss):
         """Return the grid (height, width) of a map of the given size."""
         return list(map(min, size, self.grid or size))
 
-    def distance(
-        self, student: list[Tensor], teacher: list[Tensor], target: Tensor | None
-    ) -> Tensor:
+    def distance(self, student: Stages, teacher: Stages, target: Tensor | None) -> Tensor:
         """Average the maps to the grid and compute `compare` of the adapted student."""
         size = student[0].shape[2:]
         cells = self.cells(size)
