@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from mmseg_kd.models.failures import model_errors
-from mmseg_kd.models.segformer_head import LevelFusion, LevelProjection, SegFormerHead
+from mmseg_kd.models.segformer_head import LevelFusion, SegFormerHead
 
 FLOPS_PER_MAC = 2
 # Inference runs neither.
@@ -71,7 +71,7 @@ def measure_complexity(model: nn.Module, size: tuple[int, int], in_channels: int
 
 
 def published_fusion(
-    fuse: LevelFusion, features: Sequence[Tensor], levels: Sequence[LevelProjection]
+    fuse: LevelFusion, features: Sequence[Tensor], levels: Sequence[nn.ModuleDict]
 ) -> Tensor:
     """Fuse the levels as in SegFormer's paper, with the wide convolution at the finest stride.
 

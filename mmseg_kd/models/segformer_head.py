@@ -21,14 +21,6 @@ from mmseg_kd.errors import UserError
 from mmseg_kd.models.launches import KnowsLaunches
 
 
-class LevelProjection(nn.Module):
-    """The linear map of one level; `LevelFusion` reads its weights instead of calling it."""
-
-    def __init__(self, in_channels: int, embed_dim: int) -> None:
-        super().__init__()
-        self.proj = nn.Linear(in_channels, embed_dim)
-
-
 class LevelFusion(KnowsLaunches):
     """Project the levels, upsample them to the finest, and fuse them by a 1x1 convolution.
 
@@ -51,7 +43,7 @@ class LevelFusion(KnowsLaunches):
             self.activate.inplace = True
         self.align_corners = head.align_corners
 
-    def fold(self, levels: Sequence[LevelProjection]) -> tuple[list[Tensor], Tensor]:
+    def fold(self, levels: Sequence[nn.ModuleDict]) -> tuple[list[Tensor], Tensor]:
         """Fold the fusing kernel into the levels' maps: (embed_dim, C_i) each, and one bias."""
         # The published concatenation runs from the coarsest level to the finest.
         kernel = self.conv.weight.flatten(1)
@@ -61,7 +53,7 @@ class LevelFusion(KnowsLaunches):
             bias = bias + self.conv.bias
         return [part @ level.proj.weight for part, level in zip(parts, levels, strict=True)], bias
 
-    def forward(self, features: Sequence[Tensor], levels: Sequence[LevelProjection]) -> Tensor:
+    def forward(self, features: Sequence[Tensor], levels: Sequence[nn.ModuleDict]) -> Tensor:
         """Fuse maps (N, C_i, H_i, W_i), finest first, into one (N, embed_dim, H_1, W_1)."""
         return self.activate(self.bn(self.sum_of_levels(features, *self.fold(levels))))
 
@@ -113,7 +105,8 @@ class SegFormerHead(BaseDecodeHead):
         # The base class' classifier; linear_pred, the published name, replaces it.
         del self.conv_seg
         for i, channels in enumerate(in_channels, start=1):
-            self.add_module(f'linear_c{i}', LevelProjection(channels, embed_dim))
+            # The published names. `LevelFusion` reads the weights instead of calling the layer.
+            self.add_module(f'linear_c{i}', nn.ModuleDict({'proj': nn.Linear(channels, embed_dim)}))
         self.linear_fuse = LevelFusion(self)
         self.linear_pred = nn.Conv2d(embed_dim, self.out_channels, 1)
 
