@@ -44,8 +44,7 @@ def average_pool(x: Tensor, cells: Sequence[int]) -> Tensor:
 
 def _averages(size: int, cells: int, like: Tensor) -> Tensor:
     """Return the matrix (cells, size) that averages a line of `size` places over cells."""
-    places = torch.eye(size, dtype=like.dtype, device=like.device)
-    return F.adaptive_avg_pool1d(places, cells).t()
+    return F.adaptive_avg_pool1d(torch.eye(size, dtype=like.dtype, device=like.device), cells).t()
 
 
 def max_pool(x: Tensor, patch: Sequence[int]) -> Tensor:

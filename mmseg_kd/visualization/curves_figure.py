@@ -40,5 +40,4 @@ def draw_curves(
             look = dict(marker=marker, markersize=4, label=label)
             axes.plot(list(curve), list(curve.values()), **line_style(i), **look)
     iteration_axis(panels[-1])
-    handles = panels[0].get_legend_handles_labels()
-    figure.legend(*handles, loc='outside lower center', ncols=columns)
+    figure.legend(*panels[0].get_legend_handles_labels(), loc='outside lower center', ncols=columns)

@@ -109,9 +109,8 @@ def _folder(
 
 
 def _key(path: Path, folder: Path) -> str:
-    name = path.relative_to(folder).with_suffix('').as_posix().lower()
     # macOS stores Hangul in separate letters (NFD), Windows in syllables (NFC).
-    return unicodedata.normalize('NFC', name)
+    return unicodedata.normalize('NFC', path.relative_to(folder).with_suffix('').as_posix().lower())
 
 
 def split_pairs(pairs: list[Pair], shares: Sequence[int], seed: int) -> dict[str, list[Pair]]:

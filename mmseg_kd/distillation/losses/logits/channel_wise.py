@@ -135,8 +135,7 @@ def place_divergence(
         tensor(0.1109)
     """
     log_p, log_q = (_log_places(x / temperature, valid, group_size) for x in (teacher, student))
-    divergence = (log_p.exp() * (log_p - log_q)).sum(dim=2)
-    return temperature**2 * divergence.mean()
+    return temperature**2 * (log_p.exp() * (log_p - log_q)).sum(dim=2).mean()
 
 
 def _log_places(x: Tensor, valid: Tensor, group_size: int) -> Tensor:
