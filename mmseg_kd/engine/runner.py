@@ -75,20 +75,24 @@ class KDRunner(Runner):
                 prepare_training(self)
                 return super().train()
         except (KeyboardInterrupt, OSError, UserError) as error:
-            latest = find_latest_checkpoint(self.work_dir)
-            found = latest and f'{latest.name} is there, continue with --resume'
-            how = f'interrupted at iteration {self.iter}: {found or "nothing saved"}'
-            if not isinstance(error, KeyboardInterrupt):
-                how = how.replace('interrupted', 'stopped') + f' ({one_line(error)})'
-            # A run that is refused has not begun.
-            if self.iter or not isinstance(error, UserError):
-                self.logger.warning(how)
+            # A training that is refused has not begun.
+            unbuilt = isinstance(self.optim_wrapper, dict)
+            if not isinstance(error, UserError) or not (unbuilt or self.iter == 0):
+                self.logger.warning(self._end(error))
             if not Path(self.work_dir).is_dir():
                 raise UserError(f'the work_dir {self.work_dir} is gone') from error
             raise
         finally:
             if self._lock is not None:
                 self._lock.release()
+
+    def _end(self, error: BaseException) -> str:
+        """Describe an error that ends the training."""
+        interrupted = isinstance(error, KeyboardInterrupt)
+        how, reason = ('interrupted', '') if interrupted else ('stopped', f' ({one_line(error)})')
+        latest = find_latest_checkpoint(self.work_dir)
+        found = latest and f'{latest.name} is there, continue with --resume'
+        return f'{how} at iteration {self.iter}: {found or "nothing saved"}{reason}'
 
     def test(self) -> dict[str, float]:
         """Test; return the metrics."""
