@@ -94,9 +94,15 @@ def _run(name: str, device: str, out: Path, deadline: float) -> dict[str, Any] |
         command = ['pytest', *files.split(), '-v', '-m', 'gpu', f'--junitxml={part}', '-k', chosen]
     with log.open('w', encoding='utf-8') as stream:
         try:
-            options = dict(cwd=ROOT, env=ENVIRONMENT, stdout=stream, stderr=subprocess.STDOUT)
-            done = subprocess.run([sys.executable, '-m', *command], timeout=limit, **options)
-            state = 'failed' if done.returncode else 'done'
+            code = subprocess.run(
+                [sys.executable, '-m', *command],
+                cwd=ROOT,
+                env=ENVIRONMENT,
+                stdout=stream,
+                stderr=subprocess.STDOUT,
+                timeout=limit,
+            ).returncode
+            state = 'failed' if code else 'done'
         except subprocess.TimeoutExpired:
             state = 'stopped: too slow'
     rows = []

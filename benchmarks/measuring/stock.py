@@ -34,10 +34,15 @@ def stock_model(model_cfg: ConfigDict, teacher_cfg: ConfigDict | None = None) ->
         cfg.pop(key, None)
     cfg.data_preprocessor.type = 'SegDataPreProcessor'
     widths, depths = VARIANTS[backbone.type]
-    sizes = dict(num_heads=[1, 2, 5, 8], patch_sizes=[7, 3, 3, 3], sr_ratios=[8, 4, 2, 1])
-    sizes |= dict(embed_dims=widths[0], num_layers=list(depths))
-    rate = backbone.get('drop_path_rate', 0.1)
-    cfg.backbone = dict(type='MixVisionTransformer', drop_path_rate=rate, **sizes)
+    cfg.backbone = dict(
+        type='MixVisionTransformer',
+        embed_dims=widths[0],
+        num_layers=list(depths),
+        num_heads=[1, 2, 5, 8],
+        patch_sizes=[7, 3, 3, 3],
+        sr_ratios=[8, 4, 2, 1],
+        drop_path_rate=backbone.get('drop_path_rate', 0.1),
+    )
     head.channels, head.type = head.pop('embed_dim', 256), 'SegformerHead'
     if teacher_cfg is None:
         return EncoderDecoder(**cfg)

@@ -101,13 +101,18 @@ def export_onnx(trained: TrainedSegmentor, file: Path, end_to_end: bool, fp16: b
     shape = (2, *EXAMPLE, 3) if end_to_end else (2, 3, *EXAMPLE)
     example = torch.zeros(shape, dtype=torch.uint8 if end_to_end else torch.float32)
     sizes = dict.fromkeys((0, 1, 2) if end_to_end else (0, 2, 3), torch.export.Dim.DYNAMIC)
-    names = dict(input_names=['images'], output_names=['ids' if end_to_end else 'logits'])
-    options = dict(dynamo=True, verbose=False, dynamic_shapes=(sizes,), **names)
     try:
         with warnings.catch_warnings(), torch.no_grad():
             warnings.simplefilter('ignore')
-            exported = copy.deepcopy(module).half() if fp16 else module
-            program = torch.onnx.export(exported, (example,), **options)
+            program = torch.onnx.export(
+                copy.deepcopy(module).half() if fp16 else module,
+                (example,),
+                dynamo=True,
+                verbose=False,
+                input_names=['images'],
+                output_names=['ids' if end_to_end else 'logits'],
+                dynamic_shapes=(sizes,),
+            )
     except ImportError as error:
         raise UserError('exporting needs more packages: pip install -e ".[export]"') from error
     except Exception as error:

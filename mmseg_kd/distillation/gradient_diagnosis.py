@@ -78,12 +78,17 @@ def make_report(
     for name, loss in losses.items():
         weighted_name, raw_name = log_names(name)
         own.add(weighted_name)
-        logged = dict(raw=values.get(raw_name), weighted=values.get(weighted_name))
-        known = dict(weight=loss.weight, share=share[name]) | vars(weighted[name])
-        rows[name] = _finite(**logged, **known)
+        rows[name] = _finite(
+            raw=values.get(raw_name),
+            weighted=values.get(weighted_name),
+            weight=loss.weight,
+            share=share[name],
+            **vars(weighted[name]),
+        )
     of_labels = sum(value for key, value in values.items() if 'loss' in key and key not in own)
-    norms = dict(features=task.features, logits=task.logits)
-    first = _finite(weighted=of_labels, **norms, share=share['task'])
+    first = _finite(
+        weighted=of_labels, features=task.features, logits=task.logits, share=share['task']
+    )
     return {'iter': iteration, 'task': first, 'losses': rows}
 
 

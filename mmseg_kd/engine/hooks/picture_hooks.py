@@ -55,9 +55,14 @@ class PaintingHook(SegVisualizationHook):
             image = image.permute(1, 2, 0).numpy()[..., ::-1]
         else:
             image = mmcv.imread(path, channel_order='rgb')
-        how = dict(show=self.show, wait_time=self.wait_time, step=step)
-        name, image = f'{split}_{path.stem}', np.ascontiguousarray(image)
-        self._visualizer.add_datasample(name, image, outputs[i], **how)
+        self._visualizer.add_datasample(
+            f'{split}_{path.stem}',
+            np.ascontiguousarray(image),
+            data_sample=outputs[i],
+            show=self.show,
+            wait_time=self.wait_time,
+            step=step,
+        )
 
 
 @HOOKS.register_module()

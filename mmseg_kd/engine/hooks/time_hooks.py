@@ -39,10 +39,15 @@ class ProgressHook(Hook):
             level = runner.logger.handlers[0].level
             self._redirection.enter_context(logging_redirect_tqdm(loggers=[runner.logger]))
             runner.logger.handlers[-1].setLevel(level)
-        total = runner.max_iters if training else len(getattr(runner, f'{mode}_dataloader'))
-        done = runner.iter if training else 0
-        look = dict(dynamic_ncols=True, leave=False, position=len(self._bars))
-        self._bars.append(tqdm(desc=mode, total=total, initial=done, **look))
+        bar = tqdm(
+            desc=mode,
+            total=runner.max_iters if training else len(getattr(runner, f'{mode}_dataloader')),
+            initial=runner.iter if training else 0,
+            dynamic_ncols=True,
+            leave=False,
+            position=len(self._bars),
+        )
+        self._bars.append(bar)
 
     def _after_iter(self, runner: Runner, *args: Any, **kwargs: Any) -> None:
         if self._bars:
