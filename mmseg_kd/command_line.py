@@ -59,10 +59,7 @@ def run_tool(main: Callable[[], None]) -> None:
         if error.errno in (errno.EPIPE, errno.EINVAL) and _output_is_closed():
             # A reader such as `head` stopped early. Python must not flush to its pipe at exit.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        elif error.errno in OF_THE_SYSTEM or getattr(error, 'winerror', None) == INVALID_NAME:
-            # `filename2` is the new name in a rename.
-            message = f'{error.filename2 or error.filename or "a file"}: {error.strerror}'
-        else:
+        elif (message := system_message(error)) is None:
             raise
     except KeyboardInterrupt:
         print('\ninterrupted', file=sys.stderr)
@@ -70,6 +67,15 @@ def run_tool(main: Callable[[], None]) -> None:
     if message is not None:
         print(f'error: {message}', file=sys.stderr)
         sys.exit(EXIT_USER_ERROR)
+
+
+def system_message(error: BaseException) -> str | None:
+    """Return the one line that reports an error of a disk or of permissions; None for others."""
+    of_the_system = getattr(error, 'errno', None) in OF_THE_SYSTEM
+    if not of_the_system and getattr(error, 'winerror', None) != INVALID_NAME:
+        return None
+    # `filename2` is the new name in a rename.
+    return f'{error.filename2 or error.filename or "a file"}: {error.strerror}'
 
 
 def _output_is_closed() -> bool:

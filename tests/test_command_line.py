@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from conftest import ROOT
 
-from mmseg_kd.command_line import join_lists, run_tool
+from mmseg_kd.command_line import join_lists, run_tool, system_message
 
 # Letters and signs that cp949 lacks.
 UNKNOWN = 'café − 国'  # noqa: RUF001
@@ -96,6 +96,14 @@ def test_another_pipe_that_breaks_is_an_error(error: OSError) -> None:
 
     with pytest.raises(OSError, match=error.strerror):
         run_tool(main)
+
+
+def test_an_error_of_the_disk_is_one_line() -> None:
+    full = OSError(errno.ENOSPC, 'No space left on device', 'a.pth')
+    assert system_message(full) == 'a.pth: No space left on device'
+    # A mistake of the program keeps its traceback.
+    assert system_message(FileNotFoundError(errno.ENOENT, 'No such file', 'a.pth')) is None
+    assert system_message(ValueError('a')) is None
 
 
 def test_a_name_that_windows_refuses(capsys: pytest.CaptureFixture) -> None:

@@ -12,7 +12,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 
 from mmseg_kd.checkpoints import find_latest_checkpoint, write_text
-from mmseg_kd.command_line import prepare_process, user_message
+from mmseg_kd.command_line import prepare_process, system_message, user_message
 from mmseg_kd.config import choose_start, load_config, prepare_test
 from mmseg_kd.engine import build_runner
 from mmseg_kd.errors import UserError, one_line
@@ -37,8 +37,9 @@ def run_task(task: Task, study: Connection) -> None:
     except UserError as error:
         outcome = user_message(error)
     except Exception as error:
-        traceback.print_exc()
-        outcome = f'{type(error).__name__}: {one_line(error)}'
+        if (outcome := system_message(error)) is None:
+            traceback.print_exc()
+            outcome = f'{type(error).__name__}: {one_line(error)}'
     # The study may have closed the connection.
     with suppress(OSError):
         study.send(outcome)

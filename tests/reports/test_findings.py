@@ -194,7 +194,7 @@ def test_a_study_gets_lines_for_its_config(pair: dict[str, Path], tmp_path: Path
     ]
     write_study(tmp_path, runs, baseline='baseline')
     lines = suggested(tmp_path)
-    assert 'seeds=[0, 1, 2],' in lines.values()
+    assert 'seeds=[0, 1, 2],  # of the runs student and baseline' in lines.values()
     (text,) = [text for reason, text in lines.items() if '1.5x longer' in reason]
     (entry,) = eval(f'dict({{{text}}})').values()
     assert entry['config'] == 'kd.py'

@@ -60,13 +60,16 @@ def test_seeds_that_one_of_them_has_come_first() -> None:
     lines = more_seeds(base, student)
     assert lines.count('randomness.seed=') == 2
     assert 'randomness.seed=8' in lines and 'randomness.seed=9' in lines
-    assert more_seeds(in_study(base), in_study(student)) == 'seeds=[7, 8, 9],'
+    assert (
+        more_seeds(in_study(base), in_study(student))
+        == 'seeds=[7, 8, 9],  # of the runs kd and base'
+    )
 
 
 def test_a_run_of_a_study_gets_its_seeds_there() -> None:
     base, student = in_study(group('base', 70.0)), group('kd', 71.0)
     *commands, line = more_seeds(base, student).splitlines()
-    assert line == 'seeds=[0, 1, 2],'
+    assert line == 'seeds=[0, 1, 2],  # of the runs kd and base'
     assert [command.split()[:2] for command in commands] == [['python', 'tools/train.py']] * 2
 
 

@@ -161,9 +161,10 @@ def to_ids(mask: Mask, ids: Mapping[Value, int], size: tuple[int, int]) -> np.nd
         return np.array(picture)
     if mask.mode == 'P' and any(isinstance(value, tuple) for value in ids):
         mask = mask.convert('RGB')
-    table = np.full(COLOURS, IGNORED, np.uint8)
-    table[_codes([[*ids]])] = [*ids.values()]
-    return table[_codes(mask)]
+    known, codes = _codes([[*ids]]), _codes(mask)
+    table = np.full(1 + max(int(known.max()), int(codes.max())), IGNORED, np.uint8)
+    table[known] = [*ids.values()]
+    return table[codes]
 
 
 def _draw(picture: ImageDraw.ImageDraw, kind: str, points: list, fill: int) -> None:

@@ -70,11 +70,12 @@ def _seeds(collection: Collection) -> Iterator[Suggestion]:
         unused = [*baseline.seeds, *range(count + len(known))]
         order = [seed for seed in unused if seed not in best.seeds]
     seeds = list(dict.fromkeys(order))[:count]
-    in_study = dict.fromkeys((best, baseline), f'seeds={sorted({*seeds, *known})},')
+    line, runs = f'seeds={sorted({*seeds, *known})},', f'{best.name} and {baseline.name}'
+    in_study = dict.fromkeys((best, baseline), f'{line}  # of the runs {runs}')
     if best.params:
         # Seeds of the whole study would train every point of its grid or search.
         in_study[best] = _lines(best, 'seeds', {}, seeds)
-        in_study[baseline] = f'# and in the run {baseline.name}: {in_study[baseline]}'
+        in_study[baseline] = f'# and in the run {baseline.name}: {line}'
     lines = []
     for group, line in in_study.items():
         missing = sorted(set(seeds) - set(group.seeds))
