@@ -37,10 +37,11 @@ def registered_types() -> dict[str, Any]:
     """
     roots = [each for each in vars(mmengine_registry).values() if isinstance(each, Registry)]
     children = [child for root in roots for child in root.children.values()]
-    children.sort(key=lambda child: child.scope == 'mmseg')
     below = [each for child in children for each in child.children.values()]
+    # Those of other projects first, which the default scope does not find.
+    order = ('mmengine', 'mmseg', 'mmseg_kd')
     found: dict[str, Any] = {}
-    for registry in [*roots, *children, *below]:
+    for registry in sorted([*roots, *children, *below], key=lambda each: each.scope in order):
         # A registry finds what those above it have.
         scopes = {registry.scope, 'mmseg', 'mmseg_kd'} if registry in roots else {registry.scope}
         for name, cls in registry.module_dict.items():

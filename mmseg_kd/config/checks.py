@@ -69,8 +69,10 @@ def _heads(cfg: Config) -> Problems:
     for where, head in dicts(cfg.model, 'model'):
         if re.fullmatch(r'model.(decode|auxiliary)_head(.\d+)?', where):
             count, kind = head.get('num_classes'), types.get(head.get('type'))
-            # A head with a loss of its own may have others, such as boundary and other.
-            counts += [count] * (getattr(kind, 'loss_by_feat', plain) is plain)
+            # A head with a loss of its own may have other classes, such as boundary and other.
+            own = getattr(kind, 'loss_by_feat', plain) is not plain
+            foreign = own and not kind.__module__.startswith('mmseg.')
+            counts += [count] * (not foreign and head.get('type') != 'STDCHead')
             for _, loss in dicts(head.get('loss_decode')):
                 yield from _loss(f'{where}.loss_decode', loss, head.get('out_channels') or count)
     if len(set(counts) - {None}) > 1:

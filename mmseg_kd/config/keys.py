@@ -3,6 +3,7 @@
 import inspect
 import re
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 from mmengine.config import Config
@@ -68,9 +69,9 @@ UNTYPED = {
 # The keys of these dicts go to several functions, so no constructor lists them all.
 LAYERS = {'norm_cfg', 'act_cfg', 'conv_cfg'}
 PASSED_ON = LAYERS | {'init_cfg', 'override'}
-# Arguments that the runner, mmengine's registries or the student fill in or take out.
+# Arguments that the runner, mmengine's registries or the student fill in.
 FILLED_IN = {'type', '_scope_', '_delete_', 'constructor', 'paramwise_cfg', 'runner', 'dataloader'}
-FILLED_IN |= {'dataset', 'optimizer', 'module', 'name', 'average', 'segmentor', 'priority'}
+FILLED_IN |= {'dataset', 'optimizer', 'module', 'name', 'average', 'segmentor'}
 
 
 def check_top_level(cfg: Config, source: str) -> None:
@@ -102,14 +103,26 @@ def _is_variable(cfg: Config, key: str, source: str) -> bool:
     rare = value >= 1000 if type(value) is int else value and not isinstance(value, bool | float)
     if rare and any(other == value and where != key for where, other in nodes(cfg)):
         return True
-    # `optimizer` is also a variable of 1.x configs, which may be merged with that of a base.
-    used = value_at(cfg, 'optim_wrapper.optimizer') if key == 'optimizer' else None
-    if used and (not line_of(source, key) or value | used == value):
+    if key == 'optimizer' and _wraps_optimizer(cfg, source):
         return True
     if key != 'optimizer' and (key in RENAMED or did_you_mean(key, TOP_LEVEL)):
         return False
     # The text is that of the file and its bases, without overrides.
     return bool(re.search(rf'^{re.escape(key)}\s*=', cfg.text, re.M)) and not line_of(source, key)
+
+
+def _wraps_optimizer(cfg: Config, source: str) -> bool:
+    """Return whether `optimizer`, also a variable of 1.x configs, reaches `optim_wrapper`.
+
+    It may be merged with the variable of a base, and so have more keys.
+    """
+    text = Path(source).read_text(encoding='utf-8-sig')
+    if not re.search(r'^\s*optimizer\s*[=:]', text, re.M):
+        # mmengine imports the variables of a base written in pure Python.
+        return 'read_base' in text
+    handed_on = '_base_' not in text or re.search(r'optimizer\W*[=:]\s*optimizer\b', text)
+    value, used = cfg.optimizer, value_at(cfg, 'optim_wrapper.optimizer')
+    return bool(handed_on and used) and isinstance(value, dict) and value | used == value
 
 
 def unknown_keys(cfg: Config) -> Iterator[tuple[str, str]]:
@@ -172,7 +185,9 @@ def _parameters(cls: Any) -> tuple[set[str], bool]:
 def _unknown(where: str, node: dict, known: set[str], strict: bool) -> Iterator[tuple[str, str]]:
     """Yield the unknown keys of a dict; if not strict, only those close to a known key."""
     options = known - FILLED_IN - {'self'}
-    for key in [key for key in node if key not in options | FILLED_IN]:
+    # mmengine takes it out of the dict of a hook.
+    others = FILLED_IN | {'priority'} if '_hooks' in where else FILLED_IN
+    for key in [key for key in node if key not in options | others]:
         name = node.get('type', where)
         advice = f'{name} has no such key; it has {", ".join(sorted(options))}' if strict else ''
         if where == 'model.teacher' and isinstance(node[key], dict):

@@ -77,6 +77,7 @@ class KDLoss(nn.Module):
         self.reduction = known[0] if reduction is None else reduction
         self.require(self.reduction in known, f'reduction={reduction!r} is not one of {known}')
         self.loss_weight = self.scheduled('loss_weight', loss_weight)
+        self._shares = any(hasattr(each, 'share') for each in unnested(self.loss_weight))
         self.require(
             unnested(self.loss_weight)[-1] >= 0,
             f'{loss_weight=} is negative: it would push the student away from its teacher',
@@ -209,7 +210,7 @@ class KDLoss(nn.Module):
         )
         self.require(target is not None or not self.needs_labels, 'needs labels: give a target')
         sizes = [len(x) for x in (*student, *teacher, *([] if target is None else [target]))]
-        self.require(len(set(sizes)) == 1, f'maps and labels are of batches of {sizes}')
+        self.require(all(n == sizes[0] for n in sizes), f'maps and labels: batches of {sizes}')
         if self.of_classes:
             student, teacher = ([class_logits(x) for x in maps] for maps in (student, teacher))
         teacher = controlled(self.control, student, teacher, target)
@@ -242,8 +243,7 @@ class KDLoss(nn.Module):
                 are missing; or the weight is a `GradientShare`, which only `KDEncoderDecoder`
                 measures.
         """
-        shares = [each for each in unnested(self.loss_weight) if hasattr(each, 'share')]
-        self.require(not shares, 'only KDEncoderDecoder measures a GradientShare; give a number')
+        self.require(not self._shares, 'GradientShare needs KDEncoderDecoder; give a number')
         return self.weight * self.raw(student, teacher, target)
 
     def extra_repr(self) -> str:

@@ -74,11 +74,11 @@ class KDRunner(Runner):
             with memory_errors(self):
                 prepare_training(self)
                 return super().train()
-        except (KeyboardInterrupt, OSError, UserError) as error:
-            # A training that is refused has not begun.
-            unbuilt = isinstance(self.optim_wrapper, dict)
-            if not isinstance(error, UserError) or not (unbuilt or self.iter == 0):
-                self.logger.warning(self._end(error))
+        except (KeyboardInterrupt, Exception) as error:
+            # A training that is refused has not begun, and `iter` would build it again.
+            done = 0 if isinstance(self.optim_wrapper, dict) else self.iter
+            if done or isinstance(error, KeyboardInterrupt | OSError):
+                self.logger.warning(self._end(error, done))
             if not Path(self.work_dir).is_dir():
                 raise UserError(f'the work_dir {self.work_dir} is gone') from error
             raise
@@ -86,13 +86,13 @@ class KDRunner(Runner):
             if self._lock is not None:
                 self._lock.release()
 
-    def _end(self, error: BaseException) -> str:
-        """Describe an error that ends the training."""
+    def _end(self, error: BaseException, done: int) -> str:
+        """Describe an error that ends the training after some iterations."""
         interrupted = isinstance(error, KeyboardInterrupt)
         how, reason = ('interrupted', '') if interrupted else ('stopped', f' ({one_line(error)})')
         latest = find_latest_checkpoint(self.work_dir)
         found = latest and f'{latest.name} is there, continue with --resume'
-        return f'{how} at iteration {self.iter}: {found or "nothing saved"}{reason}'
+        return f'{how} at iteration {done}: {found or "nothing saved"}{reason}'
 
     def test(self) -> dict[str, float]:
         """Test; return the metrics."""

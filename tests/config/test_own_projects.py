@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 from conftest import ROOT, tiny_config
-from mmengine.hooks import Hook
+from mmengine.hooks import EMAHook, Hook
 from mmengine.registry import HOOKS as ROOT_HOOKS
 from mmengine.registry import DefaultScope, Registry
 from mmseg.models import FCNHead
@@ -14,6 +14,7 @@ from torch import Tensor
 from mmseg_kd.config import load_config
 from mmseg_kd.engine import build_runner
 from mmseg_kd.errors import UserError
+from mmseg_kd.registry import registered_types
 
 B0 = (ROOT / 'local_configs/segformer/B0/segformer.b0.512x512.camvid.py').as_posix()
 # Registered when it is made.
@@ -47,6 +48,11 @@ class ConstructorOfMine:
     """A constructor, which reads keys of its own."""
 
 
+@Registry('hook', parent=ROOT_HOOKS, scope='other_project').register_module(name='EMAHook')
+class OtherEMAHook(Hook):
+    """Has the name of a hook of mmengine."""
+
+
 SGD = "optimizer = dict(type='SGD', lr=0.01, momentum=0.9)\n"
 WRAPPED = "optim_wrapper = dict({}type='OptimWrapper', optimizer=optimizer)"
 ADAM = "optimizer = dict(type='AdamW', lr=1e-4)\n"
@@ -64,8 +70,14 @@ def test_the_variable_of_an_optimizer_is_merged_with_that_of_a_base(tmp_path: Pa
     mine = write(tmp_path, ADAM + WRAPPED.format('_delete_=True, '), base.as_posix())
     assert load_config(mine).optim_wrapper.optimizer.type == 'AdamW'
     # Without the second line it has no effect.
-    with pytest.raises(UserError, match=r"'optimizer' is a key of mmsegmentation 0\.x"):
-        load_config(write(tmp_path, ADAM, base.as_posix()))
+    for text in (ADAM, ADAM + 'optim_wrapper = dict(clip_grad=None)', 'optimizer = None'):
+        with pytest.raises(UserError, match=r"'optimizer' is a key of mmsegmentation 0\.x"):
+            load_config(write(tmp_path, text, base.as_posix()))
+    dumped = tmp_path / 'dumped.py'
+    cfg = load_config(mine)
+    assert cfg.optimizer.momentum == 0.9
+    cfg.dump(dumped)
+    assert load_config(str(dumped)).optim_wrapper.optimizer.type == 'AdamW'
 
 
 @pytest.mark.parametrize(
@@ -83,10 +95,28 @@ def test_what_stock_mmsegmentation_takes(tmp_path: Path, text: str) -> None:
     load_config(write(tmp_path, text))
 
 
-def test_heads_with_the_same_loss_have_the_same_classes(tmp_path: Path) -> None:
-    text = "model = dict(auxiliary_head=dict(type='FCNHead', num_classes=2))"
+@pytest.mark.parametrize('head', ['FCNHead', 'DAHead', 'EncHead'])
+def test_heads_that_predict_the_same_have_the_same_classes(tmp_path: Path, head: str) -> None:
+    text = f"model = dict(auxiliary_head=dict(type='{head}', num_classes=2))"
     with pytest.raises(UserError, match=r'the heads have \[12, 2\] classes'):
         load_config(write(tmp_path, text))
+
+
+@pytest.mark.parametrize(
+    'text',
+    [
+        'model = dict(decode_head=dict(priority=3))',
+        'optim_wrapper = dict(optimizer=dict(priority=3))',
+    ],
+)
+def test_only_hooks_have_a_priority(tmp_path: Path, text: str) -> None:
+    with pytest.raises(UserError, match=r'priority: .* has no such key'):
+        load_config(write(tmp_path, text))
+
+
+def test_a_registry_of_another_project_hides_nothing() -> None:
+    types = registered_types()
+    assert types['EMAHook'] is EMAHook and types['other_project.EMAHook'] is OtherEMAHook
 
 
 def test_the_hooks_of_a_training_are_found_from_another_scope(tmp_path: Path) -> None:

@@ -150,5 +150,5 @@ def test_a_share_is_not_measured_in_a_loop_of_ones_own() -> None:
     x = torch.randn(4, 3, 8, 8)
     share = dict(type='GradientShare', share=0.4)
     for weight in (share, dict(type='LinearWarmup', value=share, end=9)):
-        with pytest.raises(ValueError, match='only KDEncoderDecoder measures a GradientShare'):
+        with pytest.raises(ValueError, match='GradientShare needs KDEncoderDecoder'):
             KLDivergenceLoss(loss_weight=weight)(x, x)

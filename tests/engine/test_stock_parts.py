@@ -152,3 +152,11 @@ def test_a_best_checkpoint_leaves_no_other_behind(tmp_path: Path) -> None:
     build_runner(cfg).train()
     files = {file.name for file in tmp_path.glob('*.pth')}
     assert files == {'iter_4.pth', 'iter_6.pth', 'best_rising_iter_6.pth'}
+
+
+def test_checkpoints_from_another_beginning_are_kept(tmp_path: Path) -> None:
+    cfg = tiny_config(tmp_path, train_cfg__val_interval=6)
+    cfg.default_hooks.checkpoint |= dict(interval=2, save_begin=1, save_best='mIoU')
+    build_runner(cfg).train()
+    files = {file.name for file in tmp_path.glob('iter_*.pth')}
+    assert files == {'iter_1.pth', 'iter_3.pth', 'iter_5.pth', 'iter_6.pth'}

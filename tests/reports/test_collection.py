@@ -72,6 +72,18 @@ def test_folders_of_a_study_have_the_names_of_its_runs(
     assert collection.baseline.name == 'baseline'
 
 
+def test_equal_names_are_told_apart_by_the_folders_above(
+    trained_pair: dict[str, Path], tmp_path: Path
+) -> None:
+    folders = [tmp_path / x for x in ('a/kd_s3/seed0', 'b/kd_s3/seed0', 'a/kd', 'b/kd')]
+    for i, folder in enumerate(folders):
+        copy_run(
+            trained_pair['baseline'], folder, i, settings={'max_iters=9': f'max_iters={i + 9}'}
+        )
+    names = [group.name for group in read_collection(folders).groups]
+    assert names == ['kd_s3', 'b/kd_s3', 'kd', 'b/kd']
+
+
 def test_a_run_without_a_config_does_not_stand_for_its_group(folders: list[Path]) -> None:
     collection = read_collection(folders)
     (student,) = collection.students

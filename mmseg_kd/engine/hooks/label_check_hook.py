@@ -94,9 +94,7 @@ class LabelCheckHook(Hook):
         absent = torch.nonzero(self._pixels[:known] == 0).flatten().tolist()
         if not absent:
             return
-        names = runner.train_dataloader.dataset.metainfo.get('classes') or range(
-            _num_classes(model)
-        )
+        names = runner.train_dataloader.dataset.metainfo.get('classes') or range(known)
         ignored = _ignore_index(model)
         void = self._pixels[ignored].item() if 0 <= ignored < LABELS else 0
         percent = 100 * void / max(self._pixels.sum().item(), 1)

@@ -32,7 +32,7 @@ class ResumableCheckpointHook(CheckpointHook):
 
     _resumed_rng: dict | None = None
     _rng_before_val: dict | None = None
-    _extra: frozenset[str] | set[str] = frozenset()
+    _extra: frozenset[str] = frozenset()
 
     def before_run(self, runner: Runner) -> None:
         """Raise UserError if `save_best` names a metric that the evaluation does not have."""
@@ -123,13 +123,15 @@ class ResumableCheckpointHook(CheckpointHook):
             if is_main_process():
                 with _not_needed(runner, pointer):
                     write_text(pointer, self.last_ckpt)
-            # mmengine saves one with each new best checkpoint, which the next one replaces.
-            self._extra = {Path(self.last_ckpt).name} if step % self.interval else set()
+            self._extra &= {Path(self.last_ckpt).name}
 
     def _save_best_checkpoint(self, runner: Runner, metrics: dict) -> None:
         self._check_save_best(metrics)
+        before = self.last_ckpt
         with self._removing_replaced(runner):
             super()._save_best_checkpoint(runner, metrics)
+            # mmengine saves one to resume from with each new best. The next one replaces it.
+            self._extra |= {Path(x).name for x in {self.last_ckpt} - {before, None}}
 
     def _check_save_best(self, names: Collection[str]) -> None:
         for key in getattr(self, 'key_indicators', None) or ():

@@ -14,6 +14,8 @@ from mmseg_kd.records.run_record import RunRecord, read_run
 from mmseg_kd.records.study_file import StudyRecord, read_study
 from mmseg_kd.reports.comparing.collection import Collection, Group
 
+# The folder of a run of a study.
+SEED = re.compile(r'seed\d+')
 # Config keys in which two seeds of one setting may differ.
 NO_SETTING = ('work_dir', 'randomness', 'resume', 'launcher', 'visualizer')
 
@@ -67,7 +69,7 @@ def _name(folder: Path) -> str:
     # A study has the folders NAME/seed0, and of a grid NAME/0/seed0.
     parts = folder.absolute().parts
     start = -3 if parts[-2].isdecimal() else -2
-    return '/'.join(parts[start:-1]) if re.fullmatch(r'seed\d+', parts[-1]) else parts[-1]
+    return '/'.join(parts[start:-1]) if SEED.fullmatch(parts[-1]) else parts[-1]
 
 
 def _by_name(study: StudyRecord) -> list[Group]:
@@ -102,7 +104,7 @@ def _setting(config: dict[str, Any]) -> str:
 
 def _common_name(names: list[str]) -> str:
     """Return the common beginning of the names, or the first name, without the seed."""
-    if len(names) == 1:
+    if len(set(names)) == 1:
         return names[0]
     # Seeds 41 and 42 have a digit in common. The s of `losses` begins no seed.
     ending = r'[-_.]*(seed[-_.]*\d*|(?<![^-_.])s[-_.]*\d*)?$'
@@ -115,8 +117,12 @@ def _make_unique(groups: list[Group], studies: list[StudyRecord]) -> None:
     taken: set[str] = set()
     for group in groups:
         run = group.runs[0]
-        while group.name in taken:
-            group.name = f'{owners.get(id(run), run.source.parent.name)}/{group.name}'
+        above = run.source.absolute().parents[group.name.count('/') :]
+        above = [path.name for path in above[bool(SEED.fullmatch(run.source.name)) :]]
+        for name in above if group.name in taken else ():
+            group.name = f'{owners.get(id(run), name)}/{group.name}'
+            if group.name not in taken:
+                break
         taken.add(group.name)
 
 

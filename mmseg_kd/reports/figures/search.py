@@ -64,7 +64,8 @@ def slice_plots(points: Sequence[Group], space: Mapping[str, Any], metric: str, 
             ranged = isinstance(choices, Mapping) and 'choices' not in choices
             if ranged and all(map(is_number, values)):
                 axes.set_xscale('log' if is_logarithmic(choices) else 'linear')
-                axes.set_xlim(choices['low'], choices['high'])
+                # A range that was narrowed leaves points outside.
+                axes.set_xlim(min(choices['low'], *values), max(choices['high'], *values))
             else:
                 # matplotlib draws texts at 0, 1, 2, ..., in the order in which it first gets them.
                 known = choices if isinstance(choices, list) else choices.get('choices', ())

@@ -83,13 +83,14 @@ def _comparisons(collection: Collection) -> Iterator[Message]:
 
 
 def _chosen(collection: Collection) -> Iterator[Message]:
-    for group, study in itertools.product(collection.students[:1], collection.studies):
-        points, compared = collection.points(study), collection.compare(group)
-        if group in points and len(points) > 1 and compared and compared.verdict == 'better':
+    for points in map(collection.points, collection.studies):
+        compared = {group: collection.compare(group) for group in collection.students}
+        better = [x for x, c in compared.items() if x in points and c and c.verdict == 'better']
+        if better and len(points) > 1:
             yield message(
-                '{name} is the best of {count} settings by these scores, so a part of its lead is '
-                'chance, on the test split too. Confirm it with seeds that were not used.',
-                name=group.name,
+                '{name} was chosen from {count} settings by these scores, so a part of its lead '
+                'is chance, on the test split too. Confirm it with seeds that were not used.',
+                name=better[0].name,
                 count=len(points),
             )
 
