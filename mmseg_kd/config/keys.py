@@ -120,9 +120,9 @@ def _wraps_optimizer(cfg: Config, source: str) -> bool:
     if not re.search(r'^\s*optimizer\s*[=:]', text, re.M):
         # mmengine imports the variables of a base written in pure Python.
         return 'read_base' in text
-    handed_on = '_base_' not in text or re.search(r'optimizer\W*[=:]\s*optimizer\b', text)
     value, used = cfg.optimizer, value_at(cfg, 'optim_wrapper.optimizer')
-    return bool(handed_on and used) and isinstance(value, dict) and value | used == value
+    handed_on = re.search(r'optimizer\W*[=:]\s*optimizer\b', text) and isinstance(value, dict)
+    return bool(used and ('_base_' not in text or (handed_on and value | used == value)))
 
 
 def unknown_keys(cfg: Config) -> Iterator[tuple[str, str]]:
