@@ -88,6 +88,7 @@ def test_a_share_of_nothing_is_an_error(tmp_path: Path, teacher: dict) -> None:
     runner.model.backbone.requires_grad_(False)
     with pytest.raises(UserError, match='kl_loss: GradientShare has found no weight'):
         runner.train()
+    assert runner.iter == 3
 
 
 def test_a_share_that_begins_after_the_training_is_an_error(tmp_path: Path, teacher: dict) -> None:

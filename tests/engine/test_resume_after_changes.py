@@ -46,6 +46,7 @@ def test_another_metric_chooses_the_best_checkpoint(tmp_path: Path) -> None:
     assert list(tmp_path.glob('best_aAcc_*.pth'))
     train(tiny_config(tmp_path, default_hooks__checkpoint__save_best='mIoU'), resume='auto')
     assert len(list(tmp_path.glob('best_mIoU_*.pth'))) == 1
+    assert list(tmp_path.glob('best_aAcc_*.pth'))
 
 
 def test_the_best_checkpoint_of_a_metric_with_a_prefix_is_kept(
@@ -62,6 +63,11 @@ def test_the_best_checkpoint_of_a_metric_with_a_prefix_is_kept(
     assert 'is not in' not in log
 
 
+def test_a_run_that_was_killed_before_its_first_checkpoint_names_none(tmp_path: Path) -> None:
+    train(tiny_config(tmp_path), kill=KillAt('before_train_iter', 1))
+    assert not (tmp_path / 'last_checkpoint').exists()
+
+
 def test_a_run_that_went_back_does_not_return_to_the_later_checkpoint(tmp_path: Path) -> None:
     train(tiny_config(tmp_path))
     older = tmp_path / 'iter_3.pth'
@@ -69,6 +75,19 @@ def test_a_run_that_went_back_does_not_return_to_the_later_checkpoint(tmp_path: 
     again = tiny_config(tmp_path)
     choose_start(again, 'auto')
     assert Path(again.load_from or again.resume) == older
+
+
+@pytest.mark.parametrize(('last', 'interval', 'begin'), [(3, 3, 1), (4, 2, 1), (3, 3, 4)])
+def test_only_an_evaluation_that_is_missing_is_made_up_for(
+    tmp_path: Path, last: int, interval: int, begin: int
+) -> None:
+    # The first was made, and the others are not due.
+    options = dict(default_hooks__checkpoint__interval=interval, train_cfg__val_begin=begin)
+    train(tiny_config(tmp_path, **options), kill=KillAt('before_train_iter', last))
+    assert (tmp_path / f'iter_{last}.pth').is_file()
+    train(tiny_config(tmp_path, **options), resume='auto')
+    log = ''.join(file.read_text(encoding='utf-8') for file in tmp_path.glob('*/*.log'))
+    assert 'from which the run continues' not in log
 
 
 def test_the_last_evaluation_of_a_training_by_epoch_is_made_up_for(tmp_path: Path) -> None:

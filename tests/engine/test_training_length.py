@@ -67,7 +67,9 @@ def test_the_learning_rate_warms_up_and_ends_at_0(tmp_path: Path) -> None:
     assert len(rates) == 20
     assert rates[0] == pytest.approx(1e-6 * lr)
     assert rates[2:] == pytest.approx(expected, rel=1e-3, abs=1e-9)
-    assert 'param_scheduler ends' not in next(tmp_path.glob('*/*.log')).read_text(encoding='utf-8')
+    log = next(tmp_path.glob('*/*.log')).read_text(encoding='utf-8')
+    assert 'the warm-up takes 2 of 20 iterations in place of 1500' in log
+    assert 'param_scheduler ends' not in log
 
 
 def ready(cfg: Config) -> KDRunner:

@@ -200,6 +200,13 @@ def test_a_missing_checkpoint_is_found_before_anything_runs(tmp_path: Path) -> N
         check_files(planned)
 
 
+def test_a_missing_config_of_a_teacher_is_found_before_anything_runs(tmp_path: Path) -> None:
+    options = {'model.teacher.config': 'no/such.py'}
+    planned = plan(tmp_path, f'study = dict(runs=dict(a=dict(config=KD, options={options!r})))')
+    with pytest.raises(UserError, match=r'no/such.py does not exist; write the path of a config'):
+        check_files(planned)
+
+
 def test_a_missing_baseline_is_found_before_anything_runs(tmp_path: Path) -> None:
     checkpoint = tmp_path / 'teacher.pth'
     checkpoint.touch()

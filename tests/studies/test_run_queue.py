@@ -1,5 +1,6 @@
 """Workers share a study's trainings, with every kind of storage."""
 
+import json
 import sqlite3
 import sys
 import threading
@@ -12,7 +13,8 @@ from uuid import uuid4
 
 import pytest
 from conftest import ROOT
-from optuna.exceptions import UpdateFinishedTrialError
+from optuna.exceptions import StorageInternalError, UpdateFinishedTrialError
+from optuna.storages import InMemoryStorage
 from optuna.trial import TrialState, create_trial
 
 from mmseg_kd.errors import UserError
@@ -21,7 +23,7 @@ from mmseg_kd.studies.plan import PlannedRun, plan_study
 from mmseg_kd.studies.runner import StudyRunner
 from mmseg_kd.studies.sharing import run_queue
 from mmseg_kd.studies.sharing.run_queue import GRACE, RunQueue
-from mmseg_kd.studies.sharing.state import status_table, study_state, time_left
+from mmseg_kd.studies.sharing.state import status_table, study_state, time_left, write_state
 from mmseg_kd.studies.sharing.storage import open_storage
 
 TOY = 'local_configs/toy/segformer.b0.toy.py'
@@ -212,6 +214,15 @@ def test_a_run_of_an_older_version_is_taken_over(tmp_path: Path, heartbeat: dict
     assert runs.current()[first.key].user_attrs['attempt'] == 2
 
 
+def test_a_process_that_ends_gives_back_only_its_own(tmp_path: Path) -> None:
+    study, plan = planned(tmp_path, LIST.replace(", needs={'load_from': 'a'}", ''))
+    first, second = (queue(study, plan, str(tmp_path / 'study.db')) for _ in range(2))
+    first.claim()
+    kept = second.claim()
+    first.give_back()
+    assert second.in_state('running') == [kept.run]
+
+
 def test_a_heartbeat_is_stored_now_and_then(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -228,6 +239,21 @@ def test_a_heartbeat_is_stored_now_and_then(
     monkeypatch.setattr(run_queue, 'HEARTBEAT', 0.0)
     lease.beat()
     assert stored() > before
+
+
+def test_a_database_that_is_away_stops_no_training(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    def away(*_: object) -> None:
+        raise StorageInternalError('gone')
+
+    study, plan = planned(tmp_path, LIST)
+    runs = queue(study, plan, str(tmp_path / 'study.db'))
+    lease = runs.claim()
+    monkeypatch.setattr(run_queue, 'HEARTBEAT', 0.0)
+    monkeypatch.setattr(runs.storage, 'set_trial_user_attr', away)
+    lease.beat()
+    assert 'warning: the storage does not answer: gone' in capsys.readouterr().out
 
 
 def test_workers_that_start_at_once_share_the_runs(tmp_path: Path, storage: str) -> None:
@@ -248,6 +274,24 @@ def test_workers_that_start_at_once_share_the_runs(tmp_path: Path, storage: str)
     with ThreadPoolExecutor(4) as pool:
         taken = [label for labels in pool.map(work, range(4)) for label in labels]
     assert Counter(taken) == Counter({'a seed 0': 1, **{f'b seed {k}': 1 for k in range(12)}})
+
+
+def test_the_slower_of_two_processes_takes_another_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    study, plan = planned(tmp_path, LIST.replace(", needs={'load_from': 'a'}", ''))
+    first, second = (queue(study, plan, str(tmp_path / 'study.db')) for _ in range(2))
+    taken = []
+
+    def late(*arguments: object) -> int:
+        monkeypatch.undo()
+        monkeypatch.chdir(ROOT)
+        taken.append(first.claim())
+        return second._add(*arguments)
+
+    monkeypatch.setattr(second, '_add', late)
+    taken.append(second.claim())
+    assert [lease.run.name for lease in taken] == [run.name for run in plan]
 
 
 @pytest.mark.parametrize(
@@ -271,6 +315,31 @@ def test_a_point_is_chosen_once_and_kept(tmp_path: Path, sampler: str, seed: int
     other = runs.claim()
     assert other.run.key == ('a/1', 0)
     assert other.params != one.params
+
+
+@pytest.mark.parametrize(('sampler', 'learns'), [('Random', False), ('TPE', True)])
+def test_only_tpe_learns_from_scores(tmp_path: Path, sampler: str, learns: bool) -> None:
+    text = SEARCH.replace('trials=4', 'trials=12').replace('seeds=[0, 1]', 'seeds=[0]')
+    study, plan = planned(tmp_path, text, SAMPLER=sampler)
+
+    def last(sign: int) -> dict:
+        runs = RunQueue(study, plan, InMemoryStorage())
+        for _ in plan[:-1]:
+            lease = runs.claim()
+            lease.finish(TrialState.COMPLETE, sign * lease.params['optim_wrapper.optimizer.lr'])
+        return runs.claim().params
+
+    assert last(1) == last(1)
+    assert (last(1) != last(-1)) == learns
+
+
+def test_a_state_that_cannot_be_written_stops_no_study(
+    tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    runs = queue(*planned(tmp_path, LIST), str(tmp_path / 'study.db'))
+    (tmp_path / 'study.json').mkdir()
+    assert write_state(runs, tmp_path) == study_state(runs)
+    assert 'warning: study.json cannot be written' in capsys.readouterr().out
 
 
 def test_controls_are_those_of_each_point_of_a_grid(tmp_path: Path) -> None:
@@ -300,12 +369,36 @@ def test_the_remaining_time_follows_from_the_finished_runs(tmp_path: Path) -> No
     assert time_left(first, tmp_path) == ''
 
 
-def test_what_needs_a_failed_run_takes_no_time_and_says_why(tmp_path: Path) -> None:
+def test_the_table_shows_how_far_each_training_is(tmp_path: Path) -> None:
     study, plan = planned(tmp_path, LIST, SEEDS='[0, 1]')
+    runs = queue(study, plan, str(tmp_path / 'study.db'))
+    runs.claim().finish(TrialState.COMPLETE, 7.0)
+    lease = runs.claim()
+    file = tmp_path / lease.run.work_dir / '20260101_000000' / 'vis_data' / 'scalars.json'
+    file.parent.mkdir(parents=True)
+    length, done = lease.run.max_iters, lease.run.max_iters - 30
+    times = {1: 9.0, 2: 9.0, done: 2.0}
+    rows = [dict(loss=1.0, time=seconds, step=step) for step, seconds in times.items()]
+    rows.append(dict(mIoU11=5.0, time=0.1, step=done))
+    file.write_text('\n'.join(map(json.dumps, rows)))
+    table = status_table(study_state(runs), plan, tmp_path)
+    shown = [[cell.strip() for cell in line.split('|')[1:-2]] for line in table.splitlines()]
+    assert shown[3:6] == [
+        ['1', 'a', '0', 'done', '7.00', f'0/{length}', '-'],
+        ['2', 'b', '0', 'running', '5.00', f'{done}/{length}', '0:01:00'],
+        ['3', 'b', '1', 'waiting', '-', f'0/{length}', '-'],
+    ]
+
+
+def test_what_needs_a_failed_run_takes_no_time_and_says_why(tmp_path: Path) -> None:
+    text = LIST.replace('seeds=[0])))', f'seeds=[0]), c=dict(config={TOY!r})))')
+    study, plan = planned(tmp_path, text, SEEDS='[0, 1]')
     runs = queue(study, plan, str(tmp_path / 'study.db'))
     lease = runs.claim()
     lease.set('error', 'it broke')
     lease.finish(TrialState.FAIL)
+    for _ in range(2):
+        runs.claim().finish(TrialState.COMPLETE, 1.0)
     assert time_left(runs, tmp_path) == ''
     table = status_table(study_state(runs), plan, tmp_path)
     assert table.count('needs a, which failed') == 2

@@ -24,7 +24,7 @@ def load(folder: Path, text: str):
 def test_what_is_not_written_has_a_default(tmp_path: Path) -> None:
     study = load(tmp_path, 'study = dict(runs=dict(a=RUN))')
     assert (study.name, study.metric) == ('mine', 'mIoU11')
-    assert study.baseline is None
+    assert (study.baseline, study.test) == (None, False)
     assert study.runs['a'].seeds == (0,)
 
 
@@ -90,6 +90,11 @@ def test_needed_runs_come_first(tmp_path: Path) -> None:
             'study = dict(runs=dict(a=RUN), search=dict(run="a", trials=3, '
             'space={KEY: dict(type=["uniform"], low=1, high=2)}))',
             'one of uniform',
+        ),
+        (
+            'study = dict(runs=dict(a=RUN), grid=dict(run="a", space={KEY: [1]}), '
+            'search=dict(run="a", trials=3, space={KEY: dict(type="uniform", low=1, high=2)}))',
+            'study has a grid and a search; write one of them',
         ),
         ('study = dict(runs=dict(a=RUN), grid=dict(run="a", space={KEY: []}))', 'at least one'),
         ('study = dict(runs=dict(a=RUN), grid=dict(run="a", space={KEY: [1, 1]}))', 'twice'),

@@ -93,6 +93,7 @@ def test_a_card_is_what_the_teacher_gives(tmp_path: Path, teacher: dict) -> None
 
 def test_one_who_answers_twice_differently_is_recorded(tmp_path: Path, teacher: dict) -> None:
     cfg = student_config(tmp_path, teacher)
+    cfg.val_dataloader.dataset.num_images = 1
     known = Teacher(**teacher)
     known.segmentor.backbone.register_forward_hook(
         lambda module, inputs, stages: [x + 1e-3 * torch.rand_like(x) for x in stages]
@@ -100,6 +101,7 @@ def test_one_who_answers_twice_differently_is_recorded(tmp_path: Path, teacher: 
     data = Runner.build_dataloader(cfg.val_dataloader)
     found = teacher_card.teacher_card(known, data, Evaluator(cfg.val_evaluator), 'teacher')
     assert found['deterministic'] is False
+    assert found['data'].endswith(', 1 images')
     assert '| NO |' in re.sub(' +', ' ', card_table({'teacher': found}))
 
 
