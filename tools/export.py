@@ -41,6 +41,7 @@ def main() -> None:
         raise UserError(f'--images: {args.images[0]} contains only videos; name images')
     images = [read_image(file) for file in files[:MOST_IMAGES]]
     predictor = Predictor(args.checkpoint, args.config, 'cpu')
+    print('exporting: seconds, or some minutes if a backbone of timm pads by the size', flush=True)
     with atomic_path(out) as partial:
         module = export_onnx(predictor.trained, partial, args.end_to_end, args.fp16)
         difference, agreement = compare(module, partial, images, predictor)

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import torch
 import torch.nn.functional as F
+from mmseg.models.utils import Upsample
 from mmseg.structures import SegDataSample
 from torch import Tensor, nn
 
@@ -101,17 +102,18 @@ def export_onnx(trained: TrainedSegmentor, file: Path, end_to_end: bool, fp16: b
     shape = (2, *EXAMPLE, 3) if end_to_end else (2, 3, *EXAMPLE)
     example = torch.zeros(shape, dtype=torch.uint8 if end_to_end else torch.float32)
     sizes = dict.fromkeys((0, 1, 2) if end_to_end else (0, 2, 3), torch.export.Dim.DYNAMIC)
+    names = dict(input_names=['images'], output_names=['ids' if end_to_end else 'logits'])
+    for name, part in [*module.named_modules()]:
+        if isinstance(part, Upsample) and part.scale_factor in (2, 4, 8):
+            # mmseg's computes whole numbers, which would be those of the example in any file.
+            how = dict(mode=part.mode, align_corners=part.align_corners)
+            module.set_submodule(name, nn.Upsample(scale_factor=part.scale_factor, **how))
     try:
         with warnings.catch_warnings(), torch.no_grad():
             warnings.simplefilter('ignore')
+            exported = copy.deepcopy(module).half() if fp16 else module
             program = torch.onnx.export(
-                copy.deepcopy(module).half() if fp16 else module,
-                (example,),
-                dynamo=True,
-                verbose=False,
-                input_names=['images'],
-                output_names=['ids' if end_to_end else 'logits'],
-                dynamic_shapes=(sizes,),
+                exported, (example,), dynamo=True, verbose=False, dynamic_shapes=(sizes,), **names
             )
     except ImportError as error:
         raise UserError('exporting needs more packages: pip install -e ".[export]"') from error

@@ -42,17 +42,19 @@ def read_logs(files: Iterable[Path]) -> LogFacts:
     facts = LogFacts()
     for file in files:
         text = file.read_text(encoding='utf-8', errors='replace')
+        if not (device := DEVICE.search(text)) and '(test)' in text:
+            # A test writes its log into the same folder.
+            continue
         # A damaged log may have no date, or one that is not in the calendar.
         with suppress(IndexError, ValueError):
             stamps = STAMP.findall(text)
             begin, end = (datetime.strptime(stamps[i], '%Y/%m/%d %H:%M:%S') for i in (0, -1))
             facts.seconds = (facts.seconds or 0.0) + (end - begin).total_seconds()
-        if device := DEVICE.search(text):
+        if device:
             facts.device = device[1]
             facts.protocol = '; '.join(PROTOCOL.findall(text, device.end(), device.end() + 4000))
         if (unexpected := UNEXPECTED.search(text)) and (missing := MISSING.search(text)):
             facts.misfit = (len(unexpected[1].split(',')), len(missing[1].split(',')))
-        # A test writes its log into the same folder.
         if device or '(train)' in text:
             facts.stopped = STOPPED.search(text) is not None
     return facts

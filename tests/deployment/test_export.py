@@ -9,7 +9,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
-from conftest import run, tiny_model
+from conftest import ROOT, run, tiny_model
 from mmengine.config import Config
 from PIL import Image
 
@@ -21,8 +21,10 @@ from mmseg.registry import MODELS
 from mmseg.structures import SegDataSample
 
 from mmseg_kd.deployment import export, load_predictor
-from mmseg_kd.deployment.export import Exported, compare, normalisation
+from mmseg_kd.deployment.export import Exported, compare, export_onnx, normalisation
 from mmseg_kd.deployment.predictor import open_session
+from mmseg_kd.deployment.segmentor import TrainedSegmentor
+from mmseg_kd.distillation.teacher import build_segmentor
 from mmseg_kd.errors import UserError
 
 
@@ -86,6 +88,20 @@ def test_a_resize_of_the_test_pipeline_is_done_around_the_file(
     cfg.dump(tmp_path / 'config.py')
     assert run('export.py', checkpoint, tmp_path / 'padded.onnx', *arguments) == 2
     assert 'data_preprocessor.test_cfg pads images' in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_a_decoder_that_upsamples_by_a_factor_takes_any_size(tmp_path: Path) -> None:
+    model = build_segmentor(str(ROOT / 'local_configs' / 'scratch' / 'fpn.r18.scratch.py')).eval()
+    trained = TrainedSegmentor(model, ['a'] * 12, [[0, 0, 0]] * 12, [])
+    module = export_onnx(trained, tmp_path / 'fpn.onnx', end_to_end=False, fp16=False)
+    session = open_session(tmp_path / 'fpn.onnx', 'cpu')
+    for size in ((128, 160), (128, 168), (200, 96)):
+        image = torch.randint(0, 256, (1, 3, *size)).float()
+        with torch.no_grad():
+            expected = module(image).numpy()
+        (found,) = session.run(None, {'images': image.numpy()})
+        np.testing.assert_allclose(found, expected, atol=1e-3)
 
 
 @pytest.mark.parametrize('bgr_to_rgb', [True, False])

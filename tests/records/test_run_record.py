@@ -44,6 +44,9 @@ def test_the_time_is_that_of_all_starts(tmp_path: Path) -> None:
         lines = [f'2026/01/{day:02d} {time} - mmengine - INFO - a\n' for time in (begin, end)]
         (tmp_path / f'{day}.log').write_text('no time\n'.join(lines))
     assert read_logs(sorted(tmp_path.glob('*.log'))).seconds == 60
+    test = '2024/01/03 10:00:00 - a\n2024/01/03 10:09:00 - Iter(test) [5/5]  mIoU: 1.0\n'
+    (tmp_path / 'c.log').write_text(test)
+    assert read_logs(sorted(tmp_path.glob('*.log'))).seconds == 60
 
 
 def test_the_current_folder_has_a_name(

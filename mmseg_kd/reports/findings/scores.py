@@ -69,8 +69,7 @@ def _comparisons(collection: Collection) -> Iterator[Message]:
                 **values | dict(name=group.name, own=own, other=other),
             )
         own, other = (len(run.curve(collection.metric)) for run in pair)
-        more = own and other and max(own, other) >= MORE_EVALUATIONS * min(own, other)
-        if compared and more:
+        if compared and own and other and max(own, other) >= MORE_EVALUATIONS * min(own, other):
             yield message(
                 'Evaluations: {name} has {own}, {baseline} has {other}. The best of more is higher '
                 'by chance.',
@@ -84,8 +83,8 @@ def _comparisons(collection: Collection) -> Iterator[Message]:
 
 def _chosen(collection: Collection) -> Iterator[Message]:
     for points in map(collection.points, collection.studies):
-        compared = {group: collection.compare(group) for group in collection.students}
-        better = [x for x, c in compared.items() if x in points and c and c.verdict == 'better']
+        compared = [(x, collection.compare(x)) for x in collection.students if x in points]
+        better = [x for x, c in compared if c and c.verdict == 'better']
         if better and len(points) > 1:
             yield message(
                 '{name} was chosen from {count} settings by these scores, so a part of its lead '

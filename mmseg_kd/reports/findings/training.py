@@ -62,12 +62,10 @@ def _states(collection: Collection) -> Iterator[Message]:
 
 
 def _diverged(collection: Collection) -> Iterator[Message]:
-    diverged = {}
-    for run in collection.runs:
-        bad = np.flatnonzero(~np.isfinite(run.training.get('loss', ())))
-        if len(bad):
-            diverged[run_name(run)] = int(run.training['step'][bad[0]])
-    for name, iteration in [*diverged.items()][:MOST]:
+    runs = [(run, run.training) for run in collection.runs if 'loss' in run.training]
+    steps = [(run_name(run), x['step'][~np.isfinite(x['loss'])]) for run, x in runs]
+    diverged = [(name, int(bad[0])) for name, bad in steps if len(bad)]
+    for name, iteration in diverged[:MOST]:
         yield message(
             '{name} diverged: its loss was not finite at iteration {iteration}.',
             name=name,
