@@ -63,6 +63,15 @@ def test_the_best_checkpoint_of_a_metric_with_a_prefix_is_kept(
     assert 'is not in' not in log
 
 
+def test_the_checkpoint_that_is_resumed_and_evaluated_is_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    train(tiny_config(tmp_path), kill=KillAt('before_val_iter', 3))
+    monkeypatch.chdir(tmp_path)
+    train(tiny_config(tmp_path), resume='iter_3.pth')
+    assert {file.name for file in tmp_path.glob('iter_*.pth')} == {'iter_3.pth', 'iter_6.pth'}
+
+
 def test_a_run_that_was_killed_before_its_first_checkpoint_names_none(tmp_path: Path) -> None:
     train(tiny_config(tmp_path), kill=KillAt('before_train_iter', 1))
     assert not (tmp_path / 'last_checkpoint').exists()

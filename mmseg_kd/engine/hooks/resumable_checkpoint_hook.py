@@ -127,11 +127,11 @@ class ResumableCheckpointHook(CheckpointHook):
 
     def _save_best_checkpoint(self, runner: Runner, metrics: dict) -> None:
         self._check_save_best(metrics)
-        before = self.last_ckpt
+        before = Path(self.last_ckpt or '').name
         with self._removing_replaced(runner):
             super()._save_best_checkpoint(runner, metrics)
             # mmengine saves one to resume from with each new best. The next one replaces it.
-            self._extra |= {Path(x).name for x in {self.last_ckpt} - {before, None}}
+            self._extra |= {Path(self.last_ckpt or '').name} - {before}
 
     def _check_save_best(self, names: Collection[str]) -> None:
         for key in getattr(self, 'key_indicators', None) or ():
