@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from distillation.void_half import void_half
 from numpy.typing import NDArray
 
 from mmseg_kd.distillation import DISTLoss
@@ -65,10 +66,7 @@ def test_pixels_of_all_images_are_one_set() -> None:
 
 def test_void_pixels_change_nothing() -> None:
     student, teacher, noise = torch.randn(3, 2, 4, 8, 8)
-    target = torch.zeros(2, 32, 32, dtype=torch.long)
-    target[:, :, :16] = 255
-    void = torch.zeros(8, 8, dtype=torch.bool)
-    void[:, :4] = True
+    target, void = void_half()
     value = DISTLoss()(student, teacher, target)
     other = [torch.where(void, 100 * noise, x).requires_grad_() for x in (student, teacher)]
     changed = DISTLoss()(*other, target)

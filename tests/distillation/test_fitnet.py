@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from distillation.void_half import void_half
 from mmseg.registry import MODELS
 from numpy.typing import NDArray
 
@@ -47,10 +48,7 @@ def test_independent_value(reduction: str) -> None:
 @pytest.mark.parametrize('reduction', FitNetLoss.reductions)
 def test_void_pixels_change_nothing(reduction: str) -> None:
     noise, student, teacher = torch.randn(3, 2, 4, 8, 8)
-    target = torch.zeros(2, 32, 32, dtype=torch.long)
-    target[:, :, :16] = 255
-    void = torch.zeros(8, 8, dtype=torch.bool)
-    void[:, :4] = True
+    target, void = void_half()
     loss = FitNetLoss(4, 4, reduction=reduction)
     value = loss(student, teacher, target)
     other = [torch.where(void, 100 * noise, x) for x in (student, teacher)]

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from distillation.void_half import void_half
 from numpy.typing import NDArray
 
 from mmseg_kd.distillation import HaarDetailLoss
@@ -71,10 +72,7 @@ def test_the_transform_is_orthonormal() -> None:
 
 def test_void_pixels_change_nothing() -> None:
     noise, student, teacher = torch.randn(3, 2, 4, 8, 8)
-    target = torch.zeros(2, 32, 32, dtype=torch.long)
-    target[:, :, :16] = 255
-    void = torch.zeros(8, 8, dtype=torch.bool)
-    void[:, :4] = True
+    target, void = void_half()
     loss = HaarDetailLoss()
     value = loss(student, teacher, target)
     others = [torch.where(void, 100 * noise, x) for x in (student, teacher)]
