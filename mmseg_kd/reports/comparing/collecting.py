@@ -117,10 +117,9 @@ def _make_unique(groups: list[Group], studies: list[StudyRecord]) -> None:
     taken: set[str] = set()
     for group in groups:
         run = group.runs[0]
-        above = run.source.absolute().parents[group.name.count('/') :]
-        above = [path.name for path in above[bool(SEED.fullmatch(run.source.name)) :]]
-        for name in above if group.name in taken else ():
-            group.name = f'{owners.get(id(run), name)}/{group.name}'
+        used = group.name.count('/') + bool(SEED.fullmatch(run.source.name))
+        for folder in run.source.absolute().parents[used:] if group.name in taken else ():
+            group.name = f'{owners.get(id(run), folder.name)}/{group.name}'
             if group.name not in taken:
                 break
         taken.add(group.name)

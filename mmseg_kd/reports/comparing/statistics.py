@@ -24,23 +24,27 @@ class PairedDifference(NamedTuple):
         differences: Group minus baseline, for each seed.
         mean: Their mean.
         sd: Their standard deviation (n - 1); None for one seed.
-        t_interval: Confidence interval of the mean, from Student's t; None below 3 seeds.
-        confidence: That of the interval.
+        confidence: That of `t_interval`.
     """
 
     seeds: tuple[int, ...]
     differences: tuple[float, ...]
     mean: float
     sd: float | None
-    t_interval: tuple[float, float] | None
     confidence: float
+
+    @property
+    def t_interval(self) -> tuple[float, float] | None:
+        """Confidence interval of the mean, from Student's t; None below 3 seeds."""
+        enough = len(self.seeds) >= FEWEST_SEEDS
+        return t_interval(self.differences, self.confidence) if enough else None
 
     @property
     def verdict(self) -> str:
         """One of `VERDICTS`: better or worse only where the t interval excludes 0."""
-        if self.t_interval is None:
+        if (interval := self.t_interval) is None:
             return 'few seeds'
-        low, high = self.t_interval
+        low, high = interval
         return 'better' if low > 0 else 'worse' if high < 0 else 'noise'
 
 
@@ -67,9 +71,8 @@ def paired_difference(
     if not seeds:
         return None
     differences = tuple(group[seed] - baseline[seed] for seed in seeds)
-    enough, confidence = len(seeds) >= FEWEST_SEEDS, 1 - (1 - CONFIDENCE) / comparisons
-    interval = t_interval(differences, confidence) if enough else None
-    return PairedDifference(seeds, differences, *mean_and_sd(differences), interval, confidence)
+    confidence = 1 - (1 - CONFIDENCE) / comparisons
+    return PairedDifference(seeds, differences, *mean_and_sd(differences), confidence)
 
 
 def half_width(sd: float, count: int, confidence: float = CONFIDENCE) -> float:
@@ -85,9 +88,8 @@ def t_interval(values: Sequence[float], confidence: float = CONFIDENCE) -> tuple
 
 def interval_text(compared: PairedDifference | None) -> str:
     """Format the confidence interval of a difference."""
-    if compared is None or compared.t_interval is None:
-        return NONE
-    return f'[{", ".join(number(end, "+.2f") for end in compared.t_interval)}]'
+    interval = compared and compared.t_interval
+    return f'[{", ".join(number(end, "+.2f") for end in interval)}]' if interval else NONE
 
 
 def sentence(name: str, baseline: str, metric: str, compared: PairedDifference) -> Message:
